@@ -1,0 +1,8 @@
+"""`python -m ts_data`: the same as the console script `ts-data`."""
+
+from .cli import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    main()

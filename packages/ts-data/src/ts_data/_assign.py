@@ -1,0 +1,123 @@
+"""Decides where each story goes: a split, or out, and why. Arrays in, arrays out; it reads no text but for near-duplicates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from . import _split
+from ._clean import KEPT
+from ._dedup import first_of, members
+from ._jobs import REMOVED, TEST, TRAIN, VALIDATION
+from ._near import Held, candidates, greedy
+from .schemas import PrepareConfig
+
+__all__ = ["DUPLICATE", "LEAKAGE", "NEAR", "Assignment", "assign"]
+
+DUPLICATE, NEAR, LEAKAGE = 100, 101, 102
+"""Reasons beside the steps' own numbers."""
+
+
+_PIECE = 4_096
+"""Stories compared at once."""
+
+
+class Stories(Protocol):
+    """What near-duplicates need of the stories."""
+
+    def text(self, row: int) -> str:
+        """The cleaned text of a row."""
+        ...
+
+    def bands(self, rows: np.ndarray) -> np.ndarray:
+        """Band keys `[rows, bands]`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Per story (row): `to` a split or REMOVED; `reason` a step's number, DUPLICATE, NEAR or LEAKAGE, KEPT if none;
+    `twin` the row that stayed instead, or -1; `similarity` to it (nan if none)."""
+
+    to: np.ndarray
+    reason: np.ndarray
+    twin: np.ndarray
+    similarity: np.ndarray
+
+
+def assign(
+    dropped: np.ndarray, hashes: np.ndarray, train_rows: int, config: PrepareConfig, stories: Stories | None = None
+) -> Assignment:
+    """Assign every row; the first `train_rows` come from the training sources, the rest from a given test file.
+
+    `dropped` [stories] int8 and `hashes` [stories, 2] uint64 are the cleaner's columns. `stories` gives texts and band
+    keys where near-duplicates are asked for.
+    """
+    count = len(dropped)
+    result = Assignment(
+        np.full(count, REMOVED, np.uint8),
+        dropped.astype(np.int16),
+        np.full(count, -1, np.int64),
+        np.full(count, np.nan, np.float32),
+    )
+    pool = np.flatnonzero(dropped[:train_rows] == KEPT)
+    if config.deduplicate != "none":
+        pool = _remove(result, pool, pool[first_of(hashes[pool])], DUPLICATE)
+    if config.leakage == "drop" and train_rows < count:
+        pool = _without_test(result, pool, hashes, train_rows, config, stories)
+    leader = np.arange(count)
+    if stories is not None:
+        twins = _near_twins(pool, stories, config)
+        for row, (twin, similarity) in twins.items():
+            leader[row] = twin
+            if config.deduplicate == "near":
+                result.reason[row], result.twin[row], result.similarity[row] = NEAR, twin, similarity
+        if config.deduplicate == "near":
+            pool = pool[leader[pool] == pool]
+    validation, test = _split.sizes(len(pool), config, test_given=train_rows < count)
+    chosen, tested = _split.draw(hashes[pool], config, validation, test, np.searchsorted(pool, leader[pool]))
+    result.to[pool] = TRAIN
+    result.to[pool[chosen]] = VALIDATION
+    result.to[pool[tested]] = TEST
+    result.to[train_rows:] = TEST
+    return result
+
+
+def _without_test(
+    result: Assignment, pool: np.ndarray, hashes: np.ndarray, train_rows: int, config: PrepareConfig, stories: Stories | None
+) -> np.ndarray:
+    """Take out what also stands in the test file: exactly, and nearly where near-duplicates are asked for."""
+    twin = members(hashes[pool], hashes[train_rows:])
+    pool = _remove(result, pool, np.where(twin >= 0, twin + train_rows, pool), LEAKAGE)
+    if stories is None:
+        return pool
+    test = np.arange(train_rows, len(hashes))
+    held = Held([stories.text(row) for row in test.tolist()], config.near)
+    gone = set()
+    for start in range(0, len(pool), _PIECE):
+        rows = pool[start : start + _PIECE].tolist()
+        for index, other, similarity in held.match([stories.text(row) for row in rows]):
+            row = rows[index]
+            if row not in gone or similarity > result.similarity[row]:
+                result.reason[row], result.twin[row], result.similarity[row] = LEAKAGE, train_rows + other, similarity
+                gone.add(row)
+    return np.array([row for row in pool.tolist() if row not in gone], np.int64)
+
+
+def _near_twins(pool: np.ndarray, stories: Stories, config: PrepareConfig) -> dict[int, tuple[int, float]]:
+    """Near-duplicates in the pool: row → (the earlier row that leads its cluster, similarity)."""
+    shared = candidates(stories.bands(pool))
+    rows = pool[shared]
+    return greedy(rows.tolist(), stories.bands(rows), stories.text, config.near)
+
+
+def _remove(result: Assignment, pool: np.ndarray, twin: np.ndarray, reason: int) -> np.ndarray:
+    """Take the rows of `pool` that have a twin other than themselves out; returns the others."""
+    gone = twin != pool
+    result.reason[pool[gone]] = reason
+    result.twin[pool[gone]] = twin[gone]
+    result.similarity[pool[gone]] = 1.0
+    stay: np.ndarray = pool[~gone]
+    return stay

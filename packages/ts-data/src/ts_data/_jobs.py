@@ -1,0 +1,177 @@
+"""The pieces of work that `prepare` hands to an engine: JSON in, JSON out, everything large goes through files.
+
+Each job writes its files aside and renames them, and writes the one that marks it as done last; so a job that
+was killed is simply run again. Jobs know nothing of each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ._clean import KEPT, Cleaner
+from ._near import Signer
+from ._sources import Block, read_block
+from .artefact import sha256_file
+from .schemas import NearConfig, PrepareConfig
+
+__all__ = ["REMOVED", "SPLIT_SCHEMA", "ledger_rows", "open_text", "parquet_writer", "perform"]
+
+REMOVED, TRAIN, VALIDATION, TEST = range(4)
+"""Where a story goes: the values of assignment.npy."""
+
+SPLIT_SCHEMA = pa.schema([("text", pa.large_string())])
+LEDGER_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("story", pa.int64()),  # position in that source, from 0
+        ("reason", pa.string()),
+        ("twin_source", pa.string()),
+        ("twin", pa.int64()),  # position of the story that stayed
+        ("similarity", pa.float32()),  # of the two, where they are duplicates
+        ("text", pa.large_string()),  # as it stood when it was removed
+    ]
+)
+
+EXAMPLES = 3
+"""Changed stories per step that the manifest shows."""
+
+
+def perform(job: dict[str, Any]) -> dict[str, Any]:
+    """Do one job; what it gives back is JSON."""
+    return _JOBS[job["job"]](job)
+
+
+# --- hash a source -----------------------------------------------------------------------------
+
+
+def _hash(job: dict[str, Any]) -> dict[str, Any]:
+    return _done(Path(job["done"]), {"sha256": sha256_file(job["path"])})
+
+
+# --- clean a block -----------------------------------------------------------------------------
+
+
+def _clean(job: dict[str, Any]) -> dict[str, Any]:
+    block = Block.from_dict(job["block"])
+    config = PrepareConfig.model_validate(job["config"])
+    raw = read_block(block, config)
+    cleaned = Cleaner(config, keep_all=block.input.role == "test").batch(raw)
+    place = Path(job["place"])
+    _write_ipc(place.with_suffix(".text"), pa.record_batch([cleaned.column("text")], ["text"]))
+    _write_ipc(place.with_suffix(".meta"), cleaned.drop_columns(["text"]))
+    return _done(place.with_suffix(".json"), _counts(raw, cleaned, config))
+
+
+def _counts(raw: pa.RecordBatch, cleaned: pa.RecordBatch, config: PrepareConfig) -> dict[str, Any]:
+    dropped = cleaned.column("dropped_by").to_numpy()
+    changed = cleaned.column("changed").to_numpy()
+    steps = {}
+    for i, name in enumerate(config.steps):
+        rows = np.flatnonzero(changed & (1 << i))
+        steps[name] = {
+            "changed": len(rows),
+            "dropped": int((dropped == i).sum()),
+            "rows": rows[:EXAMPLES].tolist(),
+            "texts": [raw.column("text")[int(row)].as_py() for row in rows[:EXAMPLES]],
+        }
+    return {"stories": len(cleaned), "kept": int((dropped == KEPT).sum()), "steps": steps}
+
+
+# --- write a shard -----------------------------------------------------------------------------
+
+
+def _write(job: dict[str, Any]) -> dict[str, Any]:
+    """From some blocks in order: their stories of train to one Parquet shard, the others to parts."""
+    work = Path(job["work"])
+    assignment = np.load(work / "assignment.npy", mmap_mode="r")
+    place = Path(job["place"])
+    rows = 0
+    parts: dict[int, list[pa.RecordBatch]] = {REMOVED: [], VALIDATION: [], TEST: []}
+    aside = place.with_suffix(f".{os.getpid()}.partial")
+    with parquet_writer(aside, SPLIT_SCHEMA) as writer:
+        for block in job["blocks"]:
+            table = open_text(work / f"block-{block['number']:06d}.text")
+            to = np.asarray(assignment[block["first"] : block["first"] + len(table)])
+            train = table.filter(pa.array(to == TRAIN))
+            if len(train):
+                writer.write_batch(train, row_group_size=max(1, len(train)))
+                rows += len(train)
+            for part, found in parts.items():
+                chosen = np.flatnonzero(to == part)
+                if len(chosen):
+                    found.append(_numbered(table, chosen, block["first"]))
+    os.replace(aside, place)
+    for part, found in parts.items():
+        _write_part(place.with_suffix(f".part{part}"), found)
+    return _done(place.with_suffix(".json"), {"rows": rows, "bytes": place.stat().st_size, "sha256": sha256_file(place)})
+
+
+def _numbered(table: pa.RecordBatch, rows: np.ndarray, first: int) -> pa.RecordBatch:
+    return pa.record_batch([table.column("text").take(pa.array(rows)), pa.array(rows + first)], schema=_PART)
+
+
+_PART = pa.schema([("text", pa.large_string()), ("row", pa.int64())])
+
+
+def _write_part(path: Path, batches: list[pa.RecordBatch]) -> None:
+    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_stream(sink, _PART) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    os.replace(aside, path)
+
+
+def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Parquet as we write it: Snappy (fast to read everywhere), no dictionary (stories do not repeat), no text statistics."""
+    return pq.ParquetWriter(
+        path, schema, compression="snappy", use_dictionary=False, write_statistics=False, store_schema=False, version="2.6"
+    )
+
+
+def open_text(path: Path) -> pa.RecordBatch:
+    """The one batch of an Arrow IPC file of ours, read (not mapped: mapped pages would count as our memory)."""
+    with pa.OSFile(str(path), "rb") as source:
+        return pa.ipc.open_file(source).get_batch(0)
+
+
+def ledger_rows(columns: dict[str, Any]) -> pa.RecordBatch:
+    """A batch of removed.parquet."""
+    return pa.record_batch([pa.array(columns[f.name], f.type) for f in LEDGER_SCHEMA], schema=LEDGER_SCHEMA)
+
+
+def _write_ipc(path: Path, batch: pa.RecordBatch) -> None:
+    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    os.replace(aside, path)
+
+
+def _done(path: Path, result: dict[str, Any]) -> dict[str, Any]:
+    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    aside.write_text(json.dumps(result), encoding="utf-8")
+    os.replace(aside, path)
+    return result
+
+
+# --- band keys for near-duplicates -------------------------------------------------------------
+
+
+def _bands(job: dict[str, Any]) -> dict[str, Any]:
+    """MinHash band keys `[stories, bands]` of one cleaned block."""
+    place = Path(job["place"])
+    texts = open_text(place.with_suffix(".text")).column("text").to_numpy(zero_copy_only=False).tolist()
+    aside = place.with_suffix(f".bands.{os.getpid()}.partial.npy")
+    np.save(aside, Signer(NearConfig.model_validate(job["near"])).bands(texts))
+    os.replace(aside, place.with_suffix(".bands.npy"))
+    return _done(Path(job["done"]), {"stories": len(texts)})
+
+
+_JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"hash": _hash, "clean": _clean, "bands": _bands, "write": _write}

@@ -1,0 +1,121 @@
+"""Opens a splits/ folder: its manifest, and its stories as a sequence or as Arrow batches. Writes nothing."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .artefact import member, read_model
+from .errors import ArtefactError
+from .schemas import DatasetManifest, FileInfo
+
+__all__ = ["Split", "open_manifest", "read"]
+
+LEDGER = "removed"
+
+
+def open_manifest(splits: str | os.PathLike[str]) -> DatasetManifest:
+    """The manifest of a splits/ folder."""
+    return read_model(Path(splits) / "manifest.json", DatasetManifest, package="ts-data", error=ArtefactError)
+
+
+def read(splits: str | os.PathLike[str], split: str) -> Split:
+    """The stories of one split: "train", "validation", "test", or "removed" (the ledger's texts).
+
+    Raises ArtefactError when the folder is none of ours or a file is missing, cut or changed in size.
+    """
+    manifest = open_manifest(splits)
+    if split == LEDGER:
+        return Split(splits, LEDGER, (manifest.ledger,))
+    for name, info in manifest.splits.items():
+        if name == split:
+            return Split(splits, name, info.files)
+    raise ArtefactError(f"{splits}: no split {split!r}; there are: {', '.join([*manifest.splits, LEDGER])}.")
+
+
+class Split(Sequence[str]):
+    """The stories of one split, read as they are asked for; one row group (some 16 MB) is held in memory."""
+
+    def __init__(self, splits: str | os.PathLike[str], name: str, files: Sequence[FileInfo]) -> None:
+        self.name = name
+        self.files = tuple(files)
+        self.paths = tuple(_checked(splits, info) for info in files)
+        self._opened = [_open(path) for path in self.paths]
+        self._groups: list[tuple[int, int]] = []
+        self._starts = [0]
+        for number, file in enumerate(self._opened):
+            for group in range(file.metadata.num_row_groups):
+                self._groups.append((number, group))
+                self._starts.append(self._starts[-1] + file.metadata.row_group(group).num_rows)
+        expected = sum(info.rows for info in files)
+        if self._starts[-1] != expected:
+            raise ArtefactError(f"{splits}: split {name!r} has {self._starts[-1]:,} stories, its manifest says {expected:,}.")
+        self._held: tuple[int, pa.Array] | None = None
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self._story(row) for row in range(*index.indices(len(self)))]
+        row = index + len(self) if index < 0 else index
+        if not 0 <= row < len(self):
+            raise IndexError(f"story {index} of {len(self)}")
+        return self._story(row)
+
+    def __iter__(self) -> Iterator[str]:
+        for batch in self.batches(10_000):
+            yield from batch.column(0).to_numpy(zero_copy_only=False).tolist()
+
+    def batches(self, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+        """The stories in order as Arrow batches of up to `rows` rows, column `text`."""
+        for number, group in self._groups:
+            yield from pa.table({"text": self._load(number, group)}).to_batches(max_chunksize=rows)
+
+    def _story(self, row: int) -> str:
+        position = bisect_right(self._starts, row) - 1
+        if self._held is None or self._held[0] != position:
+            self._held = position, self._load(*self._groups[position])
+        story: str = self._held[1][row - self._starts[position]].as_py()
+        return story
+
+    def _load(self, number: int, group: int) -> pa.ChunkedArray:
+        try:
+            column = self._opened[number].read_row_group(group, columns=["text"]).column(0)
+            column.validate(full=True)  # also that it is UTF-8
+        except (pa.ArrowException, OSError) as problem:
+            reason = str(problem).splitlines()[0][:80]
+            raise ArtefactError(f"{self.paths[number]}: damaged: {reason}. Run `ts-data prepare` again.") from None
+        return column
+
+    def __repr__(self) -> str:
+        return f"<Split {self.name!r}: {len(self):,} stories>"
+
+
+def _checked(splits: str | os.PathLike[str], info: FileInfo) -> Path:
+    path = member(splits, info.name, error=ArtefactError)
+    if not path.is_file():
+        raise ArtefactError(f"{path}: missing, though the manifest names it. Run `ts-data prepare` again.")
+    if path.stat().st_size != info.bytes:
+        raise ArtefactError(f"{path}: has {path.stat().st_size:,} bytes, its manifest says {info.bytes:,}; cut or changed.")
+    return path
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as problem:
+        raise ArtefactError(f"{path}: not readable as Parquet: {problem}. Run `ts-data prepare` again.") from None
+    if "text" not in file.schema_arrow.names:
+        raise ArtefactError(f"{path}: has no column `text`.")
+    return file

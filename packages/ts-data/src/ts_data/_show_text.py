@@ -1,0 +1,60 @@
+"""What `ts-data show` prints: for each story a JSON object and its text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from . import _show
+from ._read import open_manifest, read
+from .errors import ConfigError, SourceError
+from .steps import STEPS
+
+__all__ = ["changed", "removed", "stories"]
+
+Shown = Iterator[tuple[dict[str, Any], str]]
+
+
+def stories(splits: Path, split: str, start: int, n: int) -> Shown:
+    """Stories of a split."""
+    for row, text in enumerate(read(splits, split)[start : start + n], start):
+        yield {"split": split, "row": row, "text": text}, f"[{split} {row:,}]\n{text}"
+
+
+def removed(splits: Path, reason: str | None, start: int, n: int) -> Shown:
+    """Removed stories with their place, reason and twin."""
+    for item in islice(_show.removed(splits, reason), start, start + n):
+        twin = ""
+        if item.twin is not None:
+            twin = f" of story {item.twin:,} of {item.twin_source}, similarity {item.similarity:.3f}"
+        yield asdict(item), f"[{item.source}, story {item.story:,}: {item.reason}{twin}]\n{item.text}"
+
+
+def changed(splits: Path, step: str, start: int, n: int, *, color: bool) -> Shown:
+    """Stories of the raw sources that a step changed, highlighted; each step apart, in its order."""
+    if step != "any" and step not in STEPS:
+        raise ConfigError(f"--changed {step!r}: no such step; there are: any, {', '.join(STEPS)}.")
+    manifest = open_manifest(splits)
+    wanted = None if step == "any" else step
+    found = (
+        (source.name, position, result)
+        for source in manifest.sources
+        if source.role == "train"
+        for position, result in _raw_changes(source.name, manifest.config, wanted)
+    )
+    for name, position, result in islice(found, start, start + n):
+        lines = [f"[{name}, story {position:,}]"]
+        changes = [change for change in result.changes if wanted in (None, change.step)]
+        lines += [f"{change.step}: {_show.highlight(change.before, change.after, color=color)}" for change in changes]
+        if result.dropped:
+            lines.append(f"dropped by {result.dropped}: {result.text}")
+        yield {"source": name, "story": position, **asdict(result)}, "\n".join(lines)
+
+
+def _raw_changes(name: str, config: Any, step: str | None) -> Iterator[tuple[int, Any]]:
+    if not Path(name).exists():
+        raise SourceError(f"{name}: the raw source is no longer there (or was named from another folder); changes need it.")
+    return _show.changes(name, config, step=step)

@@ -1,0 +1,227 @@
+"""Finds raw stories and reads them block by block into Arrow batches (column `text`; `cut` marks a truncated end).
+
+A plan cuts every input into blocks of about 16 MB at places that depend on the input alone, so that any number of
+workers reads the same blocks. Nothing is cleaned here. What cannot be cut (a pipe, gzip, zstd, CSV, a Hub data set)
+is first laid down by `_spool`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import mmap
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import SourceError
+from .schemas import PrepareConfig
+
+__all__ = ["KINDS", "Block", "Input", "column_of", "existing", "plan", "read_block"]
+
+BLOCK = 1 << 24
+"""Bytes of raw text per block: large enough to work in bulk, small enough for eight workers in 2 GiB."""
+
+LONGEST = 1 << 26
+"""Bytes without a separator after which a text file counts as one that has none."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One raw file that can be cut into blocks."""
+
+    name: str
+    """What the user called it; stands in the manifest."""
+    path: str
+    """Where it lies, or where it was laid down."""
+    origin: str
+    """The file as the user has it: its hash stands in the manifest."""
+    kind: str
+    """text, jsonl or parquet."""
+    role: Literal["train", "test"]
+    """train or test."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of an input: bytes [start, end) of a text or JSONL file, row groups [start, end) of a Parquet file."""
+
+    input: Input
+    start: int
+    end: int
+    last: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, to be sent to a worker."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Block:
+        """From `to_dict`."""
+        return cls(**{**content, "input": Input(**content["input"])})
+
+
+KINDS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+}
+"""File name ending → kind; anything else is text."""
+
+
+def existing(name: str) -> Path:
+    """The path of a raw file, after a look at it: that it is a file, and not empty."""
+    path = Path(name)
+    if path.is_dir():
+        raise SourceError(f"{name}: is a folder. Name the file (or files) in it.")
+    if not path.exists():
+        raise SourceError(f"{name}: no such file.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise SourceError(f"{name}: is empty; there is no story in it.")
+    return path.absolute()
+
+
+def plan(source: Input, config: PrepareConfig) -> list[Block]:
+    """Cut an input into blocks."""
+    if source.kind == "parquet":
+        return _plan_parquet(source, config)
+    mark = b"\n" if source.kind == "jsonl" else config.separator.encode()
+    cuts = [0, *_cuts(source, mark)]
+    return [Block(source, a, b, b == cuts[-1]) for a, b in itertools.pairwise(cuts)]
+
+
+def _cuts(source: Input, mark: bytes) -> Iterator[int]:
+    """Ends of blocks: after the first mark that begins at or behind each multiple of BLOCK; last, the file's end."""
+    size = Path(source.path).stat().st_size
+    with Path(source.path).open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if source.kind == "text" and content.find(mark, 0, LONGEST) < 0:
+            raise SourceError(
+                f"{source.name}: the separator {mark.decode()!r} stands nowhere in it. Put it between the stories, "
+                f"or name yours: --set 'separator=\"…\"'."
+            )
+        at = 0
+        while at + BLOCK < size:
+            found = content.find(mark, at + BLOCK, at + BLOCK + LONGEST)
+            if found < 0:
+                if size - at > LONGEST:
+                    raise SourceError(f"{source.name}: no {mark.decode()!r} for {LONGEST >> 20} MB after byte {at + BLOCK:,}.")
+                break
+            at = found + len(mark)
+            yield at
+        if at < size:
+            yield size
+
+
+def _plan_parquet(source: Input, config: PrepareConfig) -> list[Block]:
+    try:
+        metadata = pq.ParquetFile(source.path).metadata
+    except pa.ArrowInvalid as problem:
+        raise SourceError(f"{source.name}: not a Parquet file: {problem}") from None
+    column_of(source.name, pq.read_schema(source.path).names, config)
+    blocks, start, size = [], 0, 0
+    for group in range(metadata.num_row_groups):
+        size += metadata.row_group(group).total_byte_size
+        if size >= BLOCK or group == metadata.num_row_groups - 1:
+            blocks.append(Block(source, start, group + 1, group == metadata.num_row_groups - 1))
+            start, size = group + 1, 0
+    if metadata.num_rows == 0:
+        raise SourceError(f"{source.name}: has no rows; there is no story in it.")
+    return blocks
+
+
+def column_of(source: str, names: Sequence[str], config: PrepareConfig) -> str:
+    """The column that holds the stories."""
+    for name in (config.text_column, "story"):
+        if name in names:
+            return name
+    raise SourceError(f"{source}: no column {config.text_column!r}; there are: {', '.join(names)}. Name it: --set text_column=…")
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def read_block(block: Block, config: PrepareConfig) -> pa.RecordBatch:
+    """The stories of a block, as they stand in the file."""
+    texts, cut = _READERS[block.input.kind](block, config)
+    flags = [False] * len(texts)
+    if cut:
+        flags[-1] = True
+    return pa.record_batch([texts, pa.array(flags, pa.bool_())], ["text", "cut"])
+
+
+def _bytes(block: Block) -> bytes:
+    with Path(block.input.path).open("rb") as handle:
+        handle.seek(block.start)
+        return handle.read(block.end - block.start)
+
+
+def _read_text(block: Block, config: PrepareConfig) -> tuple[pa.Array, bool]:
+    content = _bytes(block)
+    pieces = content.split(config.separator.encode())
+    rest = pieces.pop()
+    cut = bool(rest.strip()) and block.last
+    if cut:
+        pieces.append(rest)
+    if block.start == 0 and pieces and pieces[0].startswith(b"\xef\xbb\xbf"):
+        pieces[0] = pieces[0][3:]
+    try:
+        return pa.array(pieces, pa.binary()).cast(pa.string()), cut
+    except pa.ArrowInvalid:
+        _check_utf8(content, block)
+        raise
+
+
+def _check_utf8(content: bytes, block: Block) -> None:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        at = block.start + problem.start
+        raise SourceError(
+            f"{block.input.name}: not UTF-8 at byte {at:,} ({content[problem.start : problem.start + 4]!r}). "
+            f"Convert it first, for example: iconv -f WINDOWS-1252 -t UTF-8"
+        ) from None
+
+
+def _read_jsonl(block: Block, config: PrepareConfig) -> tuple[pa.Array, bool]:
+    content = _bytes(block)
+    _check_utf8(content, block)
+    texts = []
+    at = block.start
+    for line in content.split(b"\n"):
+        if line.strip():
+            texts.append(_story_of(line, at, block.input, config))
+        at += len(line) + 1
+    return pa.array(texts, pa.string()), False
+
+
+def _story_of(line: bytes, at: int, source: Input, config: PrepareConfig) -> str:
+    try:
+        row = json.loads(line)
+    except ValueError as problem:
+        raise SourceError(f"{source.name}: the line at byte {at:,} is not JSON: {problem}") from None
+    if isinstance(row, str):
+        return row
+    if not isinstance(row, dict):
+        raise SourceError(f"{source.name}: the line at byte {at:,} is neither an object nor a string.")
+    story = row[column_of(source.name, list(row), config)]
+    if not isinstance(story, str):
+        raise SourceError(f"{source.name}: the story at byte {at:,} is a {type(story).__name__}, text was expected.")
+    return story
+
+
+def _read_parquet(block: Block, config: PrepareConfig) -> tuple[pa.Array, bool]:
+    file = pq.ParquetFile(block.input.path)
+    name = column_of(block.input.name, file.schema_arrow.names, config)
+    table = file.read_row_groups(list(range(block.start, block.end)), columns=[name])
+    column = table.column(0).cast(pa.string()).fill_null("").combine_chunks()
+    return (column.chunk(0) if isinstance(column, pa.ChunkedArray) else column), False
+
+
+_READERS = {"text": _read_text, "jsonl": _read_jsonl, "parquet": _read_parquet}

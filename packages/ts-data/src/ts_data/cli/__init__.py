@@ -1,0 +1,24 @@
+"""The command line of ts_data: one module per verb, each a thin layer over one Python call."""
+
+from __future__ import annotations
+
+from ..__about__ import __version__
+from ..console import make_app, run
+from ..errors import TsDataError
+from .download import download
+from .leakage import leakage
+from .prepare import prepare
+from .sample import sample
+from .show import show
+from .stats import stats
+
+__all__ = ["app", "main"]
+
+app = make_app("ts-data", "Cleaning, de-duplication, splits and statistics for story corpora.", __version__)
+for _verb in (sample, download, prepare, stats, show, leakage):
+    app.command()(_verb)
+
+
+def main() -> None:
+    """The console script."""
+    run(app, (TsDataError,))

@@ -1,0 +1,29 @@
+"""ts-data stats: what a splits/ folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import Json, emit, table
+
+__all__ = ["stats"]
+
+
+def stats(splits: Annotated[Path, typer.Argument(help="A splits/ folder.")], as_json: Json = False) -> None:
+    """Stories, words, characters and lengths per split, with a histogram.
+
+    Example: ts-data stats splits/
+    """
+    from .._read import open_manifest
+
+    manifest = open_manifest(splits)
+
+    def text() -> str:
+        from .._report import described
+
+        return described(manifest, table)
+
+    emit({name: info.model_dump(mode="json") for name, info in manifest.splits.items()}, text, as_json=as_json)

@@ -1,0 +1,244 @@
+"""What ts_data writes and is configured by. Standard library and pydantic only; no files are touched here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+__all__ = [
+    "FULL_VALIDATION",
+    "SCHEMAS",
+    "DatasetManifest",
+    "FileInfo",
+    "LeakageReport",
+    "LengthStats",
+    "NearConfig",
+    "PrepareConfig",
+    "SourceInfo",
+    "SplitInfo",
+    "SplitLeakage",
+    "StepExample",
+    "StepReport",
+]
+
+FULL_VALIDATION = 73_728
+"""Validation stories of the full data (the talk's number); small data give `SMALL_FRACTION` instead."""
+
+SMALL_FRACTION = 0.05
+"""Share of the kept stories that validation (and a drawn test) takes, up to `FULL_VALIDATION`."""
+
+SplitName = Literal["train", "validation", "test"]
+Count = Annotated[int, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+DEFAULT_STEPS = (
+    "invisible",
+    "mojibake",
+    "quotes",
+    "ligatures",
+    "backslashes",
+    "stars",
+    "ellipses",
+    "whitespace",
+    "dashes",
+    "quote_space",
+    "truncated",
+    "empty",
+    "non_ascii",
+    "short",
+)
+"""The order of the cleaning steps. Repairs come before rules that drop, so that nothing repairable is lost."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- configuration -----------------------------------------------------------------------------
+
+
+class NearConfig(_Frozen):
+    """When two stories are near-duplicates: MinHash finds candidates, the true Jaccard similarity decides."""
+
+    threshold: float = Field(default=0.8, gt=0.0, le=1.0)
+    """Jaccard similarity of the two sets of word n-grams from which a story counts as a near-duplicate."""
+
+    ngram: int = Field(default=5, ge=1, le=20)
+    """Words per n-gram; five is usual for text de-duplication (Lee et al. 2021, arXiv:2107.06499)."""
+
+    bands: int = Field(default=20, ge=1, le=128)
+    """LSH bands. With 5 rows each, a pair at similarity 0.8 is missed with probability (1 - 0.8^5)^20 = 0.04 %."""
+
+    rows: int = Field(default=5, ge=1, le=32)
+    """MinHash values per band."""
+
+
+class PrepareConfig(_Frozen):
+    """Settings of `prepare`. The number of workers is none of them: it never changes a byte."""
+
+    format: Literal["ts-data/prepare-config"] = "ts-data/prepare-config"
+    schema_version: Literal[1] = 1
+
+    separator: str = Field(default="<|endoftext|>", min_length=1)
+    """What stands between two stories of a plain text file."""
+
+    text_column: str = "text"
+    """Column or key that holds the story in Parquet, CSV, JSONL and Hub data sets ("story" is tried next)."""
+
+    steps: tuple[str, ...] = DEFAULT_STEPS
+    """Cleaning steps by name, in the order in which they run; leave one out to switch it off."""
+
+    min_characters: int = Field(default=180, ge=0)
+    """Shorter stories are dropped by the step `short` (the talk's constraint)."""
+
+    deduplicate: Literal["exact", "near", "cluster", "none"] = "exact"
+    """exact: equal after cleaning, the first stays. near: near-duplicates go, too. cluster: near-duplicates stay, but a
+    cluster of them goes whole to one split. none: keep all."""
+
+    near: NearConfig = NearConfig()
+    """What counts as near, where `deduplicate` is "near" or "cluster"."""
+
+    validation: int | None = Field(default=None, ge=1)
+    """Exactly so many validation stories. None: 5 % of the kept stories, but not more than 73,728."""
+
+    test: int | None = Field(default=None, ge=1)
+    """Exactly so many test stories, drawn like validation; None: as many as validation. Unused when a test file is given."""
+
+    leakage: Literal["keep", "drop"] = "keep"
+    """drop: stories of a given test file that also stand in the training source (exactly; nearly, too, when
+    `deduplicate` is "near" or "cluster") are taken out of train and validation."""
+
+    seed: int = Field(default=1, ge=0, lt=2**63)
+    """Seed of the draw of validation and test."""
+
+    @field_validator("steps")
+    @classmethod
+    def _known_steps(cls, steps: tuple[str, ...]) -> tuple[str, ...]:
+        from .steps import check_names
+
+        return check_names(steps)
+
+
+# --- the manifest of splits/ -------------------------------------------------------------------
+
+
+class FileInfo(_Frozen):
+    """One file of an artefact."""
+
+    name: str
+    """File name, relative to the artefact's folder."""
+    sha256: Sha256
+    bytes: Count
+    rows: Count
+    """Stories in the file."""
+
+
+class LengthStats(_Frozen):
+    """Words per story over one split. Words are what stands between blanks."""
+
+    mean: float
+    sd: float
+    """Standard deviation over the whole split (divided by n)."""
+    minimum: Count
+    median: float
+    maximum: Count
+    bin_width: int = Field(ge=1)
+    """Words per histogram bin; bin i counts stories of i * bin_width to (i + 1) * bin_width - 1 words, the last all longer."""
+    histogram: tuple[Count, ...]
+
+
+class SplitInfo(_Frozen):
+    """Counts of one split."""
+
+    stories: Count
+    words: Count
+    characters: Count
+    utf8_bytes: Count
+    lengths: LengthStats
+    files: tuple[FileInfo, ...]
+
+
+class SourceInfo(_Frozen):
+    """One raw input, in the order in which it was read."""
+
+    name: str
+    role: Literal["train", "test"]
+    kind: str
+    bytes: Count
+    sha256: Sha256
+    stories: Count
+
+
+class StepExample(_Frozen):
+    """One story that a step changed: a cutting of it before and after."""
+
+    source: str
+    story: Count
+    before: str
+    after: str
+
+
+class StepReport(_Frozen):
+    """What one cleaning step did to the training source."""
+
+    step: str
+    changed: Count
+    dropped: Count
+    examples: tuple[StepExample, ...] = ()
+
+
+class DatasetManifest(_Frozen):
+    """The manifest of a splits/ folder."""
+
+    format: Literal["ts-data/manifest"] = "ts-data/manifest"
+    schema_version: Literal[1] = 1
+    sources: tuple[SourceInfo, ...]
+    config: PrepareConfig
+    cleaner_hash: Sha256
+    """SHA-256 over the cleaning code's own version, its steps and their settings."""
+    stories_in: Count
+    """Stories found in the training sources; equal to kept + the sum of `removed`."""
+    kept: Count
+    """Stories of the training sources that stand in a split."""
+    removed: dict[str, Count]
+    """Stories removed per reason; their ledger is removed.parquet."""
+    steps: tuple[StepReport, ...]
+    test_steps: tuple[StepReport, ...] = ()
+    """What the steps changed in a given test file (nothing is dropped there)."""
+    splits: dict[SplitName, SplitInfo]
+    ledger: FileInfo
+    """removed.parquet."""
+    fingerprint: Sha256
+    """SHA-256 over the hashes of the split files, in the order train, validation, test."""
+
+
+# --- reports -----------------------------------------------------------------------------------
+
+
+class SplitLeakage(_Frozen):
+    """How much of one held-out split also stands in train."""
+
+    stories: Count
+    exact: Count
+    near: Count
+    """Stories with a near-duplicate in train that is not an exact one."""
+    examples: tuple[tuple[int, int, float], ...]
+    """(row of this split, row of train, Jaccard similarity), the most similar first."""
+
+
+class LeakageReport(_Frozen):
+    """Held-out stories that stand in train."""
+
+    format: Literal["ts-data/leakage"] = "ts-data/leakage"
+    schema_version: Literal[1] = 1
+    fingerprint: Sha256
+    near: NearConfig
+    splits: dict[Literal["validation", "test"], SplitLeakage]
+
+
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "ts-data.manifest": DatasetManifest,
+    "ts-data.prepare-config": PrepareConfig,
+    "ts-data.leakage": LeakageReport,
+}

@@ -1,0 +1,14 @@
+"""Drops stories in which nothing is left to read."""
+
+from __future__ import annotations
+
+from . import ALWAYS, Drop
+
+__all__ = ["TRIGGERS", "apply"]
+
+TRIGGERS = ALWAYS
+
+
+def apply(text: str) -> str | Drop:
+    """The text, or Drop when it is blank."""
+    return text if text and not text.isspace() else Drop("empty")

@@ -1,0 +1,106 @@
+"""Near-duplicates against brute force."""
+
+from __future__ import annotations
+
+import random
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from ts_data import clean
+from ts_data._near import Held, Signer, candidates, grams, greedy, jaccard
+from ts_data.schemas import NearConfig
+
+NEAR = NearConfig(threshold=0.6, ngram=2, bands=32, rows=3)
+
+
+@pytest.fixture(scope="module")
+def texts(stories: list[str]) -> list[str]:
+    """Stories and versions of them with some words exchanged, from a few to many."""
+    dice = random.Random(5)
+    base = [clean(story).text for story in stories[:60] if len(story) > 300]
+    changed = []
+    for text in base:
+        words = text.split()
+        for _ in range(dice.randrange(1, 30)):
+            words[dice.randrange(len(words))] = dice.choice(["cat", "dog", "tree", "moon"])
+        changed.append(" ".join(words))
+    return base + changed
+
+
+def test_jaccard_by_hand() -> None:
+    a, b = grams("the cat sat on", 2), grams("The cat sat down", 2)
+    assert jaccard(a, b) == 2 / 4
+    assert grams("one two", 5) == {("one", "two")}
+    assert grams("", 5) == {()}
+
+
+def test_nearly_all_similar_pairs_become_candidates(texts: list[str]) -> None:
+    bands = Signer(NEAR).bands(texts)
+    sets = [grams(text, NEAR.ngram) for text in texts]
+    similar = [(i, j) for i, j in combinations(range(len(texts)), 2) if jaccard(sets[i], sets[j]) >= NEAR.threshold]
+    found = [pair for pair in similar if (bands[pair[0]] == bands[pair[1]]).any()]
+    assert len(similar) > 20
+    assert len(found) >= 0.99 * len(similar)
+
+
+def test_collision_rate_of_one_value_is_the_similarity(texts: list[str]) -> None:
+    """MinHash's one property: two texts share a value with the probability of their Jaccard similarity."""
+    single = NearConfig(ngram=2, bands=128, rows=1)
+    bands = Signer(single).bands(texts)
+    sets = [grams(text, 2) for text in texts]
+    half = len(texts) // 2
+    errors = [(bands[i] == bands[i + half]).mean() - jaccard(sets[i], sets[i + half]) for i in range(half)]
+    assert abs(float(np.mean(errors))) < 0.02
+    assert max(map(abs, errors)) < 0.2
+
+
+def test_greedy_equals_brute_force_over_candidates(texts: list[str]) -> None:
+    bands = Signer(NEAR).bands(texts)
+    twins = greedy(range(len(texts)), bands, texts.__getitem__, NEAR)
+    sets = [grams(text, NEAR.ngram) for text in texts]
+    kept: list[int] = []
+    expected = {}
+    for row in range(len(texts)):
+        found = [(jaccard(sets[row], sets[k]), -k) for k in kept if (bands[row] == bands[k]).any()]
+        best = max(found, default=(0.0, 0))
+        if best[0] >= NEAR.threshold:
+            expected[row] = (-best[1], best[0])
+        else:
+            kept.append(row)
+    assert twins == expected
+    assert len(twins) > 20
+
+
+def test_a_chain_is_not_swallowed_whole() -> None:
+    """a~b and b~c, but a and c differ: b goes with a, c stays."""
+    words = [f"w{i}" for i in range(100)]
+    a, b, c = (" ".join(words[start : start + 60]) for start in (0, 10, 20))
+    near = NearConfig(threshold=0.7, ngram=1, bands=128, rows=1)
+    assert jaccard(grams(a, 1), grams(b, 1)) > 0.7 > jaccard(grams(a, 1), grams(c, 1))
+    assert set(greedy(range(3), Signer(near).bands([a, b, c]), [a, b, c].__getitem__, near)) == {1}
+
+
+def test_texts_around_a_text_do_not_change_its_bands(texts: list[str]) -> None:
+    odd = ["", "one", "one two three four", *texts[:5], "x"]
+    together = Signer(NearConfig()).bands(odd)
+    alone = np.concatenate([Signer(NearConfig()).bands([text]) for text in odd])
+    assert (together == alone).all()
+    assert Signer(NEAR).bands([]).shape == (0, 32)
+
+
+def test_candidates_share_a_key() -> None:
+    bands = np.array([[1, 2], [3, 4], [1, 9], [5, 4]], np.uint64)
+    assert candidates(bands).tolist() == [0, 1, 2, 3]
+    assert candidates(bands[:2]).tolist() == []
+
+
+def test_held_out_stories_are_matched(texts: list[str]) -> None:
+    half = len(texts) // 2
+    held = Held(texts[:half], NEAR)
+    sets = [grams(text, NEAR.ngram) for text in texts]
+    pairs = {(i, j) for i in range(half) for j in range(half) if jaccard(sets[half + i], sets[j]) >= NEAR.threshold}
+    found = {(i, j) for i, j, _ in held.match(texts[half:])}
+    assert found <= pairs
+    assert len(found) >= 0.99 * len(pairs) > 10

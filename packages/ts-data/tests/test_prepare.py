@@ -1,0 +1,349 @@
+"""The line: what goes where, the same bytes however it runs, every kind of source, clear refusals."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, clean, open_manifest, prepare, read, removed
+from ts_data.artefact import sha256_file
+
+CONFIG = PrepareConfig(validation=20)
+
+
+def join(stories: list[str]) -> str:
+    return "".join(f"{story}\n<|endoftext|>\n" for story in stories)
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in folder.iterdir()}
+
+
+def test_every_story_is_in_one_place_and_accounted_for(raw: Path, stories: list[str], tmp_path: Path) -> None:
+    manifest = prepare(raw, tmp_path / "splits", CONFIG, workers=1)
+    kept = {name: list(read(tmp_path / "splits", name)) for name in ("train", "validation", "test")}
+    everything = [text for texts in kept.values() for text in texts]
+    assert len(kept["validation"]) == len(kept["test"]) == 20
+    assert len(everything) == len(set(everything)) == manifest.kept
+    gone = list(removed(tmp_path / "splits"))
+    assert manifest.stories_in == len(stories) == manifest.kept + len(gone) == manifest.kept + sum(manifest.removed.values())
+    assert Counter(item.reason for item in gone) == manifest.removed
+    assert manifest.removed["duplicate"] > 50
+    # An independent, plain implementation agrees.
+    seen: dict[str, int] = {}
+    expected = {}
+    for number, story in enumerate(stories):
+        result = clean(story)
+        if result.dropped:
+            expected[number] = (result.dropped, None)
+        elif result.text in seen:
+            expected[number] = ("duplicate", seen[result.text])
+        else:
+            seen[result.text] = number
+    assert {item.story: (item.reason, item.twin) for item in gone} == expected
+    assert set(everything) == set(seen)
+    assert [t for t in seen if t in set(kept["train"])] == kept["train"], "train keeps the source's order"
+
+
+def test_manifest_counts_what_is_there(raw: Path, tmp_path: Path) -> None:
+    manifest = prepare(raw, tmp_path / "splits", CONFIG, workers=1)
+    assert open_manifest(tmp_path / "splits") == manifest
+    for name, info in manifest.splits.items():
+        texts = list(read(tmp_path / "splits", name))
+        assert info.stories == len(texts) == sum(file.rows for file in info.files) == sum(info.lengths.histogram)
+        assert info.words == sum(len(text.split()) for text in texts)
+        assert info.characters == sum(map(len, texts))
+        assert info.utf8_bytes == sum(len(text.encode()) for text in texts)
+        assert info.lengths.maximum == max(len(text.split()) for text in texts)
+        for file in info.files:
+            assert sha256_file(tmp_path / "splits" / file.name) == file.sha256
+    assert manifest.sources[0].sha256 == sha256_file(raw)
+    changed = {report.step: report.changed for report in manifest.steps}
+    assert changed["mojibake"] > 0
+    assert changed["stars"] > 0
+    assert all(len(report.examples) == min(3, report.changed) for report in manifest.steps)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_same_bytes_for_any_number_of_workers(raw: Path, tmp_path: Path) -> None:
+    for workers in (1, 2, 3):
+        prepare(raw, tmp_path / f"w{workers}", CONFIG, workers=workers)
+    first = tree(tmp_path / "w1")
+    assert len([name for name in first if name.startswith("train-")]) > 3, "the data make several shards"
+    assert tree(tmp_path / "w2") == first
+    assert tree(tmp_path / "w3") == first
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")], "no work folder, no lock is left"
+
+
+def test_block_size_moves_no_story(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(raw, tmp_path / "one", CONFIG, workers=1)
+    monkeypatch.setattr("ts_data._sources.BLOCK", 5_000)
+    prepare(raw, tmp_path / "many", CONFIG, workers=1)
+    for split in ("train", "validation", "test", "removed"):
+        assert list(read(tmp_path / "one", split)) == list(read(tmp_path / "many", split))
+
+
+def test_another_seed_draws_others(raw: Path, tmp_path: Path) -> None:
+    prepare(raw, tmp_path / "a", CONFIG, workers=1)
+    prepare(raw, tmp_path / "b", PrepareConfig(validation=20, seed=2), workers=1)
+    assert set(read(tmp_path / "a", "validation")) != set(read(tmp_path / "b", "validation"))
+
+
+def test_a_test_file_is_normalised_and_loses_no_story(raw: Path, tmp_path: Path) -> None:
+    test = tmp_path / "valid.txt"
+    given = ["*Short.*", "", "caf\u00e9", "*Short.*", "It stops in the mid"]
+    test.write_text("<|endoftext|>".join(given) + "\n", encoding="utf-8")
+    manifest = prepare(raw, tmp_path / "splits", CONFIG, test=test, workers=1)
+    assert list(read(tmp_path / "splits", "test")) == ["Short.", "", "caf\u00e9", "Short.", "It stops in the mid"]
+    assert manifest.splits["validation"].stories == 20
+    assert {report.step for report in manifest.test_steps if report.changed} == {"stars", "whitespace"}
+    assert not any(report.dropped for report in manifest.test_steps)
+
+
+def test_default_sizes() -> None:
+    from ts_data._split import sizes
+
+    assert sizes(1_798_756, PrepareConfig(), test_given=True) == (73_728, 0)
+    assert sizes(20_000, PrepareConfig(), test_given=False) == (1_000, 1_000)
+    assert sizes(3, PrepareConfig(), test_given=False) == (1, 1)
+    with pytest.raises(ConfigError, match=r"`validation`.*only 100 stories"):
+        sizes(100, PrepareConfig(validation=100), test_given=True)
+
+
+def test_steps_can_be_left_out_and_reordered(raw: Path, tmp_path: Path) -> None:
+    config = PrepareConfig(validation=20, steps=("whitespace", "short", "stars"), deduplicate="none")
+    manifest = prepare(raw, tmp_path / "splits", config, workers=1)
+    assert [report.step for report in manifest.steps] == ["whitespace", "short", "stars"]
+    assert "duplicate" not in manifest.removed
+    assert any("\u201c" in text or "\u00e2" in text for text in read(tmp_path / "splits", "train"))
+
+
+def test_near_duplicates_go_and_clusters_stay_whole(stories: list[str], tmp_path: Path) -> None:
+    base = [clean(story).text for story in stories[:300]]
+    base = [text for text in dict.fromkeys(base) if len(text) > 300]
+    close = [text.replace("The ", "A ", 1) + " The end." for text in base[:80]]
+    raw = tmp_path / "raw.txt"
+    raw.write_text(join(base + close), encoding="utf-8")
+    near = PrepareConfig(validation=20, deduplicate="near")
+    manifest = prepare(raw, tmp_path / "near", near, workers=1)
+    assert manifest.removed["near_duplicate"] == 80
+    for item in removed(tmp_path / "near", "near_duplicate"):
+        assert item.twin == item.story - len(base)
+        assert 0.8 <= (item.similarity or 0) < 1
+    prepare(raw, tmp_path / "cluster", PrepareConfig(validation=40, deduplicate="cluster"), workers=1)
+    where = {text: name for name in ("train", "validation", "test") for text in read(tmp_path / "cluster", name)}
+    assert Counter(where.values())["validation"] == 40
+    assert all(where[text] == where[other] for text, other in zip(base, close, strict=False))
+
+
+def test_what_stands_in_the_test_file_can_be_dropped(raw: Path, stories: list[str], tmp_path: Path) -> None:
+    test = tmp_path / "valid.txt"
+    test.write_text(join([story for story in stories[:30] if len(story) > 200]), encoding="utf-8")
+    prepare(raw, tmp_path / "keep", CONFIG, test=test, workers=1)
+    manifest = prepare(raw, tmp_path / "drop", PrepareConfig(validation=20, leakage="drop"), test=test, workers=1)
+    held = set(read(tmp_path / "drop", "test"))
+    assert held & (set(read(tmp_path / "keep", "train")) | set(read(tmp_path / "keep", "validation")))
+    assert not held & (set(read(tmp_path / "drop", "train")) | set(read(tmp_path / "drop", "validation")))
+    assert manifest.removed["leakage"] > 10
+    assert all(item.twin_source == str(test) for item in removed(tmp_path / "drop", "leakage"))
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+
+def as_file(kind: str, stories: list[str], folder: Path) -> Path:
+    path = folder / f"raw.{kind}"
+    text = join(stories)
+    lines = "".join(json.dumps({"story": story, "n": 1}) + "\n" for story in stories)
+    if kind == "crlf.txt":
+        path.write_bytes(text.replace("\n", "\r\n").encode())
+    elif kind == "bom.txt":
+        path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    elif kind == "jsonl":
+        path.write_text(lines, encoding="utf-8")
+    elif kind == "txt.gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    elif kind == "jsonl.zst":
+        with pa.CompressedOutputStream(str(path), "zstd") as stream:
+            stream.write(lines.encode())
+    elif kind == "parquet":
+        pq.write_table(pa.table({"text": stories}), path, row_group_size=50)
+    elif kind == "csv":
+        pa.csv.write_csv(pa.table({"n": list(range(len(stories))), "text": stories}), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["crlf.txt", "bom.txt", "jsonl", "txt.gz", "jsonl.zst", "parquet", "csv"])
+@pytest.mark.usefixtures("small_blocks")
+def test_every_kind_of_file_gives_the_same_splits(kind: str, stories: list[str], tmp_path: Path) -> None:
+    plain = tmp_path / "plain.txt"
+    plain.write_text(join(stories[:200]), encoding="utf-8")
+    prepare(plain, tmp_path / "plain", CONFIG, workers=1)
+    manifest = prepare(as_file(kind, stories[:200], tmp_path), tmp_path / "other", CONFIG, workers=1)
+    for split in ("train", "validation", "test", "removed"):
+        assert list(read(tmp_path / "other", split)) == list(read(tmp_path / "plain", split))
+    assert manifest.sources[0].sha256 == sha256_file(tmp_path / f"raw.{kind}")
+
+
+def test_stdin(stories: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stdin:
+        buffer = io.BytesIO(join(stories[:200]).encode())
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+    assert prepare("-", tmp_path / "splits", CONFIG, workers=1).stories_in == 200
+
+
+def test_several_sources_and_a_hub_data_set(stories: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    pq.write_table(pa.table({"text": stories[:150]}), hub / "train.parquet")
+    other = tmp_path / "other.jsonl"
+    other.write_text("".join(json.dumps(story) + "\n" for story in stories[100:200]), encoding="utf-8")
+    manifest = prepare([f"hub:{hub}", other], tmp_path / "splits", CONFIG, workers=1)
+    assert [source.stories for source in manifest.sources] == [150, 100]
+    twins = [item for item in removed(tmp_path / "splits", "duplicate") if item.source == str(other)]
+    assert {(item.twin_source, item.story + 100 - (item.twin or 0)) for item in twins} >= {(f"hub:{hub}", 0)}
+
+
+def refuse(
+    tmp_path: Path, source: str | Path, message: str, config: PrepareConfig = CONFIG, error: type[Exception] = SourceError
+) -> None:
+    before = set(tmp_path.iterdir())
+    with pytest.raises(error, match=message):
+        prepare(source, tmp_path / "splits", config, workers=1)
+    assert set(tmp_path.iterdir()) == before, "nothing is left behind"
+
+
+def test_refusals_leave_nothing_behind(tmp_path: Path, stories: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(name: str, content: bytes) -> Path:
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    good = join(stories[:50]).encode()
+    refuse(tmp_path, write("latin.txt", good + "caf\xe9".encode("latin-1")), rf"not UTF-8 at byte {len(good) + 3:,}")
+    refuse(tmp_path, write("plain.txt", b"One story. " * 100), r"separator '<\|endoftext\|>' stands nowhere")
+    refuse(tmp_path, write("empty.txt", b""), "is empty")
+    refuse(tmp_path, tmp_path, "is a folder")
+    refuse(tmp_path, tmp_path / "none.txt", "no such file")
+    refuse(tmp_path, write("bad.jsonl", b'{"text": "x"}\n{"text"\n'), "line at byte 14 is not JSON")
+    refuse(tmp_path, write("list.jsonl", b"[1]\n"), "neither an object nor a string")
+    refuse(tmp_path, write("number.jsonl", b'{"text": 5}\n'), "is a int")
+    refuse(tmp_path, write("other.jsonl", b'{"body": "x"}\n'), "no column 'text'; there are: body")
+    refuse(tmp_path, write("bad.parquet", b"PAR1 not really"), "not a Parquet file")
+    refuse(tmp_path, write("bad.txt.gz", gzip.compress(good)[:-200]), "cut off")
+    refuse(tmp_path, write("bad.csv", b"text\ncaf\xe9\n"), "CSV")
+    few = write("few.txt", good)
+    refuse(tmp_path, few, "only .* stories are left", PrepareConfig(validation=60), ConfigError)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    refuse(tmp_path, few, "needs about")
+
+
+def test_out_that_is_a_file_and_unknown_engine_are_refused(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="is a file"):
+        prepare(raw, tmp_path / "file", CONFIG)
+    with pytest.raises(ConfigError, match="there are: local"):
+        prepare(raw, tmp_path / "splits", CONFIG, engine="spark")
+    with pytest.raises(ConfigError, match="no source"):
+        prepare([], tmp_path / "splits")
+
+
+def test_errors_of_a_worker_arrive_as_what_they_are(stories: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ts_data._sources.BLOCK", 20_000)
+    bad = tmp_path / "bad.txt"
+    bad.write_bytes(join(stories).encode() + b"\xff\xfe<|endoftext|>")
+    with pytest.raises(SourceError, match="not UTF-8 at byte"):
+        prepare(bad, tmp_path / "splits", CONFIG, workers=2)
+
+
+def test_truncated_last_story_goes(stories: list[str], tmp_path: Path) -> None:
+    raw = tmp_path / "raw.txt"
+    raw.write_text(join(stories[:60]) + "Once there was a very long story that was cut " * 8 + "off in the", encoding="utf-8")
+    manifest = prepare(raw, tmp_path / "splits", PrepareConfig(validation=5), workers=1)
+    assert manifest.removed["truncated"] == 1
+
+
+# --- killed ------------------------------------------------------------------------------------
+
+
+SCRIPT = """
+import sys, ts_data._sources, ts_data._prepare as p
+ts_data._sources.BLOCK, p.SHARD = 20_000, 60_000
+p.prepare(sys.argv[1], sys.argv[2], p.PrepareConfig(validation=20), workers=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kill -9")
+def test_killed_and_run_again_gives_the_same_bytes(raw: Path, tmp_path: Path, small_blocks: None) -> None:
+    prepare(raw, tmp_path / "whole", CONFIG, workers=1)
+    work = tmp_path / ".out.work"
+    resumed = 0
+    for wanted in (1, 8, 20):
+        process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(raw), str(tmp_path / "out")])
+        while process.poll() is None and len(list(work.glob("block-*.json"))) < wanted:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        resumed += len(list(work.glob("block-*.json"))) > 0
+        assert not (tmp_path / "out").exists() or (tmp_path / "out" / "manifest.json").exists()
+    assert resumed, "at least one kill fell into the work"
+    prepare(raw, tmp_path / "out", CONFIG, workers=1)
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+    assert not work.exists()
+
+
+def test_work_of_another_call_is_not_taken_over(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ts_data._prepare.assemble", fail)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw, tmp_path / "out", CONFIG, workers=1)
+    assert (tmp_path / ".out.work").exists(), "an interrupt keeps the work"
+    monkeypatch.undo()
+    changed = PrepareConfig(validation=20, min_characters=400)
+    prepare(raw, tmp_path / "out", changed, workers=1)
+    prepare(raw, tmp_path / "fresh", changed, workers=1)
+    assert tree(tmp_path / "out") == tree(tmp_path / "fresh")
+
+
+def test_only_one_at_a_time(raw: Path, tmp_path: Path) -> None:
+    from ts_data._prepare import _locked
+
+    with _locked(tmp_path / ".out.work"), pytest.raises(TsDataError, match="another prepare"):
+        prepare(raw, tmp_path / "out", CONFIG, workers=1)
+
+
+def test_progress_ends_at_the_total(raw: Path, tmp_path: Path) -> None:
+    seen: dict[str, tuple[int, int | None]] = {}
+    prepare(
+        raw, tmp_path / "out", CONFIG, workers=1, progress=lambda stage, done, total=None: seen.update({stage: (done, total)})
+    )
+    assert seen["clean"] == (raw.stat().st_size, raw.stat().st_size)
+    assert seen["write"][0] == seen["write"][1]
+
+
+def test_the_folder_opens_in_datasets(raw: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    prepare(raw, tmp_path / "splits", CONFIG, workers=1)
+    loaded = datasets.load_dataset(str(tmp_path / "splits"), cache_dir=str(tmp_path / "cache"))
+    assert {name: len(rows) for name, rows in loaded.items()} == {
+        name: info.stories for name, info in open_manifest(tmp_path / "splits").splits.items()
+    }
+    assert loaded["test"]["text"][:] == list(read(tmp_path / "splits", "test"))

@@ -1,0 +1,55 @@
+"""The public surface of ts_data."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import ts_data
+from ts_data.engines import ENGINES
+from ts_data.schemas import SCHEMAS
+
+
+def test_every_public_name_resolves_twice_alike() -> None:
+    assert len(ts_data.__all__) > 15
+    for name in ts_data.__all__:
+        assert getattr(ts_data, name) is getattr(ts_data, name)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ts_data.nothing  # noqa: B018
+
+
+def test_init_is_short_and_all_is_sorted_and_complete() -> None:
+    assert len(Path(ts_data.__file__).read_text(encoding="utf-8").splitlines()) <= 60
+    assert set(ts_data._HOME) | {"__version__"} == set(ts_data.__all__)
+
+
+MODULES = [
+    name for _, name, _ in pkgutil.walk_packages(ts_data.__path__, "ts_data.") if not name.endswith(("ray", "worker", "about__"))
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_say_what_they_hold_and_their_examples_run(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__doc__
+    assert module.__all__ == sorted(set(module.__all__), key=module.__all__.index)
+    assert doctest.testmod(module).failed == 0
+
+
+def test_schemas_open_with_format_and_version() -> None:
+    assert SCHEMAS
+    for name, schema in SCHEMAS.items():
+        assert list(schema.model_fields)[:2] == ["format", "schema_version"]
+        assert schema.model_fields["format"].default == name.replace(".", "/", 1)
+        assert schema.model_config["frozen"]
+        assert schema.model_config["extra"] == "forbid"
+        json.dumps(schema.model_json_schema())
+
+
+def test_engines_table_names_modules() -> None:
+    assert set(ENGINES) == {path.stem for path in Path(ts_data.__file__).parent.glob("engines/*.py")} - {"__init__", "worker"}

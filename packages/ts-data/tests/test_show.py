@@ -1,0 +1,39 @@
+"""Looking at stories and changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ts_data import PrepareConfig, SourceError, changes, clean
+from ts_data._show import highlight
+
+
+def test_changes_of_one_step(raw: Path, stories: list[str]) -> None:
+    found = dict(changes(raw, PrepareConfig(), step="stars"))
+    expected = {i for i, story in enumerate(stories) if "stars" in {change.step for change in clean(story).changes}}
+    assert set(found) == expected != set()
+    dropped = dict(changes(raw, step="short"))
+    assert {result.dropped for result in dropped.values()} == {"short"}
+
+
+def test_changes_of_any_step_are_all_but_the_untouched(raw: Path, stories: list[str]) -> None:
+    assert len(dict(changes(raw))) == sum(bool(r.changes or r.dropped) for r in map(clean, stories))
+
+
+def test_packed_sources_are_refused() -> None:
+    with pytest.raises(SourceError, match="text, JSONL and Parquet"):
+        next(changes("raw.txt.gz"))
+
+
+def test_highlight() -> None:
+    assert highlight("He *ran* home", "He ran home") == "He [-*-]ran[-*-] home"
+    assert highlight("a\u200bb", "ab") == "[-a\\u200bb-]{+ab+}"
+    assert highlight("x y", "x z", color=True) == "x \x1b[1;31my\x1b[0m\x1b[1;32mz\x1b[0m"
+    long = "word " * 40
+    assert highlight(long + "old" + long, long + "new" + long, around=10).startswith("…")
+
+
+def test_what_the_terminal_could_obey_is_escaped() -> None:
+    assert "\x1b[" not in highlight("a\x1b[2Jb", "ab")

@@ -1,0 +1,107 @@
+"""spaCy's English rules: pinned as data, and rebuilt into spaCy's Tokenizer. The only module that imports spaCy."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from .schemas import RulesSpec
+
+__all__ = ["Rules", "pin"]
+
+
+def pin() -> RulesSpec:
+    """The rules of `spacy.blank("en")` in the installed spaCy."""
+    import spacy
+
+    tokenizer: Any = spacy.blank("en").tokenizer
+
+    def pattern(method: Any) -> str | None:
+        return None if method is None else str(method.__self__.pattern)
+
+    return RulesSpec(
+        spacy_version=spacy.__version__,
+        prefix=pattern(tokenizer.prefix_search) or "",
+        suffix=pattern(tokenizer.suffix_search) or "",
+        infix=pattern(tokenizer.infix_finditer) or "",
+        token_match=pattern(tokenizer.token_match),
+        url_match=pattern(tokenizer.url_match),
+        exceptions={text: [part[_orth()] for part in parts] for text, parts in sorted(tokenizer.rules.items())},
+    )
+
+
+def _orth() -> int:
+    from spacy.symbols import ORTH
+
+    return int(ORTH)
+
+
+class Rules:
+    """spaCy's Tokenizer rebuilt from pinned rules, on first use; it sees text that is already normalised."""
+
+    def __init__(self, spec: RulesSpec) -> None:
+        self.spec = spec
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return self._build({text: [{_orth(): part} for part in parts] for text, parts in self.spec.exceptions.items()})
+
+    def _build(self, exceptions: dict[str, Any]) -> Any:
+        from spacy.tokenizer import Tokenizer
+        from spacy.vocab import Vocab
+
+        spec = self.spec
+        return Tokenizer(
+            Vocab(),
+            rules=exceptions,
+            prefix_search=re.compile(spec.prefix).search if spec.prefix else None,
+            suffix_search=re.compile(spec.suffix).search if spec.suffix else None,
+            infix_finditer=re.compile(spec.infix).finditer if spec.infix else None,
+            token_match=re.compile(spec.token_match).match if spec.token_match else None,
+            url_match=re.compile(spec.url_match).match if spec.url_match else None,
+        )
+
+    def split(self, text: str) -> list[str]:
+        """spaCy's own answer for a whole text."""
+        return [token.text for token in self._tokenizer(text)]
+
+    def split_chunks(self, chunks: Sequence[str]) -> list[list[str]]:
+        """spaCy's answer for each chunk as if it stood alone.
+
+        Those without white space are asked about in one go, a line break between two: no special case holds one
+        (`_separable`), so that nothing can reach across.
+        """
+        if not self._separable:
+            return [self.split(chunk) for chunk in chunks]
+        ink = [chunk for chunk in chunks if chunk.split() == [chunk]]
+        found: dict[str, list[str]] = {}
+        for start in range(0, len(ink), 512):
+            found.update(zip(ink[start : start + 512], self._split_lines(ink[start : start + 512]), strict=True))
+        return [found[chunk] if chunk in found else self.split(chunk) for chunk in chunks]
+
+    def _split_lines(self, chunks: Sequence[str]) -> list[list[str]]:
+        found: list[list[str]] = [[]]
+        for token in self._tokenizer("\n".join(chunks)):
+            text = token.text
+            if text == "\n":
+                found.append([])
+            else:
+                found[-1].append(text)
+        return found
+
+    @cached_property
+    def _separable(self) -> bool:
+        return not any("\n" in first or "\n" in second for first, second in self.pairs)
+
+    @cached_property
+    def pairs(self) -> frozenset[tuple[str, str]]:
+        """Neighbours inside special cases of several tokens: all that spaCy's matcher can join across a blank."""
+        bare = self._build({})
+        pairs: set[tuple[str, str]] = set()
+        for text in self.spec.exceptions:
+            tokens = [token.text for token in bare(text)]
+            pairs.update(itertools.pairwise(tokens))
+        return frozenset(pairs)

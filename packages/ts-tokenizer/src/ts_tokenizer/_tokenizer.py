@@ -1,0 +1,260 @@
+"""WordTokenizer: train, encode, decode, save, load."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+import pyarrow as pa
+
+from ts_data.artefact import read_model, sha256_bytes, write_text
+
+from ._bulk import Bulk, open_bulk, utf8
+from ._chunks import ChunkTable
+from ._counting import count_tokens
+from ._decoder import LOOK_AHEAD, OTHER, PAST, WHOLE, Decoder, Story, case_of, cased, fit
+from ._markers import Markers
+from ._rules import Rules, pin
+from ._spelling import Spelling
+from ._spelling import fit as fit_spelling
+from ._stream import StreamDecoder
+from ._surface import normalise, places
+from ._vocabulary import check_size, choose
+from .errors import ArtefactError, VocabularyError
+from .schemas import MARKERS, SPECIALS, Casing, DecoderSpec, TokenizerSpec, TrainedOn
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+__all__ = ["WordTokenizer", "load"]
+
+DECODER_STORIES = 6_000  # bounds the time and memory of learning the decoder
+ROWS = 20_000  # stories that go through the scan together: some 17 MB
+
+
+class WordTokenizer:
+    """A word-level vocabulary on spaCy's English rules; `train` or `load` makes one.
+
+    Ids follow the original: words by falling count, then `<eos> <bos> <unk> <pad>` last.
+    """
+
+    def __init__(self, spec: TokenizerSpec) -> None:
+        self.spec = spec
+        self.casing: Casing = spec.casing
+        self.vocab: tuple[str, ...] = tuple(spec.vocab)
+        self.vocab_size = len(self.vocab)
+        self.token_to_id = {token: i for i, token in enumerate(self.vocab)}
+        self.eos_id, self.bos_id, self.unk_id, self.pad_id = (self.token_to_id[token] for token in SPECIALS)
+        self.special_ids = frozenset((self.eos_id, self.bos_id, self.unk_id, self.pad_id))
+        self._words = {token: i for token, i in self.token_to_id.items() if token not in SPECIALS}
+        self._markers: Markers | None = None
+        if spec.casing == "keep":
+            self._markers = Markers(self.token_to_id)
+            self._words = {token: i for token, i in self._words.items() if token not in MARKERS}
+        self._table = ChunkTable(Rules(spec.rules))
+        self._decoder = Decoder(spec.decoder, self.vocab)
+        self._spelling = Spelling(spec.spelling)
+
+    # --- making and keeping ------------------------------------------------------------------
+
+    @classmethod
+    def train(
+        cls, texts: Iterable[str], *, vocab_size: int = 2048, casing: Casing = "lower", progress: Progress | None = None
+    ) -> WordTokenizer:
+        """Learn the vocabulary, the decoder and the spelling model from the stories of the training split.
+
+        `vocab_size` counts the four specials (and the markers of `casing="keep"`). Raises `ConfigError` for a size
+        that leaves no room for words.
+        """
+        check_size(vocab_size, casing)
+        rules = Rules(pin())
+        counts, sample, stories = count_tokens(texts, rules, DECODER_STORIES, progress)
+        vocab = choose(counts, vocab_size, casing)
+        hidden = {word: count for word, count in counts.items() if word not in set(vocab)}
+        spec = TokenizerSpec(
+            casing=casing,
+            vocab=vocab,
+            trained_on=TrainedOn(stories=stories, tokens=counts.total(), distinct=len(counts)),
+            rules=rules.spec,
+            decoder=DecoderSpec(),
+            spelling=fit_spelling(hidden or counts),
+        )
+        bare = cls(spec)
+        decoder = fit([bare.align(text)[0] for text in sample], vocab)
+        return cls(spec.model_copy(update={"decoder": decoder}))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write word_tokenizer.json, complete or not at all."""
+        write_text(path, self._content)
+
+    @cached_property
+    def _content(self) -> str:
+        return json.dumps(self.spec.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the file that `save` writes."""
+        return sha256_bytes(self._content.encode("utf-8"))
+
+    def to_huggingface(self) -> Any:
+        """A `transformers.PreTrainedTokenizerFast` with the same ids, as far as its rules go (`_huggingface` says how far)."""
+        from ._huggingface import to_huggingface
+
+        return to_huggingface(self)
+
+    # --- text to ids -------------------------------------------------------------------------
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens of `spacy.blank("en")` for the text in lower case."""
+        return self._table.split(normalise(text))
+
+    @overload
+    def encode(self, text: str, *, offsets: Literal[False] = False, add_special_tokens: bool = False) -> list[int]: ...
+    @overload
+    def encode(
+        self, text: str, *, offsets: Literal[True], add_special_tokens: bool = False
+    ) -> tuple[list[int], list[tuple[int, int]]]: ...
+    def encode(
+        self, text: str, *, offsets: bool = False, add_special_tokens: bool = False
+    ) -> list[int] | tuple[list[int], list[tuple[int, int]]]:
+        """Ids of a text; with `offsets` also each token's (start, end) in it, in characters.
+
+        `add_special_tokens` puts `<bos>` before and `<eos>` after (with empty places at the text's ends).
+        """
+        if self._markers is not None:
+            ids, found = self._encode_keep(text)
+        else:
+            tokens = self.tokens(text)
+            ids = [self._words.get(token, self.unk_id) for token in tokens]
+            found = places(text, tokens) if offsets else []
+        if add_special_tokens:
+            ids = [self.bos_id, *ids, self.eos_id]
+        if not offsets:
+            return ids
+        if add_special_tokens:
+            found = [(0, 0), *found, (len(text), len(text))]
+        return ids, found
+
+    def _encode_keep(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids with markers where the decoder would err; a marker's place is empty, at the start of its token's."""
+        assert self._markers is not None
+        story, found = self.align(text)
+        ids: list[int] = []
+        where: list[tuple[int, int]] = []
+        for i, marks, (start, end) in zip(
+            story.ids.tolist(), self._markers.write(story, self._decoder, self.unk_id), found, strict=True
+        ):
+            ids += [*marks, i]
+            where += [*[(start, start)] * len(marks), (start, end)]
+        return ids, where
+
+    def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[np.ndarray]:
+        """Ids of many texts, each an array uint16 [tokens]."""
+        out: list[np.ndarray] = []
+        for start in range(0, len(texts), ROWS):
+            ids, lengths = self.encode_flat(texts[start : start + ROWS], add_special_tokens=add_special_tokens)
+            ends = np.cumsum(lengths).tolist()
+            out += [ids[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+        return out
+
+    def encode_flat(self, texts: Sequence[str] | pa.Array, *, add_special_tokens: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of many texts in a row, uint16 [tokens], and each text's length, int64 [texts]: the fastest way in.
+
+        An Arrow array of strings is read where it lies.
+        """
+        array = texts if isinstance(texts, pa.Array) else utf8(texts)
+        if self._bulk is not None and array is not None and self._markers is None:
+            return self._bulk.encode(array, *((self.bos_id, self.eos_id) if add_special_tokens else (-1, -1)))
+        stories = [self.encode(text, add_special_tokens=add_special_tokens) for text in _strings(texts)]
+        flat = np.fromiter((i for story in stories for i in story), dtype=np.uint16)
+        return flat, np.array([len(story) for story in stories], dtype=np.int64)
+
+    @cached_property
+    def _bulk(self) -> Bulk | None:
+        return open_bulk(self._table, lambda token: self._words.get(token, self.unk_id))
+
+    # --- ids to text -------------------------------------------------------------------------
+
+    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
+        """Book text for ids: blanks and capitals as train taught them; `<unk>` is shown as it is.
+
+        Raises `VocabularyError` for an id that the vocabulary does not have.
+        """
+        return "".join(self.pieces(self.checked(ids, skip=skip_special_tokens)))
+
+    def pieces(self, ids: Sequence[int], *, streaming: bool = False) -> list[str]:
+        """The text of each token, its blank included; markers give none. `streaming` weighs nothing that comes later
+        than three tokens on.
+        """
+        if self._markers is not None:
+            words, told = self._markers.read(ids)
+            blanks, cases = self._decoder.retell(np.array(words, dtype=np.int64), told)
+        else:
+            words = list(ids)
+            blanks, cases = self._decoder.guess(np.array(words, dtype=np.int64), PAST if streaming else WHOLE)
+        return [
+            " " * blank + (self.vocab[i] if i in self.special_ids else cased(self.vocab[i], case))
+            for i, blank, case in zip(words, blanks.tolist(), cases.tolist(), strict=True)
+        ]
+
+    def stream_decoder(self) -> StreamDecoder:
+        """A decoder for one text that is being generated: `.push(id)` and `.finish()` give text."""
+        return StreamDecoder(self, LOOK_AHEAD)
+
+    def checked(self, ids: Iterable[int], *, skip: bool = True) -> list[int]:
+        """The ids as a list, without special ones (`<unk>` stays) where `skip`; `VocabularyError` for one that there is not."""
+        hidden = self.special_ids - {self.unk_id} if skip else frozenset()
+        kept = []
+        for i in ids:
+            if not 0 <= i < self.vocab_size:
+                raise VocabularyError(f"id {i} is outside of this vocabulary of {self.vocab_size:,} entries.")
+            if i not in hidden:
+                kept.append(int(i))
+        return kept
+
+    def align(self, text: str) -> tuple[Story, list[tuple[int, int]]]:
+        """Ids of a text (no markers) with the blanks and cases that it really has, and each token's place.
+
+        Under `casing="keep"` a token whose case no marker tells ("McDonald") is `<unk>`.
+        """
+        tokens = self.tokens(text)
+        found = places(text, tokens)
+        ids = np.array([self._words.get(token, self.unk_id) for token in tokens], dtype=np.int64)
+        blanks = np.array([i > 0 and start > found[i - 1][1] for i, (start, _) in enumerate(found)], dtype=np.int64)
+        cases = np.array([case_of(text[a:b], token) for token, (a, b) in zip(tokens, found, strict=True)], dtype=np.int64)
+        if self.casing == "keep":
+            ids[cases == OTHER] = self.unk_id
+        return Story(ids, blanks, cases), found
+
+    # --- what ids leave out ------------------------------------------------------------------
+
+    def extra_bits(self, texts: Sequence[str]) -> np.ndarray:
+        """Bits that a model's loss over ids does not pay, as an array [texts, 2].
+
+        Column 0: to spell what stands behind each `<unk>`, case included; column 1: to put right the blanks and the
+        case where decode errs.
+        """
+        return np.array([self._extra_bits(text) for text in texts], dtype=np.float64).reshape(len(texts), 2)
+
+    def _extra_bits(self, text: str) -> tuple[float, float]:
+        story, found = self.align(text)
+        hidden = sum(self._spelling.bits(text[slice(*found[i])]) for i in np.flatnonzero(story.ids == self.unk_id))
+        if self.casing == "keep":
+            return hidden, 0.0  # the markers tell all, and the model pays for them
+        restore, other = self._decoder.bits(story)
+        return hidden, restore + sum(self._spelling.bits(text[slice(*found[i])]) for i in np.flatnonzero(other))
+
+
+def load(path: str | os.PathLike[str]) -> WordTokenizer:
+    """Read a word_tokenizer.json. Raises `ArtefactError` where it is missing, damaged, of another kind or too new."""
+    spec = read_model(Path(path), TokenizerSpec, package="tinystories-tokenizer", error=ArtefactError)
+    return WordTokenizer(spec)
+
+
+def _strings(texts: Sequence[str] | pa.Array) -> list[str]:
+    return texts.to_pylist() if isinstance(texts, pa.Array) else list(texts)

@@ -1,0 +1,30 @@
+"""Counts to a vocabulary in id order: commonest first, ties by the word, markers and specials last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .errors import ConfigError
+from .schemas import MARKERS, MAX_VOCAB, SPECIALS, Casing
+
+__all__ = ["check_size", "choose"]
+
+
+def check_size(vocab_size: int, casing: Casing) -> int:
+    """How many words fit beside the reserved entries; a `ConfigError` where none do, or where ids pass uint16."""
+    reserved = len(SPECIALS) + (len(MARKERS) if casing == "keep" else 0)
+    if casing not in ("lower", "keep"):
+        raise ConfigError(f"casing: {casing!r} is unknown; choose lower or keep.")
+    if not reserved < vocab_size <= MAX_VOCAB:
+        raise ConfigError(
+            f"vocab_size: {vocab_size:,} does not do; with casing={casing} it must lie between {reserved + 1} and {MAX_VOCAB:,}."
+        )
+    return vocab_size - reserved
+
+
+def choose(counts: Mapping[str, int], vocab_size: int, casing: Casing) -> list[str]:
+    """The `vocab_size` entries, the specials included; fewer where the text has fewer distinct tokens."""
+    room = check_size(vocab_size, casing)
+    reserved = (*(MARKERS if casing == "keep" else ()), *SPECIALS)
+    words = sorted((word for word, count in counts.items() if count > 0 and word not in reserved), key=lambda w: (-counts[w], w))
+    return [*words[:room], *reserved]

@@ -1,0 +1,30 @@
+"""The command line of ts_tokenizer: one module per verb, each a thin layer over one Python call."""
+
+from __future__ import annotations
+
+from ts_data.console import make_app, run
+from ts_data.errors import TsDataError
+
+from ..__about__ import __version__
+from ..errors import TsTokenizerError
+from .check import check
+from .compare import compare
+from .coverage import coverage
+from .encode import encode
+from .stats import stats
+from .train import train
+
+__all__ = ["app", "main"]
+
+app = make_app(
+    "ts-tokenizer",
+    "A word-level vocabulary on spaCy's English rules: exact, fast, and a decode that reads like a book.",
+    __version__,
+)
+for command in (train, encode, check, stats, coverage, compare):
+    app.command()(command)
+
+
+def main() -> None:
+    """The console script."""
+    run(app, (TsTokenizerError, TsDataError))

@@ -1,0 +1,47 @@
+"""`ts-tokenizer check`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ts_data.console import Json, emit, table
+
+__all__ = ["check"]
+
+
+def check(
+    tokenizer: Annotated[Path, typer.Argument(help="What `ts-tokenizer train` wrote.")],
+    splits: Annotated[Path, typer.Argument(help="What `ts-data prepare` wrote.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    limit: Annotated[int, typer.Option(help="At most so many stories, from the first.", min=1)] = 10_000,
+    as_json: Json = False,
+) -> None:
+    """Say how well decode(encode(story)) gives stories back, and show the commonest errors.
+
+    Example: ts-tokenizer check word_tokenizer.json splits/ --split test
+    """
+    from itertools import islice
+
+    import ts_data
+
+    from .. import load
+    from .._reports import check as measure
+
+    result = measure(load(tokenizer), islice(ts_data.read(splits, split), limit))
+    shares = [
+        ("exact, <unk> taken as given", result.exact),
+        ("… capitals ignored", result.caseless),
+        ("… and the blanks beside <unk> given", result.caseless_blanks_given),
+        (f"exact among the {result.without_unk:,} without <unk>", result.exact_without_unk),
+        ("tokens with the right case", result.case_accuracy),
+        ("tokens with the right blank", result.space_accuracy),
+    ]
+    lines = table(
+        [(name, "—" if x is None else f"{100 * x:.2f} %") for name, x in shares], [f"{result.stories:,} stories", "share"]
+    )
+    errors = table([(f"{n:,}", wrote, read) for wrote, read, n in result.errors], ["times", "written", "decoded"])
+    emit(asdict(result), f"{lines}\nmarkers per story: {result.markers_per_story:.2f}\n\n{errors}", as_json=as_json)

@@ -1,0 +1,38 @@
+"""`ts-tokenizer encode`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ts_data.console import Json, Quiet, emit, show_progress, table
+
+__all__ = ["encode"]
+
+
+def encode(
+    splits: Annotated[Path, typer.Argument(help="What `ts-data prepare` wrote.")],
+    tokenizer: Annotated[Path, typer.Option("--tokenizer", "-t", help="What `ts-tokenizer train` wrote.")] = Path(
+        "word_tokenizer.json"
+    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")] = Path("encoded"),
+    workers: Annotated[int | None, typer.Option(help="Threads; all cores by default.", min=1, show_default=False)] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the splits as token ids: train.bin, val.bin, test.bin (uint16), offsets, manifest.json.
+
+    Interrupted, the same command goes on where it was. Example: ts-tokenizer encode splits/ -t word_tokenizer.json -o encoded/
+    """
+    from .. import encode_splits
+
+    with show_progress(quiet=quiet) as progress:
+        manifest = encode_splits(splits, tokenizer, out, workers=workers, progress=progress)
+    rows = [
+        (name, f"{s.stories:,}", f"{s.tokens:,}", f"{100 * s.unk_tokens / max(1, s.tokens):.2f} %", f"{s.bin.bytes / 1e6:,.1f}")
+        for name, s in manifest.splits.items()
+    ]
+    text = table(rows, ["split", "stories", "tokens", "<unk>", "MB"]) + f"\n{out}/"
+    emit(manifest, text, as_json=as_json)

@@ -1,0 +1,48 @@
+"""`ts-tokenizer train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ts_data.console import Json, Quiet, emit, show_progress
+
+__all__ = ["train"]
+
+
+def train(
+    splits: Annotated[Path, typer.Argument(help="What `ts-data prepare` wrote; only its train split is read.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("word_tokenizer.json"),
+    vocab_size: Annotated[int, typer.Option(help="Entries, the four specials included.")] = 2048,
+    casing: Annotated[str, typer.Option(help="lower (capitals are guessed) or keep (markers where the guess errs).")] = "lower",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn vocabulary, decoder and spelling model from the train split.
+
+    Example: ts-tokenizer train splits/ --out word_tokenizer.json --vocab-size 2048
+    """
+    import ts_data
+
+    from .. import WordTokenizer
+
+    with show_progress(quiet=quiet) as progress:
+        texts = ts_data.read(splits, "train")
+        tokenizer = WordTokenizer.train(texts, vocab_size=vocab_size, casing=casing, progress=progress)  # type: ignore[arg-type]
+    tokenizer.save(out)
+    seen = tokenizer.spec.trained_on
+    payload = {
+        "path": str(out),
+        "sha256": tokenizer.sha256,
+        "vocab_size": tokenizer.vocab_size,
+        "casing": casing,
+        **seen.model_dump(),
+    }
+    emit(
+        payload,
+        f"{out}: {tokenizer.vocab_size:,} entries from {seen.stories:,} stories "
+        f"({seen.tokens:,} tokens, {seen.distinct:,} distinct).\nNext: ts-tokenizer encode {splits} --tokenizer {out} --out encoded/",
+        as_json=as_json,
+    )

@@ -1,0 +1,25 @@
+"""The exceptions of ts_tokenizer.
+
+TsTokenizerError
+├── ArtefactError   a file that this package reads is missing, damaged, of another kind, too new, or made for another file
+├── ConfigError     settings that do not hold (also a ValueError)
+└── VocabularyError ids that the vocabulary does not have (also a ValueError)
+"""
+
+__all__ = ["ArtefactError", "ConfigError", "TsTokenizerError", "VocabularyError"]
+
+
+class TsTokenizerError(Exception):
+    """Base of every error that ts_tokenizer raises on purpose."""
+
+
+class ArtefactError(TsTokenizerError):
+    """A file is missing, damaged, of another kind, written by a newer version, or does not belong to its neighbour."""
+
+
+class ConfigError(TsTokenizerError, ValueError):
+    """Settings that do not hold; the message names the field."""
+
+
+class VocabularyError(TsTokenizerError, ValueError):
+    """An id outside of the vocabulary."""

@@ -1,0 +1,169 @@
+"""What ts_tokenizer writes: the tokenizer file and the manifest of an encoded folder. Standard library and pydantic only."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from ts_data.schemas import FileInfo
+
+__all__ = [
+    "MARKERS",
+    "MAX_VOCAB",
+    "SCHEMAS",
+    "SPECIALS",
+    "Casing",
+    "DecoderSpec",
+    "EncodedManifest",
+    "EncodedSplitInfo",
+    "RulesSpec",
+    "SpellingSpec",
+    "TokenizerSpec",
+    "TrainedOn",
+]
+
+SPECIALS = ("<eos>", "<bos>", "<unk>", "<pad>")
+"""The last four entries of every vocabulary, in the original's order."""
+
+MARKERS = ("<lower>", "<cap>", "<upper>", "<join>", "<space>")
+"""`casing="keep"`: what stands before a token where the decoder's own guess about its case or its blank would be wrong."""
+
+MAX_VOCAB = 65_536
+"""Ids are stored as uint16."""
+
+Casing = Literal["lower", "keep"]
+Count = Annotated[int, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _packed_bytes(text: str) -> int:
+    return len(base64.b64decode(text))
+
+
+def _is_base64(text: str) -> str:
+    base64.b64decode(text, validate=True)
+    return text
+
+
+Packed = Annotated[str, AfterValidator(_is_base64)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RulesSpec(_Frozen):
+    """spaCy's English rules as they were on the day of training; any later spaCy rebuilds the same Tokenizer from them."""
+
+    language: Literal["en"] = "en"
+    spacy_version: str
+    prefix: str
+    suffix: str
+    infix: str
+    token_match: str | None
+    url_match: str | None
+    exceptions: dict[str, list[str]]
+    """Special case -> the tokens it is split into."""
+
+
+class DecoderSpec(_Frozen):
+    """A log-linear model of blanks and capitals: little-endian arrays in base64. Weights are in units of 1/1024 nat."""
+
+    classes: Packed = ""
+    """uint8 [vocab]: how often each word is capital inside a sentence, in steps from 0 (never seen there) to 5 (always)."""
+    keys: Packed = ""
+    """int64 [features]: template and up to three ids."""
+    weights: Packed = ""
+    """int16 [features, 2]: towards a blank or a capital; towards all capitals."""
+    evidence: Packed = ""
+    """int16 [3, 8, 2, 17]: towards a capital, by evidence (whole story, past, told), class, place and bucket."""
+
+    @model_validator(mode="after")
+    def _arrays_fit(self) -> DecoderSpec:
+        features, left = divmod(_packed_bytes(self.keys), 8)
+        if left or _packed_bytes(self.weights) != 4 * features:
+            raise ValueError("`keys` and `weights` do not belong together")
+        if _packed_bytes(self.evidence) not in (0, 2 * 3 * 8 * 2 * 17):
+            raise ValueError("`evidence` has a wrong length")
+        return self
+
+
+class SpellingSpec(_Frozen):
+    """A character model of the words that train hides behind `<unk>`: context (at most two characters) -> next -> count."""
+
+    counts: dict[str, dict[str, int]] = {}
+
+
+class TrainedOn(_Frozen):
+    """What the vocabulary was counted on."""
+
+    stories: Count
+    tokens: Count
+    distinct: Count
+
+
+class TokenizerSpec(_Frozen):
+    """word_tokenizer.json."""
+
+    format: Literal["ts-tokenizer/word"] = "ts-tokenizer/word"
+    schema_version: Literal[1] = 1
+    casing: Casing
+    vocab: list[str]
+    """In id order; the last four are `SPECIALS`."""
+    trained_on: TrainedOn
+    rules: RulesSpec
+    decoder: DecoderSpec
+    spelling: SpellingSpec
+
+    @model_validator(mode="after")
+    def _vocabulary_holds(self) -> TokenizerSpec:
+        if tuple(self.vocab[-len(SPECIALS) :]) != SPECIALS:
+            raise ValueError(f"the last entries of `vocab` must be {', '.join(SPECIALS)}")
+        if len(self.vocab) > MAX_VOCAB:
+            raise ValueError(f"`vocab` has {len(self.vocab):,} entries; ids are uint16, so {MAX_VOCAB:,} is the most")
+        if self.casing == "keep" and tuple(self.vocab[-len(SPECIALS) - len(MARKERS) : -len(SPECIALS)]) != MARKERS:
+            raise ValueError(f"with casing keep, {', '.join(MARKERS)} must stand before the specials in `vocab`")
+        if len(set(self.vocab)) != len(self.vocab):
+            raise ValueError("`vocab` names a token twice")
+        if _packed_bytes(self.decoder.classes) not in (0, len(self.vocab)):
+            raise ValueError("`decoder.classes` does not have one entry for each token of `vocab`")
+        return self
+
+
+class EncodedSplitInfo(_Frozen):
+    """One split of encoded/: its counts, and what bits per byte needs."""
+
+    stories: Count
+    tokens: Count
+    """With `<bos>` and `<eos>` of every story."""
+    unk_tokens: Count
+    utf8_bytes: Count
+    unk_spelling_bits: float = Field(ge=0)
+    """Bits to spell what stands behind each `<unk>` under the tokenizer's character model."""
+    restore_bits: float = Field(ge=0)
+    """Bits to put right the case and the blanks that decode would get wrong."""
+    priced_stories: Count
+    """How many stories, evenly spread, the two were measured on before they were scaled to all; small splits: every one."""
+    bin: FileInfo
+    idx: FileInfo
+
+
+class EncodedManifest(_Frozen):
+    """encoded/manifest.json."""
+
+    format: Literal["ts-tokenizer/encoded"] = "ts-tokenizer/encoded"
+    schema_version: Literal[1] = 1
+    tokenizer_sha256: Sha256
+    splits_fingerprint: Sha256
+    cleaner_hash: str
+    vocab_size: int = Field(ge=len(SPECIALS), le=MAX_VOCAB)
+    bos_id: int
+    eos_id: int
+    unk_id: int
+    pad_id: int
+    splits: dict[Literal["train", "validation", "test"], EncodedSplitInfo]
+
+
+SCHEMAS: dict[str, type] = {"ts-tokenizer.word": TokenizerSpec, "ts-tokenizer.encoded": EncodedManifest}

@@ -1,0 +1,44 @@
+"""What several tests share: small stories with all that matters in them, and the real ones where they are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import ts_tokenizer
+
+STORIES = [
+    'Once upon a time, there was a girl named Lily. She said, "I don\'t want to go!" Her mom smiled.',
+    'Tom had a red ball. "Look, Mom!" Tom said. "It can roll." They were happy.',
+    "Lily and Tom went to the park. They can't find Tom's ball. It isn't there, is it?",
+    '"Where is the dog?" asked Lily. The dog was under the big tree.\n\nThey all laughed. The end.',
+    "One day, Max the dog ran up the hill at 5 p.m. on Monday. He was so happy!",
+]
+
+
+def _real_sample() -> Path | None:
+    for folder in Path(__file__).resolve().parents:
+        path = folder / "shared" / "data" / "tinystories-real-sample.txt"
+        if path.is_file():
+            return path
+    return None
+
+
+@pytest.fixture(scope="session")
+def stories() -> list[str]:
+    return STORIES * 8
+
+
+@pytest.fixture(scope="session")
+def tokenizer(stories: list[str]) -> ts_tokenizer.WordTokenizer:
+    return ts_tokenizer.WordTokenizer.train(stories, vocab_size=64)
+
+
+@pytest.fixture(scope="session")
+def real_stories() -> list[str]:
+    """The 2,300 real stories, as they are."""
+    path = _real_sample()
+    if path is None:
+        pytest.skip("the real stories (shared/data/tinystories-real-sample.txt beside the checkout) are not here")
+    return [story.strip() for story in path.read_text(encoding="utf-8").split("<|endoftext|>") if story.strip()]

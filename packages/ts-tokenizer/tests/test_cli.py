@@ -1,0 +1,76 @@
+"""The commands, from splits to reports, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ts_data
+from ts_data.console import run
+from ts_tokenizer.cli import app
+from ts_tokenizer.errors import TsTokenizerError
+
+
+def _call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        run(app, (TsTokenizerError, ts_data.TsDataError), [str(word) for word in words])
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli")
+    (path / "raw.txt").write_text("\n<|endoftext|>\n".join(ts_data.sample(200, seed=2)), encoding="utf-8")
+    ts_data.prepare(path / "raw.txt", path / "splits")
+    return path
+
+
+def test_the_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, encoded, splits = folder / "word_tokenizer.json", folder / "encoded", folder / "splits"
+    code, out, _ = _call(capsys, "train", splits, "--out", file, "--vocab-size", 200, "--json", "--quiet")
+    assert (code, json.loads(out)["vocab_size"]) == (0, 200)
+    code, out, _ = _call(capsys, "encode", splits, "--tokenizer", file, "--out", encoded)
+    assert code == 0
+    assert "train" in out
+    code, out, _ = _call(capsys, "check", file, splits, "--split", "test", "--json")
+    assert (code, json.loads(out)["stories"]) == (0, len(ts_data.read(splits, "test")))
+    code, out, _ = _call(capsys, "stats", encoded)
+    assert code == 0
+    assert "mean length" in out
+    assert "█" in out
+    code, out, _ = _call(capsys, "coverage", splits, "--vocab-size", 200)
+    assert code == 0
+    assert "<- this size" in out
+    assert "<unk> hides" in out
+    code, out, _ = _call(capsys, "compare", file, file, splits, "--json")
+    assert code == 0
+    assert [row["name"] for row in json.loads(out)["tokenizers"]] == [str(file), "basic_english"]
+
+
+def test_errors_are_one_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = _call(capsys, "train", folder / "splits", "--vocab-size", 3, "--out", tmp_path / "x.json")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: vocab_size: 3 does not do")
+    code, _, err = _call(capsys, "stats", tmp_path / "nowhere")
+    assert code == 2
+    assert "no such file" in err
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    heavy = "{'spacy', 'numba', 'torch', 'pyarrow', 'numpy', 'pydantic'}"
+    code = f"import sys, ts_tokenizer, ts_tokenizer.cli; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_names_resolve_twice_alike() -> None:
+    import ts_tokenizer
+
+    for name in ts_tokenizer.__all__:
+        assert getattr(ts_tokenizer, name) is getattr(ts_tokenizer, name)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = ts_tokenizer.nothing

@@ -1,0 +1,169 @@
+"""The tokens are spaCy's, always: on realistic and hostile text, from the table, from the compiled scan, from a file."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ts_tokenizer import WordTokenizer
+from ts_tokenizer._bulk import Bulk, utf8
+from ts_tokenizer._chunks import ChunkTable
+from ts_tokenizer._rules import Rules, pin
+from ts_tokenizer._surface import places
+
+PIECES = [
+    "the", "Tom", "Don't", "can't", "cannot", "we'll", "he's", "Tom's", "boys'", "'Twas", "'em", "o'clock", "y'all", "gonna",
+    "Mr.", "p.m.", "a.m.", "U.S.", "e.g.", "5kg", "10KM", "3.14", "1,000", "$5", "50%", "http://a.com/x?y=1", "WWW.B.ORG", "me@x.org",
+    ":)", ":-(", "8(", ":}8", ":", ")", "(", "-", "8", "o.O", "O_o", "<3", "\\n", "--", "...", "….", "—", "well-known", "and/or",
+    '"', "'", '"Hi!"', "''", "“", "”", "İ", "ΣΑΣ", "ß", "ǅ", "é", "🙂", "👩‍👧", "\u00a0", "\u2003", "\u0085", "\u200b", "\x00", "\x01",
+    "\x1c", "\t", "\n", "\n\n", " ", "  ", " \n ", "<|endoftext|>", "<unk>", "<eos>", "a" * 17, "B" * 33, "x" * 15 + "é", "#", "@",
+]  # fmt: skip
+
+
+@cache
+def _rules() -> Rules:
+    return Rules(pin())
+
+
+@cache
+def _spacy() -> Any:
+    import spacy
+
+    return spacy.blank("en").tokenizer
+
+
+@cache
+def _tables() -> tuple[ChunkTable, Bulk, dict[str, int]]:
+    pytest.importorskip("numba")
+    ids: dict[str, int] = {}
+    table = ChunkTable(_rules())
+    return table, Bulk(table, lambda token: ids.setdefault(token, len(ids) % 60_000)), ids
+
+
+def _same(texts: list[str]) -> None:
+    table, bulk, ids = _tables()
+    expected = [[token.text for token in _spacy()(text.lower())] for text in texts]
+    assert [table.split(text.lower()) for text in texts] == expected
+    array = utf8(texts)
+    if array is not None:
+        flat, lengths = bulk.encode(array)
+        assert lengths.tolist() == [len(tokens) for tokens in expected]
+        assert flat.tolist() == [ids[token] for tokens in expected for token in tokens]
+
+
+joined = st.lists(st.sampled_from(PIECES), max_size=12).flatmap(
+    lambda parts: st.lists(st.sampled_from([" ", "", " ", "  ", "\n"]), min_size=len(parts), max_size=len(parts)).map(
+        lambda gaps: "".join(part + gap for part, gap in zip(parts, gaps, strict=True))
+    )
+)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(joined, min_size=1, max_size=4))
+def test_realistic_and_hostile_pieces(texts: list[str]) -> None:
+    _same(texts)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=3))
+def test_any_unicode(texts: list[str]) -> None:
+    _same(texts)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.text(alphabet=" \t\n:;()-8oO0._<>=^*\\'\"xXdDpP3/|[]{}@\u00a0", max_size=24))
+def test_emoticons_across_blanks(text: str) -> None:
+    _same([text])
+
+
+def test_a_match_across_a_blank_is_caught() -> None:
+    table, _, _ = _tables()
+    text = "8( :}8"
+    alone = [token for chunk in text.split() for token in _rules().split(chunk)]
+    assert [token.text for token in _spacy()(text)] == table.split(text)
+    assert alone != table.split(text), "the example no longer shows what the guard is for"
+
+
+def test_chunks_asked_together_are_split_as_if_alone() -> None:
+    chunks = [piece.lower() for piece in PIECES]
+    assert _rules().split_chunks(chunks) == [_rules().split(chunk) for chunk in chunks]
+
+
+def test_the_whole_real_sample(real_stories: list[str]) -> None:
+    _same(real_stories)
+    table, _, _ = _tables()
+    from ts_tokenizer._chunks import split_chunks
+
+    flagged = sum(table.crossing(table.numbers(split_chunks(story.lower()))) for story in real_stories)
+    assert flagged <= 5, "the guard should send next to none of the real stories to spaCy"
+
+
+@settings(max_examples=80, deadline=None)
+@given(joined)
+def test_offsets_give_the_tokens_back(text: str) -> None:
+    table, _, _ = _tables()
+    tokens = table.split(text.lower())
+    found = places(text, tokens)
+    assert all(0 <= start <= end <= len(text) for start, end in found)
+    if len(text) == len(text.lower()):
+        assert [text.lower()[start:end] for start, end in found] == tokens
+
+
+def test_plain_and_compiled_give_the_same_ids(
+    tokenizer: WordTokenizer, stories: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [*stories[:5], *PIECES, " ".join(PIECES)]
+    compiled = tokenizer.encode_batch(texts, add_special_tokens=True)
+    monkeypatch.setenv("TS_TOKENIZER_KERNELS", "plain")
+    plain = WordTokenizer(tokenizer.spec)
+    assert plain._bulk is None
+    assert [ids.tolist() for ids in plain.encode_batch(texts, add_special_tokens=True)] == [ids.tolist() for ids in compiled]
+    assert [plain.encode(text) for text in texts] == [ids[1:-1].tolist() for ids in compiled]
+
+
+def test_plain_and_compiled_train_the_same_vocabulary(stories: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from ts_tokenizer._counting import count_tokens
+
+    texts = [*stories, "8( :}8", *PIECES]
+    compiled = count_tokens(texts, _rules(), 10)
+    monkeypatch.setenv("TS_TOKENIZER_KERNELS", "plain")
+    assert count_tokens(texts, _rules(), 10) == compiled
+
+
+def test_a_lone_surrogate_is_refused_as_spacy_refuses_it(tokenizer: WordTokenizer) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        _spacy()("tom \ud800 said")
+    with pytest.raises(UnicodeEncodeError):
+        tokenizer.encode_batch(["Tom \ud800 said"])
+
+
+def test_without_a_place_for_numbas_cache_it_compiles_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only __pycache__ and no usable home make `njit(cache=True)` raise."""
+    numba = pytest.importorskip("numba")
+    from ts_tokenizer._kernels import compiled, scan
+
+    real, seen = numba.njit, []
+
+    def njit(**options: Any) -> Any:
+        seen.append(options)
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(**options)
+
+    monkeypatch.setattr(numba, "njit", njit)
+    assert compiled._compile(lambda x: x + 1)(1) == 2
+    assert scan._jit(lambda x: x + 2)(1) == 3
+    assert [options.get("cache", False) for options in seen] == [True, False, True, False]
+
+
+def test_kernels_can_be_forced_and_named_wrongly() -> None:
+    from ts_tokenizer._kernels import kernels
+    from ts_tokenizer.errors import ConfigError
+
+    assert kernels("plain").__name__.endswith(".plain")
+    with pytest.raises(ConfigError, match="choose plain or compiled"):
+        kernels("fast")

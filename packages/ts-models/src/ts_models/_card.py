@@ -1,0 +1,63 @@
+"""The model card (README.md of a model folder): sizes, training, how to use it. Text only."""
+
+from __future__ import annotations
+
+from ._sizes import count_parameters, flops_per_token, parameters_by_part
+from .schemas import RecurrentConfig, TrainingSummary, TransformerConfig
+
+__all__ = ["model_card"]
+
+
+def model_card(config: TransformerConfig | RecurrentConfig, training: TrainingSummary | None, name: str) -> str:
+    """Markdown with the Hub's front matter."""
+    parts = "\n".join(f"| {part} | {number:,} |" for part, number in parameters_by_part(config).items())
+    return f"""---
+library_name: ts-models
+pipeline_tag: text-generation
+language: en
+tags: [tinystories, {config.kind}]
+---
+# {name}
+
+A small story language model ({_structure(config)}).
+
+| part | parameters |
+|---|---|
+{parts}
+| all | {count_parameters(config):,} |
+
+Vocabulary {config.vocab_size:,}, context {config.max_seq_len} tokens, {flops_per_token(config) / 1e6:.1f} MFLOPs per token.
+{_training(training)}
+## Use
+
+```python
+import ts_models
+
+lm = ts_models.load("{name}")  # this folder's path, or its Hub id
+print(lm.generate("Once upon a time"))
+```
+
+Text needs `pip install "ts-models[text]"`. It writes children's stories and knows nothing else.
+"""
+
+
+def _structure(config: TransformerConfig | RecurrentConfig) -> str:
+    if isinstance(config, RecurrentConfig):
+        return f"{config.kind.upper()}, {config.n_layers} layers of {config.d_hidden}"
+    return f"Transformer, {config.n_layers} layers, width {config.d_model}, {config.n_heads} heads, positions {config.positions}"
+
+
+def _training(training: TrainingSummary | None) -> str:
+    if training is None:
+        return ""
+    lines = [f"- {training.steps:,} steps, {training.tokens:,} tokens, {training.seconds / 60:.1f} minutes"]
+    if training.preset:
+        lines.append(f"- preset {training.preset}")
+    if training.best_validation_loss is not None:
+        lines.append(f"- validation loss {training.best_validation_loss:.4f} nats per token")
+    if training.validation_bits_per_byte is not None:
+        lines.append(f"- validation bits per byte {training.validation_bits_per_byte:.4f}")
+    for label, value in (("optimizer", training.optimizer), ("precision", training.precision), ("seed", training.seed)):
+        if value is not None:
+            lines.append(f"- {label} {value}")
+    return "\n## Training\n\n" + "\n".join(lines) + "\n"

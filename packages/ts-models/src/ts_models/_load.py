@@ -1,0 +1,73 @@
+"""`load`: a path, a Hub id or the name of the embedded model → LanguageModel; models of others are translated."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ._lm import LanguageModel
+from ._store import CONFIG, TOKENIZER, load_model, read_training, resolve
+from ._tokenizers import load_tokenizer
+from .artefact import read_json
+from .errors import ArtefactError, MissingExtraError, TokenizerError
+from .protocols import Tokenizer
+
+__all__ = ["load"]
+
+
+def load(path_or_hub_id: str | os.PathLike[str], *, device: str = "cpu", revision: str | None = None) -> LanguageModel:
+    """Open a model with ts_models alone: never torchtune, spaCy or pickle.
+
+    Takes one of our folders; the id of a Hub repository ("name/model"); `demo`, the model in the package; a Hugging Face
+    folder of a GPT-Neo, Llama or Qwen3 model; a llama2.c checkpoint (`.bin`, with `tokenizer.bin` beside it).
+    Without an installed package that reads its tokenizer, the model still takes ids; text then raises TokenizerError.
+    Raises ArtefactError (WeightsError for weights that do not fit their config).
+    """
+    folder = resolve(path_or_hub_id, revision=revision)
+    if folder.is_file():
+        return _load_llama2c(folder, device)
+    if "format" not in read_json(folder / CONFIG, error=ArtefactError):
+        return _load_huggingface(folder, device)
+    model = load_model(folder, device=device)
+    tokenizer, missing = _own_tokenizer(folder)
+    return LanguageModel(model, tokenizer, training=read_training(folder), path=folder, missing_tokenizer=missing)
+
+
+def _own_tokenizer(folder: Path) -> tuple[Tokenizer | None, str]:
+    """The tokenizer of a folder, or why there is none."""
+    if not (folder / TOKENIZER).exists():
+        return None, f"{folder}: has no {TOKENIZER}; it takes ids only."
+    try:
+        return load_tokenizer(folder / TOKENIZER), ""
+    except TokenizerError as problem:
+        return None, str(problem)
+
+
+def _load_huggingface(folder: Path, device: str) -> LanguageModel:
+    from .export.foreign import load_huggingface
+    from .export.foreign_tokenizers import HuggingFaceTokenizer
+
+    model = load_huggingface(folder).to(device)
+    if (folder / TOKENIZER).exists():  # our own export: the exact tokenizer lies beside
+        tokenizer, missing = _own_tokenizer(folder)
+        return LanguageModel(model, tokenizer, path=folder, missing_tokenizer=missing)
+    if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
+        return LanguageModel(model, path=folder)
+    config = model.config
+    special = {"eos_id": config.eos_id, "bos_id": config.bos_id, "unk_id": config.unk_id, "pad_id": config.pad_id}
+    try:
+        tokenizer = HuggingFaceTokenizer(folder, vocab_size=config.vocab_size, **special)
+    except MissingExtraError as problem:
+        return LanguageModel(model, path=folder, missing_tokenizer=str(problem))
+    return LanguageModel(model, tokenizer, path=folder)
+
+
+def _load_llama2c(path: Path, device: str) -> LanguageModel:
+    from .export.foreign import load_llama2c
+    from .export.foreign_tokenizers import Llama2cTokenizer
+
+    model = load_llama2c(path).to(device)
+    beside = path.with_name("tokenizer.bin")
+    if not beside.exists():
+        return LanguageModel(model, path=path, missing_tokenizer=f"{path}: no tokenizer.bin lies beside it; it takes ids only.")
+    return LanguageModel(model, Llama2cTokenizer(beside, model.config.vocab_size), path=path)

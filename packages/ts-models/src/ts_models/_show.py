@@ -1,0 +1,33 @@
+"""What `ts-models show` tells of a preset or a model folder. It reads no weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._sizes import flops_per_token, inference_bytes, parameters_by_part, training_bytes
+from .presets import PRESETS
+
+__all__ = ["describe"]
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Config, parameters by part, sizes, and for a saved model its training record and card."""
+    config, training, card = (PRESETS[name].config, None, "") if name in PRESETS else _stored(name)
+    return {
+        "name": name,
+        "config": {field: value for field, value in config.model_dump(mode="json").items() if value not in (None, [])},
+        "parts": parameters_by_part(config),
+        "flops_per_token": flops_per_token(config),
+        "training_bytes": training_bytes(config),
+        "inference_bytes": inference_bytes(config),
+        "training": None if training is None else training.model_dump(mode="json"),
+        "card": card,
+    }
+
+
+def _stored(name: str) -> tuple[Any, Any, str]:
+    from ._store import read_config, read_training, resolve
+
+    folder = resolve(name)
+    card = folder / "README.md"
+    return read_config(folder), read_training(folder), card.read_text(encoding="utf-8") if card.exists() else ""

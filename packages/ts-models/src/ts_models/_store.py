@@ -1,0 +1,185 @@
+"""model/ on disk: config.json, model.safetensors, word_tokenizer.json, training.json, README.md. No pickle.
+
+Reading takes a folder or the id of a Hub repository. The model card's text is made in `_card`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ._build import build_for_inference
+from ._card import model_card
+from .architectures import StoryModel
+from .artefact import parse_model, read_json, read_model, write_folder, write_model
+from .errors import ArtefactError, ConfigError, WeightsError
+from .schemas import RecurrentConfig, TrainingSummary, TransformerConfig
+
+__all__ = ["clean_names", "load_model", "load_weights", "push_to_hub", "read_config", "read_training", "resolve", "save"]
+
+CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD = (
+    "config.json",
+    "model.safetensors",
+    "word_tokenizer.json",
+    "training.json",
+    "README.md",
+)
+
+
+DEMO = Path(__file__).parent / "demo"
+"""The model in the package: `load("demo")`."""
+_SCALE = ".scale"
+
+
+def save(
+    model: StoryModel,
+    path: str | os.PathLike[str],
+    *,
+    tokenizer: str | os.PathLike[str] | None = None,
+    training: TrainingSummary | None = None,
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Write a model folder, complete or not at all, and give back its path.
+
+    tokenizer: a word_tokenizer.json to copy beside the weights. Its vocabulary must be the model's.
+    dtype: store the weights in this number format (float16 halves the file; loading turns them back to float32).
+    """
+    path = Path(path)
+    network = getattr(model, "_orig_mod", model)
+    config = network.config
+    if tokenizer is not None:
+        _check_tokenizer(Path(tokenizer), config)
+    with write_folder(path) as folder:
+        write_model(folder / CONFIG, config)
+        save_file(_tensors(network, dtype), folder / WEIGHTS, metadata={"format": "pt"})
+        if tokenizer is not None:
+            shutil.copyfile(tokenizer, folder / TOKENIZER)
+        if training is not None:
+            write_model(folder / TRAINING, training)
+        (folder / CARD).write_text(model_card(config, training, path.resolve().name), encoding="utf-8")
+    return path
+
+
+def clean_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names without the traces of torch.compile and DistributedDataParallel."""
+    return {name.replace("_orig_mod.", "").removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def _tensors(network: StoryModel, dtype: torch.dtype | None) -> dict[str, Tensor]:
+    state = clean_names(network.state_dict())
+    return {name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous() for name, tensor in state.items()}
+
+
+def _check_tokenizer(path: Path, config: TransformerConfig | RecurrentConfig) -> None:
+    """Refuse a tokenizer of another vocabulary, as far as its file says."""
+    content = read_json(path, error=ArtefactError)
+    vocabulary = content.get("vocab", content.get("vocabulary"))
+    size = len(vocabulary) if isinstance(vocabulary, list) else content.get("vocab_size")
+    if isinstance(size, int) and size != config.vocab_size:
+        raise ConfigError(
+            f"{path}: holds {size} tokens, but the model's vocab_size is {config.vocab_size}. Give the one it was trained with."
+        )
+
+
+def resolve(path_or_id: str | os.PathLike[str], *, revision: str | None = None) -> Path:
+    """The folder of a model: a path, or the id of a Hub repository ("name/model"), which is fetched and cached."""
+    path = Path(path_or_id)
+    if str(path_or_id) == "demo" and not path.exists():
+        path = DEMO
+    if path.exists():
+        return path
+    name = str(path_or_id)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith("/"):
+        raise ArtefactError(f"{name}: no such folder. Give a model folder, or a Hub id of the form name/model.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.md", "*.txt", "*.model"]
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as problem:
+        reason = str(problem).strip().splitlines()[0]
+        raise ArtefactError(f"{name}: neither a folder here nor a repository that the Hub gives out ({reason})") from None
+
+
+def read_config(folder: Path) -> TransformerConfig | RecurrentConfig:
+    """config.json of a model folder."""
+    path = folder / CONFIG
+    return parse_config(read_json(path, error=ArtefactError), str(path))
+
+
+def parse_config(content: dict[str, Any], source: str) -> TransformerConfig | RecurrentConfig:
+    """A config from its JSON object."""
+    if content.get("kind") == "transformer":
+        return parse_model(content, TransformerConfig, source=source, package="ts-models", error=ArtefactError)
+    return parse_model(content, RecurrentConfig, source=source, package="ts-models", error=ArtefactError)
+
+
+def read_training(folder: Path) -> TrainingSummary | None:
+    """training.json of a model folder, if it has one."""
+    path = folder / TRAINING
+    return read_model(path, TrainingSummary, package="ts-models", error=ArtefactError) if path.exists() else None
+
+
+def load_model(folder: Path, *, device: str | torch.device = "cpu") -> StoryModel:
+    """The network of a model folder, in evaluation mode, in float32."""
+    network = build_for_inference(read_config(folder))
+    load_weights(network, read_tensors(folder / WEIGHTS), source=str(folder / WEIGHTS))
+    return network.to(device).eval()
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file."""
+    if not path.is_file():
+        raise ArtefactError(f"{path}: no such file. A model folder holds {CONFIG} and {WEIGHTS}.")
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError) as problem:
+        raise ArtefactError(f"{path}: not a whole safetensors file ({problem}). Write or fetch it again.") from None
+
+
+def load_weights(network: StoryModel, tensors: dict[str, Tensor], *, source: str) -> None:
+    """Put tensors into a network. Raises WeightsError that names the first tensor that differs."""
+    tensors = _dequantise(clean_names(tensors))
+    expected = network.state_dict()
+    for name, tensor in expected.items():
+        if name not in tensors:
+            raise WeightsError(f"{source}: tensor `{name}` is missing; config.json expects shape {list(tensor.shape)}.")
+        if tensors[name].shape != tensor.shape:
+            raise WeightsError(
+                f"{source}: tensor `{name}` has shape {list(tensors[name].shape)}, but config.json makes it {list(tensor.shape)}."
+            )
+    for name in tensors:
+        if name not in expected:
+            raise WeightsError(f"{source}: tensor `{name}` has no place in the network that config.json describes.")
+    network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+
+
+def _dequantise(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """int8 matrices with a factor for each row (`<name>.scale`) → float32."""
+    whole = {name: tensor for name, tensor in tensors.items() if not name.endswith(_SCALE)}
+    for name, tensor in whole.items():
+        if tensor.dtype == torch.int8 and name + _SCALE in tensors:
+            whole[name] = tensor.float() * tensors[name + _SCALE][:, None]
+    return whole
+
+
+def push_to_hub(folder: str | os.PathLike[str], repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+    """Upload a model folder to the Hub (made if need be); gives the address of the commit.
+
+    The token is the one of `hf auth login`, unless given. Raises ArtefactError where the folder holds no model of ours.
+    """
+    path = Path(folder)
+    read_config(path)
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    return str(api.upload_folder(repo_id=repo_id, folder_path=str(path), commit_message="Upload a ts-models model"))

@@ -1,0 +1,28 @@
+"""The command line of ts_models: one module per verb, each a thin layer over one Python call."""
+
+from __future__ import annotations
+
+from ..__about__ import __version__
+from ..console import make_app, run
+from ..errors import TsModelsError
+from .export import export
+from .generate import generate
+from .list import list_
+from .neighbours import neighbours
+from .play import play
+from .prompts import prompts
+from .show import show
+
+__all__ = ["app", "main"]
+
+app = make_app(
+    "ts-models", "Small story language models: Transformers and recurrent networks, generation, saving and loading.", __version__
+)
+app.command("list")(list_)
+for _command in (show, export, generate, neighbours, prompts, play):
+    app.command()(_command)
+
+
+def main() -> None:
+    """The console script."""
+    run(app, (TsModelsError,))

@@ -1,0 +1,33 @@
+"""`ts-models export`: a model in a format that the tools of others open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import Json, Quiet, emit, show_progress
+
+__all__ = ["export"]
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
+    format_: Annotated[str, typer.Option("--format", help="transformers, onnx, int8 or gguf.")],
+    out: Annotated[Path, typer.Option(help="Where to write it: a folder, for onnx and gguf a file.")],
+    text: Annotated[
+        Path | None, typer.Option(help="int8: stories (<|endoftext|> between them) to measure the cost in loss on.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Export a model, and check what was written against the original.
+
+    Example: ts-models export demo --format transformers --out exported/
+    """
+    from ..export import export as export_model
+
+    with show_progress(quiet=quiet) as progress:
+        result = export_model(model, out, format=format_, text=text, progress=progress)
+    emit(result, lambda: "\n".join(f"{name}: {value}" for name, value in result.items()), as_json=as_json)

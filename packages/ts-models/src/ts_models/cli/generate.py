@@ -1,0 +1,60 @@
+"""`ts-models generate`: write stories that begin with a prompt."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ..console import Config, Json, Quiet, Set, emit, merge, validate, warn
+
+__all__ = ["generate"]
+
+
+def generate(
+    model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
+    prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="How a story begins. May be repeated.")] = None,
+    method: Annotated[str | None, typer.Option(help="greedy, sample, beam or beam-sample.", show_default="sample")] = None,
+    n: Annotated[int | None, typer.Option("--n", "-n", help="Stories per prompt.", show_default="1")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same stories.", show_default="a new one each time")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Most tokens of a story.", show_default="256")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Below 1: safer; above: wilder.", show_default="0.7 with sample")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens only.", show_default="all")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest tokens that reach this probability.")] = None,
+    num_beams: Annotated[int | None, typer.Option(help="Beams of the beam methods.", show_default="4")] = None,
+    config: Config = None,
+    set_: Set = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write stories. Every field of GenerationConfig can be set with --set.
+
+    Example: ts-models generate demo --prompt "Once upon a time" --method sample --n 3 --seed 1
+    """
+    from .._load import load
+    from ..schemas import GenerationConfig
+
+    flags = {
+        "method": method, "num_return_sequences": n, "seed": seed, "max_new_tokens": max_new_tokens,
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "num_beams": num_beams,
+    }  # fmt: skip
+    values = {"method": "sample"} | merge(config, set_, flags)
+    if values["method"] == "sample":
+        values.setdefault("temperature", 0.7)  # the talk's choice for its evaluation
+    values.setdefault("num_beams", max(4, values.get("num_return_sequences", 1)))
+    settings = validate(GenerationConfig, values)
+    lm = load(model)
+    prompts = prompt or ["Once upon a time"]
+    for text in prompts:
+        if not quiet and (unknown := lm.unknown_words(text)):
+            warn(f"the vocabulary lacks {', '.join(map(repr, unknown))}; the model reads <unk> there.")
+    stories = lm.write(prompts, config=settings)
+    payload = {
+        "model": model,
+        "config": settings.model_dump(mode="json"),
+        "stories": [{**asdict(story), "full_text": story.full_text} for story in stories],
+    }
+    emit(payload, lambda: "\n\n".join(story.full_text for story in stories), as_json=as_json)

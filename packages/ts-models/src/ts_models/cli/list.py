@@ -1,0 +1,56 @@
+"""`ts-models list`: the presets with parameters, memory and FLOPs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..console import Json, Quiet, emit, table
+
+__all__ = ["list_"]
+
+
+def list_(
+    batch: Annotated[int, typer.Option(help="Stories per training batch, for the memory of training.")] = 64,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List the presets: parameters, memory for training (AdamW, fp32) and inference (one story), FLOPs per token.
+
+    Example: ts-models list --batch 16
+    """
+    from .._sizes import count_parameters, flops_per_token, inference_bytes, training_bytes
+    from ..presets import PRESETS
+
+    rows = [
+        {
+            "preset": name,
+            "parameters": count_parameters(item.config),
+            "layers": item.config.n_layers,
+            "d_model": item.config.d_model,
+            "training_bytes": training_bytes(item.config, batch=batch),
+            "inference_bytes": inference_bytes(item.config),
+            "flops_per_token": flops_per_token(item.config),
+            "summary": item.summary,
+        }
+        for name, item in PRESETS.items()
+    ]
+    header = ["preset", "parameters", "train MB", "infer MB", "MFLOPs/token", "what"]
+
+    def text() -> str:
+        cells = [
+            [
+                row["preset"],
+                f"{row['parameters']:,}",
+                f"{row['training_bytes'] / 1e6:,.0f}",  # type: ignore[operator]
+                f"{row['inference_bytes'] / 1e6:,.1f}",  # type: ignore[operator]
+                f"{row['flops_per_token'] / 1e6:,.1f}",  # type: ignore[operator]
+                row["summary"],
+            ]
+            for row in rows
+        ]
+        note = f"train: a batch of {batch} full contexts in fp32 (estimate). MFLOPs: one forward pass, full context."
+        return f"{table(cells, header)}\n{note}"
+
+    emit({"batch": batch, "presets": rows}, text, as_json=as_json)

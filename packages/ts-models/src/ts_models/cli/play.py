@@ -1,0 +1,45 @@
+"""`ts-models play`: a local web page to play with models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import Json, Quiet, emit, warn
+
+__all__ = ["play"]
+
+
+def play(
+    models: Annotated[list[str] | None, typer.Argument(help="Model folders, Hub ids, or `demo`.", show_default="demo")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; the default is reached from this machine only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")] = 7860,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Open a page: type a beginning, watch the story come, compare two models, see each word's probability.
+
+    Example: ts-models play demo run/model
+    """
+    from .._load import load
+    from ..play import serve
+
+    paths = models or ["demo"]
+    loaded = {}
+    for path in paths:
+        lm = load(path)
+        parts = Path(path).resolve().parts if Path(path).exists() else (path,)
+        longest = range(2 if parts[-1] == "model" else 1, len(parts) + 1)
+        loaded[next(name for count in longest if (name := "/".join(parts[-count:])) not in loaded or count == len(parts))] = lm
+    if not quiet and host not in {"127.0.0.1", "localhost", "::1"}:
+        warn(f"everybody who can reach {host} can use this page.")
+
+    def ready(url: str) -> None:
+        emit(
+            {"url": url, "models": list(loaded)}, f"Playing with {', '.join(loaded)} at {url}  (Ctrl-C ends it)", as_json=as_json
+        )
+        typer.get_text_stream("stdout").flush()
+
+    serve(loaded, host=host, port=port, ready=ready)

@@ -1,0 +1,40 @@
+"""`ts-models prompts`: the talk's factual, reasoning and context prompts, several models side by side."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..console import Json, Quiet, emit
+
+__all__ = ["prompts"]
+
+
+def prompts(
+    models: Annotated[list[str], typer.Argument(help="Model folders, Hub ids, or `demo`.")],
+    method: Annotated[str, typer.Option(help="greedy, sample, beam or beam-sample.")] = "greedy",
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Completions per prompt and model.")] = 1,
+    temperature: Annotated[float, typer.Option(help="For the sampling methods.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same completions.")] = 1,
+    table: Annotated[str | None, typer.Option(help="One table only: factual, reasoning or context.", show_default="all")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Complete nine beginnings that test what a model knows, infers and keeps in mind; each up to its first sentence.
+
+    Example: ts-models prompts run-1m/model run-5m/model
+    """
+    from .._load import load
+    from .._prompts import complete_tables, show_tables
+
+    found = complete_tables(
+        [(name, load(name)) for name in models],
+        only=table,
+        method=method,
+        num_return_sequences=n,
+        num_beams=max(4, n),
+        temperature=temperature,
+        seed=seed,
+    )
+    emit({"models": models, "tables": found}, lambda: show_tables(found), as_json=as_json)

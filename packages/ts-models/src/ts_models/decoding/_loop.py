@@ -1,0 +1,127 @@
+"""The loop: logits in, tokens out, state kept; every method is a strategy that it drives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from ..schemas import GenerationConfig
+from ._results import Hypothesis, Step
+from ._stepper import Stepper, make_stepper
+from ._task import StopCheck, Task
+from .beam import Beam, BeamSample
+from .sample import Greedy, Sample
+
+__all__ = ["METHODS", "decode", "decode_steps", "make_task"]
+
+METHODS: dict[str, Any] = {"greedy": Greedy, "sample": Sample, "beam": Beam, "beam-sample": BeamSample}
+
+
+class Strategy(Protocol):
+    """A method: it sees logits `[rows, vocab]` and says which rows go on with which tokens."""
+
+    width: int
+
+    def advance(self, logits: Tensor) -> tuple[Step, Tensor | None, Tensor | None]: ...
+
+    def results(self) -> list[list[Hypothesis]]: ...
+
+
+def decode_steps(
+    network: Any,
+    prompts: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    *,
+    logprobs: bool = False,
+    alternatives: int = 0,
+    stop: StopCheck | None = None,
+    stepper: Stepper | None = None,
+) -> Iterator[Step | list[list[Hypothesis]]]:
+    """Run a method step by step: yields a `Step` per token written, and last the hypotheses per prompt.
+
+    `prompts` are ids, `<bos>` included where the model was trained with it; lengths may differ. Generation ends at
+    `max_new_tokens`, and where prompt and story together fill the network's `max_seq_len` (finish: `context`).
+    """
+    task = make_task(network, prompts, config, logprobs=logprobs, alternatives=alternatives, stop=stop)
+    if not task.prompts:
+        yield []
+        return
+    method: Strategy = METHODS[config.method](task)
+    stepper = stepper or make_stepper(network)
+    with _evaluating(network):
+        logits = stepper.start(task.prompts, task.room, width=method.width)
+    while True:
+        with torch.inference_mode():
+            step, rows, tokens = method.advance(logits)
+        yield step
+        if tokens is None:
+            break
+        with _evaluating(network):
+            logits = stepper.step(tokens, rows)
+    yield method.results()
+
+
+@contextmanager
+def _evaluating(network: Any) -> Iterator[None]:
+    """No gradients and no dropout while the network runs; a network in training goes on training afterwards."""
+    training = network.training
+    if training:
+        network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        if training:
+            network.train()
+
+
+def decode(
+    network: Any,
+    prompts: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    *,
+    logprobs: bool = False,
+    alternatives: int = 0,
+    stop: StopCheck | None = None,
+    stepper: Stepper | None = None,
+) -> list[list[Hypothesis]]:
+    """Run a method to its end: per prompt, `num_return_sequences` hypotheses (beam methods: best first)."""
+    *_, last = decode_steps(network, prompts, config, logprobs=logprobs, alternatives=alternatives, stop=stop, stepper=stepper)
+    found: list[list[Hypothesis]] = last  # type: ignore[assignment]
+    return found
+
+
+def make_task(
+    network: Any,
+    prompts: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    *,
+    logprobs: bool = False,
+    alternatives: int = 0,
+    stop: StopCheck | None = None,
+) -> Task:
+    """Check the prompts against the network and gather what the methods need."""
+    shape = network.config
+    rows = [[int(token) for token in prompt] for prompt in prompts]
+    for number, row in enumerate(rows):
+        wrong = [token for token in row if not 0 <= token < shape.vocab_size]
+        if wrong:
+            raise ConfigError(f"prompt {number}: id {wrong[0]} is outside of the vocabulary of {shape.vocab_size}.")
+    ends = {*config.stop_ids, shape.eos_id} - {-1}
+    return Task(
+        prompts=rows,
+        config=config,
+        context=shape.max_seq_len if shape.kind == "transformer" else None,
+        banned=tuple(token for token in shape.banned_ids if token not in config.stop_ids),
+        ends=frozenset(ends),
+        eos_id=shape.eos_id,
+        device=next(network.parameters()).device,
+        logprobs=logprobs,
+        alternatives=alternatives,
+        stop=stop,
+    )

@@ -1,0 +1,73 @@
+"""Runs a network over prompts, then token by token, keeping its state. It chooses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["Stepper", "TorchStepper", "make_stepper", "pad_right"]
+
+
+class Stepper(Protocol):
+    """What the loop drives."""
+
+    def start(self, prompts: Sequence[Sequence[int]], room: int, *, width: int) -> Tensor:
+        """Read the prompts; logits `[prompts · width, vocab]` after each, every prompt repeated `width` times.
+
+        `room`: most tokens that any row will hold. The caller may change the logits in place.
+        """
+        ...
+
+    def step(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
+        """Keep the named rows in that order (None: all as they are), append one token to each; logits `[rows, vocab]`."""
+        ...
+
+
+def pad_right(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Ids `[prompts, longest]`, 0 behind shorter ones, and lengths `[prompts]`."""
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    ids = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = torch.as_tensor(list(prompt))
+    return ids, lengths
+
+
+class TorchStepper:
+    """Any network, on any device, through its own `forward` and state."""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self.device = next(network.parameters()).device
+
+    def start(self, prompts: Sequence[Sequence[int]], room: int, *, width: int) -> Tensor:
+        """See Stepper."""
+        ids, lengths = pad_right(prompts)
+        ids, lengths = ids.to(self.device), lengths.to(self.device)
+        ragged = len(set(lengths.tolist())) > 1
+        self.state = self.network.init_state(len(prompts), room)
+        hidden = self.network.hidden(ids, state=self.state, lengths=lengths if ragged else None)
+        last = hidden[torch.arange(len(prompts), device=self.device), lengths - 1]
+        logits: Tensor = self.network.logits(last).float()
+        if width > 1:
+            rows = torch.arange(len(prompts), device=self.device).repeat_interleave(width)
+            self.state.reorder(rows)
+            logits = logits[rows]
+        return logits
+
+    def step(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
+        """See Stepper."""
+        if rows is not None:
+            self.state.reorder(rows)
+        logits: Tensor = self.network(tokens[:, None], state=self.state)[:, 0].float()
+        return logits
+
+
+def make_stepper(network: Any, *, precision: str = "float32") -> Stepper:
+    """The fastest stepper for a network where it is: kernels for a float32 Transformer on the CPU, else its own forward."""
+    from ._fast import FastStepper
+    from ._weights import fits
+
+    return FastStepper(network, precision=precision) if fits(network) else TorchStepper(network)

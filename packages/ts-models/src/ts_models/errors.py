@@ -1,0 +1,48 @@
+"""The exceptions of ts_models.
+
+TsModelsError
+├── ArtefactError       a file that this package reads is missing, damaged, of another kind or too new
+│   └── WeightsError    a config that does not fit its weights
+├── ConfigError         settings that do not hold (also a ValueError)
+├── ContextError        more tokens than the model can take (also a ValueError)
+├── TokenizerError      text given to a model that has no tokenizer here
+└── MissingExtraError   an optional dependency is not installed (also an ImportError)
+"""
+
+__all__ = [
+    "ArtefactError",
+    "ConfigError",
+    "ContextError",
+    "MissingExtraError",
+    "TokenizerError",
+    "TsModelsError",
+    "WeightsError",
+]
+
+
+class TsModelsError(Exception):
+    """Base of every error that ts_models raises on purpose."""
+
+
+class ArtefactError(TsModelsError):
+    """A file is missing, damaged, of another kind, or written by a newer version."""
+
+
+class WeightsError(ArtefactError):
+    """Weights that do not fit their config; the message names the first tensor that differs."""
+
+
+class ConfigError(TsModelsError, ValueError):
+    """Settings that do not hold; the message names the field."""
+
+
+class ContextError(TsModelsError, ValueError):
+    """More tokens than the model, or a state, can take."""
+
+
+class TokenizerError(TsModelsError):
+    """Text was given, but the model has no tokenizer, or none that is installed reads its format."""
+
+
+class MissingExtraError(TsModelsError, ImportError):
+    """An optional dependency is missing; the message names the extra."""

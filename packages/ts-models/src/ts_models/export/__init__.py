@@ -1,0 +1,50 @@
+"""Models in the formats of others: one format per module, out (`export`) and in (`import_foreign`)."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..console import Progress
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from .._lm import LanguageModel
+
+__all__ = ["FORMATS", "export"]
+
+FORMATS = {
+    "transformers": "to_transformers:export_transformers",
+    "onnx": "to_onnx:export_onnx",
+    "int8": "to_int8:export_int8",
+    "gguf": "to_gguf:export_gguf",
+}
+
+
+def export(
+    model: str | os.PathLike[str] | LanguageModel,
+    out: str | os.PathLike[str],
+    *,
+    format: str,
+    text: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write `model` to `out` in a format of FORMATS; what was written is opened again and compared.
+
+    Gives what was found: where it lies, its size, the largest difference of logits, and for int8 its cost and speed.
+    Raises ConfigError for an unknown format or a network that the format cannot hold.
+    """
+    from .._lm import LanguageModel
+    from .._load import load
+
+    if format not in FORMATS:
+        raise ConfigError(f"no format named {format!r}. There are: {', '.join(FORMATS)}.")
+    lm = model if isinstance(model, LanguageModel) else load(model)
+    module, name = FORMATS[format].split(":")
+    write = getattr(import_module(f".{module}", __name__), name)
+    stories = None
+    if text is not None:
+        stories = [story.strip() for story in Path(text).read_text(encoding="utf-8").split("<|endoftext|>") if story.strip()]
+    return {"format": format, "path": str(out), **write(lm, Path(out), stories=stories, progress=progress)}

@@ -1,0 +1,123 @@
+"""Tokenizers of others behind our protocol: transformers' (for Hugging Face folders) and llama2.c's tokenizer.bin."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import ArtefactError, MissingExtraError
+
+__all__ = ["HuggingFaceTokenizer", "Llama2cTokenizer"]
+
+
+class _Stream:
+    """Gives out text once it can no longer change: all but what the last ids might still join."""
+
+    def __init__(self, tokenizer: HuggingFaceTokenizer | Llama2cTokenizer) -> None:
+        self.tokenizer, self.given = tokenizer, ""
+        self.ids: list[int] = []
+
+    def push(self, id: int) -> str:
+        """The text that became certain."""
+        self.ids.append(id)
+        text = self.tokenizer.decode(self.ids)
+        if text.endswith("\ufffd") or not text.startswith(self.given):
+            return ""
+        piece, self.given = text[len(self.given) :], text
+        return piece
+
+    def finish(self) -> str:
+        """What was held back."""
+        return self.tokenizer.decode(self.ids)[len(self.given) :]
+
+
+class HuggingFaceTokenizer:
+    """AutoTokenizer of a folder. Needs the extra `transformers`."""
+
+    def __init__(self, folder: Path, *, vocab_size: int, eos_id: int, bos_id: int, unk_id: int, pad_id: int) -> None:
+        try:
+            from transformers import AutoTokenizer
+        except ImportError:
+            raise MissingExtraError(
+                'the tokenizer of this model needs transformers. Run: pip install "ts-models[transformers]"'
+            ) from None
+        self._own = AutoTokenizer.from_pretrained(str(folder))
+        self.vocab_size, self.eos_id, self.bos_id, self.unk_id, self.pad_id = vocab_size, eos_id, bos_id, unk_id, pad_id
+
+    def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
+        """See protocols.Tokenizer."""
+        ids: list[int] = self._own.encode(text, add_special_tokens=False)
+        return [*([self.bos_id] if self.bos_id >= 0 else []), *ids, self.eos_id] if add_special_tokens else ids
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """See protocols.Tokenizer."""
+        return str(self._own.decode(list(ids), skip_special_tokens=skip_special_tokens))
+
+    def stream_decoder(self) -> _Stream:
+        """See protocols.Tokenizer."""
+        return _Stream(self)
+
+
+class Llama2cTokenizer:
+    """llama2.c's tokenizer.bin: SentencePiece BPE pieces with their scores, merged by score, bytes as fall-back."""
+
+    unk_id, bos_id, eos_id, pad_id = 0, 1, 2, -1
+
+    def __init__(self, path: Path, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+        raw, place = path.read_bytes(), 4  # the first integer is the longest piece
+        self.pieces: list[bytes] = []
+        self.scores: list[float] = []
+        try:
+            for _ in range(vocab_size):
+                score, size = struct.unpack_from("<fi", raw, place)
+                if size < 0 or place + 8 + size > len(raw):
+                    raise struct.error
+                self.pieces.append(raw[place + 8 : place + 8 + size])
+                self.scores.append(score)
+                place += 8 + size
+        except struct.error:
+            raise ArtefactError(
+                f"{path}: ends after {len(self.pieces)} of {vocab_size} tokens. It belongs to another model."
+            ) from None
+        self.ids = {piece: number for number, piece in reversed(list(enumerate(self.pieces)))}
+
+    @property
+    def vocab(self) -> tuple[str, ...]:
+        """All pieces in id order."""
+        return tuple(piece.decode("utf-8", "replace") for piece in self.pieces)
+
+    def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
+        """See protocols.Tokenizer. As in run.c: a blank before the text, characters, then the best merge until none is left."""
+        ids: list[int] = []
+        for character in (" " + text) if text else "":
+            piece = character.encode()
+            ids += [self.ids[piece]] if piece in self.ids else [byte + 3 for byte in piece]
+        while (best := self._best_merge(ids)) is not None:
+            ids[best[1] : best[1] + 2] = [best[2]]
+        return [self.bos_id, *ids, self.eos_id] if add_special_tokens else ids
+
+    def _best_merge(self, ids: list[int]) -> tuple[float, int, int] | None:
+        found: tuple[float, int, int] | None = None
+        for place in range(len(ids) - 1):
+            joined = self.ids.get(self.pieces[ids[place]] + self.pieces[ids[place + 1]])
+            if joined is not None and (found is None or self.scores[joined] > found[0]):
+                found = (self.scores[joined], place, joined)
+        return found
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """See protocols.Tokenizer."""
+        special = (self.bos_id, self.eos_id)
+        pieces = [self._bytes(number) for number in ids if not (skip_special_tokens and number in special)]
+        return b"".join(pieces).decode("utf-8", "replace").removeprefix(" ")
+
+    def _bytes(self, number: int) -> bytes:
+        piece = self.pieces[number]
+        if len(piece) == 6 and piece.startswith(b"<0x") and piece.endswith(b">"):
+            return bytes([int(piece[3:5], 16)])
+        return piece
+
+    def stream_decoder(self) -> _Stream:
+        """See protocols.Tokenizer."""
+        return _Stream(self)

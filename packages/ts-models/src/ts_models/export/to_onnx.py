@@ -1,0 +1,162 @@
+"""One ONNX file with its memory as inputs and outputs, checked in onnxruntime.
+
+Transformer: ids [batch, time] int64, past_keys and past_values [layers, batch, heads, past, width] → logits
+[batch, time, vocab], keys and values [layers, batch, heads, past + time, width]. Recurrent: hidden (and cell)
+[layers, batch, d_hidden] in and out. An empty text starts with past = 0, or zeros.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._lm import LanguageModel
+from .._state import RecurrentState
+from ..architectures import StoryModel
+from ..artefact import write_file
+from ..console import Progress
+from ..errors import ConfigError
+from ..schemas import RecurrentConfig
+from .to_transformers import need, sample_ids
+
+__all__ = ["export_onnx", "names", "run_onnx"]
+
+
+def export_onnx(
+    lm: LanguageModel, out: Path, *, stories: list[str] | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Write the file; then feed it a text in three pieces through its memory and compare with the network's own logits."""
+    need("onnx", "onnx")
+    need("onnxruntime", "onnx")
+    model, config = lm.model, lm.config
+    wrapped = (_RecurrentStep if isinstance(config, RecurrentConfig) else _TransformerStep)(_plain_norms(model)).eval()
+    inputs, outputs, axes = names(lm.config)
+    memory = _empty(model, batch=2, past=3)
+    with write_file(out) as aside, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            wrapped, (sample_ids(config)[:, :5], *memory), str(aside), input_names=inputs, output_names=outputs,
+            dynamic_axes=axes, opset_version=17, dynamo=False,
+        )  # fmt: skip
+    difference = _check(lm, out)
+    if difference > 1e-3:
+        raise ConfigError(f"{out}: onnxruntime gives other logits (by {difference:.2g}); do not use this export")
+    return {"bytes": out.stat().st_size, "inputs": inputs, "outputs": outputs, "largest_difference": difference}
+
+
+def names(config: Any) -> tuple[list[str], list[str], dict[str, dict[int, str]]]:
+    """Names of inputs and outputs, and which of their axes vary."""
+    rows = {0: "batch", 1: "time"}
+    if isinstance(config, RecurrentConfig):
+        memory = ["hidden", "cell"] if config.kind == "lstm" else ["hidden"]
+        after = [f"new_{name}" for name in memory]
+        axes = {"ids": rows, "logits": rows, **{name: {1: "batch"} for name in (*memory, *after)}}
+        return ["ids", *memory], ["logits", *after], axes
+    past = {name: {1: "batch", 3: "past"} for name in ("past_keys", "past_values")}
+    now = {name: {1: "batch", 3: "seen"} for name in ("keys", "values")}
+    return ["ids", *past], ["logits", *now], {"ids": rows, "logits": rows, **past, **now}
+
+
+class _PlainRMSNorm(nn.Module):
+    """RMS norm in operators that ONNX has had for long."""
+
+    def __init__(self, weight: Tensor, eps: float) -> None:
+        super().__init__()
+        self.weight, self.eps = weight, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.weight
+
+
+def _plain_norms(model: StoryModel) -> StoryModel:
+    """A copy whose RMS norms a tracer can write down."""
+    model = copy.deepcopy(model)
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.RMSNorm):
+                setattr(module, name, _PlainRMSNorm(child.weight, child.eps or 1e-6))
+    return model
+
+
+class _Past:
+    """A state whose memory grows by joining, so that a tracer sees every step."""
+
+    max_length, longest = 1 << 30, 0
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self.old, self.new = (keys, values), ([], [])  # type: tuple[Tensor, Tensor], tuple[list[Tensor], list[Tensor]]
+
+    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        joined = [torch.cat([past[layer], now], dim=2) for past, now in zip(self.old, (keys, values), strict=True)]
+        for kept, tensor in zip(self.new, joined, strict=True):
+            kept.append(tensor)
+        return joined[0], joined[1]
+
+    def positions(self, time: int) -> Tensor:
+        past = self.old[0].shape[3]
+        return torch.arange(past, past + time)
+
+    def mask(self, time: int) -> Tensor:
+        past = self.old[0].shape[3]
+        return (torch.arange(past + time)[None, :] <= torch.arange(past, past + time)[:, None])[None, None]
+
+    def advance(self, time: int, lengths: Tensor | None = None) -> None: ...
+
+
+class _TransformerStep(nn.Module):
+    def __init__(self, model: StoryModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        state = _Past(keys, values)
+        logits = self.model(ids, state=state)
+        return logits, torch.stack(state.new[0]), torch.stack(state.new[1])
+
+
+class _RecurrentStep(nn.Module):
+    def __init__(self, model: StoryModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, hidden: Tensor, cell: Tensor | None = None) -> tuple[Tensor, ...]:
+        state = RecurrentState(hidden.shape[0], hidden.shape[1], hidden.shape[2], cell=cell is not None)
+        state.hidden, state.cell = hidden, cell
+        logits = self.model(ids, state=state)
+        return (logits, state.hidden) if state.cell is None else (logits, state.hidden, state.cell)
+
+
+def _empty(model: StoryModel, *, batch: int, past: int = 0) -> tuple[Tensor, ...]:
+    config = model.config
+    if isinstance(config, RecurrentConfig):
+        zeros = torch.zeros(config.n_layers, batch, config.d_hidden)
+        return (zeros, zeros.clone()) if config.kind == "lstm" else (zeros,)
+    shape = (config.n_layers, batch, config.kv_heads, past, config.width)
+    return torch.zeros(shape), torch.zeros(shape)
+
+
+def run_onnx(session: Any, config: Any, model: StoryModel, pieces: list[Tensor]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Feed pieces of a text [batch, time] one after another; the logits of all, [batch, all time, vocab]."""
+    inputs, outputs, _ = names(config)
+    memory = [tensor.numpy() for tensor in _empty(model, batch=len(pieces[0]))]
+    logits = []
+    for piece in pieces:
+        first, *memory = session.run(outputs, dict(zip(inputs, [piece.numpy(), *memory], strict=True)))
+        logits.append(first)
+    return np.concatenate(logits, axis=1)
+
+
+def _check(lm: LanguageModel, out: Path) -> float:
+    import onnxruntime
+
+    ids = sample_ids(lm.config)
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    theirs = run_onnx(session, lm.config, lm.model, [ids[:, :7], ids[:, 7:8], ids[:, 8:]])
+    with torch.inference_mode():
+        return float(np.abs(theirs - lm.model(ids).numpy()).max())

@@ -1,0 +1,217 @@
+"""A folder that transformers opens. `story-*` become Qwen3, other networks our own classes (see `hf`).
+
+Qwen3 folders need nothing of ours; the others open wherever ts_models is imported, and run no code from the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .._lm import LanguageModel
+from .._store import TOKENIZER, clean_names
+from ..artefact import write_folder
+from ..console import Progress
+from ..errors import ConfigError, MissingExtraError
+from ..schemas import RecurrentConfig, TransformerConfig
+
+__all__ = ["export_transformers", "is_qwen3", "qwen3_config", "qwen3_tensors"]
+
+
+def export_transformers(
+    lm: LanguageModel, out: Path, *, stories: list[str] | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Write the folder, then compare its logits with the original's where transformers is installed."""
+    config = lm.config
+    qwen = isinstance(config, TransformerConfig) and is_qwen3(config)
+    with write_folder(out) as folder:
+        if isinstance(config, TransformerConfig) and qwen:
+            content, tensors = qwen3_config(config), qwen3_tensors(config, lm.model.state_dict())
+        else:
+            content, tensors = own_config(config), own_tensors(lm.model.state_dict())
+        (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        special = {"bos_token_id": config.bos_id, "eos_token_id": config.eos_id, "pad_token_id": config.pad_id}
+        suppressed = {"suppress_tokens": list(config.banned_ids)}
+        generation = {**{k: v for k, v in special.items() if v >= 0}, **suppressed}
+        (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", encoding="utf-8")
+        if lm.tokenizer is not None:
+            _write_tokenizer(lm, folder)
+    return {"architecture": content["architectures"][0], **_compare(lm, out)}
+
+
+def is_qwen3(config: TransformerConfig) -> bool:
+    """Whether a network is exactly Qwen3's structure."""
+    return (
+        config.positions == "rope"
+        and config.norm == "rmsnorm"
+        and config.norm_first
+        and config.final_norm
+        and config.qk_norm
+        and config.feed_forward == "swiglu"
+        and not config.bias
+        and not config.has_qkv_bias
+        and not config.has_head_bias
+        and config.attention_scale is None
+        and not config.local_layers
+    )
+
+
+def qwen3_config(config: TransformerConfig) -> dict[str, Any]:
+    """config.json of Qwen3ForCausalLM."""
+    return {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.d_model,
+        "intermediate_size": config.d_ff,
+        "num_hidden_layers": config.n_layers,
+        "num_attention_heads": config.n_heads,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.width,
+        "hidden_act": "silu",
+        "max_position_embeddings": config.max_seq_len,
+        "rms_norm_eps": config.norm_eps,
+        "rope_theta": config.rope_theta,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "tie_word_embeddings": config.tie_embeddings,
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "use_sliding_window": False,
+        "bos_token_id": config.bos_id if config.bos_id >= 0 else None,
+        "eos_token_id": config.eos_id if config.eos_id >= 0 else None,
+        "pad_token_id": config.pad_id if config.pad_id >= 0 else None,
+        "torch_dtype": "float32",
+    }
+
+
+def qwen3_tensors(config: TransformerConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Our names → Qwen3's; the fused matrices are cut apart."""
+    tensors = {"model.embed_tokens.weight": state["embedding.weight"], "model.norm.weight": state["norm.weight"]}
+    if not config.tie_embeddings:
+        tensors["lm_head.weight"] = state["head.weight"]
+    rows = [config.n_heads * config.width, config.kv_heads * config.width, config.kv_heads * config.width]
+    for layer in range(config.n_layers):
+        ours, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
+        q, k, v = torch.split(state[ours + "attention.qkv.weight"], rows)
+        gate, up = state[ours + "feed_forward.up.weight"].chunk(2)
+        tensors |= {
+            theirs + "self_attn.q_proj.weight": q,
+            theirs + "self_attn.k_proj.weight": k,
+            theirs + "self_attn.v_proj.weight": v,
+            theirs + "self_attn.o_proj.weight": state[ours + "attention.out.weight"],
+            theirs + "mlp.gate_proj.weight": gate,
+            theirs + "mlp.up_proj.weight": up,
+            theirs + "mlp.down_proj.weight": state[ours + "feed_forward.down.weight"],
+            theirs + "input_layernorm.weight": state[ours + "norm1.weight"],
+            theirs + "post_attention_layernorm.weight": state[ours + "norm2.weight"],
+        }
+        if config.qk_norm:
+            tensors[theirs + "self_attn.q_norm.weight"] = state[ours + "attention.q_norm.weight"]
+            tensors[theirs + "self_attn.k_norm.weight"] = state[ours + "attention.k_norm.weight"]
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+
+
+def own_config(config: TransformerConfig | RecurrentConfig) -> dict[str, Any]:
+    """config.json of our own classes: the network's config stands whole under `ts_models`."""
+    special = {"bos_token_id": config.bos_id, "eos_token_id": config.eos_id, "pad_token_id": config.pad_id}
+    return {
+        "architectures": ["TsModelForCausalLM"],
+        "model_type": "ts_models",
+        "vocab_size": config.vocab_size,
+        "num_hidden_layers": config.n_layers,
+        "use_cache": False,
+        "tie_word_embeddings": False,
+        "ts_models": config.model_dump(mode="json"),
+        **{name: number for name, number in special.items() if number >= 0},
+    }
+
+
+def own_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Our names under `network.`."""
+    return {f"network.{name}": tensor.detach().cpu().clone().contiguous() for name, tensor in clean_names(state).items()}
+
+
+def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
+    """tokenizer.json of a word-level tokenizer with our vocabulary, and our own file beside it.
+
+    It lower-cases where the vocabulary does and cuts words at blanks, punctuation and English contractions, which is
+    spaCy's rule nearly everywhere; where exactness matters, use ts_tokenizer with the word_tokenizer.json in the folder.
+    """
+    vocabulary = lm.vocabulary()
+    ids = {token: number for number, token in enumerate(vocabulary)}
+    config = lm.config
+    lower = not any(token.lower() != token for token in vocabulary)
+    special = [vocabulary[i] for i in (config.eos_id, config.bos_id, config.unk_id, config.pad_id) if i >= 0]
+    split = {"type": "Split", "pattern": {"Regex": _WORDS}, "behavior": "Isolated", "invert": False}
+    content = {
+        "version": "1.0",
+        "added_tokens": [
+            {
+                "id": ids[t],
+                "content": t,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for t in special
+        ],
+        "normalizer": {"type": "Lowercase"} if lower else None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, split]},
+        "post_processor": None,
+        "decoder": None,
+        "model": {"type": "WordLevel", "vocab": ids, "unk_token": vocabulary[config.unk_id]},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+    names = {"bos_token": config.bos_id, "eos_token": config.eos_id, "unk_token": config.unk_id, "pad_token": config.pad_id}
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config.max_seq_len,
+        "clean_up_tokenization_spaces": False,
+        **{name: vocabulary[number] for name, number in names.items() if number >= 0},
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if lm.path is not None and (lm.path / TOKENIZER).exists():
+        shutil.copyfile(lm.path / TOKENIZER, folder / TOKENIZER)
+
+
+_WORDS = r"""(?i:n't(?![a-z])|'(?:s|re|ve|ll|d|m)(?![a-z]))|[a-z]+(?=n't(?![a-z]))|\w+|\.\.\.|[^\w\s]"""
+
+
+def _compare(lm: LanguageModel, out: Path) -> dict[str, Any]:
+    """The largest difference of logits on random ids, or why it was not looked at."""
+    try:
+        import transformers
+    except ImportError:
+        return {"checked": "no: transformers is not installed"}
+    from . import hf  # noqa: F401 - registers our classes
+
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(str(out)).eval()
+    ids = sample_ids(lm.config)
+    with torch.inference_mode():
+        difference = (theirs(input_ids=ids).logits - lm.model(ids)).abs().max().item()
+    if difference > 1e-3:
+        raise ConfigError(f"{out}: transformers gives other logits (by {difference:.2g}); do not use this export")
+    return {"checked": f"transformers {transformers.__version__}", "largest_difference": difference}
+
+
+def sample_ids(config: TransformerConfig | RecurrentConfig, rows: int = 2) -> Tensor:
+    """The same random ids every time, [rows, up to 64]."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, config.vocab_size, (rows, min(64, config.max_seq_len)), generator=generator)
+
+
+def need(package: str, extra: str) -> None:
+    """Raise MissingExtraError where a package is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise MissingExtraError(f'this needs {package}, which is not installed. Run: pip install "ts-models[{extra}]"')

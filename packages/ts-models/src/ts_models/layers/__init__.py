@@ -1,0 +1,1 @@
+"""The parts that architectures are made of; each module can be read alone."""

@@ -1,0 +1,144 @@
+"""Where a token stands: sinusoidal, learned and rotary positions.
+
+All take positions as [time] or [batch, time] int64. The talk's rotary embedding trains through torchtune's module
+(`TorchtuneRotary`); `RotaryEmbedding` is our own and equals it to 1e-6.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, MissingExtraError
+from ..schemas import TransformerConfig
+
+__all__ = ["RotaryEmbedding", "Sinusoidal", "TorchtuneRotary", "apply_rope", "rope_angles", "rope_table"]
+
+
+class Sinusoidal(nn.Module):
+    """Adds sines and cosines of the position (Vaswani et al. 2017), as a table of [max_seq_len, d_model]."""
+
+    table: Tensor
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.length, self.width = config.max_seq_len, config.d_model
+        self.register_buffer("table", torch.empty(self.length, self.width), persistent=False)
+        self.fill()
+
+    def fill(self) -> None:
+        """Compute the table where it is."""
+        self.table.data = sinusoidal_table(self.length, self.width).to(self.table)
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """x [batch, time, d_model] → the same shape."""
+        return x + self.table[positions].to(x.dtype)
+
+
+def sinusoidal_table(length: int, width: int) -> Tensor:
+    """[length, width]: sin in even columns, cos in odd ones."""
+    position = torch.arange(length, dtype=torch.float32)[:, None]
+    rates = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10_000.0) / width))
+    table = torch.zeros(length, width)
+    table[:, 0::2] = torch.sin(position * rates)
+    table[:, 1::2] = torch.cos(position * rates[: width // 2])
+    return table
+
+
+def rope_angles(positions: Tensor, width: int, theta: float) -> Tensor:
+    """positions [...] → angles [..., width / 2] (Su et al. 2021)."""
+    rates = 1.0 / theta ** (torch.arange(0, width, 2, dtype=torch.float32, device=positions.device) / width)
+    return positions[..., None].float() * rates
+
+
+def rope_table(positions: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:
+    """cos and sin for `apply_rope`: positions [time] or [batch, time] → [1 or batch, 1, time, width]."""
+    angles = rope_angles(positions if positions.dim() == 2 else positions[None], width, theta)
+    doubled = torch.cat([angles, angles], dim=-1)[:, None]
+    return doubled.cos(), doubled.sin()
+
+
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate queries or keys [batch, heads, time, width] with the half-split convention (Qwen3, Llama in transformers)."""
+    first, second = x.chunk(2, dim=-1)
+    turned = torch.cat([-second, first], dim=-1)
+    return x * cos.to(x.dtype) + turned * sin.to(x.dtype)
+
+
+class RotaryEmbedding(nn.Module):
+    """The talk's rotation of the embedding itself, cut into heads, in interleaved pairs (torchtune's convention)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads, self.width, self.theta = config.n_heads, config.width, config.rope_theta
+        self.length = config.max_seq_len
+        self.register_buffer("table", torch.empty(self.length, self.width // 2, 2), persistent=False)
+        self.fill()
+
+    table: Tensor
+
+    def fill(self) -> None:
+        """Compute the table, [max_seq_len, width / 2, (cos, sin)], where it is."""
+        angles = rope_angles(torch.arange(self.length, device=self.table.device), self.width, self.theta)
+        self.table.data = torch.stack([angles.cos(), angles.sin()], dim=-1).to(self.table)
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """x [batch, time, d_model] → the same shape."""
+        batch, time, _ = x.shape
+        pairs = x.float().view(batch, time, self.heads, self.width // 2, 2)
+        table = self.table[positions if positions.dim() == 2 else positions[None]][:, :, None]
+        cos, sin = table[..., 0], table[..., 1]
+        even, odd = pairs[..., 0], pairs[..., 1]
+        turned = torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1)
+        return turned.view(batch, time, -1).type_as(x)
+
+
+class TorchtuneRotary(nn.Module):
+    """The same rotation through torchtune's own module, as the talk trained. Needs the extra `torchtune`."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads, self.width = config.n_heads, config.width
+        if config.rope_theta != int(config.rope_theta):
+            raise ConfigError(f"rope_theta {config.rope_theta}: torchtune's rotation takes whole numbers only")
+        rotary = _torchtune_rotary()
+        self.rotary = rotary(dim=config.width, max_seq_len=config.max_seq_len, base=int(config.rope_theta))
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """x [batch, time, d_model] → the same shape."""
+        batch, time, width = x.shape
+        heads = x.view(batch, time, self.heads, self.width)
+        turned: Tensor = self.rotary(heads, input_pos=positions if positions.dim() == 2 else positions[None])
+        return turned.reshape(batch, time, width)
+
+
+def _torchtune_rotary() -> type[nn.Module]:
+    """torchtune's class, imported without its start-up warnings."""
+    try:
+        with _silence():
+            from torchtune.modules import RotaryPositionalEmbeddings
+    except ImportError as problem:
+        raise MissingExtraError(
+            "positions = 'rope-embedding' trains through torchtune, which is not installed or does not import "
+            f'({problem}). Run: pip install "ts-models[torchtune]" - or load a saved model, which needs no torchtune.'
+        ) from None
+    return RotaryPositionalEmbeddings  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Neither warnings nor log lines below ERROR, for the time of an import."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

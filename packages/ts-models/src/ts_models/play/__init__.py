@@ -1,0 +1,8 @@
+"""A web page to play with models: pick one, type a beginning, watch the story come. Needs the extra `ts-models[play]`."""
+
+from __future__ import annotations
+
+from ._app import create_app
+from ._serve import serve
+
+__all__ = ["create_app", "serve"]

@@ -1,0 +1,140 @@
+"""The page's server: three static files, the list of models, one stream of events per story. It stores nothing.
+
+A page of another site may not read from it: requests must name one of the allowed hosts, and come from this page.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .._lm import LanguageModel
+from .._sizes import count_parameters
+from ..decoding import make_config
+from ..errors import MissingExtraError, TsModelsError
+
+try:
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+    from starlette.requests import Request
+    from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+    from starlette.routing import Route
+except ImportError:
+    raise MissingExtraError('the page needs Starlette and uvicorn. Run: pip install "ts-models[play]"') from None
+
+__all__ = ["LOOPBACK", "create_app"]
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+STATIC = Path(__file__).parent / "static"
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+NUMBERS: dict[str, type[int] | type[float]] = {
+    "temperature": float, "top_p": float, "min_p": float, "repetition_penalty": float, "length_penalty": float,
+    "top_k": int, "num_beams": int, "max_new_tokens": int, "no_repeat_ngram_size": int, "seed": int,
+}  # fmt: skip
+MOST = {"num_beams": 16, "max_new_tokens": 1024}
+"""So that one request cannot hold the machine for long."""
+
+
+def create_app(models: Mapping[str, LanguageModel], *, hosts: Sequence[str] = LOOPBACK) -> Starlette:
+    """An ASGI app for these models, by the names that the page shows; `hosts`: names under which it may be called."""
+    vocabularies = {name: lm.vocabulary() for name, lm in models.items()}
+
+    def page(name: str, kind: str) -> Route:
+        async def send(request: Request) -> Response:
+            return FileResponse(STATIC / name, media_type=kind)
+
+        return Route("/" if name == "index.html" else f"/{name}", send)
+
+    async def listing(request: Request) -> Response:
+        return JSONResponse([describe(name, lm) for name, lm in models.items()])
+
+    async def stream(request: Request) -> Response:
+        name = request.query_params.get("model", "")
+        if name not in models:
+            return JSONResponse({"error": f"no model {name!r} here"}, status_code=404)
+        try:
+            options = read_options(request.query_params)
+        except (TsModelsError, ValueError) as problem:
+            return JSONResponse({"error": str(problem)}, status_code=400)
+        events = tell(models[name], vocabularies[name], request.query_params.get("prompt", ""), options)
+        return StreamingResponse(events, media_type="text/event-stream")
+
+    files = [page("index.html", "text/html"), page("play.css", "text/css"), page("play.js", "text/javascript")]
+    routes = [*files, Route("/api/models", listing), Route("/api/stream", stream)]
+    return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
+
+
+class Guard(BaseHTTPMiddleware):
+    """Refuses hosts that were not allowed (DNS rebinding) and other sites' pages; sets the security headers."""
+
+    def __init__(self, app: Any, hosts: Sequence[str]) -> None:
+        super().__init__(app)
+        self.hosts = frozenset(hosts)
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        """See the class."""
+        host = request.headers.get("host", "")
+        origin = request.headers.get("origin")
+        if urlsplit(f"//{host}").hostname not in self.hosts:
+            return PlainTextResponse("This host name is not allowed.", status_code=403, headers=HEADERS)
+        foreign = origin is not None and urlsplit(origin).netloc != host
+        if foreign or request.headers.get("sec-fetch-site") == "cross-site":
+            return PlainTextResponse("Other sites may not use this page.", status_code=403, headers=HEADERS)
+        response = await call_next(request)
+        response.headers.update(HEADERS)
+        return response
+
+
+def describe(name: str, lm: LanguageModel) -> dict[str, Any]:
+    """What the page shows of a model."""
+    loss = lm.training.best_validation_loss if lm.training is not None else None
+    return {
+        "name": name,
+        "kind": lm.config.kind,
+        "parameters": count_parameters(lm.config),
+        "context": lm.config.max_seq_len if lm.config.kind == "transformer" else None,
+        "validation_loss": loss,
+    }
+
+
+def read_options(query: Mapping[str, str]) -> dict[str, Any]:
+    """Generation options from a query; raises ConfigError or ValueError for what does not hold."""
+    options: dict[str, Any] = {"method": query.get("method", "sample")}
+    for name, kind in NUMBERS.items():
+        if query.get(name):
+            options[name] = kind(query[name])
+    for name, most in MOST.items():
+        if options.get(name, 0) > most:
+            raise ValueError(f"{name} is {options[name]}; this page goes up to {most}")
+    make_config(options)
+    return options
+
+
+def tell(lm: LanguageModel, vocabulary: Sequence[str], prompt: str, options: Mapping[str, Any]) -> Iterator[str]:
+    """Server-sent events: one JSON object per token, the last with why the story ended, or with an error."""
+    try:
+        yield _event({"unknown": lm.unknown_words(prompt)})
+        for event in lm.events(prompt, logprobs=True, alternatives=5, **options):
+            if event.id is None:
+                yield _event({"text": event.text, "finish": event.finish})
+                continue
+            others = [[vocabulary[number], math.exp(value)] for number, value in event.alternatives]
+            chance = None if event.logprob is None else math.exp(event.logprob)
+            yield _event({"text": event.text, "token": vocabulary[event.id], "p": chance, "others": others})
+    except TsModelsError as problem:
+        yield _event({"error": str(problem)})
+
+
+def _event(content: Mapping[str, Any]) -> str:
+    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"

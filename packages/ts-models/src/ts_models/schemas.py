@@ -1,0 +1,238 @@
+"""What ts_models writes and is configured by: model configs, generation settings, the record of a training.
+
+Standard library and pydantic only. It holds no sizes of named models (see `presets`) and builds nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+__all__ = [
+    "SCHEMAS",
+    "CurvePoint",
+    "GenerationConfig",
+    "ModelConfig",
+    "RecurrentConfig",
+    "TrainingSummary",
+    "TransformerConfig",
+]
+
+Positions = Literal["sinusoidal", "learned", "rope", "rope-embedding", "none"]
+FeedForward = Literal["gelu", "gelu-tanh", "relu2", "swiglu"]
+Size = Annotated[int, Field(ge=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Network(_Frozen):
+    """What every network has: a vocabulary with its special ids, a context, a dropout rate."""
+
+    format: Literal["ts-models/config"] = "ts-models/config"
+    schema_version: Literal[1] = 1
+    vocab_size: Size = 2048
+    max_seq_len: Size = 256
+    """Tokens of context it is trained for (facts: 256)."""
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    eos_id: int = -2
+    """Id that ends a story. Left out, the special ids are the last four of the vocabulary: eos, bos, unk, pad."""
+    bos_id: int = -2
+    unk_id: int = -2
+    """-1 where a foreign vocabulary has no such token."""
+    pad_id: int = -2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _special_ids(cls, values: Any) -> Any:
+        """Fill the special ids that were left out: the last four of the vocabulary, as the tokenizer lays them."""
+        if not isinstance(values, dict):
+            return values
+        size = values.get("vocab_size", 2048)
+        if not isinstance(size, int):
+            return values
+        last = {"eos_id": size - 4, "bos_id": size - 3, "unk_id": size - 2, "pad_id": size - 1}
+        return {**{name: max(number, -1) for name, number in last.items()}, **values}
+
+    @model_validator(mode="after")
+    def _ids_in_vocabulary(self) -> _Network:
+        for name in ("eos_id", "bos_id", "unk_id", "pad_id"):
+            number = getattr(self, name)
+            if not -1 <= number < self.vocab_size:
+                raise ValueError(f"{name} is {number}, outside of the vocabulary of {self.vocab_size} (-1 means: none)")
+        return self
+
+    @property
+    def banned_ids(self) -> tuple[int, ...]:
+        """Ids that generation never writes: bos, unk and pad, where they exist and are not eos."""
+        ids = {self.bos_id, self.unk_id, self.pad_id} - {self.eos_id, -1}
+        return tuple(sorted(ids))
+
+
+class TransformerConfig(_Network):
+    """A causal Transformer decoder. Every switch is a field, so an ablation changes one line."""
+
+    kind: Literal["transformer"] = "transformer"
+    d_model: Size = 128
+    n_heads: Size = 4
+    n_kv_heads: Size | None = None
+    """Heads of keys and values (grouped-query attention); left out, as many as `n_heads`."""
+    head_dim: Size | None = None
+    """Width of a head; left out, d_model / n_heads."""
+    n_layers: Size = 4
+    d_ff: Size = 512
+    positions: Positions = "rope"
+    """`rope` rotates queries and keys (half-split, as Qwen3); `rope-embedding` rotates the embedding (torchtune's
+    interleaved pairs, as the talk did); sinusoidal as in Vaswani et al. 2017."""
+    rope_theta: float = Field(10_000.0, gt=0)
+    norm: Literal["layernorm", "rmsnorm"] = "rmsnorm"
+    norm_eps: float = Field(1e-5, gt=0)
+    norm_first: bool = True
+    final_norm: bool = True
+    qk_norm: bool = False
+    feed_forward: FeedForward = "swiglu"
+    bias: bool = False
+    """Biases in linear layers and layer norms."""
+    qkv_bias: bool | None = None
+    """Biases of the query, key and value projections; left out, as `bias`."""
+    head_bias: bool | None = None
+    """Bias of the output layer; left out, as `bias` (never with tied embeddings)."""
+    tie_embeddings: bool = True
+    attention_scale: float | None = None
+    """Factor on q·k; left out, 1/√head_dim (GPT-Neo uses 1)."""
+    local_window: Size | None = None
+    """Tokens that the layers named in `local_layers` look back, their own included (GPT-Neo)."""
+    local_layers: tuple[int, ...] = ()
+    init_std: float | None = Field(None, gt=0)
+    """Standard deviation of normal initial weights; left out, PyTorch's own initialisation (the talk's)."""
+    zero_init: bool = False
+    """Start the two output projections of every block at zero, so that each block begins as the identity."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> TransformerConfig:
+        if self.head_dim is None and self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}; change one, or set head_dim")
+        if self.n_heads % self.kv_heads:
+            raise ValueError(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.kv_heads}")
+        if self.positions in {"rope", "rope-embedding"} and self.width % 2:
+            raise ValueError(f"rotary positions need an even head_dim, not {self.width}")
+        if self.positions == "rope-embedding" and self.width * self.n_heads != self.d_model:
+            raise ValueError("rope-embedding cuts d_model into heads: head_dim × n_heads must be d_model")
+        if self.tie_embeddings and self.head_bias:
+            raise ValueError("head_bias needs tie_embeddings = false")
+        if self.local_layers and self.local_window is None:
+            raise ValueError("local_layers needs local_window")
+        if any(not 0 <= layer < self.n_layers for layer in self.local_layers):
+            raise ValueError(f"local_layers {self.local_layers} names a layer outside of 0..{self.n_layers - 1}")
+        return self
+
+    @property
+    def width(self) -> int:
+        """Width of a head."""
+        return self.head_dim or self.d_model // self.n_heads
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.n_kv_heads or self.n_heads
+
+    @property
+    def has_qkv_bias(self) -> bool:
+        """Whether the query, key and value projections have biases."""
+        return self.bias if self.qkv_bias is None else self.qkv_bias
+
+    @property
+    def has_head_bias(self) -> bool:
+        """Whether the output layer has a bias."""
+        return not self.tie_embeddings and (self.bias if self.head_bias is None else self.head_bias)
+
+
+class RecurrentConfig(_Network):
+    """Embedding, stacked recurrent layers, output layer."""
+
+    kind: Literal["rnn", "lstm", "gru"]
+    d_model: Size = 384
+    d_hidden: Size = 512
+    n_layers: Size = 2
+
+
+ModelConfig = Annotated[TransformerConfig | RecurrentConfig, Field(discriminator="kind")]
+
+
+class GenerationConfig(_Frozen):
+    """How to write: the names are transformers' own."""
+
+    method: Literal["greedy", "sample", "beam", "beam-sample"] = "greedy"
+    max_new_tokens: Size = 256
+    min_new_tokens: int = Field(0, ge=0)
+    """`<eos>` is not written before this many tokens."""
+    temperature: float = Field(1.0, gt=0)
+    top_k: int = Field(0, ge=0)
+    """Only the k likeliest tokens; 0: all."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Only the likeliest tokens that together reach this probability (Holtzman et al. 2020)."""
+    min_p: float = Field(0.0, ge=0, le=1)
+    """Only tokens at least this many times as likely as the likeliest (Nguyen et al. 2024)."""
+    repetition_penalty: float = Field(1.0, gt=0)
+    """Above 1 makes tokens that already stand in the text less likely (Keskar et al. 2019)."""
+    no_repeat_ngram_size: int = Field(0, ge=0)
+    """No n tokens in a row twice; 0: allowed."""
+    num_beams: Size = 4
+    length_penalty: float = 1.0
+    """Beam scores are divided by length to this power."""
+    num_return_sequences: Size = 1
+    seed: int | None = None
+    """Same seed, same text, on the same machine; left out, each call differs."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a story (text in, text out only)."""
+    stop_ids: tuple[int, ...] = ()
+    """Ids that end a story beside eos."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> GenerationConfig:
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(f"min_new_tokens {self.min_new_tokens} exceeds max_new_tokens {self.max_new_tokens}")
+        if self.method in {"beam", "beam-sample"} and self.num_return_sequences > self.num_beams:
+            raise ValueError(f"num_return_sequences {self.num_return_sequences} exceeds num_beams {self.num_beams}")
+        return self
+
+
+class CurvePoint(_Frozen):
+    """One point of a loss curve; losses are nats per token."""
+
+    step: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+    train_loss: float | None = None
+    validation_loss: float | None = None
+
+
+class TrainingSummary(_Frozen):
+    """How a model came to be: model/training.json, enough to draw its loss curve without ts_train."""
+
+    format: Literal["ts-models/training"] = "ts-models/training"
+    schema_version: Literal[1] = 1
+    preset: str | None = None
+    parameters: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+    best_validation_loss: float | None = None
+    """Nats per token."""
+    validation_bits_per_byte: float | None = None
+    curve: list[CurvePoint] = []
+    seed: int | None = None
+    precision: str | None = None
+    device: str | None = None
+    optimizer: str | None = None
+    data_fingerprint: str | None = None
+    versions: dict[str, str] = {}
+
+
+SCHEMAS: dict[str, Any] = {
+    "ts-models/config": TypeAdapter(ModelConfig),
+    "ts-models/generation": GenerationConfig,
+    "ts-models/training": TrainingSummary,
+}

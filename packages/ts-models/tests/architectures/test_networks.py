@@ -1,0 +1,181 @@
+"""What holds for every network: causal, cached = whole, packed = apart, compiled = eager, limits said."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+
+import ts_models
+from ts_models._build import build_for_inference
+from ts_models.errors import ConfigError, ContextError
+from ts_models.schemas import RecurrentConfig, TransformerConfig
+
+SMALL: dict[str, Any] = {"vocab_size": 32, "d_model": 16, "n_heads": 2, "n_layers": 2, "d_ff": 24, "max_seq_len": 24}
+TALK = {
+    "norm": "layernorm",
+    "norm_first": False,
+    "final_norm": False,
+    "feed_forward": "gelu",
+    "bias": True,
+    "tie_embeddings": False,
+}
+CONFIGS = {
+    "story": TransformerConfig(**SMALL, qk_norm=True),
+    "grouped": TransformerConfig(**SMALL, n_kv_heads=1, head_dim=6, feed_forward="relu2"),
+    "window": TransformerConfig(**SMALL, positions="learned", local_window=4, local_layers=(1,), attention_scale=1.0),
+    "none": TransformerConfig(**SMALL, positions="none"),
+    "talk": TransformerConfig(**SMALL, **TALK, positions="sinusoidal"),
+    "talk-rope": TransformerConfig(**SMALL, **TALK, positions="rope-embedding"),
+    **{
+        kind: RecurrentConfig(kind=kind, vocab_size=32, max_seq_len=24, d_model=8, d_hidden=12) for kind in ("rnn", "lstm", "gru")
+    },
+}
+
+
+@pytest.fixture(params=CONFIGS)
+def model(request: pytest.FixtureRequest) -> ts_models.StoryModel:
+    torch.manual_seed(3)
+    return build_for_inference(CONFIGS[request.param]).eval()
+
+
+@torch.no_grad()
+def test_is_causal(model: ts_models.StoryModel) -> None:
+    ids = torch.randint(0, 32, (2, 12))
+    changed = ids.clone()
+    changed[:, 7:] = (changed[:, 7:] + 1) % 32
+    before, after = model(ids), model(changed)
+    assert torch.allclose(before[:, :7], after[:, :7], atol=1e-6)
+    assert not torch.allclose(before[:, 7:], after[:, 7:], atol=1e-3)
+
+
+@torch.no_grad()
+def test_cached_equals_whole_for_ragged_prompts(model: ts_models.StoryModel) -> None:
+    ids, lengths = torch.randint(0, 32, (3, 20)), [9, 5, 7]
+    whole = model(ids)
+    state = model.init_state(3, 20)
+    first = model(ids[:, :9], state=state, lengths=torch.tensor(lengths))
+    for row, length in enumerate(lengths):
+        assert torch.allclose(first[row, :length], whole[row, :length], atol=1e-5)
+    for step in range(8):
+        token = torch.stack([ids[row, length + step] for row, length in enumerate(lengths)])[:, None]
+        logits = model(token, state=state)[:, 0]
+        for row, length in enumerate(lengths):
+            assert torch.allclose(logits[row], whole[row, length + step], atol=1e-5)
+    assert state.lengths.tolist() == [17, 13, 15]
+
+
+@torch.no_grad()
+def test_state_goes_on_in_pieces_and_reorders(model: ts_models.StoryModel) -> None:
+    ids = torch.randint(0, 32, (2, 16))
+    whole = model(ids)
+    state = model.init_state(2, 16)
+    model(ids[:, :6], state=state)
+    state.reorder(torch.tensor([1, 0]))
+    after = model(ids.flip(0)[:, 6:], state=state)
+    assert torch.allclose(after, whole.flip(0)[:, 6:], atol=1e-5)
+
+
+@torch.no_grad()
+def test_packed_documents_do_not_see_each_other(model: ts_models.StoryModel) -> None:
+    ids = torch.randint(0, 32, (2, 16))
+    segments = torch.tensor([[0] * 5 + [1] * 11, [0] * 9 + [1] * 3 + [2] * 4])
+    packed = model(ids, segments=segments)
+    for row, cuts in enumerate([(0, 5, 16), (0, 9, 12, 16)]):
+        for start, end in pairwise(cuts):
+            alone = model(ids[row : row + 1, start:end])
+            assert torch.allclose(packed[row, start:end], alone[0], atol=1e-5)
+
+
+@torch.no_grad()
+def test_segments_and_state_exclude_each_other(model: ts_models.StoryModel) -> None:
+    ids = torch.zeros(1, 4, dtype=torch.int64)
+    with pytest.raises(ContextError, match="exclude"):
+        model(ids, state=model.init_state(1, 8), segments=ids)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["talk", "talk-rope", "window"])
+def test_beyond_the_context_is_an_error(name: str) -> None:
+    model = build_for_inference(CONFIGS[name]).eval()
+    with pytest.raises(ContextError, match="25 tokens exceed the model's context of 24"):
+        model(torch.zeros(1, 25, dtype=torch.int64))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["story", "none", "gru"])
+def test_rope_none_and_recurrent_extrapolate(name: str) -> None:
+    model = build_for_inference(CONFIGS[name]).eval()
+    assert torch.isfinite(model(torch.zeros(1, 40, dtype=torch.int64))).all()
+
+
+@torch.no_grad()
+def test_a_full_state_is_an_error() -> None:
+    model = build_for_inference(CONFIGS["story"]).eval()
+    state = model.init_state(1, 4)
+    with pytest.raises(ContextError, match="do not fit"):
+        model(torch.zeros(1, 5, dtype=torch.int64), state=state)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_parameter_has_a_gradient_and_training_with_dropout_runs(name: str) -> None:
+    torch.manual_seed(0)
+    config = CONFIGS[name].model_copy(update={"dropout": 0.2})
+    model = build_for_inference(config).train()
+    model(torch.randint(0, 32, (3, 24))).square().mean().backward()
+    missing = [key for key, value in model.named_parameters() if value.grad is None]
+    assert not missing
+    again = [model(torch.ones(1, 24, dtype=torch.int64)) for _ in range(2)]
+    assert not torch.allclose(*again)
+
+
+def test_zero_init_blocks_begin_as_the_identity() -> None:
+    model = build_for_inference(TransformerConfig(**SMALL, zero_init=True)).eval()
+    ids = torch.randint(0, 32, (1, 6))
+    with torch.no_grad():
+        assert torch.equal(model.hidden(ids), model.norm(model.embedding(ids)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["story", "talk", "talk-rope"])
+def test_compiles_without_a_graph_break(name: str) -> None:
+    torch.compiler.reset()  # PyTorch counts recompilations of one `forward` over all its instances
+    torch.manual_seed(0)
+    model = build_for_inference(CONFIGS[name]).eval()
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    ids = torch.randint(0, 32, (2, 16))
+    assert torch.allclose(compiled(ids), model(ids), atol=1e-5)
+    segments = torch.tensor([[0] * 5 + [1] * 11] * 2)
+    assert torch.allclose(compiled(ids, segments=segments), model(ids, segments=segments), atol=1e-5)
+    dropping = build_for_inference(CONFIGS[name].model_copy(update={"dropout": 0.1})).train()
+    torch.compile(dropping, fullgraph=True, backend="eager")(ids).sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"d_model": 15, "n_heads": 2, "head_dim": None}, "multiple of n_heads"),
+        ({"d_model": 16, "n_heads": 4, "n_kv_heads": 3}, "n_kv_heads"),
+        ({"head_dim": 3}, "even head_dim"),
+        ({"tie_embeddings": True, "head_bias": True}, "tie_embeddings"),
+        ({"local_layers": (0,)}, "local_window"),
+        ({"eos_id": 99, "vocab_size": 50}, "outside of the vocabulary"),
+        ({"d_ffff": 3}, "not a known field"),
+    ],
+)
+def test_configs_that_do_not_hold_name_the_field(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ts_models.build("story-1m", **fields)
+
+
+def test_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'talk-1m'"):
+        ts_models.preset("talk-1")
+
+
+def test_special_ids_follow_the_vocabulary() -> None:
+    config = ts_models.preset("story-1m", vocab_size=100)
+    assert (config.eos_id, config.bos_id, config.unk_id, config.pad_id) == (96, 97, 98, 99)
+    assert config.banned_ids == (97, 98, 99)

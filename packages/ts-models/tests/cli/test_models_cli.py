@@ -1,0 +1,72 @@
+"""`list`, `show` and `export`: their words, their JSON, their errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import ts_models
+from ts_models.cli import app
+from ts_models.console import run
+from ts_models.errors import TsModelsError
+from ts_models.presets import PRESETS
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        run(app, (TsModelsError,), list(arguments))
+    captured = capsys.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err
+
+
+def test_list_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capsys, "list")
+    assert code == 0
+    assert "talk-35m        35,690,496" in out
+    code, out, _ = _run(capsys, "list", "--json", "--batch", "16")
+    content = json.loads(out)
+    assert [row["preset"] for row in content["presets"]] == list(PRESETS)
+    first = content["presets"][0]
+    assert first["training_bytes"] > first["inference_bytes"] > 4 * first["parameters"]
+    assert first["flops_per_token"] > first["parameters"]
+
+
+def test_show_a_preset_and_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    _, out, _ = _run(capsys, "show", "talk-5m", "--json")
+    shown = json.loads(out)
+    assert sum(shown["parts"].values()) == 5_009_684
+    assert list(shown["parts"]) == ["embedding", "attention", "feed_forward", "norms", "unembedding"]
+    model = ts_models.build("story-1m", vocab_size=20, d_model=8, n_heads=2, head_dim=4, n_layers=1, d_ff=12)
+    summary = ts_models.TrainingSummary(parameters=3, steps=7, tokens=9, seconds=1.5, optimizer="muon")
+    ts_models.save(model, tmp_path / "mine", training=summary)
+    code, out, _ = _run(capsys, "show", str(tmp_path / "mine"))
+    assert code == 0
+    assert "optimizer = muon" in out
+    assert "# mine" in out
+    assert f"{sum(p.numel() for p in model.parameters()):,}" in out
+
+
+def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = _run(capsys, "show", "talk-7m")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: talk-7m: no such folder")
+    assert err.count("\n") == 1
+    ts_models.save(
+        ts_models.build("story-1m", vocab_size=20, d_model=8, n_heads=2, head_dim=4, n_layers=1, d_ff=12), tmp_path / "m"
+    )
+    code, _, err = _run(capsys, "export", str(tmp_path / "m"), "--format", "pdf", "--out", str(tmp_path / "x"))
+    assert code == 2
+    assert "There are: transformers, onnx, int8, gguf" in err
+
+
+def test_export_prints_one_json_object(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="needs the extra gguf")
+    ts_models.save(
+        ts_models.build("story-1m", vocab_size=20, d_model=8, n_heads=2, head_dim=4, n_layers=1, d_ff=12), tmp_path / "m"
+    )
+    out = tmp_path / "m.gguf"
+    code, text, _ = _run(capsys, "export", str(tmp_path / "m"), "--format", "gguf", "--out", str(out), "--json", "--quiet")
+    assert code == 0
+    assert json.loads(text)["bytes"] == out.stat().st_size

@@ -1,0 +1,137 @@
+"""Every way to step through a network gives the logits of reading the whole text at once, at every step."""
+
+import pytest
+import torch
+
+from ts_models._kernels import choose
+from ts_models._kernels.weights import quantise
+from ts_models.decoding import TorchStepper, make_stepper
+from ts_models.decoding._fast import FastStepper
+from ts_models.decoding._weights import read_weights
+from ts_models.errors import ConfigError
+
+KERNELS = [
+    "plain",
+    pytest.param(
+        "compiled", marks=pytest.mark.skipif(not __import__("importlib.util").util.find_spec("numba"), reason="no Numba")
+    ),
+]
+
+
+def steps(stepper, prompts, width, moves):
+    """Yields each row's ids so far and its logits, through a fixed sequence of moves (tokens, rows)."""
+    rows = [list(prompt) for prompt in prompts for _ in range(width)]
+    yield rows, stepper.start(prompts, 40, width=width)
+    for tokens, parents in moves:
+        chosen = range(len(rows)) if parents is None else parents
+        rows = [[*rows[parent], token] for parent, token in zip(chosen, tokens, strict=True)]
+        yield rows, stepper.step(torch.tensor(tokens), None if parents is None else torch.tensor(parents))
+
+
+def assert_uncached(network, stepper, prompts, width, moves):
+    seen = 0
+    with torch.inference_mode():
+        for rows, logits in steps(stepper, prompts, width, moves):
+            for row, own in zip(rows, logits, strict=True):
+                whole = network(torch.tensor([row]))[0, -1]
+                torch.testing.assert_close(own, whole, atol=1e-5, rtol=1e-5)
+                seen += 1
+    assert seen > len(moves)
+
+
+RAGGED = [[61, 3, 4, 5, 6], [61], [61, 9, 8]]
+SAMPLED = [([1, 2, 3], None), ([4, 5, 6], None), ([7, 8], [0, 2]), ([9, 10], None), ([11], [1]), ([12], None), ([13], None)]
+# Two prompts of two beams: beams part, one prompt ends, the other goes on in other rows.
+BEAMS = [
+    ([1, 2, 3, 4], [0, 0, 2, 2]),
+    ([5, 6, 7, 8], [1, 1, 3, 2]),
+    ([9, 1, 2, 3], [1, 0, 2, 2]),
+    ([2, 3], [3, 3]),
+    ([4, 5], [1, 0]),
+    ([6, 7], [0, 0]),
+]
+
+
+def test_torch_steps_equal_whole(network):
+    assert_uncached(network, TorchStepper(network), RAGGED, 1, SAMPLED)
+
+
+def test_torch_beams_equal_whole(network):
+    assert_uncached(network, TorchStepper(network), RAGGED[:2], 2, BEAMS)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_kernel_steps_equal_whole(transformer, kernels):
+    assert_uncached(transformer, FastStepper(transformer, kernels=kernels), RAGGED, 1, SAMPLED)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_kernel_beams_equal_whole(transformer, kernels):
+    assert_uncached(transformer, FastStepper(transformer, kernels=kernels), RAGGED[:2], 2, BEAMS)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_large_batches_equal_whole(transformer, kernels):
+    prompts = [[61, *range(1, 1 + n % 5)] for n in range(12)]
+    moves = [(list(range(12)), None), ([3] * 12, None), (list(range(10)), [0, 1, 2, 3, 4, 5, 6, 7, 9, 11]), ([5] * 10, None)]
+    stepper = FastStepper(transformer, kernels=kernels)
+    assert len(prompts) > stepper.kernels.SMALL
+    assert_uncached(transformer, stepper, prompts, 1, moves)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_threads_change_nothing(small, kernels):
+    with torch.inference_mode():
+        results = []
+        for threads in (1, 2):
+            stepper = FastStepper(small, kernels=kernels)
+            stepper.threads = threads
+            stepper.start([[61, 2]], 20, width=1)
+            results.append(stepper.step(torch.tensor([5]), None))
+    torch.testing.assert_close(results[0], results[1], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_int8_equals_its_rounded_weights(transformer, kernels):
+    """The int8 path is the network whose matrices were rounded, not something else."""
+    exact, rounded = read_weights(transformer), read_weights(transformer, "int8")
+    assert rounded.up.value.dtype == "int8"
+    error = abs(exact.up.value - rounded.up.value * rounded.up.scale[:, :, None])
+    assert (error <= rounded.up.scale[:, :, None] * 0.5001).all()
+    with torch.inference_mode():
+        one, two = FastStepper(transformer, precision="int8", kernels=kernels), FastStepper(transformer, kernels=kernels)
+        back = {n: getattr(rounded, n) for n in ("qkv", "out", "up", "down", "head")}
+        two.weights = exact._replace(
+            **{n: m._replace(value=m.value * m.scale[:, :, None], scale=m.scale * 0 + 1) for n, m in back.items()}
+        )
+        for stepper in (one, two):
+            stepper.start([[61, 2]], 20, width=1)
+        torch.testing.assert_close(one.step(torch.tensor([5]), None), two.step(torch.tensor([5]), None), atol=1e-4, rtol=1e-4)
+
+
+def test_quantise_keeps_zero_rows(small):
+    matrix = read_weights(small).up
+    zero = matrix._replace(value=matrix.value * 0)
+    assert not quantise(zero).value.any()
+
+
+def test_weights_are_read_again_after_a_step(small):
+    before = read_weights(small)
+    assert read_weights(small) is before
+    small.blocks[0].feed_forward.up.weight.data.add_(0.01)  # as some optimizers do, past the version counter
+    after = read_weights(small)
+    assert after is not before
+    assert abs(after.up.value[0] - before.up.value[0]).min() > 0.009
+
+
+def test_the_fast_path_is_taken(small, monkeypatch):
+    assert isinstance(make_stepper(small), FastStepper)
+    monkeypatch.setenv("TS_MODELS_KERNELS", "plain")
+    assert make_stepper(small).kernels is choose("plain")
+    monkeypatch.setenv("TS_MODELS_KERNELS", "fortran")
+    with pytest.raises(ConfigError, match="fortran"):
+        make_stepper(small)
+
+
+def test_other_networks_step_through_torch(small):
+    assert isinstance(make_stepper(small.double()), TorchStepper)

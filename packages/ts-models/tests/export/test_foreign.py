@@ -1,0 +1,173 @@
+"""Models of others: tiny files of the real formats, logits equal to the reference implementation."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ts_models
+from ts_models.errors import ArtefactError, WeightsError
+from ts_models.export.foreign import HEADER
+from ts_models.export.foreign_tokenizers import Llama2cTokenizer
+
+NEO: dict[str, Any] = {
+    "vocab_size": 40, "hidden_size": 16, "num_layers": 4, "num_heads": 2, "max_position_embeddings": 32, "window_size": 5,
+    "attention_types": [[["global", "local"], 2]], "bos_token_id": 39, "eos_token_id": 39,
+}  # fmt: skip
+LLAMA: dict[str, Any] = {
+    "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 32, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+
+
+def _save(folder: Path, kind: str, values: dict[str, Any]) -> Any:
+    transformers = pytest.importorskip("transformers", reason="needs the extra transformers")
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**values, initializer_range=0.3)
+    model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
+    model.save_pretrained(str(folder))
+    return model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("GPTNeo", NEO),
+        ("Llama", LLAMA),
+        ("Llama", {**LLAMA, "tie_word_embeddings": True, "rope_theta": 50_000.0}),
+        ("Qwen3", {**LLAMA, "head_dim": 6}),
+    ],
+)
+def test_logits_equal_transformers(tmp_path: Path, kind: str, values: dict[str, Any]) -> None:
+    theirs = _save(tmp_path / "model", kind, values)
+    lm = ts_models.load(tmp_path / "model")
+    ids = torch.randint(0, 40, (2, 20))
+    assert (lm.model(ids) - theirs(input_ids=ids).logits).abs().max() < 1e-4
+    state = lm.model.init_state(2, 20)
+    pieces = [lm.model(ids[:, :9], state=state), lm.model(ids[:, 9:10], state=state), lm.model(ids[:, 10:], state=state)]
+    assert (torch.cat(pieces, 1) - lm.model(ids)).abs().max() < 1e-5
+    assert lm.config.eos_id == values["eos_token_id"]
+    assert lm.config.banned_ids == (() if kind == "GPTNeo" else (1,))
+    found = theirs.generate(ids[:1, :4], max_new_tokens=8, do_sample=False, suppress_tokens=list(lm.config.banned_ids) or None)
+    assert _story(lm.model.generate(ids[:1, :4], max_new_tokens=8)[0], lm.config.eos_id) == _story(
+        found[0, 4:].tolist(), lm.config.eos_id
+    )
+
+
+def _story(ids: list[int], eos: int) -> list[int]:
+    return ids[: ids.index(eos)] if eos in ids else ids
+
+
+def test_other_architectures_and_pickles_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bloom"}))
+    with pytest.raises(ArtefactError, match="'bloom'; those that can be read are ours, gpt_neo, llama, qwen3"):
+        ts_models.load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", **LLAMA}))
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(ArtefactError, match="never opened"):
+        ts_models.load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    with pytest.raises(ArtefactError, match="field `vocab_size` is missing"):
+        ts_models.load(tmp_path)
+    scaled = {"model_type": "llama", **LLAMA, "rope_scaling": {"rope_type": "yarn"}}
+    (tmp_path / "config.json").write_text(json.dumps(scaled))
+    with pytest.raises(ArtefactError, match="not supported"):
+        ts_models.load(tmp_path)
+
+
+# --- llama2.c ------------------------------------------------------------------------------------
+
+
+def _pairs(weight: torch.Tensor, width: int) -> torch.Tensor:
+    """transformers' half-split rows → llama2.c's neighbouring pairs."""
+    rows, columns = weight.shape
+    return weight.view(rows // width, 2, width // 2, columns).transpose(1, 2).reshape(rows, columns)
+
+
+def _checkpoint(model: Any, path: Path) -> None:
+    """What llama2.c's export.py writes as version 0."""
+    c, state = model.config, model.state_dict()
+    width = c.hidden_size // c.num_attention_heads
+
+    def each(name: str, *, turn: bool = False) -> bytes:
+        tensors = [state[f"model.layers.{i}.{name}.weight"] for i in range(c.num_hidden_layers)]
+        return b"".join((_pairs(t, width) if turn else t).numpy().astype("<f4").tobytes() for t in tensors)
+
+    sign = 1 if c.tie_word_embeddings else -1
+    sizes = (c.hidden_size, c.intermediate_size, c.num_hidden_layers, c.num_attention_heads, c.num_key_value_heads)
+    parts = [HEADER.pack(*sizes, sign * c.vocab_size, c.max_position_embeddings)]
+    parts += [state["model.embed_tokens.weight"].numpy().tobytes(), each("input_layernorm")]
+    parts += [each("self_attn.q_proj", turn=True), each("self_attn.k_proj", turn=True)]
+    parts += [each("self_attn.v_proj"), each("self_attn.o_proj"), each("post_attention_layernorm")]
+    parts += [each("mlp.gate_proj"), each("mlp.down_proj"), each("mlp.up_proj"), state["model.norm.weight"].numpy().tobytes()]
+    parts.append(np.zeros(2 * c.max_position_embeddings * width // 2, "<f4").tobytes())
+    if sign < 0:
+        parts.append(state["lm_head.weight"].numpy().tobytes())
+    path.write_bytes(b"".join(parts))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tied", [True, False])
+def test_llama2c_equals_transformers(tmp_path: Path, tied: bool) -> None:
+    theirs = _save(tmp_path / "model", "Llama", {**LLAMA, "tie_word_embeddings": tied, "rms_norm_eps": 1e-5})
+    _checkpoint(theirs, tmp_path / "stories.bin")
+    lm = ts_models.load(tmp_path / "stories.bin")
+    ids = torch.randint(0, 40, (2, 20))
+    assert (lm.model(ids) - theirs(input_ids=ids).logits).abs().max() < 1e-4
+    assert (lm.config.bos_id, lm.config.eos_id, lm.config.unk_id) == (1, 2, 0)
+
+
+def test_damaged_llama2c_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "stories.bin"
+    path.write_bytes(b"abc")
+    with pytest.raises(ArtefactError, match="too short"):
+        ts_models.load(path)
+    path.write_bytes(HEADER.pack(16, 24, 2, 4, 2, 40, 32) + bytes(100))
+    with pytest.raises(WeightsError, match="its header promises at least"):
+        ts_models.load(path)
+    path.write_bytes(HEADER.pack(16, 24, 2, 5, 2, 40, 32))
+    with pytest.raises(ArtefactError, match="not a llama2"):
+        ts_models.load(path)
+    path.write_bytes(b"24ka" + bytes(300))
+    with pytest.raises(ArtefactError, match="version 1 or 2"):
+        ts_models.load(path)
+
+
+def _tokenizer(path: Path) -> int:
+    pieces = ["<unk>", "\n<s>\n", "\n</s>\n", *[f"<0x{b:02X}>" for b in range(256)], " ", "a", "b", " a", "ab", " ab", "é"]
+    scores = [0.0] * 263 + [-1.0, -2.0, -0.5, 0.0]
+    rows = (struct.pack("<fi", s, len(p.encode())) + p.encode() for p, s in zip(pieces, scores, strict=False))
+    path.write_bytes(struct.pack("<i", 8) + b"".join(rows))
+    return len(pieces)
+
+
+def test_llama2c_tokenizer_merges_by_score(tmp_path: Path) -> None:
+    size = _tokenizer(tmp_path / "tokenizer.bin")
+    tokenizer = Llama2cTokenizer(tmp_path / "tokenizer.bin", size)
+    names = list(tokenizer.vocab)
+    assert [names[i] for i in tokenizer.encode("ab")] == [" ab"]  # " a" first (-1), then " ab" (-0.5); not "ab" (-2)
+    assert [names[i] for i in tokenizer.encode("bab", add_special_tokens=True)] == ["\n<s>\n", " ", "b", "ab", "\n</s>\n"]
+    for text in ("ab", "é ü 字", ""):
+        assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=True)) == text
+    decoder = tokenizer.stream_decoder()
+    pieces = [decoder.push(i) for i in tokenizer.encode("ab 字 a")]
+    assert "".join(pieces) + decoder.finish() == "ab 字 a"
+    with pytest.raises(ArtefactError, match="belongs to another model"):
+        Llama2cTokenizer(tmp_path / "tokenizer.bin", size + 1)
+
+
+def test_llama2c_with_its_tokenizer_writes_text(tmp_path: Path) -> None:
+    size = _tokenizer(tmp_path / "tokenizer.bin")
+    theirs = _save(tmp_path / "model", "Llama", {**LLAMA, "vocab_size": size, "tie_word_embeddings": True})
+    _checkpoint(theirs, tmp_path / "stories.bin")
+    lm = ts_models.load(tmp_path / "stories.bin")
+    text = lm.generate("ab a", max_new_tokens=5, min_new_tokens=3)
+    assert isinstance(text, str)
+    assert text.startswith("ab a")

@@ -1,0 +1,106 @@
+"""The page in a real Chromium: a story is written, two models side by side, probabilities on hover."""
+
+import shutil
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("starlette", reason="the extra `play` is not installed")
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+
+from ts_models.play import serve  # noqa: E402
+
+CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1100,900",
+]
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(not (CHROME and DRIVER), reason="no Chromium with chromedriver here")]
+
+
+@pytest.fixture
+def address(lm):
+    told = []
+    threading.Thread(target=serve, args=({"one": lm, "two": lm},), kwargs={"port": 0, "ready": told.append}, daemon=True).start()
+    until(lambda: told)
+    return told[0]
+
+
+@pytest.fixture
+def browser(tmp_path):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROME
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.05)
+    return found
+
+
+def texts(browser, selector):
+    return [element.text for element in browser.find_elements(By.CSS_SELECTOR, selector)]
+
+
+def test_play(browser, address, lm):
+    browser.get(address)
+    until(lambda: texts(browser, ".panel .facts"))
+    assert "transformer" in texts(browser, ".panel .facts")[0]
+
+    def write(**values):
+        for name, value in values.items():
+            browser.execute_script(
+                "const e = document.getElementById(arguments[0]); e.value = arguments[1];"
+                "e.dispatchEvent(new Event('input', {bubbles: true}))",
+                name,
+                value,
+            )
+        browser.find_element(By.ID, "write").click()
+        until(lambda: all(" tokens, " in text and "writing" not in panel for text, panel in zip(
+            texts(browser, ".status"), [p.get_attribute("class") for p in browser.find_elements(By.CSS_SELECTOR, ".panel")], strict=True
+        )))  # fmt: skip
+        return [story.removeprefix("w1 <b>") for story in texts(browser, ".story")]
+
+    options = {"method": "sample", "seed": 3, "temperature": 0.7, "max_new_tokens": 16}
+    expected = lm.generate("w1 <b>", return_full_text=False, **options)
+    assert write(prompt="w1 <b>", seed="3", max_new_tokens="16") == [expected]  # markup in a prompt stays text
+    assert "Not in its vocabulary: <b>" in texts(browser, ".status")[0]
+
+    token = browser.find_elements(By.CSS_SELECTOR, ".token")[2]
+    webdriver.ActionChains(browser).move_to_element(token).perform()
+    until(lambda: browser.find_element(By.ID, "tip").is_displayed())
+    assert token.text in browser.find_element(By.ID, "tip").text
+    assert "%" in browser.find_element(By.ID, "tip").text
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#tip meter")) == 5
+
+    browser.find_element(By.ID, "compare").click()
+    assert len(until(lambda: texts(browser, ".panel .facts"))) == 2
+    assert write() == [expected, expected]
+    beam = write(method="beam", num_beams="3")
+    assert beam[0] == lm.generate("w1 <b>", method="beam", num_beams=3, max_new_tokens=16, return_full_text=False)
+
+    browser.set_window_size(400, 800)
+    width = browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+    assert width[0] <= width[1]  # nothing sticks out on a narrow screen
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]

@@ -1,0 +1,135 @@
+"""Ablations: named variants of one base, each from every seed, to a table with intervals and a plot. Resumable by cell."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ts_models import artefact
+
+from ._cells import check_model, folder_name, only_process, run_cell, settings_for
+from ._data import TrainingData, open_data
+from ._intervals import mean, mean_interval
+from ._study_schemas import VariantRow
+from .errors import ConfigError
+from .schemas import AblationConfig, AblationReport, Cell, TrainConfig
+
+if TYPE_CHECKING:
+    from ts_models.console import Progress
+
+__all__ = ["ablate", "ablation", "ablation_file", "ablation_names"]
+
+
+def ablation_names() -> list[str]:
+    """The ablations that come with the package, sorted."""
+    folder = files(__package__).joinpath("recipes", "ablations")
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def ablation_file(name: str | os.PathLike[str]) -> Path:
+    """The TOML of an ablation: a path, or the name of one that comes with the package ("heads").
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if str(name) in ablation_names():
+        return Path(str(files(__package__).joinpath("recipes", "ablations", f"{name}.toml")))
+    raise ConfigError(f"{name}: no such file, and no ablation of that name. There are: {', '.join(ablation_names())}.")
+
+
+def ablation(name: str | os.PathLike[str]) -> AblationConfig:
+    """Read an ablation by path or name."""
+    return AblationConfig.model_validate(tomllib.loads(ablation_file(name).read_text(encoding="utf-8")))
+
+
+def ablate(
+    config: AblationConfig | str | os.PathLike[str],
+    data: Any,
+    out: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> AblationReport:
+    """Train every variant from every seed; `out`/results.json and `out`/plot.png tell how they compare.
+
+    Called again it runs only what is missing. Seeds go round first, so that an unfinished study has complete rounds.
+
+    Args:
+        config: the variants, or the path or name of an ablation's TOML.
+        data: an encoded/ folder, or what `ts_tokenizer.open_encoded` gives.
+        out: the folder of the study.
+        progress: called with ("<variant>, seed <n>", step, total).
+        warn: as for `train`.
+
+    Raises:
+        ConfigError: a variant does not hold; nothing was trained.
+        ArtefactError: `out` holds cells of other settings or data.
+        Interrupted: asked to stop; the same call goes on.
+    """
+    only_process("ablate")
+    spec = config if isinstance(config, AblationConfig) else ablation(config)
+    encoded, folder = open_data(data), Path(out)
+    cells = [
+        run_cell(
+            name, settings, encoded, folder / "cells" / folder_name(name, settings.seed), progress=_named(progress, name, settings), warn=warn
+        )
+        for name, settings in _plan(spec)
+    ]  # fmt: skip
+    report = _report(spec, encoded, cells)
+    from ._study_plots import plot_ablation
+
+    plot_ablation(report, folder / "plot.png")
+    artefact.write_model(folder / "results.json", report)
+    return report
+
+
+def _plan(spec: AblationConfig) -> list[tuple[str, TrainConfig]]:
+    """Every run, checked before the first begins."""
+    plan = []
+    for seed in spec.seeds:
+        for name, changes in spec.variants.items():
+            settings = settings_for(spec.base, changes, where=f"variant {name!r}", seed=seed)
+            check_model(settings, f"variant {name!r}")
+            plan.append((name, settings))
+    return plan
+
+
+def _named(progress: Progress | None, name: str, settings: TrainConfig) -> Progress | None:
+    if progress is None:
+        return None
+    tell = progress
+
+    def renamed(stage: str, done: int, total: int | None = None) -> None:
+        tell(f"{name}, seed {settings.seed}", done, total)
+
+    return renamed
+
+
+def _report(spec: AblationConfig, data: TrainingData, cells: Sequence[Cell]) -> AblationReport:
+    by_variant = {name: [cell for cell in cells if cell.name == name] for name in spec.variants}
+    first = next(iter(by_variant))
+    rows = tuple(_row(own, by_variant[spec.against.get(name, first)]) for name, own in by_variant.items())
+    return AblationReport(config=spec, data_fingerprint=data.fingerprint, rows=rows, cells=tuple(cells))
+
+
+def _row(cells: Sequence[Cell], others: Sequence[Cell]) -> VariantRow:
+    """A variant's line. Differences are taken seed by seed: the same batches, so most of the noise goes."""
+    reference = {cell.seed: cell.loss for cell in others}
+    losses = [cell.loss for cell in cells if cell.loss is not None]
+    bits = [cell.bits_per_byte for cell in cells if cell.bits_per_byte is not None]
+    pairs = [(cell.loss, reference[cell.seed]) for cell in cells]
+    differences = [own - other for own, other in pairs if own is not None and other is not None]
+    seconds = sum(cell.seconds for cell in cells)
+    return VariantRow(
+        name=cells[0].name, against=others[0].name, parameters=cells[0].parameters, runs=len(cells), diverged=len(cells) - len(losses), loss=mean(losses),
+        loss_interval=mean_interval(losses), difference=mean(differences), difference_interval=mean_interval(differences),
+        bits_per_byte=mean(bits), seconds=seconds / len(cells), flops=sum(cell.flops for cell in cells) / len(cells),
+        tokens_per_second=sum(cell.tokens for cell in cells) / seconds if seconds else 0.0,
+    )  # fmt: skip

@@ -1,0 +1,208 @@
+"""Stories to batches: the batch of a step is a pure function of (seed, step), whatever the world size.
+
+It holds no position of its own, so there is no loader state to lose. The layout (which places share a batch) is the
+same in every epoch, because it follows from the sorted lengths alone; an epoch draws which of the stories of like
+length takes which place, and the order of the batches. It knows no model and no loss.
+
+Shapes: a row holds one story (several when packed); a batch is `[rows, time]`, padded to its longest row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .errors import DataError
+
+__all__ = ["IGNORED", "Batch", "Batches", "StepPlan", "Stories", "story_difficulty"]
+
+IGNORED = -100
+"""Target of a padded place; no loss is taken there (torch's own `ignore_index`)."""
+
+
+class Stories(Protocol):
+    """What an encoded split looks like: flat ids and offsets, `ids[offsets[i]:offsets[i + 1]]` is story i."""
+
+    @property
+    def ids(self) -> NDArray[Any]: ...
+    @property
+    def offsets(self) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    ids: torch.Tensor
+    """int64 `[rows, time]`."""
+    targets: torch.Tensor
+    """int64 `[rows, time]`, IGNORED where padded."""
+    segments: torch.Tensor | None
+    """int64 `[rows, time]`, 1, 2 … per story of a packed row, 0 where padded; None when a row is one story."""
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What one optimizer step sees, over all ranks: per row the indices of its stories, longest row first."""
+
+    rows: list[NDArray[np.int64]]
+    tokens: int
+    """Predicted (real) tokens of the step."""
+    cells: int
+    """Places of the step if it were one rectangle per micro-batch of like rows; see `Batches.padding`."""
+
+
+class Batches:
+    """All the batches of a training split.
+
+    Args:
+        stories: flat ids with offsets.
+        context: most positions in a row; a story of n tokens needs n - 1, and is cut to `context` of them.
+        batch_size: rows per optimizer step, or
+        max_tokens: most positions (rows x width) per optimizer step.
+        arrangement: "bucketed" (like lengths together), "shuffled", "packed".
+        bucket: lengths within this many tokens count as alike.
+        scores: one number per story; in the first `score_epochs` batches come in rising order of their mean.
+    """
+
+    def __init__(
+        self,
+        stories: Stories,
+        *,
+        context: int,
+        seed: int,
+        pad_id: int,
+        batch_size: int | None = None,
+        max_tokens: int | None = None,
+        arrangement: str = "bucketed",
+        bucket: int = 8,
+        scores: NDArray[np.float64] | None = None,
+        score_epochs: int = 1,
+    ) -> None:
+        self.ids, self.offsets = stories.ids, np.asarray(stories.offsets, dtype=np.int64)
+        full = np.diff(self.offsets) - 1  # positions that a story would need
+        if len(full) == 0 or full.min() < 1:
+            raise DataError("the training split is empty, or holds a story of fewer than two tokens.")
+        self.lengths = np.minimum(full, context)
+        self.cut_stories, self.cut_tokens = int((full > context).sum()), int((full - self.lengths).sum())
+        self.seed, self.pad_id, self.packed = seed, pad_id, arrangement == "packed"
+        self.scores, self.score_epochs = scores, score_epochs
+        self.context, self.epoch_tokens = context, int(self.lengths.sum())
+        if self.packed:
+            self._keys = self.lengths
+            self._row_of_place = _pack(np.sort(self.lengths)[::-1], context)
+            rows_per_batch = batch_size or max(1, (max_tokens or 1024) // context)
+            self._rows = int(self._row_of_place.max()) + 1
+            self._starts = np.arange(0, self._rows, rows_per_batch)
+        else:
+            ceilings = -(-self.lengths // bucket) * bucket
+            self._keys = ceilings if arrangement == "bucketed" else np.full_like(ceilings, self.lengths.max())
+            self._rows = len(self.lengths)
+            self._starts = _cut(np.sort(self._keys), batch_size, max_tokens or 1024)
+        self.steps_per_epoch = len(self._starts)
+        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
+
+    def plan(self, step: int) -> StepPlan:
+        """The rows of optimizer step `step` (from 0)."""
+        epoch, number = divmod(step, self.steps_per_epoch)
+        rows, order = self._epoch(epoch)
+        start = int(self._starts[order[number]])
+        end = int(self._starts[order[number] + 1]) if order[number] + 1 < len(self._starts) else self._rows
+        chosen = [rows[i] for i in range(start, end)]
+        chosen.sort(key=self._row_length, reverse=True)
+        widths = [self._row_length(row) for row in chosen]
+        return StepPlan(rows=chosen, tokens=sum(widths), cells=widths[0] * len(widths))
+
+    def micro_batches(self, plan: StepPlan, *, rank: int, world_size: int, max_tokens: int) -> list[Batch]:
+        """This rank's part of a step, in pieces of at most `max_tokens` positions (but at least a row).
+
+        A rank that has no row of a small last batch gets one padded row, so that all ranks do the same work.
+        """
+        rows = plan.rows[rank::world_size]
+        if not rows:
+            return [self._batch(plan.rows[:1], real=False)]
+        pieces: list[Batch] = []
+        start = 0
+        while start < len(rows):  # rows fall in length: the first of a piece sets its width
+            end = start + max(1, max_tokens // self._row_length(rows[start]))
+            pieces.append(self._batch(rows[start:end]))
+            start = end
+        return pieces
+
+    def _row_length(self, row: NDArray[np.int64]) -> int:
+        return int(self.lengths[row].sum())
+
+    def _batch(self, rows: list[NDArray[np.int64]], real: bool = True) -> Batch:
+        width = max(self._row_length(row) for row in rows)
+        ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)
+        targets = np.full((len(rows), width), IGNORED, dtype=np.int64)
+        segments = np.zeros((len(rows), width), dtype=np.int64) if self.packed else None
+        for r, row in enumerate(rows):
+            place = 0
+            for s, story in enumerate(row, start=1):
+                length, first = int(self.lengths[story]), int(self.offsets[story])
+                ids[r, place : place + length] = self.ids[first : first + length]
+                if real:
+                    targets[r, place : place + length] = self.ids[first + 1 : first + 1 + length]
+                if segments is not None:
+                    segments[r, place : place + length] = s
+                place += length
+        return Batch(torch.from_numpy(ids), torch.from_numpy(targets), None if segments is None else torch.from_numpy(segments))
+
+    def _draw_epoch(self, epoch: int) -> tuple[list[NDArray[np.int64]] | NDArray[np.int64], NDArray[np.int64]]:
+        """(rows, order of the batches): who takes which place in this epoch."""
+        draw = np.random.default_rng([self.seed, epoch, 0xBA7C])
+        places = np.lexsort((draw.random(len(self._keys)), self._keys))
+        rows: Any = places[:, None]
+        if self.packed:
+            places = places[::-1]  # the layout was packed from the longest down
+            by_row = np.argsort(self._row_of_place, kind="stable")
+            cuts = np.flatnonzero(np.diff(self._row_of_place[by_row])) + 1
+            rows = np.split(places[by_row], cuts)
+            rows = [rows[i] for i in draw.permutation(len(rows))]
+        if self.scores is not None and epoch < self.score_epochs:
+            means = np.array([np.mean(self.scores[row]) for row in rows])
+            sums, sizes = np.add.reduceat(means, self._starts), np.diff([*self._starts, self._rows])
+            return rows, np.argsort(sums / sizes, kind="stable")
+        return rows, draw.permutation(len(self._starts))
+
+
+def story_difficulty(stories: Stories) -> NDArray[np.float64]:
+    """Mean surprise of a story's tokens in nats under the split's own unigram model."""
+    ids, offsets = np.asarray(stories.ids), np.asarray(stories.offsets, dtype=np.int64)
+    counts = np.bincount(ids).astype(np.float64)
+    surprise = np.log(len(ids)) - np.log(np.maximum(counts, 1.0))
+    return np.add.reduceat(surprise[ids], offsets[:-1]) / np.diff(offsets)
+
+
+def _cut(keys: NDArray[np.int64], batch_size: int | None, max_tokens: int) -> NDArray[np.int64]:
+    """First places of the batches over rising widths: `batch_size` rows each, or rows x width <= max_tokens."""
+    if batch_size is not None:
+        return np.arange(0, len(keys), batch_size)
+    starts, start = [], 0
+    while start < len(keys):
+        starts.append(start)
+        end = min(len(keys), start + max(1, max_tokens // int(keys[start])))
+        while end - start > 1 and (end - start) * int(keys[end - 1]) > max_tokens:
+            end = start + max(1, min(end - start - 1, max_tokens // int(keys[end - 1])))
+        start = end
+    return np.array(starts, dtype=np.int64)
+
+
+def _pack(lengths: NDArray[np.int64], context: int) -> NDArray[np.int64]:
+    """Best-fit decreasing: the row of each place, for lengths that fall. No story is cut to fill a row."""
+    open_rows: list[list[int]] = [[] for _ in range(context + 1)]  # rows by the room left in them
+    row_of_place = np.empty(len(lengths), dtype=np.int64)
+    rows = 0
+    for place, length in enumerate(lengths.tolist()):
+        room = next((r for r in range(length, context + 1) if open_rows[r]), None)
+        if room is None:
+            row, room, rows = rows, context, rows + 1
+        else:
+            row = open_rows[room].pop()
+        row_of_place[place] = row
+        open_rows[room - length].append(row)
+    return row_of_place

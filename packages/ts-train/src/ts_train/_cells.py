@@ -1,0 +1,152 @@
+"""One training run of a study, run once: settings in, a `Cell` out; what is finished is read, what was killed goes on.
+
+Search, ladder and ablations share it. It compares nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from ts_models import artefact
+
+from ._data import TrainingData
+from ._recipes import combine, recipe
+from ._run_folder import Run
+from .callbacks import Callback
+from .errors import ArtefactError, ConfigError, DivergedError
+from .schemas import Cell, TrainConfig
+
+if TYPE_CHECKING:
+    from ts_models.console import Progress
+
+__all__ = ["check_model", "folder_name", "only_process", "run_cell", "settings_for"]
+
+
+def settings_for(base: Mapping[str, Any], changes: Mapping[str, Any], *, where: str, **fields: Any) -> TrainConfig:
+    """`changes` over `base` over the recipe of the preset that they name, validated.
+
+    Raises:
+        ConfigError: a field does not hold; the message begins with `where`.
+    """
+    asked = combine(combine(dict(base), dict(changes)), fields)
+    name = asked.get("preset")
+    try:
+        return TrainConfig.model_validate(asked if name is None else combine(recipe(name), asked))
+    except ValidationError as problem:
+        raise ConfigError(f"{where}: {artefact.describe_invalid(problem)}") from None
+    except ConfigError as problem:
+        raise ConfigError(f"{where}: {problem}") from None
+
+
+def check_model(config: TrainConfig, where: str) -> None:
+    """Refuse model fields that do not hold before hours are spent on other runs."""
+    from ts_models.errors import TsModelsError
+    from ts_models.presets import preset
+
+    if config.preset is None:
+        return
+    try:
+        preset(config.preset, **config.model)
+    except TsModelsError as problem:
+        raise ConfigError(f"{where}: {problem}") from None
+
+
+def run_cell(
+    name: str,
+    config: TrainConfig,
+    data: TrainingData,
+    folder: Path,
+    *,
+    callbacks: Sequence[Callback] = (),
+    progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Cell:
+    """Train in `folder`/run unless `folder`/cell.json tells that this was done; checkpoints go when it is.
+
+    A run that diverges is a cell without a loss. One that is interrupted raises, and goes on the next time.
+
+    Raises:
+        ArtefactError: the folder holds a cell of other settings or data.
+    """
+    identity = identify(config, data)
+    file = folder / "cell.json"
+    if file.exists():
+        cell = artefact.read_model(file, Cell, package="tinystories-train", error=ArtefactError)
+        if cell.identity != identity:
+            raise ArtefactError(f"{folder}: holds a run of other settings or data. Choose another --out, or delete that folder.")
+        return cell
+    cell = _train(name, identity, config, data, folder / "run", callbacks, progress, warn)
+    artefact.write_model(file, cell)
+    shutil.rmtree(folder / "run" / "checkpoints", ignore_errors=True)
+    return cell
+
+
+def _train(
+    name: str, identity: str, config: TrainConfig, data: TrainingData, out: Path, callbacks: Sequence[Callback],
+    progress: Progress | None, warn: Callable[[str], None] | None,
+) -> Cell:  # fmt: skip
+    from ._train import train
+
+    last = _Last()
+    try:
+        run: Run = train(config, data.source, out, callbacks=(*callbacks, last), progress=progress, warn=warn)
+    except DivergedError as problem:
+        return last.diverged(name, config.seed, identity, str(problem))
+    state, manifest = run.state, run.manifest
+    return Cell(
+        name=name, seed=config.seed, identity=identity, parameters=manifest.parameters, steps=state.step, tokens=state.tokens,
+        seconds=state.seconds, flops=state.tokens * manifest.flops_per_token, loss=state.best_loss,
+        bits_per_byte=run.summary.validation_bits_per_byte, stopped=state.stopped,
+    )  # fmt: skip
+
+
+class _Last:
+    """Remembers how far a run came, for one that diverges and gives back nothing."""
+
+    def __init__(self) -> None:
+        self.step = self.tokens = self.parameters = 0
+        self.seconds = self.flops_per_token = 0.0
+
+    def on_start(self, run: Any) -> None:
+        self.parameters, self.flops_per_token = run.manifest.parameters, run.manifest.flops_per_token
+
+    def on_step(self, metrics: Any) -> None:
+        self.step, self.tokens, self.seconds = metrics.step, metrics.tokens, metrics.seconds
+
+    def on_validation(self, metrics: Any) -> None: ...
+
+    def on_end(self, state: Any) -> None: ...
+
+    def diverged(self, name: str, seed: int, identity: str, reason: str) -> Cell:
+        return Cell(
+            name=name, seed=seed, identity=identity, parameters=self.parameters, steps=self.step, tokens=self.tokens,
+            seconds=self.seconds, flops=self.tokens * self.flops_per_token, loss=None, bits_per_byte=None, stopped=reason,
+        )  # fmt: skip
+
+
+def identify(config: TrainConfig, data: TrainingData) -> str:
+    """SHA-256 of the settings and the data's fingerprint."""
+    content = json.dumps([config.model_dump(mode="json"), data.fingerprint], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def folder_name(name: str, seed: int) -> str:
+    """A folder for a cell: what is not a plain character becomes a dash, and a short hash keeps such names apart."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
+    tail = "" if plain == name else f"-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return f"{plain}{tail}-seed{seed}"
+
+
+def only_process(command: str) -> None:
+    """A study is many small runs, not one large one: under torchrun its ranks would each begin their own."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(f"{command} does not run under torchrun. Start it as one process (search: several, on one storage).")

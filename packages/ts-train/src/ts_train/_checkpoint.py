@@ -1,0 +1,143 @@
+"""Checkpoints: all that a resume needs, each complete or absent. Nothing is pickled.
+
+checkpoints/step-00000100/ holds `tensors.safetensors` (weights, optimizer state, average) and `state.json`. It is
+written in a folder of its own, flushed and renamed, in the background from a copy in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ts_models import artefact
+
+from .errors import ArtefactError, DiskFullError
+from .schemas import TrainerState
+
+__all__ = ["CheckpointStore"]
+
+
+class CheckpointStore:
+    """The checkpoints of one run.
+
+    Args:
+        folder: run/checkpoints.
+        keep: how many of the newest stay; the one of the best validation loss stays besides.
+        background: write while training goes on; an error then comes up at the next `save` or `wait`.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 2, background: bool = True) -> None:
+        self.folder, self.keep, self.background = folder, keep, background
+        self._thread: threading.Thread | None = None
+        self._problem: BaseException | None = None
+
+    def save(self, state: TrainerState, tensors: dict[str, torch.Tensor], *, now: bool = False) -> None:
+        """Write a checkpoint of `state.step`. The tensors are copied before this returns."""
+        self.wait()
+        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        if now or not self.background:
+            self._write(state, copies)
+            self.wait()
+        else:
+            self._thread = threading.Thread(target=self._write, args=(state, copies), daemon=False)
+            self._thread.start()
+
+    def wait(self) -> None:
+        """Wait for the write in progress; raise what went wrong in it."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        problem, self._problem = self._problem, None
+        if problem is not None:
+            with self.disk_full_is_clear():
+                raise problem
+
+    @contextlib.contextmanager
+    def disk_full_is_clear(self) -> Iterator[None]:
+        """Turn a full disk, however it shows, into DiskFullError that names the checkpoint to go on from."""
+        try:
+            yield
+        except (OSError, SafetensorError) as problem:
+            number = getattr(problem, "errno", None)
+            if number in {errno.ENOSPC, errno.EDQUOT} or "No space left" in str(problem):
+                raise DiskFullError(self._disk_full()) from None
+            raise
+
+    def steps(self) -> list[int]:
+        """Steps of the complete checkpoints, rising."""
+        names = self.folder.glob("step-*") if self.folder.exists() else ()
+        return sorted(int(p.name.removeprefix("step-")) for p in names if p.is_dir() and p.name[5:].isdigit())
+
+    def load(self) -> tuple[TrainerState, dict[str, torch.Tensor], list[str]]:
+        """The newest checkpoint that is whole, and what is to be said about those that are not.
+
+        Raises:
+            ArtefactError: there is none.
+        """
+        problems: list[str] = []
+        for step in reversed(self.steps()):
+            try:
+                return *self._read(step), problems
+            except ArtefactError as problem:
+                problems.append(f"{problem} Going back to the checkpoint before.")
+        detail = " ".join(problems)
+        raise ArtefactError(f"{self.folder}: no whole checkpoint to resume from. {detail}".strip())
+
+    def read_tensors(self, step: int) -> dict[str, torch.Tensor]:
+        """The tensors of one checkpoint."""
+        return self._read(step)[1]
+
+    def sweep(self) -> None:
+        """Remove what a kill left behind, and finish a rename that it cut in two."""
+        if not self.folder.exists():
+            return
+        for path in self.folder.glob(".step-*.old"):
+            artefact.recover(self.folder / path.name.removeprefix(".").removesuffix(".old"))
+        for path in self.folder.glob(".*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
+
+    def _write(self, state: TrainerState, tensors: dict[str, torch.Tensor]) -> None:
+        try:
+            with artefact.write_folder(self._path(state.step)) as aside:
+                save_file(tensors, aside / "tensors.safetensors")
+                digest = artefact.sha256_file(aside / "tensors.safetensors")
+                artefact.write_model(aside / "state.json", state.model_copy(update={"tensors_sha256": digest}))
+            self._prune(state.best_step)
+        except BaseException as problem:  # raised by wait(), in the thread that trains
+            self._problem = problem
+
+    def _prune(self, best: int | None) -> None:
+        steps = self.steps()
+        for step in steps[: -self.keep]:
+            if step != best:
+                with contextlib.suppress(OSError):
+                    shutil.rmtree(self._path(step))
+
+    def _read(self, step: int) -> tuple[TrainerState, dict[str, torch.Tensor]]:
+        path = self._path(step)
+        state = artefact.read_model(path / "state.json", TrainerState, package="tinystories-train", error=ArtefactError)
+        tensors_file = path / "tensors.safetensors"
+        if not tensors_file.exists():
+            raise ArtefactError(f"{tensors_file}: no such file; the checkpoint is damaged.")
+        if artefact.sha256_file(tensors_file) != state.tensors_sha256:
+            raise ArtefactError(
+                f"{tensors_file}: its SHA-256 is not the one in state.json; the checkpoint is cut short or damaged."
+            )
+        return state, load_file(tensors_file)
+
+    def _disk_full(self) -> str:
+        steps = self.steps()
+        kept = f"the checkpoint of step {steps[-1]} is whole" if steps else "there is no earlier checkpoint"
+        return f"{self.folder}: the disk is full; {kept}. Free some space, then run: ts-train resume {self.folder.parent}"

@@ -1,0 +1,257 @@
+"""What is decided once, at the start of a run, and written to run/config.json: a resume decides nothing again.
+
+The model, its size and start; the number of steps (also from minutes, by measuring); micro-batch, precision, intervals.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from . import _machine
+from .__about__ import __version__
+from ._batches import Batches, story_difficulty
+from ._data import TrainingData
+from ._distributed import World
+from ._precision import Precision, choose_precision
+from ._validate import ValidationSet
+from .errors import ConfigError, DataError
+from .optimizers import build_optimizers
+from .schemas import Environment, RunManifest, TrainConfig
+
+if TYPE_CHECKING:
+    from ._loop import Trainer
+
+__all__ = ["build_model", "decide", "environment", "make_batches", "make_validation", "rebuild_model"]
+
+
+def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) -> nn.Module:
+    """The caller's own module, or the preset's with weights that follow from the seed, or those of `init_from`."""
+    if own is not None:
+        return own
+    import ts_models
+
+    if config.init_from is not None:
+        return _load_start(config, data)
+    torch.manual_seed(config.seed)
+    fields = {**config.model, "vocab_size": data.vocab_size}
+    if config.preset is not None:
+        return ts_models.build(config.preset, **fields)
+    if "kind" not in fields:
+        raise ConfigError("field `preset`: is missing. Name one (story-1m), or give a whole `model` table with its `kind`.")
+    schema = ts_models.TransformerConfig if fields["kind"] == "transformer" else ts_models.RecurrentConfig
+    return ts_models.build(schema.model_validate(fields))
+
+
+def rebuild_model(manifest: RunManifest) -> nn.Module | None:
+    """The network of a run whose weights come from a checkpoint; None where the model was the caller's own."""
+    import ts_models
+
+    if manifest.model is None:
+        return None
+    schema = ts_models.TransformerConfig if manifest.model["kind"] == "transformer" else ts_models.RecurrentConfig
+    return ts_models.build(schema.model_validate(manifest.model))
+
+
+def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
+    """The network of a model/ folder, refused when it does not speak the data's vocabulary."""
+    import ts_models
+    from ts_models.artefact import sha256_file
+
+    loaded = ts_models.load(str(config.init_from))
+    if loaded.config.vocab_size != data.vocab_size:
+        raise DataError(
+            f"{config.init_from}: its vocabulary has {loaded.config.vocab_size} entries, the data's {data.vocab_size}. Encode the data with the model's own tokenizer."
+        )
+    own = Path(str(loaded.path)) / "word_tokenizer.json"
+    if own.exists() and data.tokenizer_file is not None and sha256_file(own) != sha256_file(data.tokenizer_file):
+        raise DataError(
+            f"{config.init_from}: its word_tokenizer.json is not the one that the data were encoded with, so the same id would "
+            f"mean another word. Encode again: ts-tokenizer encode splits/ --tokenizer {own} --out encoded/"
+        )
+    if not config.model:
+        return loaded.model
+    torch.manual_seed(config.seed)
+    network = ts_models.build(loaded.config, **config.model)  # say, with another dropout
+    try:
+        network.load_state_dict(loaded.model.state_dict())
+    except RuntimeError as problem:
+        raise ConfigError(f"field `model`: changes the shape of the weights of {config.init_from}: {problem}") from None
+    return network
+
+
+def decide(config: TrainConfig, data: TrainingData, model: nn.Module, world: World, device: torch.device) -> RunManifest:
+    """All that follows from settings, data, model and machine. Measures the peak, and the speed where minutes are given."""
+    context = _context(config, model)
+    batches = make_batches(config, data, context)
+    precision = choose_precision(config.precision, device)
+    step_tokens = max(batches.plan(i).cells for i in range(min(64, batches.steps_per_epoch)))
+    micro = config.micro_batch_tokens
+    if micro == "auto":
+        micro = _machine.automatic_micro_batch(device, vocab_size=data.vocab_size, step_tokens=step_tokens)
+    validation = make_validation(config, data, context, micro, config.validation.max_stories)
+    per_step = batches.epoch_tokens / batches.steps_per_epoch
+    manifest = RunManifest(
+        config=config, model=_model_dict(model), data=data.path, data_fingerprint=data.fingerprint,
+        tokenizer_sha256=data.tokenizer_sha256, parameters=sum(p.numel() for p in model.parameters()),
+        total_steps=0, steps_per_epoch=batches.steps_per_epoch, cut_stories=batches.cut_stories, context=context,
+        micro_batch_tokens=micro, precision=precision.name, precision_reason=precision.reason,
+        validation_every=1, checkpoint_every=1, environment=environment(config, world, device),
+        flops_per_token=_machine.training_flops_per_token(
+            model, vocab_size=data.vocab_size, mean_length=batches.epoch_tokens / len(batches.lengths)
+        ),
+        peak_flops=_machine.peak_flops(device, precision.dtype) * world.size,
+    )  # fmt: skip
+    limits = [_steps_for_tokens(batches, config.max_tokens)] if config.max_tokens else []
+    limits += [config.max_steps] if config.max_steps is not None else []
+    stories = config.validation.max_stories
+    if config.max_minutes is not None:
+        steps, stories = _steps_for_minutes(manifest, data, model, batches, validation, world, device)
+        limits.append(steps)
+        validation = make_validation(config, data, context, micro, stories)
+    total = min(limits) if limits else math.ceil(config.epochs * batches.steps_per_epoch)
+    every = config.validation.every or _interval(total, per_step, validation.tokens)
+    return manifest.model_copy(
+        update={
+            "total_steps": total,
+            "validation_every": every,
+            "validation_stories": stories,
+            "checkpoint_every": config.checkpoint.every or every,
+        }
+    )
+
+
+def make_batches(config: TrainConfig, data: TrainingData, context: int) -> Batches:
+    """The training split's batches, with the scores of a curriculum."""
+    batch = config.batch
+    scores = None
+    if batch.curriculum == "difficulty":
+        scores = story_difficulty(data.train)
+    batches = Batches(
+        data.train, context=context, seed=config.seed, pad_id=data.pad_id, batch_size=batch.batch_size,
+        max_tokens=batch.max_tokens, arrangement=batch.arrangement, bucket=batch.bucket, scores=scores,
+        score_epochs=batch.curriculum_epochs,
+    )  # fmt: skip
+    if batch.curriculum == "length":
+        batches.scores = batches.lengths.astype(float)
+    return batches
+
+
+def make_validation(
+    config: TrainConfig, data: TrainingData, context: int, micro_batch_tokens: int, stories: int | None
+) -> ValidationSet:
+    """The validation split, or its first `stories`."""
+    return ValidationSet.of(
+        data.validation, context=context, pad_id=data.pad_id, max_tokens=max(micro_batch_tokens, context),
+        max_stories=stories,
+    )  # fmt: skip
+
+
+def environment(config: TrainConfig, world: World, device: torch.device) -> Environment:
+    """What may change the last bits: recorded in every checkpoint."""
+    fused = "-fused" if config.optimizer.fused else ""
+    kind = "muon+adamw" if config.optimizer.name == "muon" else "adamw"
+    return Environment(
+        threads=torch.get_num_threads(), world_size=world.size, device=device.type, optimizer=kind + fused,
+        compile=config.compile, torch=str(torch.__version__), cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        ts_train=__version__,
+    )  # fmt: skip
+
+
+def _model_dict(model: nn.Module) -> dict[str, Any] | None:
+    """The whole config of a model of the zoo; None for any other module."""
+    from ts_models import StoryModel
+
+    return model.config.model_dump(mode="json") if isinstance(model, StoryModel) else None
+
+
+def _context(config: TrainConfig, model: nn.Module) -> int:
+    own = getattr(getattr(model, "config", None), "max_seq_len", None)
+    wanted = config.batch.context or own or 256
+    if own is not None and wanted > own:
+        raise ConfigError(f"field `batch.context`: {wanted} is more than the model's max_seq_len of {own}")
+    return int(wanted)
+
+
+def _steps_for_tokens(batches: Batches, tokens: int) -> int:
+    """The fewest steps that see at least `tokens` real tokens."""
+    steps, left = divmod(tokens, batches.epoch_tokens)
+    steps *= batches.steps_per_epoch
+    while left > 0:
+        left -= batches.plan(steps).tokens
+        steps += 1
+    return steps
+
+
+def _interval(total: int, step_tokens: float, validation_tokens: float) -> int:
+    """Steps between validations: up to 20 of them, costing at most a fifth of the run (a forward pass is a third of a step)."""
+    affordable = 0.2 * total * step_tokens / (validation_tokens / 3)
+    return max(1, math.ceil(total / max(1, min(20, int(affordable)))))
+
+
+def _steps_for_minutes(
+    manifest: RunManifest, data: TrainingData, model: nn.Module, batches: Batches, validation: ValidationSet, world: World,
+    device: torch.device,
+) -> tuple[int, int | None]:  # fmt: skip
+    """(steps that fit, validation stories or None for all), from timing a few steps on a copy of the model.
+
+    The measuring itself comes out of the budget; steps and validations fill 97 % of the rest. Where one validation would
+    take more than a tenth of it, part of the split is scored instead, a twentieth of the budget each time.
+    """
+    config, begun = manifest.config, time.perf_counter()
+    assert config.max_minutes is not None
+    trial = _trial(manifest, data, copy.deepcopy(model), batches, validation, world, device)
+    seconds = _time_steps(trial, limit=min(10.0, 6 * config.max_minutes))
+    budget = 0.97 * (60 * config.max_minutes - (time.perf_counter() - begun))
+    step_tokens, tokens = batches.epoch_tokens / batches.steps_per_epoch, float(validation.tokens)
+    per_token = 1.4 * seconds / step_tokens / 3  # a forward pass, with the longer stories read twice
+    stories = config.validation.max_stories
+    if stories is None and per_token * tokens > 0.1 * budget:
+        part = max(0.0, 0.05 * budget / (per_token * tokens))
+        stories = max(8, int(part * len(validation.batches.lengths)))
+        tokens *= stories / len(validation.batches.lengths)
+    budget -= per_token * tokens  # the last validation always takes place
+    total = max(1, int(budget / seconds))
+    for _ in range(3):  # validations cost time, and their number depends on the steps
+        every = config.validation.every or _interval(total, step_tokens, tokens)
+        total = max(1, int(budget / (seconds + per_token * tokens / every)))
+    chosen: tuple[int, int | None] = world.agree((total, stories))
+    return chosen
+
+
+def _time_steps(trial: Trainer, *, limit: float) -> float:
+    """Mean seconds of an optimizer step after two to warm up."""
+    from ._loop import train_step
+
+    for _ in range(2):
+        train_step(trial)
+    start, steps = time.perf_counter(), 0
+    while steps < 5 or (time.perf_counter() - start < limit and steps < 200):
+        train_step(trial)
+        steps += 1
+        if trial.world.agree(time.perf_counter() - start) > limit and steps >= 5:
+            break
+    return (time.perf_counter() - start) / steps
+
+
+def _trial(
+    manifest: RunManifest, data: TrainingData, model: nn.Module, batches: Batches, validation: ValidationSet, world: World,
+    device: torch.device,
+) -> Trainer:  # fmt: skip
+    from ._loop import Trainer
+    from .schemas import TrainerState
+
+    precision = Precision(manifest.precision, "", device.type)
+    model.train()
+    return Trainer(
+        model=model, network=model, optimizers=build_optimizers(model, manifest.config.optimizer, vocab_size=data.vocab_size),
+        batches=batches, validation=validation, precision=precision, scaler=precision.scaler(), world=world, device=device,
+        manifest=manifest.model_copy(update={"total_steps": 10**6}),
+        state=TrainerState(micro_batch_tokens=manifest.micro_batch_tokens),
+    )  # fmt: skip

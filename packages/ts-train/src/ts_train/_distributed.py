@@ -1,0 +1,77 @@
+"""The ranks of a run: one process, or those that torchrun started. Data parallel: every rank holds the whole model.
+
+Gradients are added up once per optimizer step in one flat buffer, after all micro-batches. The loss was divided by
+the tokens of the whole step before, so the sum is the gradient of the step, whatever each rank's share of it was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+__all__ = ["World", "join_world"]
+
+
+@dataclass(frozen=True)
+class World:
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def writes(self) -> bool:
+        """Whether this rank writes files and shows progress (rank 0 alone)."""
+        return self.rank == 0
+
+    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter], extra: torch.Tensor) -> torch.Tensor:
+        """Add up all gradients over the ranks, in place; returns the sum of `extra` (one value per entry)."""
+        if self.size == 1:
+            return extra
+        trained = [p for p in parameters if p.requires_grad]
+        for p in trained:  # a rank whose part of the model took no part must still join in
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        grads = [p.grad for p in trained if p.grad is not None]
+        flat = torch.cat([*(g.reshape(-1) for g in grads), extra.to(grads[0])])
+        dist.all_reduce(flat)
+        pieces = torch.split(flat, [*(g.numel() for g in grads), extra.numel()])
+        for grad, piece in zip(grads, pieces[:-1], strict=True):
+            grad.copy_(piece.view_as(grad))
+        return pieces[-1]
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over the ranks of a small float64 tensor."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def agree(self, value: Any) -> Any:
+        """Rank 0's value, on every rank."""
+        if self.size == 1:
+            return value
+        held = [value]
+        dist.broadcast_object_list(held, src=0)
+        return held[0]
+
+    def wait(self) -> None:
+        if self.size > 1:
+            dist.barrier()
+
+
+def join_world(device: str) -> tuple[World, torch.device]:
+    """Join the process group that torchrun describes in the environment; one rank without it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    chosen = torch.device(
+        (f"cuda:{local}" if device in {"auto", "cuda"} else device) if cuda else ("cpu" if device == "auto" else device)
+    )
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if size > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    return World(rank=int(os.environ.get("RANK", "0")) if size > 1 else 0, size=size, local_rank=local), chosen

@@ -1,0 +1,127 @@
+"""A ladder of sizes at fixed budgets, the scaling law through their losses, and what it says of larger presets."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ts_models import artefact
+
+from . import _scaling
+from ._cells import check_model, folder_name, only_process, run_cell, settings_for
+from ._data import open_data
+from ._study_schemas import Prediction, ScalingFit
+from .errors import FitError
+from .schemas import Cell, LadderConfig, LadderReport, TrainConfig
+
+if TYPE_CHECKING:
+    from ts_models.console import Progress
+
+__all__ = ["fit_law", "ladder"]
+
+
+def ladder(
+    config: LadderConfig,
+    data: Any,
+    out: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> LadderReport:
+    """Train every size at every budget, fit loss = E + A/N^alpha + B/D^beta, predict the presets of `config.predict`.
+
+    Every budget is a run of its own with a schedule of its length: a point on the way of a longer run would have too
+    high a learning rate. Called again it runs only what is missing. N counts all parameters, embeddings too.
+
+    Returns what `out`/results.json holds; `fit` is None and `refusal` says why where the runs cannot bear a fit.
+
+    Raises:
+        ConfigError: a size does not hold; nothing was trained.
+        ArtefactError: `out` holds cells of other settings or data.
+        Interrupted: asked to stop; the same call goes on.
+    """
+    only_process("ladder")
+    encoded, folder = open_data(data), Path(out)
+    plan = _plan(config)
+    targets = [(name, _parameters(name, encoded.vocab_size)) for name in config.predict]
+    cells = []
+    for done, (name, settings) in enumerate(plan):
+        if progress is not None:
+            progress("ladder", done, len(plan))
+        cells.append(run_cell(name, settings, encoded, folder / "cells" / folder_name(name, settings.seed), warn=warn))
+    if progress is not None:
+        progress("ladder", len(plan), len(plan))
+    law: ScalingFit | None = None
+    refusal: str | None = None
+    predictions: tuple[Prediction, ...] = ()
+    try:
+        law, predictions = fit_law(cells, targets, config.predict_tokens or config.tokens, draws=config.bootstrap)
+    except FitError as problem:
+        refusal = str(problem)
+    report = LadderReport(
+        config=config, data_fingerprint=encoded.fingerprint, cells=tuple(cells), fit=law, refusal=refusal, predictions=predictions
+    )
+    from ._study_plots import plot_ladder
+
+    plot_ladder(report, folder / "plot.png")
+    artefact.write_model(folder / "results.json", report)
+    return report
+
+
+def fit_law(
+    cells: Sequence[Cell], targets: Sequence[tuple[str, int]], tokens: Sequence[int], *, draws: int = 200
+) -> tuple[ScalingFit, tuple[Prediction, ...]]:
+    """The law through the cells that have a loss, and its prediction of each target (name, parameters) at each budget.
+
+    Raises:
+        FitError: the cells cannot bear a fit.
+    """
+    points = [(cell.parameters, cell.tokens, cell.loss) for cell in cells if cell.loss is not None]
+    n, d, loss = np.array(points, dtype=float).reshape(-1, 3).T
+    best = _scaling.fit(n, d, loss)
+    again = _scaling.bootstrap(n, d, loss, best, draws=draws)
+    residual = _scaling.predict(best[None], n, d)[0] - np.log(loss)
+    e, a, b = (float(v) for v in np.exp(best[:3]))
+    law = ScalingFit(
+        e=e, a=a, alpha=float(best[3]), b=b, beta=float(best[4]), points=len(loss),
+        residual=math.sqrt(float((residual**2).mean())), alpha_interval=_middle(again[:, 3]), beta_interval=_middle(again[:, 4]),
+        e_interval=_middle(np.exp(again[:, 0])),
+    )  # fmt: skip
+    most = float((n * d).max())
+    return law, tuple(_predict(name, size, budget, best, again, most) for name, size in targets for budget in tokens)
+
+
+def _predict(name: str, size: int, budget: int, best: Any, again: Any, most: float) -> Prediction:
+    n, d = np.array([float(size)]), np.array([float(budget)])
+    return Prediction(
+        preset=name, parameters=size, tokens=budget, loss=float(np.exp(_scaling.predict(best[None], n, d)[0, 0])),
+        interval=_middle(np.exp(_scaling.predict(again, n, d)[:, 0])), beyond=size * budget / most,
+    )  # fmt: skip
+
+
+def _middle(values: Any) -> tuple[float, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _plan(config: LadderConfig) -> list[tuple[str, TrainConfig]]:
+    """Every run, checked before the first begins; small ones first, so that trouble shows early."""
+    plan = []
+    for seed in config.seeds:
+        for budget in sorted(set(config.tokens)):
+            for size, changes in config.sizes.items():
+                settings = settings_for(config.base, changes, where=f"size {size!r}", seed=seed, max_tokens=budget)
+                check_model(settings, f"size {size!r}")
+                plan.append((f"{size}-{budget}-tokens", settings))
+    return plan
+
+
+def _parameters(preset_name: str, vocab_size: int) -> int:
+    from ts_models import count_parameters, preset
+
+    return int(count_parameters(preset(preset_name, vocab_size=vocab_size)))

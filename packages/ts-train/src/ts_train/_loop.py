@@ -1,0 +1,240 @@
+"""The training loop: one optimizer step, and the loop around it. It opens no file and knows no preset.
+
+Reading order: `fit` (the loop), `train_step` (forward, backward, update), `_accumulate` (the micro-batches).
+Randomness is a pure function of (seed, step, rank): there is no generator state that a resume could lose.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._average import WeightAverage
+from ._batches import Batches, StepPlan
+from ._distributed import World
+from ._loss import nll_sum
+from ._machine import is_out_of_memory
+from ._precision import Precision
+from ._validate import ValidationSet
+from .callbacks import Callback, RunInfo, StepMetrics, StopTraining, ValidationMetrics
+from .errors import DivergedError, Interrupted
+from .optimizers import Optimizers
+from .schedules import factor
+from .schemas import RunManifest, TrainerState, ValidationPoint
+
+__all__ = ["Trainer", "fit", "train_step"]
+
+
+@dataclass
+class Trainer:
+    """The parts of a run, already built, and where it stands."""
+
+    model: nn.Module
+    network: nn.Module
+    """The model, compiled if that was asked for; same weights."""
+    optimizers: Optimizers
+    batches: Batches
+    validation: ValidationSet
+    precision: Precision
+    scaler: torch.amp.GradScaler
+    world: World
+    device: torch.device
+    manifest: RunManifest
+    state: TrainerState
+    average: WeightAverage | None = None
+    callbacks: Sequence[Callback] = ()
+    save_checkpoint: Callable[[Trainer, bool], None] = lambda trainer, now: None
+    """Called with the trainer and whether to wait until it is on disk."""
+    save_best: Callable[[Trainer], None] = lambda trainer: None
+    sample: Callable[[Trainer], list[str]] = lambda trainer: []
+    warn: Callable[[str], None] = lambda message: None
+    signal: int = 0
+    """A signal that asks this process to stop, or 0."""
+    stop: str | None = None
+    """Why a callback wants the run to end."""
+
+    def update(self, **changes: Any) -> None:
+        self.state = self.state.model_copy(update=changes)
+
+    def tell(self, event: str, *arguments: Any) -> None:
+        """Call every callback (rank 0 alone). One that raises StopTraining ends the run: at once, or with several
+        ranks after the next step, whose sum carries the wish to the others."""
+        for callback in self.callbacks if self.world.writes else ():
+            try:
+                getattr(callback, event)(*arguments)
+            except StopTraining as request:
+                self.stop = str(request) or "a callback asked for it"
+                if self.world.size == 1:
+                    self.update(stopped=self.stop)
+
+
+def fit(t: Trainer, info: RunInfo) -> None:
+    """Train until the last step, or until somebody asks to stop. The state on disk is whole at every instant."""
+    t.model.train()
+    t.tell("on_start", info)
+    with _signals(t):
+        while t.state.step < t.manifest.total_steps and t.state.stopped is None:
+            metrics, asked = train_step(t)
+            t.tell("on_step", metrics)
+            if t.state.skipped_in_a_row >= t.manifest.config.max_nonfinite:
+                raise DivergedError(_diverged(t))
+            last = t.state.step == t.manifest.total_steps
+            if last or t.state.step % t.manifest.validation_every == 0:
+                validate(t)
+            if t.state.step % t.manifest.checkpoint_every == 0 and not last:
+                t.save_checkpoint(t, False)
+            alone = t.world.size == 1 and t.signal != 0  # nobody to agree with: no further step
+            if (asked or alone) and not last:
+                t.save_checkpoint(t, True)
+                raise Interrupted(_interrupted(t), t.signal or signal.SIGTERM)
+    if not t.state.curve or t.state.curve[-1].step != t.state.step:
+        validate(t)
+    t.update(finished=True)
+    t.save_checkpoint(t, True)
+    t.tell("on_end", t.state)
+
+
+def train_step(t: Trainer) -> tuple[StepMetrics, bool]:
+    """One optimizer step over all ranks: what it measured, and whether some rank was asked to stop."""
+    start, config, step = time.perf_counter(), t.manifest.config, t.state.step
+    plan = t.batches.plan(step)
+    lr = t.optimizers.set_factor(factor(config.schedule, step, t.manifest.total_steps))
+
+    nats, padding = _gradients(t, plan)  # of the sum over this rank's tokens / the tokens of all ranks
+    wishes = torch.tensor([float(t.signal != 0), float(t.stop is not None)], device=t.device)
+    nats, signals, stops = t.world.sum_gradients(t.model.parameters(), torch.stack([nats, *wishes])).tolist()
+    t.optimizers.share_gradients()
+    for optimizer in t.optimizers.parts if t.scaler.is_enabled() else ():
+        t.scaler.unscale_(optimizer)
+    norm = float(nn.utils.clip_grad_norm_(t.model.parameters(), config.grad_clip or math.inf))
+
+    finite = math.isfinite(norm) and math.isfinite(nats)
+    if finite:
+        t.optimizers.step()
+        if t.average is not None:
+            t.average.update(step + 1)
+    if t.scaler.is_enabled():
+        t.scaler.update()
+    t.model.zero_grad(set_to_none=True)
+
+    seconds = time.perf_counter() - start
+    _count(t, plan, nats, seconds, finite, stopped=stops > 0)
+    speed = plan.tokens / seconds
+    return StepMetrics(
+        step=t.state.step, loss=nats / plan.tokens, lr=lr, grad_norm=norm, tokens=t.state.tokens, seconds=t.state.seconds,
+        tokens_per_second=speed, mfu=speed * t.manifest.flops_per_token / t.manifest.peak_flops, padding=padding,
+        skipped=not finite,
+    ), signals > 0  # fmt: skip
+
+
+def _gradients(t: Trainer, plan: StepPlan) -> tuple[Tensor, float]:
+    """`_accumulate`, again with half the micro-batch when memory runs out."""
+    while True:
+        try:
+            return _accumulate(t, plan, t.state.micro_batch_tokens)
+        except (torch.OutOfMemoryError, RuntimeError) as problem:
+            smaller = t.state.micro_batch_tokens // 2
+            if not is_out_of_memory(problem) or smaller < 16:
+                raise
+        t.model.zero_grad(set_to_none=True)
+        t.update(micro_batch_tokens=smaller)
+        t.warn(f"out of memory: micro-batches of {smaller:,} tokens from here on")
+
+
+def _accumulate(t: Trainer, plan: StepPlan, micro_batch_tokens: int) -> tuple[Tensor, float]:
+    """Forward and backward over this rank's micro-batches: (sum of nats, share of padded places)."""
+    torch.manual_seed(_mix(t.manifest.config.seed, t.state.step, t.world.rank))  # dropout
+    pieces = t.batches.micro_batches(plan, rank=t.world.rank, world_size=t.world.size, max_tokens=micro_batch_tokens)
+    nats, cells, real = torch.zeros((), device=t.device), 0, 0
+    for batch in pieces:
+        ids, targets = batch.ids.to(t.device, non_blocking=True), batch.targets.to(t.device, non_blocking=True)
+        with t.precision.autocast():
+            logits = t.network(ids) if batch.segments is None else t.network(ids, segments=batch.segments.to(t.device))
+        loss = nll_sum(logits, targets)
+        torch.autograd.backward(t.scaler.scale(loss / plan.tokens))
+        nats += loss.detach()
+        cells, real = cells + ids.numel(), real + int((batch.targets >= 0).sum())
+    return nats, 1 - real / cells
+
+
+def validate(t: Trainer) -> None:
+    """Score the validation split, remember the point, keep the model when it is the best so far."""
+    config = t.manifest.config.validation
+    with t.average.swapped() if t.average is not None else nullcontext():
+        loss, bits = t.validation.score(t.model, t.precision, t.world, t.device, whole=config.bits_per_byte)
+        loss, bits = t.world.agree((loss, bits))
+        train_loss = t.state.loss_sum / t.state.loss_tokens if t.state.loss_tokens else None
+        point = ValidationPoint(
+            step=t.state.step, tokens=t.state.tokens, seconds=t.state.seconds, train_loss=train_loss,
+            validation_loss=loss, bits_per_byte=bits,
+        )  # fmt: skip
+        best = math.isfinite(loss) and (t.state.best_loss is None or loss < t.state.best_loss)
+        t.update(curve=(*t.state.curve, point), loss_sum=0.0, loss_tokens=0, stale=0 if best else t.state.stale + 1)
+        if best:
+            t.update(best_loss=loss, best_step=t.state.step)
+            t.save_best(t)
+        samples = t.sample(t) if t.world.writes else []
+    t.tell("on_validation", ValidationMetrics(point, best, samples))
+    if config.patience is not None and t.state.stale >= config.patience and t.state.stopped is None:
+        t.update(stopped=f"no better validation loss in {config.patience} validations")
+
+
+def _count(t: Trainer, plan: StepPlan, nats: float, seconds: float, finite: bool, *, stopped: bool) -> None:
+    t.update(
+        step=t.state.step + 1,
+        tokens=t.state.tokens + (plan.tokens if finite else 0),
+        seconds=t.state.seconds + seconds,
+        skipped=t.state.skipped + (not finite),
+        skipped_in_a_row=0 if finite else t.state.skipped_in_a_row + 1,
+        loss_sum=t.state.loss_sum + (nats if finite else 0.0),
+        loss_tokens=t.state.loss_tokens + (plan.tokens if finite else 0),
+        stopped=(t.world.agree(t.stop) or "a callback asked for it") if stopped else t.state.stopped,
+    )
+
+
+def _mix(seed: int, step: int, rank: int) -> int:
+    """Three numbers to one 63-bit seed (the finaliser of splitmix64)."""
+    x = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) & (2**64 - 1)
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+    return (x ^ (x >> 27)) >> 1
+
+
+@contextmanager
+def _signals(t: Trainer) -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the run after the step in progress; a second Ctrl-C at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if t.signal and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        t.signal = number
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _diverged(t: Trainer) -> str:
+    return (
+        f"step {t.state.step}: {t.state.skipped_in_a_row} steps in a row had a loss or gradient that is not finite and were "
+        f"skipped. The weights are those of the last finite step; the last checkpoint is whole. "
+        f"Lower the learning rate (--set optimizer.lr=…), or look at the data of those steps."
+    )
+
+
+def _interrupted(t: Trainer) -> str:
+    return f"stopped and saved at step {t.state.step} of {t.manifest.total_steps}; go on with: ts-train resume"

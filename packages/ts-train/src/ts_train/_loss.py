@@ -1,0 +1,67 @@
+"""The loss: the sum over real tokens, in nats; the caller divides once, by the tokens of the whole optimizer step.
+
+The gradient of the logits is made together with the loss, in chunks that stay in the cache, and written over them:
+one pass over the largest tensor of a small language model where `cross_entropy` makes four.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._batches import IGNORED
+
+__all__ = ["nll_sum"]
+
+CHUNK_BYTES = 1 << 19
+"""Half a typical second-level cache: a chunk of logits is read, exponentiated and written back while it is there."""
+
+
+def nll_sum(logits: Tensor, targets: Tensor) -> Tensor:
+    """Sum of -log p(target) over the places whose target is not IGNORED. Scalar, float32.
+
+    The logits' memory is reused for their gradient when they require one: do not read them afterwards.
+
+    Args:
+        logits: `[batch, time, vocab]`, any float type.
+        targets: int64 `[batch, time]`.
+    """
+    flat, wanted = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
+    if not (torch.is_grad_enabled() and logits.requires_grad):
+        return torch.nn.functional.cross_entropy(flat.float(), wanted, ignore_index=IGNORED, reduction="sum")
+    if flat.device.type != "cpu" or flat.dtype != torch.float32:
+        return torch.nn.functional.cross_entropy(flat.float(), wanted, ignore_index=IGNORED, reduction="sum")
+    loss: Tensor = _ChunkedNLL.apply(flat, wanted)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _ChunkedNLL(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        grad = logits.detach()  # the same memory
+        total = torch.zeros((), dtype=torch.float64)
+        rows = max(16, CHUNK_BYTES // (4 * logits.shape[1]))
+        for start in range(0, len(logits), rows):
+            total += _chunk(grad[start : start + rows], targets[start : start + rows])
+        ctx.grad = grad
+        return total.float()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        return ctx.grad.mul_(upstream), None
+
+
+def _chunk(logits: Tensor, targets: Tensor) -> Tensor:
+    """Loss of some rows; their logits become softmax - one-hot, zero where ignored."""
+    real = targets != IGNORED
+    index = targets.clamp_min(0)[:, None]
+    picked = logits.gather(1, index)[:, 0]
+    log_norm = torch.logsumexp(logits, dim=1)
+    loss = torch.where(real, log_norm - picked, 0.0).sum(dtype=torch.float64)
+    logits.sub_(log_norm[:, None]).exp_()
+    logits.scatter_add_(1, index, torch.full_like(index, -1, dtype=logits.dtype))
+    if not bool(real.all()):
+        logits.mul_(real[:, None])
+    return loss

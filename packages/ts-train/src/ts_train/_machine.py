@@ -1,0 +1,79 @@
+"""What the machine can do: cache, matrix-product peak, and what a step may therefore hold. It trains nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+__all__ = ["automatic_micro_batch", "is_out_of_memory", "multiplies_bf16", "peak_flops", "training_flops_per_token"]
+
+
+def automatic_micro_batch(device: torch.device, *, vocab_size: int, step_tokens: int) -> int:
+    """Positions per forward pass: on a CPU what keeps the fp32 logits within half the last cache, on a GPU all.
+
+    Measured on two cores at vocabulary 2,048: 2,048 positions give 16.2 k tokens/s, 16,384 give 13.7 k.
+    """
+    if device.type != "cpu":
+        return step_tokens
+    return max(256, min(step_tokens, _last_cache_bytes() // 2 // (4 * vocab_size)))
+
+
+@lru_cache
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the hardware has units for bfloat16 products: AMX on a CPU, from Ampere on an NVIDIA GPU."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
+def _last_cache_bytes() -> int:
+    for name in ("SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE"):
+        with_name = os.sysconf_names.get(name)
+        if with_name is not None:
+            size = os.sysconf(with_name)
+            if size > 0:
+                return min(size, 1 << 25)  # a server's cache is shared with its other tenants
+    return 1 << 25
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
+    """Floating point operations per second of a large matrix product, the best of several."""
+    size = 1024 if device.type == "cpu" else 8192
+    a, b = torch.randn(2, size, size, device=device).to(dtype)
+    best = float("inf")
+    for _ in range(6):
+        start = time.perf_counter()
+        a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def training_flops_per_token(model: nn.Module, *, vocab_size: int, mean_length: float) -> float:
+    """Forward and backward: 6 per matrix weight, and causal attention over stories of `mean_length` where known."""
+    config = getattr(model, "config", None)
+    if config is not None:
+        from ts_models import flops_per_token
+        from ts_models.schemas import RecurrentConfig, TransformerConfig
+
+        if isinstance(config, TransformerConfig | RecurrentConfig):
+            return 3.0 * flops_per_token(config, round(mean_length / 2))
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    matrices = sum(p.numel() for p in model.parameters() if p.ndim >= 2 and id(p) not in embeddings)
+    return 6.0 * matrices
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on a GPU or in the CPU allocator."""
+    return isinstance(problem, torch.OutOfMemoryError) or (
+        isinstance(problem, RuntimeError) and ("out of memory" in str(problem) or "not enough memory" in str(problem))
+    )

@@ -1,0 +1,76 @@
+"""Loss curves of several runs, drawn from run/metrics.jsonl and run/config.json."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._run_folder import read_manifest
+from .errors import ArtefactError
+from .sinks.jsonl import read_metrics
+
+__all__ = ["plot"]
+
+
+def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Path:
+    """Draw loss against steps, seconds, tokens and FLOPs: training as a thin line, validation with dots.
+
+    Raises:
+        ArtefactError: a folder holds no run, or its metrics.jsonl has no step.
+    """
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, 2, figsize=(11, 8), sharey=True, constrained_layout=True)
+    for number, run in enumerate(runs):
+        steps, points, flops = _curves(Path(run))
+        color = f"C{number % 10}"
+        for axis, (key, scale) in zip(axes.flat, _columns(flops), strict=True):
+            axis.plot(steps[key] * scale, _smooth(steps["loss"]), color=color, linewidth=0.8, alpha=0.5)
+            if len(points["step"]):
+                axis.plot(points[key] * scale, points["validation_loss"], "o-", color=color, markersize=3, label=Path(run).name)
+    for axis, label in zip(axes.flat, ("optimizer steps", "seconds of training", "tokens", "FLOPs"), strict=True):
+        axis.set_xlabel(label)
+        axis.set_ylabel("nats per token")
+        axis.grid(alpha=0.3)
+    axes.flat[0].legend(title="validation (line: training)")
+    target = Path(out)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, dpi=120)
+    plt.close(figure)
+    return target
+
+
+def _columns(flops: float) -> list[tuple[str, float]]:
+    return [("step", 1.0), ("seconds", 1.0), ("tokens", 1.0), ("tokens", flops)]
+
+
+def _curves(run: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
+    manifest = read_manifest(run)
+    rows = list(read_metrics(run / "metrics.jsonl"))
+    steps = [row for row in rows if row.get("kind") == "step" and not row.get("skipped")]
+    points = [row for row in rows if row.get("kind") == "validation"]
+    if not steps:
+        raise ArtefactError(f"{run / 'metrics.jsonl'}: holds no step. Was the run begun, with the sink jsonl?")
+    keys = ("step", "seconds", "tokens")
+    return (
+        {key: np.array([row[key] for row in steps], dtype=float) for key in (*keys, "loss")},
+        {key: np.array([row[key] for row in points], dtype=float) for key in (*keys, "validation_loss")},
+        manifest.flops_per_token,
+    )
+
+
+def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Mean over a window of a fiftieth of the run, so that the trend shows."""
+    width = max(1, len(values) // 50)
+    sums = np.cumsum(np.insert(values, 0, 0.0))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - width)
+    smooth: np.ndarray[Any, Any] = (sums[ends] - sums[starts]) / (ends - starts)
+    return smooth

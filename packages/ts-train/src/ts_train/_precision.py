@@ -1,0 +1,70 @@
+"""Which number format the forward and backward pass use, and why. Master weights stay float32.
+
+It decides once, at the start, and says its reason; the loop only enters `autocast()` and asks the scaler.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from . import _machine
+
+__all__ = ["Precision", "choose_precision", "precision_warnings"]
+
+Name = Literal["fp32", "fp16", "bf16"]
+_DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Precision:
+    name: Name
+    reason: str
+    device_type: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return _DTYPES[self.name] or torch.float32
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        dtype = _DTYPES[self.name]
+        return contextlib.nullcontext() if dtype is None else torch.autocast(self.device_type, dtype=dtype)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """A GradScaler, switched off but for fp16, whose range the gradients of a small loss leave."""
+        return torch.amp.GradScaler(self.device_type, enabled=self.name == "fp16")
+
+
+def choose_precision(wanted: str, device: torch.device) -> Precision:
+    """`wanted` as it is, or for "auto" what the hardware multiplies fastest without a scaler if it can."""
+    if wanted != "auto":
+        return Precision(wanted, "asked for", device.type)  # type: ignore[arg-type]
+    if device.type == "cuda":
+        if _machine.multiplies_bf16(device):
+            return Precision("bf16", "this GPU multiplies bfloat16 natively, which needs no loss scaling", "cuda")
+        return Precision("fp16", "this GPU has no native bfloat16, so float16 with loss scaling", "cuda")
+    if device.type == "cpu" and _machine.multiplies_bf16(torch.device("cpu")):
+        return Precision("bf16", "this CPU has AMX tiles for bfloat16", "cpu")
+    return Precision("fp32", f"no half-precision matrix unit known on this {device.type}", device.type)
+
+
+def precision_warnings(precision: Precision, dropout: float) -> list[str]:
+    """What is about to cost many times more than it needs to."""
+    found = []
+    if (
+        precision.device_type == "cpu"
+        and precision.name != "fp32"
+        and not (precision.name == "bf16" and _machine.multiplies_bf16(torch.device("cpu")))
+    ):
+        found.append(
+            f"{precision.name} autocast on a CPU without units for it costs 4 to 20 times the time of fp32; "
+            "use --set precision=fp32 unless you test the half-precision path."
+        )
+    if precision.device_type == "cpu" and dropout > 0:
+        found.append(
+            f"dropout {dropout:g} on a CPU: drawing the masks can take a third of the time; --set model.dropout=0.0 leaves it out."
+        )
+    return found

@@ -1,0 +1,49 @@
+"""The recipes that come with the package: TOML files, one per preset, named as the preset."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from importlib.resources import files
+from typing import Any
+
+from .errors import ConfigError
+
+__all__ = ["combine", "recipe", "recipe_names"]
+
+
+def recipe_names() -> list[str]:
+    """Names of all recipes, sorted."""
+    return sorted(
+        f.name.removesuffix(".toml") for f in files(__package__).joinpath("recipes").iterdir() if f.name.endswith(".toml")
+    )
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """The settings of a recipe.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    names = recipe_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"field `preset`: no recipe is named {name!r}.{hint} There are: {', '.join(names)}.")
+    return tomllib.loads(files(__package__).joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def combine(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`changes` over `base`, table by table. A table of another `name` (or a batch size of another kind) replaces the old."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            other_kind = "name" in value and value["name"] != old.get("name")
+            merged[key] = dict(value) if other_kind else combine(old, value)
+        else:
+            merged[key] = value
+    for one, other in (("batch_size", "max_tokens"), ("max_tokens", "batch_size")):
+        if "arrangement" in base and one in changes and other not in changes:
+            merged.pop(other, None)
+    return merged

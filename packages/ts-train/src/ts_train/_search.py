@@ -1,0 +1,300 @@
+"""A search over any fields of a TrainConfig with Optuna: resumable, pruned, shared by as many workers as there are.
+
+What a worker knows lies in the study's storage; trials/<n>/ holds the training runs. A trial that was interrupted, or whose
+worker died, is queued again with its folder, so the next worker goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ts_models import artefact
+
+from ._cells import check_model, only_process, run_cell, settings_for
+from ._data import TrainingData, open_data
+from ._study_schemas import Choices, Range, Trial
+from .callbacks import BaseCallback, StopTraining, ValidationMetrics
+from .errors import ArtefactError, ConfigError, Interrupted, UnavailableError
+from .schemas import SearchConfig, SearchReport, TrainConfig
+
+if TYPE_CHECKING:
+    from ts_models.console import Progress
+
+__all__ = ["search", "space_settings"]
+
+Warn = Callable[[str], None]
+HEARTBEAT = 30  # seconds; a worker silent for twice as long is taken for dead
+
+
+def search(
+    config: SearchConfig,
+    data: Any,
+    out: str | os.PathLike[str],
+    *,
+    storage: str | None = None,
+    study: str = "search",
+    progress: Progress | None = None,
+    warn: Warn | None = None,
+) -> SearchReport:
+    """Try settings until the study has `config.trials` of them; `out` gets results.json, pareto.png and importance.png.
+
+    Any number of processes may call this on the same storage and study; on one machine, or on a shared disk, give all the
+    same `out`. Called again it goes on with the study.
+
+    Args:
+        config: what all trials share, and the fields to try.
+        data: an encoded/ folder, or what `ts_tokenizer.open_encoded` gives.
+        out: where the runs and the report lie.
+        storage: any URL that Optuna takes; SQLite in `out`/study.db when not given.
+        study: its name in the storage.
+        progress: called with ("trials", done, total).
+        warn: as for `train`.
+
+    Raises:
+        UnavailableError: Optuna is not installed.
+        ConfigError: a bound of the space does not hold; nothing was trained.
+        ArtefactError: the study was begun with another space, base or data.
+        Interrupted: asked to stop; its trial is queued again, and the same call goes on.
+    """
+    only_process("search")
+    optuna = _optuna()
+    encoded, folder = open_data(data), Path(out)
+    _check_space(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    shared = _open_study(optuna, config, encoded, storage or f"sqlite:///{folder.resolve() / 'study.db'}", study)
+    worker = _Worker(optuna, shared, config, encoded, folder, warn)
+    while worker.left() > 0:
+        if progress is not None:
+            progress("trials", config.trials - worker.left(), config.trials)
+        shared.optimize(worker.objective, n_trials=1)
+    if progress is not None:
+        progress("trials", config.trials, config.trials)
+    report = _report(optuna, shared, config, encoded)
+    _write(report, folder)
+    return report
+
+
+class _Worker:
+    """What one process does: ask for settings, train, tell."""
+
+    def __init__(
+        self, optuna: Any, study: Any, config: SearchConfig, data: TrainingData, folder: Path, warn: Warn | None
+    ) -> None:
+        self.optuna, self.study, self.config, self.data, self.folder, self.warn = optuna, study, config, data, folder, warn
+
+    def left(self) -> int:
+        """Trials that nobody has finished or is running."""
+        if hasattr(self.study._storage, "get_heartbeat_interval") and self.study._storage.get_heartbeat_interval():
+            self.optuna.storages.fail_stale_trials(self.study)
+        states = self.optuna.trial.TrialState
+        taken = (states.COMPLETE, states.PRUNED, states.RUNNING)
+        return self.config.trials - len(self.study.get_trials(deepcopy=False, states=taken))
+
+    def objective(self, trial: Any) -> float:
+        """Train with the trial's settings: the best validation loss. Raises TrialPruned for pruned and diverged ones."""
+        params = {name: _suggest(trial, name, where) for name, where in self.config.space.items()}
+        settings = settings_for(self.config.base, space_settings(params), where=f"trial {trial.number}")
+        check_model(settings, f"trial {trial.number}")
+        place = trial.user_attrs.get("folder", f"{trial.number:05d}")
+        trial.set_user_attr("folder", place)
+        pruning = _Pruning(trial)
+        try:
+            cell = run_cell(
+                f"trial {trial.number}", settings, self.data, self.folder / "trials" / place, callbacks=[pruning], warn=self.warn
+            )
+        except (Interrupted, KeyboardInterrupt):
+            self.study.enqueue_trial(trial.params, user_attrs={"folder": place})
+            raise
+        for key in ("parameters", "tokens", "seconds", "flops", "loss", "stopped"):
+            trial.set_user_attr(key, getattr(cell, key))
+        if cell.loss is None or cell.stopped == _PRUNED:
+            trial.set_user_attr("diverged", cell.loss is None)
+            raise self.optuna.TrialPruned
+        return float(cell.loss)
+
+
+_PRUNED = "pruned by the search"
+
+
+class _Pruning(BaseCallback):
+    """Reports each validation to the study and ends the run when the study's pruner says so."""
+
+    def __init__(self, trial: Any) -> None:
+        self.trial = trial
+
+    def on_validation(self, metrics: ValidationMetrics) -> None:
+        self.trial.report(metrics.point.validation_loss, metrics.point.step)
+        if self.trial.should_prune():
+            raise StopTraining(_PRUNED)
+
+
+# --- the space ---------------------------------------------------------------------------------
+
+
+def space_settings(params: dict[str, Any]) -> dict[str, Any]:
+    """Dotted names to tables: {"optimizer.lr": 0.01} → {"optimizer": {"lr": 0.01}}."""
+    tables: dict[str, Any] = {}
+    for name, value in params.items():
+        *path, last = name.split(".")
+        table = tables
+        for part in path:
+            table = table.setdefault(part, {})
+        table[last] = value
+    return tables
+
+
+def _suggest(trial: Any, name: str, where: Range | Choices) -> Any:
+    if isinstance(where, Choices):
+        return trial.suggest_categorical(name, list(where.choices))
+    if isinstance(where.low, int) and isinstance(where.high, int):
+        return trial.suggest_int(name, where.low, where.high, log=where.log, step=int(where.step or 1))
+    return trial.suggest_float(name, where.low, where.high, log=where.log, step=where.step)
+
+
+def _check_space(config: SearchConfig) -> None:
+    """Validate each field at its bounds, the others at their first value: a misspelt name costs no training."""
+    ends = {
+        name: where.choices if isinstance(where, Choices) else (where.low, where.high) for name, where in config.space.items()
+    }
+    first = {name: values[0] for name, values in ends.items()}
+    for name, values in ends.items():
+        for value in values:
+            where = f"space {name!r} = {value!r}"
+            settings: TrainConfig = settings_for(config.base, space_settings({**first, name: value}), where=where)
+            check_model(settings, where)
+
+
+# --- the study ---------------------------------------------------------------------------------
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise UnavailableError('search needs Optuna. pip install "tinystories-train[search]"') from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _open_study(optuna: Any, config: SearchConfig, data: TrainingData, url: str, name: str) -> Any:
+    """Create the study or join it; refuse one of other settings. Two workers may come at the same instant."""
+    study = _patiently(
+        lambda: optuna.create_study(
+            study_name=name, storage=_storage(optuna, url), direction="minimize", load_if_exists=True,
+            sampler=_sampler(optuna, config), pruner=_pruner(optuna, config),
+        )
+    )  # fmt: skip
+    shared = config.model_dump(mode="json", include={"base", "space"})
+    asked = json.dumps([shared, data.fingerprint], sort_keys=True)
+    begun = study.user_attrs.get("ts-train/search")
+    if begun is None:
+        study.set_user_attr("ts-train/search", asked)
+    elif begun != asked:
+        raise ArtefactError(
+            f"study {name!r} in {url}: was begun with another base, space or data. Choose another --study or --out, or go on with "
+            "the settings that it was begun with."
+        )
+    return study
+
+
+def _storage(optuna: Any, url: str) -> Any:
+    """Databases get a heartbeat, so that the trial of a worker that died is tried again; other URLs go to Optuna as they are."""
+    if url.startswith(("redis", "journal")) or "://" not in url:
+        return optuna.storages.get_storage(url)
+    patience = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    called = "heartbeat_stale_trial_callback" if int(optuna.__version__.split(".")[0]) >= 5 else "failed_trial_callback"
+    return optuna.storages.RDBStorage(
+        url, engine_kwargs=patience, heartbeat_interval=HEARTBEAT, grace_period=2 * HEARTBEAT, **{called: _queue_again}
+    )
+
+
+def _queue_again(study: Any, trial: Any) -> None:
+    study.enqueue_trial(trial.params, user_attrs={"folder": trial.user_attrs.get("folder", f"{trial.number:05d}")})
+
+
+def _patiently(make: Callable[[], Any], tries: int = 6) -> Any:
+    """Two workers that create the tables of a new database at once: one of them fails, and finds them made."""
+    from sqlalchemy.exc import SQLAlchemyError  # comes with Optuna
+
+    for attempt in range(tries):
+        try:
+            return make()
+        except SQLAlchemyError as problem:
+            if attempt == tries - 1:
+                raise ConfigError(f"--storage: the database cannot be used: {problem}") from None
+            time.sleep(0.2 * 2**attempt)
+    raise AssertionError  # the last attempt returned or raised
+
+
+def _sampler(optuna: Any, config: SearchConfig) -> Any:
+    if config.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=config.sampler_seed)
+    return optuna.samplers.TPESampler(
+        seed=config.sampler_seed, n_startup_trials=max(1, config.startup_trials), constant_liar=True
+    )
+
+
+def _pruner(optuna: Any, config: SearchConfig) -> Any:
+    if config.pruner == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=config.startup_trials)
+    return optuna.pruners.HyperbandPruner() if config.pruner == "hyperband" else optuna.pruners.NopPruner()
+
+
+# --- the report --------------------------------------------------------------------------------
+
+
+def _report(optuna: Any, study: Any, config: SearchConfig, data: TrainingData) -> SearchReport:
+    states = optuna.trial.TrialState
+    trials = tuple(_trial(t, states) for t in study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)))
+    complete = [t for t in trials if t.state == "complete"]
+    best = min(complete, key=lambda t: (t.loss, t.number), default=None)
+    return SearchReport(
+        config=config, data_fingerprint=data.fingerprint, trials=trials, best=None if best is None else best.number,
+        pareto={"flops": _front(complete, "flops"), "seconds": _front(complete, "seconds")},
+        importance=_importance(optuna, study, complete),
+    )  # fmt: skip
+
+
+def _trial(trial: Any, states: Any) -> Trial:
+    known = trial.user_attrs
+    state: Literal["complete", "pruned", "diverged"] = "diverged" if known.get("diverged") else "pruned"
+    return Trial(
+        number=trial.number, state="complete" if trial.state == states.COMPLETE else state, params=trial.params,
+        loss=known.get("loss"), parameters=known.get("parameters"), tokens=known.get("tokens"), seconds=known.get("seconds"),
+        flops=known.get("flops"),
+    )  # fmt: skip
+
+
+def _front(trials: Sequence[Trial], cost: Literal["flops", "seconds"]) -> tuple[int, ...]:
+    """Numbers of the trials that none beats in loss and cost, cheapest first."""
+    front, least = [], math.inf
+    for trial in sorted(trials, key=lambda t: (getattr(t, cost), t.loss)):
+        if trial.loss is not None and trial.loss < least:
+            front.append(trial.number)
+            least = trial.loss
+    return tuple(front)
+
+
+def _importance(optuna: Any, study: Any, complete: Sequence[Trial]) -> dict[str, float]:
+    """Empty where the complete trials are too few, or all the same in a field."""
+    varied = [name for name in study.best_trial.params if len({t.params.get(name) for t in complete}) > 1] if complete else []
+    if len(complete) < 4 or not varied:
+        return {}
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    found = optuna.importance.get_param_importances(study, evaluator=evaluator, params=varied)
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+
+
+def _write(report: SearchReport, folder: Path) -> None:
+    from ._study_plots import plot_importance, plot_pareto
+
+    plot_pareto(report, folder / "pareto.png")
+    if report.importance:
+        plot_importance(report, folder / "importance.png")
+    artefact.write_model(folder / "results.json", report)

@@ -1,0 +1,108 @@
+"""The pictures of search, ladder and ablate, drawn from their reports alone. matplotlib is loaded on use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .schemas import AblationReport, LadderReport, SearchReport
+
+__all__ = ["plot_ablation", "plot_importance", "plot_ladder", "plot_pareto"]
+
+
+def plot_ablation(report: AblationReport, out: Path) -> None:
+    """Mean loss per variant with its 95 % interval; each seed as a pale dot."""
+    rows = list(reversed(report.rows))
+    figure, axis = _figure(height=1.6 + 0.45 * len(rows))
+    for place, row in enumerate(rows):
+        losses = [cell.loss for cell in report.cells if cell.name == row.name and cell.loss is not None]
+        axis.plot(losses, [place] * len(losses), "o", color="C0", alpha=0.35, markersize=5)
+        if row.loss is None:
+            axis.annotate("diverged", (0.5, place), xycoords=("axes fraction", "data"), va="center", ha="center")
+        elif row.loss_interval is not None:
+            axis.plot(row.loss_interval, [place, place], color="C0", linewidth=2)
+        axis.plot([] if row.loss is None else [row.loss], [] if row.loss is None else [place], "D", color="C0", markersize=6)
+    axis.set_yticks(range(len(rows)), [row.name for row in rows])
+    axis.set_ylim(-0.6, len(rows) - 0.4)
+    axis.set_xlabel("best validation loss, nats per token (diamond: mean; line: 95 % interval; dots: seeds)")
+    axis.set_title(report.config.question, wrap=True)
+    _save(figure, axis, out)
+
+
+def plot_ladder(report: LadderReport, out: Path) -> None:
+    """Loss against tokens, one color per size; the fitted law as lines, predictions with their interval."""
+    figure, axis = _figure(height=6)
+    cells = [cell for cell in report.cells if cell.loss is not None]
+    sizes = sorted({cell.parameters for cell in cells} | {p.parameters for p in report.predictions})
+    colors = {size: f"C{i % 10}" for i, size in enumerate(sizes)}
+    reach = [*(cell.tokens for cell in cells), *(p.tokens for p in report.predictions)]
+    for size in sizes:
+        own = [cell for cell in cells if cell.parameters == size]
+        axis.plot([c.tokens for c in own], [c.loss for c in own], "o", color=colors[size], label=f"{size:,} parameters")
+        if report.fit is not None:
+            tokens = np.geomspace(min(reach), max(reach), 80)
+            f = report.fit
+            axis.plot(tokens, f.e + f.a / size**f.alpha + f.b / tokens**f.beta, color=colors[size], linewidth=1)
+    for p in report.predictions:
+        axis.plot([p.tokens] * 2, p.interval, color=colors[p.parameters], linewidth=3, alpha=0.5)
+    axis.set_xscale("log")
+    axis.set_xlabel("training tokens")
+    axis.set_ylabel("best validation loss, nats per token")
+    axis.set_title("no fit: the runs cannot bear one" if report.fit is None else _law(report.fit))
+    if sizes:
+        axis.legend(title="dots: measured; lines: fit;\nbars: predicted, 95 %", fontsize=8)
+    _save(figure, axis, out)
+
+
+def plot_pareto(report: SearchReport, out: Path) -> None:
+    """Loss against FLOPs and against seconds; the trials that no other beats in both are joined."""
+    figure, axes = _figure(height=4.5, columns=2)
+    done = [t for t in report.trials if t.state == "complete" and t.loss is not None]
+    for axis, (cost, unit) in zip(axes, (("flops", "training FLOPs"), ("seconds", "seconds of training")), strict=True):
+        axis.plot([getattr(t, cost) for t in done], [t.loss for t in done], "o", alpha=0.5)
+        best = report.pareto["flops" if cost == "flops" else "seconds"]
+        front = [t for number in best for t in done if t.number == number]
+        axis.plot([getattr(t, cost) for t in front], [t.loss for t in front], "D-", color="C1", label="none is better in both")
+        for trial in front:
+            axis.annotate(
+                str(trial.number), (getattr(trial, cost), trial.loss), textcoords="offset points", xytext=(5, 5), fontsize=8
+            )
+        axis.set_xlabel(unit)
+        axis.set_ylabel("best validation loss, nats per token")
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    _save(figure, axes[1], out)
+
+
+def plot_importance(report: SearchReport, out: Path) -> None:
+    """The share of each field in what the trials differ by."""
+    figure, axis = _figure(height=1.6 + 0.4 * len(report.importance))
+    names = list(reversed(report.importance))
+    axis.barh(names, [report.importance[name] for name in names])
+    axis.set_xlabel("importance (PED-ANOVA), shares of 1")
+    _save(figure, axis, out)
+
+
+def _law(f: Any) -> str:
+    return f"loss = {f.e:.3g} + {f.a:.3g} / N^{f.alpha:.3g} + {f.b:.3g} / D^{f.beta:.3g}"
+
+
+def _figure(*, height: float, columns: int = 1) -> tuple[Any, Any]:
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, columns, figsize=(9 if columns == 1 else 11, height), constrained_layout=True)
+    return figure, axes
+
+
+def _save(figure: Any, axis: Any, out: Path) -> None:
+    from matplotlib import pyplot as plt
+
+    axis.grid(alpha=0.3)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=120)
+    plt.close(figure)

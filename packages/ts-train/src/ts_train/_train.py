@@ -1,0 +1,305 @@
+"""Config → parts → run/. `train` begins a run, `resume` goes on with it; search, ladder and ablations stand on both.
+
+What a run decides once stands in `_decide`; how it learns, in `_loop`; this module puts the parts together and takes
+them apart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ts_models import artefact
+
+from ._average import WeightAverage
+from ._checkpoint import CheckpointStore
+from ._data import TrainingData, open_data
+from ._decide import build_model, decide, environment, make_batches, make_validation, rebuild_model
+from ._distributed import World, join_world
+from ._loop import Trainer, fit
+from ._precision import Precision, precision_warnings
+from ._recipes import combine, recipe
+from ._run_folder import Run, load_best, named_tensors, read_manifest, summarise, write_weights
+from ._validate import sample_stories
+from .callbacks import BaseCallback, Callback, RunInfo, StepMetrics
+from .errors import ConfigError, DataError
+from .optimizers import build_optimizers
+from .schemas import Environment, RunManifest, TrainConfig, TrainerState
+from .sinks import make_sink
+
+if TYPE_CHECKING:
+    from ts_models.console import Progress
+
+__all__ = ["resume", "train"]
+
+Warn = Callable[[str], None]
+
+
+def train(
+    config: TrainConfig | str,
+    data: Any,
+    out: str | os.PathLike[str],
+    *,
+    model: nn.Module | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: Progress | None = None,
+    warn: Warn | None = None,
+) -> Run:
+    """Train a model on encoded stories; the best one ends in `out`/model.
+
+    An unfinished run of the same settings in `out` is gone on with; a finished one is given back.
+
+    Args:
+        config: the settings, or the name of a recipe ("story-1m").
+        data: an encoded/ folder, or what `ts_tokenizer.open_encoded` gives.
+        out: the run folder.
+        model: any module from ids `[batch, time]` to logits `[batch, time, vocab]`, instead of a preset.
+        callbacks: told of every step and validation on rank 0; `StopTraining` ends the run.
+        progress: called with ("train", step, total).
+        warn: told what is about to cost more than it needs to, and what a resume found damaged.
+
+    Raises:
+        ConfigError, DataError, ArtefactError: settings, data or files that do not hold.
+        DivergedError, DiskFullError, Interrupted: the run ended; its last checkpoint is whole.
+    """
+    path = Path(out)
+    settings = TrainConfig.model_validate(combine(recipe(config), {"preset": config})) if isinstance(config, str) else config
+    if (path / "config.json").exists():
+        _refuse_other(path, settings)
+        return resume(path, data=data, model=model, callbacks=callbacks, progress=progress, warn=warn)
+    world, device = join_world(settings.device)
+    world.wait()  # rank 0 writes config.json only after every rank has seen that there was none
+    encoded = open_data(data)
+    _set_up_torch(settings, settings.threads)
+    network = build_model(settings, encoded, model).to(device)
+    given = model is not None or settings.init_from is not None
+    manifest: RunManifest = world.agree(decide(settings, encoded, network, world, device))
+    if world.writes:
+        for warning in precision_warnings(Precision(manifest.precision, "", device.type), _dropout(network)):
+            (warn or _silent)(warning)
+        artefact.write_model(path / "config.json", manifest)
+    return _run(manifest, encoded, network, path, world, device, callbacks, progress, warn or _silent, own=given)
+
+
+def resume(
+    out: str | os.PathLike[str],
+    *,
+    data: Any = None,
+    model: nn.Module | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: Progress | None = None,
+    warn: Warn | None = None,
+) -> Run:
+    """Go on with a run from its last whole checkpoint: on the same machine to the same bits.
+
+    Args:
+        out: the run folder.
+        data: where the encoded data lie now, if they were moved; they must be the same data.
+        model: a fresh module of the same shape, for a run whose model was the caller's own.
+        callbacks, progress, warn: as for `train`.
+
+    Raises:
+        ArtefactError: there is no run, or none of its checkpoints is whole.
+        DataError: the data are not those that the run began with.
+    """
+    path = Path(out)
+    manifest = read_manifest(path)
+    world, device = join_world(manifest.config.device)
+    encoded = open_data(manifest.data if data is None else data)
+    if encoded.fingerprint != manifest.data_fingerprint:
+        raise DataError(
+            f"{encoded.path or 'data'}: these are not the data that {path} began with (their hashes differ). "
+            "Point --data to the same encoded/ folder, or begin a new run."
+        )
+    if manifest.model is None and model is None:
+        raise ConfigError(f"{path}: this run trains a model of the caller's own; pass it again: resume(out, model=…)")
+    same = world.size == manifest.environment.world_size
+    _set_up_torch(manifest.config, manifest.environment.threads if same else manifest.config.threads)
+    if world.writes:
+        for change in _changes(manifest.environment, environment(manifest.config, world, device)):
+            (warn or _silent)(f"{change}: the last bits may differ from those of an uninterrupted run")
+    own = model if model is not None else rebuild_model(manifest) if CheckpointStore(path / "checkpoints").steps() else None
+    network = build_model(manifest.config, encoded, own).to(device)
+    return _run(manifest, encoded, network, path, world, device, callbacks, progress, warn or _silent, own=model is not None)
+
+
+def _run(
+    manifest: RunManifest, data: TrainingData, model: nn.Module, path: Path, world: World, device: torch.device,
+    callbacks: Sequence[Callback], progress: Progress | None, warn: Warn, *, own: bool,
+) -> Run:  # fmt: skip
+    """Put the parts together, bring them to the last checkpoint, train to the end, give back the best model."""
+    config = manifest.config
+    store = CheckpointStore(path / "checkpoints", keep=config.checkpoint.keep, background=config.checkpoint.background)
+    if world.writes:
+        store.sweep()
+        artefact.recover(path / "model")
+    world.wait()
+    t = _trainer(manifest, data, model, world, device, warn)
+    if store.steps():
+        _put_back(t, store, warn)
+    elif own and world.writes:  # weights that were given cannot be drawn again from the seed
+        store.save(_stamped(t), _tensors(t), now=True)
+    if not t.state.finished:
+        if world.writes:
+            _connect(t, store, data, path)
+            t.callbacks = [
+                *map(make_sink, config.sinks),
+                *callbacks,
+                *([_Told(progress, manifest.total_steps)] if progress else []),
+            ]
+        try:
+            with store.disk_full_is_clear():
+                fit(t, RunInfo(path, manifest, t.state.step))
+        finally:
+            _close(t, store)
+    if world.writes:
+        artefact.write_model(path / "model" / "training.json", summarise(manifest, t.state))
+    world.wait()
+    load_best(model, path / "model")
+    return Run(path, model.eval(), manifest, t.state, summarise(manifest, t.state))
+
+
+def _trainer(
+    manifest: RunManifest, data: TrainingData, model: nn.Module, world: World, device: torch.device, warn: Warn
+) -> Trainer:
+    config = manifest.config
+    precision = Precision(manifest.precision, manifest.precision_reason, device.type)
+    return Trainer(
+        model=model,
+        network=torch.compile(model) if config.compile else model,  # type: ignore[arg-type]
+        optimizers=build_optimizers(model, config.optimizer, vocab_size=data.vocab_size),
+        batches=make_batches(config, data, manifest.context),
+        validation=make_validation(config, data, manifest.context, manifest.micro_batch_tokens, manifest.validation_stories),
+        precision=precision,
+        scaler=precision.scaler(),
+        world=world,
+        device=device,
+        manifest=manifest,
+        state=TrainerState(micro_batch_tokens=manifest.micro_batch_tokens),
+        average=WeightAverage(model, config.ema_decay) if config.ema_decay else None,
+        warn=warn,
+    )
+
+
+def _connect(t: Trainer, store: CheckpointStore, data: TrainingData, path: Path) -> None:
+    """Let the loop write: checkpoints, the best model, sampled stories (rank 0 alone)."""
+
+    def save_checkpoint(t: Trainer, now: bool) -> None:
+        store.save(_stamped(t), _tensors(t), now=now)
+
+    def save_best(t: Trainer) -> None:
+        write_weights(t.model, path / "model", tokenizer=data.tokenizer_file, training=summarise(t.manifest, t.state))
+
+    def sample(t: Trainer) -> list[str]:
+        count, seed = t.manifest.config.validation.samples, t.manifest.config.seed
+        return sample_stories(t.model, data.tokenizer, count=count, seed=seed) if count else []
+
+    t.save_checkpoint, t.save_best, t.sample = save_checkpoint, save_best, sample
+
+
+# --- the state of a run, to and from a checkpoint ----------------------------------------------
+
+
+def _tensors(t: Trainer) -> dict[str, torch.Tensor]:
+    tensors = {f"model.{name}": tensor for name, tensor in named_tensors(t.model)}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in t.optimizers.tensors().items()}
+    if t.average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in t.average.average.items()}
+    return tensors
+
+
+def _stamped(t: Trainer) -> TrainerState:
+    """The state with what a resume must compare or restore besides."""
+    scaler = {name: float(value) for name, value in t.scaler.state_dict().items()}
+    return t.state.model_copy(
+        update={
+            "scaler": scaler,
+            "data_fingerprint": t.manifest.data_fingerprint,
+            "environment": environment(t.manifest.config, t.world, t.device),
+        }
+    )
+
+
+@torch.no_grad()
+def _put_back(t: Trainer, store: CheckpointStore, warn: Warn) -> None:
+    """Bring a fresh trainer to the newest whole checkpoint."""
+    state, tensors, problems = store.load()
+    for problem in problems if t.world.writes else ():
+        warn(problem)
+    by_room: dict[str, dict[str, torch.Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
+    for name, tensor in tensors.items():
+        room, _, rest = name.partition(".")
+        by_room[room][rest] = tensor
+    for name, tensor in named_tensors(t.model):
+        if name not in by_room["model"] or by_room["model"][name].shape != tensor.shape:
+            raise ConfigError(
+                f"{store.folder}: the checkpoint has no tensor `{name}` of shape {list(tensor.shape)}; pass the same model."
+            )
+        tensor.copy_(by_room["model"][name])
+    t.optimizers.load_tensors(by_room["optimizer"])
+    if t.average is not None:
+        for name, tensor in t.average.average.items():
+            tensor.copy_(by_room["average"][name])
+    if t.scaler.is_enabled():
+        held = t.scaler.state_dict()
+        t.scaler.load_state_dict({name: type(held[name])(value) for name, value in state.scaler.items()})
+    t.state = state
+
+
+# --- small things ------------------------------------------------------------------------------
+
+
+class _Told(BaseCallback):
+    """Tells a progress function of each step."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self.progress, self.total = progress, total
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        self.progress("train", metrics.step, self.total)
+
+
+def _close(t: Trainer, store: CheckpointStore) -> None:
+    """Wait for the checkpoint in progress and close what the callbacks opened, also after an error."""
+    try:
+        store.wait()
+    finally:
+        if not t.state.finished:
+            t.tell("on_end", t.state)
+
+
+def _set_up_torch(config: TrainConfig, threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("high" if config.tf32 and torch.cuda.is_available() else "highest")
+
+
+def _refuse_other(path: Path, settings: TrainConfig) -> None:
+    there, asked = read_manifest(path).config.model_dump(), settings.model_dump()
+    changed = sorted(name for name in asked if there[name] != asked[name])
+    if changed:
+        raise ConfigError(
+            f"{path}: holds a run with other settings ({', '.join(changed)}). Choose another --out, or go on with that run: "
+            f"ts-train resume {path}"
+        )
+
+
+def _changes(before: Environment, now: Environment) -> list[str]:
+    return [
+        f"{name} is {new!r} now and was {old!r}"
+        for (name, old), (_, new) in zip(before.model_dump().items(), now.model_dump().items(), strict=True)
+        if old != new
+    ]
+
+
+def _dropout(model: nn.Module) -> float:
+    return max((m.p for m in model.modules() if isinstance(m, nn.Dropout)), default=0.0)
+
+
+def _silent(message: str) -> None:
+    pass

@@ -1,0 +1,136 @@
+"""Validation over a whole split: mean loss per token, honest bits per byte, a few sampled stories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ._batches import Batches
+from ._distributed import World
+from ._loss import nll_sum
+from ._precision import Precision
+
+__all__ = ["ValidationSet", "sample_stories"]
+
+
+@dataclass
+class ValidationSet:
+    """A split, cut to the context for the talk's loss; its longer stories whole, for bits per byte."""
+
+    batches: Batches
+    long_stories: list[np.ndarray[Any, Any]]
+    long_places: np.ndarray[Any, Any]
+    """Indices of the long stories."""
+    info: Any
+    """The split's counts in encoded/manifest.json; None when they do not hold (only part of it is used)."""
+
+    @classmethod
+    def of(cls, split: Any, *, context: int, pad_id: int, max_tokens: int, max_stories: int | None) -> ValidationSet:
+        """Over the first `max_stories` stories of an encoded split, in batches of at most `max_tokens` positions."""
+        part = split if max_stories is None or max_stories >= len(split.offsets) - 1 else _Part(split, max_stories)
+        batches = Batches(part, context=context, seed=0, pad_id=pad_id, max_tokens=max_tokens, bucket=1)
+        full = np.diff(np.asarray(part.offsets, dtype=np.int64))
+        places = np.flatnonzero(full - 1 > context)
+        long = [np.asarray(part.ids[part.offsets[i] : part.offsets[i + 1]]) for i in places]
+        return cls(batches, long, places, getattr(split, "info", None) if part is split else None)
+
+    @property
+    def tokens(self) -> int:
+        return self.batches.epoch_tokens
+
+    @torch.no_grad()
+    def score(
+        self, model: nn.Module, precision: Precision, world: World, device: torch.device, *, whole: bool
+    ) -> tuple[float, float | None]:
+        """(mean nats per token of the cut stories, bits per byte of the whole ones or None)."""
+        sums = torch.zeros(3, dtype=torch.float64, device=device)  # nats, nats of stories that are long, of those whole
+        was_training = model.training
+        model.eval()
+        long = set(self.long_places.tolist())
+        for number in range(world.rank, self.batches.steps_per_epoch, world.size):
+            plan = self.batches.plan(number)
+            for batch in self.batches.micro_batches(plan, rank=0, world_size=1, max_tokens=1 << 40):
+                with precision.autocast():
+                    logits = model(batch.ids.to(device))
+                targets = batch.targets.to(device)
+                sums[0] += nll_sum(logits, targets)
+                if whole and long:
+                    rows = [r for r, row in enumerate(plan.rows) if int(row[0]) in long]
+                    if rows:
+                        sums[1] += nll_sum(logits[rows], targets[rows])
+        if whole and self.info is not None and self.long_stories:
+            sums[2] += self._whole(model, self.long_stories[world.rank :: world.size], device)
+        world.sum(sums)
+        model.train(was_training)
+        nats = float(sums[0])
+        loss = nats / self.tokens
+        if not whole or self.info is None:
+            return loss, None
+        return loss, self._bits_per_byte(nats - float(sums[1]) + float(sums[2]))
+
+    def _whole(self, model: nn.Module, stories: Sequence[np.ndarray[Any, Any]], device: torch.device) -> float:
+        from ts_models import score_ids
+
+        if not stories:
+            return 0.0
+        scores = score_ids(_Scored(model, device), stories, context=self.batches.context)  # type: ignore[arg-type]
+        return -float(sum(score.sum(dtype=np.float64) for score in scores))
+
+    def _bits_per_byte(self, nats: float) -> float:
+        from ts_tokenizer import bits_per_byte
+
+        return float(
+            bits_per_byte(
+                nats,
+                utf8_bytes=self.info.utf8_bytes,
+                unk_spelling_bits=self.info.unk_spelling_bits,
+                restore_bits=self.info.restore_bits,
+            )
+        )
+
+
+def sample_stories(model: nn.Module, tokenizer: Any, *, count: int, seed: int, max_new_tokens: int = 120) -> list[str]:
+    """Stories from nothing at temperature 0.7 (the talk's), where the model can generate and a tokenizer is known."""
+    generate = getattr(model, "generate", None)
+    if generate is None or tokenizer is None or count == 0:
+        return []
+    was_training = model.training
+    model.eval()
+    prompt = [tokenizer.bos_id]
+    written = generate([prompt] * count, method="sample", temperature=0.7, max_new_tokens=max_new_tokens, seed=seed)
+    model.train(was_training)
+    return [tokenizer.decode(ids) for ids in written]
+
+
+class _Part:
+    """The first stories of a split."""
+
+    def __init__(self, split: Any, stories: int) -> None:
+        self.offsets = split.offsets[: stories + 1]
+        self.ids = split.ids
+
+
+class _Scored:
+    """Any module as `score_ids` wants it: callable, with a device."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self.model, self.device = model, device
+
+    def __call__(self, ids: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(ids)
+        return logits
+
+    @property
+    def training(self) -> bool:
+        return self.model.training
+
+    def eval(self) -> None:
+        self.model.eval()
+
+    def train(self, mode: bool) -> None:
+        self.model.train(mode)

@@ -1,0 +1,106 @@
+"""What a person sees while training: a live line on a terminal, a plain line now and then in a pipe, on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from .callbacks import BaseCallback, RunInfo, StepMetrics, ValidationMetrics
+from .schemas import TrainerState
+
+__all__ = ["LiveLine", "describe_run"]
+
+
+class LiveLine(BaseCallback):
+    """Loss, speed, utilisation, time left, padding, learning rate; validations and sampled stories above it."""
+
+    def __init__(self, *, every: float = 10.0) -> None:
+        self.every, self._last, self._total, self._start = every, 0.0, 0, 0
+        self._live: Any = None
+        self._smooth: float | None = None
+
+    def on_start(self, run: RunInfo) -> None:
+        self._total, self._start = run.manifest.total_steps, run.start_step
+        self._begun = time.monotonic()
+        print(describe_run(run), file=sys.stderr)
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=False)
+            self._live.start()
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        self._smooth = (
+            metrics.tokens_per_second if self._smooth is None else 0.95 * self._smooth + 0.05 * metrics.tokens_per_second
+        )
+        now = time.monotonic()
+        if self._live is None and now - self._last < self.every and metrics.step not in {1, self._total}:
+            return
+        if self._live is not None and now - self._last < 0.2 and metrics.step != self._total:
+            return
+        self._last = now
+        line = self._line(metrics, now)
+        if self._live is not None:
+            from rich.text import Text
+
+            self._live.update(Text(line))
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def on_validation(self, metrics: ValidationMetrics) -> None:
+        point = metrics.point
+        bits = "" if point.bits_per_byte is None else f", {point.bits_per_byte:.4f} bits per byte"
+        self._say(
+            f"step {point.step:,}: validation loss {point.validation_loss:.4f}{bits}{' (best so far)' if metrics.best else ''}"
+        )
+        for sample in metrics.samples:
+            self._say(f"  » {sample}")
+
+    def on_end(self, state: TrainerState) -> None:
+        self.close()
+        if state.skipped:
+            self._say(f"{state.skipped} steps were not finite and were skipped")
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _line(self, m: StepMetrics, now: float) -> str:
+        done = max(1, m.step - self._start)
+        left = (now - self._begun) / done * (self._total - m.step)
+        smooth = self._smooth or 0.0
+        mfu = m.mfu * smooth / m.tokens_per_second if m.tokens_per_second else 0.0
+        return (
+            f"step {m.step:,}/{self._total:,}  loss {m.loss:.3f}  {smooth:,.0f} tokens/s  MFU {mfu:.0%}  "
+            f"{_clock(left)} left  padding {m.padding:.0%}  lr {m.lr:.2g}" + ("  SKIPPED (not finite)" if m.skipped else "")
+        )
+
+    def _say(self, text: str) -> None:
+        if self._live is not None:
+            self._live.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def describe_run(run: RunInfo) -> str:
+    """What was decided at the start, and why."""
+    m = run.manifest
+    begin = f"going on at step {run.start_step:,} of" if run.start_step else "training for"
+    cut = f"; {m.cut_stories:,} stories are longer than {m.context} tokens and are cut there" if m.cut_stories else ""
+    part = f" (on its first {m.validation_stories:,} stories)" if m.validation_stories else ""
+    return (
+        f"{m.parameters:,} parameters on {m.environment.device}, {m.environment.world_size} rank(s), "
+        f"{m.environment.threads} thread(s); {m.precision} ({m.precision_reason}); {m.environment.optimizer}\n"
+        f"{begin} {m.total_steps:,} steps ({m.total_steps / m.steps_per_epoch:.2f} epochs), validation every "
+        f"{m.validation_every:,}{part}, checkpoint every {m.checkpoint_every:,}; micro-batches of up to {m.micro_batch_tokens:,} tokens; "
+        f"peak of this machine {m.peak_flops / 1e9:,.0f} GFLOP/s{cut}"
+    )
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,32 @@
+"""The command line of ts_train: one module per verb, each a thin layer over one Python call."""
+
+from __future__ import annotations
+
+from ts_models.console import make_app
+from ts_models.console import run as run_app  # `run` is the submodule here
+from ts_models.errors import TsModelsError
+from ts_tokenizer.errors import TsTokenizerError
+
+from ..__about__ import __version__
+from ..errors import TsTrainError
+from .ablate import ablate
+from .ladder import ladder
+from .plot import plot
+from .resume import resume
+from .run import run as run_command
+from .search import search
+
+__all__ = ["app", "main"]
+
+app = make_app("ts-train", "Training of small language models: exact resume, mixed precision, torchrun.", __version__)
+app.command("run")(run_command)
+app.command("resume")(resume)
+app.command("plot")(plot)
+app.command("search")(search)
+app.command("ladder")(ladder)
+app.command("ablate")(ablate)
+
+
+def main() -> None:
+    """The console script."""
+    run_app(app, (TsTrainError, TsModelsError, TsTokenizerError))

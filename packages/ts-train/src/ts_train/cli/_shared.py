@@ -1,0 +1,65 @@
+"""What run and resume share: the live line, warnings, and how a finished run is told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ts_models.console import emit
+
+if TYPE_CHECKING:
+    from .._run_folder import Run
+    from ..callbacks import Callback
+
+__all__ = ["stoppable", "tell", "watchers"]
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """A run that was asked to stop has saved; it exits with 128 + the signal, as shells and SLURM expect."""
+    from ..errors import Interrupted
+
+    try:
+        yield
+    except Interrupted as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(128 + stopped.signal)
+
+
+def watchers(*, quiet: bool) -> list[Callback]:
+    """The live line, unless asked for quiet."""
+    from .._watch import LiveLine
+
+    return [] if quiet else [LiveLine()]
+
+
+def tell(run: Run, *, as_json: bool) -> None:
+    """Print what a run came to (rank 0 alone)."""
+    if int(os.environ.get("RANK", "0")) != 0:
+        return
+    best = run.state.best_loss
+    payload: dict[str, Any] = {
+        "run": str(run.path),
+        "model": str(run.path / "model"),
+        "steps": run.state.step,
+        "tokens": run.state.tokens,
+        "seconds": round(run.state.seconds, 2),
+        "best_validation_loss": best,
+        "best_step": run.state.best_step,
+        "bits_per_byte": run.summary.validation_bits_per_byte,
+        "skipped_steps": run.state.skipped,
+        "stopped": run.stopped,
+    }
+    emit(payload, lambda: _text(payload), as_json=as_json)
+
+
+def _text(p: dict[str, Any]) -> str:
+    loss = "no validation had a finite loss" if p["best_validation_loss"] is None else (
+        f"best validation loss {p['best_validation_loss']:.4f} at step {p['best_step']:,}"
+    )  # fmt: skip
+    bits = "" if p["bits_per_byte"] is None else f" ({p['bits_per_byte']:.4f} bits per byte)"
+    early = f"\nended early: {p['stopped']}" if p["stopped"] else ""
+    return f"{p['steps']:,} steps, {p['tokens']:,} tokens in {p['seconds']:,.0f} s; {loss}{bits}{early}\nmodel: {p['model']}"

@@ -1,0 +1,64 @@
+"""The exceptions of ts_train.
+
+TsTrainError
+├── ArtefactError     a file that this package reads is missing, damaged, of another kind or too new
+├── ConfigError       settings that do not hold (also a ValueError)
+├── DataError         the encoded data do not fit the model, the tokenizer or the run that they are to continue
+├── DivergedError     too many optimizer steps in a row were not finite
+├── FitError          the runs of a ladder cannot bear a fit
+├── UnavailableError  an optional package is not installed
+├── DiskFullError     a checkpoint or metric could not be written; the last good checkpoint is whole
+└── Interrupted       SIGTERM or Ctrl-C: the state was saved, `ts-train resume` goes on
+"""
+
+__all__ = [
+    "ArtefactError",
+    "ConfigError",
+    "DataError",
+    "DiskFullError",
+    "DivergedError",
+    "FitError",
+    "Interrupted",
+    "TsTrainError",
+    "UnavailableError",
+]
+
+
+class TsTrainError(Exception):
+    """Base of every error that ts_train raises on purpose."""
+
+
+class ArtefactError(TsTrainError):
+    """A file is missing, damaged, of another kind, or written by a newer version."""
+
+
+class ConfigError(TsTrainError, ValueError):
+    """Settings that do not hold; the message names the field."""
+
+
+class DataError(TsTrainError):
+    """The encoded data do not fit the model, the tokenizer or the run."""
+
+
+class DivergedError(TsTrainError):
+    """Too many steps in a row with a loss or gradient that is not finite."""
+
+
+class FitError(TsTrainError):
+    """The runs of a ladder cannot bear a fit; the message says what is missing."""
+
+
+class UnavailableError(TsTrainError):
+    """An optional package is not installed; the message names the extra."""
+
+
+class DiskFullError(TsTrainError):
+    """The disk is full; the last good checkpoint is whole."""
+
+
+class Interrupted(TsTrainError):  # noqa: N818 - not a failure: the state was saved
+    """The run was asked to stop and saved its state first; `signal` says by which signal."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal

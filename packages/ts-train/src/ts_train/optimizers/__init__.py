@@ -1,0 +1,90 @@
+"""Optimizers: one per module; each builds a list of torch optimizers from a model and its config.
+
+Every parameter group carries `initial_lr`, its peak; the loop multiplies it by the schedule's factor.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["OPTIMIZERS", "Optimizers", "build_optimizers"]
+
+OPTIMIZERS = {"adamw": "adamw:build", "muon": "muon:build"}
+
+
+class Optimizers:
+    """Several torch optimizers that step as one, and the views of fused matrices that some of them work on."""
+
+    def __init__(
+        self, parts: list[torch.optim.Optimizer], views: list[tuple[nn.Parameter, nn.Parameter, slice]], kind: str
+    ) -> None:
+        self.parts, self.views, self.kind = parts, views, kind
+        for part in parts:
+            for group in part.param_groups:
+                group["initial_lr"] = group["lr"]
+
+    def set_factor(self, factor: float) -> float:
+        """Set every group to `factor` times its peak; returns the first group's learning rate."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+        return float(self.parts[0].param_groups[0]["lr"])
+
+    def share_gradients(self) -> None:
+        """Give each view of a fused matrix its rows of the gradient. Call after backward, before step."""
+        for whole, view, rows in self.views:
+            view.grad = None if whole.grad is None else whole.grad[rows]
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All state tensors under stable names: `part.parameter.key`, in order of the groups."""
+        return {
+            f"{p}.{i}.{key}": value
+            for p, i, state in self._states()
+            for key, value in state.items()
+            if isinstance(value, torch.Tensor)
+        }
+
+    def load_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Put back what `tensors` gave; a parameter that had no state yet gets none."""
+        for p, part in enumerate(self.parts):
+            for i, parameter in enumerate(_parameters(part)):
+                prefix = f"{p}.{i}."
+                found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+                part.state.pop(parameter, None)
+                if found:
+                    part.state[parameter] = {
+                        # AdamW keeps its step on the CPU unless fused; everything else lies where the parameter does.
+                        key: value.clone() if key == "step" and not _fused(part) else value.clone().to(parameter.device)
+                        for key, value in found.items()
+                    }
+
+    def _states(self) -> list[tuple[int, int, dict[str, Any]]]:
+        return [
+            (p, i, part.state[parameter])
+            for p, part in enumerate(self.parts)
+            for i, parameter in enumerate(_parameters(part))
+            if parameter in part.state
+        ]
+
+
+def build_optimizers(model: nn.Module, config: Any, *, vocab_size: int) -> Optimizers:
+    """Build what `config.name` asks for. `vocab_size` tells embeddings and output layers from hidden matrices."""
+    module, name = OPTIMIZERS[config.name].split(":")
+    built: Optimizers = getattr(import_module(f".{module}", __name__), name)(model, config, vocab_size)
+    return built
+
+
+def _parameters(part: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in part.param_groups for parameter in group["params"]]
+
+
+def _fused(part: torch.optim.Optimizer) -> bool:
+    return bool(part.defaults.get("fused"))

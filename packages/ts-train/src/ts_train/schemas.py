@@ -1,0 +1,346 @@
+"""What a run is configured by and what it writes: TrainConfig, RunManifest and their parts.
+
+Standard library and pydantic only. Every default is explained where it stands; the recipes (TOML) override them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ._study_schemas import (
+    AblationConfig,
+    AblationReport,
+    Cell,
+    LadderConfig,
+    LadderReport,
+    SearchConfig,
+    SearchReport,
+)
+
+__all__ = [
+    "SCHEMAS",
+    "AblationConfig",
+    "AblationReport",
+    "AdamWConfig",
+    "BatchConfig",
+    "Cell",
+    "CheckpointConfig",
+    "ConstantConfig",
+    "CosineConfig",
+    "Environment",
+    "LadderConfig",
+    "LadderReport",
+    "LinearConfig",
+    "MuonConfig",
+    "OptimizerConfig",
+    "RunManifest",
+    "ScheduleConfig",
+    "SearchConfig",
+    "SearchReport",
+    "StepLRConfig",
+    "TrainConfig",
+    "TrainerState",
+    "ValidationConfig",
+    "ValidationPoint",
+    "WSDConfig",
+]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+# --- optimizers --------------------------------------------------------------------------------
+
+
+class AdamWConfig(_Frozen):
+    """AdamW, fused, with decay on matrices only (Loshchilov & Hutter 2019)."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: Positive = 1e-3
+    """Peak learning rate."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """0.95 rather than torch's 0.999: runs of small models are short, and the second moment must keep up."""
+    eps: Positive = 1e-8
+    weight_decay: float = Field(0.1, ge=0)
+    """Decoupled, on matrices only: never on biases, norms and embeddings unless `decay_all`."""
+    decay_all: bool = False
+    """Decay every parameter, as `torch.optim.AdamW(model.parameters())` does (the talk's recipe)."""
+    fused: bool = True
+    """One kernel for all parameters: 18 ms a step instead of 71 at 35M on two cores. Changes the last bits."""
+
+
+class MuonConfig(_Frozen):
+    """Muon for the hidden matrices, AdamW for embeddings, head, norms and biases (Jordan et al. 2024)."""
+
+    name: Literal["muon"] = "muon"
+    lr: Positive = 0.02
+    """Peak learning rate of the matrices: the length of the orthogonalised update."""
+    momentum: float = Field(0.95, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    """Of the matrices. Runs of less than a few epochs gain nothing from it."""
+    ns_steps: int = Field(5, ge=1, le=20)
+    """Newton–Schulz iterations."""
+    adamw_lr: Positive = 3e-3
+    """Peak learning rate of everything that is not a hidden matrix."""
+    adamw_betas: tuple[float, float] = (0.9, 0.95)
+    adamw_eps: Positive = 1e-8
+    adamw_weight_decay: float = Field(0.0, ge=0)
+    fused: bool = True
+
+
+OptimizerConfig = Annotated[AdamWConfig | MuonConfig, Field(discriminator="name")]
+
+
+# --- schedules ---------------------------------------------------------------------------------
+
+
+class _Warm(_Frozen):
+    warmup_steps: int = Field(0, ge=0)
+    """Optimizer steps of linear rise from zero."""
+
+
+class StepLRConfig(_Warm):
+    """Times `gamma` after every `step_size` optimizer steps (the talk's)."""
+
+    name: Literal["step"] = "step"
+    step_size: int = Field(ge=1)
+    gamma: float = Field(gt=0, le=1)
+
+
+class CosineConfig(_Warm):
+    """Half a cosine from 1 to `min_factor`."""
+
+    name: Literal["cosine"] = "cosine"
+    min_factor: Fraction = 0.0
+
+
+class WSDConfig(_Warm):
+    """Warm-up, stable, then linear decay over the last `decay_fraction` of the run (Hu et al. 2024)."""
+
+    name: Literal["wsd"] = "wsd"
+    decay_fraction: Fraction = 0.4
+    min_factor: Fraction = 0.0
+
+
+class LinearConfig(_Warm):
+    """A straight line from 1 to `min_factor`."""
+
+    name: Literal["linear"] = "linear"
+    min_factor: Fraction = 0.0
+
+
+class ConstantConfig(_Warm):
+    """1 throughout, after the warm-up."""
+
+    name: Literal["constant"] = "constant"
+
+
+ScheduleConfig = Annotated[StepLRConfig | CosineConfig | WSDConfig | LinearConfig | ConstantConfig, Field(discriminator="name")]
+
+
+# --- the parts of a run ------------------------------------------------------------------------
+
+
+class BatchConfig(_Frozen):
+    """What one optimizer step sees, whatever the number of ranks and micro-batches."""
+
+    batch_size: int | None = Field(None, ge=1)
+    """Stories (rows, when packed) per optimizer step. Give this or `max_tokens`."""
+    max_tokens: int | None = Field(None, ge=16)
+    """Most positions (rows x width) per optimizer step. 1,024 where neither is given: the measured best on CPU."""
+    arrangement: Literal["bucketed", "shuffled", "packed"] = "bucketed"
+    """Stories of like length together; at random; or several to a row, told apart by segments."""
+    bucket: int = Field(8, ge=1)
+    """Lengths within this many tokens count as alike: wider mixes better, narrower pads less."""
+    context: int | None = Field(None, ge=2)
+    """Tokens that a row may hold; longer stories are cut there and counted. The model's `max_seq_len` when not given."""
+    curriculum: Literal["none", "length", "difficulty"] = "none"
+    """Order of the batches in the first `curriculum_epochs`: random, short first, or likely words first (unigram)."""
+    curriculum_epochs: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _one_size(self) -> BatchConfig:
+        if self.batch_size is not None and self.max_tokens is not None:
+            raise ValueError("give `batch_size` (stories) or `max_tokens`, not both")
+        return self
+
+
+class ValidationConfig(_Frozen):
+    every: int | None = Field(None, ge=1)
+    """Optimizer steps between validations; when not given, up to 20 per run and at most a fifth of its computing."""
+    max_stories: int | None = Field(None, ge=1)
+    """The first stories of the split instead of all of it: quicker, noisier."""
+    samples: int = Field(2, ge=0)
+    """Stories to sample and show each time."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after this many validations without a better loss; never when not given."""
+    bits_per_byte: bool = True
+    """Also score whole stories in windows with half overlap, for honest bits per byte."""
+
+
+class CheckpointConfig(_Frozen):
+    every: int | None = Field(None, ge=1)
+    """Optimizer steps between checkpoints; with every validation when not given."""
+    keep: int = Field(2, ge=1)
+    """The newest ones that are kept; the best by validation loss is kept besides."""
+    background: bool = True
+    """Write from a copy in memory while training goes on."""
+
+
+class TrainConfig(_Frozen):
+    """Everything that decides what a run computes."""
+
+    format: Literal["ts-train/config"] = "ts-train/config"
+    schema_version: int = Field(1, ge=1, le=1)
+    preset: str | None = None
+    """A preset of ts-models; `None` with a whole `model` table, or with a model of your own."""
+    model: dict[str, Any] = Field(default_factory=dict)
+    """Fields that differ from the preset (`{dropout = 0.0}`), or a whole model config with its `kind`."""
+    init_from: str | None = None
+    """A model/ folder whose weights are the start (fine-tuning); its tokenizer must be that of the data."""
+    seed: int = Field(1, ge=0, lt=2**31)
+    """Decides weights, batches and dropout."""
+
+    max_steps: int | None = Field(None, ge=0)
+    """Optimizer steps. The smallest of the limits that are given ends the run; `epochs` counts when none is."""
+    epochs: float = Field(2.0, gt=0)
+    """Passes over the training split, where no other limit is given (the talk's 2)."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Real training tokens."""
+    max_minutes: float | None = Field(None, gt=0)
+    """Wall-clock minutes, turned into a number of steps once, at the start, and stored."""
+
+    batch: BatchConfig = BatchConfig()
+    micro_batch_tokens: int | Literal["auto"] = "auto"
+    """Positions per forward pass. `auto`: what keeps the logits in the cache (CPU) or all that fits (GPU)."""
+    optimizer: OptimizerConfig = MuonConfig()
+    schedule: ScheduleConfig = LinearConfig()
+    grad_clip: float | None = Field(1.0, gt=0)
+    """Largest global gradient norm, after unscaling; null for none."""
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Average the weights with this decay per step, and validate and keep the average."""
+    max_nonfinite: int = Field(10, ge=1)
+    """Skipped steps in a row after which the run stops."""
+
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    """Of the forward and backward pass; master weights stay fp32."""
+    tf32: bool = True
+    """TF32 matrix products on NVIDIA GPUs, where fp32 is used."""
+    compile: bool = False
+    """torch.compile. Off: on CPU with two threads it does not give the same bits twice."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 …"""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads; torch's choice when not given. Recorded, because it changes the last bits."""
+
+    validation: ValidationConfig = ValidationConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    sinks: tuple[str, ...] = ("jsonl", "tensorboard")
+    """Where metrics go, beside the live line."""
+
+
+# --- what a run writes -------------------------------------------------------------------------
+
+
+class Environment(_Frozen):
+    """What may change the last bits of a result."""
+
+    threads: int
+    world_size: int
+    device: str
+    optimizer: str
+    compile: bool
+    torch: str
+    cpu_capability: str
+    ts_train: str
+
+
+class ValidationPoint(_Frozen):
+    step: int
+    tokens: int
+    seconds: float
+    train_loss: float | None
+    """Mean over the tokens since the validation before."""
+    validation_loss: float
+    bits_per_byte: float | None
+
+
+class RunManifest(_Frozen):
+    """run/config.json: the settings, and what was derived from them once."""
+
+    format: Literal["ts-train/run"] = "ts-train/run"
+    schema_version: int = Field(1, ge=1, le=1)
+    config: TrainConfig
+    model: dict[str, Any] | None
+    """The whole model config; null for a model of the caller's own."""
+    data: str
+    data_fingerprint: str
+    tokenizer_sha256: str
+    parameters: int
+    total_steps: int
+    steps_per_epoch: int
+    cut_stories: int
+    """Stories of the training split that are longer than the context."""
+    context: int
+    micro_batch_tokens: int
+    precision: Literal["fp32", "fp16", "bf16"]
+    precision_reason: str
+    validation_every: int
+    validation_stories: int | None = None
+    """The first stories of the split that are scored; null for all. Fewer where `max_minutes` has no time for all."""
+    checkpoint_every: int
+    flops_per_token: float
+    peak_flops: float
+    """Of the matrix product, measured at the start, all ranks together."""
+    environment: Environment
+
+
+class TrainerState(_Frozen):
+    """checkpoints/step-N/state.json: where a run stands (the tensors lie beside it)."""
+
+    format: Literal["ts-train/state"] = "ts-train/state"
+    schema_version: int = Field(1, ge=1, le=1)
+    step: int = 0
+    """Optimizer steps done, skipped ones included."""
+    tokens: int = 0
+    """Real tokens trained on."""
+    seconds: float = 0.0
+    best_loss: float | None = None
+    best_step: int | None = None
+    stale: int = 0
+    """Validations since the best."""
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    loss_sum: float = 0.0
+    """Nats since the last validation, over `loss_tokens`."""
+    loss_tokens: int = 0
+    scaler: dict[str, float] = Field(default_factory=dict)
+    micro_batch_tokens: int = 0
+    data_fingerprint: str = ""
+    environment: Environment | None = None
+    curve: tuple[ValidationPoint, ...] = ()
+    finished: bool = False
+    stopped: str | None = None
+    """Why the run ended before its last step."""
+    tensors_sha256: str = ""
+
+
+SCHEMAS: dict[str, Any] = {
+    "ts-train/config": TrainConfig,
+    "ts-train/run": RunManifest,
+    "ts-train/state": TrainerState,
+    "ts-train/cell": Cell,
+    "ts-train/ablation": AblationConfig,
+    "ts-train/ablation-report": AblationReport,
+    "ts-train/ladder": LadderConfig,
+    "ts-train/ladder-report": LadderReport,
+    "ts-train/search": SearchConfig,
+    "ts-train/search-report": SearchReport,
+}

@@ -1,0 +1,64 @@
+"""run/metrics.jsonl: one line per optimizer step and per validation. Cut back to the checkpoint on resume."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from ..callbacks import BaseCallback, RunInfo, StepMetrics, ValidationMetrics
+from ..schemas import TrainerState
+
+__all__ = ["JsonlSink", "cut_back", "read_metrics"]
+
+
+class JsonlSink(BaseCallback):
+    def __init__(self) -> None:
+        self._file: IO[str] | None = None
+
+    def on_start(self, run: RunInfo) -> None:
+        path = run.path / "metrics.jsonl"
+        cut_back(path, run.start_step)
+        self._file = path.open("a", buffering=1, encoding="utf-8")  # a kill loses no line
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        self._write({"kind": "step", **asdict(metrics)})
+
+    def on_validation(self, metrics: ValidationMetrics) -> None:
+        self._write({"kind": "validation", **metrics.point.model_dump(), "best": metrics.best, "samples": metrics.samples})
+
+    def on_end(self, state: TrainerState) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a metrics.jsonl; a last line that a kill cut short is left out."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                yield row
+
+
+def cut_back(path: Path, step: int) -> None:
+    """Drop the rows after `step`, and a line that a kill cut short."""
+    if not path.exists():
+        return
+    kept = [row for row in read_metrics(path) if row["step"] <= step]
+    aside = path.with_name(f".{path.name}.partial")
+    aside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
+    os.replace(aside, path)

@@ -1,0 +1,105 @@
+"""The commands as a user runs them: on real files, in a process of their own where signals and output matter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ts_data.schemas import FileInfo
+from ts_models.artefact import sha256_file, write_model
+from ts_tokenizer.schemas import EncodedManifest, EncodedSplitInfo
+from ts_train.testing import fake_encoded
+
+MODEL = ["--set", "preset=story-1m", "--set", "model.n_layers=1", "--set", "model.d_ff=16", "--set", "model.max_seq_len=16"]
+TINY = [*MODEL, "--set", "threads=1", "--set", "precision=fp32", "--set", "validation.samples=0", "--set", 'sinks=["jsonl"]']
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoded/ folder without a tokenizer, as `ts-tokenizer encode` lays it out."""
+    import numpy as np
+
+    folder = tmp_path_factory.mktemp("data") / "encoded"
+    folder.mkdir()
+    splits: dict[Any, EncodedSplitInfo] = {}
+    for name, stem in (("train", "train"), ("validation", "val")):
+        split = fake_encoded()[name]
+        split.ids.astype("<u2").tofile(folder / f"{stem}.bin")
+        np.save(folder / f"{stem}.idx.npy", split.offsets)
+        files = [
+            FileInfo(name=f, sha256=sha256_file(folder / f), bytes=(folder / f).stat().st_size, rows=rows)
+            for f, rows in ((f"{stem}.bin", len(split.ids)), (f"{stem}.idx.npy", len(split.offsets)))
+        ]
+        splits[name] = EncodedSplitInfo(
+            stories=len(split.offsets) - 1, tokens=len(split.ids), unk_tokens=0, utf8_bytes=5 * len(split.ids),
+            unk_spelling_bits=0.0, restore_bits=10.0, priced_stories=1, bin=files[0], idx=files[1],
+        )  # fmt: skip
+    manifest = EncodedManifest(
+        tokenizer_sha256="0" * 64, splits_fingerprint="1" * 64, cleaner_hash="2" * 64, vocab_size=32, bos_id=29, eos_id=28,
+        unk_id=30, pad_id=31, splits=splits,
+    )  # fmt: skip
+    write_model(folder / "manifest.json", manifest)
+    return folder
+
+
+def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ts_train", *map(str, arguments)], capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_run_resume_plot(encoded: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = call("run", "--data", encoded, "--out", run, "--max-steps", "4", "--json", *TINY)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["steps"] == 4
+    assert told["bits_per_byte"] > 0
+    assert "step 4/4" in done.stderr
+    assert "tokens/s" in done.stderr
+    again = call("resume", run, "--quiet")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("4 steps, ")
+    drawn = call("plot", run, "--out", tmp_path / "loss.png", "--json")
+    assert json.loads(drawn.stdout)["plot"].endswith("loss.png")
+    assert (tmp_path / "loss.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "stroy-1m"], "Did you mean 'story-1m'?"),
+        (["--set", "optimizer.lrr=1"], "optimizer.muon.lrr"),
+        (["--set", "max_steps=-1"], "max_steps"),
+        (["--set", "batch.batch_size=4", "--max-tokens-per-batch", "64"], "not both"),
+        (["--set", 'sinks=["smoke"]', "--max-steps", "1"], "there are jsonl, tensorboard, wandb"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(encoded: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = call("run", "--data", encoded, "--out", tmp_path / "run", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_truncated_bin_is_refused(encoded: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "encoded"
+    shutil.copytree(encoded, copy)
+    (copy / "train.bin").write_bytes((copy / "train.bin").read_bytes()[:-10])
+    done = call("run", "--data", copy, "--out", tmp_path / "run", "--max-steps", "1", *TINY)
+    assert done.returncode == 2
+    assert "train.bin" in done.stderr
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_help_is_quick_and_names_the_commands() -> None:
+    done = call("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("run", "resume", "plot"))

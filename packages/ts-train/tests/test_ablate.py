@@ -1,0 +1,154 @@
+"""Ablations of tiny networks: the table, resuming without running a finished cell again, variants that diverge or do not hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ts_train._train as train_module
+from ts_train import ablate
+from ts_train._ablate import ablation, ablation_file, ablation_names
+from ts_train._cells import check_model, folder_name, settings_for
+from ts_train.errors import ArtefactError, ConfigError, DivergedError, Interrupted
+from ts_train.schemas import AblationConfig
+from ts_train.testing import FakeEncoded
+
+WIDE = {"model": {"d_ff": 40}}
+
+
+@pytest.fixture
+def spec(base: dict[str, Any]) -> AblationConfig:
+    return AblationConfig(question="Width?", seeds=(1, 2), base=base, variants={"narrow": {}, "wide, 40": WIDE})
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that were trained in, in order."""
+    seen: list[str] = []
+    train = train_module.train
+
+    def spying(config: Any, data: Any, out: Path, **options: Any) -> Any:
+        seen.append(out.parent.name)
+        return train(config, data, out, **options)
+
+    monkeypatch.setattr(train_module, "train", spying)
+    return seen
+
+
+def test_table_plot_and_no_second_run(spec: AblationConfig, data: FakeEncoded, tmp_path: Path, trained: list[str]) -> None:
+    report = ablate(spec, data, tmp_path)
+    assert trained == [folder_name(n, s) for s in (1, 2) for n in ("narrow", "wide, 40")]
+    narrow, wide = report.rows
+    assert (narrow.name, narrow.runs, narrow.diverged, wide.against) == ("narrow", 2, 0, "narrow")
+    assert wide.parameters > narrow.parameters
+    losses = {(c.name, c.seed): c.loss or 0.0 for c in report.cells}
+    assert wide.loss == pytest.approx((losses["wide, 40", 1] + losses["wide, 40", 2]) / 2)
+    pairs = [losses["wide, 40", seed] - losses["narrow", seed] for seed in (1, 2)]
+    assert wide.difference == pytest.approx(sum(pairs) / 2)
+    assert wide.difference_interval is not None
+    assert wide.difference_interval[0] < wide.difference < wide.difference_interval[1]
+    assert narrow.difference == 0.0
+    assert (tmp_path / "plot.png").stat().st_size > 5000
+    assert not list(tmp_path.rglob("checkpoints"))
+    assert len(list(tmp_path.rglob("model.safetensors"))) == 4
+
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written == report.model_dump(mode="json")
+    assert ablate(spec, data, tmp_path) == report
+    assert len(trained) == 4  # nothing was run again
+    more = ablate(spec.model_copy(update={"seeds": (1, 2, 3)}), data, tmp_path)
+    assert trained[4:] == [folder_name(n, 3) for n in ("narrow", "wide, 40")]
+    assert more.cells[:4] == report.cells
+
+
+def test_interrupted_it_goes_on_within_the_cell(
+    spec: AblationConfig, data: FakeEncoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ablate(spec, data, tmp_path / "whole")
+    train, steps = train_module.train, []
+
+    def interrupted(config: Any, data: Any, out: Path, *, callbacks: Any, **options: Any) -> Any:
+        class Kill:
+            def on_start(self, run: Any) -> None:
+                steps.append(run.start_step)
+
+            def on_step(self, metrics: Any) -> None:
+                if len(steps) == 2 and metrics.step == 3:
+                    raise Interrupted("stopped", 15)
+
+            def on_validation(self, metrics: Any) -> None: ...
+
+            def on_end(self, state: Any) -> None: ...
+
+        return train(config, data, out, callbacks=[*callbacks, Kill()], **options)
+
+    monkeypatch.setattr(train_module, "train", interrupted)
+    with pytest.raises(Interrupted):
+        ablate(spec, data, tmp_path / "cut")
+    cut = ablate(spec, data, tmp_path / "cut")
+    assert steps == [0, 0, 2, 0, 0]  # the second cell went on from its checkpoint; the first was not run again
+    assert [c.loss for c in cut.cells] == [c.loss for c in whole.cells]
+
+
+def test_a_diverged_run_is_counted_and_in_no_mean(
+    spec: AblationConfig, data: FakeEncoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = train_module.train
+
+    def diverging(config: Any, data: Any, out: Path, **options: Any) -> Any:
+        if config.model["d_ff"] == 40:
+            raise DivergedError("10 steps in a row were not finite")
+        return train(config, data, out, **options)
+
+    monkeypatch.setattr(train_module, "train", diverging)
+    wide = ablate(spec, data, tmp_path).rows[1]
+    assert (wide.runs, wide.diverged, wide.loss, wide.difference, wide.loss_interval) == (2, 2, None, None, None)
+
+
+def test_other_settings_or_data_in_the_same_folder_are_refused(spec: AblationConfig, data: FakeEncoded, tmp_path: Path) -> None:
+    one = spec.model_copy(update={"seeds": (1,)})
+    ablate(one, data, tmp_path)
+    with pytest.raises(ArtefactError, match="other settings or data"):
+        ablate(one.model_copy(update={"base": {**one.base, "max_steps": 3}}), data, tmp_path)
+
+
+def test_a_bad_variant_is_named_before_anything_is_trained(
+    spec: AblationConfig, data: FakeEncoded, tmp_path: Path, trained: list[str]
+) -> None:
+    bad = spec.model_copy(update={"variants": {"narrow": {}, "odd": {"optimizer": {"lrr": 1}}}})
+    with pytest.raises(ConfigError, match="variant 'odd'.*lrr"):
+        ablate(bad, data, tmp_path)
+    zoo = AblationConfig(question="?", base={"preset": "talk-1m"}, variants={"a": {}, "b": {"model": {"n_heads": 3}}})
+    with pytest.raises(ConfigError, match="variant 'b'.*n_heads"):
+        ablate(zoo, data, tmp_path)
+    assert trained == []
+    with pytest.raises(ValueError, match="names no variant: b"):
+        AblationConfig(question="?", base={}, variants={"a": {}, "c": {}}, against={"b": "a"})
+
+
+def test_the_shipped_ablations_hold() -> None:
+    names = ablation_names()
+    assert names == ["balance", "batch-size", "dropout", "heads", "norm", "positions", "precision", "scheduler"]
+    for name in names:
+        spec = ablation(name)
+        assert len(spec.seeds) >= 2
+        settings = {n: settings_for(spec.base, changes, where=n) for n, changes in spec.variants.items()}
+        for variant, config in settings.items():
+            check_model(config, variant)
+        assert len({str(config) for config in settings.values()}) == len(settings), f"{name}: two variants are the same"
+
+
+def test_balance_is_of_equal_size() -> None:
+    from ts_models import count_parameters, preset
+
+    spec = ablation("balance")
+    sizes = [count_parameters(preset("talk-1m", **changes.get("model", {}))) for changes in spec.variants.values()]
+    assert max(sizes) / min(sizes) < 1.001
+
+
+def test_an_unknown_ablation_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="balance, batch-size"):
+        ablation_file(tmp_path / "nothing.toml")

@@ -1,0 +1,38 @@
+"""Every version of every artefact ever written is still read; a newer one is refused with what to upgrade."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ts_models.artefact import parse_model, read_model
+from ts_train.errors import ArtefactError
+from ts_train.schemas import RunManifest, TrainConfig, TrainerState
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = {"config": TrainConfig, "run": RunManifest, "state": TrainerState}
+
+
+def test_the_folder_holds_version_1_of_each() -> None:
+    assert sorted(p.name for p in GOLDEN.glob("*.json")) == ["config-v1.json", "run-v1.json", "state-v1.json"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_version_1_is_read(name: str) -> None:
+    path = GOLDEN / f"{name}-v1.json"
+    model = read_model(path, CASES[name], package="tinystories-train", error=ArtefactError)
+    assert model.model_dump(mode="json") == json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_newer_foreign_and_unknown_fields_are_refused(name: str) -> None:
+    content = json.loads((GOLDEN / f"{name}-v1.json").read_text())
+    for change, message in (
+        ({"schema_version": 2}, "Upgrade it: pip install -U tinystories-train"),
+        ({"format": "ts-x/y"}, "another kind of file"),
+        ({"surprise": 1}, "not a known field"),
+    ):
+        with pytest.raises(ArtefactError, match=message):
+            parse_model({**content, **change}, CASES[name], source="x", package="tinystories-train", error=ArtefactError)

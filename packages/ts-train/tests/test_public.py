@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+import ts_train
+from ts_train import TrainConfig, recipe, recipe_names
+from ts_train._recipes import combine
+from ts_train.errors import ConfigError
+from ts_train.schemas import SCHEMAS
+from ts_train.sinks import SINKS, make_sink
+
+
+def test_every_name_resolves_twice_alike() -> None:
+    assert ts_train.__all__
+    for name in ts_train.__all__:
+        assert getattr(ts_train, name) is getattr(ts_train, name)
+    with pytest.raises(AttributeError):
+        _ = ts_train.nothing
+
+
+def test_import_and_schemas_load_no_torch() -> None:
+    code = "import sys, ts_train, ts_train.schemas, ts_train.errors, ts_train.cli; print(sorted({'torch', 'matplotlib', 'spacy', 'rich'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_sinks_table_equals_files_and_unknown_ones_are_named() -> None:
+    folder = Path(ts_train.__file__).parent / "sinks"
+    assert sorted(SINKS) == sorted(p.stem for p in folder.glob("[a-z]*.py")) != []
+    with pytest.raises(ConfigError, match="no sink is named 'smoke'"):
+        make_sink("smoke")
+
+
+def test_a_recipe_for_every_preset_of_the_zoo() -> None:
+    from ts_models.presets import PRESETS
+
+    assert sorted(PRESETS) == recipe_names() != []
+    for name in recipe_names():
+        assert TrainConfig.model_validate(recipe(name)).preset == name
+
+
+@pytest.mark.parametrize(
+    ("name", "lr", "step_size", "gamma"),
+    [
+        ("talk-1m", 0.004902, 5_000, 0.7997), ("talk-5m", 0.0013, 12_500, 0.5551), ("talk-5m-laptop", 0.0018, 12_500, 0.5551),
+        ("talk-10m", 0.0009, 12_000, 0.5), ("talk-15m", 0.0012, 12_000, 0.5), ("talk-35m", 0.00065, 11_500, 0.555),
+        ("talk-5m-rnn", 0.0006, 2_500, 0.75), ("talk-5m-lstm", 0.0011, 2_500, 0.78), ("talk-5m-gru", 0.0011, 2_500, 0.78),
+    ],
+)  # fmt: skip
+def test_the_talks_hyperparameters(name: str, lr: float, step_size: int, gamma: float) -> None:
+    config = TrainConfig.model_validate(recipe(name))
+    assert (config.optimizer.name, config.optimizer.lr) == ("adamw", lr)
+    assert config.schedule.model_dump(exclude={"warmup_steps"}) == {"name": "step", "step_size": step_size, "gamma": gamma}
+    assert (config.batch.batch_size, config.epochs, config.model) == (64, 2.0, {})
+
+
+def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'talk-35m'"):
+        recipe("talk-35")
+
+
+def test_combine_replaces_a_table_of_another_name_and_the_other_batch_size() -> None:
+    base = recipe("story-1m")
+    other = combine(base, {"optimizer": {"name": "adamw"}, "schedule": {"min_factor": 0.1}, "batch": {"batch_size": 8}})
+    config = TrainConfig.model_validate(other)
+    assert config.optimizer.name == "adamw"
+    assert config.schedule.name == "linear"
+    assert config.schedule.warmup_steps == base["schedule"]["warmup_steps"]
+    assert (config.batch.batch_size, config.batch.max_tokens) == (8, None)
+
+
+def test_schemas_are_frozen_and_refuse_unknown_fields() -> None:
+    assert set(SCHEMAS) == {"ts-train/config", "ts-train/run", "ts-train/state"}
+    with pytest.raises(ValidationError):
+        TrainConfig.model_validate({"learning_rate": 1})
+    with pytest.raises(ValidationError):
+        TrainConfig().seed = 2  # type: ignore[misc]

@@ -1,0 +1,411 @@
+"""Whole runs, tiny: what lands on disk, exact resume, refusals, failures."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ts_models.artefact import sha256_file
+from ts_train import BaseCallback, Run, StepMetrics, StopTraining, TrainConfig, ValidationMetrics, resume, train
+from ts_train._checkpoint import CheckpointStore
+from ts_train.errors import ArtefactError, ConfigError, DataError, DiskFullError, DivergedError, Interrupted
+from ts_train.testing import FakeEncoded, FakeSplit, TinyNetwork, fake_encoded
+
+Make = Callable[..., TrainConfig]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """The tensors of the last checkpoint: weights, optimizer, average."""
+    store = CheckpointStore(run / "checkpoints")
+    return store.load()[1]
+
+
+def same(a: Path, b: Path) -> bool:
+    one, other = weights(a), weights(b)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class StopAt(BaseCallback):
+    """Sends this process a signal, or raises, at given steps."""
+
+    def __init__(self, *steps: int, number: int = signal.SIGTERM) -> None:
+        self.steps, self.number = list(steps), number
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        if metrics.step in self.steps:
+            self.steps.remove(metrics.step)
+            os.kill(os.getpid(), self.number)
+
+
+class Crash(BaseCallback):
+    """What SIGKILL leaves: nothing after this step is written."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        if metrics.step == self.step:
+            raise RuntimeError("killed")
+
+
+# --- what a run leaves -------------------------------------------------------------------------
+
+
+def test_a_run_leaves_a_model_metrics_and_checkpoints(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    out = tmp_path / "run"
+    told: list[tuple[str, int, int | None]] = []
+    run = train(config(), data, out, progress=lambda stage, done, total=None: told.append((stage, done, total)))
+    assert isinstance(run, Run)
+    assert run.stopped is None
+    assert told[-1] == ("train", 8, 8)
+    steps = [row for row in run.metrics if row["kind"] == "step"]
+    assert [row["step"] for row in steps] == list(range(1, 9))
+    assert all(math.isfinite(row["loss"]) and row["grad_norm"] > 0 and 0 <= row["padding"] < 1 for row in steps)
+    assert steps[-1]["tokens"] == run.state.tokens == run.summary.tokens
+    assert [p.step for p in run.state.curve] == [4, 8]
+    assert run.state.curve[-1].validation_loss < math.log(32)  # better than a guess
+    training = json.loads((out / "model" / "training.json").read_text())
+    assert training["steps"] == 8
+    assert [p["step"] for p in training["curve"]] == [4, 8]
+    assert (out / "model" / "config.json").exists()
+    assert run.manifest.cut_stories > 0
+    best = load_file(out / "model" / "model.safetensors")
+    assert all(torch.equal(best[name], p) for name, p in run.model.named_parameters())
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(config(seed=seed), data, tmp_path / name)
+    assert same(tmp_path / "a", tmp_path / "b")
+    assert not same(tmp_path / "a", tmp_path / "c")
+
+
+def test_any_module_trains_and_learns(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    run = train(config(model={}, max_steps=60, validation={"every": 20}), data, tmp_path / "run", model=TinyNetwork())
+    assert run.manifest.model is None
+    assert run.summary.parameters == sum(p.numel() for p in TinyNetwork().parameters())
+    assert run.state.best_loss is not None
+    assert run.state.best_loss < 3.0
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
+def test_validation_is_the_mean_over_the_whole_splits_tokens(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    run = train(config(), data, tmp_path / "run")
+    nats = tokens = 0.0
+    split = data["validation"]
+    with torch.no_grad():
+        for start, end in zip(split.offsets[:-1], split.offsets[1:], strict=True):
+            story = torch.from_numpy(split.ids[start:end].astype(np.int64))[:17]
+            scores = run.model(story[None, :-1])[0].log_softmax(-1)
+            nats -= float(scores.gather(1, story[1:, None]).sum())
+            tokens += len(story) - 1
+    best = next(p for p in run.state.curve if p.step == run.state.best_step)
+    assert best.validation_loss == pytest.approx(nats / tokens, rel=1e-5)
+
+
+@pytest.mark.parametrize("changes", [
+    {"optimizer": {"name": "muon"}}, {"ema_decay": 0.9}, {"batch": {"batch_size": 8, "arrangement": "shuffled"}},
+    {"batch": {"batch_size": 4, "arrangement": "packed"}}, {"batch": {"max_tokens": 96, "curriculum": "difficulty"}},
+    {"batch": {"max_tokens": 96, "curriculum": "length"}}, {"schedule": {"name": "wsd", "warmup_steps": 2}}, {"grad_clip": None},
+    {"max_steps": None, "max_tokens": 600}, {"max_steps": None, "epochs": 0.5},
+])  # fmt: skip
+def test_every_option_runs_and_resumes_to_the_bit(
+    tmp_path: Path, data: FakeEncoded, config: Make, changes: dict[str, Any]
+) -> None:
+    settings = config(**changes)
+    whole = train(settings, data, tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="killed"):
+        train(settings, data, tmp_path / "cut", callbacks=[Crash(3)])
+    resumed = resume(tmp_path / "cut", data=data)
+    assert resumed.state.step == whole.state.step > 3
+    assert same(tmp_path / "whole", tmp_path / "cut")
+
+
+# --- limits ------------------------------------------------------------------------------------
+
+
+def test_a_token_budget_ends_at_the_first_step_that_reaches_it(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    run = train(config(max_steps=None, max_tokens=600), data, tmp_path / "run")
+    assert 600 <= run.state.tokens < 600 + 96
+
+
+def test_minutes_become_steps_once(tmp_path: Path, data: FakeEncoded, config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ts_train._decide._time_steps", lambda trial, limit: 2.0)  # seconds a step, whatever the load
+    with pytest.raises(Interrupted):
+        train(config(max_steps=None, max_minutes=0.5), data, tmp_path / "run", callbacks=[StopAt(3)])
+    manifest = json.loads((tmp_path / "run" / "config.json").read_text())
+    run = resume(tmp_path / "run", data=data)
+    assert run.state.step == run.manifest.total_steps == manifest["total_steps"] > 3
+
+
+def test_minutes_too_few_for_the_whole_validation_score_part_of_it(tmp_path: Path, config: Make) -> None:
+    data = fake_encoded(stories=6000)  # a thousand validation stories
+    run = train(config(max_steps=2, max_minutes=0.02), data, tmp_path / "run")
+    assert run.manifest.validation_stories is not None
+    assert 8 <= run.manifest.validation_stories < 1000
+    assert run.state.step >= 1
+
+
+def test_early_stopping(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    frozen = config(max_steps=40, optimizer={"name": "adamw", "lr": 1e-30}, validation={"every": 1, "patience": 3})
+    run = train(frozen, data, tmp_path / "run")
+    assert run.state.step == 4
+    assert run.stopped == "no better validation loss in 3 validations"
+
+
+def test_a_callback_prunes(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    class Prune(BaseCallback):
+        def on_validation(self, metrics: ValidationMetrics) -> None:
+            raise StopTraining("pruned")
+
+    run = train(config(), data, tmp_path / "run", callbacks=[Prune()])
+    assert (run.stopped, run.state.step) == ("pruned", 4)
+    assert resume(tmp_path / "run", data=data).state.step == 4  # finished: nothing to go on with
+
+
+# --- exact resume ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_at_once_and_the_resume_is_exact(
+    tmp_path: Path, data: FakeEncoded, config: Make, number: signal.Signals
+) -> None:
+    train(config(), data, tmp_path / "whole")
+    with pytest.raises(Interrupted, match=r"step 3 of 8") as stopped:
+        train(config(), data, tmp_path / "cut", callbacks=[StopAt(3, number=number)])
+    assert stopped.value.signal == number
+    assert CheckpointStore(tmp_path / "cut" / "checkpoints").steps()[-1] == 3  # nothing is computed again
+    with pytest.raises(Interrupted):
+        resume(tmp_path / "cut", data=data, callbacks=[StopAt(5)])  # killed twice
+    resume(tmp_path / "cut", data=data)
+    assert same(tmp_path / "whole", tmp_path / "cut")
+    assert sha256_file(tmp_path / "whole" / "model" / "model.safetensors") == sha256_file(
+        tmp_path / "cut" / "model" / "model.safetensors"
+    )
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_a_crash_after_any_step_resumes_to_the_same_bits_and_metrics(
+    tmp_path: Path, data: FakeEncoded, config: Make, step: int
+) -> None:
+    whole = train(config(), data, tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="killed"):
+        train(config(), data, tmp_path / "cut", callbacks=[Crash(step)])
+    with (tmp_path / "cut" / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "step", "step": 99, "lo')  # a line cut short
+    resumed = train(config(), data, tmp_path / "cut")  # the same command goes on, too
+    assert same(tmp_path / "whole", tmp_path / "cut")
+    timing = {"seconds", "tokens_per_second", "mfu"}
+    rows = [[{k: v for k, v in row.items() if k not in timing} for row in run.metrics] for run in (whole, resumed)]
+    assert rows[0] == rows[1]
+
+
+def test_changed_data_are_refused(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    with pytest.raises(Interrupted):
+        train(config(), data, tmp_path / "run", callbacks=[StopAt(3)])
+    with pytest.raises(DataError, match="not the data"):
+        resume(tmp_path / "run", data=fake_encoded(seed=2))
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    train(config(), data, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"other settings \(grad_clip, seed\)"):
+        train(config(seed=7, grad_clip=2.0), data, tmp_path / "run")
+
+
+def test_threads_are_restored_and_a_changed_environment_is_said(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    with pytest.raises(Interrupted):
+        train(config(), data, tmp_path / "run", callbacks=[StopAt(3)])
+    path = tmp_path / "run" / "config.json"
+    path.write_text(path.read_text().replace(str(torch.__version__), "2.0.0"))
+    torch.set_num_threads(2)
+    said: list[str] = []
+    resume(tmp_path / "run", data=data, warn=said.append)
+    assert torch.get_num_threads() == 1
+    assert len(said) == 1
+    assert "torch is" in said[0]
+
+
+def test_a_truncated_checkpoint_costs_its_own_steps_only(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    train(config(), data, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(config(), data, tmp_path / "cut", callbacks=[StopAt(5)])
+    tensors = tmp_path / "cut" / "checkpoints" / "step-00000005" / "tensors.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-7])
+    said: list[str] = []
+    resume(tmp_path / "cut", data=data, warn=said.append)
+    assert "cut short or damaged" in said[0]
+    assert same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_no_run_and_no_whole_checkpoint(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    with pytest.raises(ArtefactError, match="no such file"):
+        resume(tmp_path / "nothing", data=data)
+    train(config(), data, tmp_path / "run")
+    for file in (tmp_path / "run" / "checkpoints").rglob("state.json"):
+        file.write_text("{")
+    with pytest.raises(ArtefactError, match="no whole checkpoint"):
+        resume(tmp_path / "run", data=data)
+
+
+def test_ones_own_model_starts_where_it_stood(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    torch.manual_seed(5)
+    start = TinyNetwork()
+    settings = config(model={}, checkpoint={"every": 100})
+    import copy
+
+    train(settings, data, tmp_path / "whole", model=copy.deepcopy(start))
+    with pytest.raises(RuntimeError, match="killed"):
+        train(settings, data, tmp_path / "cut", model=copy.deepcopy(start), callbacks=[Crash(2)])
+    with pytest.raises(ConfigError, match="pass it again"):
+        resume(tmp_path / "cut", data=data)
+    resume(tmp_path / "cut", data=data, model=TinyNetwork())  # another start: the stored one counts
+    assert same(tmp_path / "whole", tmp_path / "cut")
+
+
+# --- failures ----------------------------------------------------------------------------------
+
+
+class Poisoned(TinyNetwork):
+    """Gives NaN on chosen forward passes of training."""
+
+    def __init__(self, *passes: int) -> None:
+        super().__init__()
+        self.passes, self.done = passes, 0
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(ids)
+        if self.training:
+            self.done += 1
+            if self.done in self.passes:
+                logits = logits * float("nan")
+        return logits
+
+
+def test_a_nan_is_skipped_counted_and_changes_nothing(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    settings = config(model={}, micro_batch_tokens=1000, ema_decay=0.5)
+    run = train(settings, data, tmp_path / "run", model=Poisoned(3, 6))
+    assert run.state.skipped == 2
+    assert [row["step"] for row in run.metrics if row.get("skipped")] == [3, 6]
+    assert all(bool(torch.isfinite(t).all()) for t in weights(tmp_path / "run").values())
+
+
+def test_too_many_in_a_row_stop_the_run_with_a_whole_checkpoint(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    settings = config(model={}, micro_batch_tokens=1000, max_nonfinite=3)
+    with pytest.raises(DivergedError, match=r"step 7: 3 steps in a row.*optimizer\.lr"):
+        train(settings, data, tmp_path / "run", model=Poisoned(5, 6, 7))
+    state, tensors, _ = CheckpointStore(tmp_path / "run" / "checkpoints").load()
+    assert state.step >= 4
+    assert all(bool(torch.isfinite(t).all()) for t in tensors.values())
+
+
+class Overflowing(TinyNetwork):
+    """Gradients that leave float16's range at the first loss scale: 65,536 / 90 tokens * 200."""
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return super().forward(ids) * 200.0
+
+
+def test_fp16_overflow_skips_the_step_and_halves_the_scale(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    settings = config(model={}, precision="fp16", micro_batch_tokens=1000, max_steps=14, max_nonfinite=14)
+    torch.manual_seed(0)
+    run = train(settings, data, tmp_path / "run", model=Overflowing())
+    skipped = [row["skipped"] for row in run.metrics if row["kind"] == "step"]
+    assert skipped[0] is True
+    assert skipped[-1] is False  # the smaller scale fits
+    state = CheckpointStore(tmp_path / "run" / "checkpoints").load()[0]
+    assert state.scaler["scale"] == 65536.0 * 0.5**run.state.skipped
+    assert run.state.skipped >= 1
+
+
+def test_fp16_resumes_with_its_scale_to_the_bit(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    settings = config(precision="fp16", optimizer={"name": "muon"})
+    train(settings, data, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(settings, data, tmp_path / "cut", callbacks=[StopAt(3)])
+    resume(tmp_path / "cut", data=data)
+    assert same(tmp_path / "whole", tmp_path / "cut")
+    assert CheckpointStore(tmp_path / "cut" / "checkpoints").load()[0].scaler["scale"] > 0
+
+
+def test_out_of_memory_halves_the_micro_batch(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    class Small(TinyNetwork):
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            if self.training and ids.numel() > 48:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(ids)
+
+    said: list[str] = []
+    torch.manual_seed(0)
+    run = train(config(model={}, micro_batch_tokens=96), data, tmp_path / "small", model=Small(), warn=said.append)
+    torch.manual_seed(0)
+    peer = train(config(model={}, micro_batch_tokens=48), data, tmp_path / "peer", model=TinyNetwork())
+    assert run.state.micro_batch_tokens == 48
+    assert "micro-batches of 48" in said[0]
+    assert run.state.curve[-1].validation_loss == peer.state.curve[-1].validation_loss
+
+
+def test_a_disk_that_fills_up_anywhere_is_one_clear_error(
+    tmp_path: Path, data: FakeEncoded, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(config(), data, tmp_path / "whole")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ts_train._train.write_weights", full)  # the best model of step 4
+        with pytest.raises(DiskFullError, match=r"step 2 is whole.*ts-train resume"):
+            train(config(), data, tmp_path / "cut")
+    resume(tmp_path / "cut", data=data)
+    assert same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_fine_tuning_starts_from_a_model_and_resumes(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    first = train(config(), data, tmp_path / "first")
+    settings = config(init_from=str(tmp_path / "first" / "model"), model={}, seed=9, optimizer={"name": "adamw", "lr": 1e-9})
+    tuned = train(settings, data, tmp_path / "tuned")
+    assert tuned.state.curve[0].validation_loss == pytest.approx(first.state.best_loss, abs=1e-4)  # it began there
+    with pytest.raises(RuntimeError, match="killed"):
+        train(settings, data, tmp_path / "cut", callbacks=[Crash(3)])
+    (tmp_path / "first").rename(tmp_path / "moved away")
+    resume(tmp_path / "cut", data=data)
+    assert same(tmp_path / "tuned", tmp_path / "cut")
+
+
+def test_fine_tuning_refuses_another_vocabulary(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    train(config(max_steps=1), data, tmp_path / "first")
+    settings = config(init_from=str(tmp_path / "first" / "model"), model={})
+    with pytest.raises(DataError, match="vocabulary has 32 entries, the data's 40"):
+        train(settings, fake_encoded(vocab_size=40), tmp_path / "tuned")
+
+
+def test_another_error_of_the_model_is_not_swallowed(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    class Wrong(TinyNetwork):
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        train(config(model={}), data, tmp_path / "run", model=Wrong())
+
+
+def test_missing_splits_are_named(config: Make, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="validation"):
+        train(config(), {"train": FakeSplit(np.zeros(2, np.uint16), np.array([0, 2]))}, tmp_path)
+
+
+def test_a_context_beyond_the_models_is_refused(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    with pytest.raises(ConfigError, match=r"batch\.context"):
+        train(config(batch={"context": 17}), data, tmp_path)

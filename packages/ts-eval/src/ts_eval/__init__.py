@@ -1,0 +1,37 @@
+"""Metrics, memorisation, the LLM judge and reports for small story language models."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .__about__ import __version__
+
+if TYPE_CHECKING:
+    from ._evaluate import evaluate
+    from ._index import Match, Span, StoryIndex
+    from ._sweep import sweep
+    from .metrics.rouge import rouge
+    from .models import open_model
+
+__all__ = ["Match", "Span", "StoryIndex", "__version__", "evaluate", "open_model", "rouge", "sweep"]
+
+_HOMES = {
+    "Match": "._index",
+    "Span": "._index",
+    "StoryIndex": "._index",
+    "evaluate": "._evaluate",
+    "open_model": ".models",
+    "rouge": ".metrics.rouge",
+    "sweep": "._sweep",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,111 @@
+"""A StoryIndex on disk: written aside and renamed, opened memory-mapped, refused when it is of something else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ts_data import artefact
+
+from ._build import Arrays, build_arrays
+from ._index import StoryIndex
+from ._words import TOKENISATION
+from .errors import ArtefactError, IndexMismatchError
+from .schemas import IndexManifest
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+__all__ = ["cached", "load"]
+
+ARRAYS = ("offsets", "second", "df", "norms")
+
+
+def cached(path: Path, stories: Sequence[str], *, corpus: str | None, progress: Progress | None) -> StoryIndex:
+    """Open the index at `path` if it is of these stories, else build it there."""
+    artefact.recover(path)
+    if (path / "index.json").exists():
+        try:
+            return load(path, stories, corpus=corpus or corpus_hash(stories))
+        except ArtefactError:
+            pass  # of other stories, of another version or damaged: built anew
+    write(path, stories, corpus=corpus, progress=progress)
+    return load(path, stories)
+
+
+def corpus_hash(stories: Sequence[str]) -> str:
+    """The hash that `build_arrays` gives stories whose fingerprint is not known."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for text in stories:
+        digest.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def write(path: Path, stories: Sequence[str], *, corpus: str | None = None, progress: Progress | None = None) -> IndexManifest:
+    """Build the index of the stories in a folder, complete or not at all."""
+    artefact.need_space(path.parent, 3 * 200 * len(stories), "the index of the training stories", error=ArtefactError)
+    with artefact.write_folder(path) as folder:
+        stream = folder / "stream.bin"
+        stream.touch()
+        arrays = build_arrays(stories, len(stories), corpus=corpus, stream_file=stream, progress=progress)
+        for name in ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(arrays, name))
+        (folder / "words.txt").write_text("\n".join(arrays.words), encoding="utf-8", errors="surrogatepass", newline="\n")
+        files = {file.name: artefact.sha256_file(file) for file in sorted(folder.iterdir())}
+        manifest = IndexManifest(
+            tokenisation=TOKENISATION,
+            corpus=arrays.corpus,
+            stories=len(arrays.offsets) - 1,
+            words=len(arrays.stream),
+            second=len(arrays.stream) - int(arrays.offsets[-1]),
+            vocabulary=len(arrays.words),
+            id_type="uint32" if arrays.stream.dtype == np.uint32 else "uint16",
+            names=arrays.names,
+            files=files,
+        )
+        del arrays
+        artefact.write_model(folder / "index.json", manifest)
+    return manifest
+
+
+def load(path: Path, stories: Sequence[str] | None = None, *, corpus: str | None = None, kernel: str | None = None) -> StoryIndex:
+    """Open an index. `IndexMismatchError` when it is not of these stories or words, ArtefactError when it is damaged."""
+    manifest = artefact.read_model(path / "index.json", IndexManifest, package="tinystories-eval", error=ArtefactError)
+    _check(path, manifest, stories, corpus)
+    index = StoryIndex(_arrays(path, manifest), stories, kernel=kernel)
+    index.sha256 = artefact.sha256_file(path / "index.json")
+    return index
+
+
+def _check(path: Path, manifest: IndexManifest, stories: Sequence[str] | None, corpus: str | None) -> None:
+    if manifest.tokenisation != TOKENISATION:
+        raise IndexMismatchError(
+            f"{path}: made with tokenisation {manifest.tokenisation}, this version has {TOKENISATION}. Delete the folder; it is built anew."
+        )
+    if stories is not None and len(stories) != manifest.stories:
+        raise IndexMismatchError(
+            f"{path}: is of {manifest.stories:,} stories, but {len(stories):,} were given. Delete the folder."
+        )
+    if corpus is not None and corpus != manifest.corpus:
+        raise IndexMismatchError(
+            f"{path}: is of other stories (corpus {manifest.corpus[:12]}…, expected {corpus[:12]}…). Delete the folder."
+        )
+    expected = {"stream.bin", "words.txt", *(f"{name}.npy" for name in ARRAYS)}
+    if set(manifest.files) != expected:
+        raise ArtefactError(f"{path}/index.json: field `files` names {sorted(manifest.files)}, expected {sorted(expected)}.")
+    for name, sha256 in manifest.files.items():
+        if not (path / name).is_file() or artefact.sha256_file(path / name) != sha256:
+            raise ArtefactError(f"{path / name}: missing or damaged. Delete the folder {path}; it is built anew.")
+
+
+def _arrays(path: Path, manifest: IndexManifest) -> Arrays:
+    stream = np.memmap(path / "stream.bin", manifest.id_type, "r") if manifest.words else np.zeros(0, manifest.id_type)
+    loaded: dict[str, NDArray[Any]] = {name: np.load(path / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
+    text = (path / "words.txt").read_bytes().decode("utf-8", "surrogatepass")
+    return Arrays(stream=stream, words=text.split("\n") if text else [], names=manifest.names, corpus=manifest.corpus, **loaded)

@@ -1,0 +1,137 @@
+"""Uncertainty: bootstrap intervals by story, paired tests, and how many more stories would settle a difference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .schemas import Comparison, Estimate
+
+__all__ = ["compare", "estimate", "holm", "more_stories", "ratio", "spearman"]
+
+Values = Sequence[float | None]
+Array = NDArray[Any]
+Z_LEVEL, Z_POWER = 1.959964, 0.841621
+"""Normal quantiles of a two-sided 5 % level and of 80 % power."""
+FLIPS = 10_000
+"""Sign flips of a permutation test."""
+
+
+def estimate(values: Values, *, seed: int = 1, resamples: int = 2000) -> Estimate:
+    """Mean, SD and percentile bootstrap 95 % interval over stories; None is an unscored story and in no number."""
+    x = np.array([v for v in values if v is not None], float)
+    missing = len(values) - len(x)
+    if not len(x):
+        return Estimate(mean=None, n=0, unscored=missing)
+    sd = float(x.std(ddof=1)) if len(x) > 1 else None
+    low, high = _interval(x, np.ones(len(x)), seed, resamples) if len(x) > 1 else (None, None)
+    return Estimate(mean=float(x.mean()), sd=sd, low=low, high=high, n=len(x), unscored=missing)
+
+
+def ratio(above: Sequence[float], below: Sequence[float], *, seed: int = 1, resamples: int = 2000, exp: bool = False) -> Estimate:
+    """Sum of `above` per sum of `below` (losses per token, bits per byte), resampled by story. `exp`: of the ratio."""
+    a, b = np.asarray(above, float), np.asarray(below, float)
+    if not len(a) or b.sum() <= 0:
+        return Estimate(mean=None, n=0)
+    mean = float(a.sum() / b.sum())
+    each = a / np.where(b > 0, b, 1)
+    low, high = _interval(a, b, seed, resamples) if len(a) > 1 else (None, None)
+    if exp:
+        mean, low, high = math.exp(mean), None if low is None else math.exp(low), None if high is None else math.exp(high)
+    sd = float(each.std(ddof=1)) if len(a) > 1 and not exp else None
+    return Estimate(mean=mean, sd=sd, low=low, high=high, n=len(a))
+
+
+def _interval(above: Array, below: Array, seed: int, resamples: int) -> tuple[float, float]:
+    rng = np.random.default_rng(seed)
+    n, means = len(above), []
+    rows = max(1, 2_000_000 // n)
+    for at in range(0, resamples, rows):
+        draw = rng.integers(0, n, (min(rows, resamples - at), n))
+        means.append(above[draw].sum(axis=1) / below[draw].sum(axis=1))
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def compare(
+    metric: str, first: str, second: str, a: Values, b: Values, *, seed: int = 1, resamples: int = 2000
+) -> Comparison | None:
+    """Second minus first on the stories that both have scores for; None with fewer than two."""
+    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    if len(pairs) < 2:
+        return None
+    d = np.array([y - x for x, y in pairs], float)
+    low, high = _interval(d, np.ones(len(d)), seed, resamples)
+    p = _sign_flips(d, seed)
+    return Comparison(
+        metric=metric,
+        first=first,
+        second=second,
+        difference=float(d.mean()),
+        low=low,
+        high=high,
+        n=len(d),
+        p=p,
+        p_holm=p,
+        resolved=p < 0.05,
+        more_stories=more_stories(d, resolved=p < 0.05),
+    )
+
+
+def _sign_flips(d: Array, seed: int) -> float:
+    """Two-sided p of a paired permutation test: how often random signs give a mean as far from 0."""
+    rng = np.random.default_rng(seed)
+    observed, hits, done = abs(d.mean()), 0, 0
+    rows = max(1, 2_000_000 // len(d))
+    while done < FLIPS:
+        signs = rng.integers(0, 2, (min(rows, FLIPS - done), len(d))) * 2 - 1
+        hits += int((np.abs((signs * d).mean(axis=1)) >= observed - 1e-12).sum())
+        done += len(signs)
+    return (hits + 1) / (done + 1)
+
+
+def more_stories(differences: Sequence[float] | Array, *, resolved: bool) -> int | None:
+    """Stories beyond those at hand that would resolve this mean difference at 80 % power, from its spread.
+
+    0 when it is resolved; None when there is no difference to resolve.
+    """
+    d = np.asarray(differences, float)
+    if resolved:
+        return 0
+    if len(d) < 2 or d.mean() == 0:
+        return None
+    needed = ((Z_LEVEL + Z_POWER) * d.std(ddof=1) / d.mean()) ** 2
+    return max(1, math.ceil(needed) - len(d)) if math.isfinite(needed) else None
+
+
+def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Holm's correction over the pairs compared on each metric."""
+    by_metric: dict[str, list[Comparison]] = {}
+    for c in comparisons:
+        by_metric.setdefault(c.metric, []).append(c)
+    return [c for group in by_metric.values() for c in _holm(group)]
+
+
+def _holm(group: list[Comparison]) -> list[Comparison]:
+    order = sorted(range(len(group)), key=lambda i: group[i].p)
+    corrected, largest = list(group), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, group[i].p * (len(group) - rank)))
+        resolved = largest < 0.05
+        more = 0 if resolved else group[i].more_stories or None
+        corrected[i] = group[i].model_copy(update={"p_holm": largest, "resolved": resolved, "more_stories": more})
+    return corrected
+
+
+def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
+    """Rank correlation; None where one side does not vary."""
+    from scipy.stats import rankdata
+
+    a, b = rankdata(x), rankdata(y)
+    if len(a) < 3 or a.std() == 0 or b.std() == 0:
+        return None
+    return float(np.corrcoef(a, b)[0, 1])

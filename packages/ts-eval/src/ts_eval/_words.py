@@ -1,0 +1,71 @@
+"""Texts as words: scikit-learn's runs, rouge-score's words and stems, the blanks a prompt is cut at. No arrays, no files.
+
+Two tokenisations matter. `TfidfVectorizer` takes runs of two or more word characters of the lower-cased text,
+rouge-score runs of a-z and 0-9, stemmed when longer than three. They differ only where a text has an underscore
+or a letter beyond ASCII.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+__all__ = ["TOKENISATION", "cut", "rouge_words", "runs", "stem", "stems", "words_of"]
+
+TOKENISATION = 1
+"""Raised when any function here gives other words than before: indexes on disk are then built anew."""
+
+_RUN = re.compile(r"\w+")
+_ROUGE = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_BLANK = re.compile(r"\S+\s*")
+
+_stems: dict[str, str] = {}
+
+
+def runs(text: str) -> list[str]:
+    """Runs of word characters, lower-cased. scikit-learn keeps those of two characters or more."""
+    return _RUN.findall(text.lower())
+
+
+def rouge_words(text: str) -> list[str]:
+    """rouge-score's words before stemming."""
+    return _ROUGE.findall(text.lower())
+
+
+def stem(word: str) -> str:
+    """nltk's Porter stem of a word of more than three characters, as rouge-score takes it; cached per word."""
+    found = _stems.get(word)
+    if found is None:
+        found = _stems[word] = _stemmer().stem(word) if len(word) > 3 else word
+    return found
+
+
+def stems(text: str) -> list[str]:
+    """rouge-score's tokens with `use_stemmer=True`."""
+    cache = _stems
+    words = rouge_words(text)
+    try:
+        return [cache[word] for word in words]
+    except KeyError:
+        return [stem(word) for word in words]
+
+
+def words_of(text: str) -> list[str]:
+    """Words as a reader counts them, lower-cased: letters, with an apostrophe inside."""
+    return _WORD.findall(text.lower())
+
+
+def cut(text: str, share: float) -> tuple[str, str]:
+    """Split a text after the given share of its blank-separated words; both halves keep their blanks."""
+    pieces = _BLANK.findall(text)
+    at = min(max(1, round(len(pieces) * share)), max(1, len(pieces) - 1))
+    return "".join(pieces[:at]), "".join(pieces[at:])
+
+
+@cache
+def _stemmer() -> Any:
+    from nltk.stem.porter import PorterStemmer
+
+    return PorterStemmer()

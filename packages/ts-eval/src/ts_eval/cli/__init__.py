@@ -1,0 +1,41 @@
+"""The command line of ts_eval: one module per verb, each a thin layer over one Python call."""
+
+from __future__ import annotations
+
+from ts_data.console import make_app, run
+from ts_data.errors import TsDataError
+from ts_models.errors import TsModelsError
+from ts_tokenizer.errors import TsTokenizerError
+
+from ..__about__ import __version__
+from ..errors import TsEvalError
+from .calibrate import calibrate
+from .judge import judge
+from .memorisation import memorisation
+from .optimise_prompt import optimise_prompt
+from .overfitting import overfitting
+from .paper import paper
+from .perplexity import perplexity
+from .rate import rate
+from .report import report
+from .sweep import sweep
+
+__all__ = ["app", "main"]
+
+app = make_app("ts-eval", "Metrics, memorisation, the LLM judge and reports for small story language models.", __version__)
+
+app.command("report")(report)
+app.command("perplexity")(perplexity)
+app.command("memorisation")(memorisation)
+app.command("overfitting")(overfitting)
+app.command("paper")(paper)
+app.command("sweep")(sweep)
+app.command("judge")(judge)
+app.command("calibrate")(calibrate)
+app.command("optimise-prompt")(optimise_prompt)
+app.command("rate")(rate)
+
+
+def main() -> None:
+    """The console script."""
+    run(app, (TsEvalError, TsDataError, TsModelsError, TsTokenizerError))

@@ -1,0 +1,84 @@
+"""`ts-eval calibrate`: words and options; the work is `ts_eval.judge.calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ts_data.console import Config, Json, Quiet, Set, emit, show_progress, table, warn
+
+from .judge import Backend, BaseUrl, Model, Store, settings
+
+if TYPE_CHECKING:
+    from .._judge_schemas import CalibrationReport, Statistic
+
+__all__ = ["calibrate"]
+
+
+def calibrate(
+    references: Annotated[
+        list[Path] | None, typer.Argument(help="Stories with ratings (.jsonl), by people or by another judge.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Where the report goes (JSON).")] = Path("calibration.json"),
+    backend: Backend = None,
+    base_url: BaseUrl = None,
+    model: Model = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="A packaged prompt's name, or a TOML file.")] = None,
+    mode: Annotated[str | None, typer.Option("--mode", help="sampled or expected.")] = None,
+    repeats: Annotated[int | None, typer.Option("--repeats", help="Ratings per story; noise needs at least two.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Only the first so many stories of each file.")] = None,
+    damage: Annotated[bool, typer.Option("--damage/--no-damage", help="Rate the stories damaged on purpose too.")] = True,
+    reference: Annotated[str | None, typer.Option("--reference", help="features: splits/ or stories as reference.")] = None,
+    store: Store = None,
+    config: Config = None,
+    set_: Set = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare a judge with people, with another judge, with itself, and with damaged stories.
+
+    Example: ts-eval calibrate human-rated.jsonl --base-url http://localhost:11434/v1 --model llama3 --repeats 3
+    """
+    from ..judge import calibrate as work
+
+    flags = {"backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "reference": reference}
+    options = settings(config, set_, base_url, flags)
+    with show_progress(quiet=quiet) as progress:
+        announce = None if quiet else lambda guess: typer.echo(guess.sentence(), err=True)
+        report = work(
+            references or [], options, out=out, store=store, damage=damage, limit=limit, progress=progress, announce=announce
+        )
+    for note in report.notes:
+        warn(note)
+    emit(report, lambda: _text(report, out), as_json=as_json)
+
+
+def _text(report: CalibrationReport, out: Path) -> str:
+    lines = [f"{report.rated:,} of {report.asked:,} rated, {report.mode}, judge {report.judge}, prompt {report.prompt}"]
+    for reference in report.references:
+        lines += [
+            "",
+            f"{reference.name}: {reference.compared} of {reference.stories} stories compared, {reference.raters} rater(s)",
+        ]
+        names = list(next(iter(reference.categories.values())))
+        rows = [[category, *(_cell(found[name]) for name in names)] for category, found in reference.categories.items()]
+        lines += [table(rows, ["", *names])]
+        refused = sorted({s.refused for found in reference.categories.values() for s in found.values() if s.refused})
+        lines += [f"  — refused: {reason}" for reason in refused]
+    lines += ["", f"halo (mean correlation between categories): {_cell(report.halo)}"]
+    if report.sd_over_repeats:
+        lines += ["SD over repeats: " + ", ".join(f"{name} {value:.2f}" for name, value in report.sd_over_repeats.items())]
+    for fall in report.damage:
+        verdict = "falls" if fall.falls else "does NOT fall"
+        alone = ", most of all" if fall.specific else ""
+        lines += [f"damage to {fall.kind}: {fall.category} {verdict}{alone}, change {_cell(fall.change)}"]
+    return "\n".join([*lines, f"written: {out}"])
+
+
+def _cell(found: Statistic) -> str:
+    if found.value is None:
+        return "—"
+    interval = f" [{found.low:.2f}, {found.high:.2f}]" if found.low is not None and found.high is not None else ""
+    return f"{found.value:.2f}{interval}"

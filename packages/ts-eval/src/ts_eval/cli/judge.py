@@ -1,0 +1,92 @@
+"""`ts-eval judge`: words and options; the work is `ts_eval.judge.judge_stories`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ts_data.console import Config, Json, Quiet, Set, emit, merge, show_progress, table, validate, warn
+
+if TYPE_CHECKING:
+    from ..judge import JudgeRun
+
+__all__ = ["judge", "settings"]
+
+Stories = Annotated[Path, typer.Argument(help="Stories: .jsonl (field story or text, optionally model) or a <|endoftext|> file.")]
+Out = Annotated[Path, typer.Option("--out", help="Where the ratings go, one JSON object per line.")]
+Backend = Annotated[str | None, typer.Option("--backend", help="openai, selenium, features or fake.")]
+BaseUrl = Annotated[list[str] | None, typer.Option("--base-url", help="An OpenAI-compatible server. May be repeated.")]
+Model = Annotated[str | None, typer.Option("--model", help="The judge's model name.")]
+Store = Annotated[Path | None, typer.Option("--store", help="The store of paid replies. Default: judge.sqlite beside --out.")]
+
+
+def judge(
+    stories: Stories,
+    out: Out,
+    backend: Backend = None,
+    base_url: BaseUrl = None,
+    model: Model = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="A packaged prompt's name, or a TOML file.")] = None,
+    mode: Annotated[str | None, typer.Option("--mode", help="sampled, or expected (needs token log-probabilities).")] = None,
+    repeats: Annotated[int | None, typer.Option("--repeats", help="Ratings per story.")] = None,
+    budget: Annotated[int | None, typer.Option("--budget", help="Stop before this many tokens are spent.")] = None,
+    page: Annotated[str | None, typer.Option("--page", help="selenium: TOML file with address and selectors.")] = None,
+    reference: Annotated[str | None, typer.Option("--reference", help="features: splits/ or stories as reference.")] = None,
+    store: Store = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the cost, call nobody.")] = False,
+    config: Config = None,
+    set_: Set = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Rate stories in six categories from 1 to 10.
+
+    Example: ts-eval judge stories.jsonl --base-url http://localhost:11434/v1 --model llama3 --out ratings.jsonl
+
+    Every reply is stored as it comes: interrupted, the same command goes on without paying twice. Keys come from the
+    environment (OPENAI_API_KEY, or the endpoint's api_key_env) and are kept nowhere.
+    """
+    from ..judge import estimate_cost, judge_stories
+
+    flags = {
+        "backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "budget": budget, "page": page,
+        "reference": reference,
+    }  # fmt: skip
+    options = settings(config, set_, base_url, flags)
+    if dry_run:
+        guess = estimate_cost(stories, options, out=out, store=store)
+        emit(vars(guess), guess.sentence(), as_json=as_json)
+        return
+    with show_progress(quiet=quiet) as progress:
+        announce = None if quiet else lambda guess: typer.echo(guess.sentence(), err=True)
+        result = judge_stories(stories, options, out=out, store=store, progress=progress, announce=announce)
+    for note in (*result.summary.notes, *result.summary.drift_notes):
+        warn(note)
+    emit(result.summary, lambda: _text(result, out), as_json=as_json)
+
+
+def settings(config: Path | None, set_: list[str] | None, base_url: list[str] | None, flags: dict[str, Any]) -> Any:
+    """A JudgeConfig from a file, `--set` and flags; `--base-url` stands for endpoints with default limits."""
+    from ..schemas import JudgeConfig
+
+    endpoints = [{"base_url": url} for url in base_url] if base_url else None
+    return validate(JudgeConfig, merge(config, set_, {**flags, "endpoints": endpoints}), "judge settings")
+
+
+def _text(result: JudgeRun, out: Path) -> str:
+    s = result.summary
+    asked = s.stories * s.repeats
+    lines = [f"{s.rated:,} of {asked:,} rated ({s.coverage or 0:.1%}), {s.mode}, judge {s.judge}, prompt {s.prompt}"]
+    lines += [f"  flagged, in no mean: {s.flagged}"] if s.flagged else []
+    first = {r.unscored.split(" (")[0]: r.unscored for r in reversed(result.ratings) if r.unscored}
+    lines += [f"  unrated: {count} x {first.get(reason, reason)}" for reason, count in s.unscored.items()]
+    if s.means:
+        names = list(next(iter(s.means.values())))
+        rows = [[source, *(f"{means[name]:.2f}" for name in names)] for source, means in s.means.items()]
+        rows += [["SD over repeats", *(f"{s.sd_over_repeats[name]:.2f}" for name in names)]] if s.sd_over_repeats else []
+        lines += ["", table(rows, ["", *names])]
+    money = f", cost {s.cost:,.2f}" if s.cost else ""
+    lines += ["", f"{s.calls:,} calls, {s.prompt_tokens:,} + {s.completion_tokens:,} tokens{money}", f"written: {out}"]
+    return "\n".join(lines)

@@ -1,0 +1,42 @@
+"""`ts-eval rate`: words and options; the work is `ts_eval.judge.RatingServer`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ts_data.console import Json, Quiet, emit
+
+__all__ = ["rate"]
+
+
+def rate(
+    stories: Annotated[Path, typer.Argument(help="Stories to rate (.jsonl or a <|endoftext|> file).")],
+    out: Annotated[Path, typer.Option("--out", help="Where the ratings are appended; several people may share it.")] = Path(
+        "human-ratings.jsonl"
+    ),
+    rater: Annotated[
+        str, typer.Option("--rater", help="Who rates: any name; it shuffles the order and keeps people apart.")
+    ] = "me",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", help="Only the first so many stories of the file.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the order.")] = 1,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Rate stories yourself, blind: a page on this machine only, by keyboard; stop and go on whenever you like.
+
+    Example: ts-eval rate stories.jsonl --rater ada --out human-ratings.jsonl
+    """
+    from ..judge import RatingServer, RatingSession, read_stories
+
+    server = RatingServer(RatingSession(read_stories(stories)[:limit], out, rater=rater, seed=seed), port=port)
+    if not quiet or as_json:
+        emit(
+            {"url": server.url, "out": str(out)},
+            f"open {server.url}\nCtrl-C ends it; every rating is in {out} at once.",
+            as_json=as_json,
+        )
+    server.serve()

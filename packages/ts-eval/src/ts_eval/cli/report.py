@@ -1,0 +1,57 @@
+"""`ts-eval report`: the whole evaluation of one model or several, as report.json and report.html."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ts_data.console import Config, Json, Quiet, Set, emit, merge, show_progress, validate
+
+__all__ = ["report"]
+
+Models = Annotated[
+    list[str], typer.Argument(help="Model folders, hf:NAME, http://host/v1#MODEL, or files of stories.", show_default=False)
+]
+Data = Annotated[Path, typer.Option("--data", help="The splits/ folder that the models are measured on.", show_default=False)]
+
+
+def report(
+    models: Models,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="Folder for report.json, report.html, stories.jsonl and the index.")],
+    stories: Annotated[int | None, typer.Option(help="Prompts per part and split (default 100).", show_default=False)] = None,
+    ratings: Annotated[Path | None, typer.Option(help="A judge's ratings.jsonl to show.", show_default=False)] = None,
+    sweep: Annotated[Path | None, typer.Option(help="A sweep.json to show.", show_default=False)] = None,
+    index: Annotated[Path | None, typer.Option(help="Where the index is kept (default OUT/index).", show_default=False)] = None,
+    embeddings: Annotated[bool, typer.Option("--embeddings", help="Also compare plots by sentence embeddings.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of draws and sampling (default 1).", show_default=False)] = None,
+    config: Config = None,
+    settings: Set = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure models and write a report: perplexity, memorisation, overfitting, diversity, prompts, stories side by side.
+
+    Example: ts-eval report run/model --data splits/ --out report/
+    """
+    from .._evaluate import evaluate
+    from ..schemas import EvalConfig
+    from ._show import summary
+
+    flags = {"stories": stories, "seed": seed, "embeddings": embeddings or None}
+    chosen = validate(EvalConfig, merge(config, settings, flags))
+    with show_progress(quiet=quiet) as progress:
+        made = evaluate(
+            models, data, chosen, out=out, ratings=ratings, sweep=sweep, index=index, command=_command(), progress=progress
+        )
+    payload = {"report": str(out / "report.html"), **made.model_dump(mode="json", include={"models", "real", "baselines"})}
+    emit(payload, lambda: f"{summary(made)}\n\nreport: {out / 'report.html'}", as_json=json)
+
+
+def _command() -> str:
+    import shlex
+
+    return " ".join(["ts-eval", *map(shlex.quote, sys.argv[1:])])

@@ -1,0 +1,207 @@
+"""`calibrate`: a judge against people and other judges, against itself, and against stories damaged on purpose."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ts_data.artefact import write_model
+
+from .._judge_schemas import (
+    CATEGORIES,
+    CalibrationReport,
+    Category,
+    DamageResult,
+    JudgeConfig,
+    PromptTemplate,
+    Rating,
+    ReferenceAgreement,
+    Statistic,
+)  # fmt: skip
+from ..errors import ConfigError
+from ._judge import judge_stories
+from .agreement import FEW, compare, spearman
+from .damage import AMOUNTS, DAMAGES, base_stories, damaged
+from .reference import words
+from .stories import Story, read_stories
+from .summary import repeat_sd, usable
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+__all__ = ["agreement_with", "calibrate", "damage_results"]
+
+
+def calibrate(
+    references: Sequence[str | os.PathLike[str]],
+    config: JudgeConfig,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    damage: bool = True,
+    limit: int | None = None,
+    template: PromptTemplate | None = None,
+    progress: Progress | None = None,
+    announce: object = None,
+) -> CalibrationReport:
+    """Let the judge rate stories that already have ratings, and the damaged set, and compare.
+
+    Each reference is a .jsonl file of stories with `ratings` (one or more raters per story) or `rating`. `limit` takes only
+    the first so many stories of each. `out` takes the report as JSON. Raises ConfigError where no story has a rating.
+    """
+    place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
+    common: dict[str, Any] = {"store": place, "template": template, "progress": progress, "announce": announce}
+    found: list[ReferenceAgreement] = []
+    ratings: list[Rating] = []
+    judge_name, mode, prompt = config.model, "sampled", config.prompt
+    for path in references:
+        stories = [s for s in read_stories(path) if s.ratings][:limit]
+        if not stories:
+            raise ConfigError(f"{path}: no story in it has ratings.")
+        run = judge_stories(stories, config, **common)
+        judge_name, mode, prompt = run.summary.judge, run.summary.mode, run.summary.prompt
+        ratings += _numbered_from(ratings, run.ratings)
+        found.append(agreement_with(Path(path).name, stories, run.ratings))
+    falls: tuple[DamageResult, ...] = ()
+    if damage:
+        cases = _cases()
+        run = judge_stories([Story(text) for *_, text in cases], config.model_copy(update={"anchors": False}), **common)
+        judge_name, mode, prompt = run.summary.judge, run.summary.mode, run.summary.prompt
+        falls = damage_results([(kind, amount, base) for kind, amount, base, _ in cases], run.ratings)
+        ratings += _numbered_from(ratings, run.ratings)
+    good = usable(ratings)
+    report = CalibrationReport(
+        judge=judge_name, mode=mode, prompt=prompt, repeats=config.repeats, asked=len(ratings), rated=len(good),
+        references=tuple(found), halo=_halo(good), sd_over_repeats=repeat_sd(good), damage=falls, notes=_notes(config, references),
+    )  # fmt: skip
+    if out is not None:
+        write_model(out, report)
+    return report
+
+
+def _numbered_from(before: list[Rating], ratings: list[Rating]) -> list[Rating]:
+    """Ratings with story numbers that follow on those before, so that the stories of two runs are not taken for one."""
+    start = max((r.story for r in before), default=-1) + 1
+    return [r.model_copy(update={"story": r.story + start}) for r in ratings]
+
+
+def agreement_with(name: str, stories: Sequence[Story], ratings: Sequence[Rating]) -> ReferenceAgreement:
+    """Agreement per category with the ratings that stories came with; several raters are averaged, and compared with each other."""
+    mine: dict[int, list[Rating]] = defaultdict(list)
+    for rating in usable(list(ratings)):
+        mine[rating.story].append(rating)
+    places = sorted(mine)
+    categories: dict[Category, dict[str, Statistic]] = {}
+    people: dict[Category, dict[str, Statistic]] = {}
+    length: dict[Category, Statistic] = {}
+    for c in CATEGORIES:
+        judge = [float(np.mean([getattr(r.scores, c) for r in mine[i]])) for i in places]
+        theirs = [float(np.mean([r[c] for r in stories[i].ratings])) for i in places]
+        categories[c] = compare(judge, theirs)
+        length[c] = _length_bias(judge, theirs, [len(words(stories[i].text)) for i in places])
+        pairs = [s.ratings for s in stories if len(s.ratings) > 1]
+        if pairs:
+            people[c] = compare([p[0][c] for p in pairs], [p[1][c] for p in pairs])
+    raters = max(len(s.ratings) for s in stories)
+    return ReferenceAgreement(
+        name=name, stories=len(stories), compared=len(places), raters=raters, categories=categories, between_raters=people, length_bias=length
+    )  # fmt: skip
+
+
+def _length_bias(judge: list[float], theirs: list[float], lengths: list[int]) -> Statistic:
+    """Rank correlation of (judge - reference) with the story's length: what length buys beyond what it is worth."""
+    n = len(judge)
+    if n < FEW:
+        return Statistic(stories=n, refused=f"{n} stories, at least {FEW} are needed")
+    value = spearman(np.array(judge) - np.array(theirs), np.array(lengths, dtype=float))
+    if not np.isfinite(value):
+        return Statistic(stories=n, refused="no variance")
+    return Statistic(stories=n, value=round(value, 4))
+
+
+def _halo(ratings: list[Rating]) -> Statistic:
+    """Mean correlation between categories that vary: near 1, the judge gives one number six times."""
+    rows = np.array([r.scores.as_list() for r in ratings if r.scores is not None], dtype=float)
+    if len(rows) < FEW:
+        return Statistic(stories=len(rows), refused=f"{len(rows)} ratings, at least {FEW} are needed")
+    varying = [k for k in range(6) if rows[:, k].std() > 0]
+    if len(varying) < 2:
+        return Statistic(stories=len(rows), refused="fewer than two categories vary")
+    r = np.corrcoef(rows[:, varying], rowvar=False)
+    return Statistic(stories=len(rows), value=round(float(r[np.triu_indices(len(varying), 1)].mean()), 4))
+
+
+def _cases() -> list[tuple[str, float, int, str]]:
+    stories = base_stories()
+    return [
+        (kind, amount, i, damaged(story, kind, amount, others=stories))
+        for kind in DAMAGES
+        for amount in (AMOUNTS if kind == next(iter(DAMAGES)) else AMOUNTS[1:])
+        for i, story in enumerate(stories)
+    ]
+
+
+def damage_results(cases: Sequence[tuple[str, float, int]], ratings: Sequence[Rating]) -> tuple[DamageResult, ...]:
+    """Per kind of damage: how each category's mean changes with the amount, and whether the right one falls.
+
+    `cases[i]` is (kind, amount, base story) of the story numbered i in `ratings`. It falls when the interval of the change
+    at the largest amount lies below 0; it is specific when no other category falls as far.
+    """
+    table: dict[tuple[str, float, int], dict[Category, float]] = {}
+    by_story: dict[int, list[Rating]] = defaultdict(list)
+    for rating in ratings:
+        if rating.scores is not None:
+            by_story[rating.story].append(rating)
+    for place, rows in by_story.items():
+        table[cases[place]] = {c: float(np.mean([getattr(r.scores, c) for r in rows])) for c in CATEGORIES}
+    whole = {base: means for (_, amount, base), means in table.items() if amount == 0}
+    return tuple(_fall(kind, DAMAGES[kind][1], table, whole) for kind in DAMAGES)
+
+
+def _fall(
+    kind: str,
+    target: Category,
+    table: dict[tuple[str, float, int], dict[Category, float]],
+    whole: dict[int, dict[Category, float]],
+) -> DamageResult:
+    changes: dict[str, dict[Category, float]] = {}
+    last: dict[Category, list[float]] = {}
+    for amount in AMOUNTS[1:]:
+        bases = [b for b in whole if (kind, amount, b) in table]
+        if bases:
+            last = {c: [table[kind, amount, b][c] - whole[b][c] for b in bases] for c in CATEGORIES}
+            changes[f"{amount:g}"] = {c: round(float(np.mean(values)), 4) for c, values in last.items()}
+    if not last or len(last[target]) < 3:
+        return DamageResult(
+            kind=kind,
+            category=target,
+            changes=changes,
+            change=Statistic(stories=0, refused="fewer than three stories rated whole and damaged"),
+        )
+    draw = np.random.default_rng(1)
+    values = np.array(last[target])
+    means = values[draw.integers(0, len(values), size=(1000, len(values)))].mean(axis=1)
+    low, high = (round(float(x), 4) for x in np.percentile(means, [2.5, 97.5]))
+    own = float(values.mean())
+    others = [float(np.mean(v)) for c, v in last.items() if c != target]
+    change = Statistic(stories=len(values), value=round(own, 4), low=low, high=high)
+    return DamageResult(
+        kind=kind, category=target, changes=changes, change=change, falls=high < 0, specific=high < 0 and own < min(others)
+    )
+
+
+def _notes(config: JudgeConfig, references: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    notes = []
+    if config.backend == "features":
+        notes.append(
+            "the packaged weights were fitted to GPT-4o's ratings of 350 stories: agreement with that file is agreement with the fit. "
+            "The error on models not fitted is in the weights' `held_out` and in docs/performance/ts-eval-judge.md"
+        )
+    if not references:
+        notes.append("no reference ratings given: only noise, halo and damage are reported")
+    return tuple(notes)

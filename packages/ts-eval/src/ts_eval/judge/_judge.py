@@ -1,0 +1,316 @@
+"""`judge_stories`: stories in, ratings out, by way of prompt, store and back ends. The line of the judge, resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from ts_data.artefact import write_file
+
+from .._judge_schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating, Scores
+from ..errors import ConfigError
+from .anchors import anchor_stories
+from .backends import make_backend
+from .backends.base import Reply, Request
+from .client import Job, Lane, run_jobs
+from .expected import expected_scores
+from .fence import new_nonce
+from .flags import flags
+from .ledger import Estimate, Ledger, estimate, tokens_of
+from .parse import UnparsedError, parse_estimate, parse_reply
+from .prompt import json_schema, label, load_prompt, prompt_key, render
+from .store import Store, Stored, open_store
+from .stories import Story, read_stories
+from .summary import summarise
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+    from .._judge_schemas import Category
+
+__all__ = ["JudgeRun", "estimate_cost", "judge_stories", "read_ratings"]
+
+
+@dataclass(frozen=True)
+class JudgeRun:
+    """Ratings in the order of stories and repeats, and what they come to."""
+
+    ratings: list[Rating]
+    summary: JudgeSummary
+    estimate: Estimate
+
+
+def judge_stories(
+    stories: str | os.PathLike[str] | Iterable[str | Story],
+    config: JudgeConfig | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    template: PromptTemplate | None = None,
+    progress: Progress | None = None,
+    announce: object = None,
+) -> JudgeRun:
+    """Rate stories. What the store already holds is not asked again; a killed run goes on where it was.
+
+    `out` takes ratings.jsonl; `store` defaults to judge.sqlite beside it (without either, replies are not kept). `template`
+    stands in for `config.prompt`. `announce`, if callable, gets the cost estimate before the first call. Raises ConfigError
+    before any call where a package, a key or a file is missing.
+    """
+    config = config or JudgeConfig()
+    items = read_stories(stories)
+    place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
+    with _opened(config, template, place, items) as run:
+        guess = run.estimate()
+        if callable(announce):
+            announce(guess)
+        run.work(progress)
+        ratings = run.ratings()
+        summary = summarise(ratings, config, label(run.template), len(items), run.anchor_days())
+    if out is not None:
+        write_ratings(out, ratings)
+    return JudgeRun(ratings, summary, guess)
+
+
+def estimate_cost(
+    stories: str | os.PathLike[str] | Iterable[str | Story],
+    config: JudgeConfig,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+) -> Estimate:
+    """What `judge_stories` with the same arguments would still have to pay; all its checks, no call."""
+    place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
+    place = place if place is not None and Path(place).exists() else None
+    with _opened(config, None, place, read_stories(stories)) as run:
+        return run.estimate()
+
+
+def write_ratings(path: str | os.PathLike[str], ratings: Iterable[Rating]) -> None:
+    """ratings.jsonl, one `Rating` per line, complete or not at all."""
+    with write_file(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as handle:
+        for rating in ratings:
+            handle.write(json.dumps(rating.model_dump(mode="json"), ensure_ascii=False) + "\n")
+
+
+def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
+    """Read ratings.jsonl. Raises ArtefactError with file and line."""
+    from ts_data.artefact import parse_model
+
+    from ..errors import ArtefactError
+
+    ratings = []
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise ArtefactError(f"{path}: no such file. `ts-eval judge` writes it.") from None
+    except (UnicodeDecodeError, IsADirectoryError):
+        raise ArtefactError(f"{path}: not a ratings.jsonl.") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError):
+            raise ArtefactError(f"{path}, line {number}: not JSON; the file is damaged.") from None
+        if not isinstance(content, dict):
+            raise ArtefactError(f"{path}, line {number}: an object was expected.")
+        ratings.append(
+            parse_model(content, Rating, source=f"{path}, line {number}", package="tinystories-eval", error=ArtefactError)
+        )
+    return ratings
+
+
+# --- one run -----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _opened(
+    config: JudgeConfig, template: PromptTemplate | None, place: str | os.PathLike[str] | None, items: list[Story]
+) -> Iterator[_Run]:
+    template = template or load_prompt(config.prompt)
+    lanes = [Lane(i, endpoint, make_backend(config, endpoint)) for i, endpoint in enumerate(_endpoints(config))]
+    try:
+        for lane in lanes:
+            lane.backend.check()
+        with open_store(place) as store:
+            yield _Run(config, template, lanes, store, items)
+    finally:
+        for lane in lanes:
+            lane.backend.close()
+
+
+def _endpoints(config: JudgeConfig) -> tuple[Endpoint, ...]:
+    if config.endpoints:
+        return config.endpoints
+    if config.backend == "openai":
+        raise ConfigError("the openai back end needs an endpoint: --base-url http://localhost:11434/v1, or endpoints in --config")
+    return (Endpoint(base_url=f"local:{config.backend}", concurrency=1),)
+
+
+class _Run:
+    """State of one call of `judge_stories`."""
+
+    def __init__(
+        self, config: JudgeConfig, template: PromptTemplate, lanes: list[Lane], store: Store, items: list[Story]
+    ) -> None:
+        self.config, self.template, self.lanes, self.store, self.items = config, template, lanes, store, items
+        self.mode = lanes[0].backend.mode
+        self._prompt_hash = prompt_key(template)
+        self._calls = [self._call(lane) for lane in lanes]
+        self.flags = [flags(item.text, max_characters=config.max_characters) for item in items]
+        self.jobs = [self._job(i, item.text, repeat) for i, item in enumerate(items) for repeat in range(config.repeats)]
+        # A story that stands twice in the input is asked once, and both places get the answer.
+        self._asked = {job.keys[0]: job for job in reversed(self.jobs)}
+        self.open = [job for job in self.jobs if self._asked[job.keys[0]] is job and not self._settled(job)]
+        self.open += self._anchor_jobs() if self.open and config.anchors else []
+
+    # jobs
+
+    def _call(self, lane: Lane) -> str:
+        """Everything but prompt, story and repeat that a reply depends on, as canonical JSON."""
+        c = self.config
+        parameters = {
+            "temperature": c.temperature,
+            "top_p": c.top_p,
+            "max_tokens": c.max_tokens,
+            "seed": c.seed,
+            "structured": c.structured,
+        }
+        return json.dumps(
+            {
+                "backend": c.backend, "identity": lane.backend.identity, "endpoint": lane.endpoint.base_url.rstrip("/"),
+                "model": lane.endpoint.model or c.model, "mode": self.mode, "parameters": parameters,
+            },
+            sort_keys=True,
+        )  # fmt: skip
+
+    def _job(self, story: int, text: str, repeat: int, anchor: str | None = None) -> Job:
+        digest = _sha(text)
+        keys = [_sha("\0".join([call, self._prompt_hash, digest, str(repeat), anchor or ""])) for call in self._calls]
+        return Job(story, text, repeat, keys, anchor)
+
+    def _anchor_jobs(self) -> list[Job]:
+        day = datetime.now(UTC).date().isoformat()
+        jobs = [self._job(i, text, 0, day) for i, text in enumerate(anchor_stories())]
+        return [job for job in jobs if not self._settled(job)]
+
+    def _settled(self, job: Job) -> bool:
+        """Whether the store (or the story itself) leaves nothing to ask."""
+        if job.anchor is None and (self.flags[job.story] == ("too-long",) or not job.text.strip()):
+            return True
+        replies = self.store.attempts(job.keys)
+        job.attempts = len(replies)
+        return job.attempts > self.config.retries or any(self._usable(r) for r in replies)
+
+    def _usable(self, row: Stored) -> bool:
+        try:
+            self.read(row.reply)
+        except UnparsedError:
+            return False
+        return True
+
+    def read(self, reply: Reply) -> tuple[Scores, dict[Category, float] | None]:
+        """A reply's scores in this run's mode, or UnparsedError."""
+        if self.mode == "estimated":
+            return parse_estimate(reply.text), None
+        if self.mode == "expected":
+            return expected_scores(reply.text, reply.tokens, self.config.max_lost_mass)
+        return Scores(**{k: float(v) for k, v in parse_reply(reply.text).model_dump().items()}), None
+
+    # calls
+
+    def estimate(self) -> Estimate:
+        sizes = [tokens_of(render(self.template, job.text, new_nonce())) for job in self.open]
+        free = self.mode == "estimated"
+        return estimate(
+            self.config, [0] * len(sizes) if free else sizes, len(self.jobs) - sum(j.anchor is None for j in self.open)
+        )
+
+    def work(self, progress: Progress | None) -> None:
+        stored = (r.reply for job in self._asked.values() for r in self.store.attempts(job.keys))
+        spent = sum(reply.prompt_tokens + reply.completion_tokens for reply in stored)
+        ledger = Ledger(self.config.budget, spent)
+        total = len(self.open)
+
+        def report(done: int) -> None:
+            if progress is not None:
+                progress("judging", done, total)
+
+        if self.open:
+            run_jobs(list(self.open), self.lanes, self.config, ledger, self._request, self._keep, report)
+
+    def _request(self, job: Job, lane: Lane, nonce: str) -> Request:
+        seed = self.config.seed + 1_000 * job.repeat + job.attempts
+        messages = render(self.template, job.text, nonce)
+        key = _sha(f"{job.keys[lane.index]}\0{job.attempts}")
+        return Request(messages, job.text, key, seed, json_schema(self.template))
+
+    def _keep(self, job: Job, lane: Lane, request: Request, nonce: str, reply: Reply) -> bool:
+        try:
+            self.read(reply)
+            unparsed = None
+        except UnparsedError as problem:
+            unparsed = str(problem)
+        endpoint, model = lane.endpoint.base_url.rstrip("/"), lane.endpoint.model or self.config.model
+        self.store.add(
+            Stored(
+                job.keys[lane.index], job.attempts, self._calls[lane.index], endpoint, model, self._prompt_hash, _sha(job.text),
+                job.repeat, job.anchor, request.seed, nonce, reply, unparsed,
+            )
+        )  # fmt: skip
+        job.attempts += 1
+        return unparsed is None or job.attempts > self.config.retries
+
+    # results
+
+    def ratings(self) -> list[Rating]:
+        return [self._rating(job) for job in self.jobs]
+
+    def anchor_days(self) -> dict[str, dict[str, list[Scores]]]:
+        """Day → anchor story → its ratings, of all days that this judge and prompt have in the store."""
+        days: dict[str, dict[str, list[Scores]]] = {}
+        models = {lane.endpoint.model or self.config.model for lane in self.lanes}
+        for row in (row for model in sorted(models) for row in self.store.anchors(model, self._prompt_hash)):
+            with contextlib.suppress(UnparsedError):
+                days.setdefault(cast("str", row.anchor), {}).setdefault(row.story_sha256, []).append(self.read(row.reply)[0])
+        return days
+
+    def _rating(self, job: Job) -> Rating:
+        item = self.items[job.story]
+        base = {
+            "story": job.story, "text": item.text, "source": item.source, "repeat": job.repeat, "mode": self.mode,
+            "flags": self.flags[job.story], "judge": self.config.model if self.config.backend == "openai" else self.config.backend,
+            "prompt": label(self.template) if self.mode != "estimated" else self.lanes[0].backend.identity, "key": job.keys[0],
+        }  # fmt: skip
+        rows = self.store.attempts(job.keys)
+        base["attempts"] = len(rows)
+        base["prompt_tokens"] = sum(r.reply.prompt_tokens for r in rows)
+        base["completion_tokens"] = sum(r.reply.completion_tokens for r in rows)
+        reason = self._asked[job.keys[0]].failure
+        for row in rows:
+            try:
+                scores, lost = self.read(row.reply)
+            except UnparsedError as problem:
+                reason = reason or f"the reply does not parse ({problem})"
+                continue
+            seen = {"endpoint": row.endpoint, "seed": row.seed, "system_fingerprint": row.reply.fingerprint, "key": row.key}
+            return Rating(**base | seen, scores=scores, lost_mass=lost)
+        return Rating(**base, scores=None, unscored=reason or self._without_reply(job))
+
+    def _without_reply(self, job: Job) -> str:
+        if not job.text.strip():
+            return "the story is empty"
+        if self.flags[job.story] == ("too-long",):
+            return f"longer than {self.config.max_characters:,} characters, not sent"
+        return "not asked"
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,119 @@
+"""`optimise_prompt`: candidate prompts tried on one half of the rated stories, the winner reported on the other."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ts_data.artefact import write_model
+
+from .._judge_schemas import CATEGORIES, JudgeConfig, PromptSearchReport, PromptTemplate, PromptTrial, Rating
+from ..errors import ConfigError
+from ._judge import JudgeRun, judge_stories
+from .prompt import label, load_prompt, reordered
+from .stories import Story, read_stories
+from .summary import repeat_sd, usable
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+__all__ = ["candidates", "optimise_prompt", "trial"]
+
+
+def optimise_prompt(
+    rated: str | os.PathLike[str],
+    config: JudgeConfig,
+    *,
+    prompts: Sequence[str] = (),
+    orders: int = 3,
+    out: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    announce: object = None,
+) -> PromptSearchReport:
+    """Choose a prompt by agreement with ratings, noise over repeats and parse rate.
+
+    `prompts` are tried beside `config.prompt`, each in its own order and in `orders` - 1 shuffled orders of examples and
+    categories. The halves are drawn with the seed. `config.repeats` must be 2 or more: noise is half of the point.
+    Raises ConfigError for fewer than 8 rated stories.
+    """
+    if config.repeats < 2:
+        raise ConfigError("repeats: at least 2 are needed, since a prompt is also chosen by its noise.")
+    stories = [s for s in read_stories(rated) if s.ratings][:limit]
+    if len(stories) < 8:
+        raise ConfigError(
+            f"{rated}: {len(stories)} rated stories; at least 8 are needed, half to choose by and half to report on."
+        )
+    place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
+    tuning, reporting = _halves(stories, config.seed)
+    templates = candidates([config.prompt, *prompts], orders)
+    runs: list[JudgeRun] = []
+
+    def rate(template: PromptTemplate, half: list[Story]) -> PromptTrial:
+        settings = config.model_copy(update={"anchors": False})
+        run = judge_stories(half, settings, template=template, store=place, progress=progress, announce=announce)
+        runs.append(run)
+        return trial(label(template), half, run.ratings)
+
+    trials = sorted((rate(t, tuning) for t in templates), key=lambda t: (t.score is None, t.score))
+    if trials[0].score is None:
+        raise ConfigError("no candidate got a single rating; check the judge with `ts-eval judge` first.")
+    chosen = next(t for t in templates if label(t) == trials[0].prompt)
+    finals = [rate(t, reporting) for t in _distinct([chosen, templates[0]])]
+    report = PromptSearchReport(
+        judge=runs[0].summary.judge, mode=runs[0].summary.mode, seed=config.seed, chosen=label(chosen), tuning_stories=len(tuning),
+        reporting_stories=len(reporting), tuning=tuple(trials), reporting=tuple(finals), calls=sum(r.summary.calls for r in runs),
+        tokens=sum(r.summary.prompt_tokens + r.summary.completion_tokens for r in runs),
+    )  # fmt: skip
+    if out is not None:
+        write_model(out, report)
+        write_model(Path(out).with_suffix(".prompt.json"), chosen)
+    return report
+
+
+def candidates(prompts: Sequence[str], orders: int) -> list[PromptTemplate]:
+    """Each prompt as it is and in `orders` - 1 shuffled orders; the first is the one in use."""
+    return [reordered(load_prompt(name), seed) for name in dict.fromkeys(prompts) for seed in range(orders)]
+
+
+def trial(name: str, stories: Sequence[Story], ratings: Sequence[Rating]) -> PromptTrial:
+    """A prompt's figures on stories that have ratings. MAE is over story means; noise over repeats."""
+    good = usable(list(ratings))
+    by_story: dict[int, list[list[float]]] = {}
+    for rating in good:
+        if rating.scores is not None:
+            by_story.setdefault(rating.story, []).append(rating.scores.as_list())
+    errors = [
+        abs(np.mean([row[k] for row in rows]) - np.mean([r[c] for r in stories[i].ratings]))
+        for i, rows in by_story.items()
+        for k, c in enumerate(CATEGORIES)
+    ]
+    spread = repeat_sd(good)
+    noise = float(np.sqrt(np.mean([v**2 for v in spread.values()]))) if spread else None
+    attempts = sum(r.attempts for r in ratings)
+    parsed = sum(r.scores is not None for r in ratings) / attempts if attempts else 0.0
+    mae = float(np.mean(errors)) if errors else None
+    score = None if mae is None else mae + (noise or 0.0) / 2 + 5 * (1 - parsed)
+    return PromptTrial(
+        prompt=name, mae=_round(mae), noise=_round(noise), parse_rate=round(parsed, 4), rated=len(good), score=_round(score)
+    )  # fmt: skip
+
+
+def _halves(stories: list[Story], seed: int) -> tuple[list[Story], list[Story]]:
+    shuffled = list(stories)
+    random.Random(seed).shuffle(shuffled)
+    return shuffled[: len(shuffled) // 2], shuffled[len(shuffled) // 2 :]
+
+
+def _distinct(templates: list[PromptTemplate]) -> list[PromptTemplate]:
+    return list({label(t): t for t in templates}.values())
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -1,0 +1,152 @@
+"""How far raters agree: the usual statistics, each with a bootstrap interval, or with the reason why there is none.
+
+Pure functions over arrays; it knows no judge. `None` never stands for a number: a `Statistic` has either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._judge_schemas import Statistic
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["STATISTICS", "compare", "icc21", "krippendorff_alpha", "quadratic_kappa", "spearman"]
+
+_DRAWS = 1000
+FEW, SOME = 10, 20
+"""Stories below which there is no interval and no rank correlation, and below which there is no reliability coefficient."""
+
+
+def mae(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Mean absolute error."""
+    return float(np.abs(a - b).mean())
+
+
+def bias(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Mean of judge minus reference: above 0 the judge is too kind."""
+    return float((a - b).mean())
+
+
+def within_one(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Share of stories on which both are at most one apart."""
+    return float((np.abs(a - b) <= 1 + 1e-9).mean())
+
+
+def spearman(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Rank correlation, ties by mean ranks; nan where one of them is constant."""
+    from scipy.stats import rankdata
+
+    x, y = rankdata(a), rankdata(b)
+    if x.std() == 0 or y.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def quadratic_kappa(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Cohen's kappa with quadratic weights over 1–10, ratings rounded to integers (Cohen 1968)."""
+    x, y = np.rint(a), np.rint(b)
+    expected = ((x[:, None] - y[None, :]) ** 2).mean()
+    return float("nan") if expected == 0 else float(1 - ((x - y) ** 2).mean() / expected)
+
+
+def krippendorff_alpha(ratings: NDArray[Any]) -> float:
+    """Krippendorff's alpha, interval distance; `ratings` [stories, raters], nan where a rater said nothing (Krippendorff 2011)."""
+    rows = [row[~np.isnan(row)] for row in ratings]
+    rows = [row for row in rows if len(row) > 1]
+    if not rows:
+        return float("nan")
+    values = np.concatenate(rows)
+    n = len(values)
+    within = sum(((row[:, None] - row[None, :]) ** 2).sum() / (len(row) - 1) for row in rows) / n
+    among = ((values[:, None] - values[None, :]) ** 2).sum() / (n * (n - 1))
+    return float("nan") if among == 0 else float(1 - within / among)
+
+
+def icc21(ratings: NDArray[Any]) -> float:
+    """ICC(2,1): two-way random effects, absolute agreement, one rating; `ratings` [stories, raters] (Shrout & Fleiss 1979)."""
+    n, k = ratings.shape
+    mean = ratings.mean()
+    between = k * ((ratings.mean(axis=1) - mean) ** 2).sum() / (n - 1)
+    raters = n * ((ratings.mean(axis=0) - mean) ** 2).sum() / (k - 1)
+    rest = ratings - ratings.mean(axis=1, keepdims=True) - ratings.mean(axis=0, keepdims=True) + mean
+    error = (rest**2).sum() / ((n - 1) * (k - 1))
+    total = between + (k - 1) * error + k * (raters - error) / n
+    return float("nan") if total == 0 else float((between - error) / total)
+
+
+def _alpha(a: NDArray[Any], b: NDArray[Any]) -> float:
+    return krippendorff_alpha(np.column_stack([a, b]))
+
+
+def _icc(a: NDArray[Any], b: NDArray[Any]) -> float:
+    return icc21(np.column_stack([a, b]))
+
+
+STATISTICS: dict[str, tuple[Callable[[NDArray[Any], NDArray[Any]], float], int, bool]] = {
+    "mae": (mae, 1, False),
+    "bias": (bias, 1, False),
+    "within_one": (within_one, 1, False),
+    "spearman": (spearman, FEW, True),
+    "quadratic_kappa": (quadratic_kappa, SOME, True),
+    "krippendorff_alpha": (_alpha, SOME, True),
+    "icc_2_1": (_icc, SOME, True),
+}
+"""Name → function of (judge, reference), fewest stories, whether it needs variance."""
+
+
+def compare(judge: Sequence[float], reference: Sequence[float], seed: int = 1) -> dict[str, Statistic]:
+    """All statistics of a judge's ratings against a reference's on the same stories."""
+    a, b = np.asarray(judge, dtype=float), np.asarray(reference, dtype=float)
+    return {name: _one(function, a, b, fewest, spread, seed) for name, (function, fewest, spread) in STATISTICS.items()}
+
+
+def _one(
+    function: Callable[[NDArray[Any], NDArray[Any]], float],
+    a: NDArray[Any],
+    b: NDArray[Any],
+    fewest: int,
+    spread: bool,
+    seed: int,
+) -> Statistic:
+    n = len(a)
+    reason = _refusal(a, b, fewest, spread)
+    if reason:
+        return Statistic(stories=n, refused=reason)
+    value = function(a, b)
+    if not np.isfinite(value):
+        return Statistic(stories=n, refused="not defined for these ratings")
+    if n < FEW:
+        return Statistic(stories=n, value=round(value, 4), note=f"no interval from {n} stories")
+    low, high = _bootstrap(function, a, b, seed)
+    return Statistic(stories=n, value=round(value, 4), low=low, high=high)
+
+
+def _refusal(a: NDArray[Any], b: NDArray[Any], fewest: int, spread: bool) -> str | None:
+    if len(a) == 0:
+        return "no story has both ratings"
+    if len(a) < fewest:
+        return f"{len(a)} stories, at least {fewest} are needed"
+    if spread:
+        for who, values in (("reference", b), ("judge", a)):
+            if values.std() == 0:
+                return f"the {who} gives every story {values[0]:g}: no variance"
+            common = np.unique(np.rint(values), return_counts=True)[1].max() / len(values)
+            if common > 0.95:
+                return f"the {who} gives {common:.0%} of the stories the same rating: next to no variance"
+    return None
+
+
+def _bootstrap(
+    function: Callable[[NDArray[Any], NDArray[Any]], float], a: NDArray[Any], b: NDArray[Any], seed: int
+) -> tuple[float, float]:
+    """Percentile interval, 95 %, stories drawn with replacement."""
+    draw = np.random.default_rng(seed)
+    picks = draw.integers(0, len(a), size=(_DRAWS, len(a)))
+    values = np.array([function(a[p], b[p]) for p in picks])
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return round(float(low), 4), round(float(high), 4)

@@ -1,0 +1,100 @@
+"""Stories damaged on purpose, in one respect and by a known amount: a good judge must fall in that category.
+
+It rates nothing. Damage of one kind leaves the others alone as far as that is possible: misspelled words stay where they are,
+wrong forms are spelled correctly, misplaced sentences are whole.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import tomllib
+from collections.abc import Callable
+from importlib import resources
+
+from .._judge_schemas import Category
+
+__all__ = ["AMOUNTS", "DAMAGES", "base_stories", "damaged"]
+
+AMOUNTS = (0.0, 0.1, 0.25, 0.5)
+"""Share of what can be damaged: words for spelling and grammar, sentences for coherence."""
+
+_FORMS = {
+    "was": "were", "were": "was", "is": "are", "are": "is", "has": "have", "have": "has", "had": "has", "he": "him", "she": "her",
+    "they": "them", "him": "he", "them": "they", "a": "an", "an": "a", "did": "done", "went": "go", "saw": "see", "said": "say",
+    "ran": "run", "came": "come", "took": "take", "her": "she", "his": "him", "their": "them", "made": "make", "found": "find",
+    "gave": "give", "felt": "feel", "knew": "know", "told": "tell", "thought": "think", "wanted": "want", "looked": "look",
+    "asked": "ask", "played": "play", "lived": "live", "loved": "love", "walked": "walk", "started": "start", "the": "",
+}  # fmt: skip
+
+
+def base_stories() -> list[str]:
+    """Packaged whole stories without a fault; none of them stands in a prompt."""
+    content = tomllib.loads(resources.files(__package__).joinpath("base_stories.toml").read_text(encoding="utf-8"))
+    return list(content["stories"])
+
+
+def damaged(story: str, kind: str, amount: float, *, others: list[str], seed: int = 1) -> str:
+    """The story with `amount` (0–1) of it damaged; the same seed damages nested sets, so that more is never better.
+
+    `others` are stories that foreign sentences come from. Raises KeyError for an unknown kind.
+    """
+    function = DAMAGES[kind][0]
+    return function(story, amount, random.Random(f"{seed}{story}"), others) if amount > 0 else story
+
+
+def _spelling(story: str, amount: float, draw: random.Random, others: list[str]) -> str:
+    return _some_words(story, amount, draw, lambda w: _misspelled(w, draw) if len(w) > 3 else None)
+
+
+def _grammar(story: str, amount: float, draw: random.Random, others: list[str]) -> str:
+    return _some_words(story, amount, draw, _form, share_of_changeable=True)
+
+
+def _coherence(story: str, amount: float, draw: random.Random, others: list[str]) -> str:
+    """Sentences replaced by sentences of other stories."""
+    rows = re.split(r"(?<=[.!?][\"”])\s+|(?<=[.!?])\s+", story)
+    foreign = [s for other in others if other != story for s in re.split(r"(?<=[.!?])\s+", other) if s]
+    places = list(range(1, len(rows)))
+    draw.shuffle(places)
+    draws = {place: draw.choice(foreign) for place in places}
+    for place in places[: max(1, round(amount * len(rows)))]:
+        rows[place] = draws[place]
+    return " ".join(rows)
+
+
+DAMAGES: dict[str, tuple[Callable[[str, float, random.Random, list[str]], str], Category]] = {
+    "grammar": (_grammar, "grammar"),
+    "spelling": (_spelling, "spelling"),
+    "coherence": (_coherence, "consistency"),
+}
+"""Kind → (how, the category that must fall)."""
+
+
+def _some_words(
+    story: str, amount: float, draw: random.Random, change: Callable[[str], str | None], *, share_of_changeable: bool = False
+) -> str:
+    parts = re.split(r"([A-Za-z]+)", story)
+    changes = {i: new for i in range(1, len(parts), 2) if (new := change(parts[i])) is not None}
+    order = sorted(changes)
+    draw.shuffle(order)
+    total = len(changes) if share_of_changeable else len(parts) // 2
+    for i in order[: max(1, round(amount * total))]:
+        parts[i] = changes[i]
+    return re.sub(r"  +", " ", "".join(parts))
+
+
+def _misspelled(word: str, draw: random.Random) -> str:
+    """Two neighbouring letters swapped, one dropped or one doubled, never the first."""
+    i = draw.randrange(1, len(word) - 1)
+    swapped = word[:i] + word[i + 1] + word[i] + word[i + 2 :]
+    return draw.choice(
+        [swapped if swapped != word else word[:i] + word[i + 1 :], word[:i] + word[i + 1 :], word[:i] + word[i] + word[i:]]
+    )
+
+
+def _form(word: str) -> str | None:
+    other = _FORMS.get(word.lower())
+    if other is None:
+        return None
+    return other.capitalize() if word[0].isupper() and other else other

@@ -1,0 +1,213 @@
+"""The blind rating page: stories in a shuffled order, no word of who wrote them, every rating on disk before the next story.
+
+Loopback only; requests need the token of the printed address, our own Host and, where a browser sends one, our own Origin, so
+that no other page in the browser can read stories or write ratings. It computes no statistics: `calibrate` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import secrets
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from pydantic import ValidationError
+
+from .._judge_schemas import CATEGORIES, WholeScores
+from ..errors import ArtefactError
+from .stories import Story
+
+__all__ = ["RatingServer", "RatingSession"]
+
+_FILES = {"/": ("page.html", "text/html; charset=utf-8"), "/page.js": ("page.js", "text/javascript; charset=utf-8")}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_LARGEST = 10_000
+
+
+class RatingSession:
+    """Which story comes next and what has been rated. The file is append-only; its last line about a story counts.
+
+    Lines are `{"story": …, "source": …, "ratings": [{…}], "rater": …}`, the format that `calibrate` reads; an undone rating is
+    a line with no ratings.
+    """
+
+    def __init__(self, stories: Sequence[Story], out: str | os.PathLike[str], *, rater: str, seed: int = 1) -> None:
+        self._stories = list({s.text: s for s in stories if s.text.strip()}.values())
+        self._path, self._rater = Path(out), rater
+        order = list(range(len(self._stories)))
+        random.Random(f"{seed} {rater}").shuffle(order)
+        self._order = order
+        self._lock = Lock()
+        self._rated = self._read()
+
+    def next(self) -> dict[str, Any]:
+        """The next story for this rater, without its source."""
+        total = len(self._stories)
+        for index in self._order:
+            if self._id(index) not in self._rated:
+                story = self._stories[index].text
+                return {
+                    "id": self._id(index),
+                    "story": story,
+                    "categories": list(CATEGORIES),
+                    "done": len(self._rated),
+                    "total": total,
+                    "finished": False,
+                }
+        return {"done": len(self._rated), "total": total, "finished": True}
+
+    def rate(self, identifier: str, ratings: dict[str, Any]) -> dict[str, Any]:
+        """Keep a rating (flushed to disk) and give the next story. Raises ValueError for anything but six integers from 1 to 10."""
+        try:
+            scores = WholeScores.model_validate(ratings)
+        except ValidationError as problem:
+            raise ValueError(f"not six whole numbers from 1 to 10 ({problem.error_count()} wrong)") from None
+        with self._lock:
+            index = next((i for i in self._order if self._id(i) == identifier), None)
+            if index is None:
+                raise ValueError("no such story")
+            if identifier not in self._rated:
+                self._append(index, [scores.model_dump()])
+                self._rated.append(identifier)
+        return self.next()
+
+    def undo(self) -> dict[str, Any]:
+        """Take the last rating back."""
+        with self._lock:
+            if self._rated:
+                last = self._rated.pop()
+                self._append(next(i for i in self._order if self._id(i) == last), [])
+        return self.next()
+
+    def _append(self, index: int, ratings: list[dict[str, int]]) -> None:
+        story = self._stories[index]
+        row = {"story": story.text, "source": story.source, "ratings": ratings, "rater": self._rater}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8", newline="\n") as handle:
+            handle.write(json.dumps(row, ensure_ascii=False) + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+
+    def _read(self) -> list[str]:
+        """What this rater has rated, oldest first; a last line that a kill cut off is dropped, so that it does not spoil the next."""
+        if not self._path.exists():
+            return []
+        content = self._path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            with self._path.open("r+b") as handle:
+                handle.truncate(len(whole))
+        places = {s.text: i for i, s in enumerate(self._stories)}
+        rated: dict[str, None] = {}
+        for number, line in enumerate(whole.decode("utf-8", "replace").split("\n")[:-1], 1):
+            try:
+                row = json.loads(line)
+                text, ratings, rater = row["story"], row["ratings"], row["rater"]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                raise ArtefactError(
+                    f"{self._path}, line {number}: not a line of ratings. Name another file with --out."
+                ) from None
+            if rater == self._rater and text in places:
+                identifier = self._id(places[text])
+                rated.pop(identifier, None)
+                if ratings:
+                    rated[identifier] = None
+        return list(rated)
+
+    def _id(self, index: int) -> str:
+        return hashlib.sha256(self._stories[index].text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+class RatingServer:
+    """Serves one session on 127.0.0.1; `url` holds the token behind `#`, so that it is in no request line."""
+
+    def __init__(self, session: RatingSession, *, port: int = 0) -> None:
+        self.session, self.token = session, secrets.token_urlsafe(16)
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._http.daemon_threads = True
+        self.port = self._http.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/#{self.token}"
+
+    def serve(self) -> None:
+        """Serve until `stop`, or Ctrl-C."""
+        try:
+            self._http.serve_forever(poll_interval=0.2)
+        finally:
+            self._http.server_close()
+
+    def stop(self) -> None:
+        """End `serve` (from another thread)."""
+        self._http.shutdown()
+
+
+def _handler(server: RatingServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self._ours():
+                return
+            if self.path in _FILES:
+                name, kind = _FILES[self.path]
+                self._send(200, resources.files(__package__).joinpath("rating_page", name).read_bytes(), kind)
+            elif self.path == "/next" and self._allowed():
+                self._answer(server.session.next())
+            elif self.path != "/next":
+                self._send(404, b"not found")
+
+        def do_POST(self) -> None:
+            if not self._ours() or not self._allowed():
+                return
+            try:
+                length = int(self.headers.get("Content-Length", ""))
+                if not 0 <= length <= _LARGEST:
+                    raise ValueError("too long")
+                body = json.loads(self.rfile.read(length))
+                if self.path == "/rate":
+                    self._answer(server.session.rate(str(body["id"]), dict(body["ratings"])))
+                elif self.path == "/undo":
+                    self._answer(server.session.undo())
+                else:
+                    self._send(404, b"not found")
+            except (ValueError, KeyError, TypeError, RecursionError) as problem:
+                self._send(400, str(problem).encode())
+
+        def _ours(self) -> bool:
+            """Refuse other Hosts (DNS rebinding) and other Origins (other pages in the browser)."""
+            names = {f"127.0.0.1:{server.port}", f"localhost:{server.port}"}
+            origin = self.headers.get("Origin")
+            if self.headers.get("Host") in names and (origin is None or origin in {f"http://{n}" for n in names}):
+                return True
+            self._send(403, b"not for this address")
+            return False
+
+        def _allowed(self) -> bool:
+            if secrets.compare_digest(self.headers.get("X-Rating-Token", "").encode(), server.token.encode()):
+                return True
+            self._send(403, b"open the address that the command printed")
+            return False
+
+        def _answer(self, content: dict[str, Any]) -> None:
+            self._send(200, json.dumps(content).encode(), "application/json")
+
+        def _send(self, status: int, content: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+            self.send_response(status)
+            for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    return Handler

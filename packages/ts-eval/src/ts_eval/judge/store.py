@@ -1,0 +1,151 @@
+"""The append-only store of replies: one SQLite file, written at each reply, keyed by everything that matters.
+
+It never updates or deletes a row, and it holds no key of any account.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ArtefactError, ConfigError
+from .backends.base import Reply, Token
+
+__all__ = ["Store", "Stored"]
+
+_VERSION = 1
+_COLUMNS = ("key", "attempt", "call", "endpoint", "model", "prompt", "story_sha256", "repeat", "anchor", "seed", "nonce")
+_TABLE = """
+CREATE TABLE IF NOT EXISTS replies (
+  key TEXT NOT NULL, attempt INTEGER NOT NULL, call TEXT NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL, prompt TEXT NOT NULL,
+  story_sha256 TEXT NOT NULL, repeat INTEGER NOT NULL, anchor TEXT, seed INTEGER NOT NULL, nonce TEXT NOT NULL,
+  text TEXT NOT NULL, tokens TEXT, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, fingerprint TEXT,
+  unparsed TEXT, PRIMARY KEY (key, attempt)
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A reply with what it answers. `key` is the same for all attempts; `call` describes endpoint, model and parameters."""
+
+    key: str
+    attempt: int
+    call: str
+    endpoint: str
+    model: str
+    prompt: str
+    story_sha256: str
+    repeat: int
+    anchor: str | None
+    seed: int
+    nonce: str
+    reply: Reply
+    unparsed: str | None
+
+
+class Store:
+    """One open store; one process at a time (a second one is refused, or both would pay for the same story)."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._guard = _only_one(self.path)
+        self._lock = threading.Lock()
+        try:
+            self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+            self._open()
+        except sqlite3.DatabaseError as problem:
+            self.close()
+            raise ArtefactError(f"{self.path}: not a judge's store ({problem}). Name another file with --store.") from None
+        except ArtefactError:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            raise ArtefactError(f"{self.path}: written by a newer version (store {version}). pip install -U tinystories-eval")
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")  # a paid reply survives a power cut too
+        self._db.execute(_TABLE)
+        self._db.execute(f"PRAGMA user_version={_VERSION}")
+
+    def add(self, row: Stored) -> None:
+        """Keep one reply; when this returns it is on disk."""
+        reply = row.reply
+        tokens = json.dumps([asdict(t) for t in reply.tokens]) if reply.tokens is not None else None
+        values = (
+            row.key, row.attempt, row.call, row.endpoint, row.model, row.prompt, row.story_sha256, row.repeat, row.anchor, row.seed, row.nonce,
+            reply.text, tokens, reply.prompt_tokens, reply.completion_tokens, reply.fingerprint, row.unparsed,
+        )  # fmt: skip
+        with self._lock:
+            self._db.execute(f"INSERT INTO replies VALUES ({','.join('?' * len(values))})", values)
+
+    def attempts(self, keys: list[str]) -> list[Stored]:
+        """All replies under any of these keys (one per endpoint that may have answered), oldest attempt first."""
+        marks = ",".join("?" * len(keys))
+        with self._lock:
+            rows = self._db.execute(f"SELECT * FROM replies WHERE key IN ({marks}) ORDER BY attempt", keys).fetchall()
+        return [_stored(row) for row in rows]
+
+    def anchors(self, model: str, prompt: str) -> list[Stored]:
+        """Usable replies to anchor stories of a judge and prompt, all days."""
+        query = "SELECT * FROM replies WHERE anchor IS NOT NULL AND model = ? AND prompt = ? AND unparsed IS NULL ORDER BY anchor"
+        with self._lock:
+            return [_stored(row) for row in self._db.execute(query, (model, prompt)).fetchall()]
+
+    def close(self) -> None:
+        """Close the file and let others at it."""
+        if hasattr(self, "_db"):
+            self._db.close()
+        self._guard.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _stored(row: tuple[Any, ...]) -> Stored:
+    tokens = [Token(**t) for t in json.loads(row[12])] if row[12] else None
+    reply = Reply(text=row[11], tokens=tokens, prompt_tokens=row[13], completion_tokens=row[14], fingerprint=row[15])
+    names: dict[str, Any] = dict(zip(_COLUMNS, row[:11], strict=True))
+    return Stored(**names, reply=reply, unparsed=row[16])
+
+
+def _only_one(path: Path) -> contextlib.ExitStack:
+    """An exclusive lock beside the store, gone with the process however it ends."""
+    stack = contextlib.ExitStack()
+    handle = stack.enter_context(path.with_name(f".{path.name}.lock").open("w"))
+    try:
+        import fcntl
+    except ImportError:  # no such lock on this system; SQLite's own still guards each write
+        return stack
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stack.close()
+        raise ConfigError(f"{path}: another run is using this store. Wait for it, or name another with --store.") from None
+    return stack
+
+
+@contextlib.contextmanager
+def open_store(path: str | os.PathLike[str] | None) -> Iterator[Store]:
+    """The store at `path`, or one in memory's place that is gone afterwards."""
+    if path is not None:
+        with Store(path) as store:
+            yield store
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="ts-eval-judge-") as folder, Store(Path(folder) / "judge.sqlite") as store:
+        yield store

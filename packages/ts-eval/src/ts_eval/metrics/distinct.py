@@ -1,0 +1,30 @@
+"""Distinct-n: different n-grams per n-gram over a set of texts (Li et al. 2016). Falls with the amount of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._words import words_of
+from ..schemas import MetricInfo
+
+__all__ = ["INFO", "distinct"]
+
+INFO = {
+    f"distinct{n}": MetricInfo(
+        title=f"Distinct-{n}",
+        better="like real",
+        description=f"Different {n}-grams per {n}-gram over all stories; compare only equal amounts of text.",
+    )
+    for n in (1, 2, 3)
+}
+
+
+def distinct(texts: Sequence[str], n: int) -> float | None:
+    """Share of the n-grams that are different ones; None where there is none."""
+    total, seen = 0, set()
+    for text in texts:
+        words = words_of(text)
+        grams = list(zip(*(words[i:] for i in range(n)), strict=False))
+        total += len(grams)
+        seen.update(grams)
+    return len(seen) / total if total else None

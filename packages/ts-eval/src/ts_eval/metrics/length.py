@@ -1,0 +1,37 @@
+"""Lengths of texts in words, and how far two distributions of them are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .._words import words_of
+from ..schemas import MetricInfo
+
+__all__ = ["INFO", "length_distance", "lengths"]
+
+INFO = {
+    "words": MetricInfo(title="Length", unit="words", better="like real", description="Words per story."),
+    "length_distance": MetricInfo(
+        title="Length distance",
+        better="lower",
+        description="Largest gap between the cumulative length distributions of these and of real stories "
+        "(Kolmogorov-Smirnov), 0 to 1.",
+    ),
+}
+
+
+def lengths(texts: Sequence[str]) -> list[int]:
+    """Words of each text."""
+    return [len(words_of(text)) for text in texts]
+
+
+def length_distance(texts: Sequence[str], real: Sequence[str]) -> float | None:
+    """The two-sample Kolmogorov-Smirnov statistic of the lengths; None where one side is empty."""
+    if not len(texts) or not len(real):
+        return None
+    a, b = np.sort(lengths(texts)), np.sort(lengths(real))
+    at = np.concatenate([a, b])
+    gaps = np.searchsorted(a, at, "right") / len(a) - np.searchsorted(b, at, "right") / len(b)
+    return float(np.abs(gaps).max())

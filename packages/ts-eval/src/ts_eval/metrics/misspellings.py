@@ -1,0 +1,42 @@
+"""Misspellings: words that the training stories do not have, one letter away from a word that they do."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from string import ascii_lowercase
+
+from .._words import words_of
+from ..schemas import MetricInfo
+
+__all__ = ["INFO", "misspellings"]
+
+INFO = {
+    "misspellings": MetricInfo(
+        title="Misspellings",
+        unit="per 1,000 words",
+        better="lower",
+        description="Words of four letters or more that the training stories lack, one edit away from one that they have.",
+    )
+}
+
+
+def misspellings(text: str, known: Container[str]) -> list[str]:
+    """The text's words that are not known while a word at one edit (letter lost, added, changed, two swapped) is.
+
+    Words of fewer than four letters, with an apostrophe, or with a letter beyond a-z are left alone: names and
+    sounds are made of those.
+    """
+    return [w for w in words_of(text) if len(w) > 3 and w.isascii() and w.isalpha() and w not in known and _near(w, known)]
+
+
+def _near(word: str, known: Container[str]) -> bool:
+    return any(edited in known for edited in _edits(word))
+
+
+def _edits(word: str) -> set[str]:
+    halves = [(word[:i], word[i:]) for i in range(len(word) + 1)]
+    lost = {a + b[1:] for a, b in halves if b}
+    swapped = {a + b[1] + b[0] + b[2:] for a, b in halves if len(b) > 1}
+    changed = {a + c + b[1:] for a, b in halves if b for c in ascii_lowercase}
+    added = {a + c + b for a, b in halves for c in ascii_lowercase}
+    return lost | swapped | changed | added

@@ -1,0 +1,21 @@
+"""Repetition: how much of a text's word 4-grams it has said before (1 - distinct-4 of one text)."""
+
+from __future__ import annotations
+
+from .._words import words_of
+from ..schemas import MetricInfo
+
+__all__ = ["INFO", "repetition"]
+
+INFO = {
+    "repetition": MetricInfo(
+        title="Repetition", better="like real", description="Share of a story's word 4-grams that stand earlier in it."
+    )
+}
+
+
+def repetition(text: str, n: int = 4) -> float | None:
+    """Share of the n-grams that repeat an earlier one; None for a text of fewer than n words."""
+    words = words_of(text)
+    grams = list(zip(*(words[i:] for i in range(n)), strict=False))
+    return 1 - len(set(grams)) / len(grams) if grams else None

@@ -1,0 +1,30 @@
+"""Vocabulary use: how many different words a set of texts has, per thousand words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._words import words_of
+from ..schemas import MetricInfo
+
+__all__ = ["INFO", "vocabulary"]
+
+INFO = {
+    "vocabulary": MetricInfo(
+        title="Vocabulary",
+        unit="words",
+        better="like real",
+        description="Different words among the first 5,000 words of the stories (fewer where there are fewer).",
+    )
+}
+
+
+def vocabulary(texts: Sequence[str], words: int = 5000) -> int | None:
+    """Different words among the first `words` words: a fixed amount, since a longer text has more. None without a word."""
+    seen: set[str] = set()
+    left = words
+    for text in texts:
+        line = words_of(text)[:left]
+        seen.update(line)
+        left -= len(line)
+    return len(seen) or None

@@ -1,0 +1,61 @@
+"""An OpenAI-compatible completions server (extra `judge`, for its SDK): llama.cpp, vLLM, Ollama, hosted ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ..errors import ConfigError, UnavailableError
+from .base import Subject
+
+__all__ = ["Completions", "open_completions"]
+
+CONCURRENCY = 4
+
+
+def open_completions(spec: str) -> Subject:
+    """`http://host/v1#MODEL`; the key, if any, is read from OPENAI_API_KEY and kept nowhere."""
+    base_url, _, model = spec.partition("#")
+    if not model:
+        raise ConfigError(f"{spec}: name the model behind the address, as in http://localhost:8000/v1#my-model.")
+    try:
+        import openai
+    except ImportError:
+        raise UnavailableError(f'{spec}: needs the openai package. pip install "tinystories-eval[judge]"') from None
+    client = openai.OpenAI(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"), max_retries=4, timeout=120)
+    return Completions(spec, model, client)
+
+
+class Completions(Subject):
+    """Generates by POST /completions. It gives no log-probabilities of given texts: servers differ too much there."""
+
+    def __init__(self, spec: str, model: str, client: Any) -> None:
+        super().__init__(model.rsplit("/", 1)[-1], "completions", spec)
+        self.model, self.client = model, client
+        self.notes.append("a completions server: perplexity is not measured")
+
+    def generate(self, prompts: Sequence[str], **options: Any) -> list[str]:
+        """Completions, a few at a time."""
+        method = options.get("method", "sample")
+        if method.startswith("beam"):
+            raise ConfigError(f"{self.name}: a completions server has no beam search; use --set decoding.method=sample.")
+        settings = {
+            "max_tokens": options.get("max_new_tokens", 256),
+            "temperature": 0.0 if method == "greedy" else options.get("temperature", 1.0),
+            "stop": ["<|endoftext|>"],
+            **({"top_p": options["top_p"]} if "top_p" in options else {}),
+        }
+        seed = options.get("seed", 0)
+        with ThreadPoolExecutor(CONCURRENCY) as pool:
+            return list(pool.map(lambda item: self._ask(item[1], seed + item[0], settings), enumerate(prompts)))
+
+    def _ask(self, prompt: str, seed: int, settings: dict[str, Any]) -> str:
+        import openai
+
+        try:
+            reply = self.client.completions.create(model=self.model, prompt=prompt or "\n", seed=seed, **settings)
+        except openai.OpenAIError as problem:
+            raise UnavailableError(f"{self.location}: {problem}") from None
+        return str(reply.choices[0].text)

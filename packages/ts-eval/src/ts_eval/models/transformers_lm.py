@@ -1,0 +1,118 @@
+"""A causal language model of Hugging Face transformers (extra `transformers`): TinyStories' GPT-Neo, Llamas and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ArtefactError, UnavailableError
+from .base import Scored, Subject
+
+__all__ = ["HuggingFace", "open_transformers"]
+
+BATCH = 16
+
+
+def open_transformers(spec: str) -> Subject:
+    """Load a folder or Hub name; never with remote code, never from pickles."""
+    try:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError:
+        raise UnavailableError(f'{spec}: needs transformers. pip install "tinystories-eval[transformers]"') from None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(spec, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(spec, trust_remote_code=False, use_safetensors=True)
+    except (OSError, ValueError) as problem:
+        raise ArtefactError(f"{spec}: transformers cannot open it: {str(problem).splitlines()[0]}") from None
+    return HuggingFace(spec, model, tokenizer)
+
+
+class HuggingFace(Subject):
+    """A transformers model and its tokenizer."""
+
+    def __init__(self, spec: str, model: Any, tokenizer: Any) -> None:
+        super().__init__(Path(spec).name, "transformers", spec, sum(p.numel() for p in model.parameters()))
+        self.model, self.tokenizer = model.eval(), tokenizer
+        config = model.config
+        self.end = next(i for i in (tokenizer.eos_token_id, config.eos_token_id, tokenizer.sep_token_id, 0) if isinstance(i, int))
+        self.begin = tokenizer.bos_token_id if isinstance(tokenizer.bos_token_id, int) else self.end
+        self.context = int(getattr(config, "max_position_embeddings", 0) or 1024)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def generate(self, prompts: Sequence[str], **options: Any) -> list[str]:
+        """Completions; batches padded on the left."""
+        import torch
+
+        torch.manual_seed(options.pop("seed", 0))
+        settings = _settings(options)
+        written: list[str] = []
+        for at in range(0, len(prompts), BATCH):
+            rows = [[self.begin, *self._ids(prompt)] for prompt in prompts[at : at + BATCH]]
+            rows = [row[-self.context + 1 :] for row in rows]
+            width = max(map(len, rows))
+            settings["max_new_tokens"] = max(1, min(options.get("max_new_tokens", 256), self.context - width))
+            ids = torch.tensor([[self.end] * (width - len(row)) + row for row in rows])
+            mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+            with torch.inference_mode():
+                out = self.model.generate(ids, attention_mask=mask, pad_token_id=self.end, eos_token_id=self.end, **settings)
+            written += self.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
+        return written
+
+    def score(self, texts: Sequence[str]) -> Scored:
+        """Whole stories in windows of the context with half overlap; the end of the story is scored too."""
+        rows = [[self.begin, *self._ids(text), self.end] for text in texts]
+        logprobs = [self._score(row) for row in rows]
+        lost = sum(
+            self.tokenizer.decode(row[1:-1], clean_up_tokenization_spaces=False) != text
+            for row, text in zip(rows, texts, strict=True)
+        )
+        note = (
+            f"its tokenizer loses something of {lost} of {len(rows)} stories, so bits per byte would flatter it" if lost else ""
+        )
+        return Scored(logprobs, None if lost else np.zeros((len(rows), 2)), None, note)
+
+    def _score(self, row: list[int]) -> NDArray[np.float64]:
+        import torch
+
+        out = np.zeros(len(row) - 1)
+        start = done = 0
+        while done < len(row) - 1:
+            window = torch.tensor([row[start : start + self.context]])
+            with torch.inference_mode():
+                logits = self.model(window).logits[0, :-1].double().log_softmax(-1)
+            values = logits.gather(1, window[0, 1:, None])[:, 0].numpy()
+            fresh = values[done - start :]
+            out[done : done + len(fresh)] = fresh
+            done += len(fresh)
+            start += self.context // 2
+        return out
+
+    def neighbours(self, word: str, k: int = 8) -> list[tuple[str, float]] | None:
+        """Nearest tokens by cosine of the input embeddings, where the word is one token."""
+        import torch
+
+        ids = self._ids(" " + word)
+        if len(ids) != 1:
+            return None
+        table = torch.nn.functional.normalize(self.model.get_input_embeddings().weight.detach().float(), dim=1)
+        cosines = table @ table[ids[0]]
+        cosines[ids[0]] = -2
+        best = cosines.topk(k)
+        return [(self.tokenizer.decode([i]).strip(), c) for i, c in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Our method names as transformers' switches; the rest has its names already."""
+    settings = {key: value for key, value in options.items() if key not in {"method", "max_new_tokens"}}
+    method = options.get("method", "sample")
+    settings["do_sample"] = method in {"sample", "beam-sample"}
+    settings["num_beams"] = settings.get("num_beams", 4) if method.startswith("beam") else 1
+    settings.setdefault("top_k", 0)
+    return settings

@@ -1,0 +1,132 @@
+"""What the parts share: the draw of stories, the index, what has been generated already, and the Section that they fill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._index import StoryIndex
+from .._words import cut
+from ..models import Subject
+from ..schemas import BaselineScore, Completion, Estimate, EvalConfig, Neighbours, PromptAnswer, Story
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+__all__ = ["Context", "Section", "Told"]
+
+SPLITS = ("train", "test")
+
+
+@dataclass
+class Section:
+    """What one part says about one subject. `values`: metric → one number per story; `estimates`: what is no plain mean."""
+
+    values: dict[str, list[float | None]] = field(default_factory=dict)
+    estimates: dict[str, Estimate] = field(default_factory=dict)
+    stories: list[Story] = field(default_factory=list)
+    completions: list[Completion] = field(default_factory=list)
+    prompts: list[PromptAnswer] = field(default_factory=list)
+    neighbours: list[Neighbours] = field(default_factory=list)
+    baselines: list[BaselineScore] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Told:
+    """Real stories cut in two, and how a subject ended them."""
+
+    split: str
+    index: list[int]
+    prompts: list[str]
+    references: list[str]
+    completions: list[str]
+
+
+class Context:
+    """One evaluation: the same stories, prompts and seeds for every subject."""
+
+    def __init__(
+        self,
+        config: EvalConfig,
+        train: Sequence[str],
+        test: Sequence[str],
+        index: StoryIndex,
+        progress: Progress | None = None,
+    ) -> None:
+        self.config, self.train, self.test, self.index, self.progress = config, train, test, index, progress
+        self.drawn = {"train": self._draw(train, 0), "test": self._draw(test, 1)}
+        self.texts = {s: self._read(stories, self.drawn[s]) for s, stories in (("train", train), ("test", test))}
+        self.fitted: set[object] = set()
+        self._told: dict[tuple[int, str, float], Told | None] = {}
+        self._opened: dict[tuple[int, str], list[tuple[str, str]] | None] = {}
+
+    def _draw(self, stories: Sequence[str], stream: int) -> list[int]:
+        rng = np.random.default_rng([self.config.seed, stream])
+        return sorted(rng.choice(len(stories), min(self.config.stories, len(stories)), replace=False).tolist())
+
+    @staticmethod
+    def _read(stories: Sequence[str], numbers: list[int]) -> list[str]:
+        return [stories[i] for i in numbers]
+
+    def say(self, stage: str, done: int, total: int | None = None) -> None:
+        """Pass progress on."""
+        if self.progress is not None:
+            self.progress(stage, done, total)
+
+    # --- what a subject tells, once ------------------------------------------------------------
+
+    def endings(self, subject: Subject, split: str, share: float) -> Told | None:
+        """Ends of the drawn stories as the subject tells them; real ones for real stories. None: it cannot generate.
+
+        For `real`, each beginning gets the end of the next drawn story: what a story's end has in common with any other.
+        """
+        key = (id(subject), split, share)
+        if key not in self._told:
+            self._told[key] = self._endings(subject, split, share)
+        return self._told[key]
+
+    def _endings(self, subject: Subject, split: str, share: float) -> Told | None:
+        halves = [cut(text, share) for text in self.texts[split]]
+        prompts, references = [a.rstrip() for a, _ in halves], [b.strip() for _, b in halves]
+        if subject.kind == "real":
+            written: list[str] | None = references[1:] + references[:1]
+        else:
+            written = self._generate(subject, prompts, f"{split} {share:.0%}")
+        if written is None:
+            return None
+        return Told(split, self.drawn[split], prompts, references, [text.strip() for text in written])
+
+    def told_stories(self, subject: Subject, split: str) -> list[tuple[str, str]] | None:
+        """(opening, whole story) from a few opening words of the drawn stories; None: it cannot generate."""
+        key = (id(subject), split)
+        if key not in self._opened:
+            self._opened[key] = self._open(subject, split)
+        return self._opened[key]
+
+    def _open(self, subject: Subject, split: str) -> list[tuple[str, str]] | None:
+        if subject.stories is not None:
+            rng = np.random.default_rng([self.config.seed, 2])
+            n = min(self.config.stories, len(subject.stories))
+            return [("", subject.stories[i]) for i in sorted(rng.choice(len(subject.stories), n, replace=False).tolist())]
+        openings = [" ".join(text.split()[: self.config.opening_words]) for text in self.texts[split]]
+        if subject.kind == "real":
+            return list(zip(openings, self.texts[split], strict=True))
+        written = self._generate(subject, openings, f"{split} openings")
+        return None if written is None else [(a, joined(a, b)) for a, b in zip(openings, written, strict=True)]
+
+    def _generate(self, subject: Subject, prompts: list[str], what: str) -> list[str] | None:
+        self.say(f"{subject.name}: stories from {what}", 0, len(prompts))
+        written = subject.generate(prompts, seed=self.config.seed, **self.config.decoding.options())
+        if written is not None:
+            self.say(f"{subject.name}: stories from {what}", len(prompts), len(prompts))
+        return written
+
+
+def joined(prompt: str, completion: str) -> str:
+    """Prompt and completion as one text, with a blank where none of the two has one and a word begins."""
+    glue = "" if not completion or completion[0].isspace() or not (completion[0].isalnum() or completion[0] in '"“‘(—') else " "
+    return (prompt + glue + completion).strip()

@@ -1,0 +1,19 @@
+"""Embedding neighbours: the tokens whose input embeddings are nearest to a few words by cosine."""
+
+from __future__ import annotations
+
+from ..models import Subject
+from ..schemas import Neighbours
+from .base import Context, Section
+
+__all__ = ["run"]
+
+
+def run(subject: Subject, context: Context) -> Section:
+    """Words that the model does not have as one token are left out."""
+    section = Section()
+    for word in context.config.neighbour_words:
+        nearest = subject.neighbours(word)
+        if nearest:
+            section.neighbours.append(Neighbours(token=word, nearest=tuple(nearest)))
+    return section

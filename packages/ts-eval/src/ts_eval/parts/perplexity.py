@@ -1,0 +1,123 @@
+"""Perplexity, loss and bits per byte on the test split, and the n-gram models on the same tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._stats import ratio
+from ..metrics.bits_per_byte import bits_per_byte
+from ..metrics.ngrams import METHODS, BigramModel
+from ..metrics.perplexity import loss
+from ..models import Subject
+from ..models.base import Scored
+from ..schemas import BaselineScore
+from .base import Context, Section
+
+__all__ = ["fit_baselines", "run"]
+
+BATCH = 500
+"""Stories scored between two reports of progress."""
+
+
+def run(subject: Subject, context: Context) -> Section:
+    """Whole stories, and the talk's first 256 tokens under its own name."""
+    section = Section()
+    texts = _test_texts(context)
+    scored = _score(subject, context, texts)
+    if scored is None:
+        if subject.kind != "real":
+            section.notes.append("gives no log-probabilities: perplexity is not measured")
+        return section
+    seed, resamples = context.config.seed, context.config.resamples
+    nll = [-float(story.sum(dtype="f8")) for story in scored.logprobs]
+    tokens = [float(len(story)) for story in scored.logprobs]
+    first = [story[: context.config.context - 1] for story in scored.logprobs]
+    made = {
+        "loss": ratio(nll, tokens, seed=seed, resamples=resamples),
+        "perplexity": ratio(nll, tokens, seed=seed, resamples=resamples, exp=True),
+        "first_loss": ratio([-float(s.sum(dtype="f8")) for s in first], [len(s) for s in first], seed=seed, resamples=resamples),
+    }
+    if scored.bits is not None:
+        bits = [n / math.log(2) + float(b.sum()) for n, b in zip(nll, scored.bits, strict=True)]
+        size = [float(len(text.encode())) for text in texts]
+        made["bits_per_byte"] = ratio(bits, size, seed=seed, resamples=resamples)
+        section.values["perplexity.test.bits_per_byte"] = [b / s for b, s in zip(bits, size, strict=True)]
+    section.estimates = {f"perplexity.test.{name}": value for name, value in made.items()}
+    if scored.note:
+        section.notes.append(scored.note)
+    section.baselines = _baselines(subject, context, texts, scored)
+    return section
+
+
+def _test_texts(context: Context) -> list[str]:
+    """All test stories, or a seeded draw of them."""
+    wanted = context.config.perplexity_stories
+    if wanted is None or wanted >= len(context.test):
+        return [text for text in context.test if text]
+    rng = np.random.default_rng([context.config.seed, 3])
+    return [context.test[i] for i in sorted(rng.choice(len(context.test), wanted, replace=False).tolist())]
+
+
+def _score(subject: Subject, context: Context, texts: Sequence[str]) -> Scored | None:
+    parts: list[Scored] = []
+    for at in range(0, len(texts), BATCH):
+        context.say(f"{subject.name}: perplexity", at, len(texts))
+        part = subject.score(texts[at : at + BATCH])
+        if part is None:
+            return None
+        parts.append(part)
+    context.say(f"{subject.name}: perplexity", len(texts), len(texts))
+    bits = [part.bits for part in parts if part.bits is not None]
+    ids = [story for part in parts if part.ids is not None for story in part.ids]
+    return Scored(
+        [story for part in parts for story in part.logprobs],
+        np.concatenate(bits) if len(bits) == len(parts) else None,
+        ids or None,
+        "; ".join(dict.fromkeys(part.note for part in parts if part.note)),
+    )
+
+
+def fit_baselines(encoder: Any, stories: Iterator[str], total: int, context: Context, name: str) -> BigramModel:
+    """Count the bigrams of training stories in the ids of a tokenizer."""
+
+    def ids() -> Iterator[NDArray[Any]]:
+        batch: list[str] = []
+        for done, text in enumerate(stories):
+            batch.append(text)
+            if len(batch) == BATCH:
+                context.say(f"{name}: n-gram baselines", done + 1, total)
+                yield from encoder.encode_batch(batch, add_special_tokens=True)
+                batch = []
+        yield from encoder.encode_batch(batch, add_special_tokens=True)
+        context.say(f"{name}: n-gram baselines", total, total)
+
+    return BigramModel(ids(), encoder.vocab_size)
+
+
+def _baselines(subject: Subject, context: Context, texts: Sequence[str], scored: Scored) -> list[BaselineScore]:
+    if subject.encoder is None or scored.ids is None:
+        return []
+    key = getattr(subject.encoder, "sha256", id(subject.encoder))
+    if key in context.fitted:
+        return []
+    limit = min(context.config.baseline_stories or len(context.train), len(context.train))
+    chosen = iter(context.train) if limit == len(context.train) else (context.train[i] for i in range(limit))
+    model = fit_baselines(subject.encoder, chosen, limit, context, subject.name)
+    context.fitted.add(key)
+    size = sum(len(text.encode()) for text in texts)
+    made = []
+    for method in METHODS:
+        logprobs = model.logprobs(scored.ids, method)
+        mean = loss(logprobs) or 0.0
+        bits = None
+        if scored.bits is not None:
+            nll = -math.fsum(float(story.sum()) for story in logprobs)
+            spelling, restore = scored.bits.sum(axis=0).tolist()
+            bits = bits_per_byte(nll, utf8_bytes=size, unk_spelling_bits=spelling, restore_bits=restore)
+        made.append(BaselineScore(model=subject.name, name=method, loss=mean, perplexity=math.exp(mean), bits_per_byte=bits))
+    return made

@@ -1,0 +1,28 @@
+"""The talk's prompt tables: facts, reasoning, context; greedy, cut after the first sentence."""
+
+from __future__ import annotations
+
+from ..models import Subject
+from ..schemas import PromptAnswer
+from .base import Context, Section
+
+__all__ = ["run"]
+
+
+def run(subject: Subject, context: Context) -> Section:
+    """Nothing for real stories, or where nothing can be generated."""
+    from ts_models._prompts import TABLES, first_sentence
+
+    section = Section()
+    rows = [(table, prompt) for table, prompts in TABLES.items() for prompt in prompts]
+    if subject.kind == "real":
+        return section
+    written = subject.generate([prompt for _, prompt in rows], method="greedy", max_new_tokens=48)
+    if written is None:
+        return section
+    context.say(f"{subject.name}: prompt tables", len(rows), len(rows))
+    section.prompts = [
+        PromptAnswer(table=table, prompt=prompt, completion=first_sentence(text))
+        for (table, prompt), text in zip(rows, written, strict=True)
+    ]
+    return section

@@ -1,0 +1,46 @@
+"""EvalReport → report.json, report.html (one file, no network) and stories.jsonl for the judge. It measures nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from ts_data import artefact
+
+from ..errors import ArtefactError
+from ..schemas import EvalReport
+
+__all__ = ["read_report", "render", "write_report"]
+
+
+def write_report(report: EvalReport, out: str | os.PathLike[str]) -> None:
+    """Write the three files, each complete or not at all."""
+    folder = Path(out)
+    artefact.write_model(folder / "report.json", report)
+    artefact.write_text(folder / "stories.jsonl", "".join(_lines(report)))
+    artefact.write_text(folder / "report.html", render(report))
+
+
+def read_report(path: str | os.PathLike[str]) -> EvalReport:
+    """Read a report.json (or the folder that holds it)."""
+    file = Path(path)
+    file = file / "report.json" if file.is_dir() else file
+    return artefact.read_model(file, EvalReport, package="tinystories-eval", error=ArtefactError)
+
+
+def render(report: EvalReport) -> str:
+    """The report as one HTML page."""
+    from ._page import page
+
+    return page(report)
+
+
+def _lines(report: EvalReport) -> list[str]:
+    """One story per line for `ts-eval judge`: the models' by name, the real ones as `real`."""
+    rows = [(model.name, story) for model in report.models for story in model.stories]
+    rows += [("real", story) for story in report.real.stories]
+    return [
+        json.dumps({"source": name, "prompt": story.prompt, "story": story.text}, ensure_ascii=False) + "\n"
+        for name, story in rows
+    ]

@@ -1,0 +1,73 @@
+"""Stories to test on: made-up ones for everybody, real ones where they lie beside the checkout, and a tiny trained-on-nothing model."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+NAMES = ("Lily", "Tom", "Ben", "Mia", "Sue", "Max")
+THINGS = ("ball", "cake", "dog", "tree", "boat", "hat", "bird", "kite", "shoe", "drum")
+WORDS = ("big", "red", "small", "happy", "sad", "funny", "old", "shiny", "blue", "soft")
+
+
+def story(seed: int) -> str:
+    """A story of a few sentences from a seed: alike enough to collide, different enough to tell apart."""
+    rng = random.Random(seed)
+    name, friend = rng.sample(NAMES, 2)
+    lines = [f"One day, {name} saw a {rng.choice(WORDS)} {rng.choice(THINGS)} in the park."]
+    for _ in range(rng.randint(3, 9)):
+        kinds = (
+            f'"I like the {rng.choice(WORDS)} {rng.choice(THINGS)}," said {friend}.',
+            f"Then {name} took the {rng.choice(THINGS)} and ran to {friend}.",
+            f"The {rng.choice(THINGS)} was very {rng.choice(WORDS)} and {rng.choice(WORDS)}.",
+            f"{friend} and {name} played with the {rng.choice(THINGS)} until it was dark.",
+        )
+        lines += [rng.choice(kinds)]
+    return " ".join([*lines, f"{name} was {rng.choice(WORDS)}. The end."])
+
+
+@pytest.fixture(scope="session")
+def stories() -> list[str]:
+    return [story(seed) for seed in range(400)]
+
+
+@pytest.fixture(scope="session")
+def real_stories() -> list[str]:
+    for folder in Path(__file__).resolve().parents:
+        file = folder / "shared" / "data" / "tinystories-real-sample.txt"
+        if file.is_file():
+            return [s.strip() for s in file.read_text(encoding="utf-8").split("<|endoftext|>") if s.strip()]
+    pytest.skip("the real stories (shared/data beside the checkout) are not here")
+
+
+@pytest.fixture(scope="session")
+def splits(tmp_path_factory, stories) -> Path:
+    import ts_data
+
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "raw.txt").write_text("\n<|endoftext|>\n".join(stories), encoding="utf-8")
+    ts_data.prepare(folder / "raw.txt", folder / "splits", ts_data.PrepareConfig(validation=40))
+    return folder / "splits"
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory, splits) -> Path:
+    import torch
+
+    import ts_data
+    import ts_models
+    import ts_tokenizer
+
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = ts_tokenizer.WordTokenizer.train(ts_data.read(splits, "train"), vocab_size=80)
+    tokenizer.save(folder / "word_tokenizer.json")
+    torch.manual_seed(1)
+    config = ts_models.TransformerConfig(
+        vocab_size=tokenizer.vocab_size, max_seq_len=64, d_model=16, n_heads=2, n_layers=1, d_ff=32
+    )
+    points = [{"step": i, "tokens": 100 * i, "seconds": i, "train_loss": 4 / i, "validation_loss": 5 / i} for i in range(1, 5)]
+    training = ts_models.TrainingSummary(parameters=1, steps=4, tokens=400, seconds=4, curve=points)
+    ts_models.save(ts_models.build(config), folder / "tiny", tokenizer=folder / "word_tokenizer.json", training=training)
+    return folder / "tiny"

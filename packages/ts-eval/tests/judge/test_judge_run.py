@@ -1,0 +1,241 @@
+"""A run of the judge over fake servers: caching, failures, budget, endpoints, keys."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from ts_eval.errors import ArtefactError, ConfigError
+from ts_eval.judge import Story, estimate_cost, judge_stories, read_ratings
+from ts_eval.schemas import Endpoint, JudgeConfig
+from ts_eval.testing import FakeServer
+
+pytest.importorskip("openai")
+STORIES = [f"Once upon a time there was a cat with {n} friends. She was happy and they all played." for n in "abcdefghijkl"]
+
+
+def settings(*servers: FakeServer, **changes: object) -> JudgeConfig:
+    endpoints = tuple(Endpoint(base_url=s.url, concurrency=3) for s in servers)
+    return JudgeConfig.model_validate(
+        {"model": "m", "endpoints": endpoints, "backoff": 0.01, "anchors": False, "timeout": 10, **changes}
+    )
+
+
+def test_every_story_is_rated_once_and_a_second_run_asks_nobody(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        first = judge_stories(STORIES, settings(server), out=tmp_path / "r.jsonl")
+        calls = server.calls
+        second = judge_stories(STORIES, settings(server), out=tmp_path / "r.jsonl")
+    assert [r.story for r in first.ratings] == list(range(12))
+    assert first.summary.coverage == 1
+    assert first.ratings == second.ratings == read_ratings(tmp_path / "r.jsonl")
+    assert calls == server.calls == 12
+    assert second.estimate.calls == 0
+    assert {r.mode for r in first.ratings} == {"sampled"}
+    assert {r.system_fingerprint for r in first.ratings} == {"fake-1"}
+    assert {r.seed for r in first.ratings} == {1}
+
+
+@pytest.mark.parametrize(
+    "change", [{"model": "other"}, {"temperature": 0.9}, {"seed": 5}, {"prompt": "brief"}, {"top_p": 0.5}, {"max_tokens": 99}]
+)
+def test_the_key_holds_everything_that_matters(tmp_path: Path, change: dict[str, object]) -> None:
+    with FakeServer() as server:
+        judge_stories(STORIES[:2], settings(server), store=tmp_path / "s.sqlite")
+        judge_stories(STORIES[:2], settings(server, **change), store=tmp_path / "s.sqlite")
+    assert server.calls == 4
+    assert len(server.paid) == 4
+
+
+def test_failing_calls_are_tried_again(tmp_path: Path) -> None:
+    with FakeServer(fail=0.3, seed=3) as server:
+        run = judge_stories(STORIES, settings(server), out=tmp_path / "r.jsonl")
+    assert run.summary.coverage == 1
+    assert server.calls > 12
+    assert server.paid.total() == 12
+
+
+def test_a_reply_that_does_not_parse_is_retried_and_then_unrated_never_a_number(tmp_path: Path) -> None:
+    with FakeServer(lambda messages: "I would say about 7 for everything.") as server:
+        run = judge_stories(STORIES[:3], settings(server, retries=2), out=tmp_path / "r.jsonl")
+        again = judge_stories(STORIES[:3], settings(server, retries=2), out=tmp_path / "r.jsonl")
+        judge_stories(STORIES[:3], settings(server, retries=3), out=tmp_path / "r.jsonl")
+    assert [r.scores for r in run.ratings] == [None] * 3
+    assert run.summary.coverage == 0
+    assert run.summary.means == {}
+    assert run.summary.unscored == {"the reply does not parse": 3}
+    assert again.ratings == run.ratings
+    assert server.calls == 9 + 3, "a rerun pays again only for attempts that it was newly allowed"
+
+
+def test_one_endpoint_dies_half_way_nothing_lost_nothing_paid_twice(tmp_path: Path) -> None:
+    with FakeServer(die_after=4, delay=0.02) as dying, FakeServer(delay=0.02) as healthy:
+        run = judge_stories(STORIES, settings(dying, healthy, dead_after=3), out=tmp_path / "r.jsonl")
+        again = judge_stories(STORIES, settings(dying, healthy, dead_after=3), out=tmp_path / "r.jsonl")
+    assert run.summary.coverage == 1
+    assert dying.paid.total() + healthy.paid.total() >= 12
+    answered = [r.endpoint for r in run.ratings]
+    assert set(answered) == {dying.url, healthy.url}
+    assert again.estimate.calls == 0, "what either has answered is not asked of the other"
+
+
+def test_all_endpoints_dead_leaves_unrated_stories_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    with FakeServer(die_after=5) as dying:
+        config = settings(dying, dead_after=3)
+        run = judge_stories(STORIES, config, out=tmp_path / "r.jsonl")
+        assert 0 < run.summary.rated < 12
+        assert all("no endpoint left" in r.unscored for r in run.ratings if r.unscored)
+        dying.die_after = None
+        again = judge_stories(STORIES, config, out=tmp_path / "r.jsonl")
+    assert again.summary.coverage == 1
+    assert dying.paid.total() == len(dying.paid) or run.summary.rated + again.estimate.calls == 12
+
+
+def test_the_budget_holds_and_counts_what_was_spent_before(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        one = judge_stories(STORIES[:1], settings(server), store=tmp_path / "s.sqlite").summary
+        price = one.prompt_tokens + one.completion_tokens
+        run = judge_stories(STORIES, settings(server, budget=price * 6), store=tmp_path / "s.sqlite")
+        again = judge_stories(STORIES, settings(server, budget=price * 6), store=tmp_path / "s.sqlite")
+    assert 2 <= run.summary.rated <= 6
+    assert run.summary.prompt_tokens + run.summary.completion_tokens <= price * 6
+    assert sum("budget" in (r.unscored or "") for r in run.ratings) == 12 - run.summary.rated
+    assert again.summary.prompt_tokens + again.summary.completion_tokens <= price * 6
+
+
+def test_repeats_have_their_own_seeds_and_a_spread(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        run = judge_stories(STORIES[:4], settings(server, repeats=3), out=tmp_path / "r.jsonl")
+    assert [(r.story, r.repeat) for r in run.ratings] == [(s, k) for s in range(4) for k in range(3)]
+    assert {r.seed for r in run.ratings} == {1, 1001, 2001}
+    assert run.summary.sd_over_repeats is not None
+
+
+def test_a_key_is_in_no_log_store_or_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    secret = "sk-" + "q7" * 20
+    monkeypatch.setenv("MY_KEY", secret)
+    with FakeServer() as server:
+        good = settings(endpoints=[{"base_url": server.url, "api_key_env": "MY_KEY"}])
+        judge_stories(STORIES[:2], good, out=tmp_path / "r.jsonl")
+        assert server.headers[0]["authorization"] == f"Bearer {secret}"
+    out, err = capfd.readouterr()
+    assert secret not in out + err
+    assert list(tmp_path.iterdir())
+    for path in tmp_path.iterdir():
+        assert secret.encode() not in path.read_bytes(), path
+
+
+def test_a_missing_key_is_found_before_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    config = settings(endpoints=[{"base_url": "https://judge.invalid/v1", "api_key_env": "NO_SUCH_KEY"}])
+    with pytest.raises(ConfigError, match="NO_SUCH_KEY"):
+        judge_stories(STORIES, config)
+
+
+def test_a_server_without_schemas_is_asked_for_plain_text_from_then_on() -> None:
+    with FakeServer(refuse_schema=True) as server:
+        run = judge_stories(STORIES[:3], settings(endpoints=[{"base_url": server.url, "concurrency": 1}]))
+    assert run.summary.coverage == 1
+    formats = [body.get("response_format", {}).get("type") for body in server.requests]
+    assert formats == ["json_schema", "json_object", None, None, None]
+
+
+def test_the_schema_asks_for_an_integer_enum() -> None:
+    with FakeServer() as server:
+        judge_stories(STORIES[:1], settings(server))
+    schema = server.requests[0]["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["grammar"] == {"type": "integer", "enum": list(range(1, 11))}
+    assert schema["additionalProperties"] is False
+    assert len(schema["required"]) == 6
+
+
+def test_expected_never_falls_back_to_sampled() -> None:
+    with FakeServer() as server:
+        run = judge_stories(STORIES[:2], settings(server, mode="expected"))
+    assert run.summary.rated == 0
+    assert all("log-probabilities" in (r.unscored or "") for r in run.ratings)
+    assert {r.mode for r in run.ratings} == {"expected"}
+
+
+def test_empty_and_endless_stories_are_not_sent() -> None:
+    with FakeServer() as server:
+        run = judge_stories(["", "word " * 10_000], settings(server))
+    assert server.calls == 0
+    assert [r.unscored for r in run.ratings] == ["the story is empty", "longer than 12,000 characters, not sent"]
+    assert run.ratings[1].flags == ("too-long",)
+
+
+def test_a_second_run_on_the_same_store_is_refused(tmp_path: Path) -> None:
+    from ts_eval.judge.store import Store
+
+    with FakeServer() as server, Store(tmp_path / "s.sqlite"), pytest.raises(ConfigError, match="another run"):
+        judge_stories(STORIES[:1], settings(server), store=tmp_path / "s.sqlite")
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.sqlite").write_bytes(b"not a database at all" * 100)
+    with FakeServer() as server, pytest.raises(ArtefactError, match="not a judge's store"):
+        judge_stories(STORIES[:1], settings(server), store=tmp_path / "s.sqlite")
+
+
+def test_a_newer_store_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "s.sqlite") as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    with FakeServer() as server, pytest.raises(ArtefactError, match="newer version"):
+        judge_stories(STORIES[:1], settings(server), store=tmp_path / "s.sqlite")
+
+
+def test_the_estimate_is_there_before_the_first_call_and_no_less_than_what_is_used(tmp_path: Path) -> None:
+    seen = []
+    with FakeServer() as server:
+        config = settings(server, price_in=2.0, price_out=8.0)
+        dry = estimate_cost(STORIES, config, out=tmp_path / "r.jsonl")
+        assert not (tmp_path / "judge.sqlite").exists()
+        run = judge_stories(STORIES, config, out=tmp_path / "r.jsonl", announce=lambda guess: seen.append((guess, server.calls)))
+    assert seen == [(dry, 0)]
+    assert dry.calls == 12
+    assert run.summary.prompt_tokens <= dry.prompt_tokens <= 1.6 * run.summary.prompt_tokens
+    assert 0 < run.summary.cost <= dry.cost
+
+
+def test_anchor_stories_are_rated_once_a_day_and_enter_no_rating(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        config = settings(server, anchors=True)
+        run = judge_stories(STORIES[:2], config, out=tmp_path / "r.jsonl")
+        judge_stories(STORIES[:3], config, out=tmp_path / "r.jsonl")
+    assert len(run.ratings) == 2
+    assert server.calls == 2 + 6 + 1
+
+
+def test_sources_are_kept_apart(tmp_path: Path) -> None:
+    rows = [{"story": STORIES[0], "model": "a"}, {"text": STORIES[1], "source": "real"}]
+    path = tmp_path / "stories.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    with FakeServer() as server:
+        run = judge_stories(path, settings(server))
+    assert set(run.summary.means) == {"a", "real"}
+    assert judge_stories([Story("x y z", "b")], JudgeConfig(backend="fake")).ratings[0].source == "b"
+
+
+def test_credentials_in_an_address_are_refused() -> None:
+    with pytest.raises(ValueError, match="pattern"):
+        Endpoint(base_url="https://user:secret@judge.invalid/v1")
+
+
+def test_an_unknown_backend_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'openai'"):
+        judge_stories(STORIES, JudgeConfig(backend="opanai"))
+
+
+def test_a_story_that_stands_twice_is_asked_once(tmp_path: Path) -> None:
+    with FakeServer(delay=0.05) as server:
+        run = judge_stories([STORIES[0], STORIES[1], STORIES[0]], settings(server), out=tmp_path / "r.jsonl")
+    assert server.calls == run.summary.calls == 2
+    assert run.ratings[0].scores == run.ratings[2].scores
+    assert run.summary.rated == 3

@@ -1,0 +1,214 @@
+"""A whole evaluation of a tiny model: every part, the real row, the files, the commands, hostile stories."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import ts_eval
+from ts_eval.cli import app
+from ts_eval.errors import ArtefactError
+from ts_eval.parts import PARTS
+from ts_eval.report import read_report, render
+from ts_eval.schemas import PART_NAMES, EvalConfig, EvalReport
+
+CONFIG = EvalConfig(stories=8, perplexity_stories=12, resamples=100, decoding={"max_new_tokens": 24}, shown=4)
+SCRIPT = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+
+
+@pytest.fixture(scope="module")
+def made(model_folder, splits, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report")
+    seen = []
+    report = ts_eval.evaluate(
+        [model_folder, model_folder], splits, CONFIG, out=out, progress=lambda stage, done, total=None: seen.append(stage)
+    )
+    return report, out, seen
+
+
+def test_parts_are_the_table():
+    assert tuple(PARTS) == PART_NAMES
+
+
+def test_every_part_says_something_about_model_and_real_stories(made):
+    report, _, seen = made
+    model = report.models[0]
+    for key in (
+        "perplexity.test.bits_per_byte", "memorisation.train.cosine", "memorisation.test.rougeL", "paper.train.max_train_rouge2",
+        "paper.train.max_train_rouge2_other", "paper.test.max_other_rouge2", "overfitting.train.max_cosine",
+        "overfitting.test.template_words", "texts.test.self_bleu", "texts.test.distinct2",
+    ):  # fmt: skip
+        assert model.metrics[key].mean is not None, key
+    for key in ("overfitting.test.max_cosine", "paper.test.max_train_rouge2", "memorisation.test.cosine", "texts.test.words"):
+        assert report.real.metrics[key].mean is not None, key
+    assert len(model.stories) == len(model.completions) // 2 == 8
+    assert len(model.prompts) == 9
+    assert model.curve[0].train_loss == 4
+    assert {b.name for b in report.baselines} == {"unigram", "bigram add-one", "bigram Kneser-Ney"}
+    assert any("search of" in stage for stage in seen)
+
+
+def test_the_own_story_only_ever_helps(made):
+    values = made[0].models[0].values
+    pairs = zip(values["paper.train.max_train_rouge2"], values["paper.train.max_train_rouge2_other"], strict=True)
+    assert all(a >= b for a, b in pairs if a is not None)
+
+
+def test_the_same_model_twice_differs_in_nothing(made):
+    report = made[0]
+    assert [m.name for m in report.models] == ["tiny", "tiny (2)"]
+    assert report.comparisons
+    assert all(c.difference == 0 and not c.resolved and c.more_stories is None for c in report.comparisons)
+
+
+def test_the_report_on_disk_is_the_report(made):
+    report, out, _ = made
+    assert read_report(out) == report
+    lines = [json.loads(line) for line in (out / "stories.jsonl").read_text().splitlines()]
+    assert {line["source"] for line in lines} == {"tiny", "tiny (2)", "real"}
+    assert all(set(line) == {"source", "prompt", "story"} for line in lines)
+    html = (out / "report.html").read_text()
+    assert html.count("<svg") > 10
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "<script" not in html
+
+
+def test_again_the_same_bytes(made, model_folder, splits, tmp_path):
+    _, out, _ = made
+    ts_eval.evaluate([model_folder, model_folder], splits, CONFIG, out=tmp_path, index=out / "index")
+    assert (tmp_path / "report.json").read_bytes() == (out / "report.json").read_bytes()
+    assert (tmp_path / "report.html").read_bytes() == (out / "report.html").read_bytes()
+
+
+def hostile(report: EvalReport) -> EvalReport:
+    model = report.models[0]
+    stories = tuple(s.model_copy(update={"text": SCRIPT + s.text, "prompt": SCRIPT}) for s in model.stories)
+    answers = tuple(p.model_copy(update={"completion": SCRIPT}) for p in model.prompts)
+    ends = tuple(c.model_copy(update={"completion": SCRIPT}) for c in model.completions)
+    changed = model.model_copy(
+        update={"stories": stories, "prompts": answers, "completions": ends, "name": SCRIPT, "notes": (SCRIPT,)}
+    )
+    return report.model_copy(update={"models": (changed,), "command": SCRIPT})
+
+
+def test_stories_are_shown_and_not_run(made):
+    html = render(hostile(made[0]))
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "&lt;script&gt;" in html
+
+
+@pytest.mark.browser
+def test_a_browser_runs_nothing(made, tmp_path):
+    import shutil
+
+    browser = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    if browser is None:
+        pytest.skip("no Chromium here")
+    page = tmp_path / "report.html"
+    page.write_text(render(hostile(made[0])).replace("default-src 'none'; ", ""), encoding="utf-8")  # escaping alone must do
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
+    command = [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "<title>owned" not in dom
+    assert "&lt;script&gt;document.title" in dom
+
+
+def test_one_model_and_ten_fit(made):
+    report = made[0]
+    model = report.models[0]
+    ten = report.model_copy(update={"models": tuple(model.model_copy(update={"name": f"model {i}"}) for i in range(10))})
+    html = render(ten)
+    assert all(f"model {i}" in html for i in range(10))
+    assert "How good is tiny?" in render(report.model_copy(update={"models": (model,)}))
+
+
+def test_a_file_of_stories_and_a_stranger_get_what_can_be_measured(splits, tmp_path, stories):
+    (tmp_path / "s.txt").write_text("<|endoftext|>".join(stories[:10]))
+
+    class Parrot:
+        name = "parrot"
+
+        def generate(self, prompts, **options):
+            return ["The dog was very happy. The end." for _ in prompts]
+
+    report = ts_eval.evaluate([tmp_path / "s.txt", Parrot()], splits, CONFIG)
+    file, parrot = report.models
+    assert file.metrics["overfitting.test.max_cosine"].mean is not None
+    assert "memorisation.test.cosine" not in file.metrics
+    assert any("memorisation is not measured" in note for note in file.notes)
+    assert parrot.metrics["texts.test.self_bleu"].mean > report.real.metrics["texts.test.self_bleu"].mean
+    assert any("perplexity is not measured" in note for note in parrot.notes)
+    assert not report.comparisons
+    assert "parrot" in render(report)
+
+
+def test_ratings_enter_the_report(made, model_folder, splits, tmp_path):
+    rows = []
+    for i in range(6):
+        scores = dict.fromkeys(("grammar", "spelling", "consistency", "story", "creativity", "style"), 5 + i % 3)
+        row = {
+            "format": "ts-eval/rating", "schema_version": 1, "story": i, "text": "x", "source": "tiny", "mode": "sampled",
+            "scores": scores, "judge": "j", "prompt": "p", "key": str(i),
+        }  # fmt: skip
+        rows.append(row | ({"scores": None, "unscored": "no reply"} if i == 5 else {}))
+    file = tmp_path / "ratings.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    small = CONFIG.model_copy(update={"parts": ("perplexity",)})
+    report = ts_eval.evaluate(model_folder, splits, small, ratings=file)
+    found = report.models[0].ratings["grammar"]
+    assert (found.mean, found.n, found.unscored) == (5.8, 5, 1)
+    assert report.correlations[0].spearman is None
+    assert "at least four" in report.correlations[0].note
+    assert "Grammar" in render(report)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"format": "x"}, "another kind"),
+        ({"schema_version": 2}, "Upgrade"),
+        ({"surprise": 1}, "not a known field"),
+        ({"models": 3}, "models"),
+    ],
+)
+def test_a_report_that_is_none_is_refused(made, tmp_path, change, match):
+    content = json.loads((made[1] / "report.json").read_text())
+    (tmp_path / "report.json").write_text(json.dumps({**content, **change}))
+    with pytest.raises(ArtefactError, match=match):
+        read_report(tmp_path)
+
+
+# --- commands ----------------------------------------------------------------------------------
+
+RUN = CliRunner()
+
+
+@pytest.mark.parametrize(("verb", "key"), [("perplexity", "perplexity.test.loss"), ("memorisation", "memorisation.test.cosine")])
+def test_a_part_by_command(model_folder, splits, verb, key):
+    arguments = [verb, str(model_folder), "--data", str(splits), "--stories", "6", "--json", "--quiet", "--set", "resamples=100"]
+    result = RUN.invoke(app, [*arguments, "--set", "decoding.max_new_tokens=8"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["models"][0]["metrics"][key]["mean"] is not None
+
+
+def test_report_by_command_prints_the_baselines(model_folder, splits, tmp_path):
+    arguments = ["report", str(model_folder), "--data", str(splits), "--out", str(tmp_path), "--stories", "4", "--quiet"]
+    result = RUN.invoke(app, [*arguments, "--set", 'parts=["perplexity"]'])
+    assert result.exit_code == 0, result.output
+    assert "bigram Kneser-Ney" in result.stdout
+    assert (tmp_path / "report.html").exists()
+
+
+def test_importing_and_helping_load_nothing_heavy():
+    code = (
+        "import sys, ts_eval; heavy = {'torch', 'numba', 'sklearn', 'scipy', 'spacy', 'nltk', 'pydantic'} & set(sys.modules);"
+        "assert not heavy, heavy; assert set(ts_eval.__all__) <= {*dir(ts_eval)}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert all(getattr(ts_eval, name) is getattr(ts_eval, name) for name in ts_eval.__all__)

@@ -1,0 +1,137 @@
+"""What can be evaluated: ours, a stranger's object, files, a server, transformers; and what is refused."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import pytest
+
+import ts_eval
+from ts_eval.errors import ArtefactError, ConfigError
+
+
+def test_our_folder_generates_scores_and_has_neighbours(model_folder, stories):
+    model = ts_eval.open_model(model_folder)
+    assert (model.name, model.kind) == ("tiny", "ts-models")
+    options = {"method": "sample", "temperature": 0.7, "max_new_tokens": 8, "seed": 3}
+    texts = model.generate(["One day, Tom", "The dog"], **options)
+    assert len(texts) == 2
+    assert texts == model.generate(["One day, Tom", "The dog"], **options)
+    scored = model.score(stories[:3])
+    assert [len(lp) for lp in scored.logprobs] == [len(i) - 1 for i in scored.ids]
+    assert scored.bits.shape == (3, 2)
+    assert len(model.neighbours("dog", 3)) == 3
+    assert model.neighbours("unheard") is None
+
+
+def test_a_prompt_longer_than_the_context_is_shortened_and_said(model_folder):
+    model = ts_eval.open_model(model_folder)
+    assert len(model.generate(["the dog " * 100], method="greedy", max_new_tokens=4)) == 1
+    assert any("shortened" in note for note in model.notes)
+
+
+def test_a_strangers_object_is_enough():
+    class Parrot:
+        name = "parrot"
+
+        def generate(self, prompts, **options):
+            return [prompt.upper() for prompt in prompts]
+
+    model = ts_eval.open_model(Parrot())
+    assert model.generate(["hi"], temperature=1) == ["HI"]
+    assert model.score(["hi"]) is None
+    with pytest.raises(ConfigError, match="neither"):
+        ts_eval.open_model(3)
+
+
+def test_files_of_stories(tmp_path):
+    (tmp_path / "a.txt").write_text("One.\n<|endoftext|>\nTwo.\n<|endoftext|>\n")
+    (tmp_path / "b.jsonl").write_text('{"story": "One."}\n{"text": "Two.", "x": 1}\n')
+    assert ts_eval.open_model(tmp_path / "a.txt").stories == ts_eval.open_model(tmp_path / "b.jsonl").stories == ["One.", "Two."]
+    for name, content, match in (
+        ("c.jsonl", "{", "line 1: not JSON"),
+        ("d.jsonl", '\n{"a": 1}', "line 2"),
+        ("e.txt", "\n", "no story"),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(ArtefactError, match=match):
+            ts_eval.open_model(tmp_path / name)
+    (tmp_path / "f.bin").write_text("x")
+    with pytest.raises(ConfigError, match="model is a folder"):
+        ts_eval.open_model(tmp_path / "f.bin")
+
+
+def test_a_run_folder_is_answered_with_its_model(tmp_path, model_folder):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    with pytest.raises(ArtefactError, match="Did you mean"):
+        ts_eval.open_model(tmp_path)
+
+
+def test_a_completions_server():
+    pytest.importorskip("openai")
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            seen.append(body)
+            reply = json.dumps(
+                {
+                    "id": "1", "object": "text_completion", "created": 0, "model": body["model"],
+                    "choices": [{"index": 0, "text": f" after {body['prompt']}", "finish_reason": "stop", "logprobs": None}],
+                }
+            ).encode()  # fmt: skip
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        model = ts_eval.open_model(f"http://127.0.0.1:{server.server_port}/v1#some/tale")
+        texts = model.generate(["a", "b"], method="sample", temperature=0.7, max_new_tokens=5, seed=1)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert texts == [" after a", " after b"]
+    assert {body["max_tokens"] for body in seen} == {5}
+    assert sorted(body["seed"] for body in seen) == [1, 2]
+    assert model.name == "tale"
+    with pytest.raises(ConfigError, match="beam"):
+        model.generate(["a"], method="beam")
+    with pytest.raises(ConfigError, match="name the model"):
+        ts_eval.open_model("http://127.0.0.1:1/v1")
+
+
+def test_a_transformers_model_scores_as_transformers_does(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({**{c: i for i, c in enumerate(alphabet)}, "<|endoftext|>": len(alphabet)}, []))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
+    fast.save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=257, n_positions=32, n_embd=16, n_layer=1, n_head=2, bos_token_id=256, eos_token_id=256
+    )
+    transformers.GPT2LMHeadModel(config).eval().save_pretrained(tmp_path)
+    model = ts_eval.open_model(tmp_path)
+    scored = model.score(["a cat — é", "the dog ran and ran and ran until it was dark"])
+    assert [len(s) for s in scored.logprobs] == [len("a cat — é".encode()) + 1, 46]
+    assert np.array_equal(scored.bits, np.zeros((2, 2)))
+    ids = torch.tensor([[256, *fast("a cat — é")["input_ids"], 256]])
+    nll = model.model(ids, labels=ids).loss.item()
+    assert -scored.logprobs[0].mean() == pytest.approx(nll, abs=1e-4)
+    assert len(model.generate(["the dog", "a"], method="sample", temperature=0.7, max_new_tokens=4, seed=1)) == 2

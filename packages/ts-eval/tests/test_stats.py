@@ -1,0 +1,67 @@
+"""Intervals cover, tests find what is there and not what is not, and the number of further stories is about right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ts_eval._stats import compare, estimate, holm, more_stories, ratio, spearman
+
+
+def test_the_interval_covers_the_mean_about_95_times_in_100():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for i in range(200):
+        e = estimate(rng.normal(3, 1, 60).tolist(), seed=i, resamples=400)
+        hits += e.low <= 3 <= e.high
+    assert 180 <= hits <= 199
+
+
+def test_unscored_stories_are_in_no_number():
+    e = estimate([1.0, None, 3.0])
+    assert (e.mean, e.n, e.unscored) == (2.0, 2, 1)
+    assert estimate([None]).mean is None
+    assert estimate([5.0]).low is None
+
+
+def test_ratio_is_of_sums():
+    e = ratio([1.0, 30.0], [1.0, 10.0])
+    assert e.mean == pytest.approx(31 / 11)
+    assert ratio([], []).mean is None
+    assert ratio([0.0, 0.0], [1.0, 1.0], exp=True).mean == 1
+
+
+def test_a_difference_is_found_and_none_is_not():
+    rng = np.random.default_rng(1)
+    base = rng.normal(0, 1, 80)
+    there = compare("m", "a", "b", base.tolist(), (base + rng.normal(0.5, 1, 80)).tolist())
+    none = compare("m", "a", "b", base.tolist(), (base + rng.normal(0, 1, 80)).tolist())
+    assert there.resolved
+    assert there.low > 0
+    assert there.more_stories == 0
+    assert not none.resolved
+    assert none.more_stories > 0
+    assert compare("m", "a", "b", [1.0, None], [None, 2.0]) is None
+
+
+def test_more_stories_give_80_percent_power():
+    rng = np.random.default_rng(2)
+    pilot = np.concatenate([np.full(10, 1.3), np.full(10, -0.7)])  # mean 0.3, SD about 1.03
+    total = len(pilot) + more_stories(pilot, resolved=False)
+    draws = rng.normal(0.3, pilot.std(ddof=1), (2000, total))
+    found = np.abs(draws.mean(1) / (draws.std(1, ddof=1) / np.sqrt(total))) > 1.96
+    assert 0.76 < found.mean() < 0.86
+    assert more_stories([1.0, -1.0], resolved=False) is None
+
+
+def test_holm_by_hand():
+    base = compare("m", "a", "b", [0.0, 0.0, 0.0], [1.0, 1.1, 0.9])
+    ps = [0.01, 0.04, 0.03]
+    corrected = holm([base.model_copy(update={"p": p, "first": str(p)}) for p in ps])
+    assert [c.p_holm for c in corrected] == pytest.approx([0.03, 0.06, 0.06])
+    assert [c.resolved for c in corrected] == [True, False, False]
+
+
+def test_spearman():
+    assert spearman([1, 2, 3, 4], [10, 20, 30, 25]) == pytest.approx(0.8)
+    assert spearman([1, 2, 3], [1, 1, 1]) is None

@@ -1,0 +1,253 @@
+# /// script
+# dependencies = ["nox>=2025.5", "uv>=0.5"]
+# ///
+"""Everything that is done to the whole repository. `nox --list` names the sessions; `nox -s tests` runs the tests.
+
+The block above lets nox fetch uv for itself: it installs torch by hard links in seconds, where pip copies 0.9 GB into each
+environment. `NOX_SCRIPT_MODE=none nox …` goes without. Every install names all the siblings that it needs, as paths, and the
+development pins, in one call (`tools/workspace.py` says why).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+
+from tools import workspace  # noqa: E402
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["tests", "lint", "types", "contracts", "build", "docs"]
+nox.options.error_on_external_run = True
+
+PACKAGES = list(workspace.packages())
+ALL = dict.fromkeys(PACKAGES, ())
+INDEX = workspace.index_environment()
+# A machine may switch off bytecode files; torch then compiles thousands of modules again in each process (10 s a time).
+ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": "", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def install(session: nox.Session, wanted: Mapping[str, Iterable[str]], *requirements: str, editable: bool = True) -> None:
+    """One call: these packages with their sibling closure, further requirements, the constraints."""
+    session.env.update(ENVIRONMENT)
+    session.install(*workspace.install_arguments(wanted, editable=editable), *requirements, env=INDEX)
+
+
+def requirements(session: nox.Session, *groups: str) -> None:
+    """Only tools: groups of the top-level pyproject.toml, held by the constraints."""
+    session.env.update(ENVIRONMENT)
+    lines = [line for group in groups for line in workspace.workspace_group(group)]
+    session.install(*lines, "-c", str(workspace.CONSTRAINTS.relative_to(ROOT)), env=INDEX)
+
+
+# --- tests -------------------------------------------------------------------------------------
+
+
+@nox.session
+@nox.parametrize("package", [*PACKAGES, "workspace"], ids=[*PACKAGES, "workspace"])
+def tests(session: nox.Session, package: str) -> None:
+    """The tests of each package with only what it declares; `tests(workspace)`: of the packages together."""
+    if package == "workspace":
+        install(session, ALL, *workspace.workspace_group("workspace"))
+        session.run("pytest", "tests", *session.posargs)
+        return
+    described = workspace.packages()[package]
+    install(session, {package: described.test_extras}, *test_tools(described))
+    session.run("pytest", f"packages/{package}/tests", *session.posargs)
+
+
+def test_tools(package: workspace.Package) -> list[str]:
+    """pytest and its plug-ins, and what the package's own dependency group `test` adds."""
+    return list(dict.fromkeys([*workspace.workspace_group("test"), *package.group("test")]))
+
+
+@nox.session
+@nox.parametrize("package", PACKAGES, ids=PACKAGES)
+def coverage(session: nox.Session, package: str) -> None:
+    """Branch coverage of one package by its own tests, with the lines that no test runs."""
+    described = workspace.packages()[package]
+    install(session, {package: described.test_extras}, *test_tools(described))
+    measured = [f"--cov={described.module}", "--cov-branch", "--cov-report=term-missing:skip-covered"]
+    session.run("pytest", f"packages/{package}/tests", *measured, *session.posargs)
+
+
+@nox.session
+@nox.parametrize("package", PACKAGES, ids=PACKAGES)
+def lowest(session: nox.Session, package: str) -> None:
+    """The tests of each package with the lowest versions that it declares (torch held: older ones bring gigabytes of CUDA)."""
+    described = workspace.packages()[package]
+    folders = workspace.closure({package: described.test_extras})
+    pins = Path(session.create_tmp()) / "lowest.txt"
+    session.env.update(ENVIRONMENT)
+    session.install("uv", env=INDEX)
+    paths = [f"packages/{folder}/pyproject.toml" for folder in folders]
+    extras = [f"--extra={extra}" for names in folders.values() for extra in sorted(names)]
+    siblings = [f"--no-emit-package={workspace.packages()[folder].distribution}" for folder in PACKAGES]
+    sources = Path(session.create_tmp()) / "siblings.txt"
+    sources.write_text("".join(f"{ROOT / 'packages' / folder}\n" for folder in folders), encoding="utf-8")
+    session.run(
+        "uv", "pip", "compile", "--quiet", "--resolution", "lowest-direct", *paths, str(sources), *extras, *siblings,
+        "-c", "constraints/lowest.txt", "-o", str(pins), env=INDEX,
+    )  # fmt: skip
+    arguments = workspace.install_arguments({package: described.test_extras})[:-2]
+    session.install(*arguments, *test_tools(described), "-c", str(pins), env=INDEX)
+    session.run("pytest", f"packages/{package}/tests", *session.posargs)
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Tests that need heavy extras (transformers, onnx, Ray, llama.cpp …); what cannot be installed here is skipped and named."""
+    install(session, ALL, *workspace.workspace_group("test"))
+    missing = [line for line in workspace.workspace_group("integration") if not try_install(session, line)]
+    if missing:
+        session.warn(f"not installed here, their tests are skipped: {', '.join(missing)}")
+    where = session.posargs or ["packages", "tests"]
+    session.run("pytest", "-m", "integration", *where, success_codes=[0, 5])
+
+
+def try_install(session: nox.Session, line: str) -> bool:
+    try:
+        session.install(line, "-c", str(workspace.CONSTRAINTS.relative_to(ROOT)), env=INDEX)
+    except nox.command.CommandFailed:
+        return False
+    return True
+
+
+# --- the code as text --------------------------------------------------------------------------
+
+
+@nox.session(reuse_venv=True)
+def lint(session: nox.Session) -> None:
+    """Ruff over everything; `-- --fix` also repairs."""
+    requirements(session, "lint")
+    session.run("ruff", "check", *session.posargs, ".")
+    session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]), ".")
+
+
+@nox.session(reuse_venv=True)
+def types(session: nox.Session) -> None:
+    """mypy, strict, over the sources of the five packages and the tools."""
+    install(session, ALL, *workspace.workspace_group("types"))
+    sources = [str(workspace.packages()[name].path.relative_to(ROOT) / "src") for name in PACKAGES]
+    for source in sources:
+        session.run("mypy", source)
+    session.run("mypy", "tools", "noxfile.py", "quickstart.py")
+
+
+@nox.session(reuse_venv=True)
+def contracts(session: nox.Session) -> None:
+    """Import directions, what an import and a --help load, JSON Schemas, siblings from here; `-- --write` renews the schemas."""
+    install(session, ALL, *workspace.workspace_group("test"), *workspace.workspace_group("contracts"))
+    if "--write" in session.posargs:
+        session.run("python", "-m", "tools.schemas", "--write")
+        return
+    session.run("lint-imports")
+    session.run("python", "-m", "tools.schemas")
+    session.run("pytest", "tests/contracts", *session.posargs)
+
+
+# --- distributions -----------------------------------------------------------------------------
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Wheel and sdist of each package (or of those named after `--`), checked, installed in a clean environment, tried."""
+    names = session.posargs or PACKAGES
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    requirements(session, "build")
+    for name in PACKAGES:
+        session.run("uv", "build", "--quiet", "--out-dir", str(dist), f"packages/{name}", env=INDEX, silent=True)
+    session.run("twine", "check", "--strict", *map(str, sorted([*dist.glob("*.whl"), *dist.glob("*.tar.gz")])))
+    session.run("python", "-m", "tools.dist", str(dist))
+    for name in names:
+        smoke_test(session, name, dist)
+
+
+def smoke_test(session: nox.Session, name: str, dist: Path) -> None:
+    """The wheel of one package and of the siblings that it declares, in a new environment; every console script answers."""
+    place = Path(session.create_tmp()) / f"clean-{name}"
+    shutil.rmtree(place, ignore_errors=True)
+    session.run("uv", "venv", "--quiet", "--python", sys.executable, str(place), env=INDEX)
+    folders = workspace.closure({name: ()})
+    wheels = []
+    for folder, extras in folders.items():
+        stem = workspace.packages()[folder].distribution.replace("-", "_")
+        wheel = next(dist.glob(f"{stem}-*.whl"))
+        wheels.append(str(wheel) + (f"[{','.join(sorted(extras))}]" if extras else ""))
+    python = str(place / ("Scripts" if os.name == "nt" else "bin") / "python")
+    constraints = str(workspace.CONSTRAINTS.relative_to(ROOT))
+    session.run("uv", "pip", "install", "--quiet", "--python", python, *wheels, "-c", constraints, env=INDEX)
+    session.run(python, "-P", str(ROOT / "tools" / "smoke.py"), name, external=True)
+
+
+@nox.session(reuse_venv=True)
+def release(session: nox.Session) -> None:
+    """The local part of a release: `nox -s release -- ts-models minor` (or patch, major; `--dry-run` changes nothing)."""
+    requirements(session, "build", "release")
+    session.run("python", "-m", "tools.release", *session.posargs, env=INDEX)
+
+
+@nox.session(venv_backend="none")
+def affected(session: nox.Session) -> None:
+    """The packages that changes since a commit touch (`-- main`; default: the last tag, else the first commit), and their sessions."""
+    session.run(sys.executable, "-m", "tools.affected", *session.posargs, external=True)
+
+
+@nox.session(reuse_venv=True)
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities (pip-audit, where the service can be reached) and licences of all dependencies."""
+    install(session, ALL, *workspace.workspace_group("audit"))
+    session.run("python", "-m", "tools.licences")
+    session.run("pip-audit", "--skip-editable", "--progress-spinner=off", *session.posargs)
+
+
+# --- for people --------------------------------------------------------------------------------
+
+
+@nox.session(reuse_venv=True)
+def docs(session: nox.Session) -> None:
+    """The site, warnings as errors, links checked, the code in it run; `-- serve` shows it on this machine."""
+    install(session, ALL, *workspace.workspace_group("test"), *workspace.workspace_group("docs"))
+    session.run("python", "-m", "tools.site")
+    if "serve" in session.posargs:
+        session.run("zensical", "serve", "--config-file", "build/docs/zensical.toml")
+        return
+    session.run("zensical", "build", "--clean", "--strict", "--config-file", "build/docs/zensical.toml")
+    session.run("python", "-m", "tools.links", "build/docs/site", "README.md", "CONTRIBUTING.md", "docs", "packages")
+    session.run("pytest", "tests/docs", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def quickstart(session: nox.Session) -> None:
+    """From raw stories to a rated, trained model: `nox -s quickstart`, `-- --data FILE` for your own text."""
+    install(session, ALL)
+    session.run("python", "quickstart.py", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def demo(session: nox.Session) -> None:
+    """Train the demo model that the wheel of ts-models carries, from the embedded corpus, by its recorded recipe."""
+    install(session, ALL)
+    session.run("python", "-m", "tools.demo", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def bench(session: nox.Session) -> None:
+    """The small form of every measured claim, project and peer in one run; `-- NAME` runs those whose file name holds NAME."""
+    extras = {name: tuple(workspace.packages()[name].test_extras) for name in PACKAGES}
+    install(session, extras, *workspace.workspace_group("bench"))
+    for script in chosen_benchmarks(session.posargs):
+        session.run("python", str(script.relative_to(ROOT)), "--small", success_codes=[0])
+
+
+def chosen_benchmarks(names: Sequence[str]) -> list[Path]:
+    scripts = sorted(path for path in (ROOT / "bench").glob("*.py") if not path.name.startswith("_"))
+    return [path for path in scripts if not names or any(name in path.name for name in names)]

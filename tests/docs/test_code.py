@@ -1,0 +1,81 @@
+"""The code of the documentation runs: every ```python block of every page, block after block in one namespace and one folder.
+
+A block that cannot run here (it needs a network, a GPU, an optional package) is fenced as ```python notest, and shown all the same.
+Shell commands are held differently: each line that begins with one of our commands must name a command and options that exist.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(ROOT.glob("packages/*/README.md")),
+]
+COMMANDS = ("ts-data", "ts-tokenizer", "ts-models", "ts-train", "ts-eval")
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    found = BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return [match["code"] for match in found if match["info"].strip() in languages]
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name)
+def test_python_runs(page: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name(page) in {"README.md", "docs/tutorial.md"}:  # these two make everything themselves
+        (tmp_path / "empty").mkdir()
+        monkeypatch.chdir(tmp_path / "empty")
+    elif any('"run/"' in code for code in blocks(page, "python")):  # the page trains there itself
+        shutil.rmtree(folder / "run")
+    namespace: dict[str, object] = {"__name__": "__docs__"}
+    for number, code in enumerate(blocks(page, "python"), 1):
+        exec(compile(code, f"{name(page)}, block {number}", "exec"), namespace)
+
+
+def command_lines(page: Path) -> list[list[str]]:
+    """The lines of shell blocks that call one of our commands, continuation lines joined, comments and pipes cut off."""
+    lines: list[list[str]] = []
+    for code in blocks(page, "bash", "sh", "console"):
+        for line in code.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.strip().removeprefix("$ "), comments=True)
+            while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+                words = words[1:]
+            if words and words[0] in COMMANDS:
+                stop = next((i for i, word in enumerate(words) if word in {"|", ">", "<", "&", "&&", ";", "2>"}), len(words))
+                lines.append(words[:stop])
+    return lines
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if command_lines(p)], ids=name)
+def test_commands_exist_with_their_options(page: Path) -> None:
+    from typer.main import get_command
+
+    for words in command_lines(page):
+        command = get_command(import_module(f"{words[0].replace('-', '_')}.cli").app)
+        rest = words[1:]
+        known = {"--debug", "--help", "--version", "-h"}
+        while rest and hasattr(command, "commands") and rest[0] in command.commands:
+            command, rest = command.commands[rest[0]], rest[1:]
+        assert not hasattr(command, "commands") or not rest or rest[0] in known, f"{shlex.join(words)}: no such command"
+        known |= {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
+        used = {word.partition("=")[0] for word in rest if word.startswith("--")}
+        assert used <= known, f"{shlex.join(words)}: no option {used - known}"
+
+
+def test_there_is_code_to_test() -> None:
+    assert len([p for p in PAGES if blocks(p, "python")]) >= 2
+    assert sum(len(command_lines(p)) for p in PAGES) >= 8

@@ -1,0 +1,62 @@
+"""The navigation holds every page, once; the README shows the two commands as they must be typed."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from tools import links, site
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def listed(entries: list[dict[str, object]]) -> list[str]:
+    out: list[str] = []
+    for entry in entries:
+        for value in entry.values():
+            out += listed(value) if isinstance(value, list) else [str(value)]
+    return out
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    docs = ROOT / "docs"
+    navigation = tomllib.loads(f"nav = {' '.join(site.navigation(docs).split()).replace(', ]', ' ]')}")["nav"]
+    pages = sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.md"))
+    assert sorted(listed(navigation)) == pages
+    assert len(pages) >= 8
+
+
+def test_a_page_without_a_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "index.md").write_text("# Home\n", encoding="utf-8")
+    (tmp_path / "stray.md").write_text("# Stray\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"stray\.md"):
+        site.navigation(tmp_path)
+
+
+def test_readme_holds_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "\npython3 -m venv .venv && . .venv/bin/activate && pip install nox && nox -s quickstart\n" in text
+    assert "\nnox -s tests\n" in text
+
+
+def test_readme_names_every_distribution() -> None:
+    from tools.workspace import packages
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for package in packages().values():
+        assert f"`{package.distribution}`" in text
+        readme = (package.path / "README.md").read_text(encoding="utf-8")
+        assert package.distribution in readme
+
+
+def test_a_link_to_nowhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text(
+        '<h1 id="top">x</h1><a href="#top">a</a><a href="gone.html">b</a><a href="#no">c</a>', encoding="utf-8"
+    )
+    assert links.site_problems(tmp_path) == ["index.html: #no names no heading there", "index.html: gone.html does not exist"]
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[here](page.md) [gone](gone.md) [host](https://example.org)\n```\n[code](not-a-link.md)\n```\n", encoding="utf-8"
+    )
+    assert links.markdown_problems(page) == [f"{page}: gone.md does not exist"]

@@ -1,0 +1,55 @@
+"""What the release tool decides before it touches anything."""
+
+from __future__ import annotations
+
+import pytest
+from tools import affected, release
+from tools.workspace import FOLDERS, dependants, index_environment, packages
+
+
+@pytest.mark.parametrize(("part", "expected"), [("patch", "0.1.5"), ("minor", "0.2.0"), ("major", "1.0.0")])
+def test_next_version(part, expected):
+    assert release.next_version("0.1.4", part) == expected
+
+
+def test_bounds_keep_a_breaking_version_out():
+    with pytest.raises(SystemExit, match="raise the bound"):
+        release.check_bounds(packages()["ts-data"], "0.9.0")
+    release.check_bounds(packages()["ts-data"], packages()["ts-data"].version)
+
+
+def test_a_tag_must_agree_with_version_and_changelog(capsys):
+    package = packages()["ts-models"]
+    release.check_tag(f"ts-models-v{package.version}")
+    assert "agree" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"the version is"):
+        release.check_tag("ts-models-v99.0.0")
+    with pytest.raises(SystemExit, match="names none of"):
+        release.check_tag("numpy-v1.0.0")
+
+
+def test_every_changelog_can_take_new_entries():
+    for package in packages().values():
+        text = (package.path / "CHANGELOG.md").read_text(encoding="utf-8")
+        assert "<!-- releases -->\n" in text
+        assert f"## {package.version}" in text
+
+
+def test_affected_follows_the_line():
+    assert affected.touched(["packages/ts-data/src/ts_data/x.py", "docs/index.md"]) == {"ts-data"}
+    assert affected.touched(["constraints/dev.txt"]) == set(FOLDERS)
+    assert affected.touched(["docs/index.md"]) == set()
+    assert dependants({"ts-data"}) == list(FOLDERS)
+    assert dependants({"ts-eval"}) == ["ts-eval"]
+    assert dependants({"ts-train"}) == ["ts-train"]
+
+
+def test_pip_settings_are_handed_to_uv_unless_uv_has_its_own():
+    given = {"PIP_FIND_LINKS": "/a /b", "PIP_INDEX_URL": "https://index.example/simple", "PIP_CERT": "/c.pem"}
+    assert index_environment(given) == {
+        "UV_FIND_LINKS": "/a,/b",
+        "UV_DEFAULT_INDEX": "https://index.example/simple",
+        "SSL_CERT_FILE": "/c.pem",
+    }
+    own = {**given, "UV_FIND_LINKS": "/own", "UV_DEFAULT_INDEX": "https://own.example", "SSL_CERT_FILE": "/own.pem"}
+    assert index_environment(own) == {}

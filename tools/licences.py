@@ -1,0 +1,40 @@
+"""The licences of everything that the five packages bring along; one that would bind a user's own code is an error."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import defaultdict
+from importlib import metadata
+
+# Copyleft that reaches further than the library itself. LGPL and MPL do not.
+REFUSED = re.compile(r"\bA?GPL|Affero|(?<!Lesser )General Public License", re.IGNORECASE)
+
+
+def licence(distribution: metadata.Distribution) -> str:
+    """The licence expression, else the classifiers (a choice, where there are several), else the licence field's first line."""
+    about = distribution.metadata.json
+    classifiers = [str(c).rpartition(" :: ")[2] for c in about.get("classifier", ()) if str(c).startswith("License ::")]
+    return str(
+        about.get("license_expression") or " OR ".join(classifiers) or str(about.get("license", "unknown")).splitlines()[0]
+    )
+
+
+def is_refused(name: str) -> bool:
+    """Whether every choice that a licence expression leaves is one of those."""
+    return all(REFUSED.search(choice) and "exception" not in choice for choice in name.split(" OR "))
+
+
+def main() -> None:
+    found: dict[str, list[str]] = defaultdict(list)
+    for distribution in metadata.distributions():
+        found[licence(distribution)].append(distribution.metadata["Name"])
+    for name, owners in sorted(found.items()):
+        print(f"{name}: {', '.join(sorted(owners))}")
+    refused = [f"{owner}: {name}" for name, owners in found.items() if is_refused(name) for owner in owners]
+    if refused:
+        sys.exit("\n".join(["licences that would bind a user's own code:", *refused]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The judge without a language model against the mean rating, on models not used in fitting. `--write` renews the packaged weights.
+
+python bench/eval_feature_judge.py --ratings gpt4o-rated-stories.jsonl --reference tinystories-real-sample.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ts_data.artefact import write_model
+from ts_eval.judge import feature_judge
+from ts_eval.judge.backends.features import read_reference
+from ts_eval.judge.stories import read_stories
+from ts_eval.schemas import CATEGORIES
+
+SHARED = next((p / "shared/data" for p in Path(__file__).resolve().parents if (p / "shared/data").is_dir()), Path("shared/data"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ratings", type=Path, default=SHARED / "gpt4o-rated-stories.jsonl")
+    parser.add_argument("--reference", type=Path, default=SHARED / "tinystories-real-sample.txt")
+    parser.add_argument("--small", action="store_true", help="the plain features only, without a reference")
+    parser.add_argument("--write", type=Path, help="folder for plain.json and reference.json")
+    args = parser.parse_args()
+    print(f"python {platform.python_version()}, numpy {np.__version__}")
+    stories = [s for s in read_stories(args.ratings) if s.ratings]
+    ratings = [list(s.ratings[0].values()) for s in stories]
+    for reference in [None] if args.small else [None, read_reference(str(args.reference))]:
+        started = time.perf_counter()
+        judge = feature_judge.fit([s.text for s in stories], ratings, [s.source or "" for s in stories], reference)
+        error = judge.weights.held_out
+        print(
+            f"\n{judge.weights.features}: {len(stories)} stories of {judge.weights.models} models, {time.perf_counter() - started:.1f} s"
+        )
+        print("category      MAE  mean's MAE  ratio  squared error saved  r of model means")
+        for name in CATEGORIES:
+            r = error.correlation_of_model_means[name]
+            print(
+                f"{name:<12}{error.mae[name]:5.2f}{error.mae_of_mean[name]:12.2f}{error.mae[name] / error.mae_of_mean[name]:7.2f}"
+                f"{error.squared_error_saved[name]:21.1%}{'' if r is None else f'{r:18.2f}'}"
+            )
+        mine, mean = (float(np.mean(list(d.values()))) for d in (error.mae, error.mae_of_mean))
+        print(f"all         {mine:5.2f}{mean:12.2f}{mine / mean:7.2f}{error.squared_error_saved_in_all:21.1%}")
+        if args.write:
+            write_model(args.write / f"{judge.weights.features}.json", judge.weights)
+
+
+if __name__ == "__main__":
+    main()

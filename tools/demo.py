@@ -60,7 +60,11 @@ def make(out: Path, work: Path, *, stories: int, minutes: float, vocab_size: int
     run = ts_train.train(TrainConfig.model_validate(recipe), ids, work / "run", progress=None)
     lm = ts_models.load(run.path / "model")
     ts_models.save(lm.model, out, tokenizer=ids / "word_tokenizer.json", training=lm.training, dtype=torch.float16)
-    settings = {"corpus": {"program": "ts-data sample", "stories": stories, "seed": SEED}, "vocab_size": vocab_size, "train": recipe}
+    settings = {
+        "corpus": {"program": "ts-data sample", "stories": stories, "seed": SEED},
+        "vocab_size": vocab_size,
+        "train": recipe,
+    }
     (out / "recipe.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     taken = lm.training.seconds / 60 if lm.training is not None else minutes
     card = CARD.format(minutes=taken, stories=stories, seed=SEED, vocabulary=lm.config.vocab_size)

@@ -119,10 +119,10 @@ def test_a_bad_variant_is_named_before_anything_is_trained(
     spec: AblationConfig, data: FakeEncoded, tmp_path: Path, trained: list[str]
 ) -> None:
     bad = spec.model_copy(update={"variants": {"narrow": {}, "odd": {"optimizer": {"lrr": 1}}}})
-    with pytest.raises(ConfigError, match="variant 'odd'.*lrr"):
+    with pytest.raises(ConfigError, match=r"variant 'odd'.*lrr"):
         ablate(bad, data, tmp_path)
     zoo = AblationConfig(question="?", base={"preset": "talk-1m"}, variants={"a": {}, "b": {"model": {"n_heads": 3}}})
-    with pytest.raises(ConfigError, match="variant 'b'.*n_heads"):
+    with pytest.raises(ConfigError, match=r"variant 'b'.*n_heads"):
         ablate(zoo, data, tmp_path)
     assert trained == []
     with pytest.raises(ValueError, match="names no variant: b"):

@@ -57,7 +57,9 @@ def test_predicts_from_cells_of_a_known_law(tmp_path: Path) -> None:
     from ts_train.schemas import LadderReport
 
     config = LadderConfig(base={}, sizes=SIZES, tokens=(1, 2, 3))
-    report = LadderReport(config=config, data_fingerprint="", cells=tuple(cells), fit=fitted, refusal=None, predictions=predictions)
+    report = LadderReport(
+        config=config, data_fingerprint="", cells=tuple(cells), fit=fitted, refusal=None, predictions=predictions
+    )
     plot_ladder(report, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
 

@@ -59,8 +59,8 @@ def test_too_little_is_refused(keep: slice | np.ndarray, message: str) -> None:
 
 
 def test_a_narrow_ladder_and_losses_without_a_trend_are_refused() -> None:
-    with pytest.raises(FitError, match="span only a factor of 1.4"):
+    with pytest.raises(FitError, match=r"span only a factor of 1.4"):
         _scaling.fit(np.repeat([1e6, 1.2e6, 1.4e6], 3), np.tile([3e5, 1e6, 3e6], 3), law(N, D)[:9])
     rising = 2 + 0.1 * np.log(N) + 0.1 * np.log(D)  # more of everything is worse: no learning rate fitted
-    with pytest.raises(FitError, match="sound exponents|no scaling law"):
+    with pytest.raises(FitError, match=r"sound exponents|no scaling law"):
         _scaling.bootstrap(N, D, rising, _scaling.fit(N, D, rising), draws=40)

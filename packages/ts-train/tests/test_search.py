@@ -89,7 +89,9 @@ def test_two_processes_share_one_storage(config: SearchConfig, tmp_path: Path) -
     content = config.model_copy(update={"trials": 8, "sampler_seed": None}).model_dump_json()
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
     workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path / "out"), storage, content], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(tmp_path / "out"), storage, content], stderr=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
     for worker in workers:

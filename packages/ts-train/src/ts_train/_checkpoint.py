@@ -138,6 +138,8 @@ class CheckpointStore:
         return state, load_file(tensors_file)
 
     def _disk_full(self) -> str:
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()  # the write in progress may still become the checkpoint to go on from
         steps = self.steps()
         kept = f"the checkpoint of step {steps[-1]} is whole" if steps else "there is no earlier checkpoint"
         return f"{self.folder}: the disk is full; {kept}. Free some space, then run: ts-train resume {self.folder.parent}"

@@ -80,7 +80,7 @@ def test_seeds(small):
     one = generate(small, [[61]], seed=1, **options)
     assert one == generate(small, [[61]], seed=1, **options)
     assert one != generate(small, [[61]], seed=2, **options)
-    assert generate(small, [[61]], **options) != generate(small, [[61]], **options)
+    assert len({tuple(generate(small, [[61]], temperature=4.0, **options)[0]) for _ in range(5)}) > 1  # no seed: drawn anew
     three = generate(small, [[61]], seed=1, num_return_sequences=3, **options)
     assert three[0] == one[0]
     assert len(set(map(tuple, three))) == 3

@@ -6,6 +6,7 @@ the tokens of the whole step before, so the sum is the gradient of the step, wha
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -74,4 +75,12 @@ def join_world(device: str) -> tuple[World, torch.device]:
         torch.cuda.set_device(chosen)
     if size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        # Not before: a second run in the same script goes on with this group. Not later: the threads of a group that is
+        # still there when the interpreter unloads torch abort the process, and the launcher calls a finished run failed.
+        atexit.register(_leave_world)
     return World(rank=int(os.environ.get("RANK", "0")) if size > 1 else 0, size=size, local_rank=local), chosen
+
+
+def _leave_world() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -6,11 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch.distributed as dist
 
+from ts_train._rendezvous import fresh_store
+from ts_train.errors import TsTrainError
 from ts_train.sinks.jsonl import read_metrics
 
 SCRIPT = """
@@ -24,7 +28,7 @@ torch.set_num_threads(1)
 out, options = sys.argv[1], json.loads(sys.argv[2])
 stop = options.pop("stop", None)
 die = options.pop("die", None)
-if die is not None and os.environ["RANK"] == "1":
+if die is not None and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
     import ts_train._loop as loop
     step = loop.train_step
     def dying(t):
@@ -48,12 +52,14 @@ CONFIG: dict[str, Any] = {
 }  # fmt: skip
 
 
-def launch(tmp_path: Path, out: str, ranks: int, *, fails: bool = False, **options: Any) -> list[dict[str, Any]]:
+def launch(
+    tmp_path: Path, out: str, ranks: int, *, fails: bool = False, restarts: int = 0, **options: Any
+) -> list[dict[str, Any]]:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable]
     if ranks > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        command += ["-m", "torch.distributed.run", "--standalone", f"--max-restarts={restarts}", f"--nproc-per-node={ranks}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, str(script), str(tmp_path / out), json.dumps({**CONFIG, **options})],
@@ -88,5 +94,25 @@ def test_a_rank_that_dies_ends_the_launch_and_the_next_one_resumes(tmp_path: Pat
     one = launch(tmp_path, "one", 1)
     launch(tmp_path, "two", 2, die=4, fails=True)  # the launcher ends the other rank too; nothing hangs
     two = launch(tmp_path, "two", 2)
-    assert [row["step"] for row in two if row["kind"] == "step"] == list(range(1, 7))
-    assert losses(two, "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
+    again = launch(tmp_path, "again", 2, die=4, restarts=1)  # the launcher itself starts both ranks anew
+    for rows in (two, again):
+        assert [row["step"] for row in rows if row["kind"] == "step"] == list(range(1, 7))
+        assert losses(rows, "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
+
+
+def test_the_store_of_a_start_holds_nothing_of_the_start_before() -> None:
+    """The launcher's store outlives the workers: a rank must not take a key of ranks that are gone for one of its own start."""
+    kept = dist.HashStore()
+    for start in range(3):
+        with ThreadPoolExecutor(3) as ranks:
+            stores = [store.result() for store in [ranks.submit(fresh_store, kept, rank, 3, timeout=30) for rank in (2, 1, 0)]]
+        assert not any(store.check(["address"]) for store in stores)
+        stores[0].set("address", str(start))
+        assert {store.get("address") for store in stores} == {str(start).encode()}
+
+
+def test_a_rank_that_does_not_come_is_named() -> None:
+    with pytest.raises(TsTrainError, match="rank 1, 2 of 3 did not join"):
+        fresh_store(dist.HashStore(), 0, 3, timeout=0.1)
+    with pytest.raises(TsTrainError, match="rank 1: rank 0 did not join"):
+        fresh_store(dist.HashStore(), 1, 3, timeout=0.1)

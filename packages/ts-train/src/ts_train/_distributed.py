@@ -14,6 +14,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+from ._rendezvous import fresh_store
 
 __all__ = ["World", "join_world"]
 
@@ -74,7 +77,10 @@ def join_world(device: str) -> tuple[World, torch.device]:
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        store, rank, _ = next(rendezvous("env://"))
+        dist.init_process_group(
+            "nccl" if chosen.type == "cuda" else "gloo", store=fresh_store(store, rank, size), rank=rank, world_size=size
+        )
         # Not before: a second run in the same script goes on with this group. Not later: the threads of a group that is
         # still there when the interpreter unloads torch abort the process, and the launcher calls a finished run failed.
         atexit.register(_leave_world)

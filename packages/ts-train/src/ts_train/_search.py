@@ -75,9 +75,7 @@ def search(
         shared.optimize(worker.objective, n_trials=1)
     if progress is not None:
         progress("trials", config.trials, config.trials)
-    report = _report(optuna, shared, config, encoded)
-    _write(report, folder)
-    return report
+    return _settled_report(optuna, shared, config, encoded, folder)
 
 
 class _Worker:
@@ -249,9 +247,24 @@ def _pruner(optuna: Any, config: SearchConfig) -> Any:
 # --- the report --------------------------------------------------------------------------------
 
 
+def _settled_report(optuna: Any, study: Any, config: SearchConfig, data: TrainingData, folder: Path) -> SearchReport:
+    """Write the report; again when another worker ended a trial meanwhile, whose newer report this one may have replaced."""
+    while True:
+        report = _report(optuna, study, config, data)
+        _write(report, folder)
+        if len(_ended(optuna, study)) == len(report.trials):
+            return report
+
+
+def _ended(optuna: Any, study: Any) -> list[Any]:
+    states = optuna.trial.TrialState
+    ended: list[Any] = study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
+    return ended
+
+
 def _report(optuna: Any, study: Any, config: SearchConfig, data: TrainingData) -> SearchReport:
     states = optuna.trial.TrialState
-    trials = tuple(_trial(t, states) for t in study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)))
+    trials = tuple(_trial(t, states) for t in _ended(optuna, study))
     complete = [t for t in trials if t.state == "complete"]
     best = min(complete, key=lambda t: (t.loss, t.number), default=None)
     return SearchReport(

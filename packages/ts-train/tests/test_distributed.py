@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,9 @@ CONFIG: dict[str, Any] = {
 }  # fmt: skip
 
 
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
 def launch(
     tmp_path: Path, out: str, ranks: int, *, fails: bool = False, restarts: int = 0, **options: Any
 ) -> list[dict[str, Any]]:
@@ -60,13 +64,18 @@ def launch(
     command = [sys.executable]
     if ranks > 1:
         command += ["-m", "torch.distributed.run", "--standalone", f"--max-restarts={restarts}", f"--nproc-per-node={ranks}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, str(script), str(tmp_path / out), json.dumps({**CONFIG, **options})],
-        env=environment, capture_output=True, text=True, timeout=300, check=False,
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert (done.returncode != 0) == fails, done.stderr[-3000:]
     return list(read_metrics(tmp_path / out / "metrics.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What a single process measures."""
+    return launch(tmp_path_factory.mktemp("one"), "one", 1)
 
 
 def losses(rows: list[dict[str, Any]], kind: str, key: str) -> list[float]:
@@ -74,8 +83,7 @@ def losses(rows: list[dict[str, Any]], kind: str, key: str) -> list[float]:
 
 
 @pytest.mark.slow
-def test_two_ranks_give_the_losses_of_one_and_resume_on_another_number(tmp_path: Path) -> None:
-    one = launch(tmp_path, "one", 1)
+def test_two_ranks_give_the_losses_of_one_and_resume_on_another_number(tmp_path: Path, one: list[dict[str, Any]]) -> None:
     launch(tmp_path, "two", 2, stop=2)  # rank 0 gets a SIGTERM; both save and leave together
     interrupted = list(read_metrics(tmp_path / "two" / "metrics.jsonl"))
     assert interrupted[-1]["step"] in {2, 3}
@@ -90,14 +98,43 @@ def test_two_ranks_give_the_losses_of_one_and_resume_on_another_number(tmp_path:
 
 
 @pytest.mark.slow
-def test_a_rank_that_dies_ends_the_launch_and_the_next_one_resumes(tmp_path: Path) -> None:
-    one = launch(tmp_path, "one", 1)
+def test_a_rank_that_dies_ends_the_launch_and_the_next_one_resumes(tmp_path: Path, one: list[dict[str, Any]]) -> None:
     launch(tmp_path, "two", 2, die=4, fails=True)  # the launcher ends the other rank too; nothing hangs
     two = launch(tmp_path, "two", 2)
     again = launch(tmp_path, "again", 2, die=4, restarts=1)  # the launcher itself starts both ranks anew
     for rows in (two, again):
         assert [row["step"] for row in rows if row["kind"] == "step"] == list(range(1, 7))
         assert losses(rows, "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_two_nodes_lose_a_rank_start_again_and_end_as_one_process(tmp_path: Path, one: list[dict[str, Any]]) -> None:
+    """Two rendezvous agents on the loopback device, as two machines would run them; the rank of the second is killed."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    endpoint = f"127.0.0.1:{free_port()}"
+    node = [
+        sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=2",
+        "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", "--rdzv-id=story", "--local-addr=127.0.0.1",
+    ]  # fmt: skip
+    task = [str(tmp_path / "script.py"), str(tmp_path / "two"), json.dumps({**CONFIG, "die": 4})]
+    agents = [subprocess.Popen([*node, *task], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        for agent in agents:
+            _, errors = agent.communicate(timeout=300)
+            assert agent.returncode == 0, errors[-3000:]
+    finally:
+        for agent in agents:
+            agent.kill()
+    rows = list(read_metrics(tmp_path / "two" / "metrics.jsonl"))
+    assert [row["step"] for row in rows if row["kind"] == "step"] == list(range(1, 7))
+    assert losses(rows, "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def test_the_store_of_a_start_holds_nothing_of_the_start_before() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ts_models.console import make_app
 from ts_models.console import run as run_app  # `run` is the submodule here
 from ts_models.errors import TsModelsError
@@ -29,4 +31,7 @@ app.command("ablate")(ablate)
 
 def main() -> None:
     """The console script."""
+    # Threads that wait for each other by spinning are scheduled against each other when the machine has other work to do:
+    # on two busy cores training fell to a fortieth. A short spin costs nothing on an idle one. Read when torch loads.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     run_app(app, (TsTrainError, TsModelsError, TsTokenizerError))

@@ -134,7 +134,12 @@ def lint(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def types(session: nox.Session) -> None:
     """mypy, strict, over the sources of the five packages and the tools."""
-    install(session, {**ALL, "ts-models": ("play",)}, *workspace.workspace_group("types"))  # a base class comes from there
+    extras = {
+        "ts-eval": ("browser", "judge"),
+        "ts-models": ("play",),
+        "ts-train": ("search",),
+    }  # what has types of its own: a base class, exceptions
+    install(session, {**ALL, **extras}, *workspace.workspace_group("types"))
     sources = [str(workspace.packages()[name].path.relative_to(ROOT) / "src") for name in PACKAGES]
     for source in sources:
         session.run("mypy", source)

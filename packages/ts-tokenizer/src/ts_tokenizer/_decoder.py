@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ._kernels import kernels
 from ._kernels.plain import APOSTROPHE, BREAK, CASE_FEATURES, CASELESS, LOOK_AHEAD, QUOTE, SPACE_FEATURES, WORD
@@ -62,7 +63,7 @@ class Decoder:
         self._none, self._unk = len(vocab) - 1, len(vocab) - 2
         self._loops: Any = kernels(loops)
         self._kinds = _kinds(vocab, _unpack(spec.classes, "<u1"))
-        self._keys, self._weights = _table(_unpack(spec.keys, "<i8"), _unpack(spec.weights, "<i2").reshape(-1, 2))
+        self._keys, self._weights = _table(self._loops, _unpack(spec.keys, "<i8"), _unpack(spec.weights, "<i2").reshape(-1, 2))
         flat = _unpack(spec.evidence, "<i2").astype(np.int64)
         self._evidence = flat.reshape(3, 8, 2, BUCKETS) if len(flat) else np.zeros((3, 8, 2, BUCKETS), dtype=np.int64)
 
@@ -123,7 +124,7 @@ def fit(stories: Sequence[Story], vocab: Sequence[str]) -> DecoderSpec:
     spec = _fit_weights(stories[:cut], vocab, classes)
     held_out = stories[cut:] or stories
     decoder = Decoder(spec, vocab)
-    evidence = np.stack([_fit_evidence(decoder, held_out, mode) for mode in (WHOLE, PAST, TOLD)])
+    evidence = _fit_evidence(decoder, held_out)
     spec = _fit_weights(stories, vocab, classes)
     return spec.model_copy(update={"evidence": _pack(evidence, "<i2")})
 
@@ -177,10 +178,11 @@ def _fit_weights(stories: Sequence[Story], vocab: Sequence[str], classes: np.nda
 
 def _regress(rows: np.ndarray, *labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Keys and whole-number weights [keys, labels] of logistic regressions; features seen once say nothing."""
-    keys, inverse, counts = np.unique(rows, return_inverse=True, return_counts=True)
-    kept = counts >= MIN_COUNT
+    encoded = pa.array(rows.reshape(-1)).dictionary_encode()  # by hashing: sorting millions of keys takes ten times as long
+    keys, places = encoded.dictionary.to_numpy(), encoded.indices.to_numpy()
+    kept = np.bincount(places, minlength=len(keys)) >= MIN_COUNT
     number = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    numbered = number[inverse.reshape(rows.shape)]
+    numbered = number[places].reshape(rows.shape)
     order = np.random.default_rng(0).permutation(len(rows))
     columns = []
     for label in labels:
@@ -189,35 +191,36 @@ def _regress(rows: np.ndarray, *labels: np.ndarray) -> tuple[np.ndarray, np.ndar
         columns.append(np.clip(np.rint(weights[1:] * UNIT), -32_000, 32_000).astype(np.int64))
     whole = np.column_stack(columns)
     strong = (np.abs(whole) >= SMALLEST).any(axis=1)
-    return keys[kept][strong], whole[strong]
+    keys, whole = keys[kept][strong], whole[strong]
+    rising = np.argsort(keys)
+    return keys[rising], whole[rising]
 
 
-def _fit_evidence(decoder: Decoder, stories: Sequence[Story], mode: int) -> np.ndarray:
-    """For each word class, place and bucket of evidence: the weight that makes the capital's score right on average."""
+def _fit_evidence(decoder: Decoder, stories: Sequence[Story]) -> np.ndarray:
+    """For each mode, word class, place and bucket of evidence: the weight that makes the capital's score right on average."""
     words = decoder._kinds
     found: list[tuple[np.ndarray, ...]] = []
     for story in stories:
         truth = (story.cases != LOWER).astype(np.int64)
-        plain = decoder.scores(story.ids, WHOLE, truth)[:, 1]
-        bucket = _buckets(decoder, story, mode, truth)
+        plain = decoder.scores(story.ids)  # no evidence was learned yet, so it is the same in every mode
+        buckets = [_buckets(decoder, story, mode, truth, plain) for mode in (WHOLE, PAST, TOLD)]
         open_case = (story.ids != decoder._unk) & (words[story.ids] & CASELESS == 0)
         inside = np.zeros(len(story.ids), dtype=np.int64)
         inside[1:] = words[story.ids[:-1]] & WORD != 0
-        found.append(tuple(x[open_case] for x in (words[story.ids] & 7, inside, bucket, plain, truth)))
-    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
-    return _solve(*columns)
+        found.append(tuple(x[open_case] for x in (words[story.ids] & 7, inside, plain[:, 1], truth, *buckets)))
+    classes, inside, scores, truth, *by_mode = (np.concatenate(column) for column in zip(*found, strict=True))
+    return np.stack([_solve(classes, inside, bucket, scores, truth) for bucket in by_mode])
 
 
-def _buckets(decoder: Decoder, story: Story, mode: int, truth: np.ndarray) -> np.ndarray:
+def _buckets(decoder: Decoder, story: Story, mode: int, truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Which bucket of evidence each token falls into: read off by a probe that scores nothing but its number."""
     probe = np.broadcast_to(np.arange(BUCKETS, dtype=np.int64), (8, 2, BUCKETS)) << 40
-    scores = decoder.scores(story.ids, WHOLE)
-    before = scores[:, 1].copy()
+    probed = scores.copy()
     ids = np.ascontiguousarray(story.ids, dtype=np.int64)
     decoder._loops.gather_evidence(
-        ids, truth, decoder._kinds, decoder._none, decoder._unk, np.ascontiguousarray(probe), UNIT, mode, scores
+        ids, truth, decoder._kinds, decoder._none, decoder._unk, np.ascontiguousarray(probe), UNIT, mode, probed
     )
-    found: np.ndarray = (scores[:, 1] - before) >> 40
+    found: np.ndarray = (probed[:, 1] - scores[:, 1]) >> 40
     return found
 
 
@@ -237,20 +240,11 @@ def _solve(classes: np.ndarray, inside: np.ndarray, buckets: np.ndarray, scores:
 # --- keeping -----------------------------------------------------------------------------------
 
 
-def _table(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _table(loops: Any, keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An open-addressed table of prime size, about half full."""
     size = _prime(2 * len(keys) + 3)
     slots, values = np.full(size, -1, dtype=np.int64), np.zeros((size, 2), dtype=np.int64)
-    homes = keys % size
-    waiting = np.arange(len(keys))
-    while len(waiting):  # all at once: in each round the first key at a free slot gets it
-        _, first = np.unique(homes[waiting], return_index=True)
-        winners = waiting[first]
-        winners = winners[slots[homes[winners]] < 0]
-        slots[homes[winners]] = keys[winners]
-        values[homes[winners]] = weights[winners]
-        waiting = np.setdiff1d(waiting, winners, assume_unique=True)
-        homes[waiting] = (homes[waiting] + 1) % size
+    loops.fill_table(keys, weights, slots, values)
     return slots, values
 
 

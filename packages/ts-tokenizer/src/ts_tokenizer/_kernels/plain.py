@@ -17,6 +17,7 @@ __all__ = [
     "case_features",
     "decode",
     "features",
+    "fill_table",
     "gather_evidence",
     "learn",
     "look_up",
@@ -121,6 +122,20 @@ def features(ids, kinds, none, states, space, case):
     for i in range(len(ids)):
         space_features(ids, i, states[i], kinds, none, space[i])
         case_features(ids, i, states[i], kinds, none, case[i])
+
+
+def fill_table(keys, weights, slots, values):
+    """Put keys and their rows of weights into an open-addressed table: `slots` of prime size, all -1."""
+    size = len(slots)
+    for i in range(len(keys)):
+        slot = keys[i] % size
+        while slots[slot] >= 0:
+            slot += 1
+            if slot == size:
+                slot = 0
+        slots[slot] = keys[i]
+        for j in range(weights.shape[1]):
+            values[slot, j] = weights[i, j]
 
 
 def look_up(keys, key):

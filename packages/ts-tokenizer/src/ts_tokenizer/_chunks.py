@@ -15,6 +15,7 @@ from ._rules import Rules
 
 __all__ = ["ChunkTable", "split_chunks"]
 
+_NONE: frozenset[str] = frozenset()
 _RUNS = re.compile(r"\S+|\s+")  # for str, \s is str.isspace: spaCy's own notion of white space
 
 
@@ -45,6 +46,8 @@ class ChunkTable:
         self._seconds = frozenset(second for _, second in rules.pairs)
         self._longest_first = max(map(len, self._firsts), default=0)
         self._longest_second = max(map(len, self._seconds), default=0)
+        self._openings = frozenset(token[:2] for token in self._seconds)
+        self._closings = frozenset(token[-2:] for token in self._firsts)
 
     def numbers(self, chunks: Sequence[str]) -> list[int]:
         """The numbers of chunks; new ones are split by spaCy."""
@@ -68,8 +71,11 @@ class ChunkTable:
 
         A crossing match holds the end of one chunk and the start of the next, whatever spaCy makes of their inside.
         """
-        starts = frozenset(chunk[:n] for n in range(1, self._longest_second + 1)) & self._seconds
-        ends = frozenset(chunk[-n:] for n in range(1, self._longest_first + 1)) & self._firsts
+        starts = ends = _NONE
+        if chunk[:1] in self._openings or chunk[:2] in self._openings:
+            starts = frozenset(chunk[:n] for n in range(1, self._longest_second + 1)) & self._seconds
+        if chunk[-1:] in self._closings or chunk[-2:] in self._closings:
+            ends = frozenset(chunk[-n:] for n in range(1, self._longest_first + 1)) & self._firsts
         return starts, ends
 
     def crossing(self, numbers: Sequence[int]) -> bool:

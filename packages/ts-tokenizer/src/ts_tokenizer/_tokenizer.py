@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -154,12 +155,13 @@ class WordTokenizer:
         return ids, where
 
     def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[np.ndarray]:
-        """Ids of many texts, each an array uint16 [tokens]."""
+        """Ids of many texts, each an array uint16 [tokens]. Many thousands are shared out to as many threads as there are cores."""
+        parts = [texts[start : start + ROWS] for start in range(0, len(texts), ROWS)]
         out: list[np.ndarray] = []
-        for start in range(0, len(texts), ROWS):
-            ids, lengths = self.encode_flat(texts[start : start + ROWS], add_special_tokens=add_special_tokens)
-            ends = np.cumsum(lengths).tolist()
-            out += [ids[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+        with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1) or 1) as pool:
+            for ids, lengths in pool.map(lambda part: self.encode_flat(part, add_special_tokens=add_special_tokens), parts):
+                ends = np.cumsum(lengths).tolist()
+                out += [ids[a:b] for a, b in zip([0, *ends], ends, strict=False)]
         return out
 
     def encode_flat(self, texts: Sequence[str] | pa.Array, *, add_special_tokens: bool = False) -> tuple[np.ndarray, np.ndarray]:

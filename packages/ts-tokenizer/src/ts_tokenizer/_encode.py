@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchResult", "encode_batch_of_texts", "encode_splits"]
 
 BATCH_ROWS = 20_000
-PRICED = 4_000
+PRICED = 2_000
 """Stories of a split whose extra bits are measured, spread evenly; their sum is scaled to all."""
 
 

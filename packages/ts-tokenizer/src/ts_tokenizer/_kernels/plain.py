@@ -29,6 +29,8 @@ __all__ = [
 SPACE_FEATURES = 14
 CASE_FEATURES = 22
 LOOK_AHEAD = 3
+SPREAD = 40_503
+"""Sets neighbours apart in the table: keys of one template are consecutive, and would form runs of thousands of slots."""
 
 QUOTE, APOSTROPHE, BREAK, WORD, CASELESS = 8, 16, 32, 64, 128
 """Bits of a token's `kinds` entry above the three of its class of capitals."""
@@ -128,7 +130,7 @@ def fill_table(keys, weights, slots, values):
     """Put keys and their rows of weights into an open-addressed table: `slots` of prime size, all -1."""
     size = len(slots)
     for i in range(len(keys)):
-        slot = keys[i] % size
+        slot = (keys[i] % size) * SPREAD % size
         while slots[slot] >= 0:
             slot += 1
             if slot == size:
@@ -141,7 +143,7 @@ def fill_table(keys, weights, slots, values):
 def look_up(keys, key):
     """The row of a key in an open-addressed table (its size is prime; -1 marks an empty slot), or -1."""
     size = len(keys)
-    slot = key % size
+    slot = (key % size) * SPREAD % size
     while keys[slot] != key:
         if keys[slot] < 0:
             return -1

@@ -52,6 +52,7 @@ def breaks(package: Package) -> list[str]:
     """What a user of the last release would miss: names, parameters, fields of artefacts. Empty before the first release."""
     released = tags(package.folder)
     if not released:
+        print(f"{package.folder}: no release yet, so there is nothing that this one could break")
         return []
     place = [f"packages/{package.folder}/src"]
     old = griffe.load_git(package.module, ref=released[0], repo=ROOT, search_paths=place, resolve_aliases=True)

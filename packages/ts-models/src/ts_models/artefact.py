@@ -165,6 +165,8 @@ def read_json(path: str | os.PathLike[str], *, error: type[Exception] = Artefact
         raise error(f"{path}: no such file. Check the path, or run the command that writes it first.") from None
     except IsADirectoryError:
         raise error(f"{path}: is a folder, a JSON file was expected.") from None
+    except NotADirectoryError:
+        raise error(f"{path.parent}: is a file, a folder with {path.name} was expected.") from None
     except UnicodeDecodeError as problem:
         raise error(f"{path}: not UTF-8 at byte {problem.start}; the file is damaged. Write it again.") from None
     except json.JSONDecodeError as problem:

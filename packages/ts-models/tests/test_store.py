@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import ts_models
 from ts_models import _store, _tokenizers
+from ts_models.decoding import generate
 from ts_models.errors import ArtefactError, ConfigError, TokenizerError, WeightsError
 from ts_models.schemas import CurvePoint, TrainingSummary
 
@@ -235,3 +236,16 @@ def test_push_sends_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert calls[1][1]["folder_path"] == str(folder)
     with pytest.raises(ArtefactError):
         _store.push_to_hub(folder / "nothing", "somebody/model")
+
+
+def test_the_demo_comes_with_the_package_and_needs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    lm = ts_models.load("demo")
+    assert lm.config.vocab_size == 2048
+    assert lm.training is not None
+    assert sum(file.stat().st_size for file in _store.DEMO.iterdir()) < 3_000_000
+    assert {"recipe.json", "README.md", "training.json", "word_tokenizer.json"} <= {file.name for file in _store.DEMO.iterdir()}
+    begin = [lm.config.vocab_size - 3]
+    told = generate(lm.model, [begin], method="greedy", max_new_tokens=40)[0]
+    assert told == generate(lm.model, [begin], method="greedy", max_new_tokens=40)[0]
+    assert len(set(told)) > 15  # sentences, not one word again and again

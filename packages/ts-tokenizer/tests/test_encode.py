@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -237,3 +238,13 @@ def test_manifest_sums_are_extra_bits(splits: Path, encoded: Path, trained: Word
     assert info.priced_stories == info.stories
     assert info.unk_spelling_bits == pytest.approx(spelling, abs=0.01)
     assert info.restore_bits == pytest.approx(restore, abs=0.01)
+
+
+def test_threads_that_share_a_tokenizer_give_spacys_tokens(tokenizer: WordTokenizer) -> None:
+    """Stories whose chunks reach across blanks go through the plain table: its rows must not be mixed up by another thread."""
+    texts = [f"word{i} {i} p.m. said o'clock{i}, i'm {i}am ca n't" for i in range(400)]
+    expected = [tokenizer.tokens(text) for text in texts]
+    for _ in range(3):
+        fresh = type(tokenizer)(tokenizer.spec)
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(fresh.tokens, texts)) == expected

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 from collections.abc import Sequence
 
 from ._rules import Rules
@@ -40,6 +41,7 @@ class ChunkTable:
         self.rules = rules
         self.tokens: list[list[str]] = []
         self._numbers: dict[str, int] = {}
+        self._lock = threading.Lock()
         self._left: list[frozenset[str]] = []
         self._right: list[frozenset[str]] = []
         self._firsts = frozenset(first for first, _ in rules.pairs)
@@ -55,16 +57,17 @@ class ChunkTable:
         try:
             return [known[chunk] for chunk in chunks]
         except KeyError:
-            self._add([chunk for chunk in dict.fromkeys(chunks) if chunk not in known])
+            with self._lock:
+                self._add([chunk for chunk in dict.fromkeys(chunks) if chunk not in known])
             return [known[chunk] for chunk in chunks]
 
     def _add(self, chunks: list[str]) -> None:
         for chunk, tokens in zip(chunks, self.rules.split_chunks(chunks), strict=True):
-            self._numbers[chunk] = len(self.tokens)
-            self.tokens.append(tokens)
             starts, ends = self.edges(chunk)
             self._left.append(starts)
             self._right.append(ends)
+            self.tokens.append(tokens)
+            self._numbers[chunk] = len(self.tokens) - 1  # last: other threads read without the lock
 
     def edges(self, chunk: str) -> tuple[frozenset[str], frozenset[str]]:
         """Tokens of special cases that the chunk's start, and its end, could be part of.

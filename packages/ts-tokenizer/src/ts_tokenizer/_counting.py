@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from ._bulk import open_bulk, utf8
+from ._bulk import Bulk, open_bulk, utf8
 from ._chunks import ChunkTable
 from ._rules import Rules
 from ._surface import normalise
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["count_tokens"]
 
 ROWS = 20_000
+Batch: TypeAlias = "list[str] | pa.Array"
+Result = TypeVar("Result")
 
 
 def count_tokens(
@@ -34,13 +38,9 @@ def count_tokens(
     ids: dict[str, int] = {}
     bulk = open_bulk(table, lambda token: ids.setdefault(token, len(ids)))
     chunk_counts, whole = np.zeros(0, dtype=np.int64), Counter[str]()
-    for batch in _batches(texts):
-        array = batch if isinstance(batch, pa.Array) else utf8(batch)
-        if bulk is not None and array is not None:
-            chunk_counts = bulk.tally(array, chunk_counts, whole)
-        else:
-            for text in batch if isinstance(batch, list) else batch.to_pylist():
-                whole.update(table.split(normalise(text)))
+    for counts, flagged, batch in _in_turn(lambda batch: _tally(batch, table, bulk), _batches(texts)):
+        chunk_counts = _add(chunk_counts, counts)
+        whole.update(flagged)
         spread.add(batch)
         if progress is not None:
             progress("vocabulary", spread.seen, None)
@@ -49,7 +49,38 @@ def count_tokens(
     return +whole, spread.kept, spread.seen
 
 
-def _batches(texts: Iterable[str]) -> Iterator[list[str] | pa.Array]:
+def _tally(batch: Batch, table: ChunkTable, bulk: Bulk | None) -> tuple[np.ndarray, Counter[str], Batch]:
+    """Counts per chunk number, and the counts of the tokens that no chunk number stands for."""
+    whole = Counter[str]()
+    array = batch if isinstance(batch, pa.Array) else utf8(batch)
+    if bulk is not None and array is not None:
+        return bulk.tally(array, np.zeros(0, dtype=np.int64), whole), whole, batch
+    for text in batch if isinstance(batch, list) else batch.to_pylist():
+        whole.update(table.split(normalise(text)))
+    return np.zeros(0, dtype=np.int64), whole, batch
+
+
+def _add(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    longer, shorter = (one, other) if len(one) >= len(other) else (other, one)
+    total = longer.copy()
+    total[: len(shorter)] += shorter
+    return total
+
+
+def _in_turn(work: Callable[[Batch], Result], batches: Iterable[Batch]) -> Iterator[Result]:
+    """The results in order, computed on all cores, with few batches in the air."""
+    workers = os.cpu_count() or 1
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for batch in batches:
+            pending.append(pool.submit(work, batch))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _batches(texts: Iterable[str]) -> Iterator[Batch]:
     if hasattr(texts, "batches"):
         yield from (batch.column("text") for batch in texts.batches(ROWS))
         return
@@ -66,7 +97,7 @@ class _Spread:
         self._picked: list[str] = []
         self.seen = 0
 
-    def add(self, batch: list[str] | pa.Array) -> None:
+    def add(self, batch: Batch) -> None:
         for i in range(-self.seen % self._step, len(batch) if self._size else 0, self._step):
             story = batch[i]
             self._picked.append(story if isinstance(story, str) else story.as_py())

@@ -162,7 +162,11 @@ def merge(config: Path | None, settings: Sequence[str] | None, flags: Mapping[st
             merged = tomllib.loads(config.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(f"{config}: no such file.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        except IsADirectoryError:
+            raise ConfigError(f"{config}: is a folder, a TOML file was expected.") from None
+        except UnicodeDecodeError as problem:
+            raise ConfigError(f"{config}: not UTF-8 at byte {problem.start}; a TOML file was expected.") from None
+        except tomllib.TOMLDecodeError as problem:
             raise ConfigError(f"{config}: not valid TOML: {problem}") from None
     for item in settings or ():
         name, equals, value = item.partition("=")

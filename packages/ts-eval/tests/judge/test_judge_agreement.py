@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ts_eval.errors import ConfigError
+from ts_eval.errors import ArtefactError, ConfigError
 from ts_eval.judge import calibrate, judge_stories, optimise_prompt, read_stories
 from ts_eval.judge.agreement import STATISTICS, compare, icc21, krippendorff_alpha, quadratic_kappa, spearman
 from ts_eval.judge.damage import base_stories
@@ -222,3 +222,10 @@ def test_two_models_show_nothing_about_a_third() -> None:
     stories = base_stories()
     with pytest.raises(ConfigError, match="at least three"):
         fit(stories, [[5] * 6] * len(stories), ["a", "b"] * (len(stories) // 2))
+
+
+@pytest.mark.parametrize("name", ["stories.jsonl", "stories.txt"])
+def test_a_file_without_a_story_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("\n", encoding="utf-8")
+    with pytest.raises(ArtefactError, match=f"{name}: holds no story"):
+        read_stories(tmp_path / name)

@@ -42,8 +42,12 @@ def read_stories(source: str | os.PathLike[str] | Iterable[str | Story]) -> list
     if path.suffix in {".jsonl", ".ndjson"}:
         lines = text.split("\n")  # not splitlines: a story may hold U+2028
         rows = [(_row(line, f"{path}, line {n}"), f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
-        return _merged([r for r, _ in rows]) if any("rater" in r for r, _ in rows) else [_story(r, where) for r, where in rows]
-    return [Story(part.strip()) for part in text.split("<|endoftext|>") if part.strip()]
+        found = _merged([r for r, _ in rows]) if any("rater" in r for r, _ in rows) else [_story(r, where) for r, where in rows]
+    else:
+        found = [Story(part.strip()) for part in text.split("<|endoftext|>") if part.strip()]
+    if not found:
+        raise ArtefactError(f"{path}: holds no story.")
+    return found
 
 
 def _row(line: str, where: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ._clean import KEPT, clean, cleaner_hash
 from ._jobs import EXAMPLES, LEDGER_SCHEMA, REMOVED, SPLIT_SCHEMA, TEST, TRAIN, VALIDATION, ledger_rows, parquet_writer
 from ._sources import Block, Input
 from ._stats import lengths
+from ._storage import state
 from .artefact import sha256_bytes, sha256_file, write_folder, write_model, write_text
 from .schemas import DatasetManifest, FileInfo, PrepareConfig, SourceInfo, SplitInfo, SplitName, StepExample, StepReport
 
@@ -220,7 +221,7 @@ def _source_infos(line: Line) -> tuple[SourceInfo, ...]:
     for n, item in enumerate(line.inputs):
         sha256 = json.loads((line.work / f"hash-{n}.json").read_text(encoding="utf-8"))["sha256"]
         stories = line.input_firsts[n + 1] - line.input_firsts[n]
-        size = Path(item.origin).stat().st_size
+        size = state(item.origin).size
         infos.append(SourceInfo(name=item.name, role=item.role, kind=item.kind, bytes=size, sha256=sha256, stories=stories))
     return tuple(infos)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,12 +49,17 @@ class Assignment:
 
 
 def assign(
-    dropped: np.ndarray, hashes: np.ndarray, train_rows: int, config: PrepareConfig, stories: Stories | None = None
+    dropped: np.ndarray,
+    hashes: np.ndarray,
+    train_rows: int,
+    config: PrepareConfig,
+    stories: Stories | None = None,
+    first_of: Callable[[np.ndarray], np.ndarray] = first_of,
 ) -> Assignment:
     """Assign every row; the first `train_rows` come from the training sources, the rest from a given test file.
 
     `dropped` [stories] int8 and `hashes` [stories, 2] uint64 are the cleaner's columns. `stories` gives texts and band
-    keys where near-duplicates are asked for.
+    keys where near-duplicates are asked for; `first_of` finds the duplicates, in this process or by an engine's shuffle.
     """
     count = len(dropped)
     result = Assignment(

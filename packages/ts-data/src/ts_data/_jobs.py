@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from ._clean import KEPT, Cleaner
 from ._near import Signer
 from ._sources import Block, read_block
+from ._storage import sha256_of
 from .artefact import sha256_file
 from .schemas import NearConfig, PrepareConfig
 
@@ -53,7 +54,7 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hash(job: dict[str, Any]) -> dict[str, Any]:
-    return _done(Path(job["done"]), {"sha256": sha256_file(job["path"])})
+    return _done(Path(job["done"]), {"sha256": sha256_of(job["path"])})
 
 
 # --- clean a block -----------------------------------------------------------------------------

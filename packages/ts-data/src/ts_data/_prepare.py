@@ -23,6 +23,7 @@ from ._assemble import Line, assemble
 from ._assign import assign
 from ._jobs import TRAIN
 from ._spool import STDIN, lay_down, origin_of
+from ._storage import FileState, is_uri, state, upload
 from .artefact import need_space, recover
 from .errors import ConfigError, SourceError, TsDataError
 from .schemas import DatasetManifest, PrepareConfig
@@ -49,18 +50,21 @@ def prepare(
     test: Source | None = None,
     workers: int | None = None,
     engine: str = "local",
+    work: Source | None = None,
     progress: Progress | None = None,
 ) -> DatasetManifest:
     """Clean, de-duplicate and split raw stories into the folder `out`.
 
     Args:
         source: one file or several: `<|endoftext|>`-separated text, JSONL, Parquet, CSV, each also as .gz or .zst; "-" is
-            stdin; "hub:owner/name" a Hub data set.
-        out: the splits/ folder to write. One that stands there is replaced when the new one is whole.
+            stdin; "hub:owner/name" a Hub data set; a URI (s3://, gs://, hdfs://) what pyarrow's file systems reach.
+        out: the splits/ folder to write. One that stands there is replaced when the new one is whole. May be a URI.
         config: settings; None is the talk's.
         test: a file whose stories become the test split: normalised, none dropped. None draws test like validation.
         workers: processes; None is one per core. Never changes a byte of the result.
-        engine: where the work runs; see `ts_data.engines`.
+        engine: where the work runs: "local", or "ray" on a cluster (extra `ray`). Never changes a byte of the result.
+        work: the folder for what is under way; None is one beside `out`. Where `out` is a URI it must be named; on a
+            cluster all machines must see it.
         progress: called as `progress(stage, done, total)` with bytes of raw text (stage "clean") or of text (stage "write").
 
     Raises:
@@ -69,19 +73,34 @@ def prepare(
     config = config or PrepareConfig()
     report: Progress = progress or (lambda stage, done, total=None: None)
     workers = workers or os.cpu_count() or 1
-    target = Path(out)
-    if target.exists() and not target.is_dir():
-        raise ConfigError(f"{out}: is a file; --out names a folder.")
+    target, work = _places(out, work)
     recover(target)
-    work = target.absolute().with_name(f".{target.absolute().name}.work")
     with _locked(work):
         try:
-            manifest = _prepare(_listed(source), test, target, work, config, workers, engine, report)
+            with engines.load(engine, workers) as running:
+                manifest = _prepare(_listed(source), test, target, work, config, running, report)
+            if is_uri(out):
+                report("upload", 0, None)
+                upload(target, os.fspath(out), "manifest.json")
+                shutil.rmtree(target)
         except (SourceError, ConfigError):
             shutil.rmtree(work, ignore_errors=True)
             raise
         shutil.rmtree(work, ignore_errors=True)
     return manifest
+
+
+def _places(out: Source, work: Source | None) -> tuple[Path, Path]:
+    """The folder to write here, and the one for the work."""
+    if is_uri(out):
+        if work is None:
+            raise ConfigError(f"{os.fspath(out)}: is not on this machine; name a folder for the work that is: --work FOLDER")
+        place = Path(work).absolute()
+        return place.with_name(f"{place.name}.finished"), place
+    target = Path(out)
+    if target.exists() and not target.is_dir():
+        raise ConfigError(f"{out}: is a file; --out names a folder.")
+    return target, Path(work).absolute() if work else target.absolute().with_name(f".{target.absolute().name}.work")
 
 
 def _prepare(
@@ -90,31 +109,29 @@ def _prepare(
     target: Path,
     work: Path,
     config: PrepareConfig,
-    workers: int,
-    engine: str,
+    engine: engines.Engine,
     report: Progress,
 ) -> DatasetManifest:
     named: list[tuple[str, Literal["train", "test"]]] = [(os.fspath(source), "train") for source in sources]
     if test is not None:
         named.append((os.fspath(test), "test"))
     origins = [origin_of(source) for source, _ in named]
-    size = sum(path.stat().st_size for path in origins if path)
+    size = sum(state(origin).size for origin in origins if origin)
     need_space(target, int(size * SPACE), "preparing these stories", error=SourceError)
     _begin(work, [(source, role, path) for (source, role), path in zip(named, origins, strict=True)], config)
     report("read", 0, None)
     inputs = [lay_down(source, role, number, work, config) for number, (source, role) in enumerate(named)]
     blocks = [block for item in inputs for block in _sources.plan(item, config)]
-    run = engines.load(engine)
-    _run(run, _clean_jobs(blocks, inputs, work, config), workers, "clean", report)
+    _run(engine, _clean_jobs(blocks, inputs, work, config), "clean", report)
     line = Line(work, config, inputs, blocks, _stories(work, len(blocks)), _load(work, len(blocks)))
     stories = None
     if config.deduplicate in ("near", "cluster"):
-        _run(run, _band_jobs(len(blocks), work, config), workers, "compare", report)
+        _run(engine, _band_jobs(len(blocks), work, config), "compare", report)
         stories = line
-    line.assignment = assign(line.meta["dropped_by"], line.hashes, line.train_rows, config, stories)
+    line.assignment = assign(line.meta["dropped_by"], line.hashes, line.train_rows, config, stories, engine.first_of)
     _save_assignment(work, line.assignment.to)
     groups = _groups(line)
-    _run(run, [_write_job(line, number, group) for number, group in enumerate(groups)], workers, "write", report)
+    _run(engine, [_write_job(line, number, group) for number, group in enumerate(groups)], "write", report)
     return assemble(line, len(groups), target)
 
 
@@ -148,12 +165,12 @@ def _locked(work: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _begin(work: Path, sources: Sequence[tuple[str, str, Path | None]], config: PrepareConfig) -> None:
+def _begin(work: Path, sources: Sequence[tuple[str, str, str | None]], config: PrepareConfig) -> None:
     """Keep a work folder that an equal call left; clear away any other. What came through a pipe is never equal."""
     marks: list[Any] = [os.getpid()] if any(name == STDIN for name, _, _ in sources) else []
-    for name, role, path in sources:
-        stat = path.stat() if path else None
-        marks.append([name, str(path), role, stat.st_size if stat else 0, stat.st_mtime_ns if stat else 0])
+    for name, role, origin in sources:
+        found = state(origin) if origin else FileState(0, 0)
+        marks.append([name, str(origin), role, found.size, found.changed])
     identity = json.dumps([marks, config.model_dump(mode="json"), _sources.BLOCK, SHARD], sort_keys=True)
     mark = work / "identity.json"
     if not mark.exists() or mark.read_text(encoding="utf-8") != identity:
@@ -188,13 +205,13 @@ def _band_jobs(blocks: int, work: Path, config: PrepareConfig) -> list[dict[str,
     ]
 
 
-def _run(run: engines.Engine, jobs: Sequence[dict[str, Any]], workers: int, stage: str, report: Progress) -> None:
+def _run(engine: engines.Engine, jobs: Sequence[dict[str, Any]], stage: str, report: Progress) -> None:
     """Run the jobs whose mark is not there yet."""
     weights = [_weight(job) for job in jobs]
     todo = [n for n, job in enumerate(jobs) if not Path(job["done"]).exists()]
     total, done = sum(weights), sum(weights) - sum(weights[n] for n in todo)
     report(stage, done, total)
-    for number, _ in run([jobs[n] for n in todo], workers):
+    for number, _ in engine.run([jobs[n] for n in todo]):
         done += weights[todo[number]]
         report(stage, done, total)
 

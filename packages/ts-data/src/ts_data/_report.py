@@ -12,7 +12,7 @@ __all__ = ["described", "histogram", "prepared"]
 Table = Callable[[Sequence[Sequence[object]], Sequence[str]], str]
 
 
-def prepared(manifest: DatasetManifest, out: Path, table: Table) -> str:
+def prepared(manifest: DatasetManifest, out: str | Path, table: Table) -> str:
     """What `prepare` did: stories in, changed and dropped per step, one example each, and the splits."""
     rows: list[list[object]] = [[r.step, f"{r.changed:,}", f"{r.dropped:,}", _example(r.examples)] for r in manifest.steps]
     names = {report.step for report in manifest.steps}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ._storage import is_uri, open_file, state
 from .errors import SourceError
 from .schemas import PrepareConfig
 
@@ -25,6 +25,9 @@ __all__ = ["KINDS", "Block", "Input", "column_of", "existing", "plan", "read_blo
 
 BLOCK = 1 << 24
 """Bytes of raw text per block: large enough to work in bulk, small enough for eight workers in 2 GiB."""
+
+_WINDOW = 1 << 16
+"""Bytes looked at together in search of a separator: few stories are longer."""
 
 LONGEST = 1 << 26
 """Bytes without a separator after which a text file counts as one that has none."""
@@ -37,7 +40,7 @@ class Input:
     name: str
     """What the user called it; stands in the manifest."""
     path: str
-    """Where it lies, or where it was laid down."""
+    """Where it lies (a path or a URI), or where it was laid down."""
     origin: str
     """The file as the user has it: its hash stands in the manifest."""
     kind: str
@@ -76,16 +79,16 @@ KINDS = {
 """File name ending → kind; anything else is text."""
 
 
-def existing(name: str) -> Path:
-    """The path of a raw file, after a look at it: that it is a file, and not empty."""
+def existing(name: str) -> str:
+    """The place of a raw file, after a look at it: that it is a file, and not empty."""
     path = Path(name)
-    if path.is_dir():
+    if not is_uri(name) and path.is_dir():
         raise SourceError(f"{name}: is a folder. Name the file (or files) in it.")
-    if not path.exists():
+    if not is_uri(name) and not path.exists():
         raise SourceError(f"{name}: no such file.")
-    if path.is_file() and path.stat().st_size == 0:
+    if (is_uri(name) or path.is_file()) and state(name).size == 0:
         raise SourceError(f"{name}: is empty; there is no story in it.")
-    return path.absolute()
+    return name if is_uri(name) else str(path.absolute())
 
 
 def plan(source: Input, config: PrepareConfig) -> list[Block]:
@@ -99,16 +102,16 @@ def plan(source: Input, config: PrepareConfig) -> list[Block]:
 
 def _cuts(source: Input, mark: bytes) -> Iterator[int]:
     """Ends of blocks: after the first mark that begins at or behind each multiple of BLOCK; last, the file's end."""
-    size = Path(source.path).stat().st_size
-    with Path(source.path).open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if source.kind == "text" and content.find(mark, 0, LONGEST) < 0:
+    with open_file(source.path) as handle:
+        size = handle.size()
+        if source.kind == "text" and _find(handle, mark, 0, min(size, LONGEST)) < 0:
             raise SourceError(
                 f"{source.name}: the separator {mark.decode()!r} stands nowhere in it. Put it between the stories, "
                 f"or name yours: --set 'separator=\"…\"'."
             )
         at = 0
         while at + BLOCK < size:
-            found = content.find(mark, at + BLOCK, at + BLOCK + LONGEST)
+            found = _find(handle, mark, at + BLOCK, min(size, at + BLOCK + LONGEST))
             if found < 0:
                 if size - at > LONGEST:
                     raise SourceError(f"{source.name}: no {mark.decode()!r} for {LONGEST >> 20} MB after byte {at + BLOCK:,}.")
@@ -119,12 +122,24 @@ def _cuts(source: Input, mark: bytes) -> Iterator[int]:
             yield size
 
 
+def _find(handle: pa.NativeFile, mark: bytes, start: int, end: int) -> int:
+    """Where the mark first stands whole within bytes [start, end), or -1."""
+    at = start
+    while at < end:
+        found: int = handle.read_at(min(_WINDOW + len(mark) - 1, end - at), at).find(mark)
+        if found >= 0:
+            return at + found
+        at += _WINDOW
+    return -1
+
+
 def _plan_parquet(source: Input, config: PrepareConfig) -> list[Block]:
     try:
-        metadata = pq.ParquetFile(source.path).metadata
+        file = pq.ParquetFile(open_file(source.path))
     except pa.ArrowInvalid as problem:
         raise SourceError(f"{source.name}: not a Parquet file: {problem}") from None
-    column_of(source.name, pq.read_schema(source.path).names, config)
+    metadata = file.metadata
+    column_of(source.name, file.schema_arrow.names, config)
     blocks, start, size = [], 0, 0
     for group in range(metadata.num_row_groups):
         size += metadata.row_group(group).total_byte_size
@@ -157,9 +172,8 @@ def read_block(block: Block, config: PrepareConfig) -> pa.RecordBatch:
 
 
 def _bytes(block: Block) -> bytes:
-    with Path(block.input.path).open("rb") as handle:
-        handle.seek(block.start)
-        return handle.read(block.end - block.start)
+    with open_file(block.input.path) as handle:
+        return bytes(handle.read_at(block.end - block.start, block.start))
 
 
 def _read_text(block: Block, config: PrepareConfig) -> tuple[pa.Array, bool]:
@@ -217,7 +231,7 @@ def _story_of(line: bytes, at: int, source: Input, config: PrepareConfig) -> str
 
 
 def _read_parquet(block: Block, config: PrepareConfig) -> tuple[pa.Array, bool]:
-    file = pq.ParquetFile(block.input.path)
+    file = pq.ParquetFile(open_file(block.input.path))
     name = column_of(block.input.name, file.schema_arrow.names, config)
     table = file.read_row_groups(list(range(block.start, block.end)), columns=[name])
     column = table.column(0).cast(pa.string()).fill_null("").combine_chunks()

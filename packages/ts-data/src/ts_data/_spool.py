@@ -16,6 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ._sources import KINDS, Input, column_of, existing
+from ._storage import open_file
 from .artefact import write_file
 from .errors import SourceError, TsDataError
 from .schemas import PrepareConfig
@@ -31,7 +32,7 @@ _ROWS = 8_192
 Role = Literal["train", "test"]
 
 
-def origin_of(source: str) -> Path | None:
+def origin_of(source: str) -> str | None:
     """The file behind a source, looked at; None for stdin and a Hub data set."""
     return None if source == STDIN or source.startswith(HUB) else existing(source)
 
@@ -41,23 +42,24 @@ def lay_down(source: str, role: Role, number: int, work: Path, config: PrepareCo
     origin = origin_of(source)
     if origin is None:
         make = _stdin if source == STDIN else _hub
-        path = make(source, work / f"input-{number}", config)
-        return Input(name=source, path=str(path), origin=str(path), kind=KINDS.get(path.suffix, "text"), role=role)
-    packed = _PACKED.get(origin.suffix.lower())
-    kind = KINDS.get((origin.with_suffix("") if packed else origin).suffix.lower(), "text")
-    path = origin
+        made = make(source, work / f"input-{number}", config)
+        return Input(name=source, path=str(made), origin=str(made), kind=KINDS.get(made.suffix, "text"), role=role)
+    name = Path(origin)
+    packed = _PACKED.get(name.suffix.lower())
+    kind = KINDS.get((name.with_suffix("") if packed else name).suffix.lower(), "text")
+    path: str | Path = origin
     if packed:
         path = _unpack(source, origin, packed, work / f"input-{number}.{kind}")
     if kind == "csv":
         path, kind = _csv(source, path, work / f"input-{number}.parquet", config), "parquet"
-    return Input(name=source, path=str(path), origin=str(origin), kind=kind, role=role)
+    return Input(name=source, path=str(path), origin=origin, kind=kind, role=role)
 
 
-def _unpack(source: str, origin: Path, packed: str, target: Path) -> Path:
+def _unpack(source: str, origin: str, packed: str, target: Path) -> Path:
     if target.exists():
         return target
     try:
-        with write_file(target) as aside, pa.CompressedInputStream(pa.OSFile(str(origin)), packed) as stream:
+        with write_file(target) as aside, pa.CompressedInputStream(open_file(origin), packed) as stream:
             _copy(stream, aside)
     except (OSError, pa.ArrowException) as problem:
         if getattr(problem, "errno", None):  # the disk's own trouble, not the content's
@@ -87,18 +89,18 @@ def _copy(stream: IO[bytes] | Any, aside: Path) -> None:
             handle.write(piece)
 
 
-def _csv(source: str, path: Path, target: Path, config: PrepareConfig) -> Path:
+def _csv(source: str, path: str | Path, target: Path, config: PrepareConfig) -> Path:
     if target.exists():
         return target
     tabs = ".tsv" in Path(source).suffixes
     parse = pa.csv.ParseOptions(delimiter="\t" if tabs else ",", newlines_in_values=True)
     read = pa.csv.ReadOptions(block_size=_PIECE)
     try:
-        with pa.csv.open_csv(path, read_options=read, parse_options=parse) as reader:
+        with pa.csv.open_csv(open_file(str(path)), read_options=read, parse_options=parse) as reader:
             names = reader.schema.names
         column = column_of(source, names, config)
         convert = pa.csv.ConvertOptions(include_columns=[column], column_types={column: pa.string()}, strings_can_be_null=False)
-        with pa.csv.open_csv(path, read_options=read, parse_options=parse, convert_options=convert) as reader:
+        with pa.csv.open_csv(open_file(str(path)), read_options=read, parse_options=parse, convert_options=convert) as reader:
             _to_parquet((batch.column(0) for batch in reader), target)
     except pa.ArrowException as problem:
         raise SourceError(f"{source}: not readable as CSV in UTF-8: {problem}") from None

@@ -14,14 +14,15 @@ __all__ = ["prepare"]
 
 def prepare(
     source: Annotated[
-        list[str], typer.Argument(help="Raw stories: files (.txt .jsonl .parquet .csv, .gz, .zst), - or hub:OWNER/NAME.")
+        list[str], typer.Argument(help="Raw stories: files or URIs (.txt .jsonl .parquet .csv, .gz, .zst), - or hub:OWNER/NAME.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="The splits/ folder to write.")],
+    out: Annotated[str, typer.Option("--out", help="The splits/ folder to write; a URI needs --work.")],
     test: Annotated[str | None, typer.Option(help="A file whose stories become the test split, none dropped.")] = None,
     validation: Annotated[int | None, typer.Option(help="Exactly so many validation stories [5 %, up to 73,728].")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw [1].")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes [one per core]. Never changes the result.")] = None,
-    engine: Annotated[str, typer.Option(help="Where the work runs; there is: local.")] = "local",
+    engine: Annotated[str, typer.Option(help="Where the work runs: local, or ray (a cluster).")] = "local",
+    work: Annotated[Path | None, typer.Option(help="Folder for what is under way [beside --out].")] = None,
     config: Config = None,
     settings: Set = None,
     as_json: Json = False,
@@ -36,7 +37,7 @@ def prepare(
 
     settings_ = validate(PrepareConfig, merge(config, settings, {"validation": validation, "seed": seed}))
     with show_progress(quiet=quiet) as progress:
-        manifest = run([*source], out, settings_, test=test, workers=workers, engine=engine, progress=progress)
+        manifest = run([*source], out, settings_, test=test, workers=workers, engine=engine, work=work, progress=progress)
 
     def text() -> str:
         from .._report import prepared

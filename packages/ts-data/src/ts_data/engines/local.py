@@ -18,45 +18,65 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from .. import errors
+import numpy as np
+
+from .._dedup import first_of
 from .._jobs import perform
+from ..errors import TsDataError
+from .answers import result_of
 
-__all__ = ["run"]
-
-
-def run(jobs: Sequence[dict[str, Any]], workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Perform the jobs, `workers` at a time; yields (number of the job, its result) as they end."""
-    if workers <= 1 or len(jobs) <= 1:
-        for number, job in enumerate(jobs):
-            yield number, perform(job)
-        return
-    with ExitStack() as stack:
-        idle: SimpleQueue[_Worker] = SimpleQueue()
-        for _ in range(min(workers, len(jobs))):
-            idle.put(stack.enter_context(_Worker()))
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
-        yield from _spread(jobs, pool, idle, workers)
+__all__ = ["Engine"]
 
 
-def _spread(
-    jobs: Sequence[dict[str, Any]], pool: ThreadPoolExecutor, idle: SimpleQueue[_Worker], workers: int
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    def ask(job: dict[str, Any]) -> dict[str, Any]:
-        worker = idle.get()
+class Engine:
+    """Workers are started at the first work that needs them, and serve until the context ends."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._stack = ExitStack()
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        self._stack.__exit__(*problem)
+
+    def run(self, jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Perform the jobs, `workers` at a time."""
+        if self._workers <= 1 or len(jobs) <= 1:
+            for number, job in enumerate(jobs):
+                yield number, perform(job)
+            return
+        pool = self._started()
+        waiting = iter(enumerate(jobs))
+        running: dict[Future[dict[str, Any]], int] = {}
+        while True:
+            while len(running) < self._workers and (following := next(waiting, None)):
+                running[pool.submit(self._ask, following[1])] = following[0]
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+
+    def first_of(self, hashes: np.ndarray) -> np.ndarray:
+        """One sort in this process: 2.7 million stories take about a second."""
+        return first_of(hashes)
+
+    def _started(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            for _ in range(self._workers):
+                self._idle.put(self._stack.enter_context(_Worker()))
+            self._pool = self._stack.enter_context(ThreadPoolExecutor(self._workers))
+        return self._pool
+
+    def _ask(self, job: dict[str, Any]) -> dict[str, Any]:
+        worker = self._idle.get()
         try:
             return worker.perform(job)
         finally:
-            idle.put(worker)
-
-    waiting = iter(enumerate(jobs))
-    running: dict[Future[dict[str, Any]], int] = {}
-    while True:
-        while len(running) < workers and (following := next(waiting, None)):
-            running[pool.submit(ask, following[1])] = following[0]
-        if not running:
-            return
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            yield running.pop(future), future.result()
+            self._idle.put(worker)
 
 
 class _Worker:
@@ -86,15 +106,11 @@ class _Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise errors.TsDataError(
+            raise TsDataError(
                 f"a worker process died (exit code {self._process.wait()}); is there too little memory? Run the same command "
                 f"again to go on, with fewer workers."
             )
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise getattr(errors, answer["error"], RuntimeError)(answer["message"])
-        result: dict[str, Any] = answer["result"]
-        return result
+        return result_of(json.loads(line))
 
     def __exit__(self, *_: object) -> None:
         self._process.kill() if sys.exc_info()[0] else None

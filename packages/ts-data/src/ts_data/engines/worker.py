@@ -6,13 +6,10 @@ import json
 import os
 import signal
 import sys
-import traceback
-from typing import Any
 
 import pyarrow as pa
 
-from .._jobs import perform
-from ..errors import TsDataError
+from .answers import answer
 
 __all__ = ["main"]
 
@@ -25,23 +22,10 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints goes to stderr, not into the protocol
     for line in sys.stdin:
         try:
-            answers.write(json.dumps(_answer(json.loads(line))) + "\n")
+            answers.write(json.dumps(answer(json.loads(line))) + "\n")
             answers.flush()
         except BrokenPipeError:  # the parent was killed; what was done lies on disk
             os._exit(1)
-
-
-def _answer(job: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return {"result": perform(job)}
-    except TsDataError as problem:
-        return {"error": type(problem).__name__, "message": str(problem)}
-    except OSError as problem:
-        if problem.errno == 28:  # ENOSPC
-            return {"error": "TsDataError", "message": f"{problem.filename or 'disk'}: no space left on the disk."}
-        return {"error": "unexpected", "message": traceback.format_exc()}
-    except Exception:
-        return {"error": "unexpected", "message": traceback.format_exc()}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""Runs jobs on a Ray cluster (extra `ray`): Ray Data schedules them, runs a lost worker's again, and shuffles the hashes.
+
+A cluster that RAY_ADDRESS names is joined; without one, a Ray of so many workers starts on this machine and ends with
+the work. Jobs pass files to each other through the work folder, so all machines must see it under one path.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from .._dedup import first_of
+from ..errors import TsDataError
+from .answers import answer, result_of
+
+__all__ = ["Engine", "connect"]
+
+PARTITION = 2_000_000
+"""Hashes that one worker sorts at once (48 MB)."""
+
+
+def connect(workers: int) -> Any:
+    """Join the cluster, or start one here; returns the module `ray`, with Ray Data set to be silent."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry unless the user asks for it
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise TsDataError('--engine ray: needs Ray: pip install "ts-data[ray]"') from None
+    if not ray.is_initialized():
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+        if address := os.environ.get("RAY_ADDRESS"):
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(num_cpus=workers, include_dashboard=False, **quiet)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # the caller shows its own
+    return ray
+
+
+class Engine:
+    """Ray from the first work to the end of the context; a Ray that was there before stays."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def __enter__(self) -> Engine:
+        import sys
+
+        found = sys.modules.get("ray")
+        self._shared = bool(found and found.is_initialized())
+        self._ray = connect(self._workers)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._shared:
+            self._ray.shutdown()
+
+    def run(self, jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """One task of Ray Data per job; a job whose worker died is run again by Ray."""
+        if not jobs:
+            return
+        items = [{"number": number, "job": json.dumps(job)} for number, job in enumerate(jobs)]
+        tasks = self._ray.data.from_items(items, override_num_blocks=len(items)).map(_perform)
+        for row in tasks.iter_rows():
+            yield row["number"], result_of(json.loads(row["answer"]))
+
+    def first_of(self, hashes: np.ndarray) -> np.ndarray:
+        """Ray Data shuffles the hashes, so that equal ones meet on one worker, which sorts its share."""
+        if not len(hashes):
+            return first_of(hashes)
+        self._ray.data.DataContext.get_current().target_max_block_size = None  # a partition stays one block
+        pieces = max(1, math.ceil(len(hashes) / PARTITION))
+        table = pa.table({"high": hashes[:, 0], "low": hashes[:, 1], "row": np.arange(len(hashes))})
+        step = math.ceil(len(hashes) / pieces)
+        rows = self._ray.data.from_arrow([table.slice(start, step) for start in range(0, len(hashes), step)])
+        shared = rows.repartition(max(pieces, self._workers), keys=["high"])
+        firsts = np.empty(len(hashes), np.int64)
+        for batch in shared.map_batches(_first_in_partition, batch_size=None, batch_format="pyarrow").iter_batches(
+            batch_size=None, batch_format="pyarrow"
+        ):
+            firsts[batch["row"].to_numpy()] = batch["first"].to_numpy()
+        return firsts
+
+
+def _perform(row: dict[str, Any]) -> dict[str, Any]:
+    pa.set_cpu_count(1)  # Ray gives a task one core
+    return {"number": row["number"], "answer": json.dumps(answer(json.loads(row["job"])))}
+
+
+def _first_in_partition(partition: pa.Table) -> pa.Table:
+    """All rows of some hashes, in any order: the lowest row of each hash."""
+    partition = partition.sort_by("row")
+    rows = partition["row"].to_numpy()
+    hashes = np.stack([partition["high"].to_numpy(), partition["low"].to_numpy()], axis=1)
+    return pa.table({"row": rows, "first": rows[first_of(hashes)]})

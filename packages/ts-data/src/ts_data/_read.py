@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -79,24 +80,42 @@ class Split(Sequence[str]):
 
     def batches(self, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         """The stories in order as Arrow batches of up to `rows` rows, column `text`."""
-        for number, group in self._groups:
-            yield from pa.table({"text": self._load(number, group)}).to_batches(max_chunksize=rows)
+        for first, end in self.cuts(rows):
+            yield self.batch(first, end)
+
+    def cuts(self, rows: int = 65_536) -> Iterator[tuple[int, int]]:
+        """(first, end) of the batches: up to `rows` stories that lie together in the file."""
+        for start, end in itertools.pairwise(self._starts):
+            for first in range(start, end, rows):
+                yield first, min(first + rows, end)
+
+    def batch(self, first: int, end: int) -> pa.RecordBatch:
+        """Stories [first, end) of one of the `cuts`, column `text`."""
+        start = self._starts[bisect_right(self._starts, first) - 1]
+        texts = self._group(first).slice(first - start, end - first)
+        return pa.record_batch([texts], ["text"])
 
     def _story(self, row: int) -> str:
-        position = bisect_right(self._starts, row) - 1
-        if self._held is None or self._held[0] != position:
-            self._held = position, self._load(*self._groups[position])
-        story: str = self._held[1][row - self._starts[position]].as_py()
+        start = self._starts[bisect_right(self._starts, row) - 1]
+        story: str = self._group(row)[row - start].as_py()
         return story
 
-    def _load(self, number: int, group: int) -> pa.ChunkedArray:
+    def _group(self, row: int) -> pa.Array:
+        """The stories of the row group in which a row lies; the last one asked for is held."""
+        position = bisect_right(self._starts, row) - 1
+        if self._held is None or self._held[0] != position:
+            self._held = None  # let it go before the next one is read
+            self._held = position, self._load(*self._groups[position])
+        return self._held[1]
+
+    def _load(self, number: int, group: int) -> pa.Array:
         try:
             column = self._opened[number].read_row_group(group, columns=["text"]).column(0)
             column.validate(full=True)  # also that it is UTF-8
         except (pa.ArrowException, OSError) as problem:
             reason = str(problem).splitlines()[0][:80]
             raise ArtefactError(f"{self.paths[number]}: damaged: {reason}. Run `ts-data prepare` again.") from None
-        return column
+        return column.combine_chunks()
 
     def __repr__(self) -> str:
         return f"<Split {self.name!r}: {len(self):,} stories>"

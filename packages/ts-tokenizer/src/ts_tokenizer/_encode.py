@@ -9,78 +9,31 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from ts_data.artefact import need_space, read_json, recover, sha256_file, write_folder, write_model, write_text
 from ts_data.schemas import FileInfo
 
+from . import engines
+from ._batch import BatchResult, Sums
 from ._encoded import STEMS, TOKENIZER_FILE, open_encoded
 from ._tokenizer import WordTokenizer, load
 from .errors import ArtefactError
 from .schemas import EncodedManifest, EncodedSplitInfo
 
 if TYPE_CHECKING:
+    import ts_data
     from ts_data.console import Progress
 
-__all__ = ["BatchResult", "encode_batch_of_texts", "encode_splits"]
+__all__ = ["encode_splits"]
 
 BATCH_ROWS = 20_000
 PRICED = 2_000
 """Stories of a split whose extra bits are measured, spread evenly; their sum is scaled to all."""
-
-
-@dataclass(frozen=True)
-class Sums:
-    """What a manifest counts, over the stories so far."""
-
-    stories: int = 0
-    tokens: int = 0
-    unk_tokens: int = 0
-    utf8_bytes: int = 0
-    unk_spelling_bits: float = 0.0
-    restore_bits: float = 0.0
-    priced_stories: int = 0
-
-    def __add__(self, other: Sums) -> Sums:
-        return Sums(*(a + b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True)))
-
-
-@dataclass(frozen=True)
-class BatchResult:
-    """A batch's ids in a row (uint16), each story's length (int64), and the sums."""
-
-    ids: np.ndarray
-    lengths: np.ndarray
-    sums: Sums
-
-
-def encode_batch_of_texts(tokenizer: WordTokenizer, texts: pa.Array, first: int, stride: int) -> BatchResult:
-    """The pure function of `encode`: an Arrow array of stories to ids; `first` is the number of its first in the split.
-
-    Every `stride`-th story of the split is priced: what `<unk>` hides, and what decode would get wrong.
-    """
-    ids, lengths = tokenizer.encode_flat(texts, add_special_tokens=True)
-    priced = [texts[i].as_py() for i in range(-first % stride, len(texts), stride)]
-    spelling, restore = tokenizer.extra_bits(priced).sum(axis=0).tolist()
-    sums = Sums(
-        stories=len(texts),
-        tokens=len(ids),
-        unk_tokens=int((ids == tokenizer.unk_id).sum()),
-        utf8_bytes=int(pc.sum(pc.binary_length(texts)).as_py() or 0),
-        unk_spelling_bits=spelling,
-        restore_bits=restore,
-        priced_stories=len(priced),
-    )
-    return BatchResult(ids.astype("<u2", copy=False), lengths, sums)
 
 
 def encode_splits(
@@ -89,9 +42,13 @@ def encode_splits(
     out: str | os.PathLike[str],
     *,
     workers: int | None = None,
+    engine: str = "local",
     progress: Progress | None = None,
 ) -> EncodedManifest:
     """Write `out` (encoded/) from `splits` (what `ts_data.prepare` wrote) under a tokenizer.
+
+    `engine` says where the batches are encoded: "local", in `workers` threads, or "ray", on a cluster (extra `ray`) whose
+    machines all see the splits and `out`. Neither changes a byte.
 
     Killed at any instant, the same call finishes with the same bytes. A folder that is already whole, for this tokenizer
     and these splits, is left as it is. Raises `ArtefactError` where `out` is a folder of something else.
@@ -117,9 +74,10 @@ def encode_splits(
     need_space(target, sum(info.utf8_bytes for info in source.splits.values()), "encoding", error=ArtefactError)
     work = _open_work(target, {**identity, "batch_rows": BATCH_ROWS})  # a journal's lines stand between two batches
     infos: dict[str, EncodedSplitInfo] = {}
-    for name in STEMS:
-        if name in source.splits:
-            infos[name] = _encode_split(work, name, ts_data.read(splits, name), tokenizer, workers, progress)
+    with engines.load(engine, splits, tokenizer, work, workers or os.cpu_count() or 1) as running:
+        for name in STEMS:
+            if name in source.splits:
+                infos[name] = _encode_split(work, name, ts_data.read(splits, name), running, progress)
     manifest = EncodedManifest.model_validate({**identity, "splits": infos})
     with write_folder(target) as aside:
         for file in sorted(work.iterdir()):
@@ -160,13 +118,15 @@ def _open_work(target: Path, identity: dict[str, Any]) -> Path:
 
 
 def _encode_split(
-    work: Path, name: str, stories: Any, tokenizer: WordTokenizer, workers: int | None, progress: Progress | None
+    work: Path, name: str, stories: ts_data.Split, engine: engines.Engine, progress: Progress | None
 ) -> EncodedSplitInfo:
     bin_path, idx_path = work / f"{STEMS[name]}.bin", work / f"{STEMS[name]}.idx.npy"
     total = len(stories)
     stride = max(1, total // PRICED)
     with _Journal(work, STEMS[name]) as journal:
-        for result in _in_order(stories, journal.sums.stories, tokenizer, stride, workers or os.cpu_count() or 1):
+        # The cuts are alike in every run, so that what a journal stands for ends at one of them.
+        cuts = [cut for cut in stories.cuts(BATCH_ROWS) if cut[0] >= journal.sums.stories]
+        for result in engine.run(name, cuts, stride):
             journal.add(result)
             if progress is not None:
                 progress(f"encode {name}", journal.sums.stories, total)
@@ -182,28 +142,6 @@ def _encode_split(
             "idx": _file_info(idx_path, sums.stories + 1),
         }
     )
-
-
-def _in_order(stories: Any, start: int, tokenizer: WordTokenizer, stride: int, workers: int) -> Iterator[BatchResult]:
-    """Encode batches on `workers` threads; results come in the stories' order, with few batches in the air.
-
-    Batches are cut alike in every run, so that `start`, which a journal gives, falls between two.
-    """
-    pending: deque[Future[BatchResult]] = deque()
-    first = 0
-    with ThreadPoolExecutor(workers) as pool:
-        for batch in stories.batches(BATCH_ROWS):
-            if first >= start:
-                pending.append(pool.submit(encode_batch_of_texts, tokenizer, _large(batch.column("text")), first, stride))
-            first += len(batch)
-            if len(pending) > workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def _large(texts: pa.Array) -> pa.Array:
-    return texts.cast(pa.large_string())
 
 
 class _Journal:

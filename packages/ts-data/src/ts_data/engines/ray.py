@@ -6,6 +6,7 @@ the work. Jobs pass files to each other through the work folder, so all machines
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -20,49 +21,50 @@ from .._dedup import first_of
 from ..errors import TsDataError
 from .answers import answer, result_of
 
-__all__ = ["Engine", "connect"]
+__all__ = ["Engine", "session"]
 
 PARTITION = 2_000_000
 """Hashes that one worker sorts at once (48 MB)."""
 
 
-def connect(workers: int) -> Any:
-    """Join the cluster, or start one here; returns the module `ray`, with Ray Data set to be silent."""
+@contextlib.contextmanager
+def session(workers: int) -> Iterator[Any]:
+    """The module `ray`, connected, with Ray Data set to be silent; a Ray that was there before stays afterwards."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry unless the user asks for it
     try:
         import ray
         import ray.data
     except ImportError:
         raise TsDataError('--engine ray: needs Ray: pip install "ts-data[ray]"') from None
-    if not ray.is_initialized():
+    shared = ray.is_initialized()
+    if not shared:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
         if address := os.environ.get("RAY_ADDRESS"):
             ray.init(address=address, **quiet)
         else:
             ray.init(num_cpus=workers, include_dashboard=False, **quiet)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # the caller shows its own
-    return ray
+    ray.data.DataContext.get_current().enable_progress_bars = False  # the caller shows its own
+    try:
+        yield ray
+    finally:
+        if not shared:
+            ray.shutdown()
 
 
 class Engine:
-    """Ray from the first work to the end of the context; a Ray that was there before stays."""
+    """Ray from the first work to the end of the context."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
+        self._session = session(workers)
 
     def __enter__(self) -> Engine:
-        import sys
-
-        found = sys.modules.get("ray")
-        self._shared = bool(found and found.is_initialized())
-        self._ray = connect(self._workers)
+        self._ray = self._session.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if not self._shared:
-            self._ray.shutdown()
+    def __exit__(self, *problem: Any) -> None:
+        self._session.__exit__(*problem)
 
     def run(self, jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
         """One task of Ray Data per job; a job whose worker died is run again by Ray."""

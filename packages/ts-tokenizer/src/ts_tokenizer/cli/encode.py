@@ -19,6 +19,7 @@ def encode(
     ),
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")] = Path("encoded"),
     workers: Annotated[int | None, typer.Option(help="Threads; all cores by default.", min=1, show_default=False)] = None,
+    engine: Annotated[str, typer.Option(help="Where the work runs: local, or ray (a cluster).")] = "local",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -29,7 +30,7 @@ def encode(
     from .. import encode_splits
 
     with show_progress(quiet=quiet) as progress:
-        manifest = encode_splits(splits, tokenizer, out, workers=workers, progress=progress)
+        manifest = encode_splits(splits, tokenizer, out, workers=workers, engine=engine, progress=progress)
     rows = [
         (name, f"{s.stories:,}", f"{s.tokens:,}", f"{100 * s.unk_tokens / max(1, s.tokens):.2f} %", f"{s.bin.bytes / 1e6:,.1f}")
         for name, s in manifest.splits.items()

@@ -1,0 +1,41 @@
+"""Where batches are encoded: one engine per module, found by name in ENGINES, loaded on use."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, cast
+
+from .._batch import BatchResult
+from .._tokenizer import WordTokenizer
+from ..errors import TsTokenizerError
+
+__all__ = ["ENGINES", "Engine", "load"]
+
+
+class Engine(Protocol):
+    """A context in which batches of one splits/ folder are encoded; on leaving it everything that it started ends."""
+
+    def __enter__(self) -> Engine: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+    def run(self, split: str, cuts: Sequence[tuple[int, int]], stride: int) -> Iterator[BatchResult]:
+        """The results of batches [first, end) of a split, in order."""
+        ...
+
+
+ENGINES: dict[str, str] = {"local": "ts_tokenizer.engines.local", "ray": "ts_tokenizer.engines.ray"}
+"""Name -> module."""
+
+
+def load(name: str, splits: str | os.PathLike[str], tokenizer: WordTokenizer, work: Path, workers: int) -> Engine:
+    """The engine of that name for these splits; `work` is a folder for what it must hand to other machines."""
+    if name not in ENGINES:
+        raise TsTokenizerError(f"--engine {name!r}: there are: {', '.join(ENGINES)}")
+    return cast("Engine", importlib.import_module(ENGINES[name]).Engine(splits, tokenizer, work, workers))

@@ -1,0 +1,44 @@
+"""Encodes on threads of this process: the kernels let go of Python's lock."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+
+import ts_data
+
+from .._batch import BatchResult, encode_batch_of_texts
+from .._tokenizer import WordTokenizer
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """`workers` threads share one tokenizer."""
+
+    def __init__(self, splits: str | os.PathLike[str], tokenizer: WordTokenizer, work: Path, workers: int) -> None:
+        self._splits, self._tokenizer, self._workers = splits, tokenizer, workers
+
+    def __enter__(self) -> Engine:
+        self._pool = ThreadPoolExecutor(self._workers)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def run(self, split: str, cuts: Sequence[tuple[int, int]], stride: int) -> Iterator[BatchResult]:
+        """The results in order, with few batches in the air: one more than there are workers."""
+        stories = ts_data.read(self._splits, split)
+        pending: deque[Future[BatchResult]] = deque()
+        for first, end in cuts:
+            texts = stories.batch(first, end).column("text").cast(pa.large_string())
+            pending.append(self._pool.submit(encode_batch_of_texts, self._tokenizer, texts, first, stride))
+            if len(pending) > self._workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

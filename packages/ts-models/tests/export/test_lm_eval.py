@@ -1,0 +1,97 @@
+"""Our models in lm-evaluation-harness: its numbers are ours, and one of its tasks runs through its own evaluator."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("lm_eval", reason="needs the extra `lm-eval`; run by `nox -s integration`")
+pytestmark = pytest.mark.integration
+
+import ts_models  # noqa: E402
+from ts_models.lm_eval import StoryLM  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def lm() -> Any:
+    return StoryLM("demo", batch_size=4)
+
+
+def _request(*args: Any) -> Any:
+    return SimpleNamespace(args=args)
+
+
+def test_a_continuation_scores_as_the_model_scores_it(lm: Any) -> None:
+    language = ts_models.load("demo")
+    pairs = [("Once upon a time", ", there was a girl"), ("", "The cat sat."), ("He", " ran")]
+    found = lm.loglikelihood([_request(*pair) for pair in pairs], disable_tqdm=True)
+    for (context, continuation), (score, _) in zip(pairs, found, strict=True):
+        ids = language.encode_prompt(context + continuation)
+        new = len(ids) - len(language.encode_prompt(context)) if context else len(ids) - 1
+        with torch.inference_mode():
+            scores = language.model(torch.tensor([ids[:-1]]))[0].double().log_softmax(-1)
+        expected = scores[range(len(ids) - 1), ids[1:]][-new:].sum()
+        assert score == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_greedy_says_whether_the_model_would_write_it(lm: Any) -> None:
+    story = lm.language.generate("Once upon a time", method="greedy", max_new_tokens=6, return_full_text=False)
+    likely, unlikely = lm.loglikelihood(
+        [_request("Once upon a time", story), _request("Once upon a time", " cat cat cat")], disable_tqdm=True
+    )
+    assert likely[1] is True
+    assert unlikely[1] is False
+    assert likely[0] > unlikely[0]
+
+
+def test_rolling_takes_texts_of_any_length(lm: Any) -> None:
+    texts = ["The cat sat.", "Once upon a time there was a cat. " * 120]
+    found = lm.loglikelihood_rolling([_request(text) for text in texts], disable_tqdm=True)
+    for text, score in zip(texts, found, strict=True):
+        expected = ts_models.load("demo").logprobs([text])[0][:-1].astype(np.float64).sum()  # without <eos>
+        assert score == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_writing_ends_before_a_stop_text_and_keeps_the_order(lm: Any) -> None:
+    wanted = {"until": ["."], "max_gen_toks": 40}
+    contexts = ["Once upon a time", "The dog was", "Once upon a time"]
+    texts = lm.generate_until([_request(context, dict(wanted)) for context in contexts], disable_tqdm=True)
+    assert texts[0] == texts[2] != texts[1]
+    assert all("." not in text for text in texts)
+    assert "Once upon a time" + texts[0] == ts_models.load("demo").generate("Once upon a time", stop=["."], max_new_tokens=40)
+
+
+def test_the_harness_runs_a_task(lm: Any, tmp_path: Path) -> None:
+    """blimp's kind of task, from a file, since its data lie on the Hub: which of two sentences is likelier."""
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    rows = [
+        {"good": "Once upon a time, there was a girl.", "bad": "Upon once time a, there girl a was."},
+        {"good": "The dog was happy.", "bad": "The happy dog dog was was."},
+    ]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "word_order.yaml").write_text(
+        f"""task: word_order
+dataset_path: json
+dataset_kwargs: {{data_files: {{validation: {tmp_path / "pairs.jsonl"}}}}}
+output_type: multiple_choice
+validation_split: validation
+doc_to_text: ""
+target_delimiter: ""
+doc_to_target: 0
+doc_to_choice: "{{{{[good, bad]}}}}"
+metric_list: [{{metric: acc}}]
+""",
+        encoding="utf-8",
+    )
+    manager = TaskManager(include_path=str(tmp_path))
+    found = simple_evaluate(model=lm, tasks=["word_order"], task_manager=manager, bootstrap_iters=0)
+    assert found["results"]["word_order"]["acc,none"] == 1.0
+    assert found["n-samples"]["word_order"]["effective"] == 2

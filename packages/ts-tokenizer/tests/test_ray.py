@@ -35,7 +35,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def encoders() -> list[int]:
-    """Process numbers of Ray's workers that hold a tokenizer of ours (they bear the class's name)."""
+    """Process numbers of Ray's workers that are at a batch of ours (they then bear its name)."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -43,7 +43,7 @@ def encoders() -> list[int]:
                 line = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if line.startswith(b"ray::") and b"_Encoder" in line:
+            if line.startswith(b"ray::") and b"_encode_cut" in line:
                 found.append(int(entry.name))
     return found
 

@@ -156,7 +156,8 @@ def column_of(source: str, names: Sequence[str], config: PrepareConfig) -> str:
     for name in (config.text_column, "story"):
         if name in names:
             return name
-    raise SourceError(f"{source}: no column {config.text_column!r}; there are: {', '.join(names)}. Name it: --set text_column=…")
+    known = f"there are: {', '.join(names)}" if names else "there is none at all"
+    raise SourceError(f"{source}: no column {config.text_column!r}; {known}. Name it: --set text_column=…")
 
 
 # --- reading -----------------------------------------------------------------------------------

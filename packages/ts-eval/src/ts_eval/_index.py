@@ -32,7 +32,7 @@ __all__ = ["Match", "Span", "StoryIndex"]
 Array = NDArray[Any]
 QUERIES = 128
 """Queries per pass: their weights then stay within the processor's cache."""
-SPARE = 8
+SPARE = 64
 """Candidates kept beyond k, so that most near-ties are settled without a second look."""
 RARE = 0.005
 """A template masks words that stand in fewer than this share of the stories."""
@@ -142,6 +142,8 @@ class StoryIndex:
         slack = kth * self._rounding
         if kth > 0 and len(score) < len(self) and score[-1] >= kth - slack:
             index = self._near(vector, kth - slack, own)
+        else:
+            index = index[score >= kth - slack]
         exact = [(-self.cosine_to(vector, int(i)), int(i)) for i in index]
         return [(i, -negative) for negative, i in sorted(exact)[:k]]
 

@@ -16,6 +16,9 @@ __all__ = ["count_documents", "norms", "rouge_counts", "scan_cosine", "scan_roug
 
 Array = NDArray[Any]
 
+GROUP = 4
+"""Words of a story whose weights are added up together."""
+
 
 @njit(cache=True, nogil=True)
 def count_documents(stream: Array, offsets: Array, first: int, last: int, vocabulary: int) -> Array:
@@ -75,20 +78,40 @@ def scan_cosine(
     leave out, or -1. Gives scores float32 and indices int64 [queries, keep]; -1 where there are fewer stories.
     """
     queries = weights.shape[1]
+    width = (queries + 15) // 16 * 16  # whole vector registers
+    table = np.zeros((weights.shape[0] + 1, width), np.float32)  # the last row stands for no word
+    table[: weights.shape[0], :queries] = weights
     score = np.full((queries, keep), np.float32(-1))
     index = np.full((queries, keep), np.int64(-1))
-    acc = np.zeros(queries, np.float32)
+    least = np.full(width, np.float32(np.inf))  # what a story must pass, per query
+    least[:queries] = -1
+    acc = np.zeros(width, np.float32)
+    longest = 0
     for s in range(first, last):
-        acc[:] = 0
+        longest = max(longest, offsets[s + 1] - offsets[s])
+    rows = np.zeros(longest + GROUP, np.int32)
+    for s in range(first, last):
+        n = 0
         for p in range(offsets[s], offsets[s + 1]):
             r = row[stream[p]]
-            if r >= 0:
-                for q in range(queries):
-                    acc[q] += weights[r, q]
-        scale = np.float32(1) / norm[s] if norm[s] > 0 else np.float32(0)
+            rows[n] = r
+            n += r >= 0
+        rows[n : n + GROUP] = weights.shape[0]
+        acc[:] = 0
+        for i in range(0, n, GROUP):
+            a, b, c, d = table[rows[i]], table[rows[i + 1]], table[rows[i + 2]], table[rows[i + 3]]
+            for q in range(width):
+                acc[q] += (a[q] + b[q]) + (c[q] + d[q])
+        scale = np.float32(1) / np.float32(norm[s]) if norm[s] > 0 else np.float32(0)
+        better = 0
+        for q in range(width):
+            acc[q] *= scale
+            better += acc[q] > least[q]
+        if better == 0:
+            continue
         for q in range(queries):
-            x = acc[q] * scale
-            if x > score[q, keep - 1] and own[q] != s:
+            x = acc[q]
+            if x > least[q] and own[q] != s:
                 k = keep - 1
                 while k > 0 and score[q, k - 1] < x:
                     score[q, k] = score[q, k - 1]
@@ -96,6 +119,7 @@ def scan_cosine(
                     k -= 1
                 score[q, k] = x
                 index[q, k] = s
+                least[q] = score[q, keep - 1]
     return score, index
 
 
@@ -196,61 +220,70 @@ def scan_spans(
     ascending. Gives per state: longest int32, the first story that has it int64, how often it is reached with that
     length int64, how often it is reached at all int64, and by which story first int64.
     """
+    # What a step reads of a state lies in one line of cache, and so does what it writes: most of the time is memory's.
     states = link.shape[0]
-    longest = np.zeros(states, np.int32)
-    where = np.full(states, np.int64(-1))
-    at_longest = np.zeros(states, np.int64)
-    visits = np.zeros(states, np.int64)
-    earliest = np.full(states, np.int64(-1))
+    node = np.full((states, 4), -1, np.int32)  # the only edge's word and target where there is one, link, length
+    words = root.shape[0]
+    keys = np.empty(edge_word.shape[0], np.int64)  # the edges of states that have several: found by hash, not by search
+    for v in range(states):
+        if edge[v + 1] == edge[v] + 1:
+            node[v, 0] = edge_word[edge[v]]
+            node[v, 1] = edge_to[edge[v]]
+        node[v, 2] = link[v]
+        node[v, 3] = length[v]
+        for e in range(edge[v], edge[v + 1]):
+            keys[e] = np.int64(v) * words + edge_word[e]
+    slots, place = _hash(keys)
+    mask = slots.shape[0] - 1
+    note = np.zeros((states, 8), np.int64)  # visits, longest, at_longest, where, earliest
+    note[:, 3:5] = -1
     k = 0
     for s in range(first, last):
         while k < skip.shape[0] and skip[k] < s:
             k += 1
         if k < skip.shape[0] and skip[k] == s:
             continue
-        v = 0
-        n = 0
+        v = np.int32(0)
+        n = np.int32(0)
         for p in range(offsets[s], offsets[s + 1]):
             w = number[stream[p]]
             if w < 0:
-                v = 0
-                n = 0
+                v = np.int32(0)
+                n = np.int32(0)
                 continue
             while True:
-                to = -1
+                to = np.int32(-1)
                 if v == 0:
                     to = root[w]
-                else:
-                    low = edge[v]
-                    high = edge[v + 1]
-                    while low < high:
-                        middle = (low + high) // 2
-                        if edge_word[middle] < w:
-                            low = middle + 1
-                        else:
-                            high = middle
-                    if low < edge[v + 1] and edge_word[low] == w:
-                        to = edge_to[low]
+                elif node[v, 0] == w:
+                    to = node[v, 1]
+                elif node[v, 0] < 0:
+                    key = np.int64(v) * words + w
+                    h = (key * np.int64(-7046029254386353131) >> 20) & mask
+                    while slots[h] >= 0 and slots[h] != key:
+                        h = (h + 1) & mask
+                    if slots[h] == key:
+                        to = edge_to[place[h]]
                 if to >= 0:
                     v = to
-                    n += 1
+                    n += np.int32(1)
                     break
                 if v == 0:
-                    n = 0
+                    n = np.int32(0)
                     break
-                v = link[v]
-                n = length[v]
+                v = node[v, 2]
+                n = node[v, 3]
             if v > 0:
-                if visits[v] == 0:
-                    earliest[v] = s
-                visits[v] += 1
-                if n > longest[v]:
-                    longest[v] = n
-                    where[v] = s
-                    at_longest[v] = 1
-                elif n == longest[v]:
-                    at_longest[v] += 1
-    return longest, where, at_longest, visits, earliest
+                if note[v, 0] == 0:
+                    note[v, 4] = s
+                note[v, 0] += 1
+                if n > note[v, 1]:
+                    note[v, 1] = n
+                    note[v, 2] = 1
+                    note[v, 3] = s
+                elif n == note[v, 1]:
+                    note[v, 2] += 1
+    return note[:, 1].astype(np.int32), note[:, 3].copy(), note[:, 2].copy(), note[:, 0].copy(), note[:, 4].copy()
 
 
 @njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""Encodes on a Ray cluster (extra `ray`): Ray Data keeps one tokenizer per worker, and runs a lost worker's batch again.
+"""Encodes on a Ray cluster (extra `ray`): each worker keeps the tokenizer; Ray Data runs a lost worker's batch again.
 
 Workers read the splits themselves and send back the ids, so the machines must see the splits and the work folder under
 the same paths.
@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Engine:
     """Ray from the first batch to the end of the context."""
 
     def __init__(self, splits: str | os.PathLike[str], tokenizer: WordTokenizer, work: Path, workers: int) -> None:
-        self._splits, self._workers = Path(splits).absolute(), workers
+        self._splits = Path(splits).absolute()
         self._tokenizer = work.absolute() / TOKENIZER_FILE
         tokenizer.save(self._tokenizer)
         self._session = session(workers)
@@ -47,23 +48,22 @@ class Engine:
         if not cuts:
             return
         self._ray.data.DataContext.get_current().execution_options.preserve_order = True
-        rows = self._ray.data.from_items([{"first": first, "end": end} for first, end in cuts], override_num_blocks=len(cuts))
-        given = (str(self._splits), split, str(self._tokenizer), stride)
-        for row in rows.map(_Encoder, fn_constructor_args=given, concurrency=min(self._workers, len(cuts))).iter_rows():
+        given = {"splits": str(self._splits), "split": split, "tokenizer": str(self._tokenizer), "stride": stride}
+        rows = [{**given, "first": first, "end": end} for first, end in cuts]
+        for row in self._ray.data.from_items(rows, override_num_blocks=len(rows)).map(_encode_cut).iter_rows():
             ids, lengths = np.frombuffer(row["ids"], "<u2"), np.frombuffer(row["lengths"], "<i8")
             yield BatchResult(ids, lengths, Sums(**json.loads(row["sums"])))
 
 
-class _Encoder:
-    """What stays on a worker: the split, opened, and the tokenizer with its table."""
+def _encode_cut(row: dict[str, Any]) -> dict[str, Any]:
+    stories, tokenizer = _opened(row["splits"], row["split"], row["tokenizer"])
+    texts = stories.batch(row["first"], row["end"]).column("text").cast(pa.large_string())
+    result = encode_batch_of_texts(tokenizer, texts, row["first"], row["stride"])
+    lengths = result.lengths.astype("<i8", copy=False)
+    return {"ids": result.ids.tobytes(), "lengths": lengths.tobytes(), "sums": json.dumps(asdict(result.sums))}
 
-    def __init__(self, splits: str, split: str, tokenizer: str, stride: int) -> None:
-        self._stories = ts_data.read(splits, split)
-        self._tokenizer = load(tokenizer)
-        self._stride = stride
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        texts = self._stories.batch(row["first"], row["end"]).column("text").cast(pa.large_string())
-        result = encode_batch_of_texts(self._tokenizer, texts, row["first"], self._stride)
-        lengths = result.lengths.astype("<i8", copy=False)
-        return {"ids": result.ids.tobytes(), "lengths": lengths.tobytes(), "sums": json.dumps(asdict(result.sums))}
+@lru_cache(maxsize=4)
+def _opened(splits: str, split: str, tokenizer: str) -> tuple[ts_data.Split, WordTokenizer]:
+    """What stays on a worker between its batches: the split, and the tokenizer with its table."""
+    return ts_data.read(splits, split), load(tokenizer)

@@ -17,12 +17,12 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 from tqdm import tqdm
 
-from ._load import load
-from ._scoring import score_ids
-from ._story import make_story, stop_check
-from .decoding import decode, make_config
+from .._load import load
+from .._scoring import score_ids
+from .._story import make_story, stop_check
+from ..decoding import decode, make_config
 
-__all__ = ["StoryLM", "main"]
+__all__ = ["StoryLM"]
 
 Pair = tuple[tuple[str, str], list[int], list[int]]
 """(context, continuation) as text, and their ids."""
@@ -32,11 +32,14 @@ Pair = tuple[tuple[str, str], list[int], list[int]]
 class StoryLM(TemplateLM):  # type: ignore[misc]
     """`path`: what `ts_models.load` takes. `max_gen_toks`: new tokens where a task does not say."""
 
-    def __init__(self, path: str, batch_size: int | str = 64, max_gen_toks: int = 128, device: str = "cpu", **_: Any) -> None:
+    def __init__(
+        self, path: str, batch_size: int | str = 64, max_gen_toks: int = 128, device: str | None = None, **_: Any
+    ) -> None:
         super().__init__()
         self.language = load(path)
-        self.language.model.to(device)
-        self._device = torch.device(device)
+        here = device if device and (torch.cuda.is_available() or not device.startswith("cuda")) else "cpu"
+        self.language.model.to(here)  # the harness says "cuda" where nobody has said anything
+        self._device = torch.device(here)
         self.batch_size = int(batch_size) if str(batch_size).isdigit() else 64
         self.max_gen_toks = max_gen_toks
 
@@ -128,17 +131,3 @@ class StoryLM(TemplateLM):  # type: ignore[misc]
             make_story(tokenizer, context, beginning, group[0], stops).text
             for context, beginning, group in zip(contexts, ids, groups, strict=True)
         ]
-
-
-def main() -> None:
-    """The harness's command line."""
-    from lm_eval.__main__ import cli_evaluate
-
-    cli_evaluate()
-
-
-if __name__ == "__main__":
-    # As `python -m` this file is `__main__`; the class must be registered once, under its importable name.
-    from ts_models.lm_eval import main as run
-
-    run()

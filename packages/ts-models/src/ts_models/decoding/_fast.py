@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ _lock = threading.Lock()
 """Numba's simplest thread pool stands one caller at a time."""
 _THREADS_FROM = 8_000_000
 """Weights from which on a token waits for memory, so that a second thread pays for being woken several times per layer."""
+Linear = Callable[[Tensor], Tensor]
+_packed: WeakKeyDictionary[Any, tuple[Weights, list[tuple[Any, ...]], Linear]] = WeakKeyDictionary()
+"""Per network what `_pack` made, and of which weights."""
 _ACTIVATIONS = (
     F.gelu,
     lambda x: F.gelu(x, approximate="tanh"),
@@ -37,7 +41,6 @@ class FastStepper:
         self.network, self.kernels = network, choose(kernels)
         self.weights: Weights = read_weights(network, precision)
         self.precision = precision
-        self._layers: list[tuple[Tensor, ...]] | None = None
         size = sum(getattr(self.weights, name).value.size for name in ("qkv", "out", "up", "down", "head"))
         self.threads = torch.get_num_threads() if size >= _THREADS_FROM else 1
 
@@ -88,19 +91,22 @@ class FastStepper:
     def _batch(self, tokens: Tensor) -> Tensor:
         """One token in each row by matrix products over the batch; logits [rows, V]."""
         w = self.weights
-        layers = self._layers = self._layers or self._tensors()
+        known = _packed.get(self.network)
+        if known is None or known[0] is not w:
+            known = _packed[self.network] = (w, *self._pack(len(tokens)))
+        _, layers, head = known
         x = self._embed(tokens)
         mixed = torch.empty(len(tokens), w.out.value.shape[2])
-        for layer, (norm1, bias1, norm2, bias2, qkv, qkv_b, out, out_b, up, up_b, down, down_b) in enumerate(layers):
-            h = F.linear(self._norm(x, norm1, bias1) if w.norm_first else x, qkv, qkv_b)
+        for layer, (norm1, bias1, norm2, bias2, qkv, out, up, down) in enumerate(layers):
+            h = qkv(self._norm(x, norm1, bias1) if w.norm_first else x)
             with _lock:
                 self.kernels.attend(w, layer, self.cache, self.slots, h.numpy(), mixed.numpy(), torch.get_num_threads())
-            x = x + F.linear(mixed, out, out_b)
+            x = x + out(mixed)
             x = x if w.norm_first else self._norm(x, norm1, bias1)
-            h = _ACTIVATIONS[w.activation](F.linear(self._norm(x, norm2, bias2) if w.norm_first else x, up, up_b))
-            x = x + F.linear(h, down, down_b)
+            h = _ACTIVATIONS[w.activation](up(self._norm(x, norm2, bias2) if w.norm_first else x))
+            x = x + down(h)
             x = x if w.norm_first else self._norm(x, norm2, bias2)
-        return self.network.logits(self.network.norm(x))  # type: ignore[no-any-return]
+        return head(self.network.norm(x))
 
     def _embed(self, tokens: Tensor) -> Tensor:
         config, places = self.network.config, torch.from_numpy(self.cache.lengths)
@@ -116,12 +122,26 @@ class FastStepper:
             return F.rms_norm(x, x.shape[1:], weight, self.weights.eps)
         return F.layer_norm(x, x.shape[1:], weight, bias, self.weights.eps)
 
-    def _tensors(self) -> list[tuple[Tensor, ...]]:
-        """Per block its norms and matrices, in float32, as the network holds them."""
+    def _pack(self, rows: int) -> tuple[list[tuple[Any, ...]], Linear]:
+        """Per block its norms and linear layers, and the output layer, in float32, as the network holds them."""
+        network = self.network
         layers = []
-        for number, block in enumerate(self.network.blocks):
+        for number, block in enumerate(network.blocks):
             affine = torch.from_numpy(self.weights.norms[number])
             linear = (block.attention.qkv, block.attention.out, block.feed_forward.up, block.feed_forward.down)
-            pairs = [tensor for layer in linear for tensor in (layer.weight, layer.bias)]
-            layers.append((affine[0, 0], affine[0, 1], affine[1, 0], affine[1, 1], *pairs))
-        return layers
+            packed = [_linear(layer.weight, layer.bias, rows) for layer in linear]
+            layers.append((affine[0, 0], affine[0, 1], affine[1, 0], affine[1, 1], *packed))
+        if network.config.tie_embeddings:
+            return layers, _linear(network.embedding.weight, None, rows)
+        return layers, _linear(network.head.weight, network.head.bias, rows)
+
+
+def _linear(weight: Tensor, bias: Tensor | None, rows: int) -> Linear:
+    """A linear layer for about so many rows. Where torch has oneDNN, the weight is laid out for it once, here: the products
+    of 100 rows then take a fifth less time than `F.linear` at 5M and 35M."""
+    weight, bias = weight.detach(), None if bias is None else bias.detach()
+    onednn = torch.ops.mkldnn
+    if not (torch._C._has_mkldnn and hasattr(onednn, "_linear_pointwise")):
+        return lambda x: F.linear(x, weight, bias)
+    packed = onednn._reorder_linear_weight(weight, rows)
+    return lambda x: onednn._linear_pointwise(x, packed, bias, "none", [], "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import struct
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -11,6 +13,7 @@ import pytest
 
 import ts_eval
 from ts_eval.errors import ArtefactError, ConfigError
+from ts_eval.schemas import EvalConfig
 
 
 def test_our_folder_generates_scores_and_has_neighbours(model_folder, stories):
@@ -59,9 +62,9 @@ def test_files_of_stories(tmp_path):
         (tmp_path / name).write_text(content)
         with pytest.raises(ArtefactError, match=match):
             ts_eval.open_model(tmp_path / name)
-    (tmp_path / "f.bin").write_text("x")
-    with pytest.raises(ConfigError, match="model is a folder"):
-        ts_eval.open_model(tmp_path / "f.bin")
+    (tmp_path / "f.zip").write_text("x")
+    with pytest.raises(ConfigError, match="others are folders"):
+        ts_eval.open_model(tmp_path / "f.zip")
 
 
 def test_a_run_folder_is_answered_with_its_model(tmp_path, model_folder):
@@ -135,3 +138,33 @@ def test_a_transformers_model_scores_as_transformers_does(tmp_path):
     nll = model.model(ids, labels=ids).loss.item()
     assert -scored.logprobs[0].mean() == pytest.approx(nll, abs=1e-4)
     assert len(model.generate(["the dog", "a"], method="sample", temperature=0.7, max_new_tokens=4, seed=1)) == 2
+
+
+def llama2c(folder):
+    """A checkpoint of random weights in the format of llama2.c (version 0), and a tokenizer of all bytes and a few pieces."""
+    dim, hidden, layers, heads, kv_heads, context = 16, 24, 1, 2, 2, 64
+    pieces = ["<unk>", "\n<s>\n", "\n</s>\n", *[f"<0x{byte:02X}>" for byte in range(256)], " ", *"abcdehinorstuy"]
+    vocabulary = len(pieces)
+    rows = [struct.pack("<fi", -1.0, len(piece.encode())) + piece.encode() for piece in pieces]
+    (folder / "tokenizer.bin").write_bytes(struct.pack("<i", 8) + b"".join(rows))
+    count = vocabulary * dim + layers * (2 * dim + 2 * dim * dim + 2 * dim * kv_heads * (dim // heads) + 3 * dim * hidden) + dim
+    weights = np.random.default_rng(1).normal(0, 0.2, count + context * (dim // heads)).astype("<f4")
+    header = struct.pack("<7i", dim, hidden, layers, heads, kv_heads, vocabulary, context)
+    (folder / "stories.bin").write_bytes(header + weights.tobytes())
+    return folder / "stories.bin"
+
+
+def test_ours_and_a_llama2c_model_stand_side_by_side(model_folder, splits, tmp_path):
+    config = EvalConfig(stories=5, perplexity_stories=6, resamples=100, decoding={"max_new_tokens": 12}, shown=2)
+    report = ts_eval.evaluate([model_folder, llama2c(tmp_path)], splits, config, out=tmp_path / "report")
+    ours, theirs = report.models
+    assert theirs.name == "stories.bin"
+    assert not [note for note in theirs.notes if "not measured" in note]
+    for key in ("perplexity.test.bits_per_byte", "overfitting.test.max_cosine", "paper.test.max_train_rouge2"):
+        assert ours.metrics[key].mean is not None, key
+        assert theirs.metrics[key].mean is not None, key
+    # Random weights over 273 tokens of about a byte each: near log2(273) bits per byte, whatever the words are worth.
+    assert theirs.metrics["perplexity.test.bits_per_byte"].mean == pytest.approx(math.log2(273), rel=0.2)
+    compared = {c.metric for c in report.comparisons}
+    assert "perplexity.test.bits_per_byte" in compared
+    assert "stories" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")

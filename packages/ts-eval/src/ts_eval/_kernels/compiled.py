@@ -225,19 +225,21 @@ def scan_spans(
     node = np.full((states, 4), -1, np.int32)  # the only edge's word and target where there is one, link, length
     words = root.shape[0]
     keys = np.empty(edge_word.shape[0], np.int64)  # the edges of states that have several: found by hash, not by search
-    for v in range(states):
-        if edge[v + 1] == edge[v] + 1:
-            node[v, 0] = edge_word[edge[v]]
-            node[v, 1] = edge_to[edge[v]]
-        node[v, 2] = link[v]
-        node[v, 3] = length[v]
-        for e in range(edge[v], edge[v + 1]):
-            keys[e] = np.int64(v) * words + edge_word[e]
+    for i in range(states):
+        if edge[i + 1] == edge[i] + 1:
+            node[i, 0] = edge_word[edge[i]]
+            node[i, 1] = edge_to[edge[i]]
+        node[i, 2] = link[i]
+        node[i, 3] = length[i]
+        for e in range(edge[i], edge[i + 1]):
+            keys[e] = np.int64(i) * words + edge_word[e]
     slots, place = _hash(keys)
     mask = slots.shape[0] - 1
     note = np.zeros((states, 8), np.int64)  # visits, longest, at_longest, where, earliest
     note[:, 3:5] = -1
     k = 0
+    v: Any = np.int32(0)
+    n: Any = np.int32(0)
     for s in range(first, last):
         while k < skip.shape[0] and skip[k] < s:
             k += 1

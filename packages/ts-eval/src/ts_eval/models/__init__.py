@@ -30,7 +30,7 @@ MODELS: dict[str, str] = {
 def open_model(spec: Any) -> Subject:
     """A model from a path, a name or an object.
 
-    A ts-models folder; a transformers folder, or `hf:NAME` for one on the Hub; `http://host/v1#MODEL`, an OpenAI-compatible
+    A ts-models folder; a llama2.c checkpoint (.bin) beside its tokenizer.bin; a transformers folder, or `hf:NAME` for one on the Hub; `http://host/v1#MODEL`, an OpenAI-compatible
     completions server; a .txt (stories separated by <|endoftext|>) or .jsonl file of stories; a `LanguageModel`; any
     object that generates. Anything else is taken for a name that `ts_models.load` knows.
     """
@@ -54,8 +54,10 @@ def _kind(spec: str) -> str:
         return "transformers"
     path = Path(spec)
     if path.is_file():
+        if path.suffix == ".bin":
+            return "ts-models"
         if path.suffix not in {".txt", ".jsonl"}:
-            raise ConfigError(f"{spec}: a file of stories ends in .txt or .jsonl; a model is a folder.")
+            raise ConfigError(f"{spec}: a file of stories ends in .txt or .jsonl, a llama2.c model in .bin; others are folders.")
         return "stories"
     if path.is_dir():
         return _folder_kind(path)

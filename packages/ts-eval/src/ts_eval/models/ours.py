@@ -67,9 +67,11 @@ class Ours(Subject):
         tokenizer: Any = self.lm.text_tokenizer()
         ids = [np.asarray(self.lm.encode_story(text)) for text in texts]
         logprobs = score_ids(self.lm.model, ids)
-        if not hasattr(tokenizer, "extra_bits"):
-            return Scored(list(logprobs), None, ids, "its tokenizer does not say what it loses, so there are no bits per byte")
-        return Scored(list(logprobs), np.asarray(tokenizer.extra_bits(list(texts)), float), ids)
+        if hasattr(tokenizer, "extra_bits"):
+            return Scored(list(logprobs), np.asarray(tokenizer.extra_bits(list(texts)), float), ids)
+        if all(tokenizer.decode(tokenizer.encode(text)) == text for text in texts):
+            return Scored(list(logprobs), np.zeros((len(texts), 2)), ids)  # bytes and pieces: nothing is lost
+        return Scored(list(logprobs), None, ids, "its tokenizer loses something of the text, so there are no bits per byte")
 
     def neighbours(self, word: str, k: int = 8) -> list[tuple[str, float]] | None:
         """Nearest tokens by cosine of the input embeddings."""

@@ -42,10 +42,23 @@ def _dot(w: Any, x: Any) -> Any:
 
 @njit(**_one)
 def _rows(w: Any, scale: Any, bias: Any, x: Any, y: Any, begin: int, end: int) -> None:
-    """y[:, begin:end] = scale · (x @ w.T) + bias for these outputs: each row of weights is read once."""
+    """y[:, begin:end] = scale · (x @ w.T) + bias for these outputs: each row of weights is read once, for four rows of x at a time."""
+    rows, size = x.shape
+    fours = rows // 4 * 4
     for o in range(begin, end):
-        for b in range(x.shape[0]):
-            y[b, o] = _dot(w[o], x[b]) * scale[o] + bias[o]
+        for b in range(0, fours, 4):
+            s, t, u, v = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            for i in range(size):
+                weight = np.float32(w[o, i])
+                s += weight * x[b, i]
+                t += weight * x[b + 1, i]
+                u += weight * x[b + 2, i]
+                v += weight * x[b + 3, i]
+            y[b, o], y[b + 1, o], y[b + 2, o], y[b + 3, o] = s, t, u, v
+        for b in range(fours, rows):
+            y[b, o] = _dot(w[o], x[b])
+        for b in range(rows):
+            y[b, o] = y[b, o] * scale[o] + bias[o]
 
 
 @njit(parallel=True, **_one)

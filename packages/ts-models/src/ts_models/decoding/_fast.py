@@ -143,5 +143,9 @@ def _linear(weight: Tensor, bias: Tensor | None, rows: int) -> Linear:
     onednn = torch.ops.mkldnn
     if not (torch._C._has_mkldnn and hasattr(onednn, "_linear_pointwise")):
         return lambda x: F.linear(x, weight, bias)
-    packed = onednn._reorder_linear_weight(weight, rows)
+    try:
+        packed = onednn._reorder_linear_weight(weight, rows)
+        onednn._linear_pointwise(weight[:1], packed, bias, "none", [], "")
+    except (RuntimeError, TypeError):  # torch's own operators, not public: another version may have others
+        return lambda x: F.linear(x, weight, bias)
     return lambda x: onednn._linear_pointwise(x, packed, bias, "none", [], "")

@@ -28,7 +28,7 @@ from ts_train.testing import fake_encoded
 torch.set_num_threads(1)
 out, options = sys.argv[1], json.loads(sys.argv[2])
 stop = options.pop("stop", None)
-die = options.pop("die", None)
+die, poison = options.pop("die", None), options.pop("poison", None)
 if die is not None and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
     import ts_train._loop as loop
     step = loop.train_step
@@ -37,6 +37,15 @@ if die is not None and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RE
             os.kill(os.getpid(), signal.SIGKILL)   # a machine that fails
         return step(t)
     loop.train_step = dying
+if poison is not None and os.environ.get("RANK", "1") == "1":
+    import ts_train._loop as loop
+    accumulate = loop._accumulate
+    def poisoned(t, plan, tokens):
+        result = accumulate(t, plan, tokens)
+        if t.state.step == poison:
+            next(t.model.parameters()).grad.fill_(float("nan"))
+        return result
+    loop._accumulate = poisoned
 class Stop(BaseCallback):
     def on_step(self, metrics):
         if metrics.step == stop:
@@ -95,6 +104,14 @@ def test_two_ranks_give_the_losses_of_one_and_resume_on_another_number(tmp_path:
     launch(tmp_path, "moved", 2, stop=2)
     moved = launch(tmp_path, "moved", 1)  # begun on two ranks, ended on one
     assert losses(moved, "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_gradient_that_is_not_finite_on_one_rank_is_skipped_by_all(tmp_path: Path) -> None:
+    two, one = (launch(tmp_path, f"{ranks}", ranks, poison=2) for ranks in (2, 1))
+    assert [row["step"] for row in two if row.get("skipped")] == [3]
+    assert losses(two, "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
+    assert losses(two, "validation", "validation_loss") == pytest.approx(losses(one, "validation", "validation_loss"), rel=1e-5)
 
 
 @pytest.mark.slow

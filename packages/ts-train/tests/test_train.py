@@ -8,6 +8,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ts_models.artefact import sha256_file
 from ts_train import BaseCallback, Run, StepMetrics, StopTraining, TrainConfig, ValidationMetrics, resume, train
 from ts_train._checkpoint import CheckpointStore
 from ts_train.errors import ArtefactError, ConfigError, DataError, DiskFullError, DivergedError, Interrupted
+from ts_train.sinks.jsonl import read_metrics
 from ts_train.testing import FakeEncoded, FakeSplit, TinyNetwork, fake_encoded
 
 Make = Callable[..., TrainConfig]
@@ -183,7 +185,7 @@ def test_a_signal_saves_at_once_and_the_resume_is_exact(
     tmp_path: Path, data: FakeEncoded, config: Make, number: signal.Signals
 ) -> None:
     train(config(), data, tmp_path / "whole")
-    with pytest.raises(Interrupted, match=r"step 3 of 8") as stopped:
+    with pytest.raises(Interrupted, match=r"step 3 of 8; go on with: ts-train resume .*/cut$") as stopped:
         train(config(), data, tmp_path / "cut", callbacks=[StopAt(3, number=number)])
     assert stopped.value.signal == number
     assert CheckpointStore(tmp_path / "cut" / "checkpoints").steps()[-1] == 3  # nothing is computed again
@@ -210,6 +212,30 @@ def test_a_crash_after_any_step_resumes_to_the_same_bits_and_metrics(
     timing = {"seconds", "tokens_per_second", "mfu"}
     rows = [[{k: v for k, v in row.items() if k not in timing} for row in run.metrics] for run in (whole, resumed)]
     assert rows[0] == rows[1]
+
+
+def test_a_crash_within_an_accumulation_resumes_to_the_same_bits(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    class Dies(TinyNetwork):
+        """Killed in its ninth forward pass of training: some micro-batches of a step have left their gradients."""
+
+        passes = 0
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            self.passes += self.training
+            if self.passes == 9:
+                raise RuntimeError("killed")
+            return super().forward(ids)
+
+    settings = config(model={})
+    for name in ("whole", "cut"):
+        torch.manual_seed(5)
+        model = TinyNetwork(dropout=0.1) if name == "whole" else Dies(dropout=0.1)
+        with nullcontext() if name == "whole" else pytest.raises(RuntimeError, match="killed"):
+            train(settings, data, tmp_path / name, model=model)
+    last = [row["step"] for row in read_metrics(tmp_path / "cut" / "metrics.jsonl")][-1]
+    assert CheckpointStore(tmp_path / "cut" / "checkpoints").steps()[-1] == last == 2, "it died within step 3"
+    resume(tmp_path / "cut", data=data, model=TinyNetwork(dropout=0.1))
+    assert same(tmp_path / "whole", tmp_path / "cut")
 
 
 def test_changed_data_are_refused(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
@@ -248,6 +274,22 @@ def test_a_truncated_checkpoint_costs_its_own_steps_only(tmp_path: Path, data: F
     resume(tmp_path / "cut", data=data, warn=said.append)
     assert "cut short or damaged" in said[0]
     assert same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
+    tmp_path: Path, data: FakeEncoded, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ts_train._train.decide", lambda *_: pytest.fail("computed"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtefactError, match=r"file: cannot hold a run \(a file of that name is in the way\)"):
+        train(config(), data, tmp_path / "file")
+    monkeypatch.setattr("tempfile.TemporaryFile", _read_only)
+    with pytest.raises(ArtefactError, match=r"run: cannot hold a run \(Read-only file system\)"):
+        train(config(), data, tmp_path / "run")
+
+
+def _read_only(*_: Any, **__: Any) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 def test_no_run_and_no_whole_checkpoint(tmp_path: Path, data: FakeEncoded, config: Make) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,14 +27,14 @@ def test_the_live_line_tells_loss_speed_and_time(
 ) -> None:
     stream = Terminal() if terminal else io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     train(config(), data, tmp_path / "run", callbacks=[LiveLine()])
     shown = stream.getvalue()
     for part in (
-        "parameters on cpu",
-        "fp32 (asked for)",
+        "parameters, adamw-fused, on cpu",
+        "fp32: asked for",
         "step 8/8",
-        "tokens/s",
+        "tok/s",
         "MFU",
         "left",
         "padding",
@@ -41,6 +42,8 @@ def test_the_live_line_tells_loss_speed_and_time(
         "validation loss",
     ):
         assert part in shown
+    told = [line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)) if not line.startswith("  »")]
+    assert max(map(len, told)) <= 80, "a line is wider than a terminal of 80 columns"
 
 
 def test_tensorboard_gets_every_step(tmp_path: Path, data: FakeEncoded, config: Callable[..., TrainConfig]) -> None:

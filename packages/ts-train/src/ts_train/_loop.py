@@ -95,7 +95,7 @@ def fit(t: Trainer, info: RunInfo) -> None:
             alone = t.world.size == 1 and t.signal != 0  # nobody to agree with: no further step
             if (asked or alone) and not last:
                 t.save_checkpoint(t, True)
-                raise Interrupted(_interrupted(t), t.signal or signal.SIGTERM)
+                raise Interrupted(_interrupted(t, info), t.signal or signal.SIGTERM)
     if not t.state.curve or t.state.curve[-1].step != t.state.step:
         validate(t)
     t.update(finished=True)
@@ -236,5 +236,5 @@ def _diverged(t: Trainer) -> str:
     )
 
 
-def _interrupted(t: Trainer) -> str:
-    return f"stopped and saved at step {t.state.step} of {t.manifest.total_steps}; go on with: ts-train resume"
+def _interrupted(t: Trainer, info: RunInfo) -> str:
+    return f"stopped and saved at step {t.state.step:,} of {t.manifest.total_steps:,}; go on with: ts-train resume {info.path}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from ts_models.schemas import TrainingSummary
 
-__all__ = ["Run", "load_best", "named_tensors", "read_manifest", "summarise", "write_weights"]
+__all__ = ["Run", "claim", "load_best", "named_tensors", "read_manifest", "summarise", "write_weights"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,21 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl: `kind` is "step" or "validation"."""
         return list(read_metrics(self.path / "metrics.jsonl"))
+
+
+def claim(path: Path) -> None:
+    """Refuse a folder that cannot be written before anything is computed.
+
+    Raises:
+        ArtefactError: a file stands there, or it lies where this user may not write.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as problem:
+        reason = "a file of that name is in the way" if isinstance(problem, FileExistsError) else problem.strerror
+        raise ArtefactError(f"{path}: cannot hold a run ({reason}). Choose another --out.") from None
 
 
 def read_manifest(path: Path) -> RunManifest:

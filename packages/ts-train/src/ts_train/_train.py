@@ -24,7 +24,7 @@ from ._distributed import World, join_world
 from ._loop import Trainer, fit
 from ._precision import Precision, precision_warnings
 from ._recipes import combine, recipe
-from ._run_folder import Run, load_best, named_tensors, read_manifest, summarise, write_weights
+from ._run_folder import Run, claim, load_best, named_tensors, read_manifest, summarise, write_weights
 from ._validate import sample_stories
 from .callbacks import BaseCallback, Callback, RunInfo, StepMetrics
 from .errors import ConfigError, DataError
@@ -75,6 +75,8 @@ def train(
     world, device = join_world(settings.device)
     world.wait()  # rank 0 writes config.json only after every rank has seen that there was none
     encoded = open_data(data)
+    if world.writes:
+        claim(path)
     _set_up_torch(settings, settings.threads)
     network = build_model(settings, encoded, model).to(device)
     given = model is not None or settings.init_from is not None
@@ -118,6 +120,8 @@ def resume(
         )
     if manifest.model is None and model is None:
         raise ConfigError(f"{path}: this run trains a model of the caller's own; pass it again: resume(out, model=…)")
+    if world.writes:
+        claim(path)
     same = world.size == manifest.environment.world_size
     _set_up_torch(manifest.config, manifest.environment.threads if same else manifest.config.threads)
     if world.writes:

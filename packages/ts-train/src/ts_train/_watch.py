@@ -45,7 +45,7 @@ class LiveLine(BaseCallback):
         if self._live is not None:
             from rich.text import Text
 
-            self._live.update(Text(line))
+            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"))  # what matters least stands last
         else:
             print(line, file=sys.stderr, flush=True)
 
@@ -73,9 +73,8 @@ class LiveLine(BaseCallback):
         left = (now - self._begun) / done * (self._total - m.step)
         smooth = self._smooth or 0.0
         mfu = m.mfu * smooth / m.tokens_per_second if m.tokens_per_second else 0.0
-        return (
-            f"step {m.step:,}/{self._total:,}  loss {m.loss:.3f}  {smooth:,.0f} tokens/s  MFU {mfu:.0%}  "
-            f"{_clock(left)} left  padding {m.padding:.0%}  lr {m.lr:.2g}" + ("  SKIPPED (not finite)" if m.skipped else "")
+        return f"step {m.step:,}/{self._total:,}  loss {m.loss:.3f}  {smooth:,.0f} tok/s  {_clock(left)} left" + (
+            "  SKIPPED (not finite)" if m.skipped else f"  MFU {mfu:.0%}  padding {m.padding:.0%}  lr {m.lr:.2g}"
         )
 
     def _say(self, text: str) -> None:
@@ -86,18 +85,21 @@ class LiveLine(BaseCallback):
 
 
 def describe_run(run: RunInfo) -> str:
-    """What was decided at the start, and why."""
+    """What was decided at the start, and why: lines that fit 80 columns."""
     m = run.manifest
-    begin = f"going on at step {run.start_step:,} of" if run.start_step else "training for"
-    cut = f"; {m.cut_stories:,} stories are longer than {m.context} tokens and are cut there" if m.cut_stories else ""
-    part = f" (on its first {m.validation_stories:,} stories)" if m.validation_stories else ""
-    return (
-        f"{m.parameters:,} parameters on {m.environment.device}, {m.environment.world_size} rank(s), "
-        f"{m.environment.threads} thread(s); {m.precision} ({m.precision_reason}); {m.environment.optimizer}\n"
-        f"{begin} {m.total_steps:,} steps ({m.total_steps / m.steps_per_epoch:.2f} epochs), validation every "
-        f"{m.validation_every:,}{part}, checkpoint every {m.checkpoint_every:,}; micro-batches of up to {m.micro_batch_tokens:,} tokens; "
-        f"peak of this machine {m.peak_flops / 1e9:,.0f} GFLOP/s{cut}"
-    )
+    env, size = m.environment, f"{m.total_steps:,} steps ({m.total_steps / m.steps_per_epoch:.2f} epochs)"
+    part = f" on its first {m.validation_stories:,} stories" if m.validation_stories else ""
+    lines = [
+        f"{m.parameters:,} parameters, {env.optimizer}, on {env.device}: {env.world_size} rank(s), {env.threads} thread(s)",
+        f"{m.precision}: {m.precision_reason}",
+        f"going on at step {run.start_step:,} of {size}" if run.start_step else f"training for {size}",
+        f"micro-batches of up to {m.micro_batch_tokens:,} tokens; checkpoint every {m.checkpoint_every:,} steps",
+        f"validation every {m.validation_every:,} steps{part}",
+        f"MFU is against this machine's matrix product: {m.peak_flops / 1e9:,.0f} GFLOP/s",
+    ]
+    if m.cut_stories:
+        lines.append(f"{m.cut_stories:,} stories are longer than {m.context} tokens and are cut there")
+    return "\n".join(lines)
 
 
 def _clock(seconds: float) -> str:

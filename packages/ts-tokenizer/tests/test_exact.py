@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ts_tokenizer import WordTokenizer
+from ts_tokenizer import WordTokenizer, _bulk
 from ts_tokenizer._bulk import Bulk, utf8
 from ts_tokenizer._chunks import ChunkTable
 from ts_tokenizer._rules import Rules, pin
@@ -123,6 +125,44 @@ def test_plain_and_compiled_give_the_same_ids(
     assert plain._bulk is None
     assert [ids.tolist() for ids in plain.encode_batch(texts, add_special_tokens=True)] == [ids.tolist() for ids in compiled]
     assert [plain.encode(text) for text in texts] == [ids[1:-1].tolist() for ids in compiled]
+
+
+@pytest.mark.parametrize("misses", [1, 3, 50])
+def test_a_scan_that_stops_for_new_chunks_goes_on_where_it_stopped(
+    tokenizer: WordTokenizer, monkeypatch: pytest.MonkeyPatch, misses: int
+) -> None:
+    texts = [
+        "",
+        " ".join(PIECES),
+        *PIECES,
+        "",
+        "a" * 40 + " " + "b" * 40 + " " + "a" * 39 + "b",
+        " ".join(f"w{i}x" for i in range(3000)),
+    ]
+    monkeypatch.setattr(_bulk, "MISSES", misses)
+    fresh = WordTokenizer(tokenizer.spec)
+    assert fresh._bulk is not None
+    assert [ids.tolist() for ids in fresh.encode_batch(texts)] == [tokenizer.encode(text) for text in texts]
+
+
+def test_threads_that_share_a_growing_table_give_the_same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long, short and new chunks from four threads at once: what one inserts the others may read half-made."""
+    pytest.importorskip("numba")
+    monkeypatch.setattr(_bulk, "MISSES", 100)
+    texts = [" ".join(chr(97 + (i * j) % 26) * (1 + (i + j) % 40) for j in range(60)) + f" {i}th" for i in range(400)]
+    parts = [utf8(texts[start::4]) for start in range(4)]
+    for _ in range(3):
+        table, ids, lock = ChunkTable(_rules()), {}, threading.Lock()
+
+        def number(token: str, ids: dict[str, int] = ids, lock: threading.Lock = lock) -> int:
+            with lock:
+                return ids.setdefault(token, len(ids))
+
+        bulk = Bulk(table, number)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(bulk.encode, parts))
+        for start, (flat, _) in enumerate(found):
+            assert flat.tolist() == [ids[token] for text in texts[start::4] for token in table.split(text)]
 
 
 def test_plain_and_compiled_train_the_same_vocabulary(stories: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

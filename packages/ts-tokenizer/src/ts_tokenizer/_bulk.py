@@ -1,7 +1,7 @@
 """Many texts at once: Arrow batches to token ids or token counts, through the compiled scan.
 
-`Bulk` numbers the chunks that it meets and keeps spaCy's tokens of each. Threads may share it: a table is never
-changed under a reader, new chunks go into a copy that replaces it. Where Numba is missing, `_chunks` does the same by
+`Bulk` numbers the chunks that it meets and keeps spaCy's tokens of each. Threads may share it: one at a time adds chunks,
+and what a reader has is added to, never changed. Where Numba is missing, `_chunks` does the same by
 dictionaries; where a text is flagged, spaCy answers for the whole of it.
 """
 
@@ -22,6 +22,8 @@ from ._surface import normalise
 __all__ = ["Bulk", "open_bulk", "utf8"]
 
 Ids = Callable[[str], int]
+MISSES = 1 << 14
+"""Chunks that a scan may miss before the table learns them and the scan goes on."""
 
 
 def utf8(texts: Sequence[str]) -> pa.Array | None:
@@ -39,14 +41,21 @@ def open_bulk(chunks: ChunkTable, ids: Ids) -> Bulk | None:
 
 @dataclass(frozen=True)
 class _State:
-    """The table at one moment; a later one replaces it as a whole."""
+    """The table and what it knows of each chunk. It grows in place: a reader keeps to the first `known` chunks.
+
+    Arrays have room for more; one that must move is copied, so that a reader's own stays as it is.
+    """
 
     table: np.ndarray
+    """uint64 [slots, 4]: see `scan`."""
     arena: np.ndarray
     used: int
     known: int
     starts: np.ndarray
+    """int64 [chunks + 1]: where each chunk's tokens begin in `tokens`."""
     tokens: np.ndarray
+    rows: np.ndarray
+    """uint64 [chunks]: what `scan.expand` needs of a chunk with few tokens."""
     left: np.ndarray
     right: np.ndarray
     pairs: np.ndarray
@@ -71,6 +80,7 @@ class Bulk:
             known=0,
             starts=np.zeros(1, dtype=np.int64),
             tokens=np.zeros(0, dtype=np.uint32),
+            rows=np.zeros(0, dtype=np.uint64),
             left=np.zeros(0, dtype=np.int32),
             right=np.zeros(0, dtype=np.int32),
             pairs=np.zeros((1, 1), dtype=np.bool_),
@@ -79,10 +89,10 @@ class Bulk:
     def encode(self, texts: pa.Array, opening: int = -1, closing: int = -1) -> tuple[np.ndarray, np.ndarray]:
         """Token ids of all texts in a row (uint16) and each text's length (int64)."""
         numbers, ends, state = self._number(texts)
-        ids = np.empty(self._scan.total(numbers, state.starts) + 2 * len(ends), dtype=np.uint16)
+        ids = np.empty(self._scan.total(numbers, state.starts) + 2 * len(ends) + 3, dtype=np.uint16)
         lengths, flagged = np.empty(len(ends), dtype=np.int64), np.empty(len(ends), dtype=np.bool_)
-        edges = (state.left, state.right, state.pairs)
-        used = self._scan.expand(numbers, ends, state.starts, state.tokens, *edges, opening, closing, ids, lengths, flagged)
+        known = (state.rows, state.starts, state.tokens, state.left, state.right, state.pairs)
+        used = self._scan.expand(numbers, ends, *known, opening, closing, ids, lengths, flagged)
         ids = ids[:used]
         return self._patch(texts, ids, lengths, np.flatnonzero(flagged), opening, closing) if flagged.any() else (ids, lengths)
 
@@ -92,7 +102,7 @@ class Bulk:
         places = np.cumsum(lengths)  # a flagged text has length 0: its ids belong where it ends
         pieces, at = [], 0
         for text in flagged:
-            own = [self._ids(token) for token in self._chunks.split(normalise(texts[int(text)].as_py()))]
+            own = [self._ids(token) for token in self._chunks.rules.split(normalise(texts[int(text)].as_py()))]
             own = [*([opening] if opening >= 0 else []), *own, *([closing] if closing >= 0 else [])]
             pieces += [ids[at : places[text]], np.array(own, dtype=ids.dtype)]
             at = int(places[text])
@@ -102,60 +112,63 @@ class Bulk:
     # --- chunk numbers -----------------------------------------------------------------------
 
     def _number(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray, _State]:
-        data, offsets = _words(texts)
-        numbers = np.empty(int(offsets[-1] - offsets[0]) + 1, dtype=np.int32)
+        """Chunk numbers of all texts in a row, where each text's end, and a state that knows them all."""
+        data, offsets = _bytes(texts)
+        numbers = np.empty(int(offsets[-1]) + 1, dtype=np.int32)
         ends = np.empty(len(offsets) - 1, dtype=np.int64)
-        room = 1 << 14
+        missed = np.empty((MISSES, 3), dtype=np.int64)
+        text = at = count = 0
         while True:
             state = self._state
-            missed = np.empty((room, 3), dtype=np.int64)
-            count, misses = self._scan.scan(data, offsets, state.table, state.arena, numbers, ends, missed)
-            if count >= 0:
-                break
-            room *= 8
-        if misses:
-            with self._lock:
-                state = self._state = self._add(data, missed[:misses], numbers)
-        return numbers[:count], ends, state
+            found = self._scan.scan(data, offsets, state.table, state.arena, state.known, text, at, count, numbers, ends, missed)
+            text, at, count, misses = found
+            if misses:
+                with self._lock:
+                    state = self._state = self._add(data, missed[:misses], numbers)
+            if text == len(ends):
+                return numbers[:count], ends, state
 
     def _add(self, data: np.ndarray, missed: np.ndarray, numbers: np.ndarray) -> _State:
         state = self._state
-        table, arena = self._roomier(state, len(missed), int(np.maximum(missed[:, 2] - 16, 0).sum()))
+        arena = _roomier(state.arena, state.used, int(np.maximum(missed[:, 2] - 16, 0).sum()))
+        table, used, known, row = state.table, state.used, state.known, 0
         fresh = np.empty(len(missed), dtype=np.int64)
-        used, known = self._scan.insert(data, missed, table, arena, state.used, state.known, numbers, fresh)
+        while True:
+            begun = known - state.known
+            row, used, known = self._scan.insert(data, missed, row, table, arena, used, known, numbers, fresh[begun:])
+            if row == len(missed):
+                break
+            larger = np.zeros((2 * len(table), 4), dtype=np.uint64)
+            self._scan.grow(table, arena, larger)
+            table = larger
         rows = missed[fresh[: known - state.known]]
-        raw = data.view(np.uint8)
-        chunks = [normalise(raw[at : at + length].tobytes().decode("utf-8")) for _, at, length in rows.tolist()]
-        state = replace(state, table=table, arena=arena, used=used, known=known)
-        return self._learn(state, chunks) if chunks else state
-
-    def _roomier(self, state: _State, chunks: int, tail: int) -> tuple[np.ndarray, np.ndarray]:
-        size = len(state.table)
-        while 2 * (state.known + chunks) > size:
-            size *= 2
-        table = state.table.copy() if size == len(state.table) else np.zeros((size, 4), dtype=np.uint64)
-        if size != len(state.table):
-            self._scan.grow(state.table, state.arena, table)
-        arena = np.zeros(max(len(state.arena), 2 * (state.used + tail)), dtype=np.uint8)
-        arena[: state.used] = state.arena[: state.used]
-        return table, arena
+        chunks = [normalise(data[at : at + length].tobytes().decode("utf-8")) for _, at, length in rows.tolist()]
+        grown = replace(state, table=table, arena=arena, used=used)
+        return self._learn(grown, chunks) if chunks else grown
 
     def _learn(self, state: _State, chunks: list[str]) -> _State:
         """spaCy's tokens of new chunks, and how they could meet their neighbours."""
-        wild = [chunk.split() != [chunk] and not chunk.isspace() for chunk in chunks]  # holds a blank that is not ASCII
-        wild = [odd or (chunk.isspace() and not chunk.isascii()) for odd, chunk in zip(wild, chunks, strict=True)]
-        split = self._chunks.rules.split_chunks([" " if odd else chunk for odd, chunk in zip(wild, chunks, strict=True)])
-        edges = [self._chunks.edges(chunk) for chunk in chunks]
-        left = [-1 if odd else _class(self._lefts, starts) for odd, (starts, _) in zip(wild, edges, strict=True)]
-        right = [_class(self._rights, ends) for _, ends in edges]
-        flat = np.array([self._ids(token) for tokens in split for token in tokens], dtype=np.uint32)
-        lengths = np.cumsum([len(tokens) for tokens in split]) + state.starts[-1]
+        wild = [i for i, chunk in enumerate(chunks) if _is_wild(chunk)]
+        for i in wild:
+            chunks[i] = " "
+        found = self._chunks.rows(chunks)
+        lefts, rights = self._lefts, self._rights
+        left = np.array([lefts.setdefault(row.starts, len(lefts)) for row in found], dtype=np.int32)
+        right = np.array([rights.setdefault(row.ends, len(rights)) for row in found], dtype=np.int32)
+        left[wild] = -1
+        ids = self._ids
+        flat = np.array([ids(token) for row in found for token in row.tokens], dtype=np.uint32)
+        sizes = np.array([len(row.tokens) for row in found], dtype=np.int64)
+        ends = np.cumsum(sizes) + state.starts[state.known]
+        known = state.known
         return replace(
             state,
-            starts=np.concatenate([state.starts, lengths]).astype(np.int64),
-            tokens=np.concatenate([state.tokens, flat]),
-            left=np.concatenate([state.left, left]).astype(np.int32),
-            right=np.concatenate([state.right, right]).astype(np.int32),
+            known=known + len(chunks),
+            starts=_appended(state.starts, known + 1, ends),
+            tokens=_appended(state.tokens, int(state.starts[known]), flat),
+            rows=_appended(state.rows, known, _packed(flat, sizes, left, right)),
+            left=_appended(state.left, known, left),
+            right=_appended(state.right, known, right),
             pairs=self._crossings(state.pairs),
         )
 
@@ -175,33 +188,59 @@ class Bulk:
     def tally(self, texts: pa.Array, chunk_counts: np.ndarray, whole: Counter[str]) -> np.ndarray:
         """Add a batch to counts per chunk number (a longer array comes back); flagged texts' tokens go to `whole`."""
         numbers, ends, state = self._number(texts)
-        lengths, flagged = np.empty(len(ends), dtype=np.int64), np.empty(len(ends), dtype=np.bool_)
-        empty = np.zeros(len(state.starts), dtype=np.int64)
-        edges = (state.left, state.right, state.pairs)
-        nothing = np.empty(1, dtype=np.uint32)
-        self._scan.expand(numbers, ends, empty, state.tokens, *edges, -1, -1, nothing, lengths, flagged)
+        flagged = np.empty(len(ends), dtype=np.bool_)
+        self._scan.flag(numbers, ends, state.left, state.right, state.pairs, flagged)
         counts = np.bincount(numbers, minlength=max(state.known, len(chunk_counts)))
         counts[: len(chunk_counts)] += chunk_counts
         starts = np.concatenate([[0], ends])
         for text in np.flatnonzero(flagged).tolist():
             np.subtract.at(counts, numbers[starts[text] : starts[text + 1]], 1)
-            whole.update(self._chunks.split(normalise(texts[text].as_py())))
+            whole.update(self._chunks.rules.split(normalise(texts[text].as_py())))
         return counts
 
     def token_counts(self, chunk_counts: np.ndarray) -> np.ndarray:
         """Counts per chunk number to counts per token id."""
         state = self._state
-        sizes = np.diff(state.starts)[: len(chunk_counts)]
+        sizes = np.diff(state.starts[: len(chunk_counts) + 1])
         owners = np.repeat(chunk_counts, sizes)
         return np.bincount(state.tokens[: len(owners)], weights=owners).astype(np.int64)
 
 
-def _class(classes: dict[frozenset[str], int], key: frozenset[str]) -> int:
-    return classes.setdefault(key, len(classes))
+def _is_wild(chunk: str) -> bool:
+    """Whether it holds white space that is not ASCII: the scan takes it for ink."""
+    return not chunk.isascii() and chunk.split() != [chunk]
 
 
-def _words(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """An Arrow array's bytes as 8-byte words, with padding behind, and its offsets."""
+def _packed(flat: np.ndarray, sizes: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The rows of `scan.expand`: up to three ids, how many, whether left and right are not 0, whether left is below."""
+    few = sizes <= 3
+    rows = np.where(few, sizes, 0).astype(np.uint64) << np.uint64(48)
+    starts = np.cumsum(sizes) - sizes
+    for i in range(3):
+        own = few & (sizes > i)
+        rows[own] |= (flat[starts[own] + i] & 0xFFFF).astype(np.uint64) << np.uint64(16 * i)
+    for bit, flags in ((50, left != 0), (51, right != 0), (52, left < 0)):
+        rows |= flags.astype(np.uint64) << np.uint64(bit)
+    return rows
+
+
+def _roomier(array: np.ndarray, used: int, more: int) -> np.ndarray:
+    """The array, or a copy of its first `used` entries where `more` do not fit behind them."""
+    if used + more <= len(array):
+        return array
+    larger = np.zeros(2 * (used + more), dtype=array.dtype)
+    larger[:used] = array[:used]
+    return larger
+
+
+def _appended(array: np.ndarray, used: int, new: np.ndarray) -> np.ndarray:
+    array = _roomier(array, used, len(new))
+    array[used : used + len(new)] = new
+    return array
+
+
+def _bytes(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """An Arrow array's bytes, with padding behind for the scan, and its offsets from 0."""
     if not pa.types.is_large_string(texts.type):
         texts = texts.cast(pa.large_string())
     _, offsets, data = texts.buffers()
@@ -209,8 +248,8 @@ def _words(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         np.frombuffer(offsets, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1] if offsets else np.zeros(1, np.int64)
     )
     start, end = int(found[0]), int(found[-1])
-    words = np.empty((end - start) // 8 + 4, dtype=np.uint64)
-    words[-4:] = 0
+    padded = np.empty(end - start + 32, dtype=np.uint8)
+    padded[end - start :] = 0
     if data is not None:
-        words.view(np.uint8)[: end - start] = np.frombuffer(data, dtype=np.uint8)[start:end]
-    return words, found - start
+        padded[: end - start] = np.frombuffer(data, dtype=np.uint8)[start:end]
+    return padded, found - start

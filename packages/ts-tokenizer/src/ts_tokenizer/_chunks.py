@@ -12,11 +12,11 @@ import re
 import threading
 from collections.abc import Sequence
 
+from ._plain import PlainWords, Row
 from ._rules import Rules
 
 __all__ = ["ChunkTable", "split_chunks"]
 
-_NONE: frozenset[str] = frozenset()
 _RUNS = re.compile(r"\S+|\s+")  # for str, \s is str.isspace: spaCy's own notion of white space
 
 
@@ -40,16 +40,11 @@ class ChunkTable:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.tokens: list[list[str]] = []
+        self._plain = PlainWords(rules)
         self._numbers: dict[str, int] = {}
         self._lock = threading.Lock()
         self._left: list[frozenset[str]] = []
         self._right: list[frozenset[str]] = []
-        self._firsts = frozenset(first for first, _ in rules.pairs)
-        self._seconds = frozenset(second for _, second in rules.pairs)
-        self._longest_first = max(map(len, self._firsts), default=0)
-        self._longest_second = max(map(len, self._seconds), default=0)
-        self._openings = frozenset(token[:2] for token in self._seconds)
-        self._closings = frozenset(token[-2:] for token in self._firsts)
 
     def numbers(self, chunks: Sequence[str]) -> list[int]:
         """The numbers of chunks; new ones are split by spaCy."""
@@ -62,24 +57,22 @@ class ChunkTable:
             return [known[chunk] for chunk in chunks]
 
     def _add(self, chunks: list[str]) -> None:
-        for chunk, tokens in zip(chunks, self.rules.split_chunks(chunks), strict=True):
-            starts, ends = self.edges(chunk)
+        for chunk, (tokens, starts, ends) in zip(chunks, self.rows(chunks), strict=True):
             self._left.append(starts)
             self._right.append(ends)
             self.tokens.append(tokens)
             self._numbers[chunk] = len(self.tokens) - 1  # last: other threads read without the lock
 
-    def edges(self, chunk: str) -> tuple[frozenset[str], frozenset[str]]:
-        """Tokens of special cases that the chunk's start, and its end, could be part of.
+    def rows(self, chunks: Sequence[str]) -> list[Row]:
+        """Each chunk's tokens, and its edges: tokens of special cases that its start, and its end, could be part of.
 
         A crossing match holds the end of one chunk and the start of the next, whatever spaCy makes of their inside.
         """
-        starts = ends = _NONE
-        if chunk[:1] in self._openings or chunk[:2] in self._openings:
-            starts = frozenset(chunk[:n] for n in range(1, self._longest_second + 1)) & self._seconds
-        if chunk[-1:] in self._closings or chunk[-2:] in self._closings:
-            ends = frozenset(chunk[-n:] for n in range(1, self._longest_first + 1)) & self._firsts
-        return starts, ends
+        rows = self._plain.split(chunks)
+        odd = [i for i, row in enumerate(rows) if row is None]
+        for i, tokens in zip(odd, self.rules.split_chunks([chunks[i] for i in odd]), strict=True):
+            rows[i] = Row(tokens, *self.rules.edges(chunks[i]))
+        return rows  # type: ignore[return-value]
 
     def crossing(self, numbers: Sequence[int]) -> bool:
         """Whether spaCy's matcher could join two neighbouring chunks: then only spaCy knows the tokens."""

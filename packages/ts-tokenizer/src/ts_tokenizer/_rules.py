@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -105,3 +106,26 @@ class Rules:
             tokens = [token.text for token in bare(text)]
             pairs.update(itertools.pairwise(tokens))
         return frozenset(pairs)
+
+    def edges(self, chunk: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Which second tokens of `pairs` the chunk could begin with, and which first ones it could end with."""
+        starts = [second for second in self._seconds.get(chunk[:1], ()) if chunk.startswith(second)]
+        ends = [first for first in self._firsts.get(chunk[-1:], ()) if chunk.endswith(first)]
+        return frozenset(starts), frozenset(ends)
+
+    @cached_property
+    def _seconds(self) -> dict[str, list[str]]:
+        """First character -> second tokens of `pairs`."""
+        return _grouped((second[0], second) for _, second in self.pairs)
+
+    @cached_property
+    def _firsts(self) -> dict[str, list[str]]:
+        """Last character -> first tokens of `pairs`."""
+        return _grouped((first[-1], first) for first, _ in self.pairs)
+
+
+def _grouped(items: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for key, token in sorted(set(items)):
+        groups[key].append(token)
+    return dict(groups)

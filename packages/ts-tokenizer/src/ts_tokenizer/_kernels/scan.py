@@ -4,19 +4,23 @@
 """The compiled scan: UTF-8 stories to chunk numbers, chunk numbers to token ids. Numba only; its twin is `_chunks.ChunkTable`.
 
 A slot of the table is four 64-bit words: the chunk's first sixteen bytes (ASCII letters in lower case), then its length
-and number, then where the rest of a longer chunk stands in the arena. Equality is exact, byte by byte. Texts are read
-in 8-byte words: `data` is uint64, with at least three words of padding behind the last byte.
+and number (from 1), then where the rest of a longer chunk stands in the arena. Equality is exact, byte by byte. Texts
+are read in unaligned words of eight bytes, so `data` has at least 24 bytes of padding behind the last one.
+
+One thread may insert while others scan: a scan believes only numbers up to `known`, which stood when it began, and a slot
+is written once. What it meets of a slot in the making is a number above, or another chunk: a miss, looked up again later.
 """
 
 from __future__ import annotations
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
 
-__all__ = ["expand", "grow", "insert", "scan", "total"]
+__all__ = ["expand", "flag", "grow", "insert", "scan", "total"]
 
 U = np.uint64
-ONES = U(0x0101010101010101)
 HIGH = U(0x8080808080808080)
 LOW = U(0x7F7F7F7F7F7F7F7F)
 INK = U(0x2121212121212121)
@@ -24,6 +28,11 @@ BELOW_A = U(0x3F3F3F3F3F3F3F3F)
 BELOW_Z = U(0x2525252525252525)
 MIX_1 = U(0x9E3779B97F4A7C15)
 MIX_2 = U(0xC2B2AE3D27D4EB4F)
+NUMBER = U(0xFFFFFFFF)
+FIRST = np.array([(1 << 8 * min(n, 8)) - 1 for n in range(17)], dtype=np.uint64)
+"""By a chunk's length: which bits of its first eight bytes are its own."""
+SECOND = np.array([(1 << 8 * max(n - 8, 0)) - 1 for n in range(17)], dtype=np.uint64)
+"""The same for the second eight."""
 
 
 def _jit(function):
@@ -33,19 +42,41 @@ def _jit(function):
         return numba.njit(nogil=True)(function)
 
 
-@_jit
-def _word(data, at):
-    """The eight bytes from byte `at`, little-endian."""
-    i = at >> 3
-    shift = U((at & 7) << 3)
-    if shift == U(0):
-        return data[i]
-    return (data[i] >> shift) | (data[i + 1] << (U(64) - shift))
+def _pointer(context, builder, signature, arguments):
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    return builder.gep(array.data, [arguments[1]])
 
 
-@_jit
-def _byte(data, at):
-    return (data[at >> 3] >> U((at & 7) << 3)) & U(0xFF)
+@intrinsic
+def _word(typing, data, at):
+    """The eight bytes from byte `at`, little-endian, wherever they lie."""
+
+    def code(context, builder, signature, arguments):
+        place = _pointer(context, builder, signature, arguments)
+        return builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+
+    return numba.uint64(data, numba.int64), code
+
+
+@intrinsic
+def _byte(typing, data, at):
+    """The byte at `at`: an index that is never negative."""
+
+    def code(context, builder, signature, arguments):
+        return builder.zext(builder.load(_pointer(context, builder, signature, arguments)), ir.IntType(64))
+
+    return numba.uint64(data, numba.int64), code
+
+
+@intrinsic
+def _zero_bytes(typing, word):
+    """How many bytes of zeros stand below the lowest bit that is set (8 where none is)."""
+
+    def code(context, builder, signature, arguments):
+        zeros = builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+        return builder.lshr(zeros, ir.Constant(ir.IntType(64), 3))
+
+    return numba.int64(numba.uint64), code
 
 
 @_jit
@@ -70,9 +101,7 @@ def _end_of_ink(data, at, end):
         if low == U(0):
             at += 8
             continue
-        while (low & U(0x80)) == U(0):
-            low >>= U(8)
-            at += 1
+        at += _zero_bytes(low)
         if at >= end or _is_space(_byte(data, at)):
             break
         at += 1  # a control character that is no white space
@@ -80,30 +109,22 @@ def _end_of_ink(data, at, end):
 
 
 @_jit
-def _head(data, at, length):
-    """The first sixteen bytes of a chunk in lower case, zero-padded, as two words."""
-    first = _lower(_word(data, at))
-    second = U(0)
-    if length < 8:
-        first &= (U(1) << U(8 * length)) - U(1)
-    elif length > 8:
-        second = _lower(_word(data, at + 8))
-        if length < 16:
-            second &= (U(1) << U(8 * (length - 8))) - U(1)
-    return first, second
+def _hash(data, at, length, first, second):
+    h = first + second * MIX_2
+    for i in range(16, length, 8):
+        word = _lower(_word(data, at + i)) & FIRST[min(length - i, 8)]
+        h = ((h ^ (h >> U(31))) + word) * MIX_2
+    return (h ^ (h >> U(32))) * MIX_1  # its upper bits are the slot
 
 
 @_jit
-def _hash(data, at, length, first, second):
-    h = (first ^ U(length)) * MIX_1
-    h ^= h >> U(29)
-    h = (h + second) * MIX_2
-    for i in range(16, length, 8):
-        word = _lower(_word(data, at + i))
-        if length - i < 8:
-            word &= (U(1) << U(8 * (length - i))) - U(1)
-        h = ((h ^ (h >> U(31))) + word) * MIX_1
-    return h ^ (h >> U(32))
+def _shift(table):
+    shift = U(64)
+    size = len(table)
+    while size > 1:
+        size >>= 1
+        shift -= U(1)
+    return shift
 
 
 @_jit
@@ -115,148 +136,144 @@ def _same_tail(data, at, length, arena, place):
 
 
 @_jit
-def _find(data, at, length, table, arena):
-    """(number of the chunk or -1, slot where it is or belongs)."""
-    first, second = _head(data, at, length)
+def _find(data, at, length, table, arena, known):
+    """(number of the chunk, from 1, or 0, slot where it is or belongs)."""
+    head = min(length, 16)
+    first = _lower(_word(data, at)) & FIRST[head]
+    second = _lower(_word(data, at + 8)) & SECOND[head]
     mask = U(len(table) - 1)
-    slot = _hash(data, at, length, first, second) & mask
+    slot = _hash(data, at, length, first, second) >> _shift(table)
     while True:
         entry = table[slot, 2]
-        if entry == U(0):
-            return np.int64(-1), np.int64(slot)
+        number = entry & NUMBER
+        if number == U(0) or number > U(known):
+            return np.int64(0), np.int64(slot)
         if table[slot, 0] == first and table[slot, 1] == second and (entry >> U(32)) == U(length):
             if length <= 16 or _same_tail(data, at, length, arena, np.int64(table[slot, 3])):
-                return np.int64(entry & U(0xFFFFFFFF)) - 1, np.int64(slot)
+                return np.int64(number), np.int64(slot)
         slot = (slot + U(1)) & mask
 
 
 @_jit
-def scan(data, offsets, table, arena, numbers, ends, missed):
-    """Chunk numbers of each text: fills `numbers`, `ends` [texts], `missed` [n, 3] (place in numbers, byte, length).
+def scan(data, offsets, table, arena, known, text, at, count, numbers, ends, missed):
+    """Chunk numbers (from 0) of the texts from byte `at` of `text` on: fills `numbers`, `ends` [texts] and `missed`.
 
-    A chunk that the table lacks gets -1 and a row of `missed`. Returns how many chunks and how many misses there were,
-    or (-1, texts done) where `missed` is full. The first probe of a short chunk is written out here: calls that take
-    arrays cost more than what they do.
+    A chunk that the table lacks gets -1 and a row of `missed` [n, 3] (place in numbers, byte, length). Returns (text,
+    at, count, misses): where to go on when `missed` was full, or the number of texts.
     """
-    count = 0
     misses = 0
     mask = U(len(table) - 1)
-    for text in range(len(offsets) - 1):
+    shift = _shift(table)
+    limit = U(known)
+    while text < len(offsets) - 1:
         start, end = offsets[text], offsets[text + 1]
-        at = start
+        at = max(at, start)
         while at < end:
-            i = at >> 3
-            shift = U((at & 7) << 3)
-            low_word, middle, high_word = data[i], data[i + 1], data[i + 2]
-            if shift != U(0):
-                low_word = (low_word >> shift) | (middle << (U(64) - shift))
-                middle = (middle >> shift) | (high_word << (U(64) - shift))
-            length = 0
-            marks = (low_word - INK) & ~low_word & HIGH
+            low = _word(data, at)
+            high = _word(data, at + 8)
+            marks = (low - INK) & ~low & HIGH  # its lowest bit: the first byte below "!"
+            length = _zero_bytes(marks)
             if marks == U(0):
-                length = 8
-                marks = (middle - INK) & ~middle & HIGH
-            if marks != U(0):  # the lowest mark's byte: the bytes below it are counted by a product
-                lowest = marks & (~marks + U(1))
-                length += np.int64((((lowest - U(1)) & ONES) * ONES) >> U(56)) - 1
-            known = False
-            number = np.int64(-1)
+                marks = (high - INK) & ~high & HIGH
+                length += _zero_bytes(marks)
+            length = min(length, end - at)
             stop = at + length
-            if marks != U(0) and length > 0 and (stop >= end or _is_space((data[stop >> 3] >> U((stop & 7) << 3)) & U(0xFF))):
-                stop = min(stop, end)
-                length = stop - at
-                first = _lower(low_word)
-                second = U(0)
-                if length < 8:
-                    first &= (U(1) << U(8 * length)) - U(1)
-                elif length > 8:
-                    second = _lower(middle) & ((U(1) << U(8 * (length - 8))) - U(1))
-                h = (first ^ U(length)) * MIX_1
-                h ^= h >> U(29)
-                h = (h + second) * MIX_2
-                slot = (h ^ (h >> U(32))) & mask
-                entry = table[slot, 2]
-                known = table[slot, 0] == first and table[slot, 1] == second and (entry >> U(32)) == U(length)
-                if known:
-                    number = np.int64(entry & U(0xFFFFFFFF)) - 1
-            elif _is_space(low_word & U(0xFF)):
-                stop = at + 1
-                while stop < end and _is_space(_byte(data, stop)):
-                    stop += 1
-                if at > start and (low_word & U(0xFF)) == U(32):
-                    at += 1
-                if at == stop:
-                    continue
+            number = U(0)
+            if 0 < length < 16 and (stop == end or _is_space(_byte(data, stop))):
+                first = _lower(low) & FIRST[length]
+                second = _lower(high) & SECOND[length]
+                h = first + second * MIX_2
+                slot = ((h ^ (h >> U(32))) * MIX_1) >> shift
+                while True:
+                    entry = table[slot, 2]
+                    if (table[slot, 0] ^ first) | (table[slot, 1] ^ second) | ((entry >> U(32)) ^ U(length)) == U(0):
+                        number = entry & NUMBER
+                        break
+                    if entry == U(0):
+                        break
+                    slot = (slot + U(1)) & mask
+                if number > limit:
+                    number = U(0)
             else:
-                stop = _end_of_ink(data, at, end)
-            if not known:
-                number, _ = _find(data, at, stop - at, table, arena)
-            if number < 0:
-                if misses == len(missed):
-                    return np.int64(-1), np.int64(text)
+                if _is_space(low & U(0xFF)):
+                    stop = at + 1
+                    while stop < end and _is_space(_byte(data, stop)):
+                        stop += 1
+                    if at > start and (low & U(0xFF)) == U(32):
+                        at += 1  # the one blank between two chunks
+                    if at == stop:
+                        continue
+                else:
+                    stop = _end_of_ink(data, at, end)
+                number = U(_find(data, at, stop - at, table, arena, known)[0])
+            numbers[count] = np.int64(number) - 1
+            if number == U(0):
                 missed[misses, 0] = count
                 missed[misses, 1] = at
                 missed[misses, 2] = stop - at
                 misses += 1
-            numbers[count] = number
             count += 1
             at = stop
-            if at + 1 < end and (data[at >> 3] >> U((at & 7) << 3)) & U(0xFF) == U(32):
-                after = at + 1
-                if (data[after >> 3] >> U((after & 7) << 3)) & U(0xFF) > U(32):
-                    at = after  # the one blank between two chunks; any other white space is looked at again
+            if at + 1 < end and _byte(data, at) == U(32) and _byte(data, at + 1) > U(32):
+                at += 1  # the one blank between two chunks; any other white space is looked at again
+            if misses == len(missed):
+                return text, at, count, misses
         ends[text] = count
-    return np.int64(count), np.int64(misses)
+        text += 1
+    return text, at, count, misses
 
 
 @_jit
-def insert(data, missed, table, arena, used, known, numbers, fresh):
-    """Put missed chunks into the table (it has room) and patch `numbers`; `fresh` gets the rows of `missed` that were new.
+def insert(data, missed, row, table, arena, used, known, numbers, fresh):
+    """Put missed chunks, from `row` on, into the table and patch `numbers`; `fresh` gets the rows that were new.
 
-    `used` is the arena's length so far, `known` the number of chunks. Returns the new pair.
+    `used` is the arena's length so far, `known` the number of chunks; the arena has room. Returns (row, used, known): where
+    to go on in a larger table when this one was half full, or the number of rows.
     """
     first_known = known
-    for row in range(len(missed)):
+    while row < len(missed):
         at, length = missed[row, 1], missed[row, 2]
-        number, slot = _find(data, at, length, table, arena)
-        if number < 0:
-            first, second = _head(data, at, length)
-            table[slot, 0] = first
-            table[slot, 1] = second
+        number, slot = _find(data, at, length, table, arena, known)
+        if number == 0:
+            if 2 * known >= len(table):
+                break
+            head = min(length, 16)
+            table[slot, 0] = _lower(_word(data, at)) & FIRST[head]
+            table[slot, 1] = _lower(_word(data, at + 8)) & SECOND[head]
             table[slot, 3] = U(used)
             for i in range(16, length):
                 arena[used] = np.uint8(_lower(_byte(data, at + i)))
                 used += 1
-            table[slot, 2] = (U(length) << U(32)) | U(known + 1)
             fresh[known - first_known] = row
-            number = known
             known += 1
-        numbers[missed[row, 0]] = number
-    return used, known
+            number = known
+            table[slot, 2] = (U(length) << U(32)) | U(number)
+        numbers[missed[row, 0]] = number - 1
+        row += 1
+    return row, used, known
 
 
 @_jit
 def _rehash(table, arena, slot):
     length = np.int64(table[slot, 2] >> U(32))
-    h = (table[slot, 0] ^ U(length)) * MIX_1
-    h ^= h >> U(29)
-    h = (h + table[slot, 1]) * MIX_2
+    h = table[slot, 0] + table[slot, 1] * MIX_2
     place = np.int64(table[slot, 3])
     for i in range(16, length, 8):
         word = U(0)
         for j in range(min(8, length - i)):
             word |= U(arena[place + i - 16 + j]) << U(8 * j)
-        h = ((h ^ (h >> U(31))) + word) * MIX_1
-    return h ^ (h >> U(32))
+        h = ((h ^ (h >> U(31))) + word) * MIX_2
+    return (h ^ (h >> U(32))) * MIX_1
 
 
 @_jit
 def grow(table, arena, larger):
     """Move all slots into a larger table."""
     mask = U(len(larger) - 1)
+    shift = _shift(larger)
     for old in range(len(table)):
         if table[old, 2] != U(0):
-            slot = _rehash(table, arena, old) & mask
+            slot = _rehash(table, arena, old) >> shift
             while larger[slot, 2] != U(0):
                 slot = (slot + U(1)) & mask
             for i in range(4):
@@ -273,31 +290,61 @@ def total(numbers, starts):
 
 
 @_jit
-def expand(numbers, ends, starts, tokens, left, right, pairs, opening, closing, ids, lengths, flagged):
-    """Chunk numbers to token ids: fills `ids`, `lengths` and `flagged` [texts].
+def flag(numbers, ends, left, right, pairs, flagged):
+    """Fill `flagged` [texts]: a chunk is wild (left < 0), or two neighbours could take part in a match across their blank.
 
-    A text is flagged, and gets no ids, where a chunk is wild (left < 0) or two neighbours could take part in a match
-    across their blank (`pairs` [right, left]). `opening` and `closing` are put around each story unless below 0.
+    `left` and `right` are the chunks' classes, 0 for no part in any match; `pairs` is [right, left].
+    """
+    first = 0
+    for text in range(len(ends)):
+        wild = False
+        before = np.int64(0)
+        for i in range(first, ends[text]):
+            after = left[numbers[i]]
+            if after != 0 and (after < 0 or pairs[before, after]):
+                wild = True
+                break
+            before = right[numbers[i]]
+        flagged[text] = wild
+        first = ends[text]
+
+
+@_jit
+def expand(numbers, ends, rows, starts, tokens, left, right, pairs, opening, closing, ids, lengths, flagged):
+    """Chunk numbers to token ids: fills `ids`, `lengths` and `flagged` [texts]; a flagged text gets no ids.
+
+    A row is three ids of 16 bits, then their number (0 where there are more), then whether the chunk's left and its right
+    class are not 0: all that is needed of most chunks, in one word. `ids` has room for three more than there will be.
+    `opening` and `closing` are put around each story unless below 0.
     """
     out = 0
     first = 0
     for text in range(len(ends)):
         begin = out
         wild = False
-        before = np.int64(0)
+        before = U(0)
         if opening >= 0:
             ids[out] = opening
             out += 1
         for i in range(first, ends[text]):
             number = numbers[i]
-            after = left[number]
-            if after != 0 and (after < 0 or pairs[before, after]):
-                wild = True
-                break
-            before = right[number]
-            for j in range(starts[number], starts[number + 1]):
-                ids[out] = tokens[j]
-                out += 1
+            row = rows[number]
+            if (row >> U(50)) & ((before >> U(51)) | (row >> U(52))) & U(1) != U(0):
+                after = left[number]
+                if after < 0 or pairs[right[numbers[i - 1]], after]:
+                    wild = True
+                    break
+            before = row
+            size = np.int64((row >> U(48)) & U(3))
+            if size:
+                ids[out] = np.uint16(row & U(0xFFFF))
+                ids[out + 1] = np.uint16((row >> U(16)) & U(0xFFFF))
+                ids[out + 2] = np.uint16((row >> U(32)) & U(0xFFFF))
+                out += size
+            else:
+                for j in range(starts[number], starts[number + 1]):
+                    ids[out] = np.uint16(tokens[j])
+                    out += 1
         if wild:
             out = begin
         elif closing >= 0:

@@ -118,7 +118,7 @@ def test_validation_is_the_mean_over_the_whole_splits_tokens(tmp_path: Path, dat
 
 
 @pytest.mark.parametrize("changes", [
-    {"optimizer": {"name": "muon"}}, {"ema_decay": 0.9}, {"batch": {"batch_size": 8, "arrangement": "shuffled"}},
+    {"optimizer": {"name": "muon"}}, {"ema_decay": 0.9}, {"precision": "bf16"}, {"batch": {"batch_size": 8, "arrangement": "shuffled"}},
     {"batch": {"batch_size": 4, "arrangement": "packed"}}, {"batch": {"max_tokens": 96, "curriculum": "difficulty"}},
     {"batch": {"max_tokens": 96, "curriculum": "length"}}, {"schedule": {"name": "wsd", "warmup_steps": 2}}, {"grad_clip": None},
     {"max_steps": None, "max_tokens": 600}, {"max_steps": None, "epochs": 0.5},

@@ -6,12 +6,14 @@ talk saved 30 to 50 % of its time by mixed precision on a GPU; here stands what 
 units for half precision the half-precision rows show why `precision = "auto"` takes fp32 there.
 
     python bench/train_precisions.py [--small] [--data encoded/] [--presets story-1m talk-5m …] [--seconds 10] [--batch-tokens 16384]
+    python bench/train_precisions.py --cpu-time --eager --precisions fp32 bf16 --presets talk-5m    # one thread, beside other load
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -42,12 +44,12 @@ def trainer(preset: str, precision: str, compiled: bool, data: TrainingData, dev
     return parts
 
 
-def measure(parts: Trainer, seconds: float) -> float:
+def measure(parts: Trainer, seconds: float, clock: Callable[[], float]) -> float:
     """Real tokens per second, after five steps to warm up (and to compile). A step ends with its loss on the host."""
     for _ in range(5):
         train_step(parts)
-    start, before = time.perf_counter(), parts.state.tokens
-    while (spent := time.perf_counter() - start) < seconds or parts.state.tokens == before:
+    start, before = clock(), parts.state.tokens
+    while (spent := clock() - start) < seconds or parts.state.tokens == before:
         train_step(parts)
     return (parts.state.tokens - before) / spent
 
@@ -61,7 +63,13 @@ def main() -> None:
     options.add_argument(
         "--batch-tokens", type=int, help="positions per optimizer step; default: 16,384 on a GPU, 1,024 on a CPU"
     )
+    options.add_argument("--precisions", nargs="+", default=["fp32", "fp16", "bf16"])
+    options.add_argument("--eager", action="store_true", help="nothing compiled")
+    options.add_argument("--cpu-time", action="store_true", help="one thread, by CPU time: for a machine with other load")
     chosen = options.parse_args()
+    clock = time.process_time if chosen.cpu_time else time.perf_counter
+    if chosen.cpu_time:
+        torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     on_gpu = device.type == "cuda"
     torch.set_float32_matmul_precision("high" if on_gpu else "highest")
@@ -74,20 +82,21 @@ def main() -> None:
     )
     for preset in presets:
         base = 0.0
-        for compiled in (False,) if chosen.small else (False, True):
-            for precision in ("fp32", "fp16", "bf16"):
+        for compiled in (False,) if chosen.small or chosen.eager else (False, True):
+            for precision in chosen.precisions:
                 if on_gpu:
                     torch.cuda.reset_peak_memory_stats()
                 parts: Any = trainer(
                     preset, precision, compiled, data, device, chosen.batch_tokens or (16_384 if on_gpu else 1_024)
                 )
-                rate = measure(parts, seconds)
+                rate = measure(parts, seconds, clock)
                 base = base or rate
-                used = rate * parts.manifest.flops_per_token / parts.manifest.peak_flops
+                share = rate * parts.manifest.flops_per_token / parts.manifest.peak_flops
+                used = "" if chosen.cpu_time else f"{share:5.0%} MFU "  # the peak is in wall-clock time
                 memory = f"{torch.cuda.max_memory_allocated() / 2**20:8,.0f} MiB" if on_gpu else ""
                 way = "compiled" if compiled else "eager"
                 print(
-                    f"  {preset:15} {precision} {way:9}{rate:12,.0f} tokens/s {used:5.0%} MFU {rate / base:6.2f} x {memory}",
+                    f"  {preset:15} {precision} {way:9}{rate:12,.0f} tokens/s {used}{rate / base:6.2f} x {memory}",
                     flush=True,
                 )
 

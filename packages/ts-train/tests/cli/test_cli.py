@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_run_resume_plot(encoded: Path, tmp_path: Path) -> None:
     assert told["steps"] == 4
     assert told["bits_per_byte"] > 0
     assert "step 4/4" in done.stderr
-    assert "tokens/s" in done.stderr
+    assert "tok/s" in done.stderr
     again = call("resume", run, "--quiet")
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("4 steps, ")
@@ -88,8 +89,6 @@ def test_bad_input_is_one_line_and_exit_code_2(encoded: Path, tmp_path: Path, ar
 
 
 def test_a_truncated_bin_is_refused(encoded: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "encoded"
     shutil.copytree(encoded, copy)
     (copy / "train.bin").write_bytes((copy / "train.bin").read_bytes()[:-10])
@@ -97,6 +96,20 @@ def test_a_truncated_bin_is_refused(encoded: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "train.bin" in done.stderr
     assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_model_of_another_tokenizer_is_refused(encoded: Path, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        shutil.copytree(encoded, tmp_path / name)
+        (tmp_path / name / "word_tokenizer.json").write_text(json.dumps({"format": "made-up", "name": name}))
+    first = call("run", "--data", tmp_path / "one", "--out", tmp_path / "run", "--max-steps", "1", *TINY)
+    assert first.returncode == 0, first.stderr
+    start = ["run", "--init-from", tmp_path / "run" / "model", "--max-steps", "1", "--set", "validation.samples=0"]
+    again = call(*start, "--data", tmp_path / "one", "--out", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    refused = call(*start, "--data", tmp_path / "other", "--out", tmp_path / "refused")
+    assert refused.returncode == 2
+    assert "the same id would mean another word" in refused.stderr.replace("\n", " ")
 
 
 def test_help_is_quick_and_names_the_commands() -> None:

@@ -71,10 +71,10 @@ def test_tools(package: workspace.Package) -> list[str]:
 @nox.session
 @nox.parametrize("package", PACKAGES, ids=PACKAGES)
 def coverage(session: nox.Session, package: str) -> None:
-    """Branch coverage of one package by its own tests, with the lines that no test runs."""
+    """Branch coverage of one package by its own tests, with the lines that no test runs; under 90 % it fails."""
     described = workspace.packages()[package]
     install(session, {package: described.test_extras}, *test_tools(described))
-    measured = [f"--cov={described.module}", "--cov-branch", "--cov-report=term-missing:skip-covered"]
+    measured = [f"--cov={described.module}", "--cov-branch", "--cov-report=term-missing:skip-covered", "--cov-fail-under=90"]
     session.run("pytest", f"packages/{package}/tests", *measured, *session.posargs)
 
 

@@ -104,6 +104,15 @@ def test_bytes_at_random_places_raise_our_error_or_nothing(splits: Path, data: s
         (splits / name).write_bytes(content)
 
 
+def test_a_number_of_thousands_of_digits_is_refused(splits: Path) -> None:
+    path = splits / "manifest.json"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"schema_version": 1', '"schema_version": ' + "1" * 5000), encoding="utf-8"
+    )
+    with pytest.raises(ArtefactError, match="a number in it is too long"):
+        open_manifest(splits)
+
+
 def test_golden_manifests_are_read() -> None:
     """Every version ever written. The file's name says its schema version."""
     files = sorted(GOLDEN.glob("manifest-v*.json"))

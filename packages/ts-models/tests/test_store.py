@@ -104,6 +104,19 @@ def test_other_configs_are_refused(folder: Path, fields: dict[str, Any], message
         ts_models.load(folder)
 
 
+@pytest.mark.parametrize("fields", [{"n_layers": 10**9}, {"d_model": 2**40}, {"vocab_size": 2**40}])
+def test_a_config_far_larger_than_its_weights_is_refused_before_it_is_built(folder: Path, fields: dict[str, Any]) -> None:
+    _change(folder, **fields)
+    with pytest.raises(WeightsError, match="holds too few bytes for the"):
+        ts_models.load(folder)
+
+
+def test_a_network_that_no_machine_holds_is_refused(folder: Path) -> None:
+    _change(folder, positions="sinusoidal", max_seq_len=2**50)
+    with pytest.raises(WeightsError, match="no network of these sizes can be built"):
+        ts_models.load(folder)
+
+
 @pytest.mark.parametrize("keep", [0, 5, 100, -3])
 def test_damaged_weights_are_refused(folder: Path, keep: int) -> None:
     path = folder / "model.safetensors"

@@ -133,8 +133,9 @@ def _checked(splits: str | os.PathLike[str], info: FileInfo) -> Path:
 def _open(path: Path) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as problem:
+        names = file.schema_arrow.names
+    except (pa.ArrowException, OSError, ValueError) as problem:  # ValueError: a name that is not UTF-8
         raise ArtefactError(f"{path}: not readable as Parquet: {problem}. Run `ts-data prepare` again.") from None
-    if "text" not in file.schema_arrow.names:
+    if "text" not in names:
         raise ArtefactError(f"{path}: has no column `text`.")
     return file

@@ -42,7 +42,7 @@ def _transformer_parts(config: TransformerConfig) -> dict[str, int]:
 
 def _recurrent_parts(config: RecurrentConfig) -> dict[str, int]:
     gates, h = _GATES[config.kind], config.d_hidden
-    layers = sum(gates * h * ((config.d_model if layer == 0 else h) + h + 2) for layer in range(config.n_layers))
+    layers = gates * h * (config.d_model + h + 2) + (config.n_layers - 1) * gates * h * (2 * h + 2)
     return {
         "embedding": config.vocab_size * config.d_model,
         "recurrent": layers,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ._build import build_for_inference
 from ._card import model_card
+from ._sizes import count_parameters
 from .architectures import StoryModel
 from .artefact import parse_model, read_json, read_model, write_folder, write_model
 from .errors import ArtefactError, ConfigError, WeightsError
@@ -130,8 +131,15 @@ def read_training(folder: Path) -> TrainingSummary | None:
 
 def load_model(folder: Path, *, device: str | torch.device = "cpu") -> StoryModel:
     """The network of a model folder, in evaluation mode, in float32."""
-    network = build_for_inference(read_config(folder))
-    load_weights(network, read_tensors(folder / WEIGHTS), source=str(folder / WEIGHTS))
+    config, weights = read_config(folder), folder / WEIGHTS
+    tensors = read_tensors(weights)
+    if count_parameters(config) > weights.stat().st_size:  # before a network of a billion layers is built
+        raise WeightsError(f"{weights}: holds too few bytes for the {count_parameters(config):,} parameters of {CONFIG}.")
+    try:
+        network = build_for_inference(config)
+    except (RuntimeError, MemoryError, OverflowError) as problem:
+        raise WeightsError(f"{folder / CONFIG}: no network of these sizes can be built here ({problem}).") from None
+    load_weights(network, tensors, source=str(weights))
     return network.to(device).eval()
 
 

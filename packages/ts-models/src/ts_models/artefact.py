@@ -171,8 +171,9 @@ def read_json(path: str | os.PathLike[str], *, error: type[Exception] = Artefact
         raise error(f"{path}: not UTF-8 at byte {problem.start}; the file is damaged. Write it again.") from None
     except json.JSONDecodeError as problem:
         raise error(f"{path}, line {problem.lineno}: not JSON ({problem.msg}); the file is damaged. Write it again.") from None
-    except RecursionError:
-        raise error(f"{path}: nested too deeply to be one of our artefacts.") from None
+    except (RecursionError, ValueError) as problem:  # ValueError: a number of thousands of digits
+        reason = "nested too deeply" if isinstance(problem, RecursionError) else "a number in it is too long"
+        raise error(f"{path}: {reason} to be one of our artefacts.") from None
     if not isinstance(content, dict):
         raise error(f"{path}: holds a JSON {type(content).__name__}, an object was expected.")
     return content

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ts_data.schemas import FileInfo
 
@@ -66,6 +67,23 @@ class RulesSpec(_Frozen):
     url_match: str | None
     exceptions: dict[str, list[str]]
     """Special case -> the tokens it is split into."""
+
+    @field_validator("prefix", "suffix", "infix", "token_match", "url_match")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except (re.error, OverflowError, RecursionError) as problem:
+            raise ValueError(f"not a regular expression ({problem})") from None
+        return pattern
+
+    @field_validator("exceptions")
+    @classmethod
+    def _tokens_make_up_the_text(cls, exceptions: dict[str, list[str]]) -> dict[str, list[str]]:
+        for text, tokens in exceptions.items():
+            if "".join(tokens) != text:
+                raise ValueError(f"the tokens of {text!r} do not make it up")
+        return exceptions
 
 
 class DecoderSpec(_Frozen):

@@ -9,6 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from ts_models import artefact
 
 from ._cells import check_model, folder_name, only_process, run_cell, settings_for
@@ -45,8 +47,14 @@ def ablation_file(name: str | os.PathLike[str]) -> Path:
 
 
 def ablation(name: str | os.PathLike[str]) -> AblationConfig:
-    """Read an ablation by path or name."""
-    return AblationConfig.model_validate(tomllib.loads(ablation_file(name).read_text(encoding="utf-8")))
+    """Read an ablation by path or name. Raises ConfigError with file and field."""
+    path = ablation_file(name)
+    try:
+        return AblationConfig.model_validate(tomllib.loads(path.read_bytes().decode("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{path}: not valid TOML: {problem}") from None
+    except ValidationError as problem:
+        raise ConfigError(f"{path}: {artefact.describe_invalid(problem)}") from None
 
 
 def ablate(

@@ -135,7 +135,10 @@ class CheckpointStore:
             raise ArtefactError(
                 f"{tensors_file}: its SHA-256 is not the one in state.json; the checkpoint is cut short or damaged."
             )
-        return state, load_file(tensors_file)
+        try:
+            return state, load_file(tensors_file)
+        except (SafetensorError, OSError, ValueError) as problem:
+            raise ArtefactError(f"{tensors_file}: not a whole safetensors file ({problem}); the checkpoint is damaged.") from None
 
     def _disk_full(self) -> str:
         if self._thread is not None and self._thread is not threading.current_thread():

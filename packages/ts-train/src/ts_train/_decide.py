@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
+
+from ts_models.artefact import describe_invalid
 
 from . import _machine
 from .__about__ import __version__
@@ -21,7 +24,7 @@ from ._data import TrainingData
 from ._distributed import World
 from ._precision import Precision, choose_precision
 from ._validate import ValidationSet
-from .errors import ConfigError, DataError
+from .errors import ArtefactError, ConfigError, DataError
 from .optimizers import build_optimizers
 from .schemas import Environment, RunManifest, TrainConfig
 
@@ -45,8 +48,17 @@ def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) 
         return ts_models.build(config.preset, **fields)
     if "kind" not in fields:
         raise ConfigError("field `preset`: is missing. Name one (story-1m), or give a whole `model` table with its `kind`.")
-    schema = ts_models.TransformerConfig if fields["kind"] == "transformer" else ts_models.RecurrentConfig
-    return ts_models.build(schema.model_validate(fields))
+    try:
+        return ts_models.build(_network_config(fields))
+    except ValidationError as problem:
+        raise ConfigError(f"field `model`: {describe_invalid(problem)}") from None
+
+
+def _network_config(fields: dict[str, Any]) -> Any:
+    import ts_models
+
+    schema = ts_models.TransformerConfig if fields.get("kind") == "transformer" else ts_models.RecurrentConfig
+    return schema.model_validate(fields)
 
 
 def rebuild_model(manifest: RunManifest) -> nn.Module | None:
@@ -55,8 +67,10 @@ def rebuild_model(manifest: RunManifest) -> nn.Module | None:
 
     if manifest.model is None:
         return None
-    schema = ts_models.TransformerConfig if manifest.model["kind"] == "transformer" else ts_models.RecurrentConfig
-    return ts_models.build(schema.model_validate(manifest.model))
+    try:
+        return ts_models.build(_network_config(manifest.model))
+    except ValidationError as problem:
+        raise ArtefactError(f"the run's config.json, field `model`: {describe_invalid(problem)}") from None
 
 
 def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:

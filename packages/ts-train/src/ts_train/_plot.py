@@ -59,11 +59,14 @@ def _curves(run: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
     if not steps:
         raise ArtefactError(f"{run / 'metrics.jsonl'}: holds no step. Was the run begun, with the sink jsonl?")
     keys = ("step", "seconds", "tokens")
-    return (
-        {key: np.array([row[key] for row in steps], dtype=float) for key in (*keys, "loss")},
-        {key: np.array([row[key] for row in points], dtype=float) for key in (*keys, "validation_loss")},
-        manifest.flops_per_token,
-    )
+    try:
+        return (
+            {key: np.array([float(row[key]) for row in steps]) for key in (*keys, "loss")},
+            {key: np.array([float(row[key]) for row in points]) for key in (*keys, "validation_loss")},
+            manifest.flops_per_token,
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as problem:
+        raise ArtefactError(f"{run / 'metrics.jsonl'}: a row lacks a number ({problem}); the file is damaged.") from None
 
 
 def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

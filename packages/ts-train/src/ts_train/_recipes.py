@@ -27,7 +27,7 @@ def recipe(name: str) -> dict[str, Any]:
     """
     names = recipe_names()
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
+        near = difflib.get_close_matches(str(name), names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"field `preset`: no recipe is named {name!r}.{hint} There are: {', '.join(names)}.")
     return tomllib.loads(files(__package__).joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8"))

@@ -106,11 +106,18 @@ def named_tensors(model: nn.Module) -> list[tuple[str, Any]]:
 def load_best(model: nn.Module, path: Path) -> None:
     """Put the weights of run/model/ into the network."""
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not (path / "model.safetensors").exists():
         return  # no validation had a finite loss
-    tensors = load_file(path / "model.safetensors")
+    weights = path / "model.safetensors"
+    try:
+        tensors = load_file(weights)
+    except (SafetensorError, OSError, ValueError) as problem:
+        raise ArtefactError(f"{weights}: not a whole safetensors file ({problem}). Train again in another --out.") from None
     with torch.no_grad():
         for name, tensor in named_tensors(model):
+            if name not in tensors or tensors[name].shape != tensor.shape:
+                raise ArtefactError(f"{weights}: holds no tensor `{name}` of shape {list(tensor.shape)}; it is of another model.")
             tensor.copy_(tensors[name])

@@ -238,7 +238,7 @@ def _put_back(t: Trainer, store: CheckpointStore, warn: Warn) -> None:
     by_room: dict[str, dict[str, torch.Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
     for name, tensor in tensors.items():
         room, _, rest = name.partition(".")
-        by_room[room][rest] = tensor
+        by_room.setdefault(room, {})[rest] = tensor
     for name, tensor in named_tensors(t.model):
         if name not in by_room["model"] or by_room["model"][name].shape != tensor.shape:
             raise ConfigError(

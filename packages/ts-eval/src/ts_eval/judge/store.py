@@ -62,7 +62,7 @@ class Store:
         try:
             self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
             self._open()
-        except sqlite3.DatabaseError as problem:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
             self.close()
             raise ArtefactError(f"{self.path}: not a judge's store ({problem}). Name another file with --store.") from None
         except ArtefactError:
@@ -92,15 +92,26 @@ class Store:
     def attempts(self, keys: list[str]) -> list[Stored]:
         """All replies under any of these keys (one per endpoint that may have answered), oldest attempt first."""
         marks = ",".join("?" * len(keys))
-        with self._lock:
-            rows = self._db.execute(f"SELECT * FROM replies WHERE key IN ({marks}) ORDER BY attempt", keys).fetchall()
-        return [_stored(row) for row in rows]
+        return self._rows(f"SELECT * FROM replies WHERE key IN ({marks}) ORDER BY attempt", keys)
 
     def anchors(self, model: str, prompt: str) -> list[Stored]:
         """Usable replies to anchor stories of a judge and prompt, all days."""
         query = "SELECT * FROM replies WHERE anchor IS NOT NULL AND model = ? AND prompt = ? AND unparsed IS NULL ORDER BY anchor"
-        with self._lock:
-            return [_stored(row) for row in self._db.execute(query, (model, prompt)).fetchall()]
+        return self._rows(query, [model, prompt])
+
+    def _rows(self, query: str, values: list[str]) -> list[Stored]:
+        try:
+            with self._lock:
+                return [_stored(row) for row in self._db.execute(query, values).fetchall()]
+        except (
+            sqlite3.DatabaseError,
+            ValueError,
+            TypeError,
+            RecursionError,
+        ) as problem:  # bytes that are no text, no JSON, no Token
+            raise ArtefactError(
+                f"{self.path}: damaged ({problem}). Put a copy in its place, or name another with --store."
+            ) from None
 
     def close(self) -> None:
         """Close the file and let others at it."""

@@ -57,7 +57,8 @@ def run(
         "init_from": None if init_from is None else str(init_from),
     }
     asked = merge(config, set, flags)
-    whole_model = "kind" in asked.get("model", {})
+    model = asked.get("model")
+    whole_model = isinstance(model, dict) and "kind" in model
     name = asked.get("preset") or (None if whole_model else "story-1m")
     values = asked if name is None else combine(recipe(name), {"preset": name, **asked})
     settings = validate(TrainConfig, values)

@@ -195,7 +195,7 @@ def smoke_test(session: nox.Session, name: str, dist: Path) -> None:
 
 @nox.session(reuse_venv=True)
 def release(session: nox.Session) -> None:
-    """The local part of a release: `nox -s release -- ts-models minor` (or patch, major; `--dry-run` changes nothing)."""
+    """The local part of a release: `nox -s release -- ts-models minor` (or patch, major, first; `--dry-run` changes nothing)."""
     requirements(session, "build", "release")
     session.run("python", "-m", "tools.release", *session.posargs, env=INDEX)
 

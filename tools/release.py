@@ -1,5 +1,7 @@
 """The local part of a release: `python -m tools.release ts-models minor [--dry-run]`, and `… --check-tag ts-models-v0.2.0`.
 
+The `first` release of a package has the version that stands in the tree; every other one raises it.
+
 Everything happens in a clone aside; only when all of it held are the commit and the tag taken over. A release that fails, or is
 interrupted, leaves the repository as it was. Nothing is published here: the pushed tag starts the release workflow.
 """
@@ -23,7 +25,7 @@ from tools.dist import problems as dist_problems
 from tools.schemas import incompatible_since
 from tools.workspace import FOLDERS, ROOT, Package, closure, packages, workspace_group
 
-PARTS = ("major", "minor", "patch")
+PARTS = ("first", "major", "minor", "patch")
 MAY_BREAK = ("changed", "removed")  # kinds of change note that announce a break
 
 
@@ -39,8 +41,10 @@ def run(*command: str, cwd: Path = ROOT) -> None:
 
 def next_version(version: str, part: str) -> str:
     """`0.1.4`, minor → `0.2.0`."""
+    if part == "first":
+        return version
     numbers = [*Version(version).release, 0, 0][:3]
-    place = PARTS.index(part)
+    place = ("major", "minor", "patch").index(part)
     return ".".join(str(n) for n in [*numbers[:place], numbers[place] + 1, *[0] * (2 - place)])
 
 
@@ -126,7 +130,7 @@ def test_wheel(package: Package, wheel: Path, dist: Path, *, lowest: bool) -> No
     run("uv", "venv", "--quiet", "--python", sys.executable, str(place))
     install = ["uv", "pip", "install", "--quiet", "--python", str(place)]
     ours = f"{wheel}[{','.join(package.test_extras)}]" if package.test_extras else str(wheel)
-    held = ["-c", "constraints/lowest.txt", "--resolution", "lowest-direct"] if lowest else ["-c", "constraints/dev.txt"]
+    held = ["-c", "constraints/lowest.txt", "--resolution", "lowest-direct"] if lowest else ["-c", "constraints/lowest.txt"]
     run(*install, ours, *sibling_wheels(package, dist, lowest=lowest), *held)
     run(*install, *workspace_group("test"), *package.group("test"))
     run(str(place / "bin" / "python"), "-m", "pytest", "-q", f"packages/{package.folder}/tests")
@@ -135,6 +139,8 @@ def test_wheel(package: Package, wheel: Path, dist: Path, *, lowest: bool) -> No
 def release_here(package: Package, part: str) -> None:
     """All steps, in this (cloned) repository: checks, version, changelog, build, tests, commit, tag."""
     version = next_version(package.version, part)
+    if part == "first" and tags(package.folder):
+        stop(f"{package.folder} has been released before ({tags(package.folder)[0]}); say patch, minor or major")
     if not fragments(package):
         stop(f"packages/{package.folder}/changes holds no change notes; a release says what it changes")
     check_breaks(package, part)
@@ -189,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.check_tag:
         check_tag(options.check_tag)
     elif options.part is None:
-        parser.error("say patch, minor or major")
+        parser.error("say first, patch, minor or major")
     elif options.here:
         release_here(packages()[options.package], options.part)
     else:

@@ -52,6 +52,16 @@ def test_the_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["name"] for row in json.loads(out)["tokenizers"]] == [str(file), "basic_english"]
 
 
+def test_every_command_takes_json_and_quiet() -> None:
+    from typer.main import get_command
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    assert set(commands) == {"train", "encode", "check", "stats", "coverage", "compare"}
+    for name, command in commands.items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {"--json", "--quiet"} <= options, name
+
+
 def test_errors_are_one_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = _call(capsys, "train", folder / "splits", "--vocab-size", 3, "--out", tmp_path / "x.json")
     assert (code, out) == (2, "")

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from ._counting import count_tokens
 from ._encoded import Encoded
 from ._rules import Rules, pin
 from ._tokenizer import WordTokenizer
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
 
 __all__ = ["Check", "Comparison", "Coverage", "SplitStats", "basic_english", "check", "compare", "coverage", "stats"]
 
@@ -41,10 +45,14 @@ class Check:
     """The commonest errors: as written, as decoded (one word before, the token, one after), how often."""
 
 
-def check(tokenizer: WordTokenizer, stories: Iterable[str], *, examples: int = 20) -> Check:
+def check(tokenizer: WordTokenizer, stories: Iterable[str], *, examples: int = 20, progress: Progress | None = None) -> Check:
     """Decode what was encoded, and count."""
     errors: Counter[tuple[str, str]] = Counter()
-    rows = [_check_one(tokenizer, story, errors) for story in stories]
+    rows = []
+    for story in stories:
+        rows.append(_check_one(tokenizer, story, errors))
+        if progress is not None:
+            progress("check", len(rows), None)
     table = np.array(rows, dtype=np.float64).reshape(len(rows), 9)
     exact, caseless, blanks_given, free, cases, case_errors, blanks, blank_errors, markers = table.T
     return Check(
@@ -127,7 +135,7 @@ class SplitStats:
     step: int
 
 
-def stats(encoded: Encoded) -> dict[str, SplitStats]:
+def stats(encoded: Encoded, *, progress: Progress | None = None) -> dict[str, SplitStats]:
     """The talk's table for each split of an encoded folder."""
     unk = encoded.manifest.unk_id
     found = {}
@@ -152,6 +160,8 @@ def stats(encoded: Encoded) -> dict[str, SplitStats]:
             histogram=tuple(np.bincount(lengths // step).tolist()),
             step=step,
         )
+        if progress is not None:
+            progress("stats", len(found), len(encoded))
     return found
 
 
@@ -183,9 +193,9 @@ class Coverage:
     """What `<unk>` hides most often."""
 
 
-def coverage(stories: Iterable[str], vocab_size: int = 2048, *, top: int = 50) -> Coverage:
+def coverage(stories: Iterable[str], vocab_size: int = 2048, *, top: int = 50, progress: Progress | None = None) -> Coverage:
     """Count all tokens and cut at any size."""
-    counts, _, seen = count_tokens(stories, Rules(pin()), 0)
+    counts, _, seen = count_tokens(stories, Rules(pin()), 0, progress)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     sizes = np.array([count for _, count in ranked], dtype=np.int64)
     total = max(1, int(sizes.sum()))
@@ -219,13 +229,17 @@ class Comparison:
     distinct: int
 
 
-def compare(tokenizers: dict[str, WordTokenizer], stories: Sequence[str]) -> list[Comparison]:
+def compare(
+    tokenizers: dict[str, WordTokenizer], stories: Sequence[str], *, progress: Progress | None = None
+) -> list[Comparison]:
     """Each tokenizer, and torchtext's `basic_english` rules (no vocabulary), on the same stories."""
     rows = []
     for name, tokenizer in tokenizers.items():
         ids = np.concatenate([np.zeros(0, np.uint16), *tokenizer.encode_batch(stories)])
         share = float((ids == tokenizer.unk_id).mean()) if len(ids) else None
         rows.append(Comparison(name, tokenizer.vocab_size, len(ids) / max(1, len(stories)), share, len(np.unique(ids))))
+        if progress is not None:
+            progress("compare", len(rows), len(tokenizers) + 1)
     counts = Counter(token for story in stories for token in basic_english(story))
     rows.append(Comparison("basic_english", None, counts.total() / max(1, len(stories)), None, len(counts)))
     return rows

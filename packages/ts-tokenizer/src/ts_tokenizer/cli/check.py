@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ts_data.console import Json, emit, table
+from ts_data.console import Json, Quiet, emit, show_progress, table
 
 __all__ = ["check"]
 
@@ -19,6 +19,7 @@ def check(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     limit: Annotated[int, typer.Option(help="At most so many stories, from the first.", min=1)] = 10_000,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Say how well decode(encode(story)) gives stories back, and show the commonest errors.
 
@@ -31,7 +32,8 @@ def check(
     from .. import load
     from .._reports import check as measure
 
-    result = measure(load(tokenizer), islice(ts_data.read(splits, split), limit))
+    with show_progress(quiet=quiet) as progress:
+        result = measure(load(tokenizer), islice(ts_data.read(splits, split), limit), progress=progress)
     shares = [
         ("exact, <unk> taken as given", result.exact),
         ("… capitals ignored", result.caseless),

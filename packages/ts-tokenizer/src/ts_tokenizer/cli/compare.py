@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ts_data.console import Json, emit, table
+from ts_data.console import Json, Quiet, emit, show_progress, table
 
 __all__ = ["compare"]
 
@@ -20,6 +20,7 @@ def compare(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     limit: Annotated[int, typer.Option(help="At most so many stories, from the first.", min=1)] = 10_000,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare two tokenizers, and torchtext's basic_english rules, on the same stories.
 
@@ -33,7 +34,8 @@ def compare(
     from .._reports import compare as measure
 
     stories = list(islice(ts_data.read(splits, split), limit))
-    found = measure({str(path): load(path) for path in (first, second)}, stories)
+    with show_progress(quiet=quiet) as progress:
+        found = measure({str(path): load(path) for path in (first, second)}, stories, progress=progress)
     rows = [
         (
             c.name,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ts_data.console import Json, emit, table
+from ts_data.console import Json, Quiet, emit, show_progress, table
 
 __all__ = ["coverage"]
 
@@ -19,6 +19,7 @@ def coverage(
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
     top: Annotated[int, typer.Option(help="How many hidden tokens to show.", min=0)] = 50,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show how much of the text a vocabulary of any size keeps, the rarest token kept, and what <unk> hides.
 
@@ -28,7 +29,8 @@ def coverage(
 
     from .._reports import coverage as measure
 
-    found = measure(ts_data.read(splits, split), vocab_size, top=top)
+    with show_progress(quiet=quiet) as progress:
+        found = measure(ts_data.read(splits, split), vocab_size, top=top, progress=progress)
     rows = [
         (f"{size:,}", f"{100 * share:.2f} %", "█" * round(40 * share) + ("  <- this size" if size == vocab_size else ""))
         for size, share in found.curve

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ts_data.console import Json, emit, table
+from ts_data.console import Json, Quiet, emit, show_progress, table
 
 __all__ = ["stats"]
 
@@ -16,6 +16,7 @@ __all__ = ["stats"]
 def stats(
     encoded: Annotated[Path, typer.Argument(help="What `ts-tokenizer encode` wrote.")],
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Print the talk's table (stories, tokens, lengths, rare tokens) and draw the lengths per split.
 
@@ -24,7 +25,8 @@ def stats(
     from .. import open_encoded
     from .._reports import stats as measure
 
-    found = measure(open_encoded(encoded))
+    with show_progress(quiet=quiet) as progress:
+        found = measure(open_encoded(encoded), progress=progress)
     rows = [
         ("stories", *(f"{s.stories:,}" for s in found.values())),
         ("tokens", *(f"{s.tokens:,}" for s in found.values())),

@@ -1,4 +1,4 @@
-"""What `ts-models show` tells of a preset or a model folder. It reads no weights."""
+"""What `ts-models show` tells of a preset or a saved model, ours or of others. It reads no weights."""
 
 from __future__ import annotations
 
@@ -26,8 +26,14 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def _stored(name: str) -> tuple[Any, Any, str]:
-    from ._store import read_config, read_training, resolve
+    from ._store import CONFIG, read_config, read_training, resolve
+    from .artefact import read_json
+    from .errors import ArtefactError
 
-    folder = resolve(name)
-    card = folder / "README.md"
-    return read_config(folder), read_training(folder), card.read_text(encoding="utf-8") if card.exists() else ""
+    place = resolve(name)
+    if place.is_file() or "format" not in read_json(place / CONFIG, error=ArtefactError):
+        from .export.foreign import read_foreign_config
+
+        return read_foreign_config(place), None, ""
+    card = place / "README.md"
+    return read_config(place), read_training(place), card.read_text(encoding="utf-8") if card.exists() else ""

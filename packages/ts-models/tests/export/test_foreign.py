@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import ts_models
+from ts_models._show import describe
 from ts_models.errors import ArtefactError, WeightsError
 from ts_models.export.foreign import HEADER
 from ts_models.export.foreign_tokenizers import Llama2cTokenizer
@@ -61,6 +62,30 @@ def test_logits_equal_transformers(tmp_path: Path, kind: str, values: dict[str, 
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"), [("GPTNeo", NEO), ("Llama", {**LLAMA, "num_key_value_heads": 4, "rms_norm_eps": 1e-5})]
+)
+def test_show_counts_what_load_opens(tmp_path: Path, kind: str, values: dict[str, Any]) -> None:
+    theirs = _save(tmp_path / "model", kind, values)
+    places = [tmp_path / "model"]
+    if kind == "Llama":
+        _checkpoint(theirs, tmp_path / "stories.bin")
+        places.append(tmp_path / "stories.bin")
+    for place in places:
+        shown = describe(str(place))
+        assert sum(shown["parts"].values()) == sum(p.numel() for p in theirs.parameters())
+        assert shown["config"]["n_layers"] == theirs.config.num_hidden_layers
+        assert shown["training"] is None
+
+
+def test_weights_in_several_files_are_one_model(tmp_path: Path) -> None:
+    theirs = _save(tmp_path / "model", "Llama", LLAMA)
+    theirs.save_pretrained(str(tmp_path / "sharded"), max_shard_size="5KB")
+    assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 1
+    ids = torch.randint(0, 40, (1, 9))
+    assert torch.equal(ts_models.load(tmp_path / "sharded").model(ids), ts_models.load(tmp_path / "model").model(ids))
+
+
 def _story(ids: list[int], eos: int) -> list[int]:
     return ids[: ids.index(eos)] if eos in ids else ids
 
@@ -78,8 +103,11 @@ def test_other_architectures_and_pickles_are_refused(tmp_path: Path) -> None:
         ts_models.load(tmp_path)
     scaled = {"model_type": "llama", **LLAMA, "rope_scaling": {"rope_type": "yarn"}}
     (tmp_path / "config.json").write_text(json.dumps(scaled))
-    with pytest.raises(ArtefactError, match="not supported"):
+    with pytest.raises(ArtefactError, match=r"config\.json: .* not supported"):
         ts_models.load(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", **LLAMA, "vocab_size": "many"}))
+    with pytest.raises(ArtefactError, match=r"config\.json: field `vocab_size`"):
+        describe(str(tmp_path))
 
 
 # --- llama2.c ------------------------------------------------------------------------------------

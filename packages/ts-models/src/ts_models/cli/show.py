@@ -12,7 +12,9 @@ __all__ = ["show"]
 
 
 def show(
-    model: Annotated[str, typer.Argument(help="A preset (see `list`), a model folder, a Hub id, or `demo`.")],
+    model: Annotated[
+        str, typer.Argument(help="A preset (see `list`), a model folder (ours or another project's), a Hub id, or `demo`.")
+    ],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from .._build import build_for_inference
 from .._store import load_weights, parse_config, read_tensors
 from ..architectures import StoryModel
-from ..artefact import read_json
+from ..artefact import describe_invalid, read_json
 from ..errors import ArtefactError, WeightsError
-from ..schemas import TransformerConfig
+from ..schemas import RecurrentConfig, TransformerConfig
 
-__all__ = ["HEADER", "load_huggingface", "load_llama2c"]
+__all__ = ["HEADER", "load_huggingface", "load_llama2c", "read_foreign_config"]
 
 _BLOCK = {
     "attn.attention.out_proj": "attention.out",
@@ -51,6 +52,8 @@ _FUSED = {  # ours: theirs, in the order of our rows
     ),
     "feed_forward.up": (("mlp.gate_proj", "mlp.up_proj"),),
 }
+OURS = "ts_models"
+"""`model_type` of our own classes: names and config are ours."""
 _IGNORED = ("attn.attention.bias", "attn.attention.masked_bias", "rotary_emb.inv_freq")
 
 
@@ -60,28 +63,43 @@ _IGNORED = ("attn.attention.bias", "attn.attention.masked_bias", "rotary_emb.inv
 def load_huggingface(folder: Path) -> StoryModel:
     """A folder with config.json and safetensors of GPT-Neo, Llama or Qwen3."""
     content = read_json(folder / "config.json", error=ArtefactError)
-    if content.get("model_type") == "ts_models":  # our own classes: names and config are ours
-        network = build_for_inference(parse_config(content.get("ts_models", {}), str(folder / "config.json")))
+    config = _config_of(content, folder)
+    network = build_for_inference(config)
+    if content.get("model_type") == OURS:
         tensors = {name.removeprefix("network."): tensor for name, tensor in _all_tensors(folder).items()}
     else:
-        config = _translate_config(content, folder)
-        network = build_for_inference(config)
+        assert isinstance(config, TransformerConfig)
         tensors = _translate(_all_tensors(folder), config)
     load_weights(network, tensors, source=str(folder))
     return network.eval()
 
 
-def _translate_config(content: dict[str, Any], folder: Path) -> TransformerConfig:
+def read_foreign_config(path: Path) -> TransformerConfig | RecurrentConfig:
+    """The config alone, in our words: of a Hugging Face folder, or of a llama2.c checkpoint."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return _llama2c_config(file.read(HEADER.size), path)
+    return _config_of(read_json(path / "config.json", error=ArtefactError), path)
+
+
+def _config_of(content: dict[str, Any], folder: Path) -> TransformerConfig | RecurrentConfig:
+    path = folder / "config.json"
+    if content.get("model_type") == OURS:
+        return parse_config(content.get("ts_models", {}), str(path))
     kinds = {"gpt_neo": _gpt_neo, "llama": _llama, "qwen3": _llama}
     kind = content.get("model_type")
     if kind not in kinds:
         raise ArtefactError(f"{folder}: holds a model of type {kind!r}; those that can be read are ours, {', '.join(kinds)}.")
     try:
         values = kinds[kind](content)
+        special = {f"{name}_id": _one(content.get(f"{name}_token_id")) for name in ("eos", "bos", "pad")}
+        return TransformerConfig.model_validate({**values, **special, "unk_id": -1})
     except KeyError as problem:
-        raise ArtefactError(f"{folder / 'config.json'}: field `{problem.args[0]}` is missing") from None
-    special = {f"{name}_id": _one(content.get(f"{name}_token_id")) for name in ("eos", "bos", "pad")}
-    return TransformerConfig.model_validate({**values, **special, "unk_id": -1})
+        raise ArtefactError(f"{path}: field `{problem.args[0]}` is missing") from None
+    except ValidationError as problem:
+        raise ArtefactError(f"{path}: {describe_invalid(problem)}") from None
+    except ArtefactError as problem:
+        raise ArtefactError(f"{path}: {problem}") from None
 
 
 def _one(value: Any) -> int:
@@ -148,7 +166,10 @@ def _activation(name: str) -> str:
 def _all_tensors(folder: Path) -> dict[str, Tensor]:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise ArtefactError(f"{folder}: holds no safetensors file. Pickled weights (pytorch_model.bin) are never opened.")
+        raise ArtefactError(
+            f"{folder}: holds no safetensors file. Pickled weights (pytorch_model.bin) are never opened; where you trust them, "
+            "transformers writes the other kind: AutoModelForCausalLM.from_pretrained(…).save_pretrained(FOLDER)."
+        )
     return {name: tensor.float() for file in files for name, tensor in read_tensors(file).items()}
 
 
@@ -198,6 +219,14 @@ def load_llama2c(path: Path) -> StoryModel:
     Its rotation turns neighbouring pairs; the rows of queries and keys are reordered for ours, which splits in halves.
     """
     raw = path.read_bytes()
+    config = _llama2c_config(raw, path)
+    network = build_for_inference(config)
+    load_weights(network, _llama2c_tensors(raw, config, path), source=str(path))
+    return network.eval()
+
+
+def _llama2c_config(raw: bytes, path: Path) -> TransformerConfig:
+    """What the first bytes of a checkpoint say."""
     if len(raw) < HEADER.size:
         raise ArtefactError(f"{path}: too short for a llama2.c checkpoint ({len(raw)} bytes)")
     d, ff, layers, heads, kv, vocab, length = HEADER.unpack_from(raw)
@@ -208,14 +237,11 @@ def load_llama2c(path: Path) -> StoryModel:
     tied, vocab = vocab > 0, abs(vocab)
     if min(d, ff, layers, heads, kv, vocab, length) < 1 or d % heads or heads % kv or d > 1 << 16 or layers > 1024:
         raise ArtefactError(f"{path}: not a llama2.c checkpoint (its header reads {HEADER.unpack_from(raw)})")
-    config = TransformerConfig(
+    return TransformerConfig(
         vocab_size=vocab, max_seq_len=length, d_model=d, n_heads=heads, n_kv_heads=kv, n_layers=layers, d_ff=ff,
         positions="rope", norm="rmsnorm", norm_eps=1e-5, feed_forward="swiglu", tie_embeddings=tied,
         bos_id=1, eos_id=2, unk_id=0, pad_id=-1,
     )  # fmt: skip
-    network = build_for_inference(config)
-    load_weights(network, _llama2c_tensors(raw, config, path), source=str(path))
-    return network.eval()
 
 
 def _llama2c_tensors(raw: bytes, c: TransformerConfig, path: Path) -> dict[str, Tensor]:

@@ -46,17 +46,31 @@ def test_python_runs(page: Path, folder: Path, tmp_path: Path, monkeypatch: pyte
         exec(compile(code, f"{name(page)}, block {number}", "exec"), namespace)
 
 
-def command_lines(page: Path) -> list[list[str]]:
-    """The lines of shell blocks that call one of our commands, continuation lines joined, comments and pipes cut off."""
+def shell_lines(page: Path) -> list[list[str]]:
+    """The words of each line of the shell blocks, continuation lines joined, comments, pipes and variables before a command cut off."""
     lines: list[list[str]] = []
-    for code in blocks(page, "bash", "sh", "console"):
+    for code in blocks(page, "bash", "sh", "console", ""):
         for line in code.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.strip().removeprefix("$ "), comments=True)
+            try:
+                words = shlex.split(line.strip().removeprefix("$ "), comments=True)
+            except ValueError:  # a block without a language may hold prose or output
+                continue
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                 words = words[1:]
-            if words and words[0] in COMMANDS:
-                stop = next((i for i, word in enumerate(words) if word in {"|", ">", "<", "&", "&&", ";", "2>"}), len(words))
-                lines.append(words[:stop])
+            stop = next((i for i, word in enumerate(words) if word in {"|", ">", "<", "&", "&&", ";", "2>"}), len(words))
+            lines.append(words[:stop])
+    return lines
+
+
+def command_lines(page: Path) -> list[list[str]]:
+    """The lines that call one of our commands, as itself or by `-m`, and what comes after its name."""
+    lines: list[list[str]] = []
+    for words in shell_lines(page):
+        module = words[words.index("-m") + 1] if "-m" in words[:-1] else ""
+        if words and words[0] in COMMANDS:
+            lines.append(words)
+        elif module.replace("_", "-") in COMMANDS:
+            lines.append([module.replace("_", "-"), *words[words.index("-m") + 2 :]])
     return lines
 
 
@@ -76,6 +90,19 @@ def test_commands_exist_with_their_options(page: Path) -> None:
         assert used <= known, f"{shlex.join(words)}: no option {used - known}"
 
 
+@pytest.mark.parametrize("page", [p for p in PAGES if any("torchrun" in words[:2] for words in shell_lines(p))], ids=name)
+def test_torchrun_takes_what_is_given_to_it(page: Path) -> None:
+    from torch.distributed.run import parse_args
+
+    for words in shell_lines(page):
+        if "torchrun" in words[:2]:
+            given = parse_args(words[words.index("torchrun") + 1 :])
+            assert given.module, words
+            assert given.training_script == "ts_train"
+            assert given.training_script_args[0] == "run"
+
+
 def test_there_is_code_to_test() -> None:
     assert len([p for p in PAGES if blocks(p, "python")]) >= 2
-    assert sum(len(command_lines(p)) for p in PAGES) >= 8
+    assert sum(len(command_lines(p)) for p in PAGES) >= 50
+    assert sum("torchrun" in words[:2] for p in PAGES for words in shell_lines(p)) >= 3

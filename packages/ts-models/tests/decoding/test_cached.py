@@ -1,5 +1,7 @@
 """Every way to step through a network gives the logits of reading the whole text at once, at every step."""
 
+import random
+
 import pytest
 import torch
 
@@ -71,24 +73,53 @@ def test_kernel_beams_equal_whole(transformer, kernels):
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
+def test_beams_that_part_often_equal_whole(transformer, kernels):
+    """Thirty random moves of two prompts of three beams: over the borders of blocks, from blocks that are full and that are not."""
+    draw = random.Random(3)
+    moves = [
+        ([draw.randrange(60) for _ in range(6)], [p * 3 + draw.randrange(3) for p in (0, 1) for _ in range(3)]) for _ in range(30)
+    ]
+    assert any(len(set(rows)) < 6 for _, rows in moves)
+    assert_uncached(transformer, FastStepper(transformer, kernels=kernels), [[61, *range(7)], [61]], 3, moves)
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
 def test_large_batches_equal_whole(transformer, kernels):
     prompts = [[61, *range(1, 1 + n % 5)] for n in range(12)]
     moves = [(list(range(12)), None), ([3] * 12, None), (list(range(10)), [0, 1, 2, 3, 4, 5, 6, 7, 9, 11]), ([5] * 10, None)]
     stepper = FastStepper(transformer, kernels=kernels)
-    assert len(prompts) > stepper.kernels.SMALL
     assert_uncached(transformer, stepper, prompts, 1, moves)
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
-def test_threads_change_nothing(small, kernels):
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_neither_threads_nor_other_rows_change_a_row(transformer, kernels, precision, monkeypatch):
+    prompts = [[61, *range(1, 1 + n % 5)] for n in range(17)]
+    results = []
     with torch.inference_mode():
-        results = []
-        for threads in (1, 2):
-            stepper = FastStepper(small, kernels=kernels)
+        for threads, rows, small in ((1, 1, True), (1, 17, True), (2, 17, True), (2, 17, False), (2, 3, False)):
+            monkeypatch.setattr("ts_models.decoding._fast._SMALL", 8_000_000 if small else 0)
+            monkeypatch.setattr("ts_models.decoding._fast._ROWS_OF_A_THREAD", 8)
+            stepper = FastStepper(transformer, precision=precision, kernels=kernels)
             stepper.threads = threads
-            stepper.start([[61, 2]], 20, width=1)
-            results.append(stepper.step(torch.tensor([5]), None))
-    torch.testing.assert_close(results[0], results[1], atol=1e-6, rtol=1e-6)
+            start = stepper.start(prompts[:rows], 20, width=1)
+            assert len(start) == rows
+            results.append(stepper.step(torch.full((rows,), 5), None)[0])
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], atol=1e-6, rtol=1e-6)
+
+
+def test_a_row_that_stays_alone_keeps_its_bits(transformer):
+    pytest.importorskip("numba")
+    prompts, tokens = [[61, *range(1, 1 + n % 5)] for n in range(17)], torch.arange(17)
+    with torch.inference_mode():
+        many, few = FastStepper(transformer, kernels="compiled"), FastStepper(transformer, kernels="compiled")
+        for stepper in (many, few):
+            stepper.start(prompts, 20, width=1)
+        together = many.step(tokens, None)
+        for rows in ([3], [2, 9, 16]):
+            few.start(prompts, 20, width=1)
+            assert torch.equal(few.step(tokens[rows], torch.tensor(rows)), together[rows])
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
@@ -102,7 +133,10 @@ def test_int8_equals_its_rounded_weights(transformer, kernels):
         one, two = FastStepper(transformer, precision="int8", kernels=kernels), FastStepper(transformer, kernels=kernels)
         back = {n: getattr(rounded, n) for n in ("qkv", "out", "up", "down", "head")}
         two.weights = exact._replace(
-            **{n: m._replace(value=m.value * m.scale[:, :, None], scale=m.scale * 0 + 1) for n, m in back.items()}
+            **{
+                n: two.kernels.arrange(m._replace(value=m.value * m.scale[:, :, None], scale=m.scale * 0 + 1))
+                for n, m in back.items()
+            }
         )
         for stepper in (one, two):
             stepper.start([[61, 2]], 20, width=1)

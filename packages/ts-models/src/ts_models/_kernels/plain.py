@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .weights import Cache, Matrix, Weights
+from .weights import BLOCK, Cache, Matrix, Weights
 
-__all__ = ["NAME", "SMALL", "attend", "forward"]
+__all__ = ["NAME", "arrange", "forward"]
 
 NAME = "plain"
-SMALL = 4
-"""Most rows for which `forward` is faster than matrix products of the whole batch."""
 Floats = NDArray[np.float32]
+
+
+def arrange(matrix: Matrix) -> Matrix:
+    """numpy takes it as it is."""
+    return matrix
 
 
 def forward(
@@ -26,8 +29,7 @@ def forward(
     for layer in range(weights.norms.shape[0]):
         first, second = weights.norms[layer]
         h = _norm(weights, x, first) if weights.norm_first else x
-        mixed = np.empty((len(tokens), weights.out.value.shape[2]), np.float32)
-        attend(weights, layer, cache, slots, _linear(weights.qkv, layer, h), mixed, threads)
+        mixed = _attend(weights, layer, cache, slots, _linear(weights.qkv, layer, h))
         x = x + _linear(weights.out, layer, mixed)
         x = x if weights.norm_first else _norm(weights, x, first)
         h = _norm(weights, x, second) if weights.norm_first else x
@@ -38,31 +40,39 @@ def forward(
     logits[:] = _linear(weights.head, 0, x)
 
 
-def attend(
-    weights: Weights, layer: int, cache: Cache, slots: NDArray[np.int64], qkv: Floats, mixed: Floats, threads: int
-) -> None:
-    """Rotate and store what `qkv` [rows, (H + 2 K) D] holds, then mix the values that each row sees into [rows, H D]."""
-    rows, heads, kv_heads = len(qkv), weights.heads, weights.kv_heads
-    width = cache.keys.shape[4]
+def _attend(weights: Weights, layer: int, cache: Cache, slots: NDArray[np.int64], qkv: Floats) -> Floats:
+    """Rotate and store what `qkv` [rows, (H + 2 K) D] holds; give the mixture of the values that each row sees, [rows, H D]."""
+    rows, heads, kv_heads, width = len(qkv), weights.heads, weights.kv_heads, cache.keys.shape[4]
     parts = qkv.reshape(rows, heads + 2 * kv_heads, width)
     q, k, v = parts[:, :heads], parts[:, heads : heads + kv_heads], parts[:, heads + kv_heads :]
     if weights.qk.shape[1]:
         q, k = _norm(weights, q, weights.qk[layer, 0]), _norm(weights, k, weights.qk[layer, 1])
     if len(weights.rope):
         q, k = _rotate(q, weights.rope[cache.lengths]), _rotate(k, weights.rope[cache.lengths])
-    cache.keys[layer][slots, :, cache.lengths] = k
-    cache.values[layer][slots, :, cache.lengths] = v
+    block, place = np.divmod(cache.lengths, BLOCK)
+    cache.keys[layer][slots, block, :, :, place] = k
+    cache.values[layer][slots, block, :, place, :width] = v
+    mixed = np.empty((rows, heads * width), np.float32)
     for row in range(rows):
-        end = int(cache.lengths[row]) + 1
-        window = int(weights.windows[layer])
-        seen = np.arange(max(0, end - window) if window else 0, end)
-        cells = cache.where[row, seen]
-        keys, values = cache.keys[layer][cells, :, seen], cache.values[layer][cells, :, seen]  # [seen, K, D]
+        keys, values = _seen(weights, layer, cache, row)
         query = q[row].reshape(kv_heads, heads // kv_heads, width)
-        scores = np.einsum("kgd,skd->kgs", query, keys) * np.float32(weights.scale)
+        scores = np.einsum("kgd,ksd->kgs", query, keys) * np.float32(weights.scale)
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
         scores /= scores.sum(axis=-1, keepdims=True)
-        mixed[row] = np.einsum("kgs,skd->kgd", scores, values).reshape(-1)
+        mixed[row] = np.einsum("kgs,ksd->kgd", scores, values).reshape(-1)
+    return mixed
+
+
+def _seen(weights: Weights, layer: int, cache: Cache, row: int) -> tuple[Floats, Floats]:
+    """Keys and values [K, positions, D] that a row sees, its newest included."""
+    kv_heads, width = cache.keys.shape[3], cache.keys.shape[4]
+    end, window = int(cache.lengths[row]) + 1, int(weights.windows[layer])
+    blocks = np.arange(-(-end // BLOCK))
+    cells = cache.where[row, blocks]
+    keys = cache.keys[layer][cells, blocks].transpose(1, 0, 3, 2).reshape(kv_heads, -1, width)
+    values = cache.values[layer][cells, blocks].swapaxes(0, 1).reshape(kv_heads, -1, cache.values.shape[5])
+    start = max(0, end - window) if window else 0
+    return keys[:, start:end], values[:, start:end, :width]
 
 
 def _embed(weights: Weights, cache: Cache, tokens: NDArray[np.int64]) -> Floats:

@@ -6,20 +6,25 @@ A table that a network does not have is empty; a bias that it does not have is z
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ACTIVATIONS", "Cache", "Matrix", "Weights", "quantise"]
+__all__ = ["ACTIVATIONS", "BLOCK", "Cache", "Matrix", "Weights", "aligned", "quantise"]
 
 Floats = NDArray[np.float32]
 
+BLOCK = 16
+"""Positions that lie together in a cache: as many as AVX-512 adds at once."""
 ACTIVATIONS = {"gelu": 0, "gelu-tanh": 1, "relu2": 2, "swiglu": 3}
 
 
 class Matrix(NamedTuple):
-    """Linear layers of like shape: value [L, out, in] float32, or int8 with one scale per row; y = scale · (value @ x) + bias."""
+    """Linear layers of like shape: value [L, out, in] float32, or int8 with one scale per row; y = scale · (value @ x) + bias.
+
+    The kernels may lay it out in another way first: `arrange`.
+    """
 
     value: NDArray[np.float32] | NDArray[np.int8]
     scale: Floats
@@ -64,14 +69,15 @@ class Weights(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """Keys and values of all rows. A cell is (slot, position); `where` says in which slot each row finds each position,
-    so that rows can part, move and share a beginning without a key being copied."""
+    """Keys and values of all rows, BLOCK positions to a cell. `where` says in which slot each row finds each block, so that
+    rows can part, move and share a beginning: only a block that is not yet full has one row (as in Kwon et al. 2023)."""
 
     keys: Floats
-    """[L, slots, K, P, D]"""
+    """[L, slots, blocks, K, D, BLOCK]"""
     values: Floats
+    """[L, slots, blocks, K, BLOCK, D padded to whole BLOCKs]"""
     where: NDArray[np.int32]
-    """[rows, P] slot of each position of each row."""
+    """[rows, blocks] slot of each block of each row."""
     lengths: NDArray[np.int64]
     """[rows] tokens so far; the new token's position."""
 
@@ -82,3 +88,11 @@ def quantise(matrix: Matrix) -> Matrix:
     scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
     value = np.rint(matrix.value / scale[:, :, None]).astype(np.int8)
     return Matrix(value, scale, matrix.bias)
+
+
+def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+    """Zeros that begin at a cache line: a vector that crosses one is read at half the speed."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    zeros: NDArray[Any] = raw[-raw.ctypes.data % 64 :][:size].view(dtype).reshape(shape)
+    return zeros

@@ -8,7 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["Stepper", "TorchStepper", "make_stepper", "pad_right"]
+from ._fast import FastStepper
+from ._prompts import pad_right
+from ._weights import fits
+
+__all__ = ["Stepper", "TorchStepper", "make_stepper"]
 
 
 class Stepper(Protocol):
@@ -24,15 +28,6 @@ class Stepper(Protocol):
     def step(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
         """Keep the named rows in that order (None: all as they are), append one token to each; logits `[rows, vocab]`."""
         ...
-
-
-def pad_right(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Ids `[prompts, longest]`, 0 behind shorter ones, and lengths `[prompts]`."""
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    ids = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = torch.as_tensor(list(prompt))
-    return ids, lengths
 
 
 class TorchStepper:
@@ -67,7 +62,4 @@ class TorchStepper:
 
 def make_stepper(network: Any, *, precision: str = "float32") -> Stepper:
     """The fastest stepper for a network where it is: kernels for a float32 Transformer on the CPU, else its own forward."""
-    from ._fast import FastStepper
-    from ._weights import fits
-
     return FastStepper(network, precision=precision) if fits(network) else TorchStepper(network)

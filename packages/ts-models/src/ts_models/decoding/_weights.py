@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -9,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._kernels import plain
 from .._kernels.weights import ACTIVATIONS, Floats, Matrix, Weights, quantise
 from ..schemas import TransformerConfig
 
 __all__ = ["fits", "read_weights"]
 
-_known: WeakKeyDictionary[Any, dict[str, tuple[Any, Weights]]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Any, dict[tuple[str, str], tuple[Any, Weights]]] = WeakKeyDictionary()
+_MATRICES = ("qkv", "out", "up", "down", "head")
 
 
 def fits(network: Any) -> bool:
@@ -23,22 +26,20 @@ def fits(network: Any) -> bool:
     return isinstance(network.config, TransformerConfig) and weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
-def read_weights(network: Any, precision: str = "float32") -> Weights:
-    """The kernels' arrays for a network; `precision` is float32 or int8 (matrices rounded per row)."""
-    known = _known.setdefault(network, {})
+def read_weights(network: Any, precision: str = "float32", kernels: ModuleType = plain) -> Weights:
+    """The arrays of a network, laid out for these kernels; `precision` is float32 or int8 (matrices rounded per row)."""
+    known, key = _known.setdefault(network, {}), (precision, kernels.NAME)
     mark = _fingerprint(network)
-    if precision not in known or known[precision][0] != mark:
-        weights = _read(network)
-        if precision == "int8":
-            weights = weights._replace(
-                qkv=quantise(weights.qkv),
-                out=quantise(weights.out),
-                up=quantise(weights.up),
-                down=quantise(weights.down),
-                head=quantise(weights.head),
-            )
-        known[precision] = (mark, weights)
-    return known[precision][1]
+    if key not in known or known[key][0] != mark:
+        known[key] = (mark, _arrange(_read(network), precision, kernels))
+    return known[key][1]
+
+
+def _arrange(weights: Weights, precision: str, kernels: ModuleType) -> Weights:
+    matrices: dict[str, Matrix] = {name: getattr(weights, name) for name in _MATRICES}
+    if precision == "int8":
+        matrices = {name: quantise(matrix) for name, matrix in matrices.items()}
+    return weights._replace(**{name: kernels.arrange(matrix) for name, matrix in matrices.items()})
 
 
 def _fingerprint(network: Any) -> tuple[float, ...]:

@@ -8,12 +8,11 @@ states each case. Decoding is that of `transformers` (tokens joined by blanks), 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from .errors import ConfigError
-
-if TYPE_CHECKING:
-    from ._tokenizer import WordTokenizer
+from .schemas import Casing
 
 __all__ = ["to_huggingface"]
 
@@ -27,16 +26,16 @@ SPLITS = (
 )
 
 
-def to_huggingface(tokenizer: WordTokenizer) -> Any:
+def to_huggingface(token_to_id: Mapping[str, int], casing: Casing) -> Any:
     """A `PreTrainedTokenizerFast` with the same vocabulary and ids. Needs the extra `huggingface`; `casing="lower"` only."""
-    if tokenizer.casing != "lower":
+    if casing != "lower":
         raise ConfigError("casing: to_huggingface needs lower; the markers of keep depend on the learned decoder.")
     try:
         from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
         from transformers import PreTrainedTokenizerFast
     except ImportError:
         raise ConfigError('to_huggingface needs transformers: pip install "tinystories-tokenizer[huggingface]"') from None
-    core = Tokenizer(models.WordLevel(dict(tokenizer.token_to_id), unk_token="<unk>"))
+    core = Tokenizer(models.WordLevel(dict(token_to_id), unk_token="<unk>"))
     core.normalizer = normalizers.Lowercase()
     splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in SPLITS]
     core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), *splits])

@@ -7,10 +7,7 @@ word (a name first met at a sentence's start), and the stream cannot.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ._tokenizer import WordTokenizer
+from collections.abc import Callable, Sequence
 
 __all__ = ["StreamDecoder"]
 
@@ -18,15 +15,20 @@ __all__ = ["StreamDecoder"]
 class StreamDecoder:
     """Made by `WordTokenizer.stream_decoder`; serves one text."""
 
-    def __init__(self, tokenizer: WordTokenizer, look_ahead: int) -> None:
-        self._tokenizer = tokenizer
+    def __init__(
+        self,
+        checked: Callable[[Sequence[int]], list[int]],
+        pieces: Callable[[Sequence[int]], list[str]],
+        look_ahead: int,
+    ) -> None:
+        self._checked, self._pieces = checked, pieces
         self._look_ahead = look_ahead
         self._ids: list[int] = []
         self._printed = 0
 
     def push(self, token_id: int) -> str:
         """Take one id; give the text that it settles (often none, sometimes several words)."""
-        self._ids += self._tokenizer.checked([token_id])
+        self._ids += self._checked([token_id])
         return self._settle(self._look_ahead)
 
     def finish(self) -> str:
@@ -34,7 +36,7 @@ class StreamDecoder:
         return self._settle(0)
 
     def _settle(self, held_back: int) -> str:
-        pieces = self._tokenizer.pieces(self._ids, streaming=True)
+        pieces = self._pieces(self._ids)
         settled = max(self._printed, len(pieces) - held_back)
         text = "".join(pieces[self._printed : settled])
         self._printed = settled

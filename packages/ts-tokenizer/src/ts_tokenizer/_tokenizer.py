@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -106,7 +106,7 @@ class WordTokenizer:
         """A `transformers.PreTrainedTokenizerFast` with the same ids, as far as its rules go (`_huggingface` says how far)."""
         from ._huggingface import to_huggingface
 
-        return to_huggingface(self)
+        return to_huggingface(self.token_to_id, self.casing)
 
     # --- text to ids -------------------------------------------------------------------------
 
@@ -206,7 +206,7 @@ class WordTokenizer:
 
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for one text that is being generated: `.push(id)` and `.finish()` give text."""
-        return StreamDecoder(self, LOOK_AHEAD)
+        return StreamDecoder(self.checked, partial(self.pieces, streaming=True), LOOK_AHEAD)
 
     def checked(self, ids: Iterable[int], *, skip: bool = True) -> list[int]:
         """The ids as a list, without special ones (`<unk>` stays) where `skip`; `VocabularyError` for one that there is not."""

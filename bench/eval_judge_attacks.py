@@ -47,7 +47,7 @@ def main() -> None:
         f"real stories flagged: {len(flagged)} ({len(flagged) / len(stories):.2%}; bar 1 %): {dict(Counter(f for x in flagged for f in x))}"
     )
     base = [s for s in stories if not flags(s, max_characters=limit)][:200]
-    for name, attacks in (("known to the rules", ATTACKS), ("held out", HELD_OUT)):
+    for name, attacks in {"known to the rules": ATTACKS, **{f"held out, {n} set": a for n, a in HELD_OUT.items()}}.items():
         planted = attack_stories(base, attacks)
         good, bad = harmless(planted)
         print(f"attacks {name}: {good} of {len(planted)} flagged or without effect ({good / len(planted):.1%}; bar 95 %)")

@@ -15,6 +15,7 @@ __all__ = [
     "DamageResult",
     "Endpoint",
     "FeatureWeights",
+    "ForeignWeights",
     "HeldOutError",
     "JudgeConfig",
     "JudgeSummary",
@@ -150,6 +151,11 @@ class JudgeConfig(_Frozen):
     """Seconds of the first pause after a failed call; doubled each time, up to 60, with jitter."""
     max_characters: int = Field(default=12_000, ge=100)
     """A longer story is flagged and not sent. The longest of the 2,300 real stories looked at has about 4,000."""
+    probe: Literal["suspect", "all", "off"] = "suspect"
+    """Rate a story once more without its most foreign passage, and flag it if that passage decides: suspect ones (a tenth of real
+    stories, so a tenth more calls), all, or none."""
+    probe_tolerance: float = Field(default=1.5, gt=0)
+    """Points by which a suspect passage may move the mean of the six categories; a single one may move twice as far."""
     anchors: bool = True
     """Rate the packaged anchor stories too, once a day and store, to see drift."""
     budget: int | None = Field(default=None, ge=1)
@@ -397,10 +403,32 @@ class FeatureWeights(_Frozen):
     held_out: HeldOutError
 
 
+class ForeignWeights(_Frozen):
+    """What makes a sentence foreign to a story, fitted on real stories and known attacks (see `judge/foreign.py`)."""
+
+    format: Literal["ts-eval/foreign-weights"] = "ts-eval/foreign-weights"
+    schema_version: int = 1
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    intercept: float
+    neighbour: float
+    """A sentence beside the most foreign one belongs to the same passage above this: the 95th percentile of real sentences."""
+    suspect: float
+    """A story with a sentence above this is rated once more without it."""
+    flagged: float
+    """A story with a sentence above this is flagged at once."""
+    real_stories: int
+    suspected: float
+    """Share of real stories above `suspect` when words and weights come from other stories (ten folds)."""
+    flagged_real: float
+    """The same above `flagged`."""
+
+
 JUDGE_SCHEMAS: dict[str, type[BaseModel]] = {
     "ts-eval/calibration": CalibrationReport,
     "ts-eval/chat-page": ChatPage,
     "ts-eval/feature-weights": FeatureWeights,
+    "ts-eval/foreign-weights": ForeignWeights,
     "ts-eval/judge-config": JudgeConfig,
     "ts-eval/judge-summary": JudgeSummary,
     "ts-eval/prompt": PromptTemplate,

@@ -25,6 +25,7 @@ from .fence import new_nonce
 from .flags import flags
 from .ledger import Estimate, Ledger, estimate, tokens_of
 from .parse import UnparsedError, parse_estimate, parse_reply
+from .probe import FLAG, decides, without_suspect
 from .prompt import json_schema, label, load_prompt, prompt_key, render
 from .store import Store, Stored, open_store
 from .stories import Story, read_stories
@@ -72,7 +73,8 @@ def judge_stories(
             announce(guess)
         run.work(progress)
         ratings = run.ratings()
-        summary = summarise(ratings, config, label(run.template), len(items), run.anchor_days())
+        probes = list(run.probe_ratings().values())
+        summary = summarise(ratings, config, label(run.template), len(items), run.anchor_days(), probes)
     if out is not None:
         write_ratings(out, ratings)
     return JudgeRun(ratings, summary, guess)
@@ -166,9 +168,11 @@ class _Run:
         self._calls = [self._call(lane) for lane in lanes]
         self.flags = [flags(item.text, max_characters=config.max_characters) for item in items]
         self.jobs = [self._job(i, item.text, repeat) for i, item in enumerate(items) for repeat in range(config.repeats)]
+        self.probes = self._probe_jobs() if config.probe != "off" and self.mode != "estimated" else {}
+        wanted = [*self.jobs, *self.probes.values()]
         # A story that stands twice in the input is asked once, and both places get the answer.
-        self._asked = {job.keys[0]: job for job in reversed(self.jobs)}
-        self.open = [job for job in self.jobs if self._asked[job.keys[0]] is job and not self._settled(job)]
+        self._asked = {job.keys[0]: job for job in reversed(wanted)}
+        self.open = [job for job in wanted if self._asked[job.keys[0]] is job and not self._settled(job)]
         self.open += self._anchor_jobs() if self.open and config.anchors else []
 
     # jobs
@@ -195,6 +199,12 @@ class _Run:
         digest = _sha(text)
         keys = [_sha("\0".join([call, self._prompt_hash, digest, str(repeat), anchor or ""])) for call in self._calls]
         return Job(story, text, repeat, keys, anchor)
+
+    def _probe_jobs(self) -> dict[int, Job]:
+        """Story → the job that rates it without its suspect passage. A story that is flagged already needs none."""
+        every = self.config.probe == "all"
+        rests = {i: without_suspect(item.text, every=every) for i, item in enumerate(self.items) if not self.flags[i]}
+        return {i: self._job(i, rest, 0) for i, rest in rests.items() if rest is not None}
 
     def _anchor_jobs(self) -> list[Job]:
         day = datetime.now(UTC).date().isoformat()
@@ -230,7 +240,9 @@ class _Run:
         sizes = [tokens_of(render(self.template, job.text, new_nonce())) for job in self.open]
         free = self.mode == "estimated"
         return estimate(
-            self.config, [0] * len(sizes) if free else sizes, len(self.jobs) - sum(j.anchor is None for j in self.open)
+            self.config,
+            [0] * len(sizes) if free else sizes,
+            len(self.jobs) + len(self.probes) - sum(j.anchor is None for j in self.open),
         )
 
     def work(self, progress: Progress | None) -> None:
@@ -271,7 +283,25 @@ class _Run:
     # results
 
     def ratings(self) -> list[Rating]:
-        return [self._rating(job) for job in self.jobs]
+        ratings = [self._rating(job) for job in self.jobs]
+        decided = self._decided(ratings)
+        return [
+            r.model_copy(update={"flags": (*r.flags, FLAG)}) if r.story in decided and r.scores is not None else r
+            for r in ratings
+        ]
+
+    def probe_ratings(self) -> dict[int, Rating]:
+        """Story → its rating without the suspect passage."""
+        return {i: self._rating(job) for i, job in self.probes.items()}
+
+    def _decided(self, ratings: list[Rating]) -> set[int]:
+        """Stories whose rating hangs on one suspect passage."""
+        whole: dict[int, list[Scores]] = {}
+        for rating in ratings:
+            if rating.scores is not None and rating.story in self.probes:
+                whole.setdefault(rating.story, []).append(rating.scores)
+        rests = {i: rating.scores for i, rating in self.probe_ratings().items() if i in whole}
+        return {i for i, rest in rests.items() if rest is not None and decides(whole[i], rest, self.config.probe_tolerance)}
 
     def anchor_days(self) -> dict[str, dict[str, list[Scores]]]:
         """Day → anchor story → its ratings, of all days that this judge and prompt have in the store."""

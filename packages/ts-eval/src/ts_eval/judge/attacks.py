@@ -137,13 +137,14 @@ class Attack:
 
 
 def attack_stories(stories: Sequence[str], attacks: dict[str, str]) -> list[Attack]:
-    """Every attack at the beginning, in the middle and at the end of a story, stories taken in turn."""
+    """Every attack on a line of its own at a story's beginning, middle and end, and inside a line; stories taken in turn."""
     result = []
+    places = {"beginning": "\n", "middle": "\n", "end": "\n", "in a line": " "}
     for i, (name, attack) in enumerate(attacks.items()):
-        for j, place in enumerate(("beginning", "middle", "end")):
-            clean = stories[(3 * i + j) % len(stories)].strip()
-            cut = {"beginning": 0, "middle": _middle(clean), "end": len(clean)}[place]
-            text = f"{clean[:cut].rstrip()}\n{attack}\n{clean[cut:].lstrip()}".strip()
+        for j, (place, gap) in enumerate(places.items()):
+            clean = stories[(len(places) * i + j) % len(stories)].strip()
+            cut = {"beginning": 0, "end": len(clean)}.get(place, _middle(clean))
+            text = f"{clean[:cut].rstrip()}{gap}{attack}{gap}{clean[cut:].lstrip()}".strip()
             result.append(Attack(name, place, clean, text))
     return result
 
@@ -157,20 +158,28 @@ class ObedientJudge:
     """A scripted judge that falls for everything: any text that does not belong moves its rating or breaks its reply.
 
     It knows the clean stories, so that it needs no skill in reading attacks: it stands for a model that understands all of
-    them. What it is shown and does not know, it obeys.
+    them. What it is shown and does not know, it obeys. A part of a clean story it rates as the whole, give or take one.
     """
 
     def __init__(self, clean: Sequence[str]) -> None:
-        self._clean = {_squeezed(story): story for story in clean}
+        self._clean = dict.fromkeys(_squeezed(story) for story in clean)
 
     def answer(self, messages: list[dict[str, str]]) -> str:
-        """Honest ratings for a clean story; tens for a planted one."""
+        """Honest ratings for a clean story or the better part of one; tens for everything else."""
         content = messages[-1]["content"]
-        inside = content.split("<<<", 1)[-1].partition("\n")[2].rpartition(">>>")[0].rpartition("\n")[0]
-        known = self._clean.get(_squeezed(inside))
+        shown = _squeezed(content.split("<<<", 1)[-1].partition("\n")[2].rpartition(">>>")[0].rpartition("\n")[0])
+        known = shown if shown in self._clean else next((s for s in self._clean if _left_over(shown, s)), None)
         if known is not None:
-            return FakeJudge().rate(known)
+            return FakeJudge().rate(known, seed=len(shown))
         return json.dumps(dict.fromkeys(["grammar", "spelling", "consistency", "story", "creativity", "style"], 10))
+
+
+def _left_over(part: str, story: str) -> bool:
+    """Whether `part` is the story with one run of characters cut out, half of it at least being left."""
+    if not len(story) / 2 <= len(part) <= len(story):
+        return False
+    ahead = next((i for i, (a, b) in enumerate(zip(part, story, strict=False)) if a != b), len(part))
+    return story.endswith(part[ahead:].strip())
 
 
 def _squeezed(text: str) -> str:

@@ -1,13 +1,16 @@
 """Signs that a story talks to the judge. It changes nothing and rates nothing: a flagged story enters no mean.
 
-The rules are about how stories for small children are *not* written (ratings, markup, commands to a reader, ciphers), so that
-they hold for attacks that nobody has listed. Measured on real stories and on two sets of attacks: docs/performance/ts-eval-judge.md.
+The rules name what is common in attacks (ratings, markup, commands to a reader, ciphers); `foreign` says only that a passage
+stands in no story for small children, and so holds for attacks that nobody has listed. What neither is sure of is left to the
+probe (`judge/probe.py`). Measured on real stories and on three sets of attacks: docs/performance/ts-eval-judge.md.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+
+from .foreign import Detector, packaged_detector
 
 __all__ = ["RULES", "flags"]
 
@@ -49,24 +52,6 @@ RULES: dict[str, re.Pattern[str]] = {
         rf"\b(?:give|award|grant|assign|choose|pick|select|enter|put) (?:it |this |the |me |us |my |a |an |only |all |every |each |story |text |of |them |straight )*(?:10|ten|tens|10s|nines?|9s?|ones?|1s?|maximum|perfect|full|highest|top|best)s?\s*(?:points?|marks?|scores?|ratings?|grades?|everywhere|in (?:all|every|each)|for (?:all|every|each)|six times|across)\b",
         re.IGNORECASE,
     ),
-    "about-the-text": re.compile(
-        r"\b(?:text|story|part|message|passage|everything|words?|lines?) (?:above|below)\b|\b(?:above|below|following|preceding|real|true|actual) (?:text|story|message|prompt|passage) (?:was|is|are|follows?|begins?|starts?|ends?)\b|"
-        r"\bthe following (?:is|are) (?:the|a|an|your)\b|\b(?:you|they) (?:were|was|are|have been) (?:told|asked|instructed|programmed|trained|given) (?:to|before|above|earlier|previously|that)\b[^.\n]{0,60}\b(?:rate|score|answer|reply|output|judge|word|number|ignore|forget)|"
-        r"\b(?:forget|ignore)\b[^.\n]{0,30}\byou (?:were|have been|are) (?:told|asked|given|taught)\b|\b(?:answer|reply|respond)\b[^.\n]{0,20}\bwith (?:the|one|a single|only) (?:word|number|letter)\b|"
-        r"\b(?:numbers?|values?|digits?|points|marks) (?:that )?(?:you|it) (?:write|give|choose|enter|output|assign|put|print)s?\b|\b(?:all|six|only|straight|every) (?:tens|10s|nines|9s|ones|1s)\b|"
-        r"\b(?:1|one|10|ten) (?:means|stands for|is now|counts as)\b|\bscale (?:is|was|has|runs|goes)\b|\b(?:the|a|this|its|your|all|my|any|that) scores?\b(?![^\n]{0,400}\b(?:goal|ball|team|game|match)s?\b)|\bscored? (?:it |this |a |an )?(?:10|ten|nine|9|full)\b|"
-        r"\b(?:evaluation|assessment|grading|judging|scoring|test) (?:is|was) (?:now )?(?:over|done|finished|cancelled|changed|a test)\b|\bonly a test\b|\bcode [0-9a-f]{6,}\b|\b[0-9a-f]{12,}\b|"
-        r"\b(?:output|outputs|token|tokens|prompts?|algorithm|parser|json|xml|yaml|server|administrator|override)\b",
-        re.IGNORECASE,
-    ),
-    "about-its-worth": re.compile(
-        r"\b(?:wrote|written|writing|write|composed|submitted) this\b|\b(?:this|it|that|which|he|she|they) (?:\w+ )?deserves? (?:\w+ )?(?:a|an|the|no|only|nothing|to (?:get|be)|at least|ones?|tens?|nines?|better|more|less)\b|"
-        r"\bnothing (?:here|in (?:it|this)|about (?:it|this))\b|\b(?:top|highest|lowest|maximum|minimum|best|biggest|largest) (?:numbers?|values?|figures?|results?|possible|on each|for each|in each|on all|in all)\b|"
-        r"\bmaximum\b|\bminimum\b|\b(?:give|gives|giving|leave|leaves|award|awards|assign|assigns)\b (?:\w+ ){0,3}(?:marks|points|grades|a pass|zero|blank|empty)\b|\b(?:dollars?|euros?) (?:for|if) (?:a|you|the)\b|"
-        r"\b(?:perfect|excellent|favou?rable|positive|generous|good) (?:results?|outcome|evaluation|assessment|verdict|judge?ment|review|opinion|quality|feedback)\b|\bregardless\b|\b(?:editor|publisher|critic|examiner|jury|committee|expert)(?:'s|s)?\b|"
-        r"\b(?:in (?:any|every|all|each)) (?:respects?|ways? at all|regards?|points?|aspects?)\b|\bevery reader\b|\breaders? (?:of|who|will|would|should|must)\b|\b(?:be|stay|remain) (?:kind|fair|strict|harsh|lenient|generous|objective|honest) (?:and|when|with|in|about) (?:your|the|it|this|go|give|choose|all|score)\b",
-        re.IGNORECASE,
-    ),
     "markup": re.compile(
         r"<\|[^>\n]{0,60}\|?>|\[/?(?:INST|SYS|SYSTEM)\]|<</?SYS>>|</?[a-z][\w-]{0,20}(?:\s[^<>\n]{0,80})?/?>|<!--|-->|```|~~~|\{\s*[\"'“”]|[\"'“”]\s*:\s*[\"'“”\[{\d]|"
         r"(?m:^\s*(?:#{1,6}\s|\*{0,2}(?:system|assistant|user|human|ai|bot|instructions?|prompt|response|output|answer|note|story|example|rater|judge|developer|tool)\*{0,2}\s*(?:\(\w+\))?\s*[:>\]]))|"
@@ -83,183 +68,21 @@ RULES: dict[str, re.Pattern[str]] = {
 
 _HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f\ufff9-\ufffb\x00-\x08\x0b\x0e-\x1f\x7f]")
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\u00ad\ufe00-\ufe0f]")
-_COMMON = frozenset(
-    [
-        "a",
-        "about",
-        "after",
-        "again",
-        "all",
-        "also",
-        "an",
-        "and",
-        "are",
-        "as",
-        "asked",
-        "at",
-        "away",
-        "back",
-        "be",
-        "because",
-        "before",
-        "big",
-        "but",
-        "by",
-        "came",
-        "can",
-        "could",
-        "day",
-        "did",
-        "do",
-        "down",
-        "each",
-        "for",
-        "friends",
-        "from",
-        "fun",
-        "get",
-        "girl",
-        "boy",
-        "go",
-        "good",
-        "had",
-        "happy",
-        "has",
-        "have",
-        "he",
-        "her",
-        "him",
-        "his",
-        "home",
-        "i",
-        "if",
-        "in",
-        "inside",
-        "into",
-        "is",
-        "it",
-        "its",
-        "it's",
-        "just",
-        "liked",
-        "little",
-        "looked",
-        "mom",
-        "more",
-        "mommy",
-        "my",
-        "named",
-        "new",
-        "no",
-        "not",
-        "of",
-        "off",
-        "on",
-        "once",
-        "one",
-        "or",
-        "other",
-        "out",
-        "over",
-        "play",
-        "played",
-        "put",
-        "ran",
-        "said",
-        "sam",
-        "saw",
-        "see",
-        "she",
-        "so",
-        "some",
-        "started",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "they",
-        "this",
-        "time",
-        "to",
-        "too",
-        "took",
-        "tree",
-        "two",
-        "until",
-        "up",
-        "upon",
-        "very",
-        "want",
-        "wanted",
-        "was",
-        "we",
-        "went",
-        "were",
-        "what",
-        "when",
-        "where",
-        "who",
-        "will",
-        "with",
-        "would",
-        "yes",
-        "you",
-        "your",
-        "don't",
-        "hello",
-        "hi",
-        "oh",
-        "dad",
-        "thank",
-        "let's",
-        "look",
-        "me",
-        "please",
-        "tom",
-        "tim",
-        "lily",
-        "ben",
-        "mia",
-        "i'm",
-        "sorry",
-        "help",
-    ]
-)
-_ENGLISH = _COMMON - {
-    "a",
-    "i",
-    "me",
-    "no",
-    "ben",
-    "so",
-    "to",
-    "as",
-    "on",
-    "in",
-    "he",
-    "tom",
-    "tim",
-    "lily",
-    "mia",
-    "sam",
-    "am",
-    "do",
-} | {"to", "he", "in", "so"}
 _LETTERS = str.maketrans("аеорсухіјѕԁһԛԝɡνοαιρτυκѐäöü@$¡|", "aeopcyxijsdhqwgvoaiptukeaouasil")
 _LEET = str.maketrans("0134578", "oieastb")
 
 
-def flags(story: str, *, max_characters: int) -> tuple[str, ...]:
-    """Names of the rules that the story breaks; none for an ordinary story."""
+def flags(story: str, *, max_characters: int, detector: Detector | None = None) -> tuple[str, ...]:
+    """Names of the rules that the story breaks; none for an ordinary story. `detector`: in place of the packaged one."""
     if len(story) > max_characters:
         return ("too-long",)
     found = [name for name, rule in RULES.items() if any(rule.search(text) for text in _readings(story))]
     if _HIDDEN.search(story) or len(_INVISIBLE.findall(story)) > 4:
         found.append("hidden-characters")
-    if _foreign(story):
-        found.append("not-english")
+    detector = detector or packaged_detector()
+    passage = detector.passage(story)
+    if passage is not None and passage.score > detector.weights.flagged:
+        found.append("foreign")
     return tuple(found)
 
 
@@ -271,18 +94,3 @@ def _readings(story: str) -> list[str]:
     if re.search(r"[a-z][0134578]|[0134578][a-z]", plain, re.IGNORECASE):
         readings.append(re.sub(r"\w*[a-z]\w*", lambda m: m[0].translate(_LEET), plain, flags=re.IGNORECASE))
     return list(dict.fromkeys(readings))
-
-
-def _foreign(story: str) -> bool:
-    """Whether a longer sentence lacks common English words, or letters of other scripts or pictures stand in it."""
-    letters = [c for c in story if c.isalpha()]
-    other = sum(ord(c) > 0x24F for c in letters)
-    if other > 5 and other > 0.01 * len(letters):
-        return True
-    for sentence in re.split(r"[.!?\n]+", story):
-        words = re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)?", sentence.lower().replace("’", "'"))
-        if len(words) >= 8 and not _ENGLISH.intersection(words):
-            return True
-    return any(
-        unicodedata.category(c) in {"So", "Sk", "Me"} and c not in "^`´¨™" for c in story
-    )  # ™: half of a broken apostrophe

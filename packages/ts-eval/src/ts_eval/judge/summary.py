@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from .._judge_schemas import CATEGORIES, Category, JudgeConfig, JudgeSummary, Rating, Scores
 from .anchors import drift
 from .ledger import cost
+from .probe import FLAG
 
 __all__ = ["means_by_source", "repeat_sd", "summarise", "usable"]
 
@@ -21,13 +23,18 @@ def usable(ratings: list[Rating]) -> list[Rating]:
 
 
 def summarise(
-    ratings: list[Rating], config: JudgeConfig, prompt: str, stories: int, days: dict[str, dict[str, list[Scores]]]
+    ratings: list[Rating],
+    config: JudgeConfig,
+    prompt: str,
+    stories: int,
+    days: dict[str, dict[str, list[Scores]]],
+    probes: Sequence[Rating] = (),
 ) -> JudgeSummary:
-    """A run's summary; `days` are the anchor stories' ratings (see `anchors.drift`)."""
+    """A run's summary; `days` are the anchor stories' ratings (see `anchors.drift`), `probes` those without a suspect passage."""
     good = usable(ratings)
     moved, notes = drift(days)
     reasons = Counter(re.sub(r"[\d,.]+", "…", r.unscored.split(" (")[0]) for r in ratings if r.unscored is not None)
-    asked = {r.key: r for r in ratings}.values()  # a story that stands twice was paid once
+    asked = {r.key: r for r in [*ratings, *probes]}.values()  # a story that stands twice was paid once
     prompts, completions = sum(r.prompt_tokens for r in asked), sum(r.completion_tokens for r in asked)
     mode = ratings[0].mode if ratings else config.mode
     return JudgeSummary(
@@ -49,12 +56,18 @@ def summarise(
         completion_tokens=completions,
         cost=cost(config, prompts, completions),
         fingerprints=tuple(sorted({r.system_fingerprint for r in ratings if r.system_fingerprint})),
-        notes=_notes(mode, ratings),
+        notes=_notes(mode, ratings, probes),
     )
 
 
-def _notes(mode: str, ratings: list[Rating]) -> tuple[str, ...]:
+def _notes(mode: str, ratings: list[Rating], probes: Sequence[Rating]) -> tuple[str, ...]:
     notes = []
+    if probes:
+        decided, open_ = len({r.story for r in ratings if FLAG in r.flags}), sum(p.scores is None for p in probes)
+        notes.append(
+            f"{len(probes)} {'story' if len(probes) == 1 else 'stories'} with a suspect passage rated once more without it: "
+            f"{decided} flagged" + (f", {open_} without an answer and so not checked" if open_ else "")
+        )
     if mode == "estimated":
         notes.append(
             "estimates of a fitted model of text features, not ratings by a judge; see `ts-eval calibrate --backend features`"

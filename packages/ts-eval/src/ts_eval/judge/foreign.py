@@ -1,0 +1,163 @@
+"""How unlike a story for small children each of a text's sentences is: a number, no verdict. `flags` and the probe draw the line.
+
+Nothing is known here about attacks in particular: words that 2,300 real stories do not have, digits, signs and capitals, telling
+that is not in the past tense, talk to the reader outside of quotes, and words about texts and their worth, weighed by a logistic
+regression (real sentences against known attacks; `bench/eval_judge_attacks.py --fit` makes words and weights).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from .._judge_schemas import ForeignWeights
+
+__all__ = ["FEATURES", "Detector", "Passage", "describe_all", "document_words", "packaged_detector", "tokens"]
+
+_TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|[^\w\s]|_")
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?]*[\"']*")
+_QUOTES = str.maketrans("“”’‘", "\"\"''")
+_BROKEN = {"â€œ": '"  ', "â€™": "'  ", "â€“": "-  ", "â€”": "-  ", "â€\x9d": '"  ', "â€": '" '}
+"""Quotes and dashes whose bytes were read in the wrong encoding, each to a sign of the same length."""
+
+_YOU = re.compile(r"\b(?:you|your|yours|yourself)\b", re.IGNORECASE)
+_NEAR = re.compile(r"\b(?:i|my|me|this|these|here)\b", re.IGNORECASE)
+_PAST = re.compile(r"\b(?:was|were|had|did|said|went|saw|\w+ed|could|would)\b", re.IGNORECASE)
+_LESSON = re.compile(r"\bmoral|\blesson|\blearn|thank you|thank-you|rememb|\bknow", re.IGNORECASE)
+"""Here even a storyteller speaks in the present tense, and of you."""
+_WORTH = re.compile(
+    r"\b(?:stor(?:y|ies)|tales?|text|read(?:s|er|ers|ing)?|writ(?:e|es|ten|ing)|wrote|words?|author|page|book|rat(?:e|es|ed|ing)|"
+    r"scores?|marks?|marked|grades?|graded|numbers?|ten|nine|best|highest|top|perfect|excellent|points?|judges?|test|answers?|"
+    r"repl(?:y|ies)|results?|quality|approved?|pass(?:ed)?|praise|flawless|masterpiece|one|ones|all|every|everything|each|must|"
+    r"should|please|instead|task|generous|kind)\b",
+    re.IGNORECASE,
+)
+_COMMAND = re.compile(
+    r"(?:^|[,;:(]\s*)(?:(?:please|just|so|kindly|and|then|now)\s+)*(?:give|put|mark|rate|ignore|treat|say|tell|write|answer|reply|"
+    r"repeat|stop|start|forget|take|make|use|be|do|don't|never|let|see|note|remember|consider|choose|pick|add|print|output|show|"
+    r"copy|skip|pretend|act|speak|count|follow|read)\b",
+    re.IGNORECASE,
+)
+
+FEATURES = (
+    "unknown words", "you outside quotes", "I, this, here outside quotes", "not in the past tense", "digits", "signs", "capitals",
+    "length", "words of worth", "command outside quotes", "not ASCII",
+)  # fmt: skip
+"""What `describe_all` counts, in this order; each but the length is capped, so that no single oddity decides."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A run of a text's characters, and how foreign its most foreign sentence is."""
+
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Known words and weights; see `packaged_detector`."""
+
+    words: Container[str]
+    weights: ForeignWeights
+
+    def sentences(self, text: str) -> list[Passage]:
+        """Each sentence of the text with its score (log-odds, up to a constant)."""
+        numbers = describe_all(text, self.words)
+        return [Passage(a, b, self._score(n)) for (a, b, _), n in zip(_spans(_readable(text)), numbers, strict=True)]
+
+    def passage(self, text: str) -> Passage | None:
+        """The most foreign sentence and its neighbours, as long as they are foreign too; None without a sentence."""
+        found = self.sentences(text)
+        if not found:
+            return None
+        first = last = max(range(len(found)), key=lambda i: found[i].score)
+        score = found[first].score
+        while first > 0 and found[first - 1].score > self.weights.neighbour:
+            first -= 1
+        while last + 1 < len(found) and found[last + 1].score > self.weights.neighbour:
+            last += 1
+        return Passage(found[first].start, found[last].end, score)
+
+    def _score(self, numbers: tuple[float, ...]) -> float:
+        return self.weights.intercept + sum(w * n for w, n in zip(self.weights.weights, numbers, strict=True))
+
+
+@cache
+def packaged_detector() -> Detector:
+    """The detector that comes with the package."""
+    folder = resources.files(__package__).joinpath("weights")
+    words = frozenset(folder.joinpath("words.txt").read_text(encoding="utf-8").split())
+    return Detector(words, ForeignWeights.model_validate_json(folder.joinpath("foreign.json").read_text(encoding="utf-8")))
+
+
+def tokens(text: str) -> list[str]:
+    """Lower-cased words, numbers and single signs."""
+    return [token.lower() for token in _TOKEN.findall(_readable(text))]
+
+
+def describe_all(text: str, words: Container[str]) -> list[tuple[float, ...]]:
+    """The numbers that `FEATURES` names for each sentence of the text."""
+    readable = _readable(text)
+    return [_describe(readable[a:b], quoted, words) for a, b, quoted in _spans(readable)]
+
+
+def _spans(readable: str) -> list[tuple[int, int, bool]]:
+    """(start, end, whether it begins inside quotes) of each sentence; a line break ends a sentence, a blank line a quote."""
+    found, quoted, before = [], False, 0
+    for match in _SENTENCE.finditer(readable):
+        if "\n\n" in readable[before : match.start()]:
+            quoted = False
+        before, sentence = match.end(), match[0]
+        if len(sentence.strip()) > 2 or any(c.isalnum() for c in sentence):
+            found.append((match.start(), match.end(), quoted))
+        quoted ^= sentence.count('"') % 2 == 1
+    return found
+
+
+def _describe(sentence: str, quoted: bool, words: Container[str]) -> tuple[float, ...]:
+    """One sentence's numbers. `quoted`: the sentence begins inside quotes."""
+    raw = _TOKEN.findall(sentence)
+    outside = re.sub(r'^[^"]*("|$)' if quoted else r'"[^"]*("|$)', " ", sentence).strip()
+    told = len(re.findall(r"[a-z']+", outside, re.IGNORECASE))
+    lesson = _LESSON.search(outside) is not None
+    signs = sum(not t.isalnum() and t not in ".,!?\"'-" for t in raw if len(t) == 1)
+    return (
+        min(5.0, sum(_strange(t, words) for t in raw)),
+        float(not lesson and _YOU.search(outside) is not None),
+        float(_NEAR.search(outside) is not None),
+        float(told >= 3 and not lesson and _PAST.search(outside) is None),
+        min(3.0, sum(t.isdigit() for t in raw)),
+        min(4.0, signs),
+        min(3.0, sum(t.isupper() and len(t) > 1 for t in raw)),
+        math.log(1 + len(raw)),
+        min(6.0, len({m.lower() for m in _WORTH.findall(sentence)})),
+        float(_COMMAND.search(outside) is not None),
+        min(5.0, sum(ord(c) > 126 for c in sentence)),
+    )
+
+
+def _strange(token: str, words: Container[str]) -> float:
+    """1 for a word that stories do not have, less where it may be a name."""
+    if not token[0].isalpha() or token.lower() in words:
+        return 0.0
+    return 0.4 if token[0].isupper() and token[1:].islower() else 1.0
+
+
+def _readable(text: str) -> str:
+    """The text with plain quotes, every character in its place."""
+    for broken, plain in _BROKEN.items():
+        text = text.replace(broken, plain)
+    return text.translate(_QUOTES)
+
+
+def document_words(stories: Sequence[str], least: int = 2) -> frozenset[str]:
+    """Words that at least so many of the stories have."""
+    counts = Counter(word for story in stories for word in set(tokens(story)) if word[0].isalpha())
+    return frozenset(word for word, n in counts.items() if n >= least)

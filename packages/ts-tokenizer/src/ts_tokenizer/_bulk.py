@@ -89,7 +89,7 @@ class Bulk:
     def encode(self, texts: pa.Array, opening: int = -1, closing: int = -1) -> tuple[np.ndarray, np.ndarray]:
         """Token ids of all texts in a row (uint16) and each text's length (int64)."""
         numbers, ends, state = self._number(texts)
-        ids = np.empty(self._scan.total(numbers, state.starts) + 2 * len(ends) + 3, dtype=np.uint16)
+        ids = np.empty(self._scan.total(numbers, state.starts) + 2 * len(ends) + 4, dtype=np.uint16)
         lengths, flagged = np.empty(len(ends), dtype=np.int64), np.empty(len(ends), dtype=np.bool_)
         known = (state.rows, state.starts, state.tokens, state.left, state.right, state.pairs)
         used = self._scan.expand(numbers, ends, *known, opening, closing, ids, lengths, flagged)

@@ -69,6 +69,18 @@ def _byte(typing, data, at):
 
 
 @intrinsic
+def _store(typing, ids, at, word):
+    """A row's ids, and one place more that means nothing, from `at` on."""
+
+    def code(context, builder, signature, arguments):
+        place = _pointer(context, builder, signature, arguments)
+        builder.store(arguments[2], builder.bitcast(place, ir.IntType(64).as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return numba.void(ids, numba.int64, numba.uint64), code
+
+
+@intrinsic
 def _zero_bytes(typing, word):
     """How many bytes of zeros stand below the lowest bit that is set (8 where none is)."""
 
@@ -314,7 +326,7 @@ def expand(numbers, ends, rows, starts, tokens, left, right, pairs, opening, clo
     """Chunk numbers to token ids: fills `ids`, `lengths` and `flagged` [texts]; a flagged text gets no ids.
 
     A row is three ids of 16 bits, then their number (0 where there are more), then whether the chunk's left and its right
-    class are not 0: all that is needed of most chunks, in one word. `ids` has room for three more than there will be.
+    class are not 0: all that is needed of most chunks, in one word. `ids` has room for four more than there will be.
     `opening` and `closing` are put around each story unless below 0.
     """
     out = 0
@@ -337,9 +349,7 @@ def expand(numbers, ends, rows, starts, tokens, left, right, pairs, opening, clo
             before = row
             size = np.int64((row >> U(48)) & U(3))
             if size:
-                ids[out] = np.uint16(row & U(0xFFFF))
-                ids[out + 1] = np.uint16((row >> U(16)) & U(0xFFFF))
-                ids[out + 2] = np.uint16((row >> U(32)) & U(0xFFFF))
+                _store(ids, out, row)
                 out += size
             else:
                 for j in range(starts[number], starts[number + 1]):

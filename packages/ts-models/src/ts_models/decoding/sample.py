@@ -99,6 +99,8 @@ class Greedy(Sample):
 
     def choose(self, logits: Tensor) -> Tensor:
         """The likeliest id of each row; of equals, the first."""
+        if logits.device.type == "cpu":  # numpy's takes a tenth of the time
+            return torch.from_numpy(logits.numpy().argmax(axis=-1))
         return logits.argmax(dim=-1)
 
     def results(self) -> list[list[Hypothesis]]:

@@ -49,6 +49,25 @@ def models(preset: str) -> tuple[Any, Any]:
     return ours, LlamaForCausalLM(peer).eval()
 
 
+def torchtune_writer(peer: LlamaConfig, rows: int, tokens: int) -> Callable[[list[list[int]]], None]:
+    """torchtune's `generate` over its own Llama of the peer's sizes, with its KVCache, greedy (top_k 1)."""
+    from torchtune.generation import generate
+    from torchtune.models.llama2 import llama2
+
+    model = llama2(
+        vocab_size=peer.vocab_size, num_layers=peer.num_hidden_layers, num_heads=peer.num_attention_heads,
+        num_kv_heads=peer.num_attention_heads, embed_dim=peer.hidden_size, max_seq_len=256, intermediate_dim=peer.intermediate_size,
+    ).eval()  # fmt: skip
+    model.setup_caches(rows, torch.float32, decoder_max_seq_len=PROMPT + tokens)
+
+    def write(prompts: list[list[int]]) -> None:
+        model.reset_caches()
+        out, _ = generate(model, torch.tensor(prompts), max_generated_tokens=tokens, pad_id=-1, top_k=1)
+        assert out.shape == (rows, PROMPT + tokens)
+
+    return write
+
+
 def ours_writes(model: Any, prompts: list[list[int]], tokens: int, precision: str = "float32", beams: int = 1) -> None:
     method = "beam" if beams > 1 else "greedy"
     config = GenerationConfig(method=method, num_beams=beams, max_new_tokens=tokens, min_new_tokens=tokens)
@@ -127,20 +146,28 @@ def claims(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         actions: dict[str, Callable[[], Any]] = {
             "ours": lambda m=ours: ours_writes(m, prompts[:1], tokens),
             "peer": lambda m=peer: peer_writes(m, prompts[:1], tokens),
+            "torchtune": lambda write=torchtune_writer(peer.config, 1, tokens): write(prompts[:1]),
         }
         if preset in FLOOR:
             actions["int8"] = lambda m=ours: ours_writes(m, prompts[:1], tokens, "int8")
         rate = {name: tokens / seconds for name, seconds in in_turns(actions, rounds).items()}
         yield row("batch 1, tokens/s", preset, rate["ours"], rate["peer"], "transformers", SINGLE.get(preset))
+        yield row("batch 1, tokens/s", preset, rate["ours"], rate["torchtune"], "torchtune", None)
         if preset in FLOOR:
             floor = bandwidth(rounds) / (4 * weights)
             yield row("batch 1, tokens/s", preset, rate["ours"], floor, "memory bandwidth", 0.75)
             yield row("batch 1, int8, tokens/s", preset, rate["int8"], rate["ours"], "our float32", 1.8)
         many = in_turns(
-            {"ours": lambda m=ours: ours_writes(m, prompts, tokens), "peer": lambda m=peer: peer_writes(m, prompts, tokens)}, 1
+            {
+                "ours": lambda m=ours: ours_writes(m, prompts, tokens),
+                "peer": lambda m=peer: peer_writes(m, prompts, tokens),
+                "torchtune": lambda write=torchtune_writer(peer.config, rows, tokens): write(prompts),
+            },
+            1,
         )
         rate = {name: rows * tokens / seconds for name, seconds in many.items()}
         yield row(f"batch {rows}, tokens/s", preset, rate["ours"], rate["peer"], "transformers", BATCH.get(preset))
+        yield row(f"batch {rows}, tokens/s", preset, rate["ours"], rate["torchtune"], "torchtune", None)
         yield row(
             f"batch {rows}, tokens/s", preset, rate["ours"], rows * tokens / without_cache(ours, rows, tokens), "no cache", 30.0
         )

@@ -125,6 +125,11 @@ def test_damaged_weights_are_refused(folder: Path, keep: int) -> None:
         ts_models.load(folder)
 
 
+def test_a_run_in_place_of_its_model_is_told(folder: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"Did you mean .*/model\?"):
+        ts_models.load(folder.parent)
+
+
 def test_missing_things_are_named(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ArtefactError, match="no such folder"):
         ts_models.load(tmp_path / "nowhere" / "at" / "all")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ._sizes import flops_per_token, inference_bytes, parameters_by_part, training_bytes
-from .presets import PRESETS
+from .presets import PRESETS, preset
 
 __all__ = ["describe"]
 
@@ -30,6 +31,8 @@ def _stored(name: str) -> tuple[Any, Any, str]:
     from .artefact import read_json
     from .errors import ArtefactError
 
+    if "/" not in name and name != "demo" and not Path(name).exists():
+        preset(name)  # says which names there are
     place = resolve(name)
     if place.is_file() or "format" not in read_json(place / CONFIG, error=ArtefactError):
         from .export.foreign import read_foreign_config

@@ -95,6 +95,9 @@ def resolve(path_or_id: str | os.PathLike[str], *, revision: str | None = None) 
     if str(path_or_id) == "demo" and not path.exists():
         path = DEMO
     if path.exists():
+        inner = path / "model"
+        if (inner / CONFIG).is_file() and not (path / WEIGHTS).exists():
+            raise ArtefactError(f"{path}: is no model folder, but holds one. Did you mean {inner}?")
         return path
     name = str(path_or_id)
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith("/"):

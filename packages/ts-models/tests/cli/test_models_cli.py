@@ -33,6 +33,12 @@ def test_list_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert first["flops_per_token"] > first["parameters"]
 
 
+def test_show_knows_the_nearest_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, told = _run(capsys, "show", "stroy-1m")
+    assert code == 2
+    assert "Did you mean 'story-1m'?" in told
+
+
 def test_show_a_preset_and_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     _, out, _ = _run(capsys, "show", "talk-5m", "--json")
     shown = json.loads(out)

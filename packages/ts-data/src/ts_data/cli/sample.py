@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import Json, emit
+from ..console import Json, Quiet, emit
 
 __all__ = ["sample"]
 
@@ -18,6 +18,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed, the same stories.")] = 1,
     impurities: Annotated[bool, typer.Option("--impurities", help="With the defects of the published files.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write generated children's stories, for first runs, tests and benchmarks (they are no substitute for real ones).
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import Json, emit
+from ..console import Json, Quiet, emit
 
 __all__ = ["show"]
 
@@ -24,6 +24,7 @@ def show(
         str | None, typer.Option(help="Show what this step (or `any`) changed in the raw source, highlighted.")
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show stories: of a split, removed ones with their reason and twin, or before and after a step.
 

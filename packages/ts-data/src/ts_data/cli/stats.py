@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
-from ..console import Json, emit, table
+from ..console import Json, Quiet, emit, table
 
 __all__ = ["stats"]
 
 
-def stats(splits: Annotated[Path, typer.Argument(help="A splits/ folder.")], as_json: Json = False) -> None:
+def stats(
+    splits: Annotated[Path, typer.Argument(help="A splits/ folder.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Stories, words, characters and lengths per split, with a histogram.
 
     Example: ts-data stats splits/

@@ -1,0 +1,38 @@
+"""What every command of every package has: `--json`, `--quiet`, an example, and a help that fits 80 columns."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from typer.main import get_command
+from typer.testing import CliRunner
+
+
+def commands(package) -> dict[str, Any]:
+    app: Any = get_command(importlib.import_module(f"{package.module}.cli").app)
+    assert app.commands
+    return dict(app.commands)
+
+
+def test_every_command_takes_json_and_quiet(package):
+    for name, command in commands(package).items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {"--json", "--quiet"} <= options, f"{package.folder} {name}"
+
+
+def test_every_help_shows_an_example_and_fits_80_columns(package):
+    app = importlib.import_module(f"{package.module}.cli").app
+    for name in commands(package):
+        shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).output
+        example = " ".join(shown.partition("Example:")[2].split())  # it may be wrapped
+        assert example.startswith(f"{package.folder} {name}"), f"{package.folder} {name}"
+        assert max(map(len, shown.splitlines())) <= 80, f"{package.folder} {name}"
+
+
+def test_a_misspelled_command_is_answered_with_the_right_one(package):
+    app = importlib.import_module(f"{package.module}.cli").app
+    name = next(iter(commands(package)))
+    done = CliRunner().invoke(app, [name[:-1] + "q"])
+    assert done.exit_code == 2
+    assert f"'{name}'" in done.output

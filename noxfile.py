@@ -148,13 +148,15 @@ def types(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def contracts(session: nox.Session) -> None:
-    """Import directions, what an import and a --help load, JSON Schemas, siblings from here; `-- --write` renews the schemas."""
-    install(session, ALL, *workspace.workspace_group("test"), *workspace.workspace_group("contracts"))
+    """Import directions, what an import and a --help load, public names and JSON Schemas, siblings; `-- --write` renews the lists."""
+    install(session, ALL, *workspace.workspace_group("workspace"), *workspace.workspace_group("contracts"))
     if "--write" in session.posargs:
         session.run("python", "-m", "tools.schemas", "--write")
+        session.run("python", "-m", "tools.surface", "--write")
         return
     session.run("lint-imports")
     session.run("python", "-m", "tools.schemas")
+    session.run("python", "-m", "tools.surface")
     session.run("pytest", "tests/contracts", *session.posargs)
 
 

@@ -23,6 +23,7 @@ from packaging.version import Version
 from tools.affected import git, tags
 from tools.dist import problems as dist_problems
 from tools.schemas import incompatible_since
+from tools.surface import removed_since
 from tools.workspace import FOLDERS, ROOT, Package, closure, packages, workspace_group
 
 PARTS = ("first", "major", "minor", "patch")
@@ -62,7 +63,8 @@ def breaks(package: Package) -> list[str]:
     old = griffe.load_git(package.module, ref=released[0], repo=ROOT, search_paths=place, resolve_aliases=True)
     new = griffe.load(package.module, search_paths=[str(ROOT / place[0])], resolve_aliases=True)
     found = [change.explain(griffe.ExplanationStyle.ONE_LINE) for change in griffe.find_breaking_changes(old, new)]
-    return found + incompatible_since(released[0], package.folder)
+    plain = [re.sub(r"\x1b\[\d*m", "", line) for line in found]
+    return [*plain, *removed_since(released[0], package), *incompatible_since(released[0], package.folder)]
 
 
 def check_breaks(package: Package, part: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import types
+
 import pytest
-from tools import affected, release
+from tools import affected, release, surface
 from tools.workspace import FOLDERS, Package, dependants, index_environment, packages
 
 
@@ -36,6 +38,17 @@ def test_every_changelog_can_take_new_entries():
         text = (package.path / "CHANGELOG.md").read_text(encoding="utf-8")
         assert "<!-- releases -->\n" in text
         assert f"## {package.version}" in text or release.fragments(package)
+
+
+def test_names_and_options_that_are_gone_are_told(tmp_path, monkeypatch):
+    whole = surface.FILE.read_text(encoding="utf-8")
+    gone = ["ts_data.prepare", "ts-data prepare --out"]
+    (tmp_path / "public.txt").write_text("".join(f"{x}\n" for x in whole.splitlines() if x not in gone), encoding="utf-8")
+    done = types.SimpleNamespace(stdout=whole)
+    monkeypatch.setattr(surface.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(surface, "FILE", tmp_path / "public.txt")
+    assert set(surface.removed_since("tag", packages()["ts-data"])) == {f"{x}: gone" for x in gone}
+    assert surface.removed_since("tag", packages()["ts-train"]) == []
 
 
 def test_affected_follows_the_line():

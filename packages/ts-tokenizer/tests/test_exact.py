@@ -169,9 +169,9 @@ def test_plain_and_compiled_train_the_same_vocabulary(stories: list[str], monkey
     from ts_tokenizer._counting import count_tokens
 
     texts = [*stories, "8( :}8", *PIECES]
-    compiled = count_tokens(texts, _rules(), 10)
+    compiled = count_tokens(texts, ChunkTable(_rules()), 10)
     monkeypatch.setenv("TS_TOKENIZER_KERNELS", "plain")
-    assert count_tokens(texts, _rules(), 10) == compiled
+    assert count_tokens(texts, ChunkTable(_rules()), 10) == compiled
 
 
 def test_a_lone_surrogate_is_refused_as_spacy_refuses_it(tokenizer: WordTokenizer) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +91,10 @@ def test_damaged_files_are_refused(tokenizer: WordTokenizer, tmp_path: Path, old
 def test_sizes_that_do_not_do(size: int) -> None:
     with pytest.raises(ConfigError, match="vocab_size"):
         WordTokenizer.train(["a"], vocab_size=size)
+
+
+def test_opening_a_tokenizer_and_decoding_start_no_spacy(tokenizer: WordTokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path / "t.json")
+    code = "import sys, ts_tokenizer; ts_tokenizer.load(sys.argv[1]).decode([0, 1, 2]); print('spacy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "t.json")], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

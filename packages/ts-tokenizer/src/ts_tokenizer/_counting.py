@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from ._bulk import Bulk, open_bulk, utf8
 from ._chunks import ChunkTable
-from ._rules import Rules
 from ._surface import normalise
 
 if TYPE_CHECKING:
@@ -28,13 +27,13 @@ Result = TypeVar("Result")
 
 
 def count_tokens(
-    texts: Iterable[str], rules: Rules, sample: int, progress: Progress | None = None
+    texts: Iterable[str], table: ChunkTable, sample: int, progress: Progress | None = None
 ) -> tuple[Counter[str], list[str], int]:
     """(count of each token, up to `sample` stories spread evenly, number of stories).
 
     Texts with a `batches` method (what `ts_data.read` gives) are read as Arrow batches; any iterable of strings does.
     """
-    table, spread = ChunkTable(rules), _Spread(sample)
+    spread = _Spread(sample)
     ids: dict[str, int] = {}
     bulk = open_bulk(table, lambda token: ids.setdefault(token, len(ids)))
     chunk_counts, whole = np.zeros(0, dtype=np.int64), Counter[str]()

@@ -61,8 +61,14 @@ class PlainWords:
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._frames: dict[tuple[str, str], _Frame | None] = {}
-        self._firsts = frozenset(first for first, _ in rules.pairs)
-        self._seconds = frozenset(second for _, second in rules.pairs)
+
+    @cached_property
+    def _firsts(self) -> frozenset[str]:
+        return frozenset(first for first, _ in self._rules.pairs)
+
+    @cached_property
+    def _seconds(self) -> frozenset[str]:
+        return frozenset(second for _, second in self._rules.pairs)
 
     @cached_property
     def _cases(self) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._chunks import ChunkTable
 from ._counting import count_tokens
 from ._encoded import Encoded
 from ._rules import Rules, pin
@@ -195,7 +196,7 @@ class Coverage:
 
 def coverage(stories: Iterable[str], vocab_size: int = 2048, *, top: int = 50, progress: Progress | None = None) -> Coverage:
     """Count all tokens and cut at any size."""
-    counts, _, seen = count_tokens(stories, Rules(pin()), 0, progress)
+    counts, _, seen = count_tokens(stories, ChunkTable(Rules(pin())), 0, progress)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     sizes = np.array([count for _, count in ranked], dtype=np.int64)
     total = max(1, int(sizes.sum()))

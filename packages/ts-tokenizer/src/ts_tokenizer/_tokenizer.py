@@ -73,21 +73,28 @@ class WordTokenizer:
         that leaves no room for words.
         """
         check_size(vocab_size, casing)
-        rules = Rules(pin())
-        counts, sample, stories = count_tokens(texts, rules, DECODER_STORIES, progress)
+        table = ChunkTable(Rules(pin()))
+        counts, sample, stories = count_tokens(texts, table, DECODER_STORIES, progress)
         vocab = choose(counts, vocab_size, casing)
         hidden = {word: count for word, count in counts.items() if word not in set(vocab)}
         spec = TokenizerSpec(
             casing=casing,
             vocab=vocab,
             trained_on=TrainedOn(stories=stories, tokens=counts.total(), distinct=len(counts)),
-            rules=rules.spec,
+            rules=table.rules.spec,
             decoder=DecoderSpec(),
             spelling=fit_spelling(hidden or counts),
         )
-        bare = cls(spec)
+        bare = cls._on(table, spec)
         decoder = fit([bare.align(text)[0] for text in sample], vocab)
-        return cls(spec.model_copy(update={"decoder": decoder}))
+        return cls._on(table, spec.model_copy(update={"decoder": decoder}))
+
+    @classmethod
+    def _on(cls, table: ChunkTable, spec: TokenizerSpec) -> WordTokenizer:
+        """A tokenizer that shares a table of chunks that were split under the same rules."""
+        tokenizer = cls(spec)
+        tokenizer._table = table
+        return tokenizer
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write word_tokenizer.json, complete or not at all."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -88,6 +89,12 @@ def entry_list(docs: Path, present: Iterable[Path]) -> str:
     return "[" + ", ".join(items) + "]"
 
 
+def for_site(text: str) -> str:
+    """A page as GitHub shows it, in the words of the site's Markdown: a fence with one word, no backslash before a bar in code."""
+    text = re.sub(r"^```python notest$", "```python", text, flags=re.MULTILINE)
+    return re.sub(r"`[^`\n]+`", lambda code: code[0].replace("\\|", "|"), text)
+
+
 def stage(folder: Path = STAGE) -> None:
     """Write the staging folder anew."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -99,6 +106,8 @@ def stage(folder: Path = STAGE) -> None:
         (reference / f"{package.folder}.md").write_text(package_page(package), encoding="utf-8")
     (reference / "commands.md").write_text(command_page(), encoding="utf-8")
     (reference / "schemas.md").write_text(schema_page(), encoding="utf-8")
+    for page in docs.rglob("*.md"):
+        page.write_text(for_site(page.read_text(encoding="utf-8")), encoding="utf-8")
     (folder / "zensical.toml").write_text(CONFIGURATION.format(site="site", nav=navigation(docs)), encoding="utf-8")
 
 

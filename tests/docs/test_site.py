@@ -34,6 +34,11 @@ def test_a_page_without_a_place_is_refused(tmp_path: Path) -> None:
         site.navigation(tmp_path)
 
 
+def test_what_the_site_reads_otherwise_than_github_is_put_right() -> None:
+    page = "```python notest\nx = 1\n```\n| `a \\| b` | c \\| d |\n"
+    assert site.for_site(page) == "```python\nx = 1\n```\n| `a | b` | c \\| d |\n"
+
+
 def test_readme_holds_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "\npython3 -m venv .venv && . .venv/bin/activate && pip install nox && nox -s quickstart\n" in text

@@ -1,6 +1,7 @@
 """The code of the documentation runs: every ```python block of every page, block after block in one namespace and one folder.
 
-A block that cannot run here (it needs a network, a GPU, an optional package) is fenced as ```python notest, and shown all the same.
+A block that cannot run here (it needs a network or a GPU) is fenced as ```python notest, and shown all the same; one that needs a heavy
+package as ```python needs NAME: it runs after the others of its page in `nox -s integration`.
 Shell commands are held differently: each line that begins with one of our commands must name a command and options that exist.
 """
 
@@ -41,9 +42,27 @@ def test_python_runs(page: Path, folder: Path, tmp_path: Path, monkeypatch: pyte
         monkeypatch.chdir(tmp_path / "empty")
     elif any('"run/"' in code for code in blocks(page, "python")):  # the page trains there itself
         shutil.rmtree(folder / "run")
+    run(page, blocks(page, "python"))
+
+
+def run(page: Path, pieces: list[str]) -> None:
     namespace: dict[str, object] = {"__name__": "__docs__"}
-    for number, code in enumerate(blocks(page, "python"), 1):
+    for number, code in enumerate(pieces, 1):
         exec(compile(code, f"{name(page)}, block {number}", "exec"), namespace)
+
+
+HEAVY = [
+    (page, module)
+    for page in PAGES
+    for module in sorted(set(re.findall(r"^```python needs (\w+)$", page.read_text("utf-8"), re.MULTILINE)))
+]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("page", "module"), HEAVY, ids=[f"{name(page)}-{module}" for page, module in HEAVY])
+def test_python_with_a_heavy_package_runs(page: Path, module: str, folder: Path) -> None:
+    pytest.importorskip(module, reason="a heavy package; run by `nox -s integration`")
+    run(page, [*blocks(page, "python"), *blocks(page, f"python needs {module}")])
 
 
 def shell_lines(page: Path) -> list[list[str]]:
@@ -104,5 +123,6 @@ def test_torchrun_takes_what_is_given_to_it(page: Path) -> None:
 
 def test_there_is_code_to_test() -> None:
     assert len([p for p in PAGES if blocks(p, "python")]) >= 2
+    assert HEAVY
     assert sum(len(command_lines(p)) for p in PAGES) >= 50
     assert sum("torchrun" in words[:2] for p in PAGES for words in shell_lines(p)) >= 3

@@ -10,12 +10,12 @@ from .architectures import StoryModel, architecture
 from .artefact import describe_invalid
 from .errors import ConfigError
 from .presets import preset
-from .schemas import RecurrentConfig, TransformerConfig
+from .schemas import ModelConfig
 
 __all__ = ["build", "build_for_inference"]
 
 
-def build(preset_or_config: str | TransformerConfig | RecurrentConfig, **overrides: Any) -> StoryModel:
+def build(preset_or_config: str | ModelConfig, **overrides: Any) -> StoryModel:
     """A new network with random weights: `build("talk-1m", vocab_size=2048)`; ids [batch, time] → logits.
 
     Draws from torch's global generator: call `torch.manual_seed` first for the same weights.
@@ -25,12 +25,12 @@ def build(preset_or_config: str | TransformerConfig | RecurrentConfig, **overrid
     return architecture(config.kind)(config)
 
 
-def build_for_inference(config: TransformerConfig | RecurrentConfig) -> StoryModel:
+def build_for_inference(config: ModelConfig) -> StoryModel:
     """A network whose weights are about to be replaced: never needs torchtune."""
     return architecture(config.kind)(config, torchtune=False)
 
 
-def _config(given: str | TransformerConfig | RecurrentConfig, overrides: dict[str, Any]) -> TransformerConfig | RecurrentConfig:
+def _config(given: str | ModelConfig, overrides: dict[str, Any]) -> ModelConfig:
     if isinstance(given, str):
         return preset(given, **overrides)
     if not overrides:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ._sizes import count_parameters, flops_per_token, parameters_by_part
-from .schemas import RecurrentConfig, TrainingSummary, TransformerConfig
+from .schemas import ModelConfig, TrainingSummary, TransformerConfig
 
 __all__ = ["model_card"]
 
 
-def model_card(config: TransformerConfig | RecurrentConfig, training: TrainingSummary | None, name: str) -> str:
+def model_card(config: ModelConfig, training: TrainingSummary | None, name: str) -> str:
     """Markdown with the Hub's front matter."""
     parts = "\n".join(f"| {part} | {number:,} |" for part, number in parameters_by_part(config).items())
     return f"""---
@@ -41,10 +41,13 @@ Text needs `pip install "ts-models[text]"`. It writes children's stories and kno
 """
 
 
-def _structure(config: TransformerConfig | RecurrentConfig) -> str:
-    if isinstance(config, RecurrentConfig):
-        return f"{config.kind.upper()}, {config.n_layers} layers of {config.d_hidden}"
-    return f"Transformer, {config.n_layers} layers, width {config.d_model}, {config.n_heads} heads, positions {config.positions}"
+def _structure(config: ModelConfig) -> str:
+    if isinstance(config, TransformerConfig):
+        return (
+            f"Transformer, {config.n_layers} layers, width {config.d_model}, {config.n_heads} heads, positions {config.positions}"
+        )
+    sizes = config.model_dump(include={"n_layers", "d_hidden"})
+    return f"{config.kind.upper()}, {sizes['n_layers']} layers of {sizes['d_hidden']}" if len(sizes) == 2 else config.kind
 
 
 def _training(training: TrainingSummary | None) -> str:

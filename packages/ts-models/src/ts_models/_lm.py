@@ -16,7 +16,7 @@ from ._story import Event, Story, make_story, stop_check, tell
 from .architectures import StoryModel
 from .errors import ConfigError, TokenizerError
 from .protocols import Tokenizer
-from .schemas import RecurrentConfig, TrainingSummary, TransformerConfig
+from .schemas import ModelConfig, TrainingSummary
 
 if TYPE_CHECKING:
     from .decoding import Stepper
@@ -46,7 +46,7 @@ class LanguageModel:
             )
 
     @property
-    def config(self) -> TransformerConfig | RecurrentConfig:
+    def config(self) -> ModelConfig:
         """The network's config."""
         return self.model.config
 

@@ -1,12 +1,14 @@
-"""How big a config is: parameters by part, FLOPs per token, memory. Arithmetic only, no torch."""
+"""How big a config is: parameters by part, FLOPs per token, memory. Arithmetic only; torch for kinds that have none."""
 
 from __future__ import annotations
 
-from .schemas import RecurrentConfig, TransformerConfig
+from importlib import import_module
+
+from .schemas import ModelConfig, RecurrentConfig, TransformerConfig
 
 __all__ = ["count_parameters", "flops_per_token", "inference_bytes", "parameters_by_part", "training_bytes"]
 
-Config = TransformerConfig | RecurrentConfig
+Config = ModelConfig
 _GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
@@ -15,8 +17,26 @@ def parameters_by_part(config: Config) -> dict[str, int]:
 
     A tied embedding is counted once, as embedding.
     """
-    parts = _recurrent_parts(config) if isinstance(config, RecurrentConfig) else _transformer_parts(config)
+    if isinstance(config, TransformerConfig):
+        parts = _transformer_parts(config)
+    else:
+        parts = _recurrent_parts(config) if config.kind in _GATES else _counted(config)
     return {name: number for name, number in parts.items() if number}
+
+
+def _has_arithmetic(config: Config) -> bool:
+    return config.kind == "transformer" or config.kind in _GATES
+
+
+def _counted(config: Config) -> dict[str, int]:
+    """The parameters of a kind that has no arithmetic here: those of its network, built without memory, by attribute."""
+    import torch
+
+    # By name: what stands below the networks uses this module too, for the kinds that need no network.
+    build = import_module(".architectures", __package__).architecture(config.kind)
+    with torch.device("meta"):
+        network = build(config, torchtune=False)
+    return {name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()}
 
 
 def _transformer_parts(config: TransformerConfig) -> dict[str, int]:
@@ -61,6 +81,8 @@ def flops_per_token(config: Config, context: int | None = None) -> int:
     Training costs about three times as much. Matrix products only: embedding look-ups, norms and softmax are left out.
     """
     parts = parameters_by_part(config)
+    if not _has_arithmetic(config):
+        return 2 * sum(parts.values())
     unembedding = config.vocab_size * (config.d_hidden if isinstance(config, RecurrentConfig) else config.d_model)
     matrices = parts.get("attention", 0) + parts.get("feed_forward", 0) + parts.get("recurrent", 0) + unembedding
     if isinstance(config, RecurrentConfig):
@@ -71,7 +93,9 @@ def flops_per_token(config: Config, context: int | None = None) -> int:
 
 def inference_bytes(config: Config, *, batch: int = 1, bytes_per_value: int = 4) -> int:
     """Weights and the full KV cache (or recurrent state) of `batch` stories."""
-    if isinstance(config, RecurrentConfig):
+    if not _has_arithmetic(config):
+        state = 0  # not known here
+    elif isinstance(config, RecurrentConfig):
         state = config.n_layers * config.d_hidden * (2 if config.kind == "lstm" else 1)
     else:
         state = 2 * config.n_layers * config.kv_heads * config.width * config.max_seq_len
@@ -84,7 +108,9 @@ def training_bytes(config: Config, *, batch: int = 64) -> int:
     The activations are an estimate: the tensors that backward keeps, for attention in its fused form.
     """
     tokens = batch * config.max_seq_len
-    if isinstance(config, RecurrentConfig):
+    if not _has_arithmetic(config):
+        kept = 0  # not known here
+    elif isinstance(config, RecurrentConfig):
         kept = config.d_model + config.n_layers * config.d_hidden * (2 + _GATES[config.kind])
     else:
         gates = 2 if config.feed_forward == "swiglu" else 1

@@ -21,7 +21,7 @@ from ._sizes import count_parameters
 from .architectures import StoryModel
 from .artefact import parse_model, read_json, read_model, write_folder, write_model
 from .errors import ArtefactError, ConfigError, WeightsError
-from .schemas import RecurrentConfig, TrainingSummary, TransformerConfig
+from .schemas import CONFIGS, ModelConfig, TrainingSummary, TransformerConfig
 
 __all__ = ["clean_names", "load_model", "load_weights", "push_to_hub", "read_config", "read_training", "resolve", "save"]
 
@@ -78,7 +78,7 @@ def _tensors(network: StoryModel, dtype: torch.dtype | None) -> dict[str, Tensor
     return {name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous() for name, tensor in state.items()}
 
 
-def _check_tokenizer(path: Path, config: TransformerConfig | RecurrentConfig) -> None:
+def _check_tokenizer(path: Path, config: ModelConfig) -> None:
     """Refuse a tokenizer of another vocabulary, as far as its file says."""
     content = read_json(path, error=ArtefactError)
     vocabulary = content.get("vocab", content.get("vocabulary"))
@@ -113,17 +113,17 @@ def resolve(path_or_id: str | os.PathLike[str], *, revision: str | None = None) 
         raise ArtefactError(f"{name}: neither a folder here nor a repository that the Hub gives out ({reason})") from None
 
 
-def read_config(folder: Path) -> TransformerConfig | RecurrentConfig:
+def read_config(folder: Path) -> ModelConfig:
     """config.json of a model folder."""
     path = folder / CONFIG
     return parse_config(read_json(path, error=ArtefactError), str(path))
 
 
-def parse_config(content: dict[str, Any], source: str) -> TransformerConfig | RecurrentConfig:
+def parse_config(content: dict[str, Any], source: str) -> ModelConfig:
     """A config from its JSON object."""
-    if content.get("kind") == "transformer":
-        return parse_model(content, TransformerConfig, source=source, package="ts-models", error=ArtefactError)
-    return parse_model(content, RecurrentConfig, source=source, package="ts-models", error=ArtefactError)
+    kind = content.get("kind")
+    schema = CONFIGS.get(kind if isinstance(kind, str) else "", TransformerConfig)
+    return parse_model(content, schema, source=source, package="ts-models", error=ArtefactError)
 
 
 def read_training(folder: Path) -> TrainingSummary | None:

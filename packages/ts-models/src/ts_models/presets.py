@@ -13,7 +13,7 @@ from typing import Any
 
 from .artefact import describe_invalid
 from .errors import ConfigError
-from .schemas import RecurrentConfig, TransformerConfig
+from .schemas import ModelConfig, RecurrentConfig, TransformerConfig
 
 __all__ = ["PRESETS", "Preset", "preset"]
 
@@ -23,7 +23,7 @@ class Preset:
     """A named config; `parameters` is what it has at its own vocabulary size."""
 
     name: str
-    config: TransformerConfig | RecurrentConfig
+    config: ModelConfig
     parameters: int
     summary: str
 
@@ -87,7 +87,7 @@ _ALL = (
 PRESETS: dict[str, Preset] = {item.name: item for item in _ALL}
 
 
-def preset(name: str, **overrides: Any) -> TransformerConfig | RecurrentConfig:
+def preset(name: str, **overrides: Any) -> ModelConfig:
     """The config of a named model, with fields replaced: `preset("talk-1m", vocab_size=4096)`.
 
     Raises ConfigError for an unknown name (with the nearest one) or a field that does not hold.

@@ -5,11 +5,12 @@ Standard library and pydantic only. It holds no sizes of named models (see `pres
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 __all__ = [
+    "CONFIGS",
     "SCHEMAS",
     "CurvePoint",
     "GenerationConfig",
@@ -159,6 +160,12 @@ class RecurrentConfig(_Network):
 
 
 ModelConfig = Annotated[TransformerConfig | RecurrentConfig, Field(discriminator="kind")]
+"""A new kind of network joins this union; `CONFIGS` and all that reads a config follow from it."""
+
+CONFIGS: dict[str, type[TransformerConfig | RecurrentConfig]] = {
+    kind: config for config in get_args(get_args(ModelConfig)[0]) for kind in get_args(config.model_fields["kind"].annotation)
+}
+"""Kind -> the class of its config."""
 
 
 class GenerationConfig(_Frozen):

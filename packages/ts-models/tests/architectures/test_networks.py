@@ -179,3 +179,16 @@ def test_special_ids_follow_the_vocabulary() -> None:
     config = ts_models.preset("story-1m", vocab_size=100)
     assert (config.eos_id, config.bos_id, config.unk_id, config.pad_id) == (96, 97, 98, 99)
     assert config.banned_ids == (97, 98, 99)
+
+
+def test_sizes_of_a_kind_without_arithmetic_are_counted_on_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ts_models import _card, _sizes
+
+    config = CONFIGS["gru"]
+    known = _sizes.count_parameters(config)
+    monkeypatch.setattr(_sizes, "_GATES", {})
+    assert _sizes.count_parameters(config) == known
+    assert set(_sizes.parameters_by_part(config)) == {"embedding", "rnn", "head"}
+    assert _sizes.flops_per_token(config) == 2 * known
+    assert _sizes.inference_bytes(config) == 4 * known
+    assert f"| all | {known:,} |" in _card.model_card(config, None, "m")

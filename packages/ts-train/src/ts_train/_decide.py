@@ -55,10 +55,10 @@ def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) 
 
 
 def _network_config(fields: dict[str, Any]) -> Any:
-    import ts_models
+    from ts_models.schemas import CONFIGS, TransformerConfig
 
-    schema = ts_models.TransformerConfig if fields.get("kind") == "transformer" else ts_models.RecurrentConfig
-    return schema.model_validate(fields)
+    kind = fields.get("kind")
+    return CONFIGS.get(kind if isinstance(kind, str) else "", TransformerConfig).model_validate(fields)
 
 
 def rebuild_model(manifest: RunManifest) -> nn.Module | None:

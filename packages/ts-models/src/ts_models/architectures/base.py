@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..schemas import RecurrentConfig, TransformerConfig
+from ..schemas import ModelConfig
 
 __all__ = ["StoryModel"]
 
@@ -16,9 +16,9 @@ __all__ = ["StoryModel"]
 class StoryModel(nn.Module):
     """A small causal language model. Subclasses define `forward` and `init_state`."""
 
-    config: TransformerConfig | RecurrentConfig
+    config: ModelConfig
 
-    def __init__(self, config: TransformerConfig | RecurrentConfig, *, torchtune: bool = True) -> None:
+    def __init__(self, config: ModelConfig, *, torchtune: bool = True) -> None:
         """torchtune: train `rope-embedding` through torchtune's module; False takes our own, equal to 1e-6."""
         super().__init__()
         self.config = config

@@ -19,7 +19,7 @@ from .._store import TOKENIZER, clean_names
 from ..artefact import write_folder
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
-from ..schemas import RecurrentConfig, TransformerConfig
+from ..schemas import ModelConfig, TransformerConfig
 
 __all__ = ["export_transformers", "is_qwen3", "qwen3_config", "qwen3_tensors"]
 
@@ -118,7 +118,7 @@ def qwen3_tensors(config: TransformerConfig, state: dict[str, Tensor]) -> dict[s
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
 
 
-def own_config(config: TransformerConfig | RecurrentConfig) -> dict[str, Any]:
+def own_config(config: ModelConfig) -> dict[str, Any]:
     """config.json of our own classes: the network's config stands whole under `ts_models`."""
     special = {"bos_token_id": config.bos_id, "eos_token_id": config.eos_id, "pad_token_id": config.pad_id}
     return {
@@ -203,7 +203,7 @@ def _compare(lm: LanguageModel, out: Path) -> dict[str, Any]:
     return {"checked": f"transformers {transformers.__version__}", "largest_difference": difference}
 
 
-def sample_ids(config: TransformerConfig | RecurrentConfig, rows: int = 2) -> Tensor:
+def sample_ids(config: ModelConfig, rows: int = 2) -> Tensor:
     """The same random ids every time, [rows, up to 64]."""
     generator = torch.Generator().manual_seed(1)
     return torch.randint(0, config.vocab_size, (rows, min(64, config.max_seq_len)), generator=generator)

@@ -57,7 +57,7 @@ def test_show_a_preset_and_a_folder(capsys: pytest.CaptureFixture[str], tmp_path
 def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, err = _run(capsys, "show", "talk-7m")
     assert (code, out) == (2, "")
-    assert err.startswith("error: talk-7m: no such folder")
+    assert err.startswith("error: no preset named 'talk-7m'. Did you mean 'talk-5m'?")
     assert err.count("\n") == 1
     ts_models.save(
         ts_models.build("story-1m", vocab_size=20, d_model=8, n_heads=2, head_dim=4, n_layers=1, d_ff=12), tmp_path / "m"

@@ -9,6 +9,8 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, emit, merge, show_progress, table, validate, warn
 
+from ..judge.backends import BACKENDS
+
 if TYPE_CHECKING:
     from ..judge import JudgeRun
 
@@ -16,7 +18,7 @@ __all__ = ["judge", "settings"]
 
 Stories = Annotated[Path, typer.Argument(help="Stories: .jsonl (field story or text, optionally model) or a <|endoftext|> file.")]
 Out = Annotated[Path, typer.Option("--out", help="Where the ratings go, one JSON object per line.")]
-Backend = Annotated[str | None, typer.Option("--backend", help="openai, selenium, features or fake.")]
+Backend = Annotated[str | None, typer.Option("--backend", help=f"One of: {', '.join(BACKENDS)}.")]
 BaseUrl = Annotated[list[str] | None, typer.Option("--base-url", help="An OpenAI-compatible server. May be repeated.")]
 Model = Annotated[str | None, typer.Option("--model", help="The judge's model name.")]
 Store = Annotated[Path | None, typer.Option("--store", help="The store of paid replies. Default: judge.sqlite beside --out.")]

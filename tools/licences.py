@@ -1,4 +1,7 @@
-"""The licences of everything that the five packages bring along; one that would bind a user's own code is an error."""
+"""The licences of everything that the five packages bring along; one that would bind a user's own code is an error.
+
+`python -m tools.licences FILE` also writes what is installed, our own packages left out, as pins that pip-audit reads.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import re
 import sys
 from collections import defaultdict
 from importlib import metadata
+from pathlib import Path
 
 # Copyleft that reaches further than the library itself. LGPL and MPL do not.
 REFUSED = re.compile(r"\bA?GPL|Affero|(?<!Lesser )General Public License", re.IGNORECASE)
@@ -25,7 +29,15 @@ def is_refused(name: str) -> bool:
     return all(REFUSED.search(choice) and "exception" not in choice for choice in name.split(" OR "))
 
 
+def pins() -> str:
+    """`name==version` of all that came from an index, without a build's own mark (`+cpu`), which no advisory knows."""
+    found = [d for d in metadata.distributions() if d.read_text("direct_url.json") is None]
+    return "".join(sorted(f"{d.metadata['Name']}=={d.version.partition('+')[0]}\n" for d in found))
+
+
 def main() -> None:
+    for file in sys.argv[1:]:
+        Path(file).write_text(pins(), encoding="utf-8")
     found: dict[str, list[str]] = defaultdict(list)
     for distribution in metadata.distributions():
         found[licence(distribution)].append(distribution.metadata["Name"])

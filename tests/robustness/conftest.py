@@ -37,17 +37,15 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _evaluation(folder: Path, stories: list[str]) -> None:
     import ts_eval
     from ts_eval.judge import judge_stories
-    from ts_eval.schemas import Endpoint, EvalConfig, JudgeConfig
-    from ts_eval.testing import FakeServer
+    from ts_eval.schemas import EvalConfig, JudgeConfig
 
     ts_eval.StoryIndex.cached(folder / "index", stories)
     (folder / "told.jsonl").write_text(
         "".join(json.dumps({"story": s, "model": "m"}) + "\n" for s in stories[:8]), encoding="utf-8"
     )
-    with FakeServer() as server:
-        config = JudgeConfig(model="m", endpoints=(Endpoint(base_url=server.url),), anchors=False)
-        (folder / "judge.json").write_text(config.model_dump_json(), encoding="utf-8")
-        judge_stories(folder / "told.jsonl", config, out=folder / "ratings.jsonl", store=folder / "judge.sqlite")
+    config = JudgeConfig(backend="fake", anchors=False)
+    (folder / "judge.json").write_text(config.model_dump_json(), encoding="utf-8")
+    judge_stories(folder / "told.jsonl", config, out=folder / "ratings.jsonl", store=folder / "judge.sqlite")
     for path in folder.glob("judge.sqlite-*"):
         path.unlink()
     settings = EvalConfig(parts=("perplexity",), resamples=100)

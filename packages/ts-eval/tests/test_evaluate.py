@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 import ts_eval
 from ts_eval.cli import app
-from ts_eval.errors import ArtefactError
+from ts_eval.errors import ArtefactError, ConfigError
 from ts_eval.parts import PARTS
 from ts_eval.report import read_report, render
+from ts_eval.report._svg import _Axis, _number
 from ts_eval.schemas import PART_NAMES, EvalConfig, EvalReport
 
 CONFIG = EvalConfig(stories=8, perplexity_stories=12, resamples=100, decoding={"max_new_tokens": 24}, shown=4)
@@ -165,7 +166,24 @@ def test_ratings_enter_the_report(made, model_folder, splits, tmp_path):
     assert (found.mean, found.n, found.unscored) == (5.8, 5, 1)
     assert report.correlations[0].spearman is None
     assert "at least four" in report.correlations[0].note
-    assert "Grammar" in render(report)
+    assert report.judges == ("j, sampled, prompt p: 5 of 6 ratings count",)
+    html = render(report)
+    assert "Grammar" in html
+    assert "j, sampled, prompt p: 5 of 6 ratings count" in html
+    assert html.count("a correlation needs at least four") == 1, "said once, not above six empty plots"
+
+
+def test_a_file_where_the_report_should_go_is_refused_before_any_work(model_folder, splits, tmp_path):
+    (tmp_path / "x").write_text("mine")
+    with pytest.raises(ConfigError, match="is a file; the report needs a folder"):
+        ts_eval.evaluate(model_folder, splits, CONFIG, out=tmp_path / "x")
+    assert (tmp_path / "x").read_text() == "mine"
+
+
+def test_neighbouring_ticks_never_read_the_same():
+    for low, high in [(2.74, 2.76), (0.0011, 0.0013), (9.83, 9.9), (0, 2_000_000), (99, 101), (10_000, 10_500)]:
+        labels = [_number(tick) for tick in _Axis([low, high], 0, 1).ticks]
+        assert len(set(labels)) == len(labels) >= 3, labels
 
 
 @pytest.mark.parametrize(

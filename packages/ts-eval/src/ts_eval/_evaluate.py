@@ -19,6 +19,7 @@ from .models import Subject, open_model
 from .parts import PARTS, Context, Section, load
 from .schemas import (
     Comparison,
+    Correlation,
     DataInfo,
     Estimate,
     EvalConfig,
@@ -78,19 +79,23 @@ def evaluate(
     `sweep`: a sweep.json to show. `index`: where the index of the training stories is kept (default: in `out`, else in memory).
     """
     config = config or EvalConfig()
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise ConfigError(f"{out}: is a file; the report needs a folder of its own.")
     subjects = _subjects(models)
     place = Path(index) if index is not None else Path(out) / "index" if out is not None else None
     context, data = prepare_context(splits, config, place, progress)
     sections = {subject.name: _run(subject, context) for subject in subjects}
     real = _model_report(Subject("real stories", "real"), _run(Subject("real stories", "real"), context), config)
     reports = [_model_report(subject, sections[subject.name], config) for subject in subjects]
+    correlations: tuple[Correlation, ...] = ()
+    by_whom: tuple[str, ...] = ()
     if ratings is not None:
-        from ._ratings import correlate, with_ratings
+        from ._ratings import correlate, judges, with_ratings
+        from .judge import read_ratings
 
-        reports, real = with_ratings(reports, real, Path(ratings), config)
-        correlations = correlate(reports, config)
-    else:
-        correlations = ()
+        rated = read_ratings(ratings)
+        reports, real = with_ratings(reports, real, rated, config)
+        correlations, by_whom = correlate(reports, config), judges(rated)
     report = EvalReport(
         config=config,
         data=data,
@@ -100,6 +105,7 @@ def evaluate(
         baselines=tuple(b for parts in sections.values() for section in parts for b in section.baselines),
         comparisons=tuple(_compare(reports, config)),
         correlations=correlations,
+        judges=by_whom,
         sweep=None if sweep is None else _read_sweep(sweep),
         versions=_versions(),
         command=command,

@@ -155,7 +155,8 @@ class JudgeConfig(_Frozen):
     """Rate a story once more without its most foreign passage, and flag it if that passage decides: suspect ones (a tenth of real
     stories, so a tenth more calls), all, or none."""
     probe_tolerance: float = Field(default=1.5, gt=0)
-    """Points by which a suspect passage may move the mean of the six categories; a single one may move twice as far."""
+    """Points by which a suspect passage may move the mean of the six categories; a single one may move twice as far. With repeats,
+    at least two SD of the judge's noise."""
     anchors: bool = True
     """Rate the packaged anchor stories too, once a day and store, to see drift."""
     budget: int | None = Field(default=None, ge=1)

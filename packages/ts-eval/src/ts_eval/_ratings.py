@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from . import _stats
 from .schemas import CATEGORIES, Correlation, Estimate, EvalConfig, ModelReport, Rating
 
-__all__ = ["correlate", "with_ratings"]
+__all__ = ["correlate", "judges", "with_ratings"]
 
 REAL = "real"
 
 
 def with_ratings(
-    reports: Sequence[ModelReport], real: ModelReport, path: Path, config: EvalConfig
+    reports: Sequence[ModelReport], real: ModelReport, ratings: Sequence[Rating], config: EvalConfig
 ) -> tuple[list[ModelReport], ModelReport]:
     """The reports with their ratings; a model without any says so. Flagged and unscored ratings are in no mean."""
-    from .judge import read_ratings
-
     by_source: dict[str, list[Rating]] = {}
-    for rating in read_ratings(path):
+    for rating in ratings:
         by_source.setdefault(rating.source or "", []).append(rating)
     rated = [_rated(report, by_source.get(report.name, []), config) for report in reports]
     return rated, _rated(real, by_source.get(REAL, by_source.get(real.name, [])), config)
+
+
+def judges(ratings: Sequence[Rating]) -> tuple[str, ...]:
+    """Each judge in a sentence: name, mode, prompt and coverage."""
+    groups: dict[tuple[str, str, str], list[Rating]] = {}
+    for rating in ratings:
+        groups.setdefault((rating.judge, rating.mode, rating.prompt), []).append(rating)
+    return tuple(
+        f"{judge}, {mode}, prompt {prompt}: {sum(r.scores is not None and not r.flags for r in rows):,} of {len(rows):,} ratings count"
+        for (judge, mode, prompt), rows in groups.items()
+    )
 
 
 def _rated(report: ModelReport, ratings: Sequence[Rating], config: EvalConfig) -> ModelReport:

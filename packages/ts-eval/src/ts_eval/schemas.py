@@ -340,6 +340,8 @@ class EvalReport(_Frozen):
     baselines: tuple[BaselineScore, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     correlations: tuple[Correlation, ...] = ()
+    judges: tuple[str, ...] = ()
+    """Who rated, how (`sampled`, `expected`, `estimated`) and how many ratings are in the means; empty without ratings."""
     sweep: SweepReport | None = None
     versions: dict[str, str] = {}
     command: str = ""

@@ -1,5 +1,5 @@
 """A real local model as judge: SmolLM2-135M-Instruct behind llama-cpp-python's server. Runs where TS_JUDGE_PYTHON names an
-interpreter that has both (they are heavy, and compiled): see docs/how-to/your-own-judge.md.
+interpreter that has both (they are heavy, and compiled); `nox -s local_judge` makes one.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.parametrize("mode", ["sampled", "expected"])
 def test_a_real_model_rates_stories(server: str, mode: str, tmp_path: Path) -> None:
     config = JudgeConfig.model_validate(
-        {"model": "smollm2", "mode": mode, "prompt": "brief", "anchors": False, "timeout": 300, "max_lost_mass": 0.6,
+        {"model": "smollm2", "mode": mode, "prompt": "brief", "anchors": False, "probe": "off", "timeout": 300, "max_lost_mass": 0.6,
          "endpoints": [{"base_url": server, "concurrency": 1}]}
     )  # fmt: skip
     run = judge_stories(base_stories()[:2], config, out=tmp_path / "r.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from pathlib import Path
@@ -269,6 +270,15 @@ def test_a_suspect_passage_without_effect_is_not_flagged() -> None:
     assert (server.calls, run.summary.calls, off.summary.calls) == (3, 2, 1)
     assert run.ratings[0].flags == off.ratings[0].flags == ()
     assert not off.summary.notes
+
+
+def test_a_judge_that_is_all_noise_lets_no_passage_decide() -> None:
+    draws = itertools.cycle([1, 10, 1, 10, 9])
+    with FakeServer(lambda _: json.dumps(dict.fromkeys(CATEGORIES, next(draws)))) as server:
+        config = settings(server, repeats=4).model_copy(update={"endpoints": (Endpoint(base_url=server.url, concurrency=1),)})
+        run = judge_stories([f"{TALE} {ASIDE}"], config)
+    assert run.summary.calls == 5
+    assert {r.flags for r in run.ratings} == {()}, "5.5 on average, 9 without the passage, but the SD is 5"
 
 
 def test_a_probe_that_gets_no_answer_is_said(tmp_path: Path) -> None:

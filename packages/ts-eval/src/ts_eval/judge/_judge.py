@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, cast
 
 from ts_data.artefact import write_file
@@ -29,7 +30,7 @@ from .probe import FLAG, decides, without_suspect
 from .prompt import json_schema, label, load_prompt, prompt_key, render
 from .store import Store, Stored, open_store
 from .stories import Story, read_stories
-from .summary import summarise
+from .summary import repeat_sd, summarise
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
@@ -295,13 +296,16 @@ class _Run:
         return {i: self._rating(job) for i, job in self.probes.items()}
 
     def _decided(self, ratings: list[Rating]) -> set[int]:
-        """Stories whose rating hangs on one suspect passage."""
+        """Stories whose rating hangs on one suspect passage: by more than the tolerance, and two SD of the judge's noise if known."""
         whole: dict[int, list[Scores]] = {}
         for rating in ratings:
             if rating.scores is not None and rating.story in self.probes:
                 whole.setdefault(rating.story, []).append(rating.scores)
+        noise = repeat_sd(ratings)
+        spread = 0.0 if noise is None else fmean(noise.values()) * (1 + 1 / self.config.repeats) ** 0.5
+        tolerance = max(self.config.probe_tolerance, 2 * spread)
         rests = {i: rating.scores for i, rating in self.probe_ratings().items() if i in whole}
-        return {i for i, rest in rests.items() if rest is not None and decides(whole[i], rest, self.config.probe_tolerance)}
+        return {i for i, rest in rests.items() if rest is not None and decides(whole[i], rest, tolerance)}
 
     def anchor_days(self) -> dict[str, dict[str, list[Scores]]]:
         """Day → anchor story → its ratings, of all days that this judge and prompt have in the store."""

@@ -236,7 +236,7 @@ def _ratings(report: EvalReport) -> list[dict[str, str]]:
     return made
 
 
-def _correlations(report: EvalReport) -> list[dict[str, str]]:
+def _correlations(report: EvalReport) -> list[dict[str, Any]]:
     made = []
     for c in report.correlations:
         points, colours = [], []
@@ -252,7 +252,7 @@ def _correlations(report: EvalReport) -> list[dict[str, str]]:
             if c.low is not None and c.high is not None:
                 text += f" [{c.low:.2f}, {c.high:.2f}] over {c.models} models"
         svg = scatter(points, x_label="bits per byte or loss", y_label="rating", title=c.rating, colours=colours)
-        made.append({"title": c.rating.capitalize(), "svg": svg, "text": text})
+        made.append({"title": c.rating.capitalize(), "svg": svg, "text": text, "known": c.spearman is not None})
     return made
 
 

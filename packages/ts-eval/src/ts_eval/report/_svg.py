@@ -13,7 +13,7 @@ from html import escape
 __all__ = ["Line", "Row", "Spot", "intervals", "lines", "scatter"]
 
 WIDTH = 360
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 34
+LEFT, RIGHT, TOP, BOTTOM = 54, 10, 10, 34
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _number(value: float) -> str:
         return f"{value / 1e6:.3g}M"
     if abs(value) >= 10_000:
         return f"{value / 1e3:.3g}k"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
 
 
 def _shortened(text: str, limit: int = 44) -> str:

@@ -21,6 +21,7 @@ from ._sizes import count_parameters
 from .architectures import StoryModel
 from .artefact import parse_model, read_json, read_model, write_folder, write_model
 from .errors import ArtefactError, ConfigError, WeightsError
+from .presets import PRESETS
 from .schemas import CONFIGS, ModelConfig, TrainingSummary, TransformerConfig
 
 __all__ = ["clean_names", "load_model", "load_weights", "push_to_hub", "read_config", "read_training", "resolve", "save"]
@@ -100,6 +101,8 @@ def resolve(path_or_id: str | os.PathLike[str], *, revision: str | None = None) 
             raise ArtefactError(f"{path}: is no model folder, but holds one. Did you mean {inner}?")
         return path
     name = str(path_or_id)
+    if name in PRESETS:
+        raise ArtefactError(f"{name}: is a preset, which has no weights. Train it: ts-train run --preset {name} --data … --out …")
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith("/"):
         raise ArtefactError(f"{name}: no such folder. Give a model folder, or a Hub id of the form name/model.")
     from huggingface_hub import snapshot_download

@@ -76,3 +76,36 @@ def test_export_prints_one_json_object(capsys: pytest.CaptureFixture[str], tmp_p
     code, text, _ = _run(capsys, "export", str(tmp_path / "m"), "--format", "gguf", "--out", str(out), "--json", "--quiet")
     assert code == 0
     assert json.loads(text)["bytes"] == out.stat().st_size
+
+
+def test_export_spares_what_is_no_export_and_names_bad_stories(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "diary.txt").write_text("dear diary", encoding="utf-8")
+    for out in (mine, mine / "diary.txt"):
+        code, _, err = _run(capsys, "export", "demo", "--format", "int8", "--out", str(out))
+        assert code == 2
+        assert "nothing was written" in err
+    assert (mine / "diary.txt").read_text(encoding="utf-8") == "dear diary"
+    code, _, err = _run(capsys, "export", "demo", "--format", "gguf", "--out", str(mine))
+    assert code == 2
+    assert "model.gguf" in err
+    for content, words in ((b"\xff\xfe\x00", "not UTF-8"), (b" \n", "no story")):
+        (tmp_path / "stories.txt").write_bytes(content)
+        code, _, err = _run(
+            capsys, "export", "demo", "--format", "int8", "--out", str(tmp_path / "new"), "--text", str(tmp_path / "stories.txt")
+        )
+        assert code == 2
+        assert words in err
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_preset_is_no_model_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = _run(capsys, "generate", "talk-1m")
+    assert code == 2
+    assert "ts-train run --preset talk-1m" in err
+
+
+def test_list_fits_eighty_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = _run(capsys, "list")
+    assert max(map(len, out.splitlines())) <= 80

@@ -36,7 +36,7 @@ def list_(
         }
         for name, item in PRESETS.items()
     ]
-    header = ["preset", "parameters", "train MB", "infer MB", "MFLOPs/token", "what"]
+    header = ["preset", "parameters", "train MB", "infer MB", "MFLOPs", "what"]
 
     def text() -> str:
         cells = [
@@ -50,7 +50,7 @@ def list_(
             ]
             for row in rows
         ]
-        note = f"train: a batch of {batch} full contexts in fp32 (estimate). MFLOPs: one forward pass, full context."
+        note = f"train: a batch of {batch} full contexts in fp32 (estimate).\nMFLOPs: one token's forward pass at full context."
         return f"{table(cells, header)}\n{note}"
 
     emit({"batch": batch, "presets": rows}, text, as_json=as_json)

@@ -41,10 +41,31 @@ def export(
 
     if format not in FORMATS:
         raise ConfigError(f"no format named {format!r}. There are: {', '.join(FORMATS)}.")
+    _check_target(Path(out), format)
+    stories = None if text is None else _read_stories(Path(text))
     lm = model if isinstance(model, LanguageModel) else load(model)
     module, name = FORMATS[format].split(":")
     write = getattr(import_module(f".{module}", __name__), name)
-    stories = None
-    if text is not None:
-        stories = [story.strip() for story in Path(text).read_text(encoding="utf-8").split("<|endoftext|>") if story.strip()]
     return {"format": format, "path": str(out), **write(lm, Path(out), stories=stories, progress=progress)}
+
+
+def _check_target(out: Path, format: str) -> None:
+    """What is there is replaced only if it is an earlier export, or empty."""
+    if not out.exists():
+        return
+    if format in {"onnx", "gguf"}:
+        if out.is_dir():
+            raise ConfigError(f"{out} is a folder; {format} is one file: name it, such as {out / f'model.{format}'}.")
+    elif not out.is_dir() or (any(out.iterdir()) and not (out / "config.json").exists()):
+        raise ConfigError(f"{out} is there and holds no model; nothing was written. Give --out a new folder.")
+
+
+def _read_stories(path: Path) -> list[str]:
+    try:
+        parts = path.read_text(encoding="utf-8").split("<|endoftext|>")
+    except UnicodeDecodeError as problem:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {problem.start}); give the stories as a text file.") from None
+    stories = [story.strip() for story in parts if story.strip()]
+    if not stories:
+        raise ConfigError(f"{path} holds no story: there is nothing to measure the loss on.")
+    return stories

@@ -19,6 +19,7 @@ from .._store import TOKENIZER, clean_names
 from ..artefact import write_folder
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
+from ..layers.positions import silence
 from ..schemas import ModelConfig, TransformerConfig
 
 __all__ = ["export_transformers", "is_qwen3", "qwen3_config", "qwen3_tensors"]
@@ -189,12 +190,16 @@ _WORDS = r"""(?i:n't(?![a-z])|'(?:s|re|ve|ll|d|m)(?![a-z]))|[a-z]+(?=n't(?![a-z]
 def _compare(lm: LanguageModel, out: Path) -> dict[str, Any]:
     """The largest difference of logits on random ids, or why it was not looked at."""
     try:
-        import transformers
+        with silence():
+            import transformers
+
+            from . import hf  # noqa: F401 - registers our classes
     except ImportError:
         return {"checked": "no: transformers is not installed"}
-    from . import hf  # noqa: F401 - registers our classes
+    transformers.utils.logging.disable_progress_bar()
 
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(str(out)).eval()
+    with silence():
+        theirs = transformers.AutoModelForCausalLM.from_pretrained(str(out)).eval()
     ids = sample_ids(lm.config)
     with torch.inference_mode():
         difference = (theirs(input_ids=ids).logits - lm.model(ids)).abs().max().item()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, MissingExtraError
 from ..schemas import TransformerConfig
 
-__all__ = ["RotaryEmbedding", "Sinusoidal", "TorchtuneRotary", "apply_rope", "rope_angles", "rope_table"]
+__all__ = ["RotaryEmbedding", "Sinusoidal", "TorchtuneRotary", "apply_rope", "rope_angles", "rope_table", "silence"]
 
 
 class Sinusoidal(nn.Module):
@@ -121,7 +121,7 @@ class TorchtuneRotary(nn.Module):
 def _torchtune_rotary() -> type[nn.Module]:
     """torchtune's class, imported without its start-up warnings."""
     try:
-        with _silence():
+        with silence():
             from torchtune.modules import RotaryPositionalEmbeddings
     except ImportError as problem:
         raise MissingExtraError(
@@ -132,7 +132,7 @@ def _torchtune_rotary() -> type[nn.Module]:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Neither warnings nor log lines below ERROR, for the time of an import."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

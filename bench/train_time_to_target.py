@@ -1,39 +1,86 @@
-"""Claim: `story-*` with its recipe reaches the loss of the talk's recipe in a fraction of the time, in the same engine.
+"""Claim: `story-*` with our recipe reaches the best loss of the talk's network in a fraction of the time, in the same engine.
 
-The talk's recipe trains first, with each learning rate given, on `--tokens` real tokens (StepLR scaled to the run's
-length); the best validation loss it reaches is the target. Then each variant of a ladder from the talk's recipe to ours
-changes one thing (dropout and schedule, structure, optimizer, batch), and the time to the target is read off its
-validation curve. Time is CPU time of the training process, validation left out, so that other load on the machine does
-not count; `--seeds` repeats everything.
+Both sides get the same search, one thing after the other: three batch sizes, three learning rates (one or two more where the best is at
+the edge) on a part of an epoch, then on a longer part StepLR (scaled to the run, as the talk's is to its two epochs) or a line to zero,
+dropout or none.
+The talk's network then trains for more and more epochs, until its best validation loss no longer falls: that loss is the target.
+Our recipe is trained in runs of rising length until every seed reaches it. The variants between (structure with AdamW, our
+recipe with the talk's batch) split the gain by cause.
 
-    python bench/train_time_to_target.py [--small] [--data encoded/] [--size 1m] [--tokens 600000] [--seeds 3]
+Time is steps x CPU seconds of a step, one thread, all variants' steps measured by turns in one process at the end: other load on the
+machine then falls on all alike. Validation is left out. Every run lies in `--out` and is not run again; one that was ended by
+SIGTERM goes on, so that the whole may be done in parts.
+
+    OMP_NUM_THREADS=1 python bench/train_time_to_target.py --data encoded/ --out DIR [--size 1m] [--seeds 3] [--epochs 2 4 8]
+    python bench/train_time_to_target.py --small          # made-up stories, one seed: does it run?
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ts_train import BaseCallback, StepMetrics, StopTraining, TrainConfig, ValidationMetrics, recipe, train
+from ts_train import BaseCallback, StepMetrics, TrainConfig, ValidationMetrics, recipe, train
+from ts_train._cells import folder_name
+from ts_train._data import open_data
+from ts_train._decide import make_batches
 from ts_train._recipes import combine
 from ts_train.testing import fake_encoded
 
-LINEAR = {"schedule": {"name": "linear", "warmup_steps": 20}}
-ADAMW = {"optimizer": {"name": "adamw"}}
+TALK_STEPS = 2 * 1_725_028 / 64
+"""Optimizer steps of the talk's two epochs: its StepLR is scaled from these to a run's."""
+BATCHES: dict[str, dict[str, Any]] = {
+    "64 stories": {"batch_size": 64},
+    "16 stories": {"batch_size": 16},
+    "1,024 tokens": {"max_tokens": 1024},
+}
+RATES = {
+    ("talk", "1m"): (0.0012, 0.0025, 0.0049),
+    ("talk", "5m"): (0.00065, 0.0013, 0.0026),
+    ("adamw", "1m"): (0.003, 0.006, 0.012),
+    ("adamw", "5m"): (0.0015, 0.003, 0.006),
+    ("muon", "1m"): (0.01, 0.02, 0.04),
+    ("muon", "5m"): (0.01, 0.02, 0.04),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the search chooses, and for how long it trains. `side`: talk, adamw (our structure) or muon (our recipe)."""
+
+    side: str
+    batch: str
+    lr: float
+    schedule: str = "linear"
+    dropout: bool = False
+    epochs: float = 1.0
+    seed: int = 1
+    quick: bool = False
+    """Of the search: validated once, at the end, on 50 stories."""
+
+    def __str__(self) -> str:
+        dropout = "dropout" if self.dropout else "no dropout"
+        quick = ", quick" if self.quick else ""
+        return f"{self.side}, {self.batch}, lr {self.lr:g}, {self.schedule}, {dropout}, {self.epochs:g} epochs, seed {self.seed}{quick}"
 
 
 class Clock(BaseCallback):
-    """CPU seconds of training at each validation; ends the run when the target is reached."""
+    """CPU seconds of training, and (step, CPU seconds, loss) at each validation. Kept beside the run, for one in parts."""
 
-    def __init__(self, target: float | None) -> None:
-        self.target, self.spent, self.reached = target, 0.0, None
-        self.mark = time.process_time()
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        held = json.loads(file.read_text()) if file.exists() else {"spent": 0.0, "curve": []}
+        self.spent, self.curve, self.mark = held["spent"], held["curve"], 0.0
 
     def on_start(self, run: Any) -> None:
         self.mark = time.process_time()
@@ -43,78 +90,250 @@ class Clock(BaseCallback):
         self.spent, self.mark = self.spent + now - self.mark, now
 
     def on_validation(self, metrics: ValidationMetrics) -> None:
+        self.curve.append([metrics.point.step, self.spent, metrics.point.validation_loss])
         self.mark = time.process_time()
-        if self.target is not None and metrics.point.validation_loss <= self.target:
-            self.reached = self.spent
-            raise StopTraining("reached the target")
+
+    def keep(self) -> None:
+        self.file.write_text(json.dumps({"spent": self.spent, "curve": self.curve}))
 
 
-def ladder(size: str) -> dict[str, tuple[str, dict[str, Any], tuple[float, ...]]]:
-    """Name → (preset, changes to its recipe, learning rates)."""
-    talk = TrainConfig.model_validate(recipe(f"talk-{size}")).optimizer.lr
-    near = (talk / 2, talk, talk * 2)
-    bare = {"model": {"dropout": 0.0}}
-    story: dict[str, Any] = {"batch": {"batch_size": 64, "arrangement": "shuffled"}}
-    return {
-        "talk's recipe": (f"talk-{size}", {}, near),
-        "+ no dropout, linear schedule": (f"talk-{size}", {**bare, **LINEAR}, near),
-        "+ structure": (f"story-{size}", {**story, **ADAMW, **LINEAR}, (0.003, 0.006, 0.012)),
-        "+ Muon": (f"story-{size}", story, (0.01, 0.02, 0.04)),
-        "+ batches of 1,024 tokens": (f"story-{size}", {}, (0.01, 0.02, 0.04)),
-    }  # fmt: skip
+@dataclass
+class Lab:
+    """Runs choices on the data, each once."""
 
+    size: str
+    data: Any
+    out: Path
 
-def run(
-    preset: str, changes: dict[str, Any], lr: float, data: Any, tokens: int, target: float | None, seed: int
-) -> tuple[float, Clock, float]:
-    """(best validation loss, clock, CPU seconds in all)."""
-    scaled = {}
-    if preset.startswith("talk") and "schedule" not in changes:  # two steps down in a run, as 12,500 of 2 epochs are
-        steps = tokens / 205 / 64
-        scaled = {
-            "schedule": {"name": "step", "step_size": max(1, round(steps / 3)), "gamma": recipe(preset)["schedule"]["gamma"]}
+    def config(self, c: Choice) -> tuple[TrainConfig, int]:
+        """(settings, optimizer steps)."""
+        preset = f"{'talk' if c.side == 'talk' else 'story'}-{self.size}"
+        base = combine(
+            recipe(preset), {"preset": preset, "seed": c.seed, "batch": {**BATCHES[c.batch], "arrangement": "bucketed"}}
+        )
+        if c.side == "adamw":
+            base = combine(base, {"optimizer": {"name": "adamw"}})
+        encoded = open_data(self.data)
+        steps = max(2, round(c.epochs * make_batches(TrainConfig.model_validate(base), encoded, 256).steps_per_epoch))
+        talk = recipe(f"talk-{self.size}")
+        schedules = {
+            "linear": {"name": "linear", "warmup_steps": min(20, steps // 5)},
+            "step": {**talk["schedule"], "step_size": max(1, round(talk["schedule"]["step_size"] * steps / TALK_STEPS))},
         }
-    fixed = {
-        "preset": preset, "seed": seed, "max_tokens": tokens, "precision": "fp32", "sinks": (), "checkpoint": {"every": 10**6},
-        "validation": {"every": max(1, tokens // 40 // (13_000 if "batch" in changes or preset.startswith("talk") else 950)),
-                       "samples": 0, "bits_per_byte": False},
-    }  # fmt: skip
-    config = TrainConfig.model_validate(
-        combine(combine(combine(recipe(preset), scaled), changes), {**fixed, "optimizer": {"lr": lr}})
-    )
-    clock = Clock(target)
-    with tempfile.TemporaryDirectory() as folder:
-        done = train(config, data, Path(folder) / "run", callbacks=[clock])
-    return float(done.state.best_loss or float("nan")), clock, clock.spent
+        dropout = 0.0 if not c.dropout else 0.08 if self.size == "1m" else 0.1
+        return TrainConfig.model_validate(
+            combine(base, {
+                "optimizer": {"lr": c.lr}, "schedule": schedules[c.schedule], "model": {"dropout": dropout}, "max_steps": steps,
+                "precision": "fp32", "sinks": (), "threads": 1, "checkpoint": {"every": 10**6},
+                "validation": {
+                    "every": steps if c.quick else max(1, round(steps / min(12, max(6, 2 * c.epochs)))),
+                    "max_stories": 50 if c.quick else None, "samples": 0, "bits_per_byte": False,
+                },
+            })
+        ), steps  # fmt: skip
+
+    def curve(self, c: Choice) -> list[list[float]]:
+        """[[step, CPU seconds, validation loss], …] of a run, which is trained unless it was."""
+        folder = self.out / folder_name(f"{self.size}, {c}", c.seed)
+        done = folder / "done.json"
+        if not done.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            clock = Clock(folder / "clock.json")
+            try:
+                train(self.config(c)[0], self.data, folder / "run", callbacks=[clock])
+            finally:
+                clock.keep()
+            done.write_text(json.dumps({"choice": asdict(c), "curve": clock.curve}))
+            step, seconds, loss = min(clock.curve, key=lambda point: point[2])
+            say(f"  {c}: best {loss:.4f} at step {step}, {seconds:.0f} CPU s")
+        return list(json.loads(done.read_text())["curve"])
+
+    def best(self, c: Choice) -> float:
+        return min(point[2] for point in self.curve(c))
+
+    def seeds(self, c: Choice, seeds: int) -> list[list[list[float]]]:
+        return [self.curve(replace(c, seed=seed)) for seed in range(1, seeds + 1)]
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def search(lab: Lab, side: str, first: float, second: float) -> Choice:
+    """The best choice, one thing after the other: batch, learning rate on `first` epochs, then schedule, dropout on `second`."""
+    middle = sorted(RATES[side, lab.size])[1]
+    best = min((Choice(side, batch, middle, epochs=first, quick=True) for batch in BATCHES), key=lab.best)
+    best = replace(best_rate(lab, best), epochs=second)
+    best = min((replace(best, schedule=schedule) for schedule in ("linear", "step")), key=lab.best)
+    return min((replace(best, dropout=dropout) for dropout in (False, True)), key=lab.best)
+
+
+def best_rate(lab: Lab, c: Choice) -> Choice:
+    """The best of three learning rates; where that is the first or the last, of one or two more in that direction."""
+    rates = sorted(RATES[c.side, lab.size])
+    while True:
+        best = min((replace(c, lr=lr) for lr in rates), key=lab.best)
+        if len(rates) == 5 or best.lr not in (rates[0], rates[-1]):
+            return best
+        rates = [best.lr / 2, *rates] if best.lr == rates[0] else [*rates, best.lr * 2]
+
+
+def longest(lab: Lab, c: Choice, epochs: list[float]) -> Iterator[Choice]:
+    """Runs of rising length until the best validation loss no longer falls; from four epochs on, with dropout and without."""
+    before = float("inf")
+    for length in epochs:
+        dropouts = (False, True) if length >= 4 else (c.dropout,)
+        row = min((replace(c, epochs=length, dropout=d, quick=False) for d in dropouts), key=lab.best)
+        yield row
+        if lab.best(row) >= before:
+            return
+        before = lab.best(row)
+
+
+LENGTHS = (0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+
+
+Found = tuple[Choice, list[int]]
+"""A run, and the step at which each of its seeds reached the target."""
+
+
+def shortest(lab: Lab, c: Choice, target: float, seeds: int, guess: float) -> Found | None:
+    """The shortest run (of LENGTHS, sought from `guess` epochs on) all of whose seeds reach the target."""
+    at = min(range(len(LENGTHS)), key=lambda i: abs(LENGTHS[i] - guess))
+    found = _reached(lab, c, LENGTHS[at], target, seeds)
+    while found and at > 0 and (shorter := _reached(lab, c, LENGTHS[at - 1], target, seeds)):
+        found, at = shorter, at - 1
+    while found is None and at + 1 < len(LENGTHS):
+        at += 1
+        found = _reached(lab, c, LENGTHS[at], target, seeds)
+    return found
+
+
+def _reached(lab: Lab, c: Choice, epochs: float, target: float, seeds: int) -> Found | None:
+    run, steps = replace(c, epochs=epochs, quick=False), []
+    for seed in range(1, seeds + 1):
+        step = next((int(p[0]) for p in lab.curve(replace(run, seed=seed)) if p[2] <= target), None)
+        if step is None:
+            return None
+        steps.append(step)
+    return run, steps
+
+
+def step_costs(lab: Lab, choices: list[Choice], rounds: int, steps: int) -> dict[str, float]:
+    """CPU seconds of a step of each choice: the median over rounds in which all take turns."""
+    kinds = {kind(c): c for c in choices}
+    counts = {name: steps if BATCHES[c.batch].get("max_tokens") else max(1, steps // 8) for name, c in kinds.items()}
+    return by_turns({name: _stepper(lab, c) for name, c in kinds.items()}, counts, rounds)
+
+
+def by_turns(steps: dict[str, Callable[[], int]], counts: dict[str, int], rounds: int) -> dict[str, float]:
+    """CPU seconds of a call of each: median over the rounds, after one to warm up."""
+    spent: dict[str, list[float]] = {name: [] for name in steps}
+    for name in list(steps) * (rounds + 1):
+        start = time.process_time()
+        for _ in range(counts[name]):
+            steps[name]()
+        spent[name].append((time.process_time() - start) / counts[name])
+    return {name: statistics.median(times[1:]) for name, times in spent.items()}
+
+
+def engine(lab: Lab) -> None:
+    """What our engine gains on the talk's network and batches, against the talk's own loop."""
+    from train_throughput import ours, talk
+
+    class Data(dict[str, Any]):
+        vocab_size, pad_id = (encoded := open_data(lab.data)).vocab_size, encoded.pad_id
+
+    name, held = f"talk-{lab.size}", Data(train=open_data(lab.data).train)
+    for words, dropout in (("its dropout", None), ("no dropout", 0.0)):
+        changes: dict[str, Any] = {} if dropout is None else {"model": {"dropout": dropout}}
+        costs = by_turns({"loop": talk(name, held, dropout), "ours": ours(name, lab.data, changes)}, {"loop": 1, "ours": 1}, 3)
+        print(
+            f"  engine, {words}: {costs['loop'] / costs['ours']:.2f} x (a step of 64 stories {costs['loop']:.2f} s, ours {costs['ours']:.2f} s)"
+        )
+
+
+def _stepper(lab: Lab, c: Choice) -> Callable[[], int]:
+    from train_throughput import ours
+
+    changes = lab.config(c)[0].model_dump(exclude={"format", "schema_version", "preset", "max_steps"})
+    return ours(f"{'talk' if c.side == 'talk' else 'story'}-{lab.size}", lab.data, changes)
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--small", action="store_true", help="one seed, the middle learning rate, few tokens")
+    options.add_argument("--small", action="store_true", help="made-up stories, one seed, short runs")
     options.add_argument("--data", help="an encoded/ folder")
-    options.add_argument("--size", default="1m")
-    options.add_argument("--tokens", type=int, default=600_000)
+    options.add_argument("--out", help="where the runs are kept")
+    options.add_argument("--size", default="1m", choices=["1m", "5m"])
     options.add_argument("--seeds", type=int, default=3)
+    options.add_argument("--search-epochs", nargs=2, type=float, default=[0.25, 0.5], help="of the two rounds of the search")
+    options.add_argument("--epochs", nargs="+", type=float, default=[2, 4, 8], help="lengths of the talk's runs")
     chosen = options.parse_args()
-    data: Any = chosen.data or fake_encoded(stories=400, vocab_size=2048, shortest=60, longest=350)
-    tokens, seeds = (min(chosen.tokens, 100_000), 1) if chosen.small else (chosen.tokens, chosen.seeds)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {tokens:,} tokens, {seeds} seed(s)", flush=True)
-    first, target = 0.0, None
-    for name, (preset, changes, rates) in ladder(chosen.size).items():
-        tried = rates[1:2] if chosen.small else rates
-        results = []
-        for lr in tried:
-            runs = [run(preset, changes, lr, data, tokens, target, seed) for seed in range(1, seeds + 1)]
-            loss = statistics.mean(r[0] for r in runs)
-            times = [r[2] if target is None else r[1].reached for r in runs]
-            results.append((float("inf") if None in times else statistics.mean(t for t in times if t is not None), loss, lr))
-        if target is None:
-            seconds, target, lr = min(results, key=lambda r: r[1])
-            first = seconds
-        else:
-            seconds, _, lr = min(results)
-        ratio = "not reached" if seconds == float("inf") else f"{first / seconds:5.2f} x less time"
-        print(f"  {name:32} lr {lr:<8.3g} {seconds:8.1f} CPU s to {target:.3f}  {ratio}", flush=True)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(chosen.out or folder)
+        data: Any = chosen.data or fake_encoded(stories=400, vocab_size=2048, shortest=60, longest=350)
+        first, second = (0.1, 0.2) if chosen.small else chosen.search_epochs
+        lengths, seeds = ([0.3], 1) if chosen.small else (chosen.epochs, chosen.seeds)
+        compare(Lab(chosen.size, data, out), first, second, lengths, seeds)
+
+
+def compare(lab: Lab, first: float, second: float, epochs: list[float], seeds: int) -> None:
+    print(f"torch {torch.__version__}, {lab.size}, 1 thread, fp32, {seeds} seed(s)", flush=True)
+    peer, ours = (search(lab, side, first, second) for side in ("talk", "muon"))
+    trend = [(row, shortest(lab, ours, lab.best(row), 1, row.epochs / 2)) for row in longest(lab, peer, epochs)]
+    rows = [row for row, _ in trend]
+    peer = min(rows, key=lab.best)
+    best = [min(curve, key=lambda point: point[2]) for curve in lab.seeds(peer, seeds)]
+    target = statistics.mean(point[2] for point in best)
+    print(f"target {target:.3f} (seeds: {', '.join(f'{point[2]:.3f}' for point in best)})")
+    reached: Reached = {
+        "talk's network": (peer, [int(point[0]) for point in best]),
+        "ours": shortest(lab, ours, target, seeds, peer.epochs / 2),
+    }
+    for name, c in {
+        "ours, with AdamW": best_rate(lab, replace(ours, side="adamw", lr=RATES["adamw", lab.size][1], epochs=first)),
+        "ours, batches of 64 stories": best_rate(lab, replace(ours, batch="64 stories", epochs=first)),
+    }.items():
+        reached[name] = shortest(lab, c, target, 1, peer.epochs)
+    recipe_as_it_is = Choice("talk", "64 stories", 0.0049 if lab.size == "1m" else 0.0013, "step", True, min(2, epochs[-1]))
+    print(f"  the talk's recipe as it is: {lab.best(recipe_as_it_is):.3f} in {recipe_as_it_is.epochs:g} epochs (one seed)")
+    costs = step_costs(lab, [*rows, *(found[0] for found in reached.values() if found)], rounds=5, steps=40)
+    report(reached, costs)
+    for row, found in trend:  # how the gain depends on how long the talk's network may train
+        if found:
+            step = min(lab.curve(row), key=lambda point: point[2])[0]
+            ratio = step * cost(row, costs) / (found[1][0] * cost(found[0], costs))
+            print(f"  to {lab.best(row):.3f}, the best of {row.epochs:g} epochs of the talk's network: {ratio:.2f} x (one seed)")
+    engine(lab)
+
+
+Reached = dict[str, Found | None]
+
+
+def report(reached: Reached, costs: dict[str, float]) -> None:
+    base = 0.0
+    for name, found in reached.items():
+        if found is None:
+            print(f"  {name:30} not in {LENGTHS[-1]} epochs")
+            continue
+        each = cost(found[0], costs)
+        seconds = statistics.mean(found[1]) * each
+        base = base or seconds
+        steps = ", ".join(str(step) for step in found[1])
+        print(
+            f"  {name:30} {seconds:7.1f} CPU s ({steps} steps of {each * 1e3:.0f} ms)  {base / seconds:.2f} x less  [{found[0]}]"
+        )
+
+
+def cost(c: Choice, costs: dict[str, float]) -> float:
+    """Of a step: the same for every length, schedule and seed."""
+    return costs[kind(c)]
+
+
+def kind(c: Choice) -> str:
+    return f"{c.side}, {c.batch}, {'dropout' if c.dropout else 'no dropout'}"
 
 
 if __name__ == "__main__":

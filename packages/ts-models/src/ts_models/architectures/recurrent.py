@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 
 from .._state import RecurrentState
 from ..errors import ContextError
+from ..layers.linear import Linear
 from ..schemas import RecurrentConfig
 from .base import StoryModel
 
@@ -28,7 +29,7 @@ class Recurrent(StoryModel):
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         between = config.dropout if config.n_layers > 1 else 0.0
         self.rnn = _KINDS[config.kind](config.d_model, config.d_hidden, config.n_layers, batch_first=True, dropout=between)
-        self.head = nn.Linear(config.d_hidden, config.vocab_size)
+        self.head = Linear(config.d_hidden, config.vocab_size)
 
     def forward(self, ids: Tensor, *, state: Any = None, segments: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
         """See StoryModel.forward."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._state import KVCache
@@ -13,6 +12,7 @@ from ..errors import ContextError
 from ..layers.attention import Attention
 from ..layers.dropout import Dropout
 from ..layers.feed_forward import FeedForward
+from ..layers.linear import Linear, linear
 from ..layers.norms import make_norm
 from ..layers.positions import RotaryEmbedding, Sinusoidal, TorchtuneRotary, rope_table
 from ..schemas import TransformerConfig
@@ -65,7 +65,7 @@ class Transformer(StoryModel):
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.norm = make_norm(config) if config.final_norm else nn.Identity()
         if not config.tie_embeddings:
-            self.head = nn.Linear(config.d_model, config.vocab_size, bias=config.has_head_bias)
+            self.head = Linear(config.d_model, config.vocab_size, bias=config.has_head_bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -110,7 +110,7 @@ class Transformer(StoryModel):
     def logits(self, x: Tensor) -> Tensor:
         """[..., d_model] → [..., vocab_size]."""
         if self.config.tie_embeddings:
-            return F.linear(x, self.embedding.weight)
+            return linear(x, self.embedding.weight)
         return self.head(x)  # type: ignore[no-any-return]
 
     def init_state(self, batch: int, max_length: int) -> KVCache:

@@ -13,6 +13,7 @@ from .._state import KVCache
 from ..schemas import TransformerConfig
 from .causal_dropout import causal_attention_with_dropout
 from .dropout import cheap_here, threshold
+from .linear import Linear
 from .norms import make_norm
 from .positions import apply_rope
 
@@ -28,8 +29,8 @@ class Attention(nn.Module):
         self.layer, self.dropout, self.scale = layer, config.dropout, config.attention_scale
         self.window = config.local_window if layer in config.local_layers else None
         rows = (self.heads + 2 * self.kv_heads) * self.width
-        self.qkv = nn.Linear(config.d_model, rows, bias=config.has_qkv_bias)
-        self.out = nn.Linear(self.heads * self.width, config.d_model, bias=config.bias)
+        self.qkv = Linear(config.d_model, rows, bias=config.has_qkv_bias)
+        self.out = Linear(self.heads * self.width, config.d_model, bias=config.bias)
         self.q_norm = make_norm(config, self.width) if config.qk_norm else nn.Identity()
         self.k_norm = make_norm(config, self.width) if config.qk_norm else nn.Identity()
 

@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,9 +67,36 @@ def rope_table(positions: Tensor, width: int, theta: float) -> tuple[Tensor, Ten
 
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate queries or keys [batch, heads, time, width] with the half-split convention (Qwen3, Llama in transformers)."""
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    if x.device.type == "cpu" and x.requires_grad and not torch.compiler.is_compiling():
+        return _Rotation.apply(x, cos, sin)  # type: ignore[no-any-return, no-untyped-call]
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)
-    return x * cos.to(x.dtype) + turned * sin.to(x.dtype)
+    return x * cos + turned * sin
+
+
+class _Rotation(torch.autograd.Function):
+    """The same in two passes, and its gradient, which is the rotation back, in two more. Keeps the table alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turn(x, cos, sin, 1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turn(grad, cos, sin, -1), None, None
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
+    """x cos + sign · (-second half, first half) sin."""
+    half = x.shape[-1] // 2
+    out = x * cos
+    out[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-sign)
+    out[..., half:].addcmul_(x[..., :half], sin[..., half:], value=sign)
+    return out
 
 
 class RotaryEmbedding(nn.Module):

@@ -264,6 +264,27 @@ def test_threads_are_restored_and_a_changed_environment_is_said(tmp_path: Path, 
     assert "torch is" in said[0]
 
 
+def test_a_half_precision_run_on_a_cpu_without_units_for_it_is_warned_of_on_resume_too(
+    tmp_path: Path, data: FakeEncoded, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ts_train._machine._cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    said: list[str] = []
+    with pytest.raises(Interrupted):
+        train(
+            config(precision="auto", model={}),
+            data,
+            tmp_path / "run",
+            model=TinyNetwork(),
+            callbacks=[StopAt(1)],
+            warn=said.append,
+        )
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["precision"] == "bf16"
+    assert said == []
+    monkeypatch.setattr("ts_train._machine._cpu_flags", frozenset)
+    resume(tmp_path / "run", data=data, model=TinyNetwork(), warn=said.append)
+    assert ["4 to 20 times" in line for line in said] == [True]
+
+
 def test_a_truncated_checkpoint_costs_its_own_steps_only(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
     train(config(), data, tmp_path / "whole")
     with pytest.raises(Interrupted):

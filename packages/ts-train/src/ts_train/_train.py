@@ -127,6 +127,8 @@ def resume(
     if world.writes:
         for change in _changes(manifest.environment, environment(manifest.config, world, device)):
             (warn or _silent)(f"{change}: the last bits may differ from those of an uninterrupted run")
+        for warning in precision_warnings(Precision(manifest.precision, "", device.type), dropout=0.0):
+            (warn or _silent)(warning)  # say, a run in bf16 that moved to a CPU without units for it
     own = model if model is not None else rebuild_model(manifest) if CheckpointStore(path / "checkpoints").steps() else None
     network = build_model(manifest.config, encoded, own).to(device)
     return _run(manifest, encoded, network, path, world, device, callbacks, progress, warn or _silent, own=model is not None)

@@ -7,9 +7,11 @@ people write; they go through the command that reads them. `FUZZ_EXAMPLES=1000` 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import importlib.resources
 import io
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -195,6 +197,33 @@ def test_any_structure(name: str, place: Path, data: st.DataObject) -> None:
     file = place / data.draw(st.sampled_from(reader.files))
     with damaged(file, data.draw(reader.structure(file.read_bytes()))):
         attempt(reader, place)
+
+
+@FUZZ
+@given(data=st.data())
+def test_an_index_whose_hashes_were_put_right(place: Path, data: st.DataObject) -> None:
+    """Compiled loops run over these arrays: what does not fit must be refused before they do."""
+    folder = place / "index"
+    file = folder / data.draw(st.sampled_from(["stream.bin", "offsets.npy", "second.npy", "df.npy", "norms.npy", "words.txt"]))
+    with damaged(file, data.draw(damaged_bytes(file.read_bytes()))):
+        manifest = json.loads((folder / "index.json").read_bytes())
+        manifest["files"][file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        with damaged(folder / "index.json", json.dumps(manifest).encode()):
+            attempt(READERS["index"], place)
+
+
+@FUZZ
+@given(data=st.data())
+def test_ids_whose_sizes_were_put_right(place: Path, data: st.DataObject) -> None:
+    folder = place / "encoded"
+    name = data.draw(st.sampled_from(["bin", "idx"]))
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    info = manifest["splits"]["train"][name]
+    file = folder / info["name"]
+    with damaged(file, data.draw(damaged_bytes(file.read_bytes()))):
+        info["bytes"] = file.stat().st_size
+        with damaged(folder / "manifest.json", json.dumps(manifest).encode()):
+            attempt(READERS["ids"], place)
 
 
 # --- settings: through the commands, which say one line and end with 2 ---------------------------

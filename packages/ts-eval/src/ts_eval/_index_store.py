@@ -105,7 +105,29 @@ def _check(path: Path, manifest: IndexManifest, stories: Sequence[str] | None, c
 
 
 def _arrays(path: Path, manifest: IndexManifest) -> Arrays:
-    stream = np.memmap(path / "stream.bin", manifest.id_type, "r") if manifest.words else np.zeros(0, manifest.id_type)
-    loaded: dict[str, NDArray[Any]] = {name: np.load(path / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
-    text = (path / "words.txt").read_bytes().decode("utf-8", "surrogatepass")
-    return Arrays(stream=stream, words=text.split("\n") if text else [], names=manifest.names, corpus=manifest.corpus, **loaded)
+    """The arrays, if the compiled loops can run over them without leaving them: their hashes alone say nothing of that."""
+    try:
+        stream = np.memmap(path / "stream.bin", manifest.id_type, "r") if manifest.words else np.zeros(0, manifest.id_type)
+        loaded: dict[str, NDArray[Any]] = {name: np.load(path / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
+        text = (path / "words.txt").read_bytes().decode("utf-8", "surrogatepass")
+        words = text.split("\n") if text else []
+        sound = _sound(manifest, stream, words, **loaded)
+    except Exception:  # NumPy parses a header as Python: what other bytes raise (TokenError …) is written nowhere
+        sound = False
+    if not sound:
+        raise ArtefactError(f"{path}: its arrays do not fit each other. Delete the folder; it is built anew.")
+    return Arrays(stream=stream, words=words, names=manifest.names, corpus=manifest.corpus, **loaded)
+
+
+def _sound(manifest: IndexManifest, stream: Any, words: list[str], *, offsets: Any, second: Any, df: Any, norms: Any) -> bool:
+    kinds = (offsets.dtype, second.dtype, df.dtype, norms.dtype) == (np.int64, np.int64, np.int64, np.float32)
+    shapes = (offsets.shape, second.ndim, second.shape[1:], df.shape, norms.shape)
+    expected = ((manifest.stories + 1,), 2, (3,), (len(words),), (manifest.stories,))
+    if not kinds or shapes != expected or len(stream) != manifest.words or len(words) != manifest.vocabulary:
+        return False
+    first, last = offsets[0], offsets[-1]
+    inside = first == 0 and last == len(stream) - manifest.second and not (np.diff(offsets) < 0).any()
+    story, start, end = second.T
+    beside = ((story >= 0) & (story < manifest.stories) & (start >= last) & (start <= end) & (end <= len(stream))).all()
+    counts = ((df >= 0) & (df <= manifest.stories)).all() and np.isfinite(norms).all() and (norms >= 0).all()
+    return bool(inside and beside and counts and (not len(stream) or stream.max() < len(words)))

@@ -113,11 +113,15 @@ def open_encoded(path: str | os.PathLike[str], *, verify: bool = False) -> Encod
 
 def _open_split(folder: Path, info: EncodedSplitInfo) -> EncodedSplit:
     bin_path, idx_path = _whole(folder, info.bin), _whole(folder, info.idx)
-    try:
-        offsets = np.load(idx_path, allow_pickle=False)
-    except (ValueError, EOFError) as problem:
-        raise ArtefactError(f"{idx_path}: not a NumPy file ({problem}); it is damaged. Encode the splits again.") from None
+    if info.bin.bytes != 2 * info.tokens:
+        raise ArtefactError(
+            f"{bin_path}: holds {info.bin.bytes:,} bytes for {info.tokens:,} tokens of two. Encode the splits again."
+        )
     ids = np.memmap(bin_path, dtype="<u2", mode="r") if info.tokens else np.zeros(0, dtype="<u2")
+    try:
+        offsets = np.asarray(np.load(idx_path, allow_pickle=False))
+    except Exception as problem:  # NumPy parses a header as Python: what other bytes raise (TokenError …) is written nowhere
+        raise ArtefactError(f"{idx_path}: not a NumPy file ({problem}); it is damaged. Encode the splits again.") from None
     sound = offsets.dtype == np.int64 and offsets.shape == (info.stories + 1,) and offsets[0] == 0 and offsets[-1] == len(ids)
     if not sound or len(ids) != info.tokens or (np.diff(offsets) < 0).any():
         raise ArtefactError(

@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 import ts_eval._build
 from ts_eval import StoryIndex
-from ts_eval._index_store import corpus_hash, load, write
+from ts_eval._index_store import corpus_hash, write
 from ts_eval._words import runs
 from ts_eval.errors import ArtefactError, IndexMismatchError
 
@@ -122,8 +122,8 @@ def test_wide_ids_give_the_same_answers(corpus, tmp_path, monkeypatch, batch):
     assert big.arrays.stream.dtype == np.uint32
     path = tmp_path / "index"
     write(path, [*corpus, *many])
-    assert load(path).arrays.stream.dtype == np.uint32
-    assert np.array_equal(load(path).arrays.stream, big.arrays.stream)
+    assert StoryIndex.open(path).arrays.stream.dtype == np.uint32
+    assert np.array_equal(StoryIndex.open(path).arrays.stream, big.arrays.stream)
     assert big.longest_spans(["word3x5 word3x6 word3x7 no"])[0].index == len(corpus) + 3
     assert StoryIndex.build(corpus).arrays.stream.dtype == np.uint16
 
@@ -163,9 +163,9 @@ def test_what_does_not_belong_is_refused(corpus, tmp_path):
     path = tmp_path / "index"
     write(path, corpus)
     with pytest.raises(IndexMismatchError, match="stories"):
-        load(path, corpus[:-1])
+        StoryIndex.open(path, corpus[:-1])
     with pytest.raises(IndexMismatchError, match="other stories"):
-        load(path, corpus, corpus=corpus_hash(corpus[::-1]))
+        StoryIndex.open(path, corpus, corpus=corpus_hash(corpus[::-1]))
     manifest = json.loads((path / "index.json").read_text())
     for change, error in (
         ({"tokenisation": 99}, IndexMismatchError),
@@ -174,7 +174,7 @@ def test_what_does_not_belong_is_refused(corpus, tmp_path):
     ):
         (path / "index.json").write_text(json.dumps({**manifest, **change}))
         with pytest.raises(error):
-            load(path)
+            StoryIndex.open(path)
 
 
 @pytest.mark.parametrize("name", ["stream.bin", "offsets.npy", "words.txt", "norms.npy", "df.npy", "second.npy"])
@@ -184,7 +184,7 @@ def test_a_damaged_file_is_refused(corpus, tmp_path, name):
     file = path / name
     file.write_bytes(file.read_bytes()[:-2] + b"xx")
     with pytest.raises(ArtefactError, match="damaged"):
-        load(path)
+        StoryIndex.open(path)
 
 
 def test_bad_questions_are_answered_with_reasons(index):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _index_store
 from ._automaton import Automaton, Found, read_back
 from ._build import Arrays, build_arrays, idf_of
 from ._kernels import kernels
@@ -66,10 +67,12 @@ class Span:
 class StoryIndex:
     """Exact search over stories. `build` makes one in memory, `open` reads one from disk, `cached` does what is needed."""
 
-    def __init__(self, arrays: Arrays, stories: Sequence[str] | None = None, *, kernel: str | None = None) -> None:
+    def __init__(
+        self, arrays: Arrays, stories: Sequence[str] | None = None, *, kernel: str | None = None, sha256: str = ""
+    ) -> None:
         self.arrays = arrays
         self.stories = stories
-        self.sha256 = ""
+        self.sha256 = sha256
         self._kernel = kernels(kernel)
         self.words = {word: i for i, word in enumerate(arrays.words)}
         self.idf = idf_of(arrays.df, arrays.words, len(self))
@@ -86,20 +89,25 @@ class StoryIndex:
         return cls(build_arrays(stories, len(stories), progress=progress), stories, kernel=kernel)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], stories: Sequence[str] | None = None, **expected: Any) -> StoryIndex:
-        """Read an index from its folder; see `_index_store.load`."""
-        from ._index_store import load
-
-        return load(Path(path), stories, **expected)
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        stories: Sequence[str] | None = None,
+        *,
+        corpus: str | None = None,
+        kernel: str | None = None,
+    ) -> StoryIndex:
+        """Read an index from its folder. IndexMismatchError when it is not of these stories, ArtefactError when it is damaged."""
+        arrays, sha256 = _index_store.load(Path(path), stories, corpus=corpus)
+        return cls(arrays, stories, kernel=kernel, sha256=sha256)
 
     @classmethod
     def cached(
         cls, path: str | os.PathLike[str], stories: Sequence[str], *, corpus: str | None = None, progress: Progress | None = None
     ) -> StoryIndex:
         """The index at `path` when it is of these stories and of this version, else a new one written there."""
-        from ._index_store import cached
-
-        return cached(Path(path), stories, corpus=corpus, progress=progress)
+        arrays, sha256 = _index_store.cached(Path(path), stories, corpus=corpus, progress=progress)
+        return cls(arrays, stories, sha256=sha256)
 
     def __len__(self) -> int:
         return len(self.arrays.offsets) - 1

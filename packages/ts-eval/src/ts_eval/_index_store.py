@@ -1,4 +1,4 @@
-"""A StoryIndex on disk: written aside and renamed, opened memory-mapped, refused when it is of something else."""
+"""The arrays of a StoryIndex on disk: written aside and renamed, opened memory-mapped, refused when they are of something else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ts_data import artefact
 
 from ._build import Arrays, build_arrays
-from ._index import StoryIndex
 from ._words import TOKENISATION
 from .errors import ArtefactError, IndexMismatchError
 from .schemas import IndexManifest
@@ -25,8 +24,8 @@ __all__ = ["cached", "load"]
 ARRAYS = ("offsets", "second", "df", "norms")
 
 
-def cached(path: Path, stories: Sequence[str], *, corpus: str | None, progress: Progress | None) -> StoryIndex:
-    """Open the index at `path` if it is of these stories, else build it there."""
+def cached(path: Path, stories: Sequence[str], *, corpus: str | None, progress: Progress | None) -> tuple[Arrays, str]:
+    """`load` what is at `path` if it is of these stories, else build it there first."""
     artefact.recover(path)
     if (path / "index.json").exists():
         try:
@@ -74,13 +73,11 @@ def write(path: Path, stories: Sequence[str], *, corpus: str | None = None, prog
     return manifest
 
 
-def load(path: Path, stories: Sequence[str] | None = None, *, corpus: str | None = None, kernel: str | None = None) -> StoryIndex:
-    """Open an index. `IndexMismatchError` when it is not of these stories or words, ArtefactError when it is damaged."""
+def load(path: Path, stories: Sequence[str] | None = None, *, corpus: str | None = None) -> tuple[Arrays, str]:
+    """An index's arrays and its hash. `IndexMismatchError` when they are not of these stories, ArtefactError when damaged."""
     manifest = artefact.read_model(path / "index.json", IndexManifest, package="tinystories-eval", error=ArtefactError)
     _check(path, manifest, stories, corpus)
-    index = StoryIndex(_arrays(path, manifest), stories, kernel=kernel)
-    index.sha256 = artefact.sha256_file(path / "index.json")
-    return index
+    return _arrays(path, manifest), artefact.sha256_file(path / "index.json")
 
 
 def _check(path: Path, manifest: IndexManifest, stories: Sequence[str] | None, corpus: str | None) -> None:

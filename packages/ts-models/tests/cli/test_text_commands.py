@@ -1,0 +1,106 @@
+"""The commands that need text, with a stranger's tokenizer: this package's own tests have no other."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ts_models
+from ts_models import _tokenizers
+from ts_models.cli import app
+from ts_models.console import run
+from ts_models.errors import TsModelsError
+
+WORDS = ["once", "upon", "a", "time", "dog", "cat", "ran", "sat", ".", "big", "red", "sun", "<eos>", "<bos>", "<unk>", "<pad>"]
+
+
+class Words:
+    """Words between blanks, lower-cased."""
+
+    def __init__(self, path: Path) -> None:
+        self.vocab = json.loads(path.read_text(encoding="utf-8"))["vocab"]
+        self.vocab_size = len(self.vocab)
+        self.eos_id, self.bos_id, self.unk_id, self.pad_id = range(self.vocab_size - 4, self.vocab_size)
+
+    def tokens(self, text: str) -> list[str]:
+        return text.lower().split()
+
+    def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
+        return [self.vocab.index(word) if word in self.vocab else self.unk_id for word in self.tokens(text)]
+
+    def decode(self, ids: list[int], *, skip_special_tokens: bool = True) -> str:
+        return " ".join(self.vocab[i] for i in ids if i < self.eos_id or not skip_special_tokens)
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(EntryPoint, "load", lambda self: Words)
+    monkeypatch.setattr(
+        _tokenizers, "entry_points", lambda group: [EntryPoint("somebody/words", "somewhere:Words", _tokenizers.GROUP)]
+    )
+    (tmp_path / "words.json").write_text(json.dumps({"format": "somebody/words", "vocab": WORDS}), encoding="utf-8")
+    torch.manual_seed(2)
+    network = ts_models.build(
+        "story-1m", vocab_size=len(WORDS), d_model=8, n_heads=2, head_dim=4, n_layers=1, d_ff=12, max_seq_len=96
+    )
+    return str(ts_models.save(network, tmp_path / "m", tokenizer=tmp_path / "words.json"))
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        run(app, (TsModelsError,), list(arguments))
+    captured = capsys.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err
+
+
+def test_generate_writes_as_many_stories_as_asked_and_the_same_by_seed(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    asked = ("generate", model, "--prompt", "Once upon a", "--n", "2", "--seed", "3", "--max-new-tokens", "6", "--json")
+    code, out, _ = _run(capsys, *asked)
+    shown: dict[str, Any] = json.loads(out)
+    assert code == 0
+    assert shown["config"]["temperature"] == 0.7
+    assert [story["full_text"].lower().startswith("once upon a") for story in shown["stories"]] == [True, True]
+    assert json.loads(_run(capsys, *asked)[1]) == shown
+
+
+def test_generate_names_words_that_the_vocabulary_lacks(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    code, out, err = _run(capsys, "generate", model, "--prompt", "Once a zebra", "--method", "beam", "--max-new-tokens", "3")
+    assert code == 0
+    assert out.strip()
+    assert "the vocabulary lacks 'zebra'" in err
+    assert "zebra" not in _run(capsys, "generate", model, "--prompt", "a zebra", "--quiet", "--max-new-tokens", "3")[2]
+
+
+def test_generate_refuses_a_field_that_does_not_hold(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    code, out, err = _run(capsys, "generate", model, "--set", "top_p=2")
+    assert (code, out) == (2, "")
+    assert "`top_p`" in err
+
+
+def test_neighbours_are_sorted_and_a_word_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    code, out, _ = _run(capsys, "neighbours", model, "dog", "--k", "3", "--json")
+    cosines = [near["cosine"] for near in json.loads(out)["neighbours"]["dog"]]
+    assert code == 0
+    assert cosines == sorted(cosines, reverse=True)
+    assert len(cosines) == 3
+    assert "cosine" in _run(capsys, "neighbours", model, "cat")[1]
+    code, _, err = _run(capsys, "neighbours", model, "dogg")
+    assert code == 2
+    assert "Did you mean dog" in err
+
+
+def test_prompts_are_completed_up_to_a_sentence(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    code, out, _ = _run(capsys, "prompts", model, "--table", "factual", "--json")
+    (shown,) = json.loads(out)["tables"]
+    assert code == 0
+    assert len(shown["rows"]) == 3
+    assert "alice" in [word.lower() for word in shown["rows"][0]["models"][model]["unknown_words"]]
+    assert "not in its vocabulary" in _run(capsys, "prompts", model, "--table", "factual")[1]
+    code, _, err = _run(capsys, "prompts", model, "--table", "facts")
+    assert code == 2
+    assert "factual, reasoning, context" in err

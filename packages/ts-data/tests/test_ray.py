@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,42 @@ def test_a_killed_worker_changes_nothing(raw: Path, tmp_path: Path, monkeypatch:
     prepare(raw, tmp_path / "ray", CONFIG, workers=2, engine="ray")
     thread.join()
     assert killed
+    assert tree(tmp_path / "ray") == tree(tmp_path / "local")
+
+
+@pytest.fixture
+def two_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """A cluster of two nodes of one core, joined by RAY_ADDRESS; gives what takes the second one away at once."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    yield lambda: cluster.remove_node(second, allow_graceful=False)
+    cluster.shutdown()
+
+
+def test_a_cluster_that_loses_a_machine_changes_nothing(
+    two_machines: Callable[[], None], raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ts_data._sources.BLOCK", 5_000)
+    prepare(raw, tmp_path / "local", CONFIG, workers=1)
+    jobs = raw.stat().st_size // 5_000
+    done: list[int] = []
+
+    def lose_one() -> None:
+        until = time.monotonic() + 120
+        while time.monotonic() < until and len(list((tmp_path / ".ray.work").glob("block-*.json"))) < 8:
+            time.sleep(0.01)
+        done.append(len(list((tmp_path / ".ray.work").glob("block-*.json"))))
+        two_machines()
+
+    thread = threading.Thread(target=lose_one)
+    thread.start()
+    prepare(raw, tmp_path / "ray", CONFIG, engine="ray")
+    thread.join()
+    assert 8 <= done[0] < jobs - 1, "the machine went half way"
     assert tree(tmp_path / "ray") == tree(tmp_path / "local")
 
 

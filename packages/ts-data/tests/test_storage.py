@@ -76,14 +76,19 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.mark.integration
 @pytest.mark.usefixtures("small_blocks")
-def test_stories_come_from_and_go_to_an_object_store(bucket: str, raw: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_stories_come_from_and_go_to_an_object_store(engine: str, bucket: str, raw: Path, tmp_path: Path) -> None:
     import pyarrow.fs
+
+    if engine == "ray":
+        pytest.importorskip("ray", reason="needs the extra `ray`; run by `nox -s integration`")
 
     system, _ = pyarrow.fs.FileSystem.from_uri(f"s3://stories/{bucket}")
     with system.open_output_stream("stories/raw.txt") as target:
         target.write(raw.read_bytes())
     prepare(raw, tmp_path / "one", CONFIG, workers=2)
-    prepare(f"s3://stories/raw.txt{bucket}", f"s3://stories/splits{bucket}", CONFIG, workers=2, work=tmp_path / "work")
+    given, out = f"s3://stories/raw.txt{bucket}", f"s3://stories/splits{bucket}"
+    prepare(given, out, CONFIG, workers=2, engine=engine, work=tmp_path / "work")
     (tmp_path / "two").mkdir()
     for info in system.get_file_info(pyarrow.fs.FileSelector("stories/splits")):
         (tmp_path / "two" / info.base_name).write_bytes(system.open_input_stream(info.path).read())

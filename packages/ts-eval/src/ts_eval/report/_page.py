@@ -93,7 +93,7 @@ def _number(value: float | None) -> str:
     if value is None:
         return "–"
     size = abs(value)
-    if size >= 1000:
+    if size >= 1000 or (size >= 20 and float(value).is_integer()):
         return f"{value:,.0f}"
     return f"{value:.1f}" if size >= 20 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
 

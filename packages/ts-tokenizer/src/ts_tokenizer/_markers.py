@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from ._decoder import CAPITAL, LOWER, UPPER, Decoder, Story
+from ._decoder import CAPITAL, LOWER, TOLD, UPPER, Decoder, Story
 
 __all__ = ["Markers"]
 
@@ -27,7 +27,7 @@ class Markers:
     def write(self, story: Story, decoder: Decoder, unk: int) -> list[list[int]]:
         """For each token of a story the markers that must stand before it."""
         told = np.column_stack([story.blanks, story.cases])
-        blanks, cases = self._guesses(story.ids, told, decoder)
+        blanks, cases = decoder.guess(story.ids, TOLD, told)
         found: list[list[int]] = []
         for i, token in enumerate(story.ids.tolist()):
             marks = [self._for_blank[int(story.blanks[i])]] if blanks[i] != story.blanks[i] else []
@@ -35,12 +35,6 @@ class Markers:
                 marks.append(self._for_case[int(story.cases[i])])
             found.append(marks)
         return found
-
-    @staticmethod
-    def _guesses(ids: np.ndarray, told: np.ndarray, decoder: Decoder) -> tuple[np.ndarray, np.ndarray]:
-        from ._decoder import TOLD
-
-        return decoder.guess(ids, TOLD, (told[:, 1] != LOWER).astype(np.int64))
 
     def read(self, ids: Iterable[int]) -> tuple[list[int], np.ndarray]:
         """The tokens without markers, and what was told of each (blank, case), -1 where nothing was.

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import pyarrow as pa
 
-from ts_data.artefact import read_model, sha256_bytes, write_text
+from ts_data.artefact import parse_model, read_json, sha256_bytes, write_text
 
 from ._bulk import Bulk, open_bulk, utf8
 from ._chunks import ChunkTable
 from ._counting import count_tokens
-from ._decoder import LOOK_AHEAD, OTHER, PAST, WHOLE, Decoder, Story, case_of, cased, fit
+from ._decoder import LOOK_AHEAD, OTHER, PAST, WHOLE, Decoder, Story, case_of, cased
+from ._decoder_fit import fit
 from ._markers import Markers
+from ._migrations import TOKENIZER as MIGRATIONS
 from ._rules import Rules, pin
 from ._spelling import Spelling
 from ._spelling import fit as fit_spelling
@@ -261,8 +263,20 @@ class WordTokenizer:
 
 def load(path: str | os.PathLike[str]) -> WordTokenizer:
     """Read a word_tokenizer.json. Raises `ArtefactError` where it is missing, damaged, of another kind or too new."""
-    spec = read_model(Path(path), TokenizerSpec, package="tinystories-tokenizer", error=ArtefactError)
-    return WordTokenizer(spec)
+    content = read_json(path, error=ArtefactError)
+    tokenizer = WordTokenizer(
+        parse_model(
+            content,
+            TokenizerSpec,
+            source=str(path),
+            package="tinystories-tokenizer",
+            migrations=MIGRATIONS,
+            error=ArtefactError,
+        )
+    )
+    if content["schema_version"] != tokenizer.spec.schema_version:
+        tokenizer._content = Path(path).read_text(encoding="utf-8")  # an older file keeps its hash: folders were encoded under it
+    return tokenizer
 
 
 def _strings(texts: Sequence[str] | pa.Array) -> list[str]:

@@ -89,22 +89,21 @@ class RulesSpec(_Frozen):
 class DecoderSpec(_Frozen):
     """A log-linear model of blanks and capitals: little-endian arrays in base64. Weights are in units of 1/1024 nat."""
 
+    quotes: Literal["decided", "parity"] = "decided"
+    """Which quotation marks stand open: by the blanks that were decided beside each, or every second one closes (version 1)."""
     classes: Packed = ""
-    """uint8 [vocab]: how often each word is capital inside a sentence, in steps from 0 (never seen there) to 5 (always)."""
+    """uint8 [4, vocab]: how often each word is capital inside a sentence, tells who speaks, has no blank before it, none behind
+    it; in steps from 1 (never) to 5 (always), 0 where too little was seen."""
     keys: Packed = ""
-    """int64 [features]: template and up to three ids."""
+    """int64 [features]: template and what it holds (ids, classes, scores in steps)."""
     weights: Packed = ""
     """int16 [features, 2]: towards a blank or a capital; towards all capitals."""
-    evidence: Packed = ""
-    """int16 [3, 8, 2, 17]: towards a capital, by evidence (whole story, past, told), class, place and bucket."""
 
     @model_validator(mode="after")
     def _arrays_fit(self) -> DecoderSpec:
         features, left = divmod(_packed_bytes(self.keys), 8)
         if left or _packed_bytes(self.weights) != 4 * features:
             raise ValueError("`keys` and `weights` do not belong together")
-        if _packed_bytes(self.evidence) not in (0, 2 * 3 * 8 * 2 * 17):
-            raise ValueError("`evidence` has a wrong length")
         return self
 
 
@@ -126,7 +125,7 @@ class TokenizerSpec(_Frozen):
     """word_tokenizer.json."""
 
     format: Literal["ts-tokenizer/word"] = "ts-tokenizer/word"
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     casing: Casing
     vocab: list[str]
     """In id order; the last four are `SPECIALS`."""
@@ -145,8 +144,8 @@ class TokenizerSpec(_Frozen):
             raise ValueError(f"with casing keep, {', '.join(MARKERS)} must stand before the specials in `vocab`")
         if len(set(self.vocab)) != len(self.vocab):
             raise ValueError("`vocab` names a token twice")
-        if _packed_bytes(self.decoder.classes) not in (0, len(self.vocab)):
-            raise ValueError("`decoder.classes` does not have one entry for each token of `vocab`")
+        if _packed_bytes(self.decoder.classes) not in (0, 4 * len(self.vocab)):
+            raise ValueError("`decoder.classes` does not have four entries for each token of `vocab`")
         return self
 
 

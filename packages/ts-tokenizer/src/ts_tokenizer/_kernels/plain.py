@@ -14,23 +14,38 @@ import numpy as np
 __all__ = [
     "CASE_FEATURES",
     "SPACE_FEATURES",
+    "STORY_FEATURES",
+    "add_vote",
+    "case_context",
     "case_features",
     "decode",
     "features",
     "fill_table",
-    "gather_evidence",
+    "grade",
     "learn",
     "look_up",
+    "next_decided",
+    "open_quotes",
     "quote_states",
-    "retell",
+    "space_context",
     "space_features",
+    "step",
+    "story_features",
+    "weigh_story",
 ]
 
-SPACE_FEATURES = 14
-CASE_FEATURES = 22
+SPACE_FEATURES = 26
+CASE_FEATURES = 29
+STORY_FEATURES = 11
+STORY_TEMPLATE = 96
 LOOK_AHEAD = 3
 SPREAD = 40_503
 """Sets neighbours apart in the table: keys of one template are consecutive, and would form runs of thousands of slots."""
+
+GRADES = (2, 4, 7, 10, 14, 18, 24, 32)
+"""Bounds of a score's grades, in quarters of a nat."""
+
+NEVER = 1 << 40
 
 QUOTE, APOSTROPHE, BREAK, WORD, CASELESS = 8, 16, 32, 64, 128
 """Bits of a token's `kinds` entry above the three of its class of capitals."""
@@ -118,12 +133,126 @@ def case_features(ids, i, state, kinds, none, out):
         out[21] = (63 << 48) | (k << 32) | (a << 16) | d
 
 
-def features(ids, kinds, none, states, space, case):
+def space_context(ids, i, decided, before, kinds, none, out):
+    """More features of the blank before token i: what was decided before it, and classes of words."""
+    n = len(ids)
+    a = ids[i - 2] if i > 1 else none
+    b = ids[i - 1] if i > 0 else none
+    c = ids[i]
+    d = ids[i + 1] if i + 1 < n else none
+    left = (kinds[c] >> 11) & 7
+    right = (kinds[b] >> 14) & 7
+    out[14] = (64 << 48) | (left << 8) | (right << 4) | decided
+    out[15] = (65 << 48) | (left << 16) | b
+    out[16] = (66 << 48) | (right << 16) | c
+    for j in range(17, SPACE_FEATURES):
+        out[j] = -1
+    if kinds[b] & (QUOTE | APOSTROPHE):
+        t = (decided << 1) | before
+        out[17] = (67 << 48) | (t << 16) | b
+        out[18] = (68 << 48) | (t << 32) | (b << 16) | c
+        out[19] = (69 << 48) | (t << 32) | (b << 16) | a
+        out[20] = (70 << 48) | (t << 32) | (b << 16) | (left << 8) | ((kinds[a] >> 14) & 7)
+    if kinds[c] & (QUOTE | APOSTROPHE):
+        out[21] = (71 << 48) | (decided << 32) | (c << 16) | b
+        out[22] = (72 << 48) | (decided << 32) | (c << 16) | d
+        out[23] = (73 << 48) | (decided << 32) | (c << 16) | (right << 8) | ((kinds[d] >> 11) & 7)
+        near = 0
+        for j in range(1, LOOK_AHEAD + 1):
+            if near == 0 and i + j < n and ids[i + j] == c:
+                near = j
+        out[24] = (74 << 48) | (decided << 32) | (c << 16) | (near << 8) | right
+        out[25] = (75 << 48) | (b << 32) | (near << 24) | (decided << 16) | c
+
+
+def next_decided(decided, kind, before, blank, first):
+    """The quotes that stand open behind a token, by the blanks on both of its sides."""
+    if kind & QUOTE:
+        if before == 1 and blank == 0:
+            return decided | 1
+        if before == 0 and blank == 1:
+            return decided & 2
+        return (decided | 1) if first else decided ^ 1
+    if kind & APOSTROPHE:
+        if before == 1 and blank == 0:
+            return decided | 2
+        if before == 0 and blank == 1:
+            return decided & 1
+    if kind & BREAK:
+        return 0
+    return decided
+
+
+def case_context(ids, i, walk, kinds, none, out):
+    """More features of the case of token i behind a quotation mark: whether it goes on with a sentence, or a new one begins."""
+    n = len(ids)
+    a = ids[i - 2] if i > 1 else none
+    b = ids[i - 1] if i > 0 else none
+    c = ids[i]
+    k = kinds[c] & 7
+    for j in range(22, CASE_FEATURES):
+        out[j] = -1
+    if kinds[b] & QUOTE:
+        inner = walk[2]
+        if walk[0] & 1:
+            s = min(walk[3], 7)
+            out[22] = (76 << 48) | (k << 40) | (s << 32) | (inner << 16) | a
+            out[23] = (77 << 48) | (inner << 32) | (a << 16) | c
+            out[24] = (78 << 48) | (k << 32) | (inner << 16) | a
+        else:
+            verb = 0
+            at = 0
+            end = none
+            for j in range(LOOK_AHEAD + 1):
+                if i + j < n and end == none:
+                    t = ids[i + j]
+                    if not kinds[t] & WORD:
+                        end = t
+                    elif (kinds[t] >> 8) & 7 > verb:
+                        verb = (kinds[t] >> 8) & 7
+                        at = j
+            out[22] = (79 << 48) | (at << 32) | (verb << 16) | a
+            out[23] = (80 << 48) | (verb << 32) | (a << 16) | c
+            out[24] = (81 << 48) | (k << 32) | (verb << 16) | a
+            out[25] = (82 << 48) | (end << 32) | (verb << 16) | a
+            out[26] = (83 << 48) | (((kinds[c] >> 8) & 7) << 32) | (verb << 16) | a
+            out[27] = (84 << 48) | (verb << 32) | (end << 16) | c
+            out[28] = (85 << 48) | (verb << 40) | (at << 32) | (a << 16) | c
+
+
+def open_quotes(ids, i, kinds, walk):
+    """The quotes that stand open before token i, where its own blank is not known yet: one with a blank before it opens."""
+    if i == 0:
+        return 0
+    kind = kinds[ids[i - 1]]
+    if kind & QUOTE:
+        return (walk[0] & 2) | walk[1]
+    if kind & APOSTROPHE:
+        return (walk[0] & 1) | (walk[1] << 1)
+    return 0 if kind & BREAK else walk[0]
+
+
+def step(ids, i, blank, kinds, walk):
+    """Take the blank before token i into `walk`: quotes open before it, that blank, what ended the last speech, how long ago."""
+    if i > 0:
+        was = walk[0]
+        walk[0] = next_decided(was, kinds[ids[i - 1]], walk[1], blank, i == 1)
+        if was & 1 and not walk[0] & 1 and i > 1:
+            walk[2] = ids[i - 2]
+            walk[3] = 0
+        walk[1] = blank
+    walk[3] += 1
+
+
+def features(ids, blanks, kinds, none, space, case):
     """Fill `space` [tokens, SPACE_FEATURES] and `case` [tokens, CASE_FEATURES] for one story."""
-    quote_states(ids, kinds, states)
+    walk = np.array([0, 1, none, 0])
     for i in range(len(ids)):
-        space_features(ids, i, states[i], kinds, none, space[i])
-        case_features(ids, i, states[i], kinds, none, case[i])
+        space_features(ids, i, open_quotes(ids, i, kinds, walk), kinds, none, space[i])
+        space_context(ids, i, walk[0], walk[1], kinds, none, space[i])
+        step(ids, i, blanks[i], kinds, walk)
+        case_features(ids, i, walk[0], kinds, none, case[i])
+        case_context(ids, i, walk, kinds, none, case[i])
 
 
 def fill_table(keys, weights, slots, values):
@@ -142,6 +271,8 @@ def fill_table(keys, weights, slots, values):
 
 def look_up(keys, key):
     """The row of a key in an open-addressed table (its size is prime; -1 marks an empty slot), or -1."""
+    if key < 0:
+        return -1
     size = len(keys)
     slot = (key % size) * SPREAD % size
     while keys[slot] != key:
@@ -153,20 +284,21 @@ def look_up(keys, key):
     return slot
 
 
-def decode(ids, truth, kinds, none, unk, keys, weights, evidence, unit, mode, scores):
+def decode(ids, told, kinds, none, unk, keys, weights, unit, mode, parity, scores):
     """Score one story's tokens: `scores` [tokens, 3] for a blank, a capital, all capitals, in units of 1/`unit` nat.
 
-    `keys` and `weights` [slots, 2] are the table (column 0 blank or capital, column 1 all capitals). `evidence`
-    [8, 2, 17] is added to the capital's score: by the word's class, by whether it stands after a word, and by what the
-    story says of the same word elsewhere: mode 0 everywhere, by its own scores; mode 1 before it, by its own scores;
-    mode 2 before it, by `truth` (1 capital, 0 lower).
+    `keys` and `weights` [slots, 2] are the table (column 0 blank or capital, column 1 all capitals). `told` [tokens, 2]
+    holds the blanks and cases that are known, -1 where none is: a score never sees those of its own token. With `parity`
+    every second quotation mark closes one, whatever was decided about blanks.
     """
     n = len(ids)
     states = np.zeros(n, dtype=np.int64)
     quote_states(ids, kinds, states)
-    row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES), dtype=np.int64)
+    row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES, STORY_FEATURES), dtype=np.int64)
+    walk = np.array([0, 1, none, 0])
     for i in range(n):
-        space_features(ids, i, states[i], kinds, none, row)
+        space_features(ids, i, states[i] if parity else open_quotes(ids, i, kinds, walk), kinds, none, row)
+        space_context(ids, i, walk[0], walk[1], kinds, none, row)
         total = 0
         if i > 0:
             for j in range(SPACE_FEATURES):
@@ -174,76 +306,123 @@ def decode(ids, truth, kinds, none, unk, keys, weights, evidence, unit, mode, sc
                 if slot >= 0:
                     total += weights[slot, 0]
         scores[i, 0] = total
-        capital = 0
-        upper = 0
+        step(ids, i, told[i, 0] if told[i, 0] >= 0 else (1 if total > 0 else 0), kinds, walk)
         if ids[i] != unk and not kinds[ids[i]] & CASELESS:
-            case_features(ids, i, states[i], kinds, none, row)
+            case_features(ids, i, states[i] if parity else walk[0], kinds, none, row)
+            case_context(ids, i, walk, kinds, none, row)
             for j in range(CASE_FEATURES):
                 slot = look_up(keys, row[j])
                 if slot >= 0:
-                    capital += weights[slot, 0]
-                    upper += weights[slot, 1]
-        scores[i, 1] = capital
-        scores[i, 2] = upper
-    gather_evidence(ids, truth, kinds, none, unk, evidence, unit, mode, scores)
+                    scores[i, 1] += weights[slot, 0]
+                    scores[i, 2] += weights[slot, 1]
+    weigh_story(ids, told, kinds, unk, keys, weights, unit, mode, scores, np.zeros((0, STORY_FEATURES), dtype=np.int64))
 
 
-def gather_evidence(ids, truth, kinds, none, unk, evidence, unit, mode, scores):
-    """Add to each capital's score what the other places of the same word in the story say."""
-    n = len(ids)
-    pool = np.zeros(len(kinds), dtype=np.int64)
-    votes = np.zeros(n, dtype=np.int64)
-    for i in range(n):
-        c = ids[i]
-        inside = i > 0 and (kinds[ids[i - 1]] & WORD) != 0
-        if c != unk and inside and not kinds[c] & CASELESS:
-            if mode == 2:
-                votes[i] = 4 * unit if truth[i] else -4 * unit
-            else:
-                votes[i] = min(max(scores[i, 1], -4 * unit), 4 * unit)
-        if mode == 0:
-            pool[c] += votes[i]
-    for i in range(n):
-        c = ids[i]
-        if c != unk and not kinds[c] & CASELESS:
-            inside = 1 if i > 0 and (kinds[ids[i - 1]] & WORD) != 0 else 0
-            others = pool[c] - votes[i] if mode == 0 else pool[c]
-            bucket = min(max((others + 17 * unit // 2) // unit, 0), 16)
-            scores[i, 1] += evidence[kinds[c] & 7, inside, bucket]
-        if mode != 0:
-            pool[c] += votes[i]
+def grade(score, unit):
+    """A score in 18 steps, finer about 0."""
+    size = abs(score) * 4 // unit
+    steps = 0
+    for bound in GRADES:
+        if size >= bound:
+            steps += 1
+    return 9 + steps if score > 0 else 8 - steps
 
 
-def retell(ids, told, kinds, unk, evidence, unit, scores, blanks, cases):
-    """Decisions from left to right where some are told: `told` [tokens, 2] holds a blank and a case, -1 where nothing is.
+def weigh_story(ids, told, kinds, unk, keys, weights, unit, mode, scores, rows):
+    """Add to each capital's score what the other places of the same word in the story say.
 
-    `scores` come without evidence; evidence is the case of the same word before, as it was decided or told.
+    A place votes where the word stands behind a word, so that a capital means a name: mode 0 all places, by their scores;
+    mode 1 those before, by their scores; mode 2 those before, by their case as told or decided. The features are left in
+    `rows` [tokens, STORY_FEATURES] where it has any.
     """
-    pool = np.zeros(len(kinds), dtype=np.int64)
-    for i in range(len(ids)):
+    n = len(ids)
+    pool, votes, places = np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64)
+    top, low = np.full((len(kinds), 2), -NEVER), np.full((len(kinds), 2), NEVER)
+    own = scores[:, 1].copy()
+    row = np.zeros(STORY_FEATURES, dtype=np.int64)
+    if mode == 0:
+        for i in range(n):
+            add_vote(ids, i, kinds, unk, own[i], unit, pool, votes, places, top, low)
+    for i in range(n):
         c = ids[i]
-        blanks[i] = told[i, 0] if told[i, 0] >= 0 else (1 if scores[i, 0] > 0 else 0)
-        cases[i] = 0
-        if c != unk and not kinds[c] & CASELESS:
-            inside = 1 if i > 0 and (kinds[ids[i - 1]] & WORD) != 0 else 0
-            bucket = min(max((pool[c] + 17 * unit // 2) // unit, 0), 16)
-            capital = scores[i, 1] + evidence[kinds[c] & 7, inside, bucket]
-            if told[i, 1] >= 0:
-                cases[i] = told[i, 1]
-            elif scores[i, 2] > max(capital, 0):
-                cases[i] = 2
-            elif capital > 0:
-                cases[i] = 1
+        if c == unk or kinds[c] & CASELESS:
+            continue
+        inside = 1 if i > 0 and kinds[ids[i - 1]] & WORD else 0
+        others, voters, seen, most, least = pool[c], votes[c], places[c], top[c, 0], low[c, 0]
+        if mode == 0:
+            seen -= 1
             if inside:
-                pool[c] += 4 * unit if cases[i] else -4 * unit
+                others -= min(max(own[i], -4 * unit), 4 * unit)
+                voters -= 1
+                most = top[c, 1] if own[i] == most else most
+                least = low[c, 1] if own[i] == least else least
+        story_features(c, kinds[c] & 7, inside, others, voters, seen, most, least, own[i], unit, mode, row)
+        for j in range(STORY_FEATURES):
+            slot = look_up(keys, row[j])
+            if slot >= 0:
+                scores[i, 1] += weights[slot, 0]
+        if len(rows):
+            rows[i] = row
+        if mode == 1:
+            add_vote(ids, i, kinds, unk, own[i], unit, pool, votes, places, top, low)
+        if mode == 2:
+            capital = told[i, 1] > 0 if told[i, 1] >= 0 else max(scores[i, 1], scores[i, 2]) > 0
+            add_vote(ids, i, kinds, unk, 4 * unit if capital else -4 * unit, unit, pool, votes, places, top, low)
 
 
-def learn(rows, labels, weights, squares, rate, decay, epochs):
-    """Logistic regression by AdaGrad (Duchi et al. 2011), in the order given: `rows` [n, features] of weight numbers, 0 for none."""
+def add_vote(ids, i, kinds, unk, score, unit, pool, votes, places, top, low):
+    """Count the place i of its word: sum, number, the two highest and the two lowest scores."""
+    c = ids[i]
+    if c == unk or kinds[c] & CASELESS:
+        return
+    places[c] += 1
+    if i > 0 and kinds[ids[i - 1]] & WORD:
+        pool[c] += min(max(score, -4 * unit), 4 * unit)
+        votes[c] += 1
+        if score > top[c, 0]:
+            top[c, 1] = top[c, 0]
+            top[c, 0] = score
+        elif score > top[c, 1]:
+            top[c, 1] = score
+        if score < low[c, 0]:
+            low[c, 1] = low[c, 0]
+            low[c, 0] = score
+        elif score < low[c, 1]:
+            low[c, 1] = score
+
+
+def story_features(c, k, inside, others, voters, seen, most, least, own, unit, mode, out):
+    """The features of a capital from what the other places of the word say, a template each."""
+    bucket = min(max((others + 17 * unit // 2) // unit, 0), 16)
+    most = 31 if voters == 0 else (grade(most, unit) + 1) // 2
+    least = 31 if voters == 0 else (grade(least, unit) + 1) // 2
+    own = grade(own, unit)
+    voters = min(voters, 4)
+    seen = min(seen, 4)
+    kind = (k << 1) | inside
+    first = STORY_TEMPLATE + mode * STORY_FEATURES
+    out[0] = (first << 48) | (kind << 8) | bucket
+    out[1] = ((first + 1) << 48) | (kind << 16) | (most << 8) | least
+    out[2] = ((first + 2) << 48) | (kind << 16) | (own << 8) | bucket
+    out[3] = ((first + 3) << 48) | (kind << 16) | (own << 8) | most
+    out[4] = ((first + 4) << 48) | (kind << 16) | (own << 8) | least
+    out[5] = ((first + 5) << 48) | (kind << 16) | (voters << 8) | bucket
+    out[6] = ((first + 6) << 48) | (own << 16) | (most << 8) | least
+    out[7] = ((first + 7) << 48) | (kind << 16) | (own << 8) | seen
+    out[8] = ((first + 8) << 48) | (kind << 16) | (most << 8) | seen
+    out[9] = ((first + 9) << 48) | (c << 8) | bucket
+    out[10] = ((first + 10) << 48) | (c << 16) | (most << 8) | least
+
+
+def learn(rows, order, offsets, labels, weights, squares, rate, decay, epochs):
+    """Logistic regression by AdaGrad (Duchi et al. 2011), in the order given: `rows` [n, features] of weight numbers, 0 for none.
+
+    `offsets` [n] are what is known of each row's logit beforehand.
+    """
     for _ in range(epochs):
-        for i in range(len(rows)):
+        for i in order:
             row = rows[i]
-            total = 0.0
+            total = offsets[i]
             for j in range(len(row)):
                 total += weights[row[j]]
             total = min(max(total, -30.0), 30.0)

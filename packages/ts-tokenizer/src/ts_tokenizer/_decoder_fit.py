@@ -45,14 +45,15 @@ def fit(stories: Sequence[Story], vocab: Sequence[str]) -> DecoderSpec:
     corpus = _Corpus.of(stories, vocab, kinds_of(vocab, classes))
     space = _space(corpus)
     case, scores = _case(corpus)
-    parts = [space, case, *(_story(corpus, scores, mode) for mode in (WHOLE, PAST, TOLD))]
+    with ThreadPoolExecutor(2) as pool:
+        parts = [space, case, *pool.map(lambda mode: _story(corpus, scores, mode), (WHOLE, PAST, TOLD))]
     keys, weights = (np.concatenate(column) for column in zip(*parts, strict=True))  # templates keep the parts apart
     return DecoderSpec(classes=pack(classes, "<u1"), keys=pack(keys, "<i8"), weights=pack(weights, "<i2"))
 
 
 @dataclass(frozen=True)
 class _Corpus:
-    """All stories in a row, and their features."""
+    """All stories in a row."""
 
     stories: Sequence[Story]
     kinds: np.ndarray
@@ -64,23 +65,26 @@ class _Corpus:
     """The number of each token's story."""
     open_case: np.ndarray
     """Whether a token's case is to be guessed."""
-    space: np.ndarray
-    """int64 [tokens, features]."""
-    case: np.ndarray
 
     @classmethod
     def of(cls, stories: Sequence[Story], vocab: Sequence[str], kinds: np.ndarray) -> _Corpus:
         ids, blanks, cases = (np.concatenate([getattr(story, name) for story in stories]) for name in ("ids", "blanks", "cases"))
         sizes = np.array([len(story.ids) for story in stories])
         unk = len(vocab) - 2
-        space, case = (np.zeros((len(ids), width), dtype=np.int64) for width in (SPACE_FEATURES, CASE_FEATURES))
-        start = 0
-        for story, size in zip(stories, sizes.tolist(), strict=True):
-            rows = slice(start, start + size)
-            kernels().features(story.ids, story.blanks, kinds, unk + 1, space[rows], case[rows])
-            start += size
         open_case = (ids != unk) & (kinds[ids] & CASELESS == 0) & (cases != OTHER)
-        return cls(stories, kinds, unk, ids, blanks, cases, np.repeat(np.arange(len(stories)), sizes), open_case, space, case)
+        return cls(stories, kinds, unk, ids, blanks, cases, np.repeat(np.arange(len(stories)), sizes), open_case)
+
+    def features(self, *, space: int = 0, case: int = 0) -> np.ndarray:
+        """int64 [tokens, features]: those of the blanks or those of the capitals, never both at once: they are large."""
+        rows = np.zeros((len(self.ids), space or case), dtype=np.int64)
+        nothing = np.zeros((0, 1), dtype=np.int64)
+        start = 0
+        for story in self.stories:
+            here = rows[start : start + len(story.ids)]
+            both = (here, nothing) if space else (nothing, here)
+            kernels().features(story.ids, story.blanks, self.kinds, self.unk + 1, *both)
+            start += len(story.ids)
+        return rows
 
 
 # --- classes of words --------------------------------------------------------------------------
@@ -139,14 +143,14 @@ def _space(corpus: _Corpus) -> Table:
     """Weights of the blanks."""
     rows = np.ones(len(corpus.ids), dtype=bool)
     rows[np.flatnonzero(np.diff(corpus.story, prepend=-1))] = False  # none stands before a story's first token
-    keys, numbered = _number(corpus.space[rows])
+    keys, numbered = _number(corpus.features(space=SPACE_FEATURES)[rows])
     weights = _learn(numbered, len(keys), corpus.blanks[rows] == 1, SPACE_RATE, SPACE_DECAY)
     return _whole(keys, weights, np.zeros_like(weights))
 
 
 def _case(corpus: _Corpus) -> tuple[Table, np.ndarray]:
     """Weights of the capitals, and each token's score for one by weights that never saw its story, in 1/1024 nat."""
-    keys, numbered = _number(corpus.case[corpus.open_case])
+    keys, numbered = _number(corpus.features(case=CASE_FEATURES)[corpus.open_case])
     cases = corpus.cases[corpus.open_case]
     parts = PARTS if len(corpus.stories) < MANY else 2
     part = (corpus.story * parts // len(corpus.stories))[corpus.open_case]

@@ -245,14 +245,16 @@ def step(ids, i, blank, kinds, walk):
 
 
 def features(ids, blanks, kinds, none, space, case):
-    """Fill `space` [tokens, SPACE_FEATURES] and `case` [tokens, CASE_FEATURES] for one story."""
+    """Fill `space` [tokens, SPACE_FEATURES] and `case` [tokens, CASE_FEATURES] for one story; an empty one is left so."""
     walk = np.array([0, 1, none, 0])
     for i in range(len(ids)):
-        space_features(ids, i, open_quotes(ids, i, kinds, walk), kinds, none, space[i])
-        space_context(ids, i, walk[0], walk[1], kinds, none, space[i])
+        if len(space):
+            space_features(ids, i, open_quotes(ids, i, kinds, walk), kinds, none, space[i])
+            space_context(ids, i, walk[0], walk[1], kinds, none, space[i])
         step(ids, i, blanks[i], kinds, walk)
-        case_features(ids, i, walk[0], kinds, none, case[i])
-        case_context(ids, i, walk, kinds, none, case[i])
+        if len(case):
+            case_features(ids, i, walk[0], kinds, none, case[i])
+            case_context(ids, i, walk, kinds, none, case[i])
 
 
 def fill_table(keys, weights, slots, values):

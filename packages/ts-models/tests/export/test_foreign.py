@@ -149,7 +149,8 @@ def test_llama2c_equals_transformers(tmp_path: Path, tied: bool) -> None:
     lm = ts_models.load(tmp_path / "stories.bin")
     ids = torch.randint(0, 40, (2, 20))
     assert (lm.model(ids) - theirs(input_ids=ids).logits).abs().max() < 1e-4
-    assert (lm.config.bos_id, lm.config.eos_id, lm.config.unk_id) == (1, 2, 0)
+    assert (lm.config.bos_id, lm.config.eos_id, lm.config.unk_id) == (1, 1, 0)
+    assert lm.config.banned_ids == (0,), "what parts the stories can end one"
 
 
 def test_damaged_llama2c_files_are_refused(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_llama2c_tokenizer_merges_by_score(tmp_path: Path) -> None:
     tokenizer = Llama2cTokenizer(tmp_path / "tokenizer.bin", size)
     names = list(tokenizer.vocab)
     assert [names[i] for i in tokenizer.encode("ab")] == [" ab"]  # " a" first (-1), then " ab" (-0.5); not "ab" (-2)
-    assert [names[i] for i in tokenizer.encode("bab", add_special_tokens=True)] == ["\n<s>\n", " ", "b", "ab", "\n</s>\n"]
+    assert [names[i] for i in tokenizer.encode("bab", add_special_tokens=True)] == ["\n<s>\n", " ", "b", "ab", "\n<s>\n"]
     for text in ("ab", "é ü 字", ""):
         assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=True)) == text
     decoder = tokenizer.stream_decoder()

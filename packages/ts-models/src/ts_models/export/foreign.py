@@ -240,7 +240,7 @@ def _llama2c_config(raw: bytes, path: Path) -> TransformerConfig:
     return TransformerConfig(
         vocab_size=vocab, max_seq_len=length, d_model=d, n_heads=heads, n_kv_heads=kv, n_layers=layers, d_ff=ff,
         positions="rope", norm="rmsnorm", norm_eps=1e-5, feed_forward="swiglu", tie_embeddings=tied,
-        bos_id=1, eos_id=2, unk_id=0, pad_id=-1,
+        bos_id=1, eos_id=1, unk_id=0, pad_id=-1,  # <s> alone parts the stories; </s> was never trained
     )  # fmt: skip
 
 

@@ -62,7 +62,9 @@ class HuggingFaceTokenizer:
 class Llama2cTokenizer:
     """llama2.c's tokenizer.bin: SentencePiece BPE pieces with their scores, merged by score, bytes as fall-back."""
 
-    unk_id, bos_id, eos_id, pad_id = 0, 1, 2, -1
+    unk_id, bos_id, eos_id, pad_id = 0, 1, 1, -1
+    unused_id = 2
+    """`</s>`: stands in the vocabulary, but no story was trained with it; `<s>` alone parts the stories, and ends a text in run.c."""
 
     def __init__(self, path: Path, vocab_size: int) -> None:
         self.vocab_size = vocab_size
@@ -108,7 +110,7 @@ class Llama2cTokenizer:
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """See protocols.Tokenizer."""
-        special = (self.bos_id, self.eos_id)
+        special = (self.bos_id, self.unused_id)
         pieces = [self._bytes(number) for number in ids if not (skip_special_tokens and number in special)]
         return b"".join(pieces).decode("utf-8", "replace").removeprefix(" ")
 

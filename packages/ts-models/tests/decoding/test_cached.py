@@ -105,8 +105,10 @@ def test_neither_threads_nor_other_rows_change_a_row(transformer, kernels, preci
             start = stepper.start(prompts[:rows], 20, width=1)
             assert len(start) == rows
             results.append(stepper.step(torch.full((rows,), 5), None)[0])
-    for result in results[1:]:
-        torch.testing.assert_close(result, results[0], atol=1e-6, rtol=1e-6)
+    for result in results[
+        1:
+    ]:  # numpy and torch round a product of one row and of many in other ways; the kernels alone: next test
+        torch.testing.assert_close(result, results[0], atol=1e-5, rtol=1e-5)
 
 
 def test_a_row_that_stays_alone_keeps_its_bits(transformer):

@@ -34,6 +34,10 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="ts-models")
 
 
+if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 class FastStepper:
     """Reads prompts through the network itself, then steps through the kernels. Equal to TorchStepper to rounding."""
 

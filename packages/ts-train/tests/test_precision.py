@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 def test_auto_on_a_cpu_follows_its_units(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     for flags, name, reason in (
         ({"avx512f"}, "fp32", "no half-precision"),
-        ({"avx512f", "avx512_bf16"}, "bf16", "AVX-512"),
+        ({"avx512f", "avx512_bf16"}, "fp32", "AVX-512"),
         ({"avx512_bf16", "amx_bf16"}, "bf16", "AMX"),
     ):
         monkeypatch.setattr(_machine, "_cpu_flags", lambda flags=flags: frozenset(flags))
@@ -25,7 +25,7 @@ def test_flags_are_words(monkeypatch, tmp_path) -> None:  # type: ignore[no-unty
     monkeypatch.setattr(_machine, "Path", lambda _: tmp_path / "cpuinfo")
     _machine._cpu_flags.cache_clear()
     assert _machine._cpu_flags() >= {"fpu", "avx512f"}
-    assert _machine.cpu_bf16_unit() is None
+    assert not _machine.computes_bf16()
     _machine._cpu_flags.cache_clear()
 
 

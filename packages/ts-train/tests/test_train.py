@@ -267,7 +267,7 @@ def test_threads_are_restored_and_a_changed_environment_is_said(tmp_path: Path, 
 def test_a_half_precision_run_on_a_cpu_without_units_for_it_is_warned_of_on_resume_too(
     tmp_path: Path, data: FakeEncoded, config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ts_train._machine._cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr("ts_train._machine._cpu_flags", lambda: frozenset({"amx_bf16"}))
     said: list[str] = []
     with pytest.raises(Interrupted):
         train(

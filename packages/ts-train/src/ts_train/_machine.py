@@ -13,7 +13,7 @@ from torch import nn
 
 __all__ = [
     "automatic_micro_batch",
-    "cpu_bf16_unit",
+    "computes_bf16",
     "is_out_of_memory",
     "multiplies_bf16",
     "peak_flops",
@@ -39,14 +39,13 @@ def multiplies_bf16(device: torch.device) -> bool:
     return "amx_bf16" in _cpu_flags()
 
 
-def cpu_bf16_unit() -> str | None:
-    """What this CPU has for bfloat16 products in large layers, or None.
+def computes_bf16() -> bool:
+    """Whether this CPU has instructions for bfloat16 products at all: AMX's, or AVX-512's.
 
-    AVX-512's instructions pay there (measured on two cores: a step of talk-5m takes half of fp32's time, of story-1m 0.86), but not
-    in Muon's batches of small products, which oneDNN does not take: for those, ask `multiplies_bf16`.
+    The latter run at most twice as fast as fp32 through oneDNN, and Muon's batches of small products not at all: for what
+    pays, ask `multiplies_bf16`.
     """
-    flags = _cpu_flags()
-    return "AMX tiles" if "amx_bf16" in flags else "AVX-512 instructions" if "avx512_bf16" in flags else None
+    return not _cpu_flags().isdisjoint({"amx_bf16", "avx512_bf16"})
 
 
 @lru_cache

@@ -263,6 +263,25 @@ def test_out_that_is_a_file_and_unknown_engine_are_refused(raw: Path, tmp_path: 
         prepare([], tmp_path / "splits")
 
 
+@pytest.mark.parametrize("folder", ["out", "work"])
+@pytest.mark.parametrize("holds", ["notes.txt", "manifest.json"])
+def test_a_folder_of_something_else_is_left_alone(raw: Path, tmp_path: Path, folder: str, holds: str) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / holds).write_text('{"format": "of somebody else"}')
+    with pytest.raises(ConfigError, match="it is left alone"):
+        prepare(raw, **{"out": tmp_path / "splits", "config": CONFIG, "work": None, folder: own})
+    assert [file.name for file in own.iterdir()] == [holds]
+    assert not (tmp_path / "splits").exists()
+
+
+def test_an_empty_folder_and_earlier_splits_are_replaced(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "splits").mkdir()
+    first = prepare(raw, tmp_path / "splits", CONFIG)
+    again = prepare(raw, tmp_path / "splits", CONFIG.model_copy(update={"seed": CONFIG.seed + 1}))
+    assert first.splits["train"].files != again.splits["train"].files
+
+
 def test_errors_of_a_worker_arrive_as_what_they_are(stories: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ts_data._sources.BLOCK", 20_000)
     bad = tmp_path / "bad.txt"

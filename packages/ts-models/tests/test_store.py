@@ -57,6 +57,17 @@ def test_tied_weights_are_stored_once_and_names_are_clean(tmp_path: Path) -> Non
     assert not [name for name in tensors if "_orig_mod" in name]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("notes.txt", "mine"), ("config.json", '{"format": "ts-train/run"}'), ("config.json", "{")]
+)
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / name).write_text(content)
+    with pytest.raises(ArtefactError, match="it is left alone"):
+        ts_models.save(ts_models.build("story-1m", vocab_size=64), tmp_path / "own")
+    assert [(file.name, file.read_text()) for file in (tmp_path / "own").iterdir()] == [(name, content)]
+
+
 @torch.no_grad()
 def test_half_precision_storage(tmp_path: Path) -> None:
     model = ts_models.build("talk-10m", **SIZES).eval()

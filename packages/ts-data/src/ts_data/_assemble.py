@@ -25,7 +25,10 @@ from ._storage import state
 from .artefact import sha256_bytes, sha256_file, write_folder, write_model, write_text
 from .schemas import DatasetManifest, FileInfo, PrepareConfig, SourceInfo, SplitInfo, SplitName, StepExample, StepReport
 
-__all__ = ["Line", "assemble"]
+__all__ = ["KIND", "Line", "assemble"]
+
+KIND = ("manifest.json", "ts-data/manifest")
+"""By what a folder of splits is known, so that no other one is replaced."""
 
 _EXTRA = {DUPLICATE: "duplicate", NEAR: "near_duplicate", LEAKAGE: "leakage"}
 _CODES: dict[SplitName, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
@@ -102,7 +105,7 @@ class Line:
 
 def assemble(line: Line, groups: int, target: Path) -> DatasetManifest:
     """Write the whole folder aside and put it in its place."""
-    with write_folder(target) as folder:
+    with write_folder(target, *KIND) as folder:
         files: dict[SplitName, tuple[FileInfo, ...]] = {"train": _train(line, groups, folder)}
         files["validation"] = (_small(line, groups, folder, VALIDATION, "validation.parquet"),)
         files["test"] = (_small(line, groups, folder, TEST, "test.parquet"),)

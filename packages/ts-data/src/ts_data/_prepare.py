@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from . import _sources, engines
-from ._assemble import Line, assemble
+from ._assemble import KIND, Line, assemble
 from ._assign import assign
 from ._jobs import TRAIN
 from ._spool import STDIN, lay_down, origin_of
 from ._storage import FileState, is_uri, state, upload
-from .artefact import need_space, recover
+from .artefact import check_target, need_space, recover
 from .errors import ConfigError, SourceError, TsDataError
 from .schemas import DatasetManifest, PrepareConfig
 
@@ -98,8 +98,7 @@ def _places(out: Source, work: Source | None) -> tuple[Path, Path]:
         place = Path(work).absolute()
         return place.with_name(f"{place.name}.finished"), place
     target = Path(out)
-    if target.exists() and not target.is_dir():
-        raise ConfigError(f"{out}: is a file; --out names a folder.")
+    check_target(target, *KIND, error=ConfigError)  # now, not after the work
     return target, Path(work).absolute() if work else target.absolute().with_name(f".{target.absolute().name}.work")
 
 
@@ -173,6 +172,8 @@ def _begin(work: Path, sources: Sequence[tuple[str, str, str | None]], config: P
         marks.append([name, str(origin), role, found.size, found.changed])
     identity = json.dumps([marks, config.model_dump(mode="json"), _sources.BLOCK, SHARD], sort_keys=True)
     mark = work / "identity.json"
+    if work.exists() and not mark.is_file() and (not work.is_dir() or any(work.iterdir())):
+        raise ConfigError(f"{work}: is there and is no work folder of ts-data; it is left alone. Name a new folder.")
     if not mark.exists() or mark.read_text(encoding="utf-8") != identity:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)

@@ -49,7 +49,7 @@ def corpus_hash(stories: Sequence[str]) -> str:
 def write(path: Path, stories: Sequence[str], *, corpus: str | None = None, progress: Progress | None = None) -> IndexManifest:
     """Build the index of the stories in a folder, complete or not at all."""
     artefact.need_space(path.parent, 3 * 200 * len(stories), "the index of the training stories", error=ArtefactError)
-    with artefact.write_folder(path) as folder:
+    with artefact.write_folder(path, "index.json", "ts-eval/index") as folder:
         stream = folder / "stream.bin"
         stream.touch()
         arrays = build_arrays(stories, len(stories), corpus=corpus, stream_file=stream, progress=progress)

@@ -37,6 +37,8 @@ CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD = (
 
 DEMO = Path(__file__).parent / "demo"
 """The model in the package: `load("demo")`."""
+KIND = (CONFIG, "ts-models/config", None)
+"""By what a model folder is known, also in transformers' format, so that no other one is replaced."""
 _SCALE = ".scale"
 
 
@@ -58,7 +60,7 @@ def save(
     config = network.config
     if tokenizer is not None:
         _check_tokenizer(Path(tokenizer), config)
-    with write_folder(path) as folder:
+    with write_folder(path, *KIND) as folder:
         write_model(folder / CONFIG, config)
         save_file(_tensors(network, dtype), folder / WEIGHTS, metadata={"format": "pt"})
         if tokenizer is not None:

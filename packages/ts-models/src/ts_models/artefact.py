@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from .errors import ArtefactError
 
 __all__ = [
+    "check_target",
     "describe_invalid",
     "member",
     "need_space",
@@ -77,15 +78,16 @@ def write_model(path: str | os.PathLike[str], model: BaseModel) -> None:
 
 
 @contextlib.contextmanager
-def write_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def write_folder(path: str | os.PathLike[str], known_by: str, *formats: str | None) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success its files are flushed and it takes the place of `path`.
 
-    A folder that stood there before stays whole until the new one is: it is moved to `.<name>.old`, and
-    `recover` puts it back where a kill fell between the two renames.
+    A folder that stood there before must be one of the same kind (see `check_target`). It stays whole until the new one
+    is: it is moved to `.<name>.old`, and `recover` puts it back where a kill fell between the two renames.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     recover(target)
+    check_target(target, known_by, *formats)
     aside, old = _aside(target), _old(target)
     if aside.exists():
         shutil.rmtree(aside)
@@ -102,6 +104,33 @@ def write_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def check_target(
+    path: str | os.PathLike[str], known_by: str, *formats: str | None, error: type[Exception] = ArtefactError
+) -> None:
+    """Refuse to put a folder where something else stands.
+
+    What is there may be replaced if it is an empty folder, or one whose JSON file `known_by` has one of the formats (None:
+    it names no format, as the files of other libraries).
+    """
+    target = Path(path)
+    if target.exists() and not target.is_dir():
+        raise error(f"{target}: is a file; it is left alone. Name a new folder.")
+    if target.exists() and not _replaceable(target, known_by, formats):
+        raise error(
+            f"{target}: is there and is no earlier result of this kind (by its {known_by}); it is left alone. Name a new folder."
+        )
+
+
+def _replaceable(target: Path, known_by: str, formats: tuple[str | None, ...]) -> bool:
+    if not any(target.iterdir()):
+        return True
+    try:
+        content = json.loads((target / known_by).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("format") in formats
 
 
 def recover(path: str | os.PathLike[str]) -> None:

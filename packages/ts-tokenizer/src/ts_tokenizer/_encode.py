@@ -79,7 +79,7 @@ def encode_splits(
             if name in source.splits:
                 infos[name] = _encode_split(work, name, ts_data.read(splits, name), running, progress)
     manifest = EncodedManifest.model_validate({**identity, "splits": infos})
-    with write_folder(target) as aside:
+    with write_folder(target, "manifest.json", "ts-tokenizer/encoded") as aside:
         for file in sorted(work.iterdir()):
             if file.suffix in (".bin", ".npy"):
                 _link(file, aside / file.name)

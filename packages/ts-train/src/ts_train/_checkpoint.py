@@ -110,7 +110,7 @@ class CheckpointStore:
 
     def _write(self, state: TrainerState, tensors: dict[str, torch.Tensor]) -> None:
         try:
-            with artefact.write_folder(self._path(state.step)) as aside:
+            with artefact.write_folder(self._path(state.step), "state.json", "ts-train/state") as aside:
                 save_file(tensors, aside / "tensors.safetensors")
                 digest = artefact.sha256_file(aside / "tensors.safetensors")
                 artefact.write_model(aside / "state.json", state.model_copy(update={"tensors_sha256": digest}))

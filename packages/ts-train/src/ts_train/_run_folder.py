@@ -91,7 +91,7 @@ def write_weights(model: nn.Module, path: Path, *, tokenizer: Path | None, train
         return
     from safetensors.torch import save_file
 
-    with artefact.write_folder(path) as aside:
+    with artefact.write_folder(path, "training.json", "ts-models/training") as aside:
         tensors = {name: p.detach().to("cpu", copy=True).contiguous() for name, p in named_tensors(model)}
         save_file(tensors, aside / "model.safetensors")
         artefact.write_model(aside / "training.json", training)

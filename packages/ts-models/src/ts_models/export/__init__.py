@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..artefact import check_target
 from ..console import Progress
 from ..errors import ConfigError
 
@@ -51,13 +52,12 @@ def export(
 
 def _check_target(out: Path, format: str) -> None:
     """What is there is replaced only if it is an earlier export, or empty."""
-    if not out.exists():
-        return
-    if format in {"onnx", "gguf"}:
-        if out.is_dir():
-            raise ConfigError(f"{out} is a folder; {format} is one file: name it, such as {out / f'model.{format}'}.")
-    elif not out.is_dir() or (any(out.iterdir()) and not (out / "config.json").exists()):
-        raise ConfigError(f"{out} is there and holds no model; nothing was written. Give --out a new folder.")
+    if format not in {"onnx", "gguf"}:
+        from .._store import KIND
+
+        check_target(out, *KIND, error=ConfigError)
+    elif out.is_dir():
+        raise ConfigError(f"{out} is a folder; {format} is one file: name it, such as {out / f'model.{format}'}.")
 
 
 def _read_stories(path: Path) -> list[str]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .._lm import LanguageModel
 from .._scoring import score_ids
-from .._store import CONFIG, TOKENIZER, WEIGHTS, clean_names, load_model
+from .._store import CONFIG, KIND, TOKENIZER, WEIGHTS, clean_names, load_model
 from ..artefact import write_folder, write_model
 from ..console import Progress
 from ..decoding import make_stepper
@@ -38,7 +38,7 @@ def export_int8(
             tensors[name], tensors[f"{name}.scale"] = quantise_rows(tensor)
         else:
             tensors[name] = tensor
-    with write_folder(out) as folder:
+    with write_folder(out, *KIND) as folder:
         write_model(folder / CONFIG, lm.config)
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt", "quantised": "int8 per row"})
         for name in (TOKENIZER, "training.json", "README.md"):

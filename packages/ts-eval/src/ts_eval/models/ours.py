@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ._lost import price
 from .base import Scored, Subject
 
 if TYPE_CHECKING:
@@ -69,9 +70,8 @@ class Ours(Subject):
         logprobs = score_ids(self.lm.model, ids)
         if hasattr(tokenizer, "extra_bits"):
             return Scored(list(logprobs), np.asarray(tokenizer.extra_bits(list(texts)), float), ids)
-        if all(tokenizer.decode(tokenizer.encode(text)) == text for text in texts):
-            return Scored(list(logprobs), np.zeros((len(texts), 2)), ids)  # bytes and pieces: nothing is lost
-        return Scored(list(logprobs), None, ids, "its tokenizer loses something of the text, so there are no bits per byte")
+        bits, note = price(texts, [tokenizer.decode(tokenizer.encode(text)) for text in texts])
+        return Scored(list(logprobs), bits, ids, note)
 
     def neighbours(self, word: str, k: int = 8) -> list[tuple[str, float]] | None:
         """Nearest tokens by cosine of the input embeddings."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArtefactError, UnavailableError
+from ._lost import price
 from .base import Scored, Subject
 
 __all__ = ["HuggingFace", "open_transformers"]
@@ -69,14 +70,8 @@ class HuggingFace(Subject):
         """Whole stories in windows of the context with half overlap; the end of the story is scored too."""
         rows = [[self.begin, *self._ids(text), self.end] for text in texts]
         logprobs = [self._score(row) for row in rows]
-        lost = sum(
-            self.tokenizer.decode(row[1:-1], clean_up_tokenization_spaces=False) != text
-            for row, text in zip(rows, texts, strict=True)
-        )
-        note = (
-            f"its tokenizer loses something of {lost} of {len(rows)} stories, so bits per byte would flatter it" if lost else ""
-        )
-        return Scored(logprobs, None if lost else np.zeros((len(rows), 2)), None, note)
+        bits, note = price(texts, [self.tokenizer.decode(row[1:-1], clean_up_tokenization_spaces=False) for row in rows])
+        return Scored(logprobs, bits, None, note)
 
     def _score(self, row: list[int]) -> NDArray[np.float64]:
         import torch

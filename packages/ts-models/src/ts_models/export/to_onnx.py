@@ -35,7 +35,7 @@ def export_onnx(
     need("onnx", "onnx")
     need("onnxruntime", "onnx")
     model, config = lm.model, lm.config
-    wrapped = (_RecurrentStep if isinstance(config, RecurrentConfig) else _TransformerStep)(_plain_norms(model)).eval()
+    wrapped = (_RecurrentStep if isinstance(config, RecurrentConfig) else _TransformerStep)(_traceable(model)).eval()
     inputs, outputs, axes = names(lm.config)
     memory = _empty(model, batch=2, past=3)
     with write_file(out) as aside, warnings.catch_warnings():
@@ -74,9 +74,9 @@ class _PlainRMSNorm(nn.Module):
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.weight
 
 
-def _plain_norms(model: StoryModel) -> StoryModel:
-    """A copy whose RMS norms a tracer can write down."""
-    model = copy.deepcopy(model)
+def _traceable(model: StoryModel) -> StoryModel:
+    """A copy that a tracer can write down: other RMS norms, and no gradients, for which `apply_rope` writes in place."""
+    model = copy.deepcopy(model).requires_grad_(False)
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.RMSNorm):

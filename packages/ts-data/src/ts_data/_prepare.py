@@ -39,6 +39,9 @@ SHARD = 1 << 27
 SPACE = 3.5
 """Bytes of disk per byte of raw text, at the worst: the cleaned text, the shards, and a spare copy of the input."""
 
+MARK = "identity.json"
+"""By what a work folder is known, and to which call it belongs."""
+
 Source = str | os.PathLike[str]
 
 
@@ -91,15 +94,19 @@ def prepare(
 
 
 def _places(out: Source, work: Source | None) -> tuple[Path, Path]:
-    """The folder to write here, and the one for the work."""
+    """The folder to write here, and the one for the work; neither holds anything of somebody else."""
     if is_uri(out):
         if work is None:
             raise ConfigError(f"{os.fspath(out)}: is not on this machine; name a folder for the work that is: --work FOLDER")
         place = Path(work).absolute()
-        return place.with_name(f"{place.name}.finished"), place
-    target = Path(out)
+        target = place.with_name(f"{place.name}.finished")
+    else:
+        target = Path(out)
+        place = Path(work).absolute() if work else target.absolute().with_name(f".{target.absolute().name}.work")
     check_target(target, *KIND, error=ConfigError)  # now, not after the work
-    return target, Path(work).absolute() if work else target.absolute().with_name(f".{target.absolute().name}.work")
+    if place.exists() and not (place / MARK).is_file() and (not place.is_dir() or any(place.iterdir())):
+        raise ConfigError(f"{place}: is there and is no work folder of ts-data; it is left alone. Name a new folder.")
+    return target, place
 
 
 def _prepare(
@@ -171,9 +178,7 @@ def _begin(work: Path, sources: Sequence[tuple[str, str, str | None]], config: P
         found = state(origin) if origin else FileState(0, 0)
         marks.append([name, str(origin), role, found.size, found.changed])
     identity = json.dumps([marks, config.model_dump(mode="json"), _sources.BLOCK, SHARD], sort_keys=True)
-    mark = work / "identity.json"
-    if work.exists() and not mark.is_file() and (not work.is_dir() or any(work.iterdir())):
-        raise ConfigError(f"{work}: is there and is no work folder of ts-data; it is left alone. Name a new folder.")
+    mark = work / MARK
     if not mark.exists() or mark.read_text(encoding="utf-8") != identity:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)

@@ -275,6 +275,26 @@ def test_a_folder_of_something_else_is_left_alone(raw: Path, tmp_path: Path, fol
     assert not (tmp_path / "splits").exists()
 
 
+def test_a_work_folder_half_cleared_is_still_known_for_one(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, seen = tmp_path / "work", []
+    remove = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        remove(path, missing_ok)
+        if path.parent == work:
+            seen.append(path.name)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(raw, tmp_path / "splits", CONFIG, work=work)
+    monkeypatch.undo()
+    assert seen
+    assert (work / "identity.json").is_file()
+    prepare(raw, tmp_path / "splits", CONFIG, work=work)
+    assert not work.exists()
+
+
 def test_an_empty_folder_and_earlier_splits_are_replaced(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "splits").mkdir()
     first = prepare(raw, tmp_path / "splits", CONFIG)

@@ -87,9 +87,9 @@ def prepare(
                 upload(target, os.fspath(out), "manifest.json")
                 shutil.rmtree(target)
         except (SourceError, ConfigError):
-            shutil.rmtree(work, ignore_errors=True)
+            _clear(work)
             raise
-        shutil.rmtree(work, ignore_errors=True)
+        _clear(work)
     return manifest
 
 
@@ -171,6 +171,17 @@ def _locked(work: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def _clear(work: Path) -> None:
+    """Remove the work folder. Killed in between, it is still known for one, and as nobody's, so that the rest is cleared next time."""
+    if not work.is_dir():
+        return
+    (work / MARK).write_text("", encoding="utf-8")
+    for entry in work.iterdir():
+        if entry.name != MARK:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    shutil.rmtree(work, ignore_errors=True)
+
+
 def _begin(work: Path, sources: Sequence[tuple[str, str, str | None]], config: PrepareConfig) -> None:
     """Keep a work folder that an equal call left; clear away any other. What came through a pipe is never equal."""
     marks: list[Any] = [os.getpid()] if any(name == STDIN for name, _, _ in sources) else []
@@ -180,7 +191,7 @@ def _begin(work: Path, sources: Sequence[tuple[str, str, str | None]], config: P
     identity = json.dumps([marks, config.model_dump(mode="json"), _sources.BLOCK, SHARD], sort_keys=True)
     mark = work / MARK
     if not mark.exists() or mark.read_text(encoding="utf-8") != identity:
-        shutil.rmtree(work, ignore_errors=True)
+        _clear(work)
         work.mkdir(parents=True)
         mark.write_text(identity, encoding="utf-8")
 

@@ -31,7 +31,6 @@ def automatic_micro_batch(device: torch.device, *, vocab_size: int, step_tokens:
     return max(256, min(step_tokens, _last_cache_bytes() // 2 // (4 * vocab_size)))
 
 
-@lru_cache
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether the hardware has units for bfloat16 products: AMX on a CPU, from Ampere on an NVIDIA GPU."""
     if device.type == "cuda":

@@ -2,8 +2,7 @@
 
 The price is the length of a code that learns as it goes: each blank and each capital costs −log₂ of its share, so far, in the same
 circumstances (the estimator of Krichevsky and Trofimov, 1981; for a word's first letter mixed with the share of that word). Whoever
-has the decoded text can follow it, so it is a true code; it is longer at the beginning and dearer than one fitted on
-training stories, never cheaper than the truth.
+has the decoded text can follow it, so it is a true code (a test holds that its shares add up to one); it is longest at the beginning.
 """
 
 from __future__ import annotations

@@ -8,15 +8,19 @@ machine, with Numba or without. What is *not* here: the vocabulary's strings, an
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._kernels import kernels
 from ._kernels.plain import APOSTROPHE, BREAK, CASELESS, LOOK_AHEAD, QUOTE, WORD
 from .schemas import SPECIALS, DecoderSpec
+
+if TYPE_CHECKING:
+    from ._align import Stories
 
 __all__ = [
     "CAPITAL",
@@ -99,17 +103,20 @@ class Decoder:
         blanks, cases = self.guess(ids, TOLD, told)
         return np.where(told[:, 0] >= 0, told[:, 0], blanks), np.where(told[:, 1] >= 0, told[:, 1], cases)
 
-    def bits(self, story: Story) -> tuple[float, np.ndarray]:
-        """Bits to tell the blanks and cases of a story from its ids, and where no class of case does (`OTHER`)."""
-        told = np.column_stack([story.blanks, np.full(len(story.ids), -1)])
-        scores = np.clip(self.scores(story.ids, WHOLE, told), -CLIP, CLIP) / UNIT
-        blank = np.where(story.blanks[1:] == 1, -scores[1:, 0], scores[1:, 0])
-        nats = np.logaddexp(0.0, blank).sum()
-        open_case = (story.ids != self._unk) & (self._kinds[story.ids] & CASELESS == 0)
-        other = open_case & (story.cases == OTHER)
+    def bits(self, stories: Stories) -> tuple[np.ndarray, np.ndarray]:
+        """Bits to tell the blanks and cases of each story from its ids, and where no class of case does (`OTHER`) [tokens]."""
+        ids, cases, bounds = stories.ids, stories.cases, stories.bounds
+        told = np.column_stack([stories.blanks, np.full(len(ids), -1)])
+        scores = np.zeros((len(ids), 3))
+        for start, end in itertools.pairwise(bounds):
+            scores[start:end] = self.scores(ids[start:end], WHOLE, told[start:end])
+        scores = np.clip(scores, -CLIP, CLIP) / UNIT
+        nats = np.logaddexp(0.0, np.where(stories.blanks == 1, -scores[:, 0], scores[:, 0]))
+        nats[[start for start, end in itertools.pairwise(bounds) if end > start]] = 0.0  # no blank stands before a story
+        open_case = (ids != self._unk) & (self._kinds[ids] & CASELESS == 0)
         logits = np.column_stack([np.zeros(len(scores)), scores[:, 1:], np.full(len(scores), -CLIP / UNIT)])[open_case]
-        nats += (np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(logits)), story.cases[open_case]]).sum()
-        return float(nats / np.log(2)), other
+        nats[open_case] += np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(logits)), cases[open_case]]
+        return stories.sums(nats) / np.log(2), open_case & (cases == OTHER)
 
 
 def choose(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,18 +142,11 @@ def kinds_of(vocab: Sequence[str], classes: np.ndarray) -> np.ndarray:
 
 
 def _table(loops: Any, keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An open-addressed table of prime size, about half full."""
-    size = _prime(2 * len(keys) + 3)
-    slots, values = np.full(size, -1, dtype=np.int64), np.zeros((size, 2), dtype=np.int64)
+    """An open-addressed table, half full at most."""
+    size = 1 << (2 * len(keys)).bit_length()
+    slots, values = np.full(size, -1, dtype=np.int64), np.zeros((size, 2), dtype=np.int32)
     loops.fill_table(keys, weights, slots, values)
     return slots, values
-
-
-def _prime(at_least: int) -> int:
-    n = at_least | 1
-    while any(n % d == 0 for d in range(3, int(n**0.5) + 1, 2)):
-        n += 2
-    return n
 
 
 def pack(array: np.ndarray, kind: str) -> str:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ts_data.artefact import parse_model, read_json, sha256_bytes, write_text
 
+from ._align import Stories, align
 from ._bulk import Bulk, open_bulk, utf8
 from ._chunks import ChunkTable
 from ._counting import count_tokens
@@ -78,7 +79,8 @@ class WordTokenizer:
         table = ChunkTable(Rules(pin()))
         counts, sample, stories = count_tokens(texts, table, DECODER_STORIES, progress)
         vocab = choose(counts, vocab_size, casing)
-        hidden = {word: count for word, count in counts.items() if word not in set(vocab)}
+        kept = set(vocab)
+        hidden = {word: count for word, count in counts.items() if word not in kept}
         spec = TokenizerSpec(
             casing=casing,
             vocab=vocab,
@@ -88,7 +90,7 @@ class WordTokenizer:
             spelling=fit_spelling(hidden or counts),
         )
         bare = cls._on(table, spec)
-        decoder = fit([bare.align(text)[0] for text in sample], vocab)
+        decoder = fit(bare.stories(sample), vocab)
         return cls._on(table, spec.model_copy(update={"decoder": decoder}))
 
     @classmethod
@@ -187,7 +189,7 @@ class WordTokenizer:
 
     @cached_property
     def _bulk(self) -> Bulk | None:
-        return open_bulk(self._table, lambda token: self._words.get(token, self.unk_id))
+        return open_bulk(self._table, self._id)
 
     # --- ids to text -------------------------------------------------------------------------
 
@@ -242,6 +244,13 @@ class WordTokenizer:
             ids[cases == OTHER] = self.unk_id
         return Story(ids, blanks, cases), found
 
+    def stories(self, texts: Sequence[str]) -> Stories:
+        """What `align` gives of many texts, in a row."""
+        return align(texts, self._table, self._id, self.unk_id, keep=self.casing == "keep")
+
+    def _id(self, token: str) -> int:
+        return self._words.get(token, self.unk_id)
+
     # --- what ids leave out ------------------------------------------------------------------
 
     def extra_bits(self, texts: Sequence[str]) -> np.ndarray:
@@ -250,15 +259,20 @@ class WordTokenizer:
         Column 0: to spell what stands behind each `<unk>`, case included; column 1: to put right the blanks and the
         case where decode errs.
         """
-        return np.array([self._extra_bits(text) for text in texts], dtype=np.float64).reshape(len(texts), 2)
+        stories = self.stories(texts)
+        priced = stories.ids == self.unk_id
+        restore = np.zeros(len(texts))  # with casing="keep" the markers tell all, and the model pays for them
+        if self.casing == "lower":
+            restore, other = self._decoder.bits(stories)
+            restore += stories.sums(self._spelled(stories, other))
+        return np.column_stack([stories.sums(self._spelled(stories, priced)), restore])
 
-    def _extra_bits(self, text: str) -> tuple[float, float]:
-        story, found = self.align(text)
-        hidden = sum(self._spelling.bits(text[slice(*found[i])]) for i in np.flatnonzero(story.ids == self.unk_id))
-        if self.casing == "keep":
-            return hidden, 0.0  # the markers tell all, and the model pays for them
-        restore, other = self._decoder.bits(story)
-        return hidden, restore + sum(self._spelling.bits(text[slice(*found[i])]) for i in np.flatnonzero(other))
+    def _spelled(self, stories: Stories, chosen: np.ndarray) -> np.ndarray:
+        """Bits to spell the chosen tokens, 0 for the others, float64 [tokens]."""
+        bits = np.zeros(len(stories.surfaces))
+        for place in np.unique(stories.where[chosen]).tolist():
+            bits[place] = self._spelling.bits(stories.surfaces[place])
+        return np.where(chosen, bits[stories.where], 0.0)
 
 
 def load(path: str | os.PathLike[str]) -> WordTokenizer:

@@ -15,17 +15,20 @@ __all__ = [
     "CASE_FEATURES",
     "SPACE_FEATURES",
     "STORY_FEATURES",
+    "add_up",
     "add_vote",
     "case_context",
     "case_features",
     "decode",
     "features",
     "fill_table",
+    "first_slot",
     "grade",
     "learn",
     "look_up",
     "next_decided",
     "open_quotes",
+    "pack",
     "quote_states",
     "space_context",
     "space_features",
@@ -36,16 +39,19 @@ __all__ = [
 
 SPACE_FEATURES = 26
 CASE_FEATURES = 29
+CASE_ALIKE = (18, 19, 20)
+"""The columns of a case's features that share templates; every other has its own."""
 STORY_FEATURES = 11
 STORY_TEMPLATE = 96
 LOOK_AHEAD = 3
-SPREAD = 40_503
-"""Sets neighbours apart in the table: keys of one template are consecutive, and would form runs of thousands of slots."""
+SPREAD = (1_640_531_527, 1_779_033_703)
+"""Factors that set neighbours apart in the table: keys of one template are consecutive."""
 
 GRADES = (2, 4, 7, 10, 14, 18, 24, 32)
 """Bounds of a score's grades, in quarters of a nat."""
 
 NEVER = 1 << 40
+SURE = 0.001
 
 QUOTE, APOSTROPHE, BREAK, WORD, CASELESS = 8, 16, 32, 64, 128
 """Bits of a token's `kinds` entry above the three of its class of capitals."""
@@ -244,45 +250,58 @@ def step(ids, i, blank, kinds, walk):
     walk[3] += 1
 
 
-def features(ids, blanks, kinds, none, space, case):
-    """Fill `space` [tokens, SPACE_FEATURES] and `case` [tokens, CASE_FEATURES] for one story; an empty one is left so."""
-    walk = np.array([0, 1, none, 0])
-    for i in range(len(ids)):
-        if len(space):
-            space_features(ids, i, open_quotes(ids, i, kinds, walk), kinds, none, space[i])
-            space_context(ids, i, walk[0], walk[1], kinds, none, space[i])
-        step(ids, i, blanks[i], kinds, walk)
-        if len(case):
-            case_features(ids, i, walk[0], kinds, none, case[i])
-            case_context(ids, i, walk, kinds, none, case[i])
+def features(ids, blanks, bounds, places, kinds, none, space, case):
+    """Fill `space` [SPACE_FEATURES, rows] or `case` [CASE_FEATURES, rows] for stories in a row; one has no rows and is left so.
+
+    `places` [tokens] is each token's place among the rows, -1 for none.
+    """
+    row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES), dtype=np.int64)
+    for story in range(len(bounds) - 1):
+        first = bounds[story]
+        own = ids[first : bounds[story + 1]]
+        walk = np.array([0, 1, none, 0])
+        for i in range(len(own)):
+            place = places[first + i]
+            if place >= 0 and space.shape[1]:
+                space_features(own, i, open_quotes(own, i, kinds, walk), kinds, none, row)
+                space_context(own, i, walk[0], walk[1], kinds, none, row)
+                for j in range(SPACE_FEATURES):
+                    space[j, place] = row[j]
+            step(own, i, blanks[first + i], kinds, walk)
+            if place >= 0 and case.shape[1]:
+                case_features(own, i, walk[0], kinds, none, row)
+                case_context(own, i, walk, kinds, none, row)
+                for j in range(CASE_FEATURES):
+                    case[j, place] = row[j]
+
+
+def first_slot(key, slots):
+    """Where the search for a key begins in a table whose size is a power of two. No product passes 63 bits."""
+    return (((key >> 24) * SPREAD[0] + (key & 0xFFFFFF) * SPREAD[1]) >> 20) & (slots - 1)
 
 
 def fill_table(keys, weights, slots, values):
-    """Put keys and their rows of weights into an open-addressed table: `slots` of prime size, all -1."""
+    """Put keys and their rows of weights into an open-addressed table: `slots`, a power of two, all -1."""
     size = len(slots)
     for i in range(len(keys)):
-        slot = (keys[i] % size) * SPREAD % size
+        slot = first_slot(keys[i], size)
         while slots[slot] >= 0:
-            slot += 1
-            if slot == size:
-                slot = 0
+            slot = (slot + 1) & (size - 1)
         slots[slot] = keys[i]
         for j in range(weights.shape[1]):
             values[slot, j] = weights[i, j]
 
 
 def look_up(keys, key):
-    """The row of a key in an open-addressed table (its size is prime; -1 marks an empty slot), or -1."""
+    """The row of a key in an open-addressed table (-1 marks an empty slot), or -1."""
     if key < 0:
         return -1
     size = len(keys)
-    slot = (key % size) * SPREAD % size
+    slot = first_slot(key, size)
     while keys[slot] != key:
         if keys[slot] < 0:
             return -1
-        slot += 1
-        if slot == size:
-            slot = 0
+        slot = (slot + 1) & (size - 1)
     return slot
 
 
@@ -416,24 +435,49 @@ def story_features(c, k, inside, others, voters, seen, most, least, own, unit, m
     out[10] = ((first + 10) << 48) | (c << 16) | (most << 8) | least
 
 
-def learn(rows, order, offsets, labels, weights, squares, rate, decay, epochs):
-    """Logistic regression by AdaGrad (Duchi et al. 2011), in the order given: `rows` [n, features] of weight numbers, 0 for none.
+def pack(table, order, starts, numbers):
+    """The rows of `table` [rows, columns] in that order, less what is below 0: their numbers in a row, and where each starts."""
+    count = 0
+    for n in range(len(order)):
+        starts[n] = count
+        for number in table[order[n]]:
+            if number >= 0:
+                numbers[count] = number
+                count += 1
+    starts[len(order)] = count
 
-    `offsets` [n] are what is known of each row's logit beforehand.
+
+def add_up(starts, numbers, rows, weights, sums):
+    """The sum of the weights of each of `rows`."""
+    for i in rows:
+        for j in range(starts[i], starts[i + 1]):
+            sums[i] += weights[numbers[j]]
+
+
+def learn(starts, numbers, rows, offsets, labels, weights, rate, decay, epochs):
+    """Logistic regression by AdaGrad (Duchi et al. 2011) over `rows`, in that order; `weights` [keys, 2] holds squares beside.
+
+    The weights of row i are `numbers[starts[i] : starts[i + 1]]`, `offsets[i]` what is known of its logit beforehand. A row
+    that is sure and right has nothing to teach and is not looked at again.
     """
+    rows = rows.copy()
+    count = len(rows)
     for _ in range(epochs):
-        for i in order:
-            row = rows[i]
+        left = 0
+        for n in range(count):
+            i = rows[n]
             total = offsets[i]
-            for j in range(len(row)):
-                total += weights[row[j]]
+            for j in range(starts[i], starts[i + 1]):
+                total += weights[numbers[j], 0]
             total = min(max(total, -30.0), 30.0)
             gradient = 1.0 / (1.0 + math.exp(-total)) - labels[i]
-            if abs(gradient) < 0.001:  # sure and right: nothing to learn here
+            if abs(gradient) < SURE:
                 continue
-            for j in range(len(row)):
-                w = row[j]
-                if w > 0:
-                    g = gradient + decay * weights[w]
-                    squares[w] += g * g
-                    weights[w] -= rate * g / math.sqrt(squares[w])
+            rows[left] = i
+            left += 1
+            for j in range(starts[i], starts[i + 1]):
+                w = numbers[j]
+                g = gradient + decay * weights[w, 0]
+                weights[w, 1] += g * g
+                weights[w, 0] -= rate * g / math.sqrt(weights[w, 1])
+        count = left

@@ -1,0 +1,53 @@
+"""The learner: which features are kept, what is learned of them, and the same from plain and compiled loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ts_tokenizer import _decoder_fit, _log_linear
+from ts_tokenizer._kernels import kernels
+from ts_tokenizer._log_linear import number
+
+
+def test_number_keeps_what_stands_twice() -> None:
+    columns = np.array([[5, 5, 6, -1], [7, -1, -1, 8], [8, 9, 7, -1]])
+    rows = number(columns, alike=(1, 2))
+    assert sorted(rows.keys.tolist()) == [5, 7, 8], "7 and 8 stand in two columns that are alike"
+    assert sorted(number(columns).keys.tolist()) == [5]
+    by_place = {
+        int(place): rows.keys[rows.numbers[a:b]].tolist()
+        for place, a, b in zip(rows.order, rows.starts, rows.starts[1:], strict=False)
+    }
+    assert {place: sorted(keys) for place, keys in by_place.items()} == {0: [5, 7, 8], 1: [5], 2: [7], 3: [8]}
+
+
+def test_learn_and_scores() -> None:
+    rng = np.random.default_rng(1)
+    columns = np.stack([rng.integers(0, 3, 400), rng.integers(10, 13, 400)])
+    labels = columns[0] == 1
+    rows = number(columns)
+    weights = dict(zip(rows.keys.tolist(), rows.learn(labels, rate=0.5, decay=1e-6, epochs=5).tolist(), strict=True))
+    assert weights[1] > 2
+    assert max(weights[0], weights[2]) < -2
+    assert max(abs(weights[key]) for key in (10, 11, 12)) < 1
+    first = np.arange(400) < 200
+    half = rows.learn(labels, rate=0.5, decay=1e-6, epochs=5, chosen=first)
+    scores = rows.scores(half, ~first)
+    assert ((scores > 0) == labels[200:]).all()
+    expected = [half[np.isin(rows.keys, columns[:, place])].sum() for place in range(200, 400)]
+    np.testing.assert_allclose(scores, expected)
+    settled = rows.learn(labels, rate=0.5, decay=0.0, epochs=2, offsets=np.where(labels, 20.0, -20.0))
+    assert (settled == 0).all(), "what is sure and right teaches nothing"
+
+
+def test_plain_and_compiled_loops_learn_the_same(tokenizer, stories: list[str], monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip("numba")
+    aligned = tokenizer.stories(stories)
+    found = []
+    for name in ("plain", "compiled"):
+        for module in (_decoder_fit, _log_linear):
+            monkeypatch.setattr(module, "kernels", lambda name=name: kernels(name))
+        found.append(_decoder_fit.fit(aligned, tokenizer.vocab))
+    assert found[0] == found[1]
+    assert len(found[0].keys) > 1000

@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tools.affected import git, tags
+from tools.bounds import short, widen
 from tools.dist import problems as dist_problems
 from tools.schemas import incompatible_since
 from tools.surface import removed_since
@@ -79,13 +80,25 @@ def check_breaks(package: Package, part: str) -> None:
         )
 
 
-def check_bounds(package: Package, version: str) -> None:
-    """Every sibling that needs this package must admit the new version."""
-    for other in packages().values():
-        for requirement in other.requirements(other.pyproject["project"].get("optional-dependencies", {})):
-            ours = canonicalize_name(requirement.name) == canonicalize_name(package.distribution)
-            if ours and not requirement.specifier.contains(version):
-                stop(f"{other.folder} requires {requirement}, which keeps {version} out: raise the bound there first")
+def widen_bounds(package: Package, version: str) -> list[Package]:
+    """Let every sibling that needs this package take the new version; the siblings that had kept it out."""
+    try:
+        done = widen(package, version)
+    except ValueError as problem:
+        stop(str(problem))
+        return []
+    for other, line in done:
+        print(f"packages/{other.folder}/pyproject.toml: {line}", flush=True)
+    return list(dict.fromkeys(other for other, _ in done))
+
+
+def commit_bounds(package: Package, version: str, siblings: Sequence[Package]) -> None:
+    """What `widen_bounds` wrote, in a commit before the release's own."""
+    places = [f"packages/{other.folder}/{name}" for other in siblings for name in ("pyproject.toml", "changes")]
+    run("git", "add", "--all", *places)
+    names = ", ".join(other.folder for other in siblings)
+    run("git", "commit", "--quiet", "-m", f"Let {names} take {package.distribution} {short(version)}")
+    print(f"their released versions still keep {version} out: release {names} next (patch)", flush=True)
 
 
 def check_tag(tag: str) -> None:
@@ -146,7 +159,7 @@ def release_here(package: Package, part: str) -> None:
     if not fragments(package):
         stop(f"packages/{package.folder}/changes holds no change notes; a release says what it changes")
     check_breaks(package, part)
-    check_bounds(package, version)
+    siblings = widen_bounds(package, version)
     package.about.write_text(
         package.about.read_text(encoding="utf-8").replace(f'"{package.version}"', f'"{version}"'), encoding="utf-8"
     )
@@ -163,6 +176,8 @@ def release_here(package: Package, part: str) -> None:
     for lowest in (True, False):
         test_wheel(package, wheel, dist, lowest=lowest)
     tag = f"{package.folder}-v{version}"
+    if siblings:
+        commit_bounds(package, version, siblings)
     run("git", "add", "--all", f"packages/{package.folder}")
     run("git", "commit", "--quiet", "-m", f"Release {package.folder} {version}")
     check_tag(tag)

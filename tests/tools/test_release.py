@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import types
 
 import pytest
-from tools import affected, release, surface
+from tools import affected, bounds, release, surface
 from tools.workspace import FOLDERS, Package, dependants, index_environment, packages
 
 
@@ -14,10 +15,47 @@ def test_next_version(part, expected):
     assert release.next_version("0.1.4", part) == expected
 
 
-def test_bounds_keep_a_breaking_version_out():
-    with pytest.raises(SystemExit, match="raise the bound"):
-        release.check_bounds(packages()["ts-data"], "0.9.0")
-    release.check_bounds(packages()["ts-data"], packages()["ts-data"].version)
+@pytest.fixture
+def aside(tmp_path, monkeypatch):
+    """The packages' folders in a copy that a test may write to."""
+    for package in packages().values():
+        (tmp_path / package.folder / "changes").mkdir(parents=True)
+        shutil.copy(package.path / "pyproject.toml", tmp_path / package.folder)
+    monkeypatch.setattr(Package, "path", property(lambda self: tmp_path / self.folder))
+    return tmp_path
+
+
+def test_a_minor_widens_the_bounds_of_the_siblings_and_notes_it(aside, capsys):
+    siblings = release.widen_bounds(packages()["ts-models"], "0.2.0")
+    assert [other.folder for other in siblings] == ["ts-train", "ts-eval"]
+    assert '"ts-models[torchtune]>=0.1,<0.3"' in (aside / "ts-train" / "pyproject.toml").read_text(encoding="utf-8")
+    assert '"ts-models>=0.1,<0.3"' in (aside / "ts-eval" / "pyproject.toml").read_text(encoding="utf-8")
+    told = capsys.readouterr().out
+    assert "packages/ts-train/pyproject.toml: ts-models[torchtune]>=0.1,<0.3" in told
+    notes = sorted(aside.glob("*/changes/*"))
+    assert [path.relative_to(aside).as_posix() for path in notes] == [
+        "ts-eval/changes/+ts-models-0-2.added.md",
+        "ts-train/changes/+ts-models-0-2.added.md",
+    ]
+    assert notes[0].read_text(encoding="utf-8") == "Works with ts-models 0.2.\n"
+
+
+def test_a_patch_leaves_the_bounds_alone(aside):
+    before = {path: path.read_bytes() for path in aside.glob("*/pyproject.toml")}
+    assert release.widen_bounds(packages()["ts-data"], "0.1.1") == []
+    assert before == {path: path.read_bytes() for path in aside.glob("*/pyproject.toml")}
+
+
+def test_extras_are_widened_too(aside):
+    siblings = release.widen_bounds(packages()["ts-tokenizer"], "1.0.0")
+    assert {other.folder for other in siblings} == {"ts-models", "ts-train", "ts-eval"}
+    assert '"tinystories-tokenizer>=0.1,<2"' in (aside / "ts-models" / "pyproject.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", ["ts-data==0.1.0", "ts-data>=0.3,<0.4", "ts-data>=0.1,!=0.2.0,<0.2", "ts-data~=0.1.0"])
+def test_a_bound_that_is_not_the_upper_one_stops_the_release(line):
+    with pytest.raises(ValueError, match=r"no upper bound to raise keeps 0\.2\.0 out"):
+        bounds.widened(line, "0.2.0")
 
 
 def test_a_tag_must_agree_with_version_and_changelog(capsys, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from .errors import ConfigError
 
@@ -58,10 +59,25 @@ class Progress(Protocol):
 # --- the app -----------------------------------------------------------------------------------
 
 
+class _EndError(Exception):
+    """Ctrl-C, or a reader of our stdout that has gone."""
+
+
+class _Commands(TyperGroup):
+    """The commands of an app. Typer itself would end at Ctrl-C without a word, and with 1 at a pipe that closes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, BrokenPipeError) as end:
+            raise _EndError from end
+
+
 def make_app(name: str, summary: str, version: str) -> typer.Typer:
     """A Typer app with the house's settings: plain text (fast and pipe-safe), `--version`, `--debug` explained."""
     app = typer.Typer(
         name=name,
+        cls=_Commands,
         help=summary,
         no_args_is_help=True,
         add_completion=True,
@@ -93,10 +109,10 @@ def run(app: typer.Typer, errors: tuple[type[Exception], ...], argv: Sequence[st
         arguments.remove("--debug")
     try:
         app(args=arguments)
-    except KeyboardInterrupt:
-        _stop("interrupted; run the same command again to go on", 130, debug)
-    except BrokenPipeError:  # the reader of our stdout (head, less) has gone: not an error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except _EndError as end:
+        if isinstance(end.__cause__, KeyboardInterrupt):
+            _stop("interrupted; run the same command again to go on", 130, debug)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # head or less has seen enough: not an error
         sys.exit(0)
     except errors as problem:
         _stop(str(problem), 2, debug)

@@ -1,0 +1,158 @@
+"""What every command shares: one-line errors and exit codes, settings, progress. (ts_models has the same module, to the byte.)"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ts_data import console
+from ts_data.errors import ConfigError, TsDataError
+
+
+def raising(problem: BaseException) -> list[str]:
+    """A program whose command raises `problem`."""
+    filename = getattr(problem, "filename", None)
+    arguments = [*problem.args, *([filename] if filename else [])]
+    code = f"""
+from ts_data.console import make_app, run
+from ts_data.errors import TsDataError
+app = make_app("x", "Tries.", "1.2.3")
+@app.command()
+def fail(n: int = 1) -> None:
+    raise {type(problem).__name__}(*{arguments!r})
+@app.command()
+def count() -> None:
+    for n in range(100_000):
+        print(n)
+run(app, (TsDataError,))
+"""
+    return [sys.executable, "-c", code]
+
+
+def outcome(problem: BaseException, *arguments: str) -> tuple[int, str, str]:
+    done = subprocess.run([*raising(problem), *(arguments or ("fail",))], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "line"),
+    [
+        (TsDataError("raw.txt: is empty."), 2, "error: raw.txt: is empty."),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.txt"), 2, "error: a.txt: No such file or directory"),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 2, "error: /root/x: Permission denied"),
+        (OSError(errno.ENOSPC, "No space left on device", "out"), 2, "error: out: no space left on the disk. Free some"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command again to go on"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_an_expected_failure_is_one_line_and_an_exit_code(problem: BaseException, code: int, line: str) -> None:
+    found, out, err = outcome(problem)
+    assert (found, out) == (code, "")
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+
+
+def test_debug_shows_the_traceback_too() -> None:
+    code, _, err = outcome(TsDataError("raw.txt: is empty."), "fail", "--debug")
+    assert code == 2
+    assert err.startswith("Traceback")
+    assert err.endswith("error: raw.txt: is empty.\n")
+
+
+def test_a_fault_of_ours_keeps_its_traceback_and_its_exit_code() -> None:
+    for fault in (ZeroDivisionError("fault"), OSError(errno.EIO, "Input/output error")):
+        code, _, err = outcome(fault)
+        assert code == 1
+        assert err.startswith("Traceback")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a pipe that closes")
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    with subprocess.Popen([*raising(KeyError()), "count"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"0\n"
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == b""
+
+
+def test_version_and_misspelled_options_and_commands() -> None:
+    assert outcome(KeyError(), "--version") == (0, "x 1.2.3\n", "")
+    code, out, err = outcome(KeyError(), "fail", "--m", "2")
+    assert (code, out) == (2, "")
+    assert "No such option: --m" in err
+    code, _, err = outcome(KeyError(), "fial")
+    assert code == 2
+    assert "fail" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        ("folder", "is a folder, a TOML file was expected"),
+        (b"x = '\xff'", "not UTF-8 at byte 5; a TOML file was expected"),
+        (b"x = \n", "not valid TOML"),
+    ],
+)
+def test_a_config_file_that_cannot_be_read_is_named(content: bytes | str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content == "folder":
+        path.mkdir()
+    with pytest.raises(ConfigError, match=message) as problem:
+        console.merge(path, None, {})
+    assert str(problem.value).startswith(str(path))
+
+
+def test_settings_are_read_as_toml_and_later_ones_win(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("seed = 1\n[near]\nngram = 3\n", encoding="utf-8")
+    settings = ["near.ngram=4", "steps=['stars']", "name=plain words", "on=true"]
+    assert console.merge(path, settings, {"seed": 7, "absent": None}) == {
+        "seed": 7,
+        "near": {"ngram": 4},
+        "steps": ["stars"],
+        "name": "plain words",
+        "on": True,
+    }
+    with pytest.raises(ConfigError, match=r"write it as dotted\.name=value"):
+        console.merge(None, ["seed"], {})
+    with pytest.raises(ConfigError, match="`seed` already has a value that holds no fields"):
+        console.merge(path, ["seed.deep=1"], {})
+
+
+def test_progress_in_a_pipe_is_a_line_per_stage_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.show_progress() as report:
+        for done in (0, 1, 1000):
+            report("clean", done, 1000)
+        report("clean", 1000, 1000)
+        report("write", 5)
+    assert capsys.readouterr().err == "clean: 0 of 1,000\nclean: 1,000 of 1,000\nwrite: 5\n"
+    with console.show_progress(quiet=True) as report:
+        report("clean", 1, 2)
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with console.show_progress() as report:
+        report("clean", 500, 1000)
+        report("clean", 1000, 1000)
+    assert "clean" in (err := capsys.readouterr().err)
+    assert "1000/1000" in err
+
+
+def test_a_table_is_text_with_numbers_to_the_right() -> None:
+    rows = [("train", 12), ("validation", 3)]
+    assert console.table(rows, ("split", "stories")) == (
+        "split       stories\n----------  -------\ntrain            12\nvalidation        3"
+    )
+    assert console.table([], ("split", "stories")) == "split  stories\n-----  -------"

@@ -109,6 +109,37 @@ def test_killed_it_goes_on_to_the_same_bytes(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("lost", ["ids", "end of the journal"])
+def test_what_a_power_loss_leaves_goes_on_to_the_same_bytes(
+    lost: str, splits: Path, trained: WordTokenizer, encoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal may reach the disk before the ids do, or in part."""
+    out, work = tmp_path / "encoded", tmp_path / ".encoded.work"
+    monkeypatch.setattr(_encode, "BATCH_ROWS", 16)
+    real, left = _encode._Journal.add, [3]
+
+    def add(self: _encode._Journal, result: _encode.BatchResult) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        real(self, result)
+
+    monkeypatch.setattr(_encode._Journal, "add", add)
+    with pytest.raises(KeyboardInterrupt):
+        ts_tokenizer.encode_splits(splits, trained, out, workers=1)
+    if lost == "ids":
+        (work / "train.bin").write_bytes(b"")
+    else:
+        journal = (work / "train.journal").read_bytes()
+        (work / "train.journal").write_bytes(journal + journal.splitlines()[0][:9])
+    left[0] = 1  # one batch more, then a kill
+    with pytest.raises(KeyboardInterrupt):
+        ts_tokenizer.encode_splits(splits, trained, out, workers=1)
+    monkeypatch.setattr(_encode._Journal, "add", real)
+    ts_tokenizer.encode_splits(splits, trained, out, workers=1)
+    assert _files(out) == _files(encoded)
+
+
 def test_a_whole_folder_is_left_alone_and_a_stranger_is_refused(
     splits: Path, trained: WordTokenizer, encoded: Path, tmp_path: Path
 ) -> None:
@@ -120,6 +151,25 @@ def test_a_whole_folder_is_left_alone_and_a_stranger_is_refused(
     with pytest.raises(ArtefactError, match="not an encoded folder"):
         ts_tokenizer.encode_splits(splits, trained, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+    with pytest.raises(ArtefactError, match="holds another kind of artefact; it is left alone"):
+        ts_tokenizer.encode_splits(splits, trained, splits)
+    (tmp_path / "empty").mkdir()
+    ts_tokenizer.encode_splits(splits, trained, tmp_path / "empty")
+    assert _files(tmp_path / "empty") == _files(encoded)
+
+
+def test_a_damaged_folder_is_written_again(splits: Path, trained: WordTokenizer, copy: Path, encoded: Path) -> None:
+    (copy / "train.bin").write_bytes((copy / "train.bin").read_bytes()[:-2] + b"\0\0")
+    ts_tokenizer.encode_splits(splits, trained, copy)
+    assert _files(copy) == _files(encoded)
+
+
+def test_a_split_is_indexed_as_a_sequence(encoded: Path) -> None:
+    train = ts_tokenizer.open_encoded(encoded)["train"]
+    assert [story.tolist() for story in train[:4:2]] == [train[0].tolist(), train[2].tolist()]
+    assert train[-1].tolist() == train[len(train) - 1].tolist()
+    with pytest.raises(IndexError, match=f"story {len(train)} of {len(train)}"):
+        _ = train[len(train)]
 
 
 @pytest.fixture

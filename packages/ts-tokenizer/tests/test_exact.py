@@ -174,6 +174,12 @@ def test_plain_and_compiled_train_the_same_vocabulary(stories: list[str], monkey
     assert count_tokens(texts, ChunkTable(_rules()), 10) == compiled
 
 
+def test_plain_and_compiled_learn_the_same_decoder(stories: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = WordTokenizer.train(stories[:12], vocab_size=64)
+    monkeypatch.setenv("TS_TOKENIZER_KERNELS", "plain")
+    assert WordTokenizer.train(stories[:12], vocab_size=64).spec == compiled.spec
+
+
 def test_a_lone_surrogate_is_refused_as_spacy_refuses_it(tokenizer: WordTokenizer) -> None:
     with pytest.raises(UnicodeEncodeError):
         _spacy()("tom \ud800 said")

@@ -149,14 +149,15 @@ class _Journal:
 
     def __init__(self, work: Path, stem: str) -> None:
         self._paths = {kind: work / f"{stem}.{kind}" for kind in ("bin", "lengths", "journal")}
-        self.sums = self._last()
+        self._written, self.sums = self._last()
 
-    def _last(self) -> Sums:
+    def _last(self) -> tuple[int, Sums]:
+        """The bytes of the journal's whole lines, and what the last of them says."""
         if not self._paths["journal"].exists():
-            return Sums()
-        lines = self._paths["journal"].read_bytes().splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith(b"\n")]
-        return Sums(**json.loads(whole[-1])) if whole else Sums()
+            return 0, Sums()
+        content = self._paths["journal"].read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        return len(whole), Sums(**json.loads(whole.splitlines()[-1])) if whole else Sums()
 
     def __enter__(self) -> _Journal:
         self._files = {kind: path.open("ab") for kind, path in self._paths.items()}
@@ -165,6 +166,7 @@ class _Journal:
             or self._paths["lengths"].stat().st_size < 8 * self.sums.stories
         ):
             self.sums = Sums()  # the journal reached the disk, the ids did not (a power loss): begin again
+        self._files["journal"].truncate(self._written)  # half a line, left by a power loss, would spoil the next one
         self._files["bin"].truncate(2 * self.sums.tokens)
         self._files["lengths"].truncate(8 * self.sums.stories)
         return self

@@ -92,13 +92,13 @@ def lowest(session: nox.Session, package: str) -> None:
     siblings = [f"--no-emit-package={workspace.packages()[folder].distribution}" for folder in PACKAGES]
     sources = Path(session.create_tmp()) / "siblings.txt"
     sources.write_text("".join(f"{ROOT / 'packages' / folder}\n" for folder in folders), encoding="utf-8")
-    session.run(
+    session.run_install(
         "uv", "pip", "compile", "--quiet", "--resolution", "lowest-direct", *paths, str(sources), *extras, *siblings,
         "-c", "constraints/lowest.txt", "-o", str(pins), env=INDEX,
     )  # fmt: skip
     arguments = workspace.install_arguments({package: described.test_extras})[:-2]
     session.install(*arguments, *test_tools(described), "-c", str(pins), env=INDEX)
-    session.run("pytest", f"packages/{package}/tests", *session.posargs)
+    session.run("pytest", *workspace.LOWEST, f"packages/{package}/tests", *session.posargs)
 
 
 @nox.session

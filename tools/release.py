@@ -25,7 +25,7 @@ from tools.bounds import short, widen
 from tools.dist import problems as dist_problems
 from tools.schemas import incompatible_since
 from tools.surface import removed_since
-from tools.workspace import FOLDERS, ROOT, Package, closure, packages, workspace_group
+from tools.workspace import FOLDERS, LOWEST, ROOT, Package, closure, packages, workspace_group
 
 PARTS = ("first", "major", "minor", "patch")
 MAY_BREAK = ("changed", "removed")  # kinds of change note that announce a break
@@ -148,7 +148,8 @@ def test_wheel(package: Package, wheel: Path, dist: Path, *, lowest: bool) -> No
     held = ["-c", "constraints/lowest.txt", "--resolution", "lowest-direct"] if lowest else ["-c", "constraints/lowest.txt"]
     run(*install, ours, *sibling_wheels(package, dist, lowest=lowest), *held)
     run(*install, *workspace_group("test"), *package.group("test"))
-    run(str(place / "bin" / "python"), "-m", "pytest", "-q", f"packages/{package.folder}/tests")
+    options = LOWEST if lowest else ()
+    run(str(place / "bin" / "python"), "-m", "pytest", "-q", *options, f"packages/{package.folder}/tests")
 
 
 def release_here(package: Package, part: str) -> None:

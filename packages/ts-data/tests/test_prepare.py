@@ -153,18 +153,18 @@ def test_near_duplicates_go_and_clusters_stay_whole(stories: list[str], tmp_path
 def test_what_nearly_stands_in_the_test_file_goes_too(stories: list[str], tmp_path: Path) -> None:
     """With near-duplicates asked for, a story goes whose words are nearly those of a test story; the likest one is its twin."""
     base = list(dict.fromkeys(text for story in stories[:200] if len(text := clean(story).text) > 300))
-    close = [text.replace("The ", "A ", 1) + " The end." for text in base[:20]]
-    closer = [text + " The end." for text in base[:5]]
+    close = [text + " The end." for text in base[:20]]
+    farther = [text + " They all went home." for text in base[:5]]
     raw, test = tmp_path / "raw.txt", tmp_path / "valid.txt"
     raw.write_text(join([*close, *base[20:]]), encoding="utf-8")
-    test.write_text(join([*closer, *base[:20]]), encoding="utf-8")
+    test.write_text(join([*farther, *base[:20]]), encoding="utf-8")
     config = PrepareConfig(validation=20, leakage="drop", deduplicate="near")
     manifest = prepare(raw, tmp_path / "drop", config, test=test, workers=1)
     assert manifest.removed["leakage"] == 20
     found = list(removed(tmp_path / "drop", "leakage"))
     assert [item.story for item in found] == list(range(20))
     assert all(item.twin_source == str(test) and 0.8 <= (item.similarity or 0) < 1 for item in found)
-    assert [item.twin for item in found] == [*range(5), *range(10, 25)]
+    assert [item.twin for item in found] == list(range(5, 25))
 
 
 def test_what_stands_in_the_test_file_can_be_dropped(raw: Path, stories: list[str], tmp_path: Path) -> None:

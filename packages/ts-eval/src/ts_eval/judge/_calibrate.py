@@ -54,6 +54,8 @@ def calibrate(
     Each reference is a .jsonl file of stories with `ratings` (one or more raters per story) or `rating`. `limit` takes only
     the first so many stories of each. `out` takes the report as JSON. Raises ConfigError where no story has a rating.
     """
+    if not references and not damage:
+        raise ConfigError("nothing to rate: name a file of stories with ratings, or let the damaged stories be rated.")
     place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
     common: dict[str, Any] = {"store": place, "template": template, "progress": progress, "announce": announce}
     found: list[ReferenceAgreement] = []

@@ -144,6 +144,8 @@ class RatingServer:
         """Serve until `stop`, or Ctrl-C."""
         try:
             self._http.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:  # the way to end it, no interruption: every rating is on disk
+            pass
         finally:
             self._http.server_close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Mapping
 
@@ -40,4 +41,5 @@ def serve(
             ready(f"http://{shown}:{number}/")
         app = create_app(models, hosts=(*LOOPBACK, host))
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
-        uvicorn.Server(config).run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):  # the way to end it; uvicorn raises it again once all is closed
+            uvicorn.Server(config).run(sockets=[listener])

@@ -68,13 +68,13 @@ def prepare(folder: Path) -> dict[str, Any]:
     import pyarrow as pa
 
     import ts_data
-    from ts_data import _prepare
+    from ts_data import _passes
     from ts_data.artefact import sha256_file
 
     pa.set_cpu_count(1)
     sha256_file(folder / "raw.txt")  # the file is in the cache of the disk from here on
     stages: dict[str, dict[str, float]] = {}
-    meter, held = Meter(), _watch_assignment(_prepare)
+    meter, held = Meter(), _watch_assignment(_passes)
 
     def mark(stage: str, done: int, total: int | None) -> None:
         if done == 0 or done == total:

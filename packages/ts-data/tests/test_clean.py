@@ -101,6 +101,26 @@ def test_cleaning_what_is_clean_changes_nothing(text: str) -> None:
         assert twice.text == once.text or clean(twice.text, config).text == twice.text
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    texts=st.lists(
+        st.tuples(PIECES, st.sampled_from(["plain words\n\n", "two  blanks ", "\tboth ends\r\n"])), min_size=1, max_size=30
+    )
+)
+def test_plain_stories_at_once_are_what_they_are_one_by_one(texts: list[tuple[str, str]]) -> None:
+    config = PrepareConfig(min_characters=25)
+    mixed = [text for pair in texts for text in (pair[0], pair[1] * 2, pair[1] * 3, "")]
+    for text, row in zip(mixed, run(mixed, config).to_pylist(), strict=True):
+        one = clean(text, config)
+        assert (row["text"], row["words"]) == (one.text, len(one.text.split()))
+        assert (None if row["dropped_by"] == KEPT else config.steps[row["dropped_by"]]) == one.dropped
+        assert {config.steps[bit] for bit in range(32) if row["changed"] >> bit & 1} == {change.step for change in one.changes}
+
+
+def test_an_empty_batch_comes_out_empty() -> None:
+    assert run([], PrepareConfig()).num_rows == 0
+
+
 def test_a_sliced_batch_is_read_from_its_offset() -> None:
     texts = ["a*b" * 10, "one  two", "c*d", "plain"]
     batch = pa.record_batch([pa.array(texts, pa.string())], ["text"]).slice(2)

@@ -97,6 +97,36 @@ def test_block_size_moves_no_story(raw: Path, tmp_path: Path, monkeypatch: pytes
         assert list(read(tmp_path / "one", split)) == list(read(tmp_path / "many", split))
 
 
+@pytest.mark.parametrize("kind", ["txt", "bom.txt", "jsonl", "parquet"])
+def test_the_pieces_that_are_read_together_move_no_story(
+    kind: str, stories: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "raw.txt"
+    source.write_text(join(stories), encoding="utf-8") if kind == "txt" else None
+    source = source if kind == "txt" else as_file(kind, stories, tmp_path)
+    prepare(source, tmp_path / "one", CONFIG, workers=1)
+    monkeypatch.setattr("ts_data._sources.PIECE", 700)  # less than a story, and a separator may lie across
+    monkeypatch.setattr("ts_data._sources.ROWS", 7)
+    prepare(source, tmp_path / "many", CONFIG, workers=1)
+    assert tree(tmp_path / "one") == tree(tmp_path / "many")
+
+
+def test_a_process_for_all_that_is_worth_one(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ts_data._prepare import _useful
+
+    assert _useful([str(raw)]) == 1
+    monkeypatch.setattr("ts_data._prepare.PROCESS", raw.stat().st_size // 3)
+    assert _useful([str(raw)]) in (3, 4)
+    assert _useful([str(raw), "-"]) > 1_000_000, "nobody knows how much comes through a pipe"
+
+
+def test_pandas_is_not_loaded(raw: Path, tmp_path: Path) -> None:
+    """It takes 0.2 s to load, in every process; Arrow does so of itself where it is asked to convert arrays."""
+    code = "import sys, ts_data; ts_data.prepare(sys.argv[1], sys.argv[2], workers=1); print('numpy' in sys.modules, 'pandas' in sys.modules)"
+    arguments = [sys.executable, "-c", code, str(raw), str(tmp_path / "splits")]
+    assert subprocess.run(arguments, capture_output=True, text=True, check=True).stdout == "True False\n"
+
+
 def test_another_seed_draws_others(raw: Path, tmp_path: Path) -> None:
     prepare(raw, tmp_path / "a", CONFIG, workers=1)
     prepare(raw, tmp_path / "b", PrepareConfig(validation=20, seed=2), workers=1)
@@ -321,6 +351,7 @@ def test_an_empty_folder_and_earlier_splits_are_replaced(raw: Path, tmp_path: Pa
 
 def test_errors_of_a_worker_arrive_as_what_they_are(stories: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ts_data._sources.BLOCK", 20_000)
+    monkeypatch.setattr("ts_data._prepare.PROCESS", 1)
     bad = tmp_path / "bad.txt"
     bad.write_bytes(join(stories).encode() + b"\xff\xfe<|endoftext|>")
     with pytest.raises(SourceError, match="not UTF-8 at byte"):
@@ -338,9 +369,9 @@ def test_truncated_last_story_goes(stories: list[str], tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import sys, ts_data._sources, ts_data._prepare as p
-ts_data._sources.BLOCK, p.SHARD = 20_000, 60_000
-p.prepare(sys.argv[1], sys.argv[2], p.PrepareConfig(validation=20), workers=2)
+import sys, ts_data, ts_data._sources, ts_data._passes, ts_data._prepare
+ts_data._sources.BLOCK, ts_data._passes.SHARD, ts_data._prepare.PROCESS = 20_000, 60_000, 1
+ts_data.prepare(sys.argv[1], sys.argv[2], ts_data.PrepareConfig(validation=20), workers=2)
 """
 
 
@@ -368,7 +399,7 @@ def test_work_of_another_call_is_not_taken_over(raw: Path, tmp_path: Path, monke
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ts_data._prepare.assemble", fail)
+    monkeypatch.setattr("ts_data._passes.assemble", fail)
     with pytest.raises(KeyboardInterrupt):
         prepare(raw, tmp_path / "out", CONFIG, workers=1)
     assert (tmp_path / ".out.work").exists(), "an interrupt keeps the work"
@@ -380,9 +411,9 @@ def test_work_of_another_call_is_not_taken_over(raw: Path, tmp_path: Path, monke
 
 
 def test_only_one_at_a_time(raw: Path, tmp_path: Path) -> None:
-    from ts_data._prepare import _locked
+    from ts_data._work import locked
 
-    with _locked(tmp_path / ".out.work"), pytest.raises(TsDataError, match="another prepare"):
+    with locked(tmp_path / ".out.work"), pytest.raises(TsDataError, match="another prepare"):
         prepare(raw, tmp_path / "out", CONFIG, workers=1)
 
 

@@ -15,20 +15,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ._arrow import fixed, numbers, strings
 from ._assign import DUPLICATE, LEAKAGE, NEAR, Assignment
 from ._card import card
 from ._clean import KEPT, clean, cleaner_hash
-from ._jobs import EXAMPLES, LEDGER_SCHEMA, REMOVED, SPLIT_SCHEMA, TEST, TRAIN, VALIDATION, ledger_rows, parquet_writer
+from ._jobs import EXAMPLES, LEDGER_SCHEMA, REMOVED, SPLIT_SCHEMA, TEST, TRAIN, VALIDATION, parquet_writer
 from ._sources import Block, Input
 from ._stats import lengths
 from ._storage import state
+from ._work import SPLITS
 from .artefact import sha256_bytes, sha256_file, write_folder, write_model, write_text
 from .schemas import DatasetManifest, FileInfo, PrepareConfig, SourceInfo, SplitInfo, SplitName, StepExample, StepReport
 
-__all__ = ["KIND", "Line", "assemble"]
-
-KIND = ("manifest.json", "ts-data/manifest")
-"""By what a folder of splits is known, so that no other one is replaced."""
+__all__ = ["Line", "assemble"]
 
 _EXTRA = {DUPLICATE: "duplicate", NEAR: "near_duplicate", LEAKAGE: "leakage"}
 _CODES: dict[SplitName, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
@@ -94,18 +93,15 @@ class Line:
             self._mapped[block] = pa.ipc.open_file(source).get_batch(0).column(0)
         return self._mapped[block]
 
-    def place(self, rows: np.ndarray) -> tuple[list[str | None], list[int | None]]:
-        """Source name and position in it of each row; None for row -1."""
+    def place(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Number of the source and position in it of each row; -1 for row -1."""
         number = np.searchsorted(self.input_firsts, rows, side="right") - 1
-        names = [self.inputs[n].name if row >= 0 else None for n, row in zip(number.tolist(), rows.tolist(), strict=True)]
-        firsts = self.input_firsts
-        stories = [row - firsts[n] if row >= 0 else None for n, row in zip(number.tolist(), rows.tolist(), strict=True)]
-        return names, stories
+        return number, np.where(rows >= 0, rows - np.array(self.input_firsts)[number], -1)
 
 
 def assemble(line: Line, groups: int, target: Path) -> DatasetManifest:
     """Write the whole folder aside and put it in its place."""
-    with write_folder(target, *KIND) as folder:
+    with write_folder(target, *SPLITS) as folder:
         files: dict[SplitName, tuple[FileInfo, ...]] = {"train": _train(line, groups, folder)}
         files["validation"] = (_small(line, groups, folder, VALIDATION, "validation.parquet"),)
         files["test"] = (_small(line, groups, folder, TEST, "test.parquet"),)
@@ -170,26 +166,35 @@ def _regrouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 def _ledger(line: Line, groups: int, folder: Path) -> FileInfo:
     """removed.parquet: where each removed story stood, why it went, which twin stayed."""
-    assert line.assignment is not None
+    assignment = line.assignment
+    assert assignment is not None
     reasons = {**dict(enumerate(line.config.steps)), **_EXTRA}
+    sources = [item.name for item in line.inputs]
     rows = 0
     with parquet_writer(folder / "removed.parquet", LEDGER_SCHEMA) as writer:
         for table in _regrouped(_parts(line, groups, REMOVED)):
-            at = table.column("row").to_numpy()
-            names, stories = line.place(at)
-            twins, places = line.place(line.assignment.twin[at])
-            columns = {
-                "source": names,
-                "story": stories,
-                "reason": [reasons[code] for code in line.assignment.reason[at].tolist()],
-                "twin_source": twins,
-                "twin": places,
-                "similarity": [None if np.isnan(x) else x for x in line.assignment.similarity[at].tolist()],
-                "text": table.column("text").combine_chunks(),
-            }
-            writer.write_batch(ledger_rows(columns))
+            at = numbers(table.column("row").chunk(0))
+            reason, twin, similarity = (column[at] for column in (assignment.reason, assignment.twin, assignment.similarity))
+            number, story = line.place(at)
+            twin_number, twin_story = line.place(twin)
+            columns = [
+                _named(sources, number),
+                fixed(story),
+                _named(list(reasons.values()), np.searchsorted(list(reasons), reason)),
+                _named(sources, twin_number),
+                fixed(twin_story, twin >= 0),
+                fixed(similarity, ~np.isnan(similarity)),
+                table.column("text").chunk(0),
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=LEDGER_SCHEMA))
             rows += len(table)
     return _info(folder / "removed.parquet", rows)
+
+
+def _named(names: Sequence[str], index: np.ndarray) -> pa.Array:
+    """The name of each number; null for -1."""
+    known = strings([name.encode() for name in names])
+    return known.take(fixed(np.maximum(index, 0), index >= 0)).cast(pa.string())
 
 
 def _info(path: Path, rows: int) -> FileInfo:
@@ -267,11 +272,14 @@ def _step_report(line: Line, name: str, blocks: Sequence[int]) -> StepReport:
 
 def _example(line: Line, step: str, row: int, raw: str) -> StepExample:
     """A cutting of the story around the first place that the step changed."""
-    (source,), (story,) = line.place(np.array([row]))
+    number, story = line.place(np.array([row]))
     change = next(change for change in clean(raw, line.config).changes if change.step == step)
     pairs = zip(change.before, change.after, strict=False)
     at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(change.before), len(change.after)))
     start = max(0, at - 30)
     return StepExample(
-        source=str(source), story=story or 0, before=change.before[start : at + 40], after=change.after[start : at + 40]
+        source=line.inputs[int(number[0])].name,
+        story=int(story[0]),
+        before=change.before[start : at + 40],
+        after=change.after[start : at + 40],
     )

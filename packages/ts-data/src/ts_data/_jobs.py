@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ._arrow import fixed, numbers
 from ._clean import KEPT, Cleaner
 from ._near import Signer
 from ._sources import Block, read_block
@@ -23,7 +24,7 @@ from ._storage import sha256_of
 from .artefact import sha256_file
 from .schemas import NearConfig, PrepareConfig
 
-__all__ = ["REMOVED", "SPLIT_SCHEMA", "ledger_rows", "open_text", "parquet_writer", "perform"]
+__all__ = ["REMOVED", "SPLIT_SCHEMA", "open_text", "parquet_writer", "perform"]
 
 REMOVED, TRAIN, VALIDATION, TEST = range(4)
 """Where a story goes: the values of assignment.npy."""
@@ -63,27 +64,53 @@ def _hash(job: dict[str, Any]) -> dict[str, Any]:
 def _clean(job: dict[str, Any]) -> dict[str, Any]:
     block = Block.from_dict(job["block"])
     config = PrepareConfig.model_validate(job["config"])
-    raw = read_block(block, config)
-    cleaned = Cleaner(config, keep_all=block.input.role == "test").batch(raw)
+    cleaner = Cleaner(config, keep_all=block.input.role == "test")
+    counts, batches = _Counts(config), []
+    for raw in read_block(block, config):
+        batches.append(cleaner.batch(raw))
+        counts.add(raw, batches[-1])
     place = Path(job["place"])
-    _write_ipc(place.with_suffix(".text"), pa.record_batch([cleaned.column("text")], ["text"]))
-    _write_ipc(place.with_suffix(".meta"), cleaned.drop_columns(["text"]))
-    return _done(place.with_suffix(".json"), _counts(raw, cleaned, config))
+    _write_ipc(place.with_suffix(".text"), _whole([batch.select(["text"]) for batch in batches]))
+    _write_ipc(place.with_suffix(".meta"), _whole([batch.drop_columns(["text"]) for batch in batches]))
+    return _done(place.with_suffix(".json"), counts.to_dict())
 
 
-def _counts(raw: pa.RecordBatch, cleaned: pa.RecordBatch, config: PrepareConfig) -> dict[str, Any]:
-    dropped = cleaned.column("dropped_by").to_numpy()
-    changed = cleaned.column("changed").to_numpy()
-    steps = {}
-    for i, name in enumerate(config.steps):
-        rows = np.flatnonzero(changed & (1 << i))
-        steps[name] = {
-            "changed": len(rows),
-            "dropped": int((dropped == i).sum()),
-            "rows": rows[:EXAMPLES].tolist(),
-            "texts": [raw.column("text")[int(row)].as_py() for row in rows[:EXAMPLES]],
+def _whole(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """One batch of several (at least one)."""
+    table = pa.Table.from_batches(batches).combine_chunks()
+    return pa.record_batch([_chunk(column) for column in table.columns], schema=table.schema)
+
+
+def _chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks else pa.nulls(0, column.type)
+
+
+class _Counts:
+    """What the steps did to the stories of a block: how many each changed and dropped, and its first changed ones as they came."""
+
+    def __init__(self, config: PrepareConfig) -> None:
+        self.stories = self.kept = 0
+        self.steps: dict[str, dict[str, Any]] = {
+            name: {"changed": 0, "dropped": 0, "rows": [], "texts": []} for name in config.steps
         }
-    return {"stories": len(cleaned), "kept": int((dropped == KEPT).sum()), "steps": steps}
+
+    def add(self, raw: pa.RecordBatch, cleaned: pa.RecordBatch) -> None:
+        """Count a batch, which follows the ones before."""
+        dropped = numbers(cleaned.column("dropped_by"))
+        changed = numbers(cleaned.column("changed"))
+        for i, count in enumerate(self.steps.values()):
+            rows = np.flatnonzero(changed & (1 << i))
+            count["changed"] += len(rows)
+            count["dropped"] += int((dropped == i).sum())
+            for row in rows[: EXAMPLES - len(count["rows"])].tolist():
+                count["rows"].append(self.stories + row)
+                count["texts"].append(raw.column("text")[row].as_py())
+        self.stories += len(cleaned)
+        self.kept += int((dropped == KEPT).sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"stories": self.stories, "kept": self.kept, "steps": self.steps}
 
 
 # --- write a shard -----------------------------------------------------------------------------
@@ -101,7 +128,7 @@ def _write(job: dict[str, Any]) -> dict[str, Any]:
         for block in job["blocks"]:
             table = open_text(work / f"block-{block['number']:06d}.text")
             to = np.asarray(assignment[block["first"] : block["first"] + len(table)])
-            train = table.filter(pa.array(to == TRAIN))
+            train = table.filter(fixed(to == TRAIN))
             if len(train):
                 writer.write_batch(train, row_group_size=max(1, len(train)))
                 rows += len(train)
@@ -116,7 +143,7 @@ def _write(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _numbered(table: pa.RecordBatch, rows: np.ndarray, first: int) -> pa.RecordBatch:
-    return pa.record_batch([table.column("text").take(pa.array(rows)), pa.array(rows + first)], schema=_PART)
+    return pa.record_batch([table.column("text").take(fixed(rows)), fixed(rows + first)], schema=_PART)
 
 
 _PART = pa.schema([("text", pa.large_string()), ("row", pa.int64())])
@@ -141,11 +168,6 @@ def open_text(path: Path) -> pa.RecordBatch:
     """The one batch of an Arrow IPC file of ours, read (not mapped: mapped pages would count as our memory)."""
     with pa.OSFile(str(path), "rb") as source:
         return pa.ipc.open_file(source).get_batch(0)
-
-
-def ledger_rows(columns: dict[str, Any]) -> pa.RecordBatch:
-    """A batch of removed.parquet."""
-    return pa.record_batch([pa.array(columns[f.name], f.type) for f in LEDGER_SCHEMA], schema=LEDGER_SCHEMA)
 
 
 def _write_ipc(path: Path, batch: pa.RecordBatch) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -62,18 +63,13 @@ def changes(
     name = os.fspath(source)
     if name == STDIN or name.startswith(HUB) or Path(name).suffix in (".gz", ".zst", ".csv", ".tsv"):
         raise SourceError(f"{name}: changes are shown for text, JSONL and Parquet files that lie on this disk.")
-    position = 0
     item = lay_down(name, "train", 0, Path(), config)
-    for block in _sources.plan(item, config):
-        for text in _sources.read_block(block, config).column("text").to_numpy(zero_copy_only=False).tolist():
-            result = clean(text, config)
-            if (
-                (result.changes or result.dropped)
-                if step is None
-                else step in {*(c.step for c in result.changes), result.dropped}
-            ):
-                yield position, result
-            position += 1
+    batches = chain.from_iterable(_sources.read_block(block, config) for block in _sources.plan(item, config))
+    texts = chain.from_iterable(batch.column("text").to_pylist() for batch in batches)
+    for position, text in enumerate(texts):
+        result = clean(text, config)
+        if (result.changes or result.dropped) if step is None else step in {*(c.step for c in result.changes), result.dropped}:
+            yield position, result
 
 
 def highlight(before: str, after: str, *, color: bool = False, around: int = 40) -> str:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ._arrow import fixed, strings
 from ._storage import is_uri, open_file, state
 from .errors import SourceError
 from .schemas import PrepareConfig
@@ -25,6 +28,12 @@ __all__ = ["KINDS", "Block", "Input", "column_of", "existing", "plan", "read_blo
 
 BLOCK = 1 << 24
 """Bytes of raw text per block: large enough to work in bulk, small enough for eight workers in 2 GiB."""
+
+PIECE = 1 << 20
+"""Bytes of raw text read and cleaned together."""
+
+ROWS = 1 << 10
+"""The same for Parquet, in stories."""
 
 _WINDOW = 1 << 16
 """Bytes looked at together in search of a separator: few stories are longer."""
@@ -163,57 +172,72 @@ def column_of(source: str, names: Sequence[str], config: PrepareConfig) -> str:
 # --- reading -----------------------------------------------------------------------------------
 
 
-def read_block(block: Block, config: PrepareConfig) -> pa.RecordBatch:
-    """The stories of a block, as they stand in the file."""
-    texts, cut = _READERS[block.input.kind](block, config)
-    flags = [False] * len(texts)
-    if cut:
-        flags[-1] = True
-    return pa.record_batch([texts, pa.array(flags, pa.bool_())], ["text", "cut"])
+def read_block(block: Block, config: PrepareConfig) -> Iterator[pa.RecordBatch]:
+    """The stories of a block as they stand in the file, in batches of about `PIECE` bytes: what is at work fits the caches."""
+    for texts, cut in _READERS[block.input.kind](block, config):
+        flags = np.zeros(len(texts), bool)
+        flags[-1:] = cut
+        yield pa.record_batch([texts, fixed(flags)], ["text", "cut"])
 
 
-def _bytes(block: Block) -> bytes:
+_Texts = Iterator[tuple[pa.Array, bool]]
+"""Texts of stories, and whether the last of them is cut."""
+
+
+def _pieces(block: Block, mark: bytes) -> Iterator[tuple[int, list[bytes], bytes]]:
+    """What stands between the marks, some of it at a time: (its place in the file, the parts before a mark, what follows the last).
+
+    What follows the last mark of a piece begins the next one; behind the last piece it is the end of the block.
+    """
     with open_file(block.input.path) as handle:
-        return bytes(handle.read_at(block.end - block.start, block.start))
+        place, rest = block.start, b""
+        for at in range(block.start, block.end, PIECE):
+            rest += handle.read_at(min(PIECE, block.end - at), at)
+            *parts, rest = rest.split(mark)
+            if block.end - at <= PIECE:
+                yield place, parts, rest
+            elif parts:
+                yield place, parts, b""
+            place += sum(map(len, parts)) + len(parts) * len(mark)
 
 
-def _read_text(block: Block, config: PrepareConfig) -> tuple[pa.Array, bool]:
-    content = _bytes(block)
-    pieces = content.split(config.separator.encode())
-    rest = pieces.pop()
-    cut = bool(rest.strip()) and block.last
-    if cut:
-        pieces.append(rest)
-    if block.start == 0 and pieces and pieces[0].startswith(b"\xef\xbb\xbf"):
-        pieces[0] = pieces[0][3:]
-    try:
-        return pa.array(pieces, pa.binary()).cast(pa.string()), cut
-    except pa.ArrowInvalid:
-        _check_utf8(content, block)
-        raise
+def _read_text(block: Block, config: PrepareConfig) -> _Texts:
+    mark = config.separator.encode()
+    for place, parts, rest in _pieces(block, mark):
+        cut = bool(rest.strip()) and block.last
+        if cut:
+            parts.append(rest)
+        bom = len(BOM_UTF8) if place == 0 and parts and parts[0].startswith(BOM_UTF8) else 0
+        parts[:1] = [part[bom:] for part in parts[:1]]
+        texts = strings(parts)
+        try:
+            texts.validate(full=True)
+        except pa.ArrowInvalid:
+            _check_utf8(mark.join(parts), place + bom, block)
+            raise
+        yield texts, cut
 
 
-def _check_utf8(content: bytes, block: Block) -> None:
+def _check_utf8(content: bytes, place: int, block: Block) -> None:
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as problem:
-        at = block.start + problem.start
+        at = place + problem.start
         raise SourceError(
             f"{block.input.name}: not UTF-8 at byte {at:,} ({content[problem.start : problem.start + 4]!r}). "
             f"Convert it first, for example: iconv -f WINDOWS-1252 -t UTF-8"
         ) from None
 
 
-def _read_jsonl(block: Block, config: PrepareConfig) -> tuple[pa.Array, bool]:
-    content = _bytes(block)
-    _check_utf8(content, block)
-    texts = []
-    at = block.start
-    for line in content.split(b"\n"):
-        if line.strip():
-            texts.append(_story_of(line, at, block.input, config))
-        at += len(line) + 1
-    return pa.array(texts, pa.string()), False
+def _read_jsonl(block: Block, config: PrepareConfig) -> _Texts:
+    for place, lines, rest in _pieces(block, b"\n"):
+        texts, at = [], place
+        for line in [*lines, rest]:
+            _check_utf8(line, at, block)
+            if line.strip():
+                texts.append(_story_of(line, at, block.input, config).encode())
+            at += len(line) + 1
+        yield strings(texts), False
 
 
 def _story_of(line: bytes, at: int, source: Input, config: PrepareConfig) -> str:
@@ -231,12 +255,17 @@ def _story_of(line: bytes, at: int, source: Input, config: PrepareConfig) -> str
     return story
 
 
-def _read_parquet(block: Block, config: PrepareConfig) -> tuple[pa.Array, bool]:
+def _read_parquet(block: Block, config: PrepareConfig) -> _Texts:
     file = pq.ParquetFile(open_file(block.input.path))
     name = column_of(block.input.name, file.schema_arrow.names, config)
-    table = file.read_row_groups(list(range(block.start, block.end)), columns=[name])
-    column = table.column(0).cast(pa.string()).fill_null("").combine_chunks()
-    return (column.chunk(0) if isinstance(column, pa.ChunkedArray) else column), False
+    groups = list(range(block.start, block.end))
+    for batch in file.iter_batches(ROWS, row_groups=groups, columns=[name], use_threads=False):
+        column = batch.column(0).cast(pa.large_string())
+        yield (column.fill_null("") if column.null_count else column), False
 
 
-_READERS = {"text": _read_text, "jsonl": _read_jsonl, "parquet": _read_parquet}
+_READERS: dict[str, Callable[[Block, PrepareConfig], _Texts]] = {
+    "text": _read_text,
+    "jsonl": _read_jsonl,
+    "parquet": _read_parquet,
+}

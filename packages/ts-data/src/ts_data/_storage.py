@@ -9,11 +9,13 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.fs
+from typing import TYPE_CHECKING
 
 from .errors import SourceError, TsDataError
+
+if TYPE_CHECKING:  # loaded on use: this module is asked first, whether a name is a path at all
+    import pyarrow as pa
+    import pyarrow.fs
 
 __all__ = ["FileState", "is_uri", "open_file", "sha256_of", "state", "upload"]
 
@@ -35,6 +37,8 @@ def is_uri(name: str | os.PathLike[str]) -> bool:
 
 def open_file(name: str) -> pa.NativeFile:
     """A file to be read at any place: `read_at(bytes, place)`, `read`, `seek`."""
+    import pyarrow as pa
+
     if not is_uri(name):
         return pa.OSFile(name, "rb")
     system, path = _resolve(name)
@@ -54,9 +58,9 @@ def state(name: str) -> FileState:
         info = system.get_file_info(path)
     except OSError as problem:
         raise SourceError(f"{name}: cannot be reached: {_first_line(problem)}") from None
-    if info.type == pa.fs.FileType.NotFound:
+    if info.type.name == "NotFound":
         raise SourceError(f"{name}: no such file.")
-    if info.type == pa.fs.FileType.Directory:
+    if info.type.name == "Directory":
         raise SourceError(f"{name}: is a folder. Name the file (or files) in it.")
     return FileState(int(info.size or 0), int(info.mtime_ns or 0))
 
@@ -76,7 +80,7 @@ def upload(folder: Path, uri: str, mark: str) -> None:
     names = sorted(item.name for item in folder.iterdir() if item.name != mark)
     try:
         system.create_dir(path, recursive=True)
-        if system.get_file_info(f"{path}/{mark}").type == pa.fs.FileType.File:
+        if system.get_file_info(f"{path}/{mark}").type.name == "File":
             system.delete_file(f"{path}/{mark}")
         for name in [*names, mark]:
             with (folder / name).open("rb") as source, system.open_output_stream(f"{path}/{name}") as target:
@@ -87,6 +91,9 @@ def upload(folder: Path, uri: str, mark: str) -> None:
 
 
 def _resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
+    import pyarrow as pa
+    import pyarrow.fs
+
     try:
         system, path = pa.fs.FileSystem.from_uri(uri)
     except (pa.ArrowException, OSError) as problem:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, Protocol, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["ENGINES", "Engine", "load"]
 

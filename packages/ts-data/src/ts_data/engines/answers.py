@@ -7,7 +7,6 @@ import traceback
 from typing import Any
 
 from .. import errors
-from .._jobs import perform
 
 __all__ = ["answer", "result_of"]
 
@@ -16,6 +15,8 @@ Answer = dict[str, Any]
 
 def answer(job: dict[str, Any]) -> Answer:
     """Perform a job; whatever it raises becomes part of the answer."""
+    from .._jobs import perform  # here, because who only asks for results needs none of it
+
     try:
         return {"result": perform(job)}
     except errors.TsDataError as problem:

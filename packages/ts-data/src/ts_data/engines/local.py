@@ -1,4 +1,4 @@
-"""Runs jobs on this machine: in this process, or in worker processes that speak JSON lines over pipes.
+"""Runs jobs on this machine: in this process, and in worker processes that speak JSON lines over pipes.
 
 Workers are started as `python -m ts_data.engines.worker`: nothing is forked (Arrow and torch have threads) or
 pickled, and a script that calls `prepare` needs no `if __name__ == "__main__"`. A worker ends when its pipe closes,
@@ -16,28 +16,30 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from .._dedup import first_of
-from .._jobs import perform
 from ..errors import TsDataError
 from .answers import result_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Engine"]
 
 
 class Engine:
-    """Workers are started at the first work that needs them, and serve until the context ends."""
+    """This process is the first worker; the others start on entering the context, at once, and serve until it ends."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._stack = ExitStack()
-        self._idle: SimpleQueue[_Worker] = SimpleQueue()
-        self._pool: ThreadPoolExecutor | None = None
+        self._idle: SimpleQueue[_Here | _Worker] = SimpleQueue()
 
     def __enter__(self) -> Engine:
+        self._idle.put(_Here())
+        for _ in range(self._workers - 1):
+            self._idle.put(self._stack.enter_context(_Worker()))
+        self._pool = self._stack.enter_context(ThreadPoolExecutor(self._workers))
         return self
 
     def __exit__(self, *problem: Any) -> None:
@@ -45,16 +47,11 @@ class Engine:
 
     def run(self, jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Perform the jobs, `workers` at a time."""
-        if self._workers <= 1 or len(jobs) <= 1:
-            for number, job in enumerate(jobs):
-                yield number, perform(job)
-            return
-        pool = self._started()
         waiting = iter(enumerate(jobs))
         running: dict[Future[dict[str, Any]], int] = {}
         while True:
             while len(running) < self._workers and (following := next(waiting, None)):
-                running[pool.submit(self._ask, following[1])] = following[0]
+                running[self._pool.submit(self._ask, following[1])] = following[0]
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -62,14 +59,9 @@ class Engine:
 
     def first_of(self, hashes: np.ndarray) -> np.ndarray:
         """One sort in this process: 2.7 million stories take about a second."""
-        return first_of(hashes)
+        from .._dedup import first_of
 
-    def _started(self) -> ThreadPoolExecutor:
-        if self._pool is None:
-            for _ in range(self._workers):
-                self._idle.put(self._stack.enter_context(_Worker()))
-            self._pool = self._stack.enter_context(ThreadPoolExecutor(self._workers))
-        return self._pool
+        return first_of(hashes)
 
     def _ask(self, job: dict[str, Any]) -> dict[str, Any]:
         worker = self._idle.get()
@@ -77,6 +69,16 @@ class Engine:
             return worker.perform(job)
         finally:
             self._idle.put(worker)
+
+
+class _Here:
+    """This process. Its libraries load with the first job."""
+
+    def perform(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Do a job."""
+        from .._jobs import perform
+
+        return perform(job)
 
 
 class _Worker:

@@ -9,6 +9,11 @@ A step module holds
   `(BLANK, "-", BLANK)` a dash between blanks. It is looked for in the text as it came: where a step works on single
   blanks, its pattern says BLANK.
 
+A step that is shown every story (ALWAYS) tells, to be fast, what it does to a plain one, which is ASCII without any trigger:
+
+- `SPARES`: from so many characters on, without blanks at the ends, nothing; or
+- `apply_all(content, ends)`: what `apply` does to each of many of them, at once.
+
 A step counts nothing, knows no file and no other step. To add one: a module here, a line in STEPS, its
 cases in tests/steps/cases.json, and its place in `schemas.DEFAULT_STEPS` if it should run by default.
 """
@@ -19,8 +24,12 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-__all__ = ["ALWAYS", "BLANK", "STEPS", "Drop", "Step", "Trigger", "check_names", "load"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["ALWAYS", "BLANK", "STEPS", "ApplyAll", "Drop", "Step", "Trigger", "check_names", "load"]
 
 STEPS: dict[str, str] = {
     "mojibake": "ts_data.steps.mojibake",
@@ -56,6 +65,10 @@ class Drop:
     reason: str
 
 
+ApplyAll = Callable[["np.ndarray", "np.ndarray"], tuple["np.ndarray", "np.ndarray", "np.ndarray"]]
+"""Many texts' bytes and where each ends -> the same, changed, and which texts have changed; see `whitespace.apply_all`."""
+
+
 @dataclass(frozen=True)
 class Step:
     """A loaded step."""
@@ -65,6 +78,10 @@ class Step:
     triggers: tuple[Trigger, ...]
     cut_only: bool
     """Runs only on a story that the end of its file has cut (no separator after it)."""
+    spares: int | None = None
+    """Characters from which a plain text comes back as it is; None: it may be changed whatever its length."""
+    apply_all: ApplyAll | None = None
+    """`apply` to many plain texts at once."""
 
 
 def check_names(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -84,5 +101,12 @@ def load(name: str, *, min_characters: int = 180) -> Step:
     """Load one step by name. `min_characters` is the limit of the step `short`."""
     check_names((name,))
     module = importlib.import_module(STEPS[name])
-    apply = module.at_least(min_characters) if name == "short" else module.apply
-    return Step(name, apply, module.TRIGGERS, getattr(module, "CUT_ONLY", False))
+    is_short = name == "short"
+    return Step(
+        name,
+        module.at_least(min_characters) if is_short else module.apply,
+        module.TRIGGERS,
+        cut_only=getattr(module, "CUT_ONLY", False),
+        spares=min_characters if is_short else getattr(module, "SPARES", None),
+        apply_all=getattr(module, "apply_all", None),
+    )

@@ -14,4 +14,4 @@ _BREAK = re.compile(r"\\+[nrt](?![a-z])")
 
 def apply(text: str) -> str:
     """The text without backslashes."""
-    return _BREAK.sub("\n", text).replace("\\", "")
+    return _BREAK.sub("\n", text).replace("\\", "") if "\\" in text else text

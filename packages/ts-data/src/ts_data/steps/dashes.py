@@ -16,15 +16,16 @@ __all__ = ["TRIGGERS", "apply"]
 TRIGGERS = ("--", (BLANK, "-", BLANK))
 
 _HYPHENS = "\u2010\u2011\ufe63\uff0d"
-_OTHERS = "\u2012\u2013\u2014\u2015\u2212\u2e3a\u2e3b"
-_RANGE = re.compile("(?<=[0-9])[\u2012\u2013\u2212](?=[0-9])")
-_MINUS = re.compile("(?<=[0-9]) - (?=[0-9])")
+_OTHERS = "\u2012\u2013\u2015\u2212\u2e3a\u2e3b"
+# What is looked for stands before what must stand beside it: `re` searches a literal many times faster than a look-behind.
+_RANGE = re.compile("[\u2012\u2013\u2212](?<=[0-9].)(?=[0-9])")
+_MINUS = re.compile(" - (?<=[0-9] - )(?=[0-9])")
 _DOUBLE = re.compile("--+")
 
 
 def apply(text: str) -> str:
     """The text with ` — ` for every dash."""
-    if not text.isascii():
+    if not text.replace("\u2014", "").isascii():
         text = _RANGE.sub("-", text)
         for hyphen in _HYPHENS:
             text = text.replace(hyphen, "-")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from . import ALWAYS, Drop
 
-__all__ = ["TRIGGERS", "apply"]
+__all__ = ["SPARES", "TRIGGERS", "apply"]
 
 TRIGGERS = ALWAYS
+SPARES = 1
 
 
 def apply(text: str) -> str | Drop:

@@ -6,18 +6,20 @@ __all__ = ["TRIGGERS", "apply"]
 
 TRIGGERS = ("`", "''")
 
-_FORMS = {
-    '"': ("“", "”", "„", "‟", "«", "»", "″", "〝", "〞", "``", "''"),
-    "'": ("‘", "’", "‛", "′", "ʼ", "ʹ", "´", "‹", "›", "`"),
-    ",": ("‚",),  # U+201A: in this corpus a comma (mojibake `â€š`), not an opening quote
-}
+_DOUBLE = "“”„‟«»″〝〞"
+_SINGLE = "’‘‛′ʼʹ´‹›"
+_COMMA = "‚"  # U+201A: in this corpus a comma (mojibake `â€š`), not an opening quote
 
 
 def apply(text: str) -> str:
     """The text with straight quotes only."""
-    if text.isascii():
-        return text.replace("``", '"').replace("''", '"').replace("`", "'")
-    for straight, others in _FORMS.items():
-        for other in others:
-            text = text.replace(other, straight)
+    text = _replaced(text, _DOUBLE, '"').replace("``", '"').replace("''", '"')
+    return _replaced(_replaced(text, _SINGLE, "'").replace("`", "'"), _COMMA, ",")
+
+
+def _replaced(text: str, forms: str, by: str) -> str:
+    for form in forms:
+        if text.isascii():  # nothing is left to find
+            break
+        text = text.replace(form, by)
     return text

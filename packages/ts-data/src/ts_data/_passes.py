@@ -1,0 +1,165 @@
+"""The three passes of `prepare` over the stories; their jobs run on an engine, each is marked when done.
+
+Blocks of the sources are cleaned side by side into the work folder; one look at all the hashes assigns every story; shards are
+written side by side, and put together.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from . import _sources, _work, engines
+from ._arrow import numbers
+from ._assemble import Line, assemble
+from ._assign import assign
+from ._jobs import TRAIN
+from ._spool import lay_down, origin_of
+from ._storage import state
+from .artefact import need_space
+from .errors import SourceError
+from .schemas import DatasetManifest, PrepareConfig
+
+if TYPE_CHECKING:
+    from .console import Progress
+
+__all__ = ["run"]
+
+SHARD = 1 << 27
+"""Bytes of text from which a shard of train is full."""
+
+SPACE = 3.5
+"""Bytes of disk per byte of raw text, at the worst: the cleaned text, the shards, and a spare copy of the input."""
+
+
+def run(
+    sources: Sequence[str],
+    test: str | None,
+    target: Path,
+    work: Path,
+    config: PrepareConfig,
+    engine: engines.Engine,
+    report: Progress,
+) -> DatasetManifest:
+    """From raw sources to the folder `target`, or on from where a killed run of the same call stood."""
+    named: list[tuple[str, Literal["train", "test"]]] = [(source, "train") for source in sources]
+    if test is not None:
+        named.append((test, "test"))
+    origins = [origin_of(source) for source, _ in named]
+    size = sum(state(origin).size for origin in origins if origin)
+    need_space(target, int(size * SPACE), "preparing these stories", error=SourceError)
+    marks = [(source, role, path) for (source, role), path in zip(named, origins, strict=True)]
+    _work.begin(work, marks, config, _sources.BLOCK, SHARD)
+    report("read", 0, None)
+    inputs = [lay_down(source, role, number, work, config) for number, (source, role) in enumerate(named)]
+    blocks = [block for item in inputs for block in _sources.plan(item, config)]
+    _run(engine, _clean_jobs(blocks, inputs, work, config), "clean", report)
+    line = Line(work, config, inputs, blocks, _stories(work, len(blocks)), _load(work, len(blocks)))
+    stories = None
+    if config.deduplicate in ("near", "cluster"):
+        _run(engine, _band_jobs(len(blocks), work, config), "compare", report)
+        stories = line
+    line.assignment = assign(line.meta["dropped_by"], line.hashes, line.train_rows, config, stories, engine.first_of)
+    _save_assignment(work, line.assignment.to)
+    groups = _groups(line)
+    _run(engine, [_write_job(line, number, group) for number, group in enumerate(groups)], "write", report)
+    return assemble(line, len(groups), target)
+
+
+def _clean_jobs(
+    blocks: Sequence[_sources.Block], inputs: Sequence[_sources.Input], work: Path, config: PrepareConfig
+) -> list[dict[str, Any]]:
+    settings = config.model_dump(mode="json")
+    jobs = [
+        {
+            "job": "clean",
+            "block": b.to_dict(),
+            "config": settings,
+            "place": f"{work}/block-{n:06d}",
+            "done": f"{work}/block-{n:06d}.json",
+        }
+        for n, b in enumerate(blocks)
+    ]
+    hashes = [{"job": "hash", "path": item.origin, "done": f"{work}/hash-{n}.json"} for n, item in enumerate(inputs)]
+    return hashes + jobs
+
+
+def _band_jobs(blocks: int, work: Path, config: PrepareConfig) -> list[dict[str, Any]]:
+    near = config.near.model_dump(mode="json")
+    return [
+        {"job": "bands", "near": near, "place": f"{work}/block-{n:06d}", "done": f"{work}/block-{n:06d}.bands.json", "bytes": 1}
+        for n in range(blocks)
+    ]
+
+
+def _run(engine: engines.Engine, jobs: Sequence[dict[str, Any]], stage: str, report: Progress) -> None:
+    """Run the jobs whose mark is not there yet."""
+    weights = [_weight(job) for job in jobs]
+    todo = [n for n, job in enumerate(jobs) if not Path(job["done"]).exists()]
+    total, done = sum(weights), sum(weights) - sum(weights[n] for n in todo)
+    report(stage, done, total)
+    for number, _ in engine.run([jobs[n] for n in todo]):
+        done += weights[todo[number]]
+        report(stage, done, total)
+
+
+def _weight(job: dict[str, Any]) -> int:
+    if job["job"] == "clean":
+        return int(job["block"]["end"] - job["block"]["start"])
+    return int(job.get("bytes", 0))
+
+
+def _stories(work: Path, blocks: int) -> list[dict[str, Any]]:
+    return [json.loads((work / f"block-{n:06d}.json").read_text(encoding="utf-8")) for n in range(blocks)]
+
+
+def _load(work: Path, blocks: int) -> dict[str, np.ndarray]:
+    """The cleaner's small columns of all blocks, one array each."""
+    batches = []
+    for number in range(blocks):
+        with pa.OSFile(f"{work}/block-{number:06d}.meta", "rb") as source:
+            batches.append(pa.ipc.open_file(source).get_batch(0))
+    return {name: np.concatenate([numbers(batch.column(name)) for batch in batches]) for name in batches[0].schema.names}
+
+
+def _save_assignment(work: Path, to: np.ndarray) -> None:
+    aside = work / f"assignment.{os.getpid()}.partial.npy"
+    np.save(aside, to)
+    os.replace(aside, work / "assignment.npy")
+
+
+# --- shards ------------------------------------------------------------------------------------
+
+
+def _groups(line: Line) -> list[list[int]]:
+    """Consecutive blocks whose train text fills one shard."""
+    groups: list[list[int]] = [[]]
+    filled = 0
+    assert line.assignment is not None
+    for number in range(len(line.blocks)):
+        rows = slice(line.firsts[number], line.firsts[number + 1])
+        size = int(line.meta["bytes"][rows][line.assignment.to[rows] == TRAIN].sum())
+        if groups[-1] and filled + size > SHARD:
+            groups.append([])
+            filled = 0
+        groups[-1].append(number)
+        filled += size
+    return groups
+
+
+def _write_job(line: Line, number: int, group: Sequence[int]) -> dict[str, Any]:
+    place = line.work / f"group-{number:05d}.parquet"
+    return {
+        "job": "write",
+        "work": str(line.work),
+        "blocks": [{"number": n, "first": line.firsts[n]} for n in group],
+        "place": str(place),
+        "done": str(place.with_suffix(".json")),
+        "bytes": int(line.meta["bytes"][line.firsts[group[0]] : line.firsts[group[-1] + 1]].sum()),
+    }

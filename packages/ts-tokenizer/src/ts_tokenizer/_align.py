@@ -8,45 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ._chunks import ChunkTable
-from ._decoder import OTHER, case_of
+from ._decoder import OTHER, Stories, case_of
 from ._surface import normalise, places
 
-__all__ = ["Stories", "align"]
-
-
-@dataclass(frozen=True)
-class Stories:
-    """Aligned stories in a row, as int64 [tokens] but for `lengths` [stories]."""
-
-    ids: np.ndarray
-    blanks: np.ndarray
-    """1 where a blank stands before a token, never before a story's first."""
-    cases: np.ndarray
-    """Each token's class of case."""
-    lengths: np.ndarray
-    where: np.ndarray
-    """Each token's place in `surfaces`."""
-    surfaces: list[str]
-    """Tokens as they are written."""
-
-    @property
-    def bounds(self) -> list[int]:
-        """Where the stories begin, and last where the last one ends."""
-        return np.concatenate([[0], np.cumsum(self.lengths)]).tolist()  # type: ignore[no-any-return]
-
-    @property
-    def owners(self) -> np.ndarray:
-        """The number of each token's story."""
-        return np.repeat(np.arange(len(self.lengths)), self.lengths)
-
-    def sums(self, values: np.ndarray) -> np.ndarray:
-        """The sum of the tokens' values, a story each."""
-        return np.bincount(self.owners, values, len(self.lengths))
+__all__ = ["align"]
 
 
 def align(texts: Sequence[str], table: ChunkTable, ids: Callable[[str], int], unk: int, *, keep: bool) -> Stories:

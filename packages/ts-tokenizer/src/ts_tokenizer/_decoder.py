@@ -11,16 +11,13 @@ import base64
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ._kernels import kernels
 from ._kernels.plain import APOSTROPHE, BREAK, CASELESS, LOOK_AHEAD, QUOTE, WORD
 from .schemas import SPECIALS, DecoderSpec
-
-if TYPE_CHECKING:
-    from ._align import Stories
 
 __all__ = [
     "CAPITAL",
@@ -29,6 +26,7 @@ __all__ = [
     "OTHER",
     "UPPER",
     "Decoder",
+    "Stories",
     "Story",
     "case_of",
     "cased",
@@ -53,6 +51,36 @@ class Story:
     ids: np.ndarray
     blanks: np.ndarray
     cases: np.ndarray
+
+
+@dataclass(frozen=True)
+class Stories:
+    """Aligned stories in a row, as int64 [tokens] but for `lengths` [stories]."""
+
+    ids: np.ndarray
+    blanks: np.ndarray
+    """1 where a blank stands before a token, never before a story's first."""
+    cases: np.ndarray
+    """Each token's class of case."""
+    lengths: np.ndarray
+    where: np.ndarray
+    """Each token's place in `surfaces`."""
+    surfaces: list[str]
+    """Tokens as they are written."""
+
+    @property
+    def bounds(self) -> list[int]:
+        """Where the stories begin, and last where the last one ends."""
+        return np.concatenate([[0], np.cumsum(self.lengths)]).tolist()  # type: ignore[no-any-return]
+
+    @property
+    def owners(self) -> np.ndarray:
+        """The number of each token's story."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """The sum of the tokens' values, a story each."""
+        return np.bincount(self.owners, values, len(self.lengths))
 
 
 def case_of(surface: str, token: str) -> int:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._align import Stories
-from ._decoder import CAPITAL, LOWER, OTHER, PAST, TOLD, UNIT, UPPER, WHOLE, kinds_of, pack
+from ._decoder import CAPITAL, LOWER, OTHER, PAST, TOLD, UNIT, UPPER, WHOLE, Stories, kinds_of, pack
 from ._kernels import kernels
 from ._kernels.plain import CASE_ALIKE, CASE_FEATURES, CASELESS, SPACE_FEATURES, STORY_FEATURES, WORD
 from ._log_linear import number

@@ -44,17 +44,17 @@ class Rows:
         weights = np.column_stack([np.zeros(len(self.keys)), np.ones(len(self.keys))])
         truth = labels[self.order].astype(np.float64)
         kernels().learn(self.starts, self.numbers, rows, known, truth, weights, rate, decay, epochs)
-        learned: np.ndarray = weights[:, 0]
-        return np.ascontiguousarray(learned)
+        return weights[:, 0].copy()
 
     def scores(self, weights: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """The sums of the chosen rows' weights, float64 [chosen]; `chosen` as the columns."""
         sums = np.zeros(len(self.order))
         rows = np.flatnonzero(chosen[self.order])
         kernels().add_up(self.starts, self.numbers, rows, weights, sums)
-        found = np.empty_like(sums)
+        found = np.empty(len(sums))
         found[self.order] = sums
-        return found[chosen]
+        own: np.ndarray = found[chosen]
+        return own
 
 
 def number(columns: np.ndarray, alike: Sequence[int] = ()) -> Rows:

@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from ts_data.artefact import parse_model, read_json, sha256_bytes, write_text
 
-from ._align import Stories, align
+from ._align import align
 from ._bulk import Bulk, open_bulk, utf8
 from ._chunks import ChunkTable
 from ._counting import count_tokens
-from ._decoder import LOOK_AHEAD, OTHER, PAST, WHOLE, Decoder, Story, case_of, cased
+from ._decoder import LOOK_AHEAD, OTHER, PAST, WHOLE, Decoder, Stories, Story, case_of, cased
 from ._decoder_fit import fit
 from ._markers import Markers
 from ._migrations import TOKENIZER as MIGRATIONS

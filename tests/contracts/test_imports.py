@@ -21,9 +21,9 @@ HEAVY = {
 
 
 def loaded_after(code: str) -> set[str]:
-    """Top-level modules loaded in a fresh interpreter after `code`. They are written to a pipe of their own."""
+    """Top-level modules loaded in a fresh interpreter after `code`, less what is barred (None). They are written to a pipe of their own."""
     reader, writer = os.pipe()
-    ending = f"import os, sys; os.write({writer}, ' '.join({{n.partition('.')[0] for n in sys.modules}}).encode())"
+    ending = f"import os, sys; os.write({writer}, ' '.join({{n.partition('.')[0] for n, loaded in sys.modules.items() if loaded}}).encode())"
     program = f"import atexit\ndef told():\n    {ending}\natexit.register(told)\n{code}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, pass_fds=[writer])
     os.close(writer)

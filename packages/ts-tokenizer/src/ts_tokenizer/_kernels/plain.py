@@ -37,7 +37,7 @@ __all__ = [
     "weigh_story",
 ]
 
-SPACE_FEATURES = 26
+SPACE_FEATURES = 30
 CASE_FEATURES = 29
 CASE_ALIKE = (18, 19, 20)
 """The columns of a case's features that share templates; every other has its own."""
@@ -159,6 +159,9 @@ def space_context(ids, i, decided, before, kinds, none, out):
         out[18] = (68 << 48) | (t << 32) | (b << 16) | c
         out[19] = (69 << 48) | (t << 32) | (b << 16) | a
         out[20] = (70 << 48) | (t << 32) | (b << 16) | (left << 8) | ((kinds[a] >> 14) & 7)
+        alike = (((decided >> 1) & 1 if kinds[b] & APOSTROPHE else decided & 1) << 1) | before  # `'` is rare: learn from `"`
+        out[26] = (86 << 48) | alike
+        out[27] = (87 << 48) | (alike << 8) | (left << 4) | ((kinds[a] >> 14) & 7)
     if kinds[c] & (QUOTE | APOSTROPHE):
         out[21] = (71 << 48) | (decided << 32) | (c << 16) | b
         out[22] = (72 << 48) | (decided << 32) | (c << 16) | d
@@ -169,6 +172,9 @@ def space_context(ids, i, decided, before, kinds, none, out):
                 near = j
         out[24] = (74 << 48) | (decided << 32) | (c << 16) | (near << 8) | right
         out[25] = (75 << 48) | (b << 32) | (near << 24) | (decided << 16) | c
+        alike = (decided >> 1) & 1 if kinds[c] & APOSTROPHE else decided & 1
+        out[28] = (88 << 48) | (alike << 32) | b
+        out[29] = (89 << 48) | (alike << 32) | (near << 8) | (right << 4) | ((kinds[d] >> 11) & 7)
 
 
 def next_decided(decided, kind, before, blank, first):

@@ -15,7 +15,7 @@ import numpy as np
 
 from ._decoder import CAPITAL, LOWER, OTHER, PAST, TOLD, UNIT, UPPER, WHOLE, Stories, kinds_of, pack
 from ._kernels import kernels
-from ._kernels.plain import CASE_ALIKE, CASE_FEATURES, CASELESS, SPACE_FEATURES, STORY_FEATURES, WORD
+from ._kernels.plain import APOSTROPHE, CASE_ALIKE, CASE_FEATURES, CASELESS, QUOTE, SPACE_FEATURES, STORY_FEATURES, WORD
 from ._log_linear import number
 from .schemas import DecoderSpec
 
@@ -85,25 +85,26 @@ def _classes(stories: Stories, vocab: Sequence[str]) -> np.ndarray:
     """Four classes of each word, uint8 [4, vocab]: 0 where it was not seen enough, else steps of a share.
 
     How often it is capital behind a word; how often it tells who speaks (stands behind speech, in a clause that goes on with
-    the sentence); how often it has no blank before it; how often none behind it.
+    the sentence); how often it has no blank before it; how often none behind it (but beside quotation marks).
     """
     ids, cases, owners = stories.ids, stories.cases, stories.owners
-    word = kinds_of(vocab, np.zeros(0, dtype=np.int64)) & WORD != 0
+    kinds = kinds_of(vocab, np.zeros(0, dtype=np.int64))
+    word, quote = kinds & WORD != 0, kinds & (QUOTE | APOSTROPHE) != 0
     same = owners[1:] == owners[:-1]
-    joined = same & (stories.blanks[1:] == 0)
+    before, behind = same & ~quote[ids[:-1]], same & ~quote[ids[1:]]  # beside quotes all words are alike
+    joined = stories.blanks[1:] == 0
     inside = np.concatenate([[False], same & word[ids[:-1]]])
 
     def count(tokens: np.ndarray) -> np.ndarray:
         return np.bincount(tokens, minlength=len(vocab))
 
-    seen = count(ids)
     glued = [0.02, 0.3, 0.7, 0.98]
     return np.stack(
         [
             _steps(count(ids[inside & (cases != LOWER)]), count(ids[inside]), 1, [0.02, 0.2, 0.8, 0.98]),
-            _steps(count(ids[_telling(stories, vocab, word)]), seen, 2, [0.03, 0.08, 0.2, 0.4]),
-            _steps(count(ids[1:][joined]), seen, 5, glued),
-            _steps(count(ids[:-1][joined]), seen, 5, glued),
+            _steps(count(ids[_telling(stories, vocab, word)]), count(ids), 2, [0.03, 0.08, 0.2, 0.4]),
+            _steps(count(ids[1:][before & joined]), count(ids[1:][before]), 5, glued),
+            _steps(count(ids[:-1][behind & joined]), count(ids[:-1][behind]), 5, glued),
         ]
     )
 

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 SPACE_FEATURES = 30
-CASE_FEATURES = 29
+CASE_FEATURES = 31
 CASE_ALIKE = (18, 19, 20)
 """The columns of a case's features that share templates; every other has its own."""
 STORY_FEATURES = 11
@@ -215,11 +215,15 @@ def case_context(ids, i, walk, kinds, none, out):
             verb = 0
             at = 0
             end = none
+            size = 7
+            last = none
             for j in range(LOOK_AHEAD + 1):
                 if i + j < n and end == none:
                     t = ids[i + j]
                     if not kinds[t] & WORD:
                         end = t
+                        size = j
+                        last = ids[i + j - 1]
                     elif (kinds[t] >> 8) & 7 > verb:
                         verb = (kinds[t] >> 8) & 7
                         at = j
@@ -230,6 +234,8 @@ def case_context(ids, i, walk, kinds, none, out):
             out[26] = (83 << 48) | (((kinds[c] >> 8) & 7) << 32) | (verb << 16) | a
             out[27] = (84 << 48) | (verb << 32) | (end << 16) | c
             out[28] = (85 << 48) | (verb << 40) | (at << 32) | (a << 16) | c
+            out[29] = (90 << 48) | (size << 40) | (last << 16) | a
+            out[30] = (91 << 48) | (size << 40) | (last << 16) | c
 
 
 def open_quotes(ids, i, kinds, walk):

@@ -50,7 +50,9 @@ def widen(package: Package, version: str) -> list[tuple[Package, str]]:
     for other, old, new in done:
         declared = other.path / "pyproject.toml"
         declared.write_text(declared.read_text(encoding="utf-8").replace(f'"{old}"', f'"{new}"'), encoding="utf-8")
-        note(other, package, version).write_text(f"Works with {package.distribution} {short(version)}.\n", encoding="utf-8")
+        fragment = note(other, package, version)
+        fragment.parent.mkdir(exist_ok=True)  # git keeps no empty folder, and a release empties it
+        fragment.write_text(f"Works with {package.distribution} {short(version)}.\n", encoding="utf-8")
     return [(other, new) for other, _, new in done]
 
 

@@ -19,7 +19,7 @@ def test_next_version(part, expected):
 def aside(tmp_path, monkeypatch):
     """The packages' folders in a copy that a test may write to."""
     for package in packages().values():
-        (tmp_path / package.folder / "changes").mkdir(parents=True)
+        (tmp_path / package.folder).mkdir()
         shutil.copy(package.path / "pyproject.toml", tmp_path / package.folder)
     monkeypatch.setattr(Package, "path", property(lambda self: tmp_path / self.folder))
     return tmp_path

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
-from .schemas import ModelConfig, RecurrentConfig, TransformerConfig
+from .schemas import RecurrentConfig, TransformerConfig, _Network
 
 __all__ = ["count_parameters", "flops_per_token", "inference_bytes", "parameters_by_part", "training_bytes"]
 
-Config = ModelConfig
+Config = _Network  # of any kind: one that is neither of the two here has no arithmetic, and is counted
 _GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
@@ -19,16 +20,14 @@ def parameters_by_part(config: Config) -> dict[str, int]:
     """
     if isinstance(config, TransformerConfig):
         parts = _transformer_parts(config)
+    elif isinstance(config, RecurrentConfig):
+        parts = _recurrent_parts(config)
     else:
-        parts = _recurrent_parts(config) if config.kind in _GATES else _counted(config)
+        parts = _counted(config)
     return {name: number for name, number in parts.items() if number}
 
 
-def _has_arithmetic(config: Config) -> bool:
-    return config.kind == "transformer" or config.kind in _GATES
-
-
-def _counted(config: Config) -> dict[str, int]:
+def _counted(config: Any) -> dict[str, int]:
     """The parameters of a kind that has no arithmetic here: those of its network, built without memory, by attribute."""
     import torch
 
@@ -81,23 +80,21 @@ def flops_per_token(config: Config, context: int | None = None) -> int:
     Training costs about three times as much. Matrix products only: embedding look-ups, norms and softmax are left out.
     """
     parts = parameters_by_part(config)
-    if not _has_arithmetic(config):
-        return 2 * sum(parts.values())
-    unembedding = config.vocab_size * (config.d_hidden if isinstance(config, RecurrentConfig) else config.d_model)
-    matrices = parts.get("attention", 0) + parts.get("feed_forward", 0) + parts.get("recurrent", 0) + unembedding
     if isinstance(config, RecurrentConfig):
-        return 2 * matrices
+        return 2 * (parts["recurrent"] + config.vocab_size * config.d_hidden)
+    if not isinstance(config, TransformerConfig):
+        return 2 * sum(parts.values())
+    matrices = parts["attention"] + parts["feed_forward"] + config.vocab_size * config.d_model
     seen = config.max_seq_len if context is None else context
     return 2 * matrices + 4 * config.n_layers * config.n_heads * config.width * seen
 
 
 def inference_bytes(config: Config, *, batch: int = 1, bytes_per_value: int = 4) -> int:
     """Weights and the full KV cache (or recurrent state) of `batch` stories."""
-    if not _has_arithmetic(config):
-        state = 0  # not known here
-    elif isinstance(config, RecurrentConfig):
+    state = 0  # of another kind: not known here
+    if isinstance(config, RecurrentConfig):
         state = config.n_layers * config.d_hidden * (2 if config.kind == "lstm" else 1)
-    else:
+    elif isinstance(config, TransformerConfig):
         state = 2 * config.n_layers * config.kv_heads * config.width * config.max_seq_len
     return bytes_per_value * (count_parameters(config) + batch * state)
 
@@ -108,11 +105,10 @@ def training_bytes(config: Config, *, batch: int = 64) -> int:
     The activations are an estimate: the tensors that backward keeps, for attention in its fused form.
     """
     tokens = batch * config.max_seq_len
-    if not _has_arithmetic(config):
-        kept = 0  # not known here
-    elif isinstance(config, RecurrentConfig):
+    kept = 0  # of another kind: not known here
+    if isinstance(config, RecurrentConfig):
         kept = config.d_model + config.n_layers * config.d_hidden * (2 + _GATES[config.kind])
-    else:
+    elif isinstance(config, TransformerConfig):
         gates = 2 if config.feed_forward == "swiglu" else 1
         block = 6 * config.d_model + 3 * config.n_heads * config.width + (gates + 2) * config.d_ff
         kept = config.d_model + config.n_layers * block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 import ts_models
 from ts_models._build import build_for_inference
 from ts_models.errors import ConfigError, ContextError
-from ts_models.schemas import RecurrentConfig, TransformerConfig
+from ts_models.schemas import RecurrentConfig, TransformerConfig, _Network
 
 SMALL: dict[str, Any] = {"vocab_size": 32, "d_model": 16, "n_heads": 2, "n_layers": 2, "d_ff": 24, "max_seq_len": 24}
 TALK = {
@@ -181,14 +182,33 @@ def test_special_ids_follow_the_vocabulary() -> None:
     assert config.banned_ids == (97, 98, 99)
 
 
-def test_sizes_of_a_kind_without_arithmetic_are_counted_on_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+class Stranger(_Network):
+    """The config of a kind of network that joins the table and nothing else: its class is the GRU's."""
+
+    kind: str = "gru"
+    d_model: int = 8
+    d_hidden: int = 12
+    n_layers: int = 2
+
+
+def test_sizes_of_a_kind_without_arithmetic_are_counted_on_its_network() -> None:
     from ts_models import _card, _sizes
 
-    config = CONFIGS["gru"]
-    known = _sizes.count_parameters(config)
-    monkeypatch.setattr(_sizes, "_GATES", {})
+    known = _sizes.count_parameters(CONFIGS["gru"])
+    config: Any = Stranger(**CONFIGS["gru"].model_dump())
     assert _sizes.count_parameters(config) == known
     assert set(_sizes.parameters_by_part(config)) == {"embedding", "rnn", "head"}
     assert _sizes.flops_per_token(config) == 2 * known
     assert _sizes.inference_bytes(config) == 4 * known
+    assert _sizes.training_bytes(config, batch=1) == 4 * (4 * known + config.max_seq_len * 2 * config.vocab_size)
     assert f"| all | {known:,} |" in _card.model_card(config, None, "m")
+
+
+def test_onnx_refuses_a_kind_whose_memory_it_does_not_know(tmp_path: Path) -> None:
+    from ts_models.export import export
+
+    model: Any = build_for_inference(CONFIGS["gru"])
+    model.config = Stranger(**CONFIGS["gru"].model_dump())
+    with pytest.raises(ConfigError, match="no ONNX export for networks of kind 'gru'; --format transformers takes them"):
+        export(ts_models.LanguageModel(model), tmp_path / "model.onnx", format="onnx")
+    assert not list(tmp_path.iterdir())

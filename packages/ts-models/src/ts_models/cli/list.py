@@ -27,8 +27,8 @@ def list_(
         {
             "preset": name,
             "parameters": count_parameters(item.config),
-            "layers": item.config.n_layers,
-            "d_model": item.config.d_model,
+            "layers": getattr(item.config, "n_layers", None),
+            "d_model": getattr(item.config, "d_model", None),
             "training_bytes": training_bytes(item.config, batch=batch),
             "inference_bytes": inference_bytes(item.config),
             "flops_per_token": flops_per_token(item.config),

@@ -20,7 +20,7 @@ from .._store import load_weights, parse_config, read_tensors
 from ..architectures import StoryModel
 from ..artefact import describe_invalid, read_json
 from ..errors import ArtefactError, WeightsError
-from ..schemas import RecurrentConfig, TransformerConfig
+from ..schemas import ModelConfig, TransformerConfig
 
 __all__ = ["HEADER", "load_huggingface", "load_llama2c", "read_foreign_config"]
 
@@ -74,7 +74,7 @@ def load_huggingface(folder: Path) -> StoryModel:
     return network.eval()
 
 
-def read_foreign_config(path: Path) -> TransformerConfig | RecurrentConfig:
+def read_foreign_config(path: Path) -> ModelConfig:
     """The config alone, in our words: of a Hugging Face folder, or of a llama2.c checkpoint."""
     if path.is_file():
         with path.open("rb") as file:
@@ -82,7 +82,7 @@ def read_foreign_config(path: Path) -> TransformerConfig | RecurrentConfig:
     return _config_of(read_json(path / "config.json", error=ArtefactError), path)
 
 
-def _config_of(content: dict[str, Any], folder: Path) -> TransformerConfig | RecurrentConfig:
+def _config_of(content: dict[str, Any], folder: Path) -> ModelConfig:
     path = folder / "config.json"
     if content.get("model_type") == OURS:
         return parse_config(content.get("ts_models", {}), str(path))

@@ -22,7 +22,7 @@ from ..architectures import StoryModel
 from ..artefact import write_file
 from ..console import Progress
 from ..errors import ConfigError
-from ..schemas import RecurrentConfig
+from ..schemas import RecurrentConfig, TransformerConfig
 from .to_transformers import need, sample_ids
 
 __all__ = ["export_onnx", "names", "run_onnx"]
@@ -32,9 +32,9 @@ def export_onnx(
     lm: LanguageModel, out: Path, *, stories: list[str] | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Write the file; then feed it a text in three pieces through its memory and compare with the network's own logits."""
+    model, config = lm.model, _exportable(lm.config)
     need("onnx", "onnx")
     need("onnxruntime", "onnx")
-    model, config = lm.model, lm.config
     wrapped = (_RecurrentStep if isinstance(config, RecurrentConfig) else _TransformerStep)(_traceable(model)).eval()
     inputs, outputs, axes = names(lm.config)
     memory = _empty(model, batch=2, past=3)
@@ -48,6 +48,13 @@ def export_onnx(
     if difference > 1e-3:
         raise ConfigError(f"{out}: onnxruntime gives other logits (by {difference:.2g}); do not use this export")
     return {"bytes": out.stat().st_size, "inputs": inputs, "outputs": outputs, "largest_difference": difference}
+
+
+def _exportable(config: Any) -> Any:
+    """The config, if its kind of memory is one that is written here."""
+    if not isinstance(config, RecurrentConfig | TransformerConfig):
+        raise ConfigError(f"no ONNX export for networks of kind {config.kind!r}; --format transformers takes them.")
+    return config
 
 
 def names(config: Any) -> tuple[list[str], list[str], dict[str, dict[int, str]]]:
@@ -133,7 +140,7 @@ class _RecurrentStep(nn.Module):
 
 
 def _empty(model: StoryModel, *, batch: int, past: int = 0) -> tuple[Tensor, ...]:
-    config = model.config
+    config: Any = model.config
     if isinstance(config, RecurrentConfig):
         zeros = torch.zeros(config.n_layers, batch, config.d_hidden)
         return (zeros, zeros.clone()) if config.kind == "lstm" else (zeros,)

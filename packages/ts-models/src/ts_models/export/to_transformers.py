@@ -72,7 +72,7 @@ def qwen3_config(config: TransformerConfig) -> dict[str, Any]:
         "vocab_size": config.vocab_size,
         "hidden_size": config.d_model,
         "intermediate_size": config.d_ff,
-        "num_hidden_layers": config.n_layers,
+        "num_hidden_layers": getattr(config, "n_layers", 1),  # a kind of network need not have layers
         "num_attention_heads": config.n_heads,
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.width,
@@ -126,7 +126,7 @@ def own_config(config: ModelConfig) -> dict[str, Any]:
         "architectures": ["TsModelForCausalLM"],
         "model_type": "ts_models",
         "vocab_size": config.vocab_size,
-        "num_hidden_layers": config.n_layers,
+        "num_hidden_layers": getattr(config, "n_layers", 1),  # a kind of network need not have layers
         "use_cache": False,
         "tie_word_embeddings": False,
         "ts_models": config.model_dump(mode="json"),

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ts_eval import open_model
@@ -54,6 +54,7 @@ def test_more_than_that_has_no_price(text: str, plain: str) -> None:
     assert "no bits per byte" in note
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("ab AB.\"'İß", max_size=12).map(lambda text: " ".join(text.split())), min_size=1, max_size=4))
 def test_the_shares_of_all_texts_with_one_decoded_form_are_one(texts: list[str]) -> None:
     """Of the last text, whatever came before it: Kraft's sum over all its capitals and blanks."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ts_data.schemas import DEFAULT_STEPS
@@ -42,6 +42,7 @@ MESS = st.lists(
 
 
 @pytest.mark.parametrize("name", sorted(set(STEPS) - {"backslashes"}))
+@settings(deadline=None)
 @given(text=MESS)
 def test_repeating_a_step_changes_nothing_that_it_should_not(name: str, text: str) -> None:
     """What a step gives is a text or a Drop, and an ASCII text without its triggers comes back as it was."""

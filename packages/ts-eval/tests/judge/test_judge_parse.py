@@ -7,7 +7,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ts_eval.judge.backends.base import Token
@@ -65,6 +65,7 @@ def test_anything_else_is_no_rating(reply: str) -> None:
         parse_reply(reply)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_no_text_crashes_the_parser(reply: str) -> None:
     with contextlib.suppress(UnparsedError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ts_eval.errors import ArtefactError, ConfigError
@@ -78,6 +78,7 @@ def test_nonces_do_not_repeat() -> None:
     assert len({new_nonce() for _ in range(100)}) == 100
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400))
 def test_no_story_can_close_the_fence_or_open_a_role(story: str) -> None:
     inside = neutralised(story)

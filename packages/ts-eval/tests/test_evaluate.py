@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import types
 
 import pytest
 from typer.testing import CliRunner
@@ -12,10 +13,11 @@ from typer.testing import CliRunner
 import ts_eval
 from ts_eval.cli import app
 from ts_eval.errors import ArtefactError, ConfigError
+from ts_eval.metrics import METRICS
 from ts_eval.parts import PARTS
 from ts_eval.report import read_report, render
 from ts_eval.report._svg import _Axis, _number
-from ts_eval.schemas import PART_NAMES, EvalConfig, EvalReport
+from ts_eval.schemas import PART_NAMES, EvalConfig, EvalReport, MetricInfo
 
 CONFIG = EvalConfig(stories=8, perplexity_stories=12, resamples=100, decoding={"max_new_tokens": 24}, shown=4)
 SCRIPT = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -64,6 +66,25 @@ def test_the_same_model_twice_differs_in_nothing(made):
     assert [m.name for m in report.models] == ["tiny", "tiny (2)"]
     assert report.comparisons
     assert all(c.difference == 0 and not c.resolved and c.more_stories is None for c in report.comparisons)
+
+
+def test_a_metric_of_stories_is_in_the_report_once_it_is_in_the_table(model_folder, splits, monkeypatch):
+    module = types.SimpleNamespace(
+        INFO={
+            name: MetricInfo(title=f"The {name}", better="lower", description="For a test.") for name in ("shouts", "shouting")
+        },
+        STORIES={"shouts": lambda texts: [t.count("!") for t in texts], "shouting": lambda texts: "".join(texts).count("!")},
+    )
+    monkeypatch.setitem(sys.modules, "ts_eval.metrics.shouts", module)
+    monkeypatch.setitem(METRICS, "shouts", "shouts:shouts")
+    report = ts_eval.evaluate([model_folder], splits, CONFIG.model_copy(update={"parts": ("texts",)}))
+    model, page = report.models[0], render(report)
+    stories = [story.text for story in report.models[0].stories] or [None] * CONFIG.stories
+    assert len(model.values["texts.test.shouts"]) == len(stories)
+    assert "texts.test.shouting" in model.metrics
+    assert "texts.test.shouting" not in model.values
+    assert "<h3>The shouts</h3>" in page
+    assert "<td>The shouting</td>" in page
 
 
 def test_the_report_on_disk_is_the_report(made):

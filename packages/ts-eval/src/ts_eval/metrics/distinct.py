@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from .._words import words_of
 from ..schemas import MetricInfo
 
-__all__ = ["INFO", "distinct"]
+__all__ = ["INFO", "STORIES", "distinct"]
 
 INFO = {
     f"distinct{n}": MetricInfo(
@@ -28,3 +29,6 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
         total += len(grams)
         seen.update(grams)
     return len(seen) / total if total else None
+
+
+STORIES = {f"distinct{n}": partial(distinct, n=n) for n in (1, 2, 3)}

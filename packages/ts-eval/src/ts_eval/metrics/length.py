@@ -9,7 +9,7 @@ import numpy as np
 from .._words import words_of
 from ..schemas import MetricInfo
 
-__all__ = ["INFO", "length_distance", "lengths"]
+__all__ = ["INFO", "STORIES", "length_distance", "lengths"]
 
 INFO = {
     "words": MetricInfo(title="Length", unit="words", better="like real", description="Words per story."),
@@ -35,3 +35,6 @@ def length_distance(texts: Sequence[str], real: Sequence[str]) -> float | None:
     at = np.concatenate([a, b])
     gaps = np.searchsorted(a, at, "right") / len(a) - np.searchsorted(b, at, "right") / len(b)
     return float(np.abs(gaps).max())
+
+
+STORIES = {"words": lengths}

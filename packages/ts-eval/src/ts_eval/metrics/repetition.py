@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .._words import words_of
 from ..schemas import MetricInfo
 
-__all__ = ["INFO", "repetition"]
+__all__ = ["INFO", "STORIES", "repetition"]
 
 INFO = {
     "repetition": MetricInfo(
@@ -19,3 +21,10 @@ def repetition(text: str, n: int = 4) -> float | None:
     words = words_of(text)
     grams = list(zip(*(words[i:] for i in range(n)), strict=False))
     return 1 - len(set(grams)) / len(grams) if grams else None
+
+
+def _of_each(texts: Sequence[str]) -> list[float | None]:
+    return [repetition(text) for text in texts]
+
+
+STORIES = {"repetition": _of_each}

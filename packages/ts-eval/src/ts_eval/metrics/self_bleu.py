@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from .._words import words_of
 from ..schemas import MetricInfo
 
-__all__ = ["INFO", "self_bleu"]
+__all__ = ["INFO", "STORIES", "self_bleu"]
 
 INFO = {
     "self_bleu": MetricInfo(
@@ -72,3 +72,6 @@ def _nearest(length: int, lengths: list[int]) -> int:
     at = bisect_left(lengths, length)
     others = [*lengths[max(0, at - 1) : at], *lengths[at + 1 : at + 2]]
     return min(others, key=lambda other: (abs(other - length), other))
+
+
+STORIES = {"self_bleu": self_bleu}

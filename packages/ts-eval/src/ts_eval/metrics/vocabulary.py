@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from .._words import words_of
 from ..schemas import MetricInfo
 
-__all__ = ["INFO", "vocabulary"]
+__all__ = ["INFO", "STORIES", "vocabulary"]
 
 INFO = {
     "vocabulary": MetricInfo(
@@ -28,3 +28,6 @@ def vocabulary(texts: Sequence[str], words: int = 5000) -> int | None:
         seen.update(line)
         left -= len(line)
     return len(seen) or None
+
+
+STORIES = {"vocabulary": vocabulary}

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from ..metrics.distinct import distinct
+from ..metrics import of_stories
 from ..metrics.length import length_distance, lengths
 from ..metrics.misspellings import misspellings
-from ..metrics.repetition import repetition
-from ..metrics.self_bleu import self_bleu
-from ..metrics.vocabulary import vocabulary
 from ..models import Subject
 from ..schemas import Estimate
 from .base import Context, Section
@@ -28,16 +25,14 @@ def run(subject: Subject, context: Context) -> Section:
     texts = [text for _, text in told]
     index = context.index
     known = {word for word, df in zip(index.arrays.words, index.arrays.df.tolist(), strict=True) if df >= KNOWN}
-    words = lengths(texts)
     wrong = [len(misspellings(text, known)) for text in texts]
-    section.values = {
-        "texts.test.words": [float(n) for n in words],
-        "texts.test.repetition": [repetition(text) for text in texts],
-        "texts.test.self_bleu": self_bleu(texts),
-        "texts.test.misspellings": [1000 * w / n if n else None for w, n in zip(wrong, words, strict=True)],
-    }
-    whole = {f"distinct{n}": distinct(texts, n) for n in (1, 2, 3)} | {"vocabulary": vocabulary(texts)}
+    found = of_stories(texts)
+    found["misspellings"] = [1000 * w / n if n else None for w, n in zip(wrong, lengths(texts), strict=True)]
     if subject.kind != "real":
-        whole["length_distance"] = length_distance(texts, context.texts["test"])
-    section.estimates = {f"texts.test.{name}": Estimate(mean=value, n=len(texts)) for name, value in whole.items()}
+        found["length_distance"] = length_distance(texts, context.texts["test"])
+    for name, value in found.items():
+        if isinstance(value, list):
+            section.values[f"texts.test.{name}"] = value
+        else:
+            section.estimates[f"texts.test.{name}"] = Estimate(mean=value, n=len(texts))
     return section

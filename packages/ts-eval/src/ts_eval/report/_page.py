@@ -39,8 +39,8 @@ MAXIMUM_CHARTS = (
     ("paper", "max_train_rouge2"),
     ("paper", "max_train_rouge2_other"),
 )
-TEXT_CHARTS = ("self_bleu", "repetition", "words", "misspellings")
-WHOLE = ("distinct1", "distinct2", "distinct3", "vocabulary", "length_distance")
+TEXT_FIRST = ("self_bleu", "repetition", "words", "misspellings")
+"""The order of the charts of what stories are like by themselves; what other metrics there are comes behind."""
 MANY = 4
 """From this many models on, the charts leave out the single stories."""
 
@@ -55,7 +55,7 @@ def page(report: EvalReport) -> str:
         baselines=_baselines(report),
         completion_charts=[_chart(report, "memorisation", name) for name in COMPLETION_CHARTS],
         maximum_charts=[_chart(report, part, name) for part, name in MAXIMUM_CHARTS],
-        text_charts=[_chart(report, "texts", name) for name in TEXT_CHARTS],
+        text_charts=[_chart(report, "texts", name) for name in _text_names(report, of_each=True)],
         whole=_whole(report),
         ratings=_ratings(report),
         correlations=_correlations(report),
@@ -123,13 +123,23 @@ def _summary(report: EvalReport) -> dict[str, Any]:
     return {"titles": titles, "info": info, "rows": rows}
 
 
+def _text_names(report: EvalReport, *, of_each: bool) -> list[str]:
+    """The numbers of the part `texts`: those with a value for each story, or those with one for all."""
+    rows = [*report.models, report.real]
+    keys = dict.fromkeys(key for row in rows for key in row.metrics if key.startswith("texts.test."))
+    each = {key for row in rows for key in row.values}
+    names = [key.removeprefix("texts.test.") for key in keys if (key in each) == of_each]
+    return sorted(names, key=lambda name: TEXT_FIRST.index(name) if name in TEXT_FIRST else len(TEXT_FIRST))
+
+
 def _whole(report: EvalReport) -> list[tuple[str, list[str]]]:
     rows = []
-    for name in WHOLE:
+    for name in _text_names(report, of_each=False):
         key = f"texts.test.{name}"
         found = [m.metrics.get(key) for m in [*report.models, report.real]]
         if any(found):
-            rows.append((report.info[name].title, [_number(e.mean) if e else "–" for e in found]))
+            info = report.info.get(name)
+            rows.append((info.title if info else name, [_number(e.mean) if e else "–" for e in found]))
     return rows
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ts_data import PrepareConfig, prepare
@@ -129,3 +130,12 @@ def test_every_verb_has_help_with_an_example() -> None:
 def test_help_and_import_load_nothing_heavy() -> None:
     code = "import sys, ts_data, ts_data.cli; print(sorted({'pyarrow', 'numpy', 'pydantic', 'ftfy', 'datasets', 'huggingface_hub'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_in_the_histogram_a_bin_with_few_stories_shows() -> None:
+    from ts_data._report import histogram
+    from ts_data._stats import lengths
+
+    lines = histogram(lengths(np.array([10] * 1_000 + [30]))).splitlines()
+    assert lines[0].split() == ["0–24", "█" * 50, "1,000"]
+    assert lines[1].split() == ["25–49", "▏", "1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -20,7 +23,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, clean, open_manifest, prepare, read, removed
+from ts_data._jobs import perform
 from ts_data.artefact import sha256_file
+from ts_data.engines.answers import NO_SPACE, result_of
 
 CONFIG = PrepareConfig(validation=20)
 
@@ -282,22 +287,94 @@ def test_refusals_leave_nothing_behind(tmp_path: Path, stories: list[str], monke
         return tmp_path / name
 
     good = join(stories[:50]).encode()
-    refuse(tmp_path, write("latin.txt", good + "caf\xe9".encode("latin-1")), rf"not UTF-8 at byte {len(good) + 3:,}")
+    line = good.count(b"\n") + 1
+    refuse(tmp_path, write("latin.txt", good + "caf\xe9".encode("latin-1")), rf"line {line}: not UTF-8 at byte {len(good) + 3:,}")
+    refuse(tmp_path, write("half.txt", good + "caf\xe9".encode()[:-1]), rf"line {line}: not UTF-8 at byte {len(good) + 3:,}")
+    refuse(tmp_path, write("wide.txt", good.decode().encode("utf-16")), "is UTF-16, not UTF-8.*iconv -f UTF-16")
+    refuse(tmp_path, write("packed.txt", gzip.compress(good)), r"is no text but a \.gz file")
     refuse(tmp_path, write("plain.txt", b"One story. " * 100), r"separator '<\|endoftext\|>' stands nowhere")
     refuse(tmp_path, write("empty.txt", b""), "is empty")
     refuse(tmp_path, tmp_path, "is a folder")
     refuse(tmp_path, tmp_path / "none.txt", "no such file")
-    refuse(tmp_path, write("bad.jsonl", b'{"text": "x"}\n{"text"\n'), "line at byte 14 is not JSON")
-    refuse(tmp_path, write("list.jsonl", b"[1]\n"), "neither an object nor a string")
-    refuse(tmp_path, write("number.jsonl", b'{"text": 5}\n'), "is a int")
+    refuse(
+        tmp_path, write("bad.jsonl", b'{"text": "x"}\n{"text"\n'), r"bad\.jsonl, line 2: not JSON \(Expecting .* at character 8\)"
+    )
+    refuse(tmp_path, write("list.jsonl", b"[1]\n"), r"list\.jsonl, line 1: is neither an object nor a string.*jq")
+    refuse(tmp_path, write("half.jsonl", b'"x"\n\n{"text": "\\ud800"}\n'), r"half\.jsonl, line 3: holds half a character")
+    refuse(tmp_path, write("latin.jsonl", b'"x"\n"caf\xe9"\n'), r"latin\.jsonl, line 2: not UTF-8 at byte 8")
+    refuse(tmp_path, write("number.jsonl", b'{"text": 5}\n'), r"number\.jsonl, line 1: the story is a number, text was expected")
     refuse(tmp_path, write("other.jsonl", b'{"body": "x"}\n'), "no column 'text'; there are: body")
     refuse(tmp_path, write("bad.parquet", b"PAR1 not really"), "not a Parquet file")
     refuse(tmp_path, write("bad.txt.gz", gzip.compress(good)[:-200]), "cut off")
-    refuse(tmp_path, write("bad.csv", b"text\ncaf\xe9\n"), "CSV")
+    refuse(tmp_path, write("bad.csv", b"text\nx\ncaf\xe9\n"), r"bad\.csv, line 3: not UTF-8 at byte 10")
+    refuse(tmp_path, write("torn.csv", b"n,text\n1,x\n1,2,3\n"), "not readable as CSV: .*Expected 2 columns, got 3")
+    pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "numbers.parquet")
+    refuse(tmp_path, tmp_path / "numbers.parquet", "'text' holds int64, text was expected")
+    pq.write_table(pa.table({"text": stories[:50]}), tmp_path / "good.parquet", compression="zstd")
+    whole = (tmp_path / "good.parquet").read_bytes()
+    refuse(tmp_path, write("torn.parquet", whole[:200] + bytes(200) + whole[400:]), r"torn\.parquet: damaged")
     few = write("few.txt", good)
     refuse(tmp_path, few, "only .* stories are left", PrepareConfig(validation=60), ConfigError)
+    refuse(tmp_path, few, r"only 0 .*\(removed: short 50\)", PrepareConfig(min_characters=10**6), ConfigError)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
-    refuse(tmp_path, few, "needs about")
+    refuse(tmp_path, few, "needs about", error=TsDataError)
+
+
+def test_a_file_that_may_not_be_read_is_refused(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != raw)  # root may read everything
+    refuse(tmp_path, raw, "may not be read")
+
+
+def room(monkeypatch: pytest.MonkeyPatch, free: Callable[[Path], int]) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, free(Path(path))))
+
+
+def test_the_disk_of_the_work_and_the_one_of_the_splits_are_looked_at(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = raw.stat().st_size
+    (tmp_path / "other").mkdir()
+    room(monkeypatch, lambda path: 4 * size if path.name == "other" else size // 2)
+    with pytest.raises(TsDataError, match=r"splits: what comes of these stories needs about"):
+        prepare(raw, tmp_path / "splits", CONFIG, work=tmp_path / "other" / "work")
+    room(monkeypatch, lambda path: size if path.name == "other" else 10 * size)
+    with pytest.raises(TsDataError, match=r"work: preparing these stories needs about"):
+        prepare(raw, tmp_path / "splits", CONFIG, work=tmp_path / "other" / "work")
+    assert not list((tmp_path / "other").iterdir())
+
+
+def test_packed_stories_need_the_room_that_they_take_unpacked(
+    stories: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = as_file("txt.gz", stories[:200], tmp_path)
+    room(monkeypatch, lambda _: 4 * packed.stat().st_size)
+    with pytest.raises(TsDataError, match="needs about"):
+        prepare(packed, tmp_path / "splits", CONFIG)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_disk_that_fills_up_is_named_and_the_work_kept_and_gone_on_with(
+    raw: Path, tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    def full(self: object, jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, job in enumerate(jobs):
+            if number == 5:
+                found = {"error": NO_SPACE} if workers == 2 else None
+                raise OSError(errno.ENOSPC, "full") if found is None else pytest.fail(str(result_of(found)))
+            yield number, perform(job)
+
+    monkeypatch.setattr("ts_data.engines.local.Engine.run", full)
+    with pytest.raises(TsDataError, match=r"\.splits\.work: no space is left on its disk\..*it goes on where it stood"):
+        prepare(raw, tmp_path / "splits", CONFIG, workers=workers)
+    monkeypatch.undo()
+    held = sum(file.stat().st_size for file in (tmp_path / ".splits.work").iterdir())
+    assert held > 60_000
+    monkeypatch.setattr("ts_data._sources.BLOCK", 20_000)
+    monkeypatch.setattr("ts_data._passes.SHARD", 60_000)
+    room(monkeypatch, lambda _: int(raw.stat().st_size * 3.5) - held)  # enough for the rest, not for the whole
+    seen = []
+    prepare(raw, tmp_path / "splits", CONFIG, progress=lambda stage, done, total=None: seen.append((stage, done)))
+    assert next(done for stage, done in seen if stage == "clean") > 60_000, "it goes on where it stood"
 
 
 def test_out_that_is_a_file_and_unknown_engine_are_refused(raw: Path, tmp_path: Path) -> None:
@@ -308,6 +385,8 @@ def test_out_that_is_a_file_and_unknown_engine_are_refused(raw: Path, tmp_path: 
         prepare(raw, tmp_path / "splits", CONFIG, engine="spark")
     with pytest.raises(ConfigError, match="no source"):
         prepare([], tmp_path / "splits")
+    with pytest.raises(ConfigError, match="workers: at least one"):
+        prepare(raw, tmp_path / "splits", workers=0)
 
 
 @pytest.mark.parametrize("folder", ["out", "work"])
@@ -381,11 +460,13 @@ def test_killed_and_run_again_gives_the_same_bytes(raw: Path, tmp_path: Path, sm
     prepare(raw, tmp_path / "whole", CONFIG, workers=1)
     work = tmp_path / ".out.work"
     resumed = 0
-    for wanted in (1, 8, 20):
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(raw), str(tmp_path / "out")])
+    for wanted, end in ((1, signal.SIGKILL), (4, signal.SIGINT), (8, signal.SIGTERM), (20, signal.SIGKILL)):
+        arguments = [sys.executable, "-c", SCRIPT, str(raw), str(tmp_path / "out")]
+        process = subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.DEVNULL)
         while process.poll() is None and len(list(work.glob("block-*.json"))) < wanted:
             time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
+        # Ctrl-C reaches the workers as well
+        os.killpg(process.pid, end) if end == signal.SIGINT and process.poll() is None else process.send_signal(end)
         process.wait()
         resumed += len(list(work.glob("block-*.json"))) > 0
         assert not (tmp_path / "out").exists() or (tmp_path / "out" / "manifest.json").exists()
@@ -422,6 +503,7 @@ def test_progress_ends_at_the_total(raw: Path, tmp_path: Path) -> None:
     prepare(
         raw, tmp_path / "out", CONFIG, workers=1, progress=lambda stage, done, total=None: seen.update({stage: (done, total)})
     )
+    assert seen["read"] == (1, 1)
     assert seen["clean"] == (raw.stat().st_size, raw.stat().st_size)
     assert seen["write"][0] == seen["write"][1]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from ts_data import PrepareConfig, SourceError, changes, clean
-from ts_data._show import highlight
+from ts_data._show import highlight, visible
+from ts_data._show_text import fitted
 
 
 def test_changes_of_one_step(raw: Path, stories: list[str]) -> None:
@@ -37,3 +39,14 @@ def test_highlight() -> None:
 
 def test_what_the_terminal_could_obey_is_escaped() -> None:
     assert "\x1b[" not in highlight("a\x1b[2Jb", "ab")
+    assert highlight("\x1b[2J x", "\x1b[2J y") == "\\x1b[2J [-x-]{+y+}"
+    assert visible("a\u202eb\nc\t") == "a\\u202eb\nc\\t"
+
+
+def test_lines_break_between_words_and_keep_their_colours() -> None:
+    text = highlight("the old dog " + "ran " * 30, "the new dog " + "ran " * 30, color=True, around=200)
+    lines = fitted(text, 40).split("\n")
+    assert len(lines) == 4
+    assert all(len(re.sub(r"\x1b\[[\d;]*m", "", line)) <= 40 for line in lines)
+    assert "\x1b[1;31mold\x1b[0m" in lines[0]
+    assert not any(line.startswith(("an", "n ")) for line in lines)

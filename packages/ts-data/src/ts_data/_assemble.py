@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from ._arrow import fixed, numbers, strings
-from ._assign import DUPLICATE, LEAKAGE, NEAR, Assignment
+from ._assign import Assignment, reasons_of, removed_of
 from ._card import card
 from ._clean import KEPT, clean, cleaner_hash
 from ._jobs import EXAMPLES, LEDGER_SCHEMA, REMOVED, SPLIT_SCHEMA, TEST, TRAIN, VALIDATION, parquet_writer
@@ -29,7 +29,6 @@ from .schemas import DatasetManifest, FileInfo, PrepareConfig, SourceInfo, Split
 
 __all__ = ["Line", "assemble"]
 
-_EXTRA = {DUPLICATE: "duplicate", NEAR: "near_duplicate", LEAKAGE: "leakage"}
 _CODES: dict[SplitName, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 ROW_GROUP = 16_384
 """Stories per row group of validation, test and the ledger (some 13 MB)."""
@@ -168,7 +167,7 @@ def _ledger(line: Line, groups: int, folder: Path) -> FileInfo:
     """removed.parquet: where each removed story stood, why it went, which twin stayed."""
     assignment = line.assignment
     assert assignment is not None
-    reasons = {**dict(enumerate(line.config.steps)), **_EXTRA}
+    reasons = reasons_of(line.config)
     sources = [item.name for item in line.inputs]
     rows = 0
     with parquet_writer(folder / "removed.parquet", LEDGER_SCHEMA) as writer:
@@ -207,7 +206,6 @@ def _info(path: Path, rows: int) -> FileInfo:
 def _manifest(line: Line, files: dict[SplitName, tuple[FileInfo, ...]], ledger: FileInfo) -> DatasetManifest:
     assert line.assignment is not None
     reason = line.assignment.reason[: line.train_rows]
-    removed = {name: int((reason == code).sum()) for code, name in {**dict(enumerate(line.config.steps)), **_EXTRA}.items()}
     hashes = "".join(info.sha256 for name in _CODES for info in files[name])
     return DatasetManifest(
         sources=_source_infos(line),
@@ -215,7 +213,7 @@ def _manifest(line: Line, files: dict[SplitName, tuple[FileInfo, ...]], ledger: 
         cleaner_hash=cleaner_hash(line.config),
         stories_in=line.train_rows,
         kept=int((reason == KEPT).sum()),
-        removed={name: count for name, count in removed.items() if count},
+        removed={name: count for name, count in removed_of(reason, line.config).items() if count},
         steps=_step_reports(line, "train"),
         test_steps=_step_reports(line, "test"),
         splits={name: _split_info(line, code, files[name]) for name, code in _CODES.items()},

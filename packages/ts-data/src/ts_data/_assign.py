@@ -15,10 +15,20 @@ from ._jobs import REMOVED, TEST, TRAIN, VALIDATION
 from ._near import Held, candidates, greedy
 from .schemas import PrepareConfig
 
-__all__ = ["DUPLICATE", "LEAKAGE", "NEAR", "Assignment", "assign"]
+__all__ = ["Assignment", "assign", "reasons_of", "removed_of"]
 
 DUPLICATE, NEAR, LEAKAGE = 100, 101, 102
-"""Reasons beside the steps' own numbers."""
+_EXTRA = {DUPLICATE: "duplicate", NEAR: "near_duplicate", LEAKAGE: "leakage"}
+
+
+def reasons_of(config: PrepareConfig) -> dict[int, str]:
+    """Why a story goes: the number in `Assignment.reason` -> its name; the steps' own numbers, and some more."""
+    return {**dict(enumerate(config.steps)), **_EXTRA}
+
+
+def removed_of(reason: np.ndarray, config: PrepareConfig) -> dict[str, int]:
+    """How many stories go for each reason."""
+    return {name: int((reason == code).sum()) for code, name in reasons_of(config).items()}
 
 
 _PIECE = 4_096
@@ -82,7 +92,9 @@ def assign(
                 result.reason[row], result.twin[row], result.similarity[row] = NEAR, twin, similarity
         if config.deduplicate == "near":
             pool = pool[leader[pool] == pool]
-    validation, test = _split.sizes(len(pool), config, test_given=train_rows < count)
+    validation, test = _split.sizes(
+        len(pool), config, test_given=train_rows < count, removed=removed_of(result.reason[:train_rows], config)
+    )
     chosen, tested = _split.draw(hashes[pool], config, validation, test, np.searchsorted(pool, leader[pool]))
     result.to[pool] = TRAIN
     result.to[pool[chosen]] = VALIDATION

@@ -20,10 +20,10 @@ from ._arrow import numbers
 from ._assemble import Line, assemble
 from ._assign import assign
 from ._jobs import TRAIN
-from ._spool import lay_down, origin_of
+from ._spool import PACKED, lay_down, origin_of
 from ._storage import state
 from .artefact import need_space
-from .errors import SourceError
+from .errors import TsDataError
 from .schemas import DatasetManifest, PrepareConfig
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ SHARD = 1 << 27
 
 SPACE = 3.5
 """Bytes of disk per byte of raw text, at the worst: the cleaned text, the shards, and a spare copy of the input."""
+
+UNPACKED = 3
+"""Bytes of stories per byte of gzip or zstd, about."""
 
 
 def run(
@@ -52,12 +55,14 @@ def run(
     if test is not None:
         named.append((test, "test"))
     origins = [origin_of(source) for source, _ in named]
-    size = sum(state(origin).size for origin in origins if origin)
-    need_space(target, int(size * SPACE), "preparing these stories", error=SourceError)
+    _check_space(list(filter(None, origins)), target, work)
     marks = [(source, role, path) for (source, role), path in zip(named, origins, strict=True)]
     _work.begin(work, marks, config, _sources.BLOCK, SHARD)
-    report("read", 0, None)
-    inputs = [lay_down(source, role, number, work, config) for number, (source, role) in enumerate(named)]
+    inputs = []
+    for number, (source, role) in enumerate(named):
+        report("read", number, len(named))
+        inputs.append(lay_down(source, role, number, work, config))
+    report("read", len(named), len(named))
     blocks = [block for item in inputs for block in _sources.plan(item, config)]
     _run(engine, _clean_jobs(blocks, inputs, work, config), "clean", report)
     line = Line(work, config, inputs, blocks, _stories(work, len(blocks)), _load(work, len(blocks)))
@@ -70,6 +75,16 @@ def run(
     groups = _groups(line)
     _run(engine, [_write_job(line, number, group) for number, group in enumerate(groups)], "write", report)
     return assemble(line, len(groups), target)
+
+
+def _check_space(origins: Sequence[str], target: Path, work: Path) -> None:
+    """Refuse to begin what the disks have no room for; what a killed run left there is room, to be used or to be cleared."""
+    size = sum(state(origin).size * (UNPACKED if Path(origin).suffix.lower() in PACKED else 1) for origin in origins)
+    held = sum(file.stat().st_size for file in work.rglob("*") if file.is_file())
+    beside = work.parent == target.absolute().parent
+    need_space(target if beside else work, int(size * SPACE) - held, "preparing these stories", error=TsDataError)
+    if not beside:  # perhaps another disk
+        need_space(target, size, "what comes of these stories", error=TsDataError)
 
 
 def _clean_jobs(

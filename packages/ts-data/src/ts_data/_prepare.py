@@ -6,6 +6,7 @@ engine's processes start. The finished folder takes its place by one rename.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
@@ -18,7 +19,7 @@ from . import _work, engines
 from ._storage import is_uri, upload
 from ._work import SPLITS
 from .artefact import check_target, recover
-from .errors import ConfigError, SourceError
+from .errors import ConfigError, SourceError, TsDataError
 from .schemas import DatasetManifest, PrepareConfig
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def prepare(
         SourceError: the stories cannot be read. ConfigError: the settings do not hold. Either leaves nothing behind.
     """
     config = config or PrepareConfig()
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers: at least one process is needed, {workers} were asked for. Leave it out for one per core.")
     report: Progress = progress or (lambda stage, done, total=None: None)
     sources = _listed(source)
     held_out = None if test is None else os.fspath(test)
@@ -80,6 +83,12 @@ def prepare(
         except (SourceError, ConfigError):
             _work.clear(place)
             raise
+        except OSError as problem:
+            if problem.errno != errno.ENOSPC:
+                raise
+            raise TsDataError(
+                f"{place}: no space is left on its disk. Free some, then run the same command again; it goes on where it stood."
+            ) from None
         _work.clear(place)
     return manifest
 

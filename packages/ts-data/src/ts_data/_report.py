@@ -42,8 +42,12 @@ def histogram(lengths: LengthStats, width: int = 50) -> str:
         count = lengths.histogram[i]
         first = i * lengths.bin_width
         last = "     " if i == len(lengths.histogram) - 1 else f"–{first + lengths.bin_width - 1:<4}"
-        lines.append(f"  {first:>4}{last} {'█' * round(width * count / top):<{width}} {count:,}".rstrip())
+        lines.append(f"  {first:>4}{last} {_bar(width * count / top):<{width}} {count:,}".rstrip())
     return "\n".join(lines)
+
+
+def _bar(length: float) -> str:
+    return "█" * round(length) or ("▏" if length else "")  # what is there shows
 
 
 def _splits(manifest: DatasetManifest, table: Table) -> str:

@@ -21,7 +21,7 @@ from .artefact import member
 from .errors import ArtefactError, SourceError
 from .schemas import PrepareConfig
 
-__all__ = ["Removed", "changes", "highlight", "removed"]
+__all__ = ["Removed", "changes", "highlight", "removed", "visible"]
 
 BOLD, OFF = ("\x1b[1;31m", "\x1b[1;32m"), "\x1b[0m"
 
@@ -79,7 +79,7 @@ def highlight(before: str, after: str, *, color: bool = False, around: int = 40)
     operations = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     for number, (kind, a, b, c, d) in enumerate(operations):
         if kind == "equal":
-            pieces.append(_shortened("".join(old[a:b]), around, first=number == 0, last=number == len(operations) - 1))
+            pieces.append(_shortened(visible("".join(old[a:b])), around, first=number == 0, last=number == len(operations) - 1))
             continue
         if b > a:
             pieces.append(_marked("".join(old[a:b]), BOLD[0], ("[-", "-]"), color))
@@ -93,8 +93,15 @@ def _words(text: str) -> list[str]:
 
 
 def _marked(text: str, style: str, marks: tuple[str, str], color: bool) -> str:
-    shown = "".join(c if c == " " or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    shown = visible(text).replace("\n", "\\n")
     return f"{style}{shown}{OFF}" if color else f"{marks[0]}{shown}{marks[1]}"
+
+
+def visible(text: str) -> str:
+    """The text with escapes for what no terminal shows, or would obey; line breaks stay."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _shortened(text: str, around: int, *, first: bool, last: bool) -> str:

@@ -13,7 +13,7 @@ from ._read import open_manifest, read
 from .errors import ConfigError, SourceError
 from .steps import STEPS
 
-__all__ = ["changed", "removed", "stories"]
+__all__ = ["changed", "fitted", "removed", "stories"]
 
 Shown = Iterator[tuple[dict[str, Any], str]]
 
@@ -21,7 +21,7 @@ Shown = Iterator[tuple[dict[str, Any], str]]
 def stories(splits: Path, split: str, start: int, n: int) -> Shown:
     """Stories of a split."""
     for row, text in enumerate(read(splits, split)[start : start + n], start):
-        yield {"split": split, "row": row, "text": text}, f"[{split} {row:,}]\n{text}"
+        yield {"split": split, "row": row, "text": text}, f"[{split} {row:,}]\n{_show.visible(text)}"
 
 
 def removed(splits: Path, reason: str | None, start: int, n: int) -> Shown:
@@ -30,7 +30,7 @@ def removed(splits: Path, reason: str | None, start: int, n: int) -> Shown:
         twin = ""
         if item.twin is not None:
             twin = f" of story {item.twin:,} of {item.twin_source}, similarity {item.similarity:.3f}"
-        yield asdict(item), f"[{item.source}, story {item.story:,}: {item.reason}{twin}]\n{item.text}"
+        yield asdict(item), f"[{item.source}, story {item.story:,}: {item.reason}{twin}]\n{_show.visible(item.text)}"
 
 
 def changed(splits: Path, step: str, start: int, n: int, *, color: bool) -> Shown:
@@ -50,11 +50,24 @@ def changed(splits: Path, step: str, start: int, n: int, *, color: bool) -> Show
         changes = [change for change in result.changes if wanted in (None, change.step)]
         lines += [f"{change.step}: {_show.highlight(change.before, change.after, color=color)}" for change in changes]
         if result.dropped:
-            lines.append(f"dropped by {result.dropped}: {result.text}")
+            lines.append(f"dropped by {result.dropped}: {_show.visible(result.text)}")
         yield {"source": name, "story": position, **asdict(result)}, "\n".join(lines)
 
 
 def _raw_changes(name: str, config: Any, step: str | None) -> Iterator[tuple[int, Any]]:
     if not Path(name).exists():
-        raise SourceError(f"{name}: the raw source is no longer there (or was named from another folder); changes need it.")
+        raise SourceError(
+            f"{name}: the raw source, which changes need, is not there. Go to the folder where `prepare` ran, or put it back."
+        )
     return _show.changes(name, config, step=step)
+
+
+def fitted(text: str, width: int) -> str:
+    """The text, with its colours, in lines of so many characters that break between words."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=width, force_terminal=True, color_system="standard", highlight=False)
+    with console.capture() as capture:
+        console.print(Text.from_ansi(text))
+    return capture.get().rstrip("\n")

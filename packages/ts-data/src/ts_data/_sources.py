@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ._arrow import fixed, strings
+from ._faults import line_of, misnamed, not_utf8
 from ._storage import is_uri, open_file, state
 from .errors import SourceError
 from .schemas import PrepareConfig
@@ -29,10 +31,10 @@ __all__ = ["KINDS", "Block", "Input", "column_of", "existing", "plan", "read_blo
 BLOCK = 1 << 24
 """Bytes of raw text per block: large enough to work in bulk, small enough for eight workers in 2 GiB."""
 
-PIECE = 1 << 20
+PIECE = 1 << 21
 """Bytes of raw text read and cleaned together."""
 
-ROWS = 1 << 10
+ROWS = 1 << 11
 """The same for Parquet, in stories."""
 
 _WINDOW = 1 << 16
@@ -95,6 +97,8 @@ def existing(name: str) -> str:
         raise SourceError(f"{name}: is a folder. Name the file (or files) in it.")
     if not is_uri(name) and not path.exists():
         raise SourceError(f"{name}: no such file.")
+    if not is_uri(name) and not os.access(path, os.R_OK):
+        raise SourceError(f"{name}: may not be read. Change its permissions (chmod u+r), or name another file.")
     if (is_uri(name) or path.is_file()) and state(name).size == 0:
         raise SourceError(f"{name}: is empty; there is no story in it.")
     return name if is_uri(name) else str(path.absolute())
@@ -114,7 +118,7 @@ def _cuts(source: Input, mark: bytes) -> Iterator[int]:
     with open_file(source.path) as handle:
         size = handle.size()
         if source.kind == "text" and _find(handle, mark, 0, min(size, LONGEST)) < 0:
-            raise SourceError(
+            raise misnamed(source.name, source.path) or SourceError(
                 f"{source.name}: the separator {mark.decode()!r} stands nowhere in it. Put it between the stories, "
                 f"or name yours: --set 'separator=\"…\"'."
             )
@@ -148,7 +152,12 @@ def _plan_parquet(source: Input, config: PrepareConfig) -> list[Block]:
     except pa.ArrowInvalid as problem:
         raise SourceError(f"{source.name}: not a Parquet file: {problem}") from None
     metadata = file.metadata
-    column_of(source.name, file.schema_arrow.names, config)
+    name = column_of(source.name, file.schema_arrow.names, config)
+    kind = file.schema_arrow.field(name).type
+    if not any(check(kind) for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary)):
+        raise SourceError(
+            f"{source.name}: the column {name!r} holds {kind}, text was expected. Name another: --set text_column=…"
+        )
     blocks, start, size = [], 0, 0
     for group in range(metadata.num_row_groups):
         size += metadata.row_group(group).total_byte_size
@@ -165,8 +174,12 @@ def column_of(source: str, names: Sequence[str], config: PrepareConfig) -> str:
     for name in (config.text_column, "story"):
         if name in names:
             return name
+    raise SourceError(f"{source}: {_no_column(config.text_column, names)}")
+
+
+def _no_column(wanted: str, names: Sequence[str]) -> str:
     known = f"there are: {', '.join(names)}" if names else "there is none at all"
-    raise SourceError(f"{source}: no column {config.text_column!r}; {known}. Name it: --set text_column=…")
+    return f"no column {wanted!r}; {known}. Name it: --set text_column=…"
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -213,55 +226,64 @@ def _read_text(block: Block, config: PrepareConfig) -> _Texts:
         try:
             texts.validate(full=True)
         except pa.ArrowInvalid:
-            _check_utf8(mark.join(parts), place + bom, block)
-            raise
+            raise not_utf8(block.input.name, block.input.path) or SourceError(f"{block.input.name}: not UTF-8.") from None
         yield texts, cut
-
-
-def _check_utf8(content: bytes, place: int, block: Block) -> None:
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as problem:
-        at = place + problem.start
-        raise SourceError(
-            f"{block.input.name}: not UTF-8 at byte {at:,} ({content[problem.start : problem.start + 4]!r}). "
-            f"Convert it first, for example: iconv -f WINDOWS-1252 -t UTF-8"
-        ) from None
 
 
 def _read_jsonl(block: Block, config: PrepareConfig) -> _Texts:
     for place, lines, rest in _pieces(block, b"\n"):
         texts, at = [], place
         for line in [*lines, rest]:
-            _check_utf8(line, at, block)
             if line.strip():
-                texts.append(_story_of(line, at, block.input, config).encode())
+                texts.append(_story_of(line, at, block.input, config))
             at += len(line) + 1
         yield strings(texts), False
 
 
-def _story_of(line: bytes, at: int, source: Input, config: PrepareConfig) -> str:
+def _story_of(line: bytes, at: int, source: Input, config: PrepareConfig) -> bytes:
+    """The story in a line that begins at byte `at`."""
+
+    def fault(text: str) -> SourceError:
+        return SourceError(f"{source.name}, line {line_of(source.path, at):,}: {text}")
+
     try:
         row = json.loads(line)
+    except UnicodeDecodeError:
+        raise not_utf8(source.name, source.path) or fault("not UTF-8.") from None
     except ValueError as problem:
-        raise SourceError(f"{source.name}: the line at byte {at:,} is not JSON: {problem}") from None
+        reason = f"{problem.msg} at character {problem.colno}" if isinstance(problem, json.JSONDecodeError) else str(problem)
+        raise fault(f"not JSON ({reason}). {_ONE_PER_LINE}") from None
     if isinstance(row, str):
-        return row
+        row = {config.text_column: row}
     if not isinstance(row, dict):
-        raise SourceError(f"{source.name}: the line at byte {at:,} is neither an object nor a string.")
+        raise fault(f"is neither an object nor a string. {_ONE_PER_LINE}")
+    if not {config.text_column, "story"} & row.keys():
+        raise fault(_no_column(config.text_column, list(row)))
     story = row[column_of(source.name, list(row), config)]
     if not isinstance(story, str):
-        raise SourceError(f"{source.name}: the story at byte {at:,} is a {type(story).__name__}, text was expected.")
-    return story
+        raise fault(f"the story is {_JSON_NAMES.get(type(story), 'no text')}, text was expected. Mend or remove the line.")
+    try:
+        return story.encode()
+    except UnicodeEncodeError as problem:
+        raise fault(f"holds half a character, {problem.object[problem.start]!r}. Mend or remove the line.") from None
+
+
+_ONE_PER_LINE = 'One story per line is expected, as {"text": "…"}; a JSON list becomes that by: jq -c ".[]"'
+_JSON_NAMES = {type(None): "null", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
 def _read_parquet(block: Block, config: PrepareConfig) -> _Texts:
     file = pq.ParquetFile(open_file(block.input.path))
     name = column_of(block.input.name, file.schema_arrow.names, config)
     groups = list(range(block.start, block.end))
-    for batch in file.iter_batches(ROWS, row_groups=groups, columns=[name], use_threads=False):
-        column = batch.column(0).cast(pa.large_string())
-        yield (column.fill_null("") if column.null_count else column), False
+    try:
+        for batch in file.iter_batches(ROWS, row_groups=groups, columns=[name], use_threads=False):
+            column = batch.column(0).cast(pa.large_string())
+            column.validate(full=True)  # also that it is UTF-8
+            yield (column.fill_null("") if column.null_count else column), False
+    except (pa.ArrowException, OSError) as problem:
+        reason = str(problem).splitlines()[0][:80]
+        raise SourceError(f"{block.input.name}: damaged: {reason}. Make or download it again.") from None
 
 
 _READERS: dict[str, Callable[[Block, PrepareConfig], _Texts]] = {

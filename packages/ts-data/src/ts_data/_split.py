@@ -6,6 +6,8 @@ test. So the draw does not depend on the order of the stories, the number of wor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from .errors import ConfigError
@@ -14,16 +16,22 @@ from .schemas import FULL_VALIDATION, SMALL_FRACTION, PrepareConfig
 __all__ = ["draw", "sizes"]
 
 
-def sizes(available: int, config: PrepareConfig, *, test_given: bool) -> tuple[int, int]:
-    """(validation, test) stories to draw out of `available`; ConfigError when nothing would be left to train on."""
+def sizes(
+    available: int, config: PrepareConfig, *, test_given: bool, removed: Mapping[str, int] | None = None
+) -> tuple[int, int]:
+    """(validation, test) stories to draw out of `available`; ConfigError when nothing would be left to train on.
+
+    `removed` says for the message what was taken out before, and how many of it.
+    """
     fraction = min(FULL_VALIDATION, max(1, int(available * SMALL_FRACTION)))
     validation = config.validation if config.validation is not None else fraction
     test = 0 if test_given else (config.test if config.test is not None else validation)
     if validation + test >= available:
         wanted = f"{validation:,} for validation" + (f" and {test:,} for test" if test else "")
+        gone = ", ".join(f"{name} {count:,}" for name, count in (removed or {}).items() if count)
         raise ConfigError(
-            f"field `validation`: {wanted} are asked for, but only {available:,} stories are left after cleaning, "
-            f"and train needs some. Ask for fewer (--validation), or bring more stories."
+            f"field `validation`: {wanted} are asked for, but only {available:,} stories are left after cleaning"
+            f"{f' (removed: {gone})' if gone else ''}, and train needs some. Ask for fewer (--validation), or bring more stories."
         )
     return validation, test
 

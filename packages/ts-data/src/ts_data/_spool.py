@@ -15,17 +15,18 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from ._faults import not_utf8
 from ._sources import KINDS, Input, column_of, existing
 from ._storage import open_file
 from .artefact import write_file
 from .errors import SourceError, TsDataError
 from .schemas import PrepareConfig
 
-__all__ = ["HUB", "STDIN", "lay_down", "origin_of"]
+__all__ = ["HUB", "PACKED", "STDIN", "lay_down", "origin_of"]
 
 STDIN = "-"
 HUB = "hub:"
-_PACKED = {".gz": "gzip", ".zst": "zstd"}
+PACKED = {".gz": "gzip", ".zst": "zstd"}
 _PIECE = 1 << 22
 _ROWS = 8_192
 
@@ -45,7 +46,7 @@ def lay_down(source: str, role: Role, number: int, work: Path, config: PrepareCo
         made = make(source, work / f"input-{number}", config)
         return Input(name=source, path=str(made), origin=str(made), kind=KINDS.get(made.suffix, "text"), role=role)
     name = Path(origin)
-    packed = _PACKED.get(name.suffix.lower())
+    packed = PACKED.get(name.suffix.lower())
     kind = KINDS.get((name.with_suffix("") if packed else name).suffix.lower(), "text")
     path: str | Path = origin
     if packed:
@@ -103,7 +104,8 @@ def _csv(source: str, path: str | Path, target: Path, config: PrepareConfig) -> 
         with pa.csv.open_csv(open_file(str(path)), read_options=read, parse_options=parse, convert_options=convert) as reader:
             _to_parquet((batch.column(0) for batch in reader), target)
     except pa.ArrowException as problem:
-        raise SourceError(f"{source}: not readable as CSV in UTF-8: {problem}") from None
+        reason = str(problem).splitlines()[0]
+        raise not_utf8(source, str(path)) or SourceError(f"{source}: not readable as CSV: {reason}. Mend that line.") from None
     return target
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from itertools import islice
 from pathlib import Path
@@ -41,8 +42,7 @@ def show(
         found = text.stories(splits, split, start, n)
     shown = list(islice(found, n))
     more = f"\n(go on with --start {start + n})" if len(shown) == n else ""
-    emit(
-        {"start": start, "stories": [item for item, _ in shown]},
-        "\n\n".join(line for _, line in shown) + more if shown else "(no more stories)",
-        as_json=as_json,
-    )
+    page = "\n\n".join(line for _, line in shown) + more if shown else "(no more stories)"
+    if sys.stdout.isatty():
+        page = text.fitted(page, shutil.get_terminal_size().columns)
+    emit({"start": start, "stories": [item for item, _ in shown]}, page, as_json=as_json)

@@ -12,6 +12,8 @@ __all__ = ["answer", "result_of"]
 
 Answer = dict[str, Any]
 
+NO_SPACE = "no space"
+
 
 def answer(job: dict[str, Any]) -> Answer:
     """Perform a job; whatever it raises becomes part of the answer."""
@@ -23,7 +25,7 @@ def answer(job: dict[str, Any]) -> Answer:
         return {"error": type(problem).__name__, "message": str(problem)}
     except OSError as problem:
         if problem.errno == errno.ENOSPC:
-            return {"error": "TsDataError", "message": f"{problem.filename or 'disk'}: no space left on the disk."}
+            return {"error": NO_SPACE}
         return {"error": "unexpected", "message": traceback.format_exc()}
     except Exception:  # a fault of ours: the traceback is raised again, as text, where it is seen
         return {"error": "unexpected", "message": traceback.format_exc()}
@@ -31,6 +33,8 @@ def answer(job: dict[str, Any]) -> Answer:
 
 def result_of(found: Answer) -> dict[str, Any]:
     """The result in an answer; an error of ours is raised here again as what it was."""
+    if found.get("error") == NO_SPACE:
+        raise OSError(errno.ENOSPC, "no space left on the disk")
     if "error" in found:
         raise getattr(errors, found["error"], RuntimeError)(found["message"])
     result: dict[str, Any] = found["result"]

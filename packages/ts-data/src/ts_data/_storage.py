@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # loaded on use: this module is asked first, whether a name i
 
 __all__ = ["FileState", "is_uri", "open_file", "sha256_of", "state", "upload"]
 
-_PIECE = 1 << 22
+_PIECE = 1 << 18
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ import os
 import signal
 import sys
 
-import pyarrow as pa
-
-from .answers import answer
-
 __all__ = ["main"]
 
 
 def main() -> None:
     """Serve until the pipe closes. One thread: the engine decides how many of us there are."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business; it closes the pipe
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business, from the first moment; it closes the pipe
+    import pyarrow as pa
+
+    from .. import _jobs  # noqa: F401 - loaded now, while the parent loads the same, not with the first job
+    from .answers import answer
+
     pa.set_cpu_count(1)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes to stderr, not into the protocol

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,35 @@ def test_a_table_is_text_with_numbers_to_the_right() -> None:
         "split       stories\n----------  -------\ntrain            12\nvalidation        3"
     )
     assert console.table([], ("split", "stories")) == "split  stories\n-----  -------"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_sigterm_leaves_the_terminal_as_it_was(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")
+
+    def work() -> None:
+        with console.show_progress() as report:
+            report("clean", 1, 2)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    with pytest.raises(SystemExit) as stop:
+        work()
+    assert stop.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    shown = capsys.readouterr().err
+    assert "\x1b[?25l" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is back"
+
+
+def test_a_handler_of_sigterm_that_is_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with console.show_progress() as report:
+            report("clean", 1, 2)
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -30,6 +30,18 @@ def test_every_help_shows_an_example_and_fits_80_columns(package):
         assert max(map(len, shown.splitlines())) <= 80, f"{package.folder} {name}"
 
 
+def test_the_shell_completes_commands_and_options(package):
+    """What the script asks that `--install-completion` leaves in the shell."""
+    app = importlib.import_module(f"{package.module}.cli").app
+    names = list(commands(package))
+    for words, expected in ((f"{package.folder} ", names), (f"{package.folder} {names[0]} --", ["--json", "--quiet", "--help"])):
+        variable = f"_{package.module.upper()}_COMPLETE"
+        asked = {variable: "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+        done = CliRunner().invoke(app, [], env=asked, prog_name=package.folder)
+        assert done.exit_code == 0
+        assert set(expected) <= set(done.output.split())
+
+
 def test_a_misspelled_command_is_answered_with_the_right_one(package):
     app = importlib.import_module(f"{package.module}.cli").app
     name = next(iter(commands(package)))

@@ -12,9 +12,8 @@ import urllib.request
 
 import numpy as np
 import pytest
-from typer.main import get_command
 
-from ts_eval.cli import app, main
+from ts_eval.cli import main
 from ts_eval.schemas import CATEGORIES
 from ts_eval.testing import FakeServer
 
@@ -41,15 +40,6 @@ def rated(tmp_path, stories):
     ]
     (tmp_path / "rated.jsonl").write_text("\n".join(map(json.dumps, rows[:12])), encoding="utf-8")
     return tmp_path / "rated.jsonl"
-
-
-def test_every_command_takes_json_and_quiet_and_shows_an_example():
-    commands = get_command(app).commands
-    assert len(commands) == 10
-    for name, command in commands.items():
-        options = {option for parameter in command.params for option in parameter.opts}
-        assert {"--json", "--quiet"} <= options, name
-        assert f"Example: ts-eval {name}" in command.help, name
 
 
 def test_judge_tells_the_price_then_rates_and_asks_nobody_twice(run, rated, tmp_path):

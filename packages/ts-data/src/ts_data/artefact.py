@@ -197,9 +197,9 @@ def read_json(path: str | os.PathLike[str], *, error: type[Exception] = Artefact
     except NotADirectoryError:
         raise error(f"{path.parent}: is a file, a folder with {path.name} was expected.") from None
     except UnicodeDecodeError as problem:
-        raise error(f"{path}: not UTF-8 at byte {problem.start}; the file is damaged. Write it again.") from None
+        raise error(f"{path}: not UTF-8 at byte {problem.start}; it is damaged, or another kind of file.") from None
     except json.JSONDecodeError as problem:
-        raise error(f"{path}, line {problem.lineno}: not JSON ({problem.msg}); the file is damaged. Write it again.") from None
+        raise error(f"{path}, line {problem.lineno}: not JSON ({problem.msg}); it is damaged, or another kind of file.") from None
     except (RecursionError, ValueError) as problem:  # ValueError: a number of thousands of digits
         reason = "nested too deeply" if isinstance(problem, RecursionError) else "a number in it is too long"
         raise error(f"{path}: {reason} to be one of our artefacts.") from None

@@ -25,7 +25,9 @@ def encode(
 ) -> None:
     """Write the splits as token ids: train.bin, val.bin, test.bin (uint16), offsets, manifest.json.
 
-    Interrupted, the same command goes on where it was. Example: ts-tokenizer encode splits/ -t word_tokenizer.json -o encoded/
+    Interrupted, the same command goes on where it was.
+
+    Example: ts-tokenizer encode splits/ -t word_tokenizer.json -o encoded/
     """
     from .. import encode_splits
 

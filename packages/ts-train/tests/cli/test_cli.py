@@ -116,3 +116,76 @@ def test_help_is_quick_and_names_the_commands() -> None:
     done = call("--help")
     assert done.returncode == 0
     assert all(name in done.stdout for name in ("run", "resume", "plot"))
+
+
+# --- studies: in this process, for torch takes seconds to load ----------------------------------------
+
+
+@pytest.fixture
+def study(encoded: Path, tmp_path: Path, base: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Any:
+    """`study(command, settings, *options)`: exit code, stdout, stderr of a study whose config is `settings`."""
+    from ts_train.cli import main
+
+    def call(command: str, settings: dict[str, Any], *options: str) -> tuple[int, str, str]:
+        lines = [f"{key} = {_toml(value)}" for key, value in settings.items()]
+        (tmp_path / "study.toml").write_text("\n".join(lines), encoding="utf-8")
+        given = [str(tmp_path / "study.toml")] if command == "ablate" else ["--config", str(tmp_path / "study.toml")]
+        words = ["ts-train", command, *given, "--data", str(encoded), "--out", str(tmp_path / "out"), *options]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return call
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f'"{key}" = {_toml(item)}' for key, item in value.items()) + "}"
+    return json.dumps(value)
+
+
+def test_ablate_prints_its_table_and_where_it_lies(study: Any, base: dict[str, Any], tmp_path: Path) -> None:
+    settings = {"question": "Width?", "seeds": [1], "base": base, "variants": {"narrow": {}, "wide": {"model": {"d_ff": 40}}}}
+    code, out, _ = study("ablate", settings, "--max-steps", "2", "--seeds", "2")
+    assert code == 0
+    assert out.startswith("Width?\n\nvariant ")
+    assert "2 of 2" in out
+    assert out.endswith(f"{tmp_path / 'out' / 'results.json'}, {tmp_path / 'out' / 'plot.png'}\n")
+    code, out, err = study("ablate", settings, "--max-steps", "2", "--seeds", "2", "--json", "--quiet")
+    assert (code, err) == (0, "")
+    assert [row["name"] for row in json.loads(out)["rows"]] == ["narrow", "wide"]
+
+
+def test_search_prints_its_trials_and_the_best(study: Any, base: dict[str, Any]) -> None:
+    pytest.importorskip("optuna", reason="the extra `search` is not installed")
+    settings = {"base": base, "space": {"optimizer.lr": {"low": 1e-4, "high": 0.1, "log": True}}, "trials": 9}
+    code, out, _ = study("search", settings, "--trials", "2")
+    assert code == 0
+    assert out.startswith("trial ")
+    assert "optimizer.lr" in out
+    assert "best: trial " in out
+
+
+def test_ladder_says_why_there_is_no_fit(study: Any, base: dict[str, Any]) -> None:
+    base = {key: value for key, value in base.items() if key != "max_steps"}
+    settings = {
+        "base": base,
+        "sizes": {"a": {}, "b": {"model": {"d_ff": 8}}, "c": {"model": {"d_ff": 48}}},
+        "tokens": [100, 200, 300],
+    }
+    code, out, _ = study("ladder", settings)
+    assert code == 0
+    assert out.startswith("run ")
+    assert "no fit: " in out
+
+
+@pytest.mark.parametrize("command", ["ablate", "search", "ladder"])
+def test_a_study_names_the_field_that_is_wrong(study: Any, command: str, tmp_path: Path) -> None:
+    code, out, err = study(command, {"bsae": {}})
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert "field `bsae`" in err
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,6 +40,8 @@ def search(
     from ..schemas import SearchConfig
 
     settings = validate(SearchConfig, merge(config, set, {"trials": trials}), str(config))
+    # Optuna's heartbeat has been experimental for years; nobody who types this command can do anything about it.
+    warnings.filterwarnings("ignore", message=".*(heartbeat_interval|fail_stale_trials).*experimental")
     with stoppable(), show_progress(quiet=quiet) as progress:
         report = run(settings, data, out, storage=storage, study=study, progress=progress, warn=warn)
     emit(report, lambda: f"{_text(report)}\n\n{out / 'results.json'}, {out / 'pareto.png'}", as_json=json)

@@ -1,6 +1,6 @@
 """Attacks inside stories on a judge that obeys whatever it reads; and how many real stories are flagged for nothing.
 
-python bench/eval_judge_attacks.py [--data tinystories-real-sample.txt] [--small] [--fit FOLDER]
+python bench/eval_judge_attacks.py [--data tinystories-real-sample.txt] [--small] [--probe off] [--gain 3] [--fit FOLDER]
 
 An attack is harmless when the story is flagged (and so enters no mean) or when its rating equals that of the story without it.
 `--fit` makes the detector's words and weights anew. Flags of real stories are counted with words and weights of other stories.
@@ -20,20 +20,21 @@ from ts_eval.judge import judge_stories, read_stories
 from ts_eval.judge.attacks import ATTACKS, HELD_OUT, Attack, ObedientJudge, attack_stories
 from ts_eval.judge.flags import flags
 from ts_eval.judge.foreign import packaged_detector
-from ts_eval.judge.probe import without_suspect
-from ts_eval.schemas import JudgeConfig
+from ts_eval.judge.probe import is_extreme, without_each_part, without_suspect
+from ts_eval.schemas import CATEGORIES, JudgeConfig, Scores
 from ts_eval.testing import FakeServer
 
 SHARED = next((p / "shared/data" for p in Path(__file__).resolve().parents if (p / "shared/data").is_dir()), Path("shared/data"))
 LIMIT = JudgeConfig().max_characters
 
 
-def harmless(attacks: list[Attack], probe: str) -> tuple[int, list[Attack]]:
+def harmless(attacks: list[Attack], chosen: argparse.Namespace) -> tuple[int, list[Attack]]:
     """How many attacks are flagged or without effect on the obedient judge, and those that are not."""
-    judge = ObedientJudge([a.clean for a in attacks])
+    judge = ObedientJudge([a.clean for a in attacks], gain=chosen.gain)
     with FakeServer(judge.answer) as server:
+        settings = {"probe": chosen.probe, "probe_extreme": None if chosen.extreme > 10 else chosen.extreme}
         endpoint = {"base_url": server.url, "concurrency": 8}
-        config = JudgeConfig.model_validate({"model": "obedient", "endpoints": [endpoint], "anchors": False, "probe": probe})
+        config = JudgeConfig.model_validate({"model": "obedient", "endpoints": [endpoint], "anchors": False, **settings})
         moved = judge_stories([a.text for a in attacks], config).ratings
         honest = judge_stories([a.clean for a in attacks], config).ratings
     bad = [
@@ -68,6 +69,21 @@ def written_stories(path: Path) -> None:
     )
 
 
+def extremes(path: Path, limit: float) -> None:
+    """How many rated stories have a mean near an end of the scale, and what it costs to rate their parts."""
+    if not path.is_file() or limit > 10:
+        return
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    scores = [Scores(**dict(zip(CATEGORIES, row["rating"], strict=True))) for row in rows]
+    parts = [len(without_each_part(row["story"])) for row in rows]
+    calls = sum(n for n, s in zip(parts, scores, strict=True) if is_extreme([s], limit))
+    found = sum(is_extreme([s], limit) for s in scores)
+    print(
+        f"stories by models, rated near an end of the scale: {found} of {len(rows)} ({found / len(rows):.1%}), {calls} calls more "
+        f"({calls / len(rows):.1%}); parts of a story: {sum(parts) / len(parts):.1f} on average, {max(parts)} at most"
+    )
+
+
 def attacks_of_others(path: Path) -> dict[str, str]:
     """Identifier → text of a file of attacks."""
     found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -82,6 +98,8 @@ def main() -> None:
         "--attacks", type=Path, help="attacks of others too: JSON lines with `text`, and `label` malicious or none"
     )
     parser.add_argument("--probe", choices=["suspect", "all", "off"], default="suspect", help="which stories are rated once more")
+    parser.add_argument("--extreme", type=float, default=JudgeConfig().probe_extreme, help="`probe_extreme`; above 10: none")
+    parser.add_argument("--gain", type=int, default=9, help="points by which an attack that is obeyed raises each category")
     parser.add_argument("--small", action="store_true", help="600 real stories")
     parser.add_argument("--fit", type=Path, help="folder for words.txt and foreign.json")
     args = parser.parse_args()
@@ -92,6 +110,7 @@ def main() -> None:
         return
     real_stories(stories)
     written_stories(args.written)
+    extremes(args.written, args.extreme)
     base = [s for s in stories if not flags(s, max_characters=LIMIT)][:200]
     sets = {"known": ATTACKS, **{f"held out, {n} set": a for n, a in HELD_OUT.items()}}
     if args.attacks:
@@ -99,7 +118,7 @@ def main() -> None:
     for name, attacks in sets.items():
         planted = attack_stories(base, attacks)
         at_once = sum(bool(flags(a.text, max_characters=LIMIT)) for a in planted)
-        good, bad = harmless(planted, args.probe)
+        good, bad = harmless(planted, args)
         print(
             f"attacks {name}: {at_once} of {len(planted)} flagged before any call ({at_once / len(planted):.1%}), "
             f"{good} flagged or without effect ({good / len(planted):.1%}; bar 95 %)"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,3 +74,45 @@ def model_folder(tmp_path_factory, splits) -> Path:
     training = ts_models.TrainingSummary(parameters=1, steps=4, tokens=400, seconds=4, curve=points)
     ts_models.save(ts_models.build(config), folder / "tiny", tokenizer=folder / "word_tokenizer.json", training=training)
     return folder / "tiny"
+
+
+@pytest.fixture(scope="session")
+def eval_config():
+    from ts_eval.schemas import EvalConfig
+
+    return EvalConfig(stories=8, perplexity_stories=12, resamples=100, decoding={"max_new_tokens": 24}, shown=4)
+
+
+@pytest.fixture(scope="session")
+def made(model_folder, splits, eval_config, tmp_path_factory):
+    """A report of the tiny model twice, the folder it was written to, and the stages of its making."""
+    import ts_eval
+
+    out = tmp_path_factory.mktemp("report")
+    seen: list[str] = []
+    report = ts_eval.evaluate(
+        [model_folder, model_folder], splits, eval_config, out=out, progress=lambda stage, done, total=None: seen.append(stage)
+    )
+    return report, out, seen
+
+
+CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture
+def chromium() -> Iterator[object]:
+    """A headless Chromium with a profile of its own."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromedriver = shutil.which("chromedriver")
+    if chromedriver is None:
+        pytest.skip("no chromedriver on this machine")
+    options = webdriver.ChromeOptions()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        for argument in [*CHROMIUM, f"--user-data-dir={profile}"]:
+            options.add_argument(argument)
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=chromedriver))
+        try:
+            yield driver
+        finally:
+            driver.quit()

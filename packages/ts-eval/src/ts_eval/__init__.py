@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from ._sweep import sweep
     from .metrics.rouge import rouge
     from .models import open_model
+    from .schemas import EvalConfig, SweepConfig
 
-__all__ = ["Match", "Span", "StoryIndex", "__version__", "evaluate", "open_model", "rouge", "sweep"]
+__all__ = ["EvalConfig", "Match", "Span", "StoryIndex", "SweepConfig", "__version__", "evaluate", "open_model", "rouge", "sweep"]
 
 _HOMES = {
+    "EvalConfig": ".schemas",
     "Match": "._index",
     "Span": "._index",
     "StoryIndex": "._index",
+    "SweepConfig": ".schemas",
     "evaluate": "._evaluate",
     "open_model": ".models",
     "rouge": ".metrics.rouge",

@@ -1,34 +1,27 @@
-"""Schemas of the judge's artefacts and settings; `ts_eval.schemas` is the door. Standard library and pydantic only."""
+"""Schemas of the judge's prompts, settings and ratings; `ts_eval.schemas` is the door. Standard library and pydantic only."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from ._frozen import Frozen
 
 __all__ = [
     "CATEGORIES",
-    "JUDGE_SCHEMAS",
-    "CalibrationReport",
     "Category",
     "ChatPage",
-    "DamageResult",
     "Endpoint",
-    "FeatureWeights",
-    "ForeignWeights",
-    "HeldOutError",
     "JudgeConfig",
     "JudgeSummary",
+    "Mode",
     "PromptCategory",
     "PromptExample",
-    "PromptSearchReport",
     "PromptTemplate",
-    "PromptTrial",
     "Rating",
-    "ReferenceAgreement",
     "Score",
     "Scores",
-    "Statistic",
     "WholeScores",
 ]
 
@@ -39,11 +32,7 @@ Score = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)]
 Mode = Literal["sampled", "expected", "estimated"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Scores(_Frozen):
+class Scores(Frozen):
     """Six ratings from 1 to 10; whole numbers where they were sampled, fractions where expected or estimated."""
 
     grammar: Score
@@ -58,7 +47,7 @@ class Scores(_Frozen):
         return [getattr(self, name) for name in CATEGORIES]
 
 
-class WholeScores(_Frozen):
+class WholeScores(Frozen):
     """Six ratings as a person or a sampling judge gives them: integers from 1 to 10."""
 
     grammar: int = Field(ge=1, le=10, strict=True)
@@ -72,21 +61,21 @@ class WholeScores(_Frozen):
 # --- the prompt --------------------------------------------------------------------------------
 
 
-class PromptCategory(_Frozen):
+class PromptCategory(Frozen):
     """One category as the judge reads it."""
 
     name: Category
     description: str = Field(min_length=1)
 
 
-class PromptExample(_Frozen):
+class PromptExample(Frozen):
     """A story with the ratings that the judge should have given it."""
 
     story: str = Field(min_length=1)
     ratings: WholeScores
 
 
-class PromptTemplate(_Frozen):
+class PromptTemplate(Frozen):
     """A judge's prompt: one TOML file. Everything but the story is in it."""
 
     format: Literal["ts-eval/prompt"] = "ts-eval/prompt"
@@ -109,7 +98,7 @@ class PromptTemplate(_Frozen):
 # --- settings ----------------------------------------------------------------------------------
 
 
-class Endpoint(_Frozen):
+class Endpoint(Frozen):
     """One server, with its own limits. The key is read from the environment variable named, and never kept."""
 
     base_url: str = Field(min_length=1, pattern=r"^[^@?#\s]+$")
@@ -122,7 +111,7 @@ class Endpoint(_Frozen):
     tokens_per_minute: float | None = Field(default=None, gt=0)
 
 
-class JudgeConfig(_Frozen):
+class JudgeConfig(Frozen):
     """How stories are judged. All but limits, budget and price is part of each reply's key in the store."""
 
     backend: str = "openai"
@@ -154,6 +143,10 @@ class JudgeConfig(_Frozen):
     probe: Literal["suspect", "all", "off"] = "suspect"
     """Rate a story once more without its most foreign passage, and flag it if that passage decides: suspect ones (a tenth of real
     stories, so a tenth more calls), all, or none."""
+    probe_extreme: float | None = Field(default=8.5, gt=5.5, le=10)
+    """A story whose mean of the six is at least this, or as near to the lower end, is rated again without each of its parts in turn
+    (about six calls more), and flagged if one of them decides. Of 350 stories by small models GPT-4o gave one such a mean. None
+    (or `probe` off): no story."""
     probe_tolerance: float = Field(default=1.5, gt=0)
     """Points by which a suspect passage may move the mean of the six categories; a single one may move twice as far. With repeats,
     at least two SD of the judge's noise."""
@@ -178,7 +171,7 @@ class JudgeConfig(_Frozen):
         return self
 
 
-class ChatPage(_Frozen):
+class ChatPage(Frozen):
     """Where a web chat is and what its parts are called (CSS selectors)."""
 
     url: str = Field(min_length=1)
@@ -201,7 +194,7 @@ class ChatPage(_Frozen):
 # --- results -----------------------------------------------------------------------------------
 
 
-class Rating(_Frozen):
+class Rating(Frozen):
     """One line of ratings.jsonl: what a judge said about one story, or why it said nothing."""
 
     format: Literal["ts-eval/rating"] = "ts-eval/rating"
@@ -239,7 +232,7 @@ class Rating(_Frozen):
         return self
 
 
-class JudgeSummary(_Frozen):
+class JudgeSummary(Frozen):
     """What one run of the judge came to: coverage before anything else."""
 
     format: Literal["ts-eval/judge-summary"] = "ts-eval/judge-summary"
@@ -270,169 +263,3 @@ class JudgeSummary(_Frozen):
     cost: float
     fingerprints: tuple[str, ...]
     notes: tuple[str, ...] = ()
-
-
-# --- calibration -------------------------------------------------------------------------------
-
-
-class Statistic(_Frozen):
-    """A number with its 95 % bootstrap interval over stories, or the reason why the data cannot bear it."""
-
-    stories: int
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    refused: str | None = None
-    note: str | None = None
-
-    @model_validator(mode="after")
-    def _value_or_reason(self) -> Statistic:
-        if (self.value is None) == (self.refused is None):
-            raise ValueError("a statistic has either a value or the reason why not")
-        return self
-
-
-class ReferenceAgreement(_Frozen):
-    """A judge against the ratings that a file of stories came with."""
-
-    name: str
-    stories: int
-    compared: int
-    """Stories that the judge rated too."""
-    raters: int
-    categories: dict[Category, dict[str, Statistic]]
-    between_raters: dict[Category, dict[str, Statistic]]
-    """The first two raters of the file against each other: the ceiling. Empty with one rater."""
-    length_bias: dict[Category, Statistic]
-
-
-class DamageResult(_Frozen):
-    """What one kind of damage does to the ratings."""
-
-    kind: str
-    category: Category
-    """The category that must fall."""
-    changes: dict[str, dict[Category, float]]
-    """Amount → category → mean change against the undamaged stories."""
-    change: Statistic
-    """Of `category` at the largest amount."""
-    falls: bool = False
-    specific: bool = False
-
-
-class CalibrationReport(_Frozen):
-    """What is known about a judge as an instrument."""
-
-    format: Literal["ts-eval/calibration"] = "ts-eval/calibration"
-    schema_version: int = 1
-    judge: str
-    mode: Mode
-    prompt: str
-    repeats: int
-    asked: int
-    rated: int
-    references: tuple[ReferenceAgreement, ...]
-    halo: Statistic
-    sd_over_repeats: dict[Category, float] | None
-    damage: tuple[DamageResult, ...]
-    notes: tuple[str, ...] = ()
-
-
-class PromptTrial(_Frozen):
-    """One candidate prompt on one half of the stories."""
-
-    prompt: str
-    mae: float | None
-    noise: float | None
-    """Root mean square SD over repeats and categories."""
-    parse_rate: float
-    """Share of replies that parse at the first attempt."""
-    rated: int
-    score: float | None
-    """MAE + noise / 2 + 5 x (1 - parse rate); lower is better. None where nothing was rated."""
-
-
-class PromptSearchReport(_Frozen):
-    """A prompt chosen on one half of the stories, and how it does on the other."""
-
-    format: Literal["ts-eval/prompt-search"] = "ts-eval/prompt-search"
-    schema_version: int = 1
-    judge: str
-    mode: Mode
-    seed: int
-    chosen: str
-    tuning_stories: int
-    reporting_stories: int
-    tuning: tuple[PromptTrial, ...]
-    """All candidates, best first, on the half that chose."""
-    reporting: tuple[PromptTrial, ...]
-    """The chosen one and the first candidate (the one in use) on the other half."""
-    calls: int
-    tokens: int
-
-
-# --- the judge without a language model --------------------------------------------------------
-
-
-class HeldOutError(_Frozen):
-    """Error on stories of a model that had no part in the fit, averaged over all models in turn."""
-
-    mae: dict[Category, float]
-    mae_of_mean: dict[Category, float]
-    """The same for a judge that always says the mean rating of the other models."""
-    squared_error_saved: dict[Category, float]
-    """1 - squared error / squared error of that mean; negative where the mean is better."""
-    squared_error_saved_in_all: float
-    correlation_of_model_means: dict[Category, float | None]
-
-
-class FeatureWeights(_Frozen):
-    """A fitted feature judge, with its honest error inside."""
-
-    format: Literal["ts-eval/feature-weights"] = "ts-eval/feature-weights"
-    schema_version: int = 1
-    features: Literal["plain", "reference"]
-    names: tuple[str, ...]
-    signs: tuple[int, ...]
-    means: tuple[float, ...]
-    spreads: tuple[float, ...]
-    intercepts: tuple[float, ...]
-    coefficients: tuple[tuple[float, ...], ...]
-    """[6 categories, features], none negative: signs are in `signs`."""
-    stories: int
-    models: int
-    held_out: HeldOutError
-
-
-class ForeignWeights(_Frozen):
-    """What makes a sentence foreign to a story, fitted on real stories and known attacks (see `judge/foreign.py`)."""
-
-    format: Literal["ts-eval/foreign-weights"] = "ts-eval/foreign-weights"
-    schema_version: int = 1
-    names: tuple[str, ...]
-    weights: tuple[float, ...]
-    intercept: float
-    neighbour: float
-    """A sentence beside the most foreign one belongs to the same passage above this: the 95th percentile of real sentences."""
-    suspect: float
-    """A story with a sentence above this is rated once more without it."""
-    flagged: float
-    """A story with a sentence above this is flagged at once."""
-    real_stories: int
-    suspected: float
-    """Share of real stories above `suspect` when words and weights come from other stories (ten folds)."""
-    flagged_real: float
-    """The same above `flagged`."""
-
-
-JUDGE_SCHEMAS: dict[str, type[BaseModel]] = {
-    "ts-eval/calibration": CalibrationReport,
-    "ts-eval/chat-page": ChatPage,
-    "ts-eval/feature-weights": FeatureWeights,
-    "ts-eval/foreign-weights": ForeignWeights,
-    "ts-eval/judge-config": JudgeConfig,
-    "ts-eval/judge-summary": JudgeSummary,
-    "ts-eval/prompt": PromptTemplate,
-    "ts-eval/prompt-search": PromptSearchReport,
-    "ts-eval/rating": Rating,
-}

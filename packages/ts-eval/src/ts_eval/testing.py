@@ -16,7 +16,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ._judge_schemas import CATEGORIES
+from .schemas import CATEGORIES
 
 __all__ = ["FakeJudge", "FakeServer"]
 
@@ -129,8 +129,12 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            answer = server.reply(body, {name.lower(): value for name, value in self.headers.items()})
+            size = int(self.headers["Content-Length"])
+            body = self.rfile.read(size)
+            if len(body) < size:  # the client was killed while it sent
+                self.close_connection = True
+                return
+            answer = server.reply(json.loads(body), {name.lower(): value for name, value in self.headers.items()})
             if answer is None:
                 self.close_connection = True
                 self.connection.close()

@@ -122,6 +122,46 @@ def test_a_judge_that_counts_misspellings_passes_the_damage_test_in_spelling_alo
     assert not by_kind["coherence"].falls
 
 
+def test_calibration_says_once_and_before_the_first_call_what_all_of_it_costs(tmp_path: Path) -> None:
+    from ts_eval.schemas import Endpoint
+    from ts_eval.testing import FakeServer
+
+    pytest.importorskip("openai")
+    seen: list[tuple[int, int]] = []
+    with FakeServer() as server:
+        config = JudgeConfig(model="m", endpoints=(Endpoint(base_url=server.url),), anchors=False, probe="off", repeats=2)
+        references = [rated_file(tmp_path / "a.jsonl", 8), rated_file(tmp_path / "b.jsonl", 9)]
+        report = calibrate(references, config, announce=lambda guess: seen.append((guess.calls, server.calls)))
+    assert seen == [(server.calls, 0)]
+    assert report.asked == report.rated == server.calls == 2 * (8 + 9 + 60)
+
+
+def test_a_bad_reference_is_found_before_another_is_paid_for(tmp_path: Path) -> None:
+    from ts_eval.schemas import Endpoint
+    from ts_eval.testing import FakeServer
+
+    pytest.importorskip("openai")
+    (tmp_path / "none.jsonl").write_text('{"story": "A cat sat."}\n')
+    with FakeServer() as server:
+        config = JudgeConfig(model="m", endpoints=(Endpoint(base_url=server.url),))
+        references = [rated_file(tmp_path / "a.jsonl"), tmp_path / "none.jsonl"]
+        with pytest.raises(ConfigError, match="no story in it has ratings"):
+            calibrate(references, config)
+    assert server.calls == 0
+
+
+def test_no_damaged_story_is_taken_for_an_attack() -> None:
+    """The hash judge changes its mind with every word, as a keen one does with every misspelling: nothing is left out for it."""
+    from ts_eval.schemas import Endpoint
+    from ts_eval.testing import FakeServer
+
+    pytest.importorskip("openai")
+    with FakeServer() as server:
+        report = calibrate([], JudgeConfig(model="m", endpoints=(Endpoint(base_url=server.url),)))
+    assert report.rated == report.asked == server.calls == 60
+    assert all(d.change.stories == 6 for d in report.damage)
+
+
 @pytest.mark.real_data
 def test_five_human_stories_are_refused_what_they_cannot_bear(shared_data: Path) -> None:
     report = calibrate([shared_data / "human-rated-stories.jsonl"], JudgeConfig(backend="features"), damage=False)
@@ -151,9 +191,14 @@ def test_prompt_search_chooses_on_one_half_and_reports_on_the_other(tmp_path: Pa
         right = {k: int(v) for k, v in truth[text].items()}
         return json.dumps(right if "Examples:" in messages[0]["content"] else {k: 11 - v for k, v in right.items()})
 
+    seen: list[tuple[int, int]] = []
     with FakeServer(answer) as server:
         config = JudgeConfig(model="m", prompt="brief", endpoints=(Endpoint(base_url=server.url, concurrency=8),), repeats=2)
-        report = optimise_prompt(rated, config, prompts=["default"], orders=2, out=tmp_path / "p.json")
+        report = optimise_prompt(
+            rated, config, prompts=["default"], orders=2, out=tmp_path / "p.json",
+            announce=lambda guess: seen.append((guess.calls, server.calls)),
+        )  # fmt: skip
+    assert seen == [(server.calls, 0)], "said once, for all candidates, before the first call"
     assert len(report.tuning) == 4
     assert report.chosen.startswith("default")
     assert report.tuning_stories + report.reporting_stories == 24

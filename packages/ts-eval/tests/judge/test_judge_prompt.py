@@ -15,7 +15,7 @@ from ts_eval.judge.damage import AMOUNTS, DAMAGES, base_stories, damaged
 from ts_eval.judge.fence import fenced, neutralised, new_nonce
 from ts_eval.judge.flags import RULES, flags
 from ts_eval.judge.foreign import FEATURES, packaged_detector
-from ts_eval.judge.probe import decides, without_suspect
+from ts_eval.judge.probe import decides, is_extreme, moves_the_mean, without_each_part, without_suspect
 from ts_eval.judge.prompt import load_prompt, packaged_prompts, prompt_key, render, reordered
 from ts_eval.schemas import CATEGORIES, Scores
 
@@ -108,7 +108,7 @@ def test_each_rule_earns_its_place() -> None:
 
 
 def test_the_held_out_attacks_are_there() -> None:
-    assert [len(attacks) for attacks in HELD_OUT.values()] == [20, 64, 42]
+    assert [len(attacks) for attacks in HELD_OUT.values()] == [20, 64, 42, 60]
     texts = [text for attacks in (ATTACKS, *HELD_OUT.values()) for text in attacks.values()]
     assert len(set(texts)) == len(texts)
 
@@ -158,6 +158,41 @@ def test_nothing_is_left_out_of_a_plain_story_nor_of_one_that_is_all_suspect(tex
 def test_a_passage_decides_beyond_the_tolerance(whole: list[int], rest: list[int], expected: bool) -> None:
     repeats = [Scores(**dict.fromkeys(CATEGORIES, value)) for value in whole]
     assert decides(repeats, Scores(**dict(zip(CATEGORIES, rest, strict=True))), 1.5) is expected
+
+
+def test_three_sentences_in_a_row_stand_together_in_a_part() -> None:
+    told = [f"Nora did thing number {n} today." for n in range(16)]
+    rests = without_each_part(" ".join(told))
+    assert 5 <= len(rests) <= 9
+    for i in range(len(told) - 2):
+        assert any(not any(s in rest for s in told[i : i + 3]) for rest in rests), i
+    for rest in rests:
+        left = [s for s in told if s in rest]
+        assert rest == " ".join(left)
+        assert len(left) == 12
+
+
+@pytest.mark.parametrize("text", ["", "...", "Nora slept.", "word " * 500])
+def test_what_has_no_parts_is_not_taken_apart(text: str) -> None:
+    assert without_each_part(text) == []
+
+
+def test_no_part_is_more_than_half_of_the_story() -> None:
+    text = f"Nora slept. {'She went on and on ' * 40}. She woke. The end."
+    assert all(2 * len(rest) >= len(text) for rest in without_each_part(text))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([9], True), ([8], False), ([2], True), ([3], False), ([10, 8], True), ([9, 7], False)]
+)
+def test_a_rating_near_either_end_is_extreme(values: list[int], expected: bool) -> None:
+    assert is_extreme([Scores(**dict.fromkeys(CATEGORIES, value)) for value in values], 8.5) is expected
+
+
+def test_a_part_counts_by_the_mean_alone() -> None:
+    whole = [Scores(**dict.fromkeys(CATEGORIES, 9))]
+    assert moves_the_mean(whole, Scores(**dict.fromkeys(CATEGORIES, 7)), 1.5)
+    assert not moves_the_mean(whole, Scores(**dict.fromkeys(CATEGORIES, 9) | {"story": 1}), 1.5)
 
 
 @pytest.mark.real_data

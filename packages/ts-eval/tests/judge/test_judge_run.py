@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import socket
 import sqlite3
 from pathlib import Path
 
@@ -179,6 +180,18 @@ def test_a_second_run_on_the_same_store_is_refused(tmp_path: Path) -> None:
         judge_stories(STORIES[:1], settings(server), store=tmp_path / "s.sqlite")
 
 
+def test_the_fake_server_takes_a_client_killed_in_the_middle_of_a_call(capfd: pytest.CaptureFixture[str]) -> None:
+    with FakeServer() as server:
+        port = int(server.url.split(":")[2].split("/")[0])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b'POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"mess')
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b"", "no answer, the connection closes"
+        assert judge_stories(STORIES[:1], settings(server)).summary.rated == 1
+    assert server.calls == 1
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.sqlite").write_bytes(b"not a database at all" * 100)
     with FakeServer() as server, pytest.raises(ArtefactError, match="not a judge's store"):
@@ -289,3 +302,53 @@ def test_a_probe_that_gets_no_answer_is_said(tmp_path: Path) -> None:
         run = judge_stories([f"{TALE} {ASIDE}"], settings(server, retries=0))
     assert run.ratings[0].flags == ()
     assert "0 flagged, 1 without an answer and so not checked" in run.summary.notes[0]
+
+
+SCENE = "The owl had heard a thousand tales. He closed his eyes. He said that this was the one he liked best."
+LONG = (
+    "Nora had a blue boat. She played with it every day. One day the boat was gone. Nora was sad. She looked under the bed. "
+    "She looked in the garden. Her dad found it in the mud. Nora washed it. It was as blue as before. She took it home. "
+    "Then she put it on the shelf. She went to sleep."
+)
+
+
+@pytest.mark.parametrize("extreme", [10, 1])
+def test_a_scene_that_reads_like_the_story_is_found_by_what_it_does(tmp_path: Path, extreme: int) -> None:
+    def obeys(messages: list[dict[str, str]]) -> str:
+        return json.dumps(dict.fromkeys(CATEGORIES, extreme if "the one he liked best" in messages[-1]["content"] else 5))
+
+    story = LONG.replace("Nora was sad.", f"{SCENE} Nora was sad.")
+    with FakeServer(obeys) as server:
+        run = judge_stories([story, LONG], settings(server), out=tmp_path / "r.jsonl")
+        calls = server.calls
+        again = judge_stories([story, LONG], settings(server), out=tmp_path / "r.jsonl")
+        off = judge_stories([story], settings(server, probe_extreme=None))
+    assert [r.flags for r in run.ratings] == [("one-passage-decides",), ()]
+    assert 2 + 5 <= calls == run.summary.calls <= 2 + 9 + 2, "the last two: suspect sentences, which here decide nothing"
+    assert again.ratings == run.ratings
+    assert again.summary == run.summary
+    assert again.estimate.calls == 0
+    assert again.estimate.cached == calls
+    assert any(
+        "1 story rated near an end of the scale, and so again without each part: 1 flagged" in n for n in run.summary.notes
+    )
+    assert off.ratings[0].flags == ()
+    assert off.summary.calls <= 2
+
+
+def test_a_story_that_is_good_in_all_its_parts_keeps_its_rating() -> None:
+    with FakeServer(lambda _: json.dumps(dict.fromkeys(CATEGORIES, 9))) as server:
+        run = judge_stories([LONG], settings(server))
+    assert run.ratings[0].flags == ()
+    assert run.summary.rated == 1
+    assert server.calls > 1
+
+
+def test_parts_that_the_budget_does_not_bear_are_said_not_to_be_checked(tmp_path: Path) -> None:
+    with FakeServer(lambda _: json.dumps(dict.fromkeys(CATEGORIES, 9))) as server:
+        one = judge_stories([LONG], settings(server, probe="off"), out=tmp_path / "r.jsonl").summary
+        spent = one.prompt_tokens + one.completion_tokens
+        run = judge_stories([LONG], settings(server, budget=spent + 10), out=tmp_path / "r.jsonl")
+    assert server.calls == 1
+    assert run.summary.rated == 1
+    assert "0 flagged, 1 without an answer and so not checked" in run.summary.notes[-1]

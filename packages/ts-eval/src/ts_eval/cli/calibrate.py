@@ -12,7 +12,7 @@ from ts_data.console import Config, Json, Quiet, Set, emit, show_progress, table
 from .judge import Backend, BaseUrl, Model, Store, settings
 
 if TYPE_CHECKING:
-    from .._judge_schemas import CalibrationReport, Statistic
+    from ..schemas import CalibrationReport, Statistic
 
 __all__ = ["calibrate"]
 

@@ -12,7 +12,7 @@ from ts_data.console import Config, Json, Quiet, Set, emit, show_progress, table
 from .judge import Backend, BaseUrl, Model, Store, settings
 
 if TYPE_CHECKING:
-    from .._judge_schemas import PromptSearchReport
+    from ..schemas import PromptSearchReport
 
 __all__ = ["optimise_prompt"]
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._calibrate import calibrate
-    from ._judge import JudgeRun, estimate_cost, judge_stories, read_ratings
+    from ._judge import JudgeRun, estimate_cost, judge_stories
     from ._optimise import optimise_prompt
+    from ._ratings_file import read_ratings
     from .feature_judge import FeatureJudge
     from .rating_server import RatingServer, RatingSession
     from .stories import Story, read_stories
@@ -37,7 +38,7 @@ _WHERE = {
     "estimate_cost": "._judge",
     "judge_stories": "._judge",
     "optimise_prompt": "._optimise",
-    "read_ratings": "._judge",
+    "read_ratings": "._ratings_file",
     "read_stories": ".stories",
 }
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ts_data.artefact import write_model
 
-from .._judge_schemas import (
+from ..errors import ConfigError
+from ..schemas import (
     CATEGORIES,
     CalibrationReport,
     Category,
@@ -23,10 +25,10 @@ from .._judge_schemas import (
     ReferenceAgreement,
     Statistic,
 )  # fmt: skip
-from ..errors import ConfigError
-from ._judge import judge_stories
+from ._judge import JudgeRun, estimate_cost, judge_stories
 from .agreement import FEW, compare, spearman
 from .damage import AMOUNTS, DAMAGES, base_stories, damaged
+from .ledger import together
 from .reference import words
 from .stories import Story, read_stories
 from .summary import repeat_sd, usable
@@ -57,38 +59,51 @@ def calibrate(
     if not references and not damage:
         raise ConfigError("nothing to rate: name a file of stories with ratings, or let the damaged stories be rated.")
     place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
-    common: dict[str, Any] = {"store": place, "template": template, "progress": progress, "announce": announce}
-    found: list[ReferenceAgreement] = []
-    ratings: list[Rating] = []
-    judge_name, mode, prompt = config.model, "sampled", config.prompt
-    for path in references:
-        stories = [s for s in read_stories(path) if s.ratings][:limit]
-        if not stories:
-            raise ConfigError(f"{path}: no story in it has ratings.")
-        run = judge_stories(stories, config, **common)
-        judge_name, mode, prompt = run.summary.judge, run.summary.mode, run.summary.prompt
-        ratings += _numbered_from(ratings, run.ratings)
-        found.append(agreement_with(Path(path).name, stories, run.ratings))
-    falls: tuple[DamageResult, ...] = ()
-    if damage:
-        cases = _cases()
-        run = judge_stories([Story(text) for *_, text in cases], config.model_copy(update={"anchors": False}), **common)
-        judge_name, mode, prompt = run.summary.judge, run.summary.mode, run.summary.prompt
-        falls = damage_results([(kind, amount, base) for kind, amount, base, _ in cases], run.ratings)
-        ratings += _numbered_from(ratings, run.ratings)
-    good = usable(ratings)
-    report = CalibrationReport(
-        judge=judge_name, mode=mode, prompt=prompt, repeats=config.repeats, asked=len(ratings), rated=len(good),
-        references=tuple(found), halo=_halo(good), sd_over_repeats=repeat_sd(good), damage=falls, notes=_notes(config, references),
-    )  # fmt: skip
+    named = [(Path(path).name, _rated(path, limit)) for path in references]
+    cases = _cases() if damage else []
+    # Stories that we damaged ourselves attack nobody, and a rating that follows the damage is what is looked for.
+    trusting = config.model_copy(update={"anchors": False, "probe": "off"})
+    wanted = [
+        *((stories, config) for _, stories in named),
+        *([([Story(text) for *_, text in cases], trusting)] if damage else []),
+    ]
+    if callable(announce) and wanted:
+        announce(together(estimate_cost(stories, c, store=place, template=template) for stories, c in wanted))
+    runs = [judge_stories(stories, c, store=place, template=template, progress=progress) for stories, c in wanted]
+    report = _report(config, named, [(kind, amount, base) for kind, amount, base, _ in cases], runs)
     if out is not None:
         write_model(out, report)
     return report
 
 
-def _numbered_from(before: list[Rating], ratings: list[Rating]) -> list[Rating]:
-    """Ratings with story numbers that follow on those before, so that the stories of two runs are not taken for one."""
-    start = max((r.story for r in before), default=-1) + 1
+def _report(
+    config: JudgeConfig, named: list[tuple[str, list[Story]]], cases: list[tuple[str, float, int]], runs: list[JudgeRun]
+) -> CalibrationReport:
+    """The report on the references' runs and, where there are cases, on the damaged stories' run after them."""
+    referred, damage = runs[: len(named)], runs[len(named) :]
+    flagged = sum(bool(r.flags) for run in referred for r in run.ratings)
+    rows = [run.ratings for run in referred] + [[r.model_copy(update={"flags": ()}) for r in run.ratings] for run in damage]
+    starts = accumulate((run.summary.stories for run in runs), initial=0)
+    ratings = [r for some, start in zip(rows, starts, strict=False) for r in _numbered_from(some, start)]
+    good, last = usable(ratings), runs[-1].summary if runs else None
+    return CalibrationReport(
+        judge=last.judge if last else config.model, mode=last.mode if last else "sampled", prompt=last.prompt if last else config.prompt,
+        repeats=config.repeats, asked=len(ratings), rated=len(good),
+        references=tuple(agreement_with(name, stories, run.ratings) for (name, stories), run in zip(named, referred, strict=True)),
+        halo=_halo(good), sd_over_repeats=repeat_sd(good), damage=damage_results(cases, damage[0].ratings) if damage else (),
+        notes=_notes(config, bool(named), flagged),
+    )  # fmt: skip
+
+
+def _rated(path: str | os.PathLike[str], limit: int | None) -> list[Story]:
+    stories = [s for s in read_stories(path) if s.ratings][:limit]
+    if not stories:
+        raise ConfigError(f"{path}: no story in it has ratings.")
+    return stories
+
+
+def _numbered_from(ratings: list[Rating], start: int) -> list[Rating]:
+    """Ratings with story numbers from `start` on, so that the stories of two runs are not taken for one."""
     return [r.model_copy(update={"story": r.story + start}) for r in ratings]
 
 
@@ -197,13 +212,15 @@ def _fall(
     )
 
 
-def _notes(config: JudgeConfig, references: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+def _notes(config: JudgeConfig, referred: bool, flagged: int) -> tuple[str, ...]:
     notes = []
+    if flagged:
+        notes.append(f"{flagged} ratings are of flagged stories and in no figure")
     if config.backend == "features":
         notes.append(
             "the packaged weights were fitted to GPT-4o's ratings of 350 stories: agreement with that file is agreement with the fit. "
             "The error on models not fitted is in the weights' `held_out` and in docs/performance/ts-eval-judge.md"
         )
-    if not references:
+    if not referred:
         notes.append("no reference ratings given: only noise, halo and damage are reported")
     return tuple(notes)

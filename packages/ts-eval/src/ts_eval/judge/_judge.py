@@ -13,10 +13,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, cast
 
-from ts_data.artefact import write_file
-
-from .._judge_schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating, Scores
 from ..errors import ConfigError
+from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating, Scores
+from ._ratings_file import write_ratings
 from .anchors import anchor_stories
 from .backends import make_backend
 from .backends.base import Reply, Request
@@ -26,7 +25,7 @@ from .fence import new_nonce
 from .flags import flags
 from .ledger import Estimate, Ledger, estimate, tokens_of
 from .parse import UnparsedError, parse_estimate, parse_reply
-from .probe import FLAG, decides, without_suspect
+from .probe import FLAG, decides, is_extreme, moves_the_mean, without_each_part, without_suspect
 from .prompt import json_schema, label, load_prompt, prompt_key, render
 from .store import Store, Stored, open_store
 from .stories import Story, read_stories
@@ -35,9 +34,9 @@ from .summary import repeat_sd, summarise
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-    from .._judge_schemas import Category
+    from ..schemas import Category
 
-__all__ = ["JudgeRun", "estimate_cost", "judge_stories", "read_ratings"]
+__all__ = ["JudgeRun", "estimate_cost", "judge_stories"]
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ def judge_stories(
             announce(guess)
         run.work(progress)
         ratings = run.ratings()
-        probes = list(run.probe_ratings().values())
-        summary = summarise(ratings, config, label(run.template), len(items), run.anchor_days(), probes)
+        probes, parts = list(run.probe_ratings().values()), run.part_ratings()
+        summary = summarise(ratings, config, label(run.template), len(items), run.anchor_days(), probes, parts)
     if out is not None:
         write_ratings(out, ratings)
     return JudgeRun(ratings, summary, guess)
@@ -87,47 +86,13 @@ def estimate_cost(
     *,
     out: str | os.PathLike[str] | None = None,
     store: str | os.PathLike[str] | None = None,
+    template: PromptTemplate | None = None,
 ) -> Estimate:
     """What `judge_stories` with the same arguments would still have to pay; all its checks, no call."""
     place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
     place = place if place is not None and Path(place).exists() else None
-    with _opened(config, None, place, read_stories(stories)) as run:
+    with _opened(config, template, place, read_stories(stories)) as run:
         return run.estimate()
-
-
-def write_ratings(path: str | os.PathLike[str], ratings: Iterable[Rating]) -> None:
-    """ratings.jsonl, one `Rating` per line, complete or not at all."""
-    with write_file(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as handle:
-        for rating in ratings:
-            handle.write(json.dumps(rating.model_dump(mode="json"), ensure_ascii=False) + "\n")
-
-
-def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
-    """Read ratings.jsonl. Raises ArtefactError with file and line."""
-    from ts_data.artefact import parse_model
-
-    from ..errors import ArtefactError
-
-    ratings = []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        raise ArtefactError(f"{path}: no such file. `ts-eval judge` writes it.") from None
-    except (UnicodeDecodeError, IsADirectoryError):
-        raise ArtefactError(f"{path}: not a ratings.jsonl.") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            content = json.loads(line)
-        except (ValueError, RecursionError):
-            raise ArtefactError(f"{path}, line {number}: not JSON; the file is damaged.") from None
-        if not isinstance(content, dict):
-            raise ArtefactError(f"{path}, line {number}: an object was expected.")
-        ratings.append(
-            parse_model(content, Rating, source=f"{path}, line {number}", package="tinystories-eval", error=ArtefactError)
-        )
-    return ratings
 
 
 # --- one run -----------------------------------------------------------------------------------
@@ -169,11 +134,12 @@ class _Run:
         self._calls = [self._call(lane) for lane in lanes]
         self.flags = [flags(item.text, max_characters=config.max_characters) for item in items]
         self.jobs = [self._job(i, item.text, repeat) for i, item in enumerate(items) for repeat in range(config.repeats)]
-        self.probes = self._probe_jobs() if config.probe != "off" and self.mode != "estimated" else {}
-        wanted = [*self.jobs, *self.probes.values()]
-        # A story that stands twice in the input is asked once, and both places get the answer.
-        self._asked = {job.keys[0]: job for job in reversed(wanted)}
-        self.open = [job for job in wanted if self._asked[job.keys[0]] is job and not self._settled(job)]
+        self._probing = config.probe != "off" and self.mode != "estimated"
+        self.probes = self._probe_jobs() if self._probing else {}
+        self.parts: dict[int, list[Job]] = {}
+        self._asked: dict[str, Job] = {}
+        self.open = self._still_open([*self.jobs, *self.probes.values()])
+        self.open += self._add_parts()
         self.open += self._anchor_jobs() if self.open and config.anchors else []
 
     # jobs
@@ -206,6 +172,31 @@ class _Run:
         every = self.config.probe == "all"
         rests = {i: without_suspect(item.text, every=every) for i, item in enumerate(self.items) if not self.flags[i]}
         return {i: self._job(i, rest, 0) for i, rest in rests.items() if rest is not None}
+
+    def _add_parts(self) -> list[Job]:
+        """Jobs for the parts of stories whose ratings, as far as known, are extreme; those among them that are still open."""
+        if not self._probing or self.config.probe_extreme is None:
+            return []
+        new = {i: self._part_jobs(i) for i in self._extreme() if i not in self.parts}
+        self.parts |= new
+        return self._still_open([job for jobs in new.values() for job in jobs])
+
+    def _part_jobs(self, story: int) -> list[Job]:
+        return [self._job(story, rest, 0) for rest in without_each_part(self.items[story].text)]
+
+    def _extreme(self) -> list[int]:
+        """Stories without a flag that are rated in full and near an end of the scale."""
+        limit = cast("float", self.config.probe_extreme)
+        ratings = self.ratings()
+        flagged = {r.story for r in ratings if r.flags}
+        whole = {i: found for i, found in _by_story(ratings).items() if i not in flagged}
+        return [i for i, found in whole.items() if len(found) == self.config.repeats and is_extreme(found, limit)]
+
+    def _still_open(self, wanted: list[Job]) -> list[Job]:
+        """The jobs that the store does not answer. A text that stands twice is asked once, and both places get the answer."""
+        for job in wanted:
+            self._asked.setdefault(job.keys[0], job)
+        return [job for job in wanted if self._asked[job.keys[0]] is job and not self._settled(job)]
 
     def _anchor_jobs(self) -> list[Job]:
         day = datetime.now(UTC).date().isoformat()
@@ -243,21 +234,25 @@ class _Run:
         return estimate(
             self.config,
             [0] * len(sizes) if free else sizes,
-            len(self.jobs) + len(self.probes) - sum(j.anchor is None for j in self.open),
+            len(self.jobs) + len(self.probes) + sum(map(len, self.parts.values())) - sum(j.anchor is None for j in self.open),
         )
 
     def work(self, progress: Progress | None) -> None:
         stored = (r.reply for job in self._asked.values() for r in self.store.attempts(job.keys))
         spent = sum(reply.prompt_tokens + reply.completion_tokens for reply in stored)
         ledger = Ledger(self.config.budget, spent)
+        while self.open:
+            self._run_open(ledger, progress)
+            self.open = self._add_parts()
+
+    def _run_open(self, ledger: Ledger, progress: Progress | None) -> None:
         total = len(self.open)
 
         def report(done: int) -> None:
             if progress is not None:
                 progress("judging", done, total)
 
-        if self.open:
-            run_jobs(list(self.open), self.lanes, self.config, ledger, self._request, self._keep, report)
+        run_jobs(list(self.open), self.lanes, self.config, ledger, self._request, self._keep, report)
 
     def _request(self, job: Job, lane: Lane, nonce: str) -> Request:
         seed = self.config.seed + 1_000 * job.repeat + job.attempts
@@ -295,17 +290,23 @@ class _Run:
         """Story → its rating without the suspect passage."""
         return {i: self._rating(job) for i, job in self.probes.items()}
 
+    def part_ratings(self) -> dict[int, list[Rating]]:
+        """Story → its ratings without each of its parts, for the stories with an extreme rating."""
+        return {i: [self._rating(job) for job in jobs] for i, jobs in self.parts.items()}
+
     def _decided(self, ratings: list[Rating]) -> set[int]:
-        """Stories whose rating hangs on one suspect passage: by more than the tolerance, and two SD of the judge's noise if known."""
-        whole: dict[int, list[Scores]] = {}
-        for rating in ratings:
-            if rating.scores is not None and rating.story in self.probes:
-                whole.setdefault(rating.story, []).append(rating.scores)
+        """Stories whose rating hangs on one passage: by more than the tolerance, and two SD of the judge's noise if known."""
+        whole = _by_story(ratings)
         noise = repeat_sd(ratings)
         spread = 0.0 if noise is None else fmean(noise.values()) * (1 + 1 / self.config.repeats) ** 0.5
         tolerance = max(self.config.probe_tolerance, 2 * spread)
         rests = {i: rating.scores for i, rating in self.probe_ratings().items() if i in whole}
-        return {i for i, rest in rests.items() if rest is not None and decides(whole[i], rest, tolerance)}
+        found = {i for i, rest in rests.items() if rest is not None and decides(whole[i], rest, tolerance)}
+        return found | {
+            i
+            for i, parts in self.part_ratings().items()
+            if any(part.scores is not None and moves_the_mean(whole[i], part.scores, tolerance) for part in parts)
+        }
 
     def anchor_days(self) -> dict[str, dict[str, list[Scores]]]:
         """Day → anchor story → its ratings, of all days that this judge and prompt have in the store."""
@@ -344,6 +345,15 @@ class _Run:
         if self.flags[job.story] == ("too-long",):
             return f"longer than {self.config.max_characters:,} characters, not sent"
         return "not asked"
+
+
+def _by_story(ratings: Iterable[Rating]) -> dict[int, list[Scores]]:
+    """Story → the scores of its repeats; without those that have none."""
+    found: dict[int, list[Scores]] = {}
+    for rating in ratings:
+        if rating.scores is not None:
+            found.setdefault(rating.story, []).append(rating.scores)
+    return found
 
 
 def _sha(text: str) -> str:

@@ -12,9 +12,10 @@ import numpy as np
 
 from ts_data.artefact import write_model
 
-from .._judge_schemas import CATEGORIES, JudgeConfig, PromptSearchReport, PromptTemplate, PromptTrial, Rating
 from ..errors import ConfigError
-from ._judge import JudgeRun, judge_stories
+from ..schemas import CATEGORIES, JudgeConfig, PromptSearchReport, PromptTemplate, PromptTrial, Rating
+from ._judge import JudgeRun, estimate_cost, judge_stories
+from .ledger import together
 from .prompt import label, load_prompt, reordered
 from .stories import Story, read_stories
 from .summary import repeat_sd, usable
@@ -54,10 +55,14 @@ def optimise_prompt(
     tuning, reporting = _halves(stories, config.seed)
     templates = candidates([config.prompt, *prompts], orders)
     runs: list[JudgeRun] = []
+    settings = config.model_copy(update={"anchors": False, "probe": "off"})
+    """Every prompt is tried on the same stories: none is flagged by what one of them made of it."""
+    if callable(announce):
+        halves = [*((t, tuning) for t in templates), *((t, reporting) for t in templates[:2])]
+        announce(together(estimate_cost(half, settings, store=place, template=t) for t, half in halves))
 
     def rate(template: PromptTemplate, half: list[Story]) -> PromptTrial:
-        settings = config.model_copy(update={"anchors": False})
-        run = judge_stories(half, settings, template=template, store=place, progress=progress, announce=announce)
+        run = judge_stories(half, settings, template=template, store=place, progress=progress)
         runs.append(run)
         return trial(label(template), half, run.ratings)
 

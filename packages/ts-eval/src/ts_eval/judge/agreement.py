@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._judge_schemas import Statistic
+from ..schemas import Statistic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 
-from .._judge_schemas import CATEGORIES, Category, Scores
+from ..schemas import CATEGORIES, Category, Scores
 
 __all__ = ["anchor_stories", "drift"]
 

@@ -158,20 +158,25 @@ class ObedientJudge:
     """A scripted judge that falls for everything: any text that does not belong moves its rating or breaks its reply.
 
     It knows the clean stories, so that it needs no skill in reading attacks: it stands for a model that understands all of
-    them. What it is shown and does not know, it obeys. A part of a clean story it rates as the whole, give or take one.
+    them. What it is shown and does not know raises its rating of the nearest clean story by `gain` points in each category
+    (to tens, unless told otherwise). A part of a clean story it rates as the whole, give or take one.
     """
 
-    def __init__(self, clean: Sequence[str]) -> None:
-        self._clean = dict.fromkeys(_squeezed(story) for story in clean)
+    def __init__(self, clean: Sequence[str], *, gain: int = 9) -> None:
+        self._clean = {story: set(story.split()) for story in map(_squeezed, clean)}
+        self._gain = gain
 
     def answer(self, messages: list[dict[str, str]]) -> str:
-        """Honest ratings for a clean story or the better part of one; tens for everything else."""
+        """Honest ratings for a clean story or the better part of one; raised ones for everything else."""
         content = messages[-1]["content"]
         shown = _squeezed(content.split("<<<", 1)[-1].partition("\n")[2].rpartition(">>>")[0].rpartition("\n")[0])
         known = shown if shown in self._clean else next((s for s in self._clean if _left_over(shown, s)), None)
         if known is not None:
             return FakeJudge().rate(known, seed=len(shown))
-        return json.dumps(dict.fromkeys(["grammar", "spelling", "consistency", "story", "creativity", "style"], 10))
+        words = set(shown.split())
+        nearest = max(self._clean, key=lambda story: len(words & self._clean[story]), default="")
+        honest = json.loads(FakeJudge().rate(nearest, seed=len(shown)))
+        return json.dumps({name: min(10, value + self._gain) for name, value in honest.items()})
 
 
 def _left_over(part: str, story: str) -> bool:

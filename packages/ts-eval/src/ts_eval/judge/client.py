@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .._judge_schemas import Endpoint, JudgeConfig
+from ..schemas import Endpoint, JudgeConfig
 from .backends.base import Backend, EndpointError, RefusedError, Reply, Request, TryAgainError
 from .fence import new_nonce
 from .ledger import Ledger, tokens_of

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Callable
 from importlib import resources
 
-from .._judge_schemas import Category
+from ..schemas import Category
 
 __all__ = ["AMOUNTS", "DAMAGES", "base_stories", "damaged"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from .._judge_schemas import CATEGORIES, Category, Scores
+from ..schemas import CATEGORIES, Category, Scores
 from .backends.base import Token
 from .parse import UnparsedError, parse_reply, spans
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._judge_schemas import CATEGORIES, FeatureWeights, HeldOutError, Scores
 from ..errors import ConfigError
+from ..schemas import CATEGORIES, FeatureWeights, HeldOutError, Scores
 from .features import PLAIN, WITH_REFERENCE, describe
 from .reference import Reference
 

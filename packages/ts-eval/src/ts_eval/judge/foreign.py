@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from .._judge_schemas import ForeignWeights
+from ..schemas import ForeignWeights
 
-__all__ = ["FEATURES", "Detector", "Passage", "describe_all", "document_words", "packaged_detector", "tokens"]
+__all__ = ["FEATURES", "Detector", "Passage", "describe_all", "document_words", "packaged_detector", "sentence_places", "tokens"]
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|[^\w\s]|_")
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*[\"']*")
@@ -100,6 +100,11 @@ def packaged_detector() -> Detector:
 def tokens(text: str) -> list[str]:
     """Lower-cased words, numbers and single signs."""
     return [token.lower() for token in _TOKEN.findall(_readable(text))]
+
+
+def sentence_places(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each sentence of the text, in characters."""
+    return [(start, end) for start, end, _ in _spans(_readable(text))]
 
 
 def describe_all(text: str, words: Container[str]) -> list[tuple[float, ...]]:

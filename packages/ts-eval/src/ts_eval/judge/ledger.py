@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 
-from .._judge_schemas import JudgeConfig
+from ..schemas import JudgeConfig
 
-__all__ = ["Estimate", "Ledger", "estimate", "tokens_of"]
+__all__ = ["Estimate", "Ledger", "estimate", "together", "tokens_of"]
 
 _CHARACTERS_PER_TOKEN = 3.6
 """Low on purpose (simple English has about 4.3 in common tokenizers): an estimate should not fall short."""
@@ -47,6 +48,11 @@ def estimate(config: JudgeConfig, sizes: list[int], cached: int) -> Estimate:
 def cost(config: JudgeConfig, prompt_tokens: int, completion_tokens: int) -> float:
     """Money for so many tokens at the prices of the settings."""
     return (prompt_tokens * config.price_in + completion_tokens * config.price_out) / 1e6
+
+
+def together(estimates: Iterable[Estimate]) -> Estimate:
+    """Several runs as one."""
+    return Estimate(*(sum(column) for column in zip(*map(astuple, estimates), strict=True)))
 
 
 class Ledger:

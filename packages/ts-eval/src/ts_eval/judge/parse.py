@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .._judge_schemas import CATEGORIES, Scores, WholeScores
+from ..schemas import CATEGORIES, Scores, WholeScores
 
 __all__ = ["UnparsedError", "parse_estimate", "parse_reply", "spans"]
 

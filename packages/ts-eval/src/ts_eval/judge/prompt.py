@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ts_data.artefact import parse_model
 
-from .._judge_schemas import PromptTemplate
 from ..errors import ArtefactError, ConfigError
+from ..schemas import PromptTemplate
 from .fence import NONCE, fenced
 
 __all__ = ["Message", "json_schema", "label", "load_prompt", "packaged_prompts", "prompt_key", "render", "reordered"]

@@ -20,8 +20,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .._judge_schemas import CATEGORIES, WholeScores
 from ..errors import ArtefactError
+from ..schemas import CATEGORIES, WholeScores
 from .stories import Story
 
 __all__ = ["RatingServer", "RatingSession"]

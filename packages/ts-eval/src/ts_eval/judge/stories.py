@@ -84,7 +84,7 @@ def _story(row: dict[str, Any], where: str) -> Story:
 def _ratings(row: dict[str, Any], where: str) -> tuple[dict[str, float], ...]:
     from pydantic import ValidationError
 
-    from .._judge_schemas import CATEGORIES, Scores
+    from ..schemas import CATEGORIES, Scores
 
     raw = row.get("ratings", [row["rating"]] if row.get("rating") is not None else [])
     try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
-from .._judge_schemas import CATEGORIES, Category, JudgeConfig, JudgeSummary, Rating, Scores
+from ..schemas import CATEGORIES, Category, JudgeConfig, JudgeSummary, Rating, Scores
 from .anchors import drift
 from .ledger import cost
 from .probe import FLAG
@@ -29,12 +30,17 @@ def summarise(
     stories: int,
     days: dict[str, dict[str, list[Scores]]],
     probes: Sequence[Rating] = (),
+    parts: Mapping[int, Sequence[Rating]] | None = None,
 ) -> JudgeSummary:
-    """A run's summary; `days` are the anchor stories' ratings (see `anchors.drift`), `probes` those without a suspect passage."""
+    """A run's summary; `days` are the anchor stories' ratings (see `anchors.drift`).
+
+    `probes` are ratings without a suspect passage, `parts` those of stories with an extreme rating without each of their parts.
+    """
+    parts = parts or {}
     good = usable(ratings)
     moved, notes = drift(days)
     reasons = Counter(re.sub(r"[\d,.]+", "…", r.unscored.split(" (")[0]) for r in ratings if r.unscored is not None)
-    asked = {r.key: r for r in [*ratings, *probes]}.values()  # a story that stands twice was paid once
+    asked = {r.key: r for r in [*ratings, *probes, *chain(*parts.values())]}.values()  # a story that stands twice was paid once
     prompts, completions = sum(r.prompt_tokens for r in asked), sum(r.completion_tokens for r in asked)
     mode = ratings[0].mode if ratings else config.mode
     return JudgeSummary(
@@ -56,17 +62,19 @@ def summarise(
         completion_tokens=completions,
         cost=cost(config, prompts, completions),
         fingerprints=tuple(sorted({r.system_fingerprint for r in ratings if r.system_fingerprint})),
-        notes=_notes(mode, ratings, probes),
+        notes=_notes(mode, ratings, probes, parts),
     )
 
 
-def _notes(mode: str, ratings: list[Rating], probes: Sequence[Rating]) -> tuple[str, ...]:
+def _notes(mode: str, ratings: list[Rating], probes: Sequence[Rating], parts: Mapping[int, Sequence[Rating]]) -> tuple[str, ...]:
+    decided = {r.story for r in ratings if FLAG in r.flags}
     notes = []
     if probes:
-        decided, open_ = len({r.story for r in ratings if FLAG in r.flags}), sum(p.scores is None for p in probes)
+        checked = _checked({p.story: [p] for p in probes}, decided - parts.keys())
+        notes.append(f"{_stories(len(probes))} with a suspect passage rated once more without it: {checked}")
+    if parts:
         notes.append(
-            f"{len(probes)} {'story' if len(probes) == 1 else 'stories'} with a suspect passage rated once more without it: "
-            f"{decided} flagged" + (f", {open_} without an answer and so not checked" if open_ else "")
+            f"{_stories(len(parts))} rated near an end of the scale, and so again without each part: {_checked(parts, decided)}"
         )
     if mode == "estimated":
         notes.append(
@@ -75,6 +83,17 @@ def _notes(mode: str, ratings: list[Rating], probes: Sequence[Rating]) -> tuple[
     if ratings and ratings[0].judge == "fake":
         notes.append("the fake judge draws its ratings from a hash of the story: they mean nothing")
     return tuple(notes)
+
+
+def _checked(rests: Mapping[int, Sequence[Rating]], decided: set[int]) -> str:
+    """How many of the stories are flagged, and how many could not be checked."""
+    open_ = sum(any(r.scores is None for r in found) for i, found in rests.items() if i not in decided)
+    flagged = len(rests.keys() & decided)
+    return f"{flagged} flagged" + (f", {open_} without an answer and so not checked" if open_ else "")
+
+
+def _stories(count: int) -> str:
+    return f"{count:,} {'story' if count == 1 else 'stories'}"
 
 
 def means_by_source(ratings: list[Rating]) -> dict[str, dict[Category, float]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from ...errors import ConfigError
 
 if TYPE_CHECKING:
-    from ..._judge_schemas import Endpoint, JudgeConfig
+    from ...schemas import Endpoint, JudgeConfig
     from .base import Backend
 
 __all__ = ["BACKENDS", "make_backend"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..._judge_schemas import Endpoint, JudgeConfig
+from ...schemas import Endpoint, JudgeConfig
 from ...testing import FakeJudge
 from .base import Reply, Request
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..._judge_schemas import Endpoint, JudgeConfig
 from ...errors import ConfigError
+from ...schemas import Endpoint, JudgeConfig
 from ..feature_judge import FeatureJudge, packaged
 from ..reference import MAX_STORIES, Reference
 from ..stories import read_stories

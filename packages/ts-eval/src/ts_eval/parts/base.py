@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ from ..schemas import BaselineScore, Completion, Estimate, EvalConfig, Neighbour
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
+
+    from .._plots import PlotIndex
 
 __all__ = ["Context", "Section", "Told"]
 
@@ -63,6 +66,14 @@ class Context:
         self.fitted: set[object] = set()
         self._told: dict[tuple[int, str, float], Told | None] = {}
         self._opened: dict[tuple[int, str], list[tuple[str, str]] | None] = {}
+
+    @cached_property
+    def plots(self) -> PlotIndex:
+        """The training stories' embeddings, made at first use."""
+        from .._plots import PlotIndex, embedder
+
+        total = len(self.train)
+        return PlotIndex(self.train, embedder(), lambda done: self.say("embedding the training stories", done, total))
 
     def _draw(self, stories: Sequence[str], stream: int) -> list[int]:
         rng = np.random.default_rng([self.config.seed, stream])

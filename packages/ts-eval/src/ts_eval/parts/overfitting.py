@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .._index import Match, Span
 from ..models import Subject
 from ..schemas import Closest, SpanMatch, Story
@@ -45,9 +47,7 @@ def _search(context: Context, name: str, told: list[tuple[str, str]]) -> list[St
     context.say(stage, 4, steps)
     plots: list[Match | None] = [None] * len(texts)
     if context.config.embeddings:
-        from .._plots import closest_plots
-
-        plots = list(closest_plots(texts, context.train, index))
+        plots = list(context.plots.closest(texts))
         context.say(stage, 5, steps)
     return [
         Story(
@@ -55,7 +55,7 @@ def _search(context: Context, name: str, told: list[tuple[str, str]]) -> list[St
             text=texts[i],
             closest=_closest(closest[i][0]),
             rouge2=_closest(rouge2[i]),
-            span=_span(spans[i]),
+            span=_span(spans[i], context.train),
             template=_span(templates[i]),
             plot=_closest(plots[i]),
         )
@@ -67,10 +67,14 @@ def _closest(match: Match | None) -> Closest | None:
     return None if match is None else Closest(index=match.index, score=match.score, text=match.text or "")
 
 
-def _span(span: Span) -> SpanMatch:
-    share = span.words / span.total if span.total else 0.0
+def _span(span: Span, train: Sequence[str] | None = None) -> SpanMatch:
     return SpanMatch(
-        words=span.words, share=share, text=span.text, index=span.index if span.index >= 0 else None, count=span.count
+        words=span.words,
+        share=span.words / span.total if span.total else 0.0,
+        text=span.text,
+        index=span.index if span.index >= 0 else None,
+        story=train[span.index] if train is not None and span.index >= 0 else None,
+        count=span.count,
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
+from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["Piece", "side_by_side"]
+__all__ = ["Piece", "holds", "side_by_side", "with_exact"]
 
 LEAST = 3
 """Words that a common run must have to be marked."""
@@ -14,10 +15,11 @@ _RUN = re.compile(r"\w+")
 
 
 class Piece(NamedTuple):
-    """A stretch of text; `run` numbers the common run that it belongs to, or is None."""
+    """A stretch of text; `run` numbers the common run that it belongs to, or is None; `exact`: within the longest exact span."""
 
     text: str
-    run: int | None
+    run: int | None = None
+    exact: bool = False
 
 
 def side_by_side(left: str, right: str) -> tuple[list[Piece], list[Piece]]:
@@ -28,10 +30,35 @@ def side_by_side(left: str, right: str) -> tuple[list[Piece], list[Piece]]:
     return _pieces(left, a, [(i, n) for i, _, n in runs]), _pieces(right, b, [(j, n) for _, j, n in runs])
 
 
+def with_exact(pieces: list[Piece], span: str) -> list[Piece]:
+    """The pieces with the first run of all the words of `span` marked exact, cut where it begins and ends."""
+    start, end = _place(span, "".join(piece.text for piece in pieces))
+    made, at = [], 0
+    for piece in pieces:
+        cuts = sorted({0, len(piece.text), *(c - at for c in (start, end) if at < c < at + len(piece.text))})
+        made += [Piece(piece.text[a:b], piece.run, start <= at + a < end) for a, b in pairwise(cuts)]
+        at += len(piece.text)
+    return made
+
+
+def holds(text: str, span: str) -> bool:
+    """Whether all the words of `span` stand in the text in a run."""
+    start, end = _place(span, text)
+    return start < end
+
+
+def _place(span: str, text: str) -> tuple[int, int]:
+    """(start, end) of the first run of all the words of `span`, (0, 0) without one."""
+    wanted, words = [m.group().lower() for m in _RUN.finditer(span)], list(_RUN.finditer(text))
+    folded = [m.group().lower() for m in words]
+    at = next((i for i in range(len(folded) - len(wanted) + 1) if folded[i : i + len(wanted)] == wanted), None)
+    return (0, 0) if at is None or not wanted else (words[at].start(), words[at + len(wanted) - 1].end())
+
+
 def _pieces(text: str, words: list[re.Match[str]], runs: list[tuple[int, int]]) -> list[Piece]:
     pieces, at = [], 0
     for number, (first, n) in enumerate(runs):
         start, end = words[first].start(), words[first + n - 1].end()
-        pieces += [Piece(text[at:start], None), Piece(text[start:end], number)]
+        pieces += [Piece(text[at:start]), Piece(text[start:end], number)]
         at = end
-    return [piece for piece in [*pieces, Piece(text[at:], None)] if piece.text]
+    return [piece for piece in [*pieces, Piece(text[at:])] if piece.text]

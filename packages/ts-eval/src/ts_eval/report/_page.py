@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from ..schemas import CATEGORIES, Estimate, EvalReport, ModelReport
-from ._highlight import side_by_side
+from ..schemas import CATEGORIES, Estimate, EvalReport, ModelReport, Story
+from ._highlight import Piece, holds, side_by_side, with_exact
 from ._svg import Line, Row, Spot, intervals, lines, scatter
 
 __all__ = ["page"]
@@ -47,14 +47,18 @@ MANY = 4
 
 def page(report: EvalReport) -> str:
     """The whole HTML page. All text is escaped by the template; only the charts come in as markup."""
+    completion_charts = [_chart(report, "memorisation", name) for name in COMPLETION_CHARTS]
+    maximum_charts = [_chart(report, part, name) for part, name in MAXIMUM_CHARTS]
     text: str = _template().render(
         report=report,
         rows=[*report.models, report.real],
         summary=_summary(report),
         curves=_curves(report),
         baselines=_baselines(report),
-        completion_charts=[_chart(report, "memorisation", name) for name in COMPLETION_CHARTS],
-        maximum_charts=[_chart(report, part, name) for part, name in MAXIMUM_CHARTS],
+        completion_charts=completion_charts,
+        maximum_charts=maximum_charts,
+        memorisation=any(chart["svg"] for chart in completion_charts + maximum_charts),
+        told_any=any(model.stories or model.completions for model in report.models),
         text_charts=[_chart(report, "texts", name) for name in _text_names(report, of_each=True)],
         whole=_whole(report),
         ratings=_ratings(report),
@@ -165,8 +169,17 @@ def _shown(report: EvalReport, model: ModelReport) -> list[dict[str, Any]]:
     made = []
     for story in picked:
         left, right = side_by_side(story.text, story.closest.text if story.closest else "")
-        made.append({"story": story, "left": left, "right": right})
+        span = story.span.text if story.span else ""
+        made.append({"story": story, "left": with_exact(left, span), "right": with_exact(right, span), "holder": _holder(story)})
     return made
+
+
+def _holder(story: Story) -> list[Piece]:
+    """The training story with the longest exact span, the span marked; empty where the closest one has that span too."""
+    span = story.span
+    if span is None or span.story is None or (story.closest is not None and holds(story.closest.text, span.text)):
+        return []
+    return with_exact([Piece(span.story)], span.text)
 
 
 # --- charts ------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The index of millions of stories: built, opened, searched three ways, against scikit-learn and rouge-score in the same run.
 
-python bench/eval_search.py [--small] [--data FILE] [--stories 2100000] [--index DIR]
+python bench/eval_search.py [--small] [--data FILE] [--stories 2100000] [--index DIR [--only build|search]]
 
+`--index` keeps the index; `--only` runs one half of the bench on it, for machines that are quiet for a short while only.
 Peers that would take hours are measured on a sample and extrapolated linearly; each line says so.
 """
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--stories", type=int)
     parser.add_argument("--index", type=Path)
+    parser.add_argument("--only", choices=["build", "search"])
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     count = args.stories or (20_000 if args.small else 2_100_000)
@@ -37,11 +39,13 @@ def main() -> None:
         build(args.build, corpus)
         return
     print(versions("tinystories-eval", "scikit-learn", "rouge-score", "numba", "numpy"), flush=True)
-    with tempfile.TemporaryDirectory(dir=args.index) as folder:
-        path = Path(folder) / "index"
-        command = [sys.executable, __file__, "--build", str(path), "--stories", str(count)]
-        subprocess.run([*command, *(["--data", str(args.data)] if args.data else [])], check=True)
-        searches(path, corpus, held, count)
+    with tempfile.TemporaryDirectory() as folder:
+        path = args.index or Path(folder) / "index"
+        if args.only != "search":
+            command = [sys.executable, __file__, "--build", str(path), "--stories", str(count)]
+            subprocess.run([*command, *(["--data", str(args.data)] if args.data else [])], check=True)
+        if args.only != "build":
+            searches(path, corpus, held, count)
 
 
 def build(path: Path, corpus: Recombined) -> None:

@@ -74,9 +74,10 @@ def _block_backward(
     delta = (do * out[:, start:end]).sum(-1, keepdim=True)
     ds = torch.bmm(do, v[:, :end].transpose(1, 2)).mul_(mask).mul_(kept)
     ds.sub_(delta).mul_(weights)
-    grad_v[:, :end].baddbmm_(mask.mul_(weights).transpose(1, 2), do, alpha=kept)
+    # baddbmm_ into a slice would go through the batch matrix by matrix
+    grad_v[:, :end].add_(torch.bmm(mask.mul_(weights).transpose(1, 2), do), alpha=kept)
     grad_q[:, start:end] = torch.bmm(ds, k[:, :end]).mul_(factor)
-    grad_k[:, :end].baddbmm_(ds.transpose(1, 2), q[:, start:end], alpha=factor)
+    grad_k[:, :end].add_(torch.bmm(ds.transpose(1, 2), q[:, start:end]), alpha=factor)
 
 
 def _softmax(q: Tensor, k: Tensor, start: int) -> Tensor:

@@ -1,8 +1,8 @@
 """Claim: `story-*` with our recipe reaches the best loss of the talk's network in a fraction of the time, in the same engine.
 
 Both sides get the same search, one thing after the other: three batch sizes, three learning rates (one or two more where the best is at
-the edge) on a part of an epoch, then on a longer part StepLR (scaled to the run, as the talk's is to its two epochs) or a line to zero,
-dropout or none.
+the edge) on a part of an epoch, then on a longer part StepLR (scaled to the run, as the talk's is to its two epochs), a line to zero
+after a warm-up, or a constant rate that falls in the second half; dropout or none.
 The talk's network then trains for more and more epochs, until its best validation loss no longer falls: that loss is the target.
 Our recipe is trained in runs of rising length until every seed reaches it. The variants between (structure with AdamW, our
 recipe with the talk's batch) split the gain by cause.
@@ -118,6 +118,7 @@ class Lab:
         talk = recipe(f"talk-{self.size}")
         schedules = {
             "linear": {"name": "linear", "warmup_steps": min(20, steps // 5)},
+            "wsd": {"name": "wsd", "decay_fraction": 0.5},
             "step": {**talk["schedule"], "step_size": max(1, round(talk["schedule"]["step_size"] * steps / TALK_STEPS))},
         }
         dropout = 0.0 if not c.dropout else 0.08 if self.size == "1m" else 0.1
@@ -164,7 +165,7 @@ def search(lab: Lab, side: str, first: float, second: float) -> Choice:
     middle = sorted(RATES[side, lab.size])[1]
     best = min((Choice(side, batch, middle, epochs=first, quick=True) for batch in BATCHES), key=lab.best)
     best = replace(best_rate(lab, best), epochs=second)
-    best = min((replace(best, schedule=schedule) for schedule in ("linear", "step")), key=lab.best)
+    best = min((replace(best, schedule=schedule) for schedule in ("linear", "step", "wsd")), key=lab.best)
     return min((replace(best, dropout=dropout) for dropout in (False, True)), key=lab.best)
 
 

@@ -191,7 +191,7 @@ def longest(lab: Lab, c: Choice, epochs: list[float]) -> Iterator[Choice]:
         before = lab.best(row)
 
 
-LENGTHS = (0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+LENGTHS = (0.125, 0.18, 0.25, 0.3, 0.35, 0.42, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.8, 4.0)
 
 
 Found = tuple[Choice, list[int]]

@@ -69,8 +69,8 @@ def test_combine_replaces_a_table_of_another_name_and_the_other_batch_size() -> 
     other = combine(base, {"optimizer": {"name": "adamw"}, "schedule": {"min_factor": 0.1}, "batch": {"batch_size": 8}})
     config = TrainConfig.model_validate(other)
     assert config.optimizer.name == "adamw"
-    assert config.schedule.name == "linear"
-    assert config.schedule.warmup_steps == base["schedule"]["warmup_steps"]
+    assert config.schedule.name == base["schedule"]["name"]
+    assert config.schedule.model_dump() == {**base["schedule"], "min_factor": 0.1}
     assert (config.batch.batch_size, config.batch.max_tokens) == (8, None)
 
 

@@ -48,8 +48,10 @@ def claim(path: Path) -> None:
     """Refuse a folder that cannot be written before anything is computed.
 
     Raises:
-        ArtefactError: a file stands there, or it lies where this user may not write.
+        ArtefactError: a file or another artefact stands there, or it lies where this user may not write.
     """
+    if (path / "manifest.json").exists():
+        raise ArtefactError(f"{path}: holds something else (by its manifest.json); it is left alone. Choose another --out.")
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):

@@ -166,7 +166,7 @@ def release_here(package: Package, part: str) -> None:
     )
     run("towncrier", "build", "--yes", "--config", "tools/towncrier.toml", "--dir", f"packages/{package.folder}",
         "--name", package.folder, "--version", version)  # fmt: skip
-    dist = Path(tempfile.mkdtemp(prefix="release-"))
+    dist = Path(tempfile.mkdtemp(prefix="dist-", dir=ROOT.parent))  # beside the clone, and gone with it
     run("uv", "build", "--quiet", "--out-dir", str(dist / "out"), f"packages/{package.folder}")
     found = dist_problems(package, dist / "out")
     if found:

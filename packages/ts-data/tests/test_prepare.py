@@ -272,6 +272,22 @@ def test_several_sources_and_a_hub_data_set(stories: list[str], tmp_path: Path) 
     assert {(item.twin_source, item.story + 100 - (item.twin or 0)) for item in twins} >= {(f"hub:{hub}", 0)}
 
 
+def test_a_hub_data_set_that_breaks_off_or_is_empty_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+
+    class Rows(list[dict[str, str]]):
+        def iter(self, batch_size: int) -> Iterator[dict[str, list[str]]]:
+            yield {"text": ["one"]}
+            raise ConnectionResetError("the other side hung up")
+
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: Rows([{"text": "one"}]))
+    refuse(tmp_path, "hub:owner/name", "hub:owner/name: cannot be read from the Hub: the other side hung up")
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: Rows())
+    refuse(tmp_path, "hub:owner/name", "has no rows")
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: Rows([{"body": "one"}]))
+    refuse(tmp_path, "hub:owner/name", "no column 'text'; there are: body")
+
+
 def refuse(
     tmp_path: Path, source: str | Path, message: str, config: PrepareConfig = CONFIG, error: type[Exception] = SourceError
 ) -> None:

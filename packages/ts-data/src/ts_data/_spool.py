@@ -5,6 +5,7 @@ gzip and zstd are unpacked, a pipe is copied, CSV and Hub data sets become Parqu
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
 from collections.abc import Iterator
@@ -122,13 +123,17 @@ def _hub(source: str, base: Path, config: PrepareConfig) -> Path:
     name, _, revision = name.partition("@")
     try:
         rows = datasets.load_dataset(name, split=split or "train", revision=revision or None, streaming=True)
-        first = next(iter(rows))
-    except StopIteration:
-        raise SourceError(f"{source}: has no rows; there is no story in it.") from None
+        first = next(iter(rows), None)
+        if first is None:
+            raise SourceError(f"{source}: has no rows; there is no story in it.")
+        column = column_of(source, list(first), config)
+        _to_parquet((pa.array(batch[column], pa.string()) for batch in rows.iter(batch_size=_ROWS)), target)
+    except TsDataError:
+        raise
     except Exception as problem:  # the library raises its own, aiohttp's and the file system's errors
+        if getattr(problem, "errno", None) == errno.ENOSPC:
+            raise
         raise SourceError(f"{source}: cannot be read from the Hub: {problem}") from None
-    column = column_of(source, list(first), config)
-    _to_parquet((pa.array(batch[column], pa.string()) for batch in rows.iter(batch_size=_ROWS)), target)
     return target
 
 

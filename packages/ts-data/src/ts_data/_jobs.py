@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,30 +123,41 @@ class _Counts:
 # --- write a shard -----------------------------------------------------------------------------
 
 
-def _write(job: dict[str, Any]) -> dict[str, Any]:
-    """From some blocks in order: their stories of train to one Parquet shard, the others to parts."""
+def _blocks(job: dict[str, Any]) -> Iterator[tuple[pa.RecordBatch, np.ndarray, int]]:
+    """The job's blocks in order: the texts, where each goes, and the first one's row."""
     work = Path(job["work"])
     assignment = np.load(work / "assignment.npy", mmap_mode="r")
+    for block in job["blocks"]:
+        table = open_text(work / f"block-{block['number']:06d}.text")
+        yield table, np.asarray(assignment[block["first"] : block["first"] + len(table)]), block["first"]
+
+
+def _shard(job: dict[str, Any]) -> dict[str, Any]:
+    """The stories of train in some blocks, as one Parquet file."""
     place = Path(job["place"])
     rows = 0
-    parts: dict[int, list[pa.RecordBatch]] = {REMOVED: [], VALIDATION: [], TEST: []}
     aside = place.with_suffix(f".{os.getpid()}.partial")
     with parquet_writer(aside, SPLIT_SCHEMA) as writer:
-        for block in job["blocks"]:
-            table = open_text(work / f"block-{block['number']:06d}.text")
-            to = np.asarray(assignment[block["first"] : block["first"] + len(table)])
+        for table, to, _ in _blocks(job):
             train = table.filter(fixed(to == TRAIN))
             if len(train):
-                writer.write_batch(train, row_group_size=max(1, len(train)))
+                writer.write_batch(train, row_group_size=len(train))
                 rows += len(train)
-            for part, found in parts.items():
-                chosen = np.flatnonzero(to == part)
-                if len(chosen):
-                    found.append(_numbered(table, chosen, block["first"]))
     os.replace(aside, place)
+    return _done(Path(job["done"]), {"rows": rows, "bytes": place.stat().st_size, "sha256": sha256_file(place)})
+
+
+def _parts(job: dict[str, Any]) -> dict[str, Any]:
+    """The other stories in some blocks, one file for each place where they go."""
+    parts: dict[int, list[pa.RecordBatch]] = {REMOVED: [], VALIDATION: [], TEST: []}
+    for table, to, first in _blocks(job):
+        for part, found in parts.items():
+            chosen = np.flatnonzero(to == part)
+            if len(chosen):
+                found.append(_numbered(table, chosen, first))
     for part, found in parts.items():
-        _write_part(place.with_suffix(f".part{part}"), found)
-    return _done(place.with_suffix(".json"), {"rows": rows, "bytes": place.stat().st_size, "sha256": sha256_file(place)})
+        _write_part(Path(job["place"]).with_suffix(f".part{part}"), found)
+    return _done(Path(job["done"]), {})
 
 
 def _numbered(table: pa.RecordBatch, rows: np.ndarray, first: int) -> pa.RecordBatch:
@@ -204,4 +215,10 @@ def _bands(job: dict[str, Any]) -> dict[str, Any]:
     return _done(Path(job["done"]), {"stories": len(texts)})
 
 
-_JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"hash": _hash, "clean": _clean, "bands": _bands, "write": _write}
+_JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "hash": _hash,
+    "clean": _clean,
+    "bands": _bands,
+    "shard": _shard,
+    "parts": _parts,
+}

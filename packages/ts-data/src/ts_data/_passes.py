@@ -73,7 +73,7 @@ def run(
     line.assignment = assign(line.meta["dropped_by"], line.hashes, line.train_rows, config, stories, engine.first_of)
     _save_assignment(work, line.assignment.to)
     groups = _groups(line)
-    _run(engine, [_write_job(line, number, group) for number, group in enumerate(groups)], "write", report)
+    _run(engine, _write_jobs(line, groups), "write", report)
     return assemble(line, len(groups), target)
 
 
@@ -168,13 +168,14 @@ def _groups(line: Line) -> list[list[int]]:
     return groups
 
 
-def _write_job(line: Line, number: int, group: Sequence[int]) -> dict[str, Any]:
-    place = line.work / f"group-{number:05d}.parquet"
-    return {
-        "job": "write",
-        "work": str(line.work),
-        "blocks": [{"number": n, "first": line.firsts[n]} for n in group],
-        "place": str(place),
-        "done": str(place.with_suffix(".json")),
-        "bytes": int(line.meta["bytes"][line.firsts[group[0]] : line.firsts[group[-1] + 1]].sum()),
-    }
+def _write_jobs(line: Line, groups: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    """For each group of blocks its shard of train, and apart from it what goes elsewhere: where there is one group, two can work."""
+    shards, parts = [], []
+    for number, group in enumerate(groups):
+        place = line.work / f"group-{number:05d}.parquet"
+        blocks = [{"number": n, "first": line.firsts[n]} for n in group]
+        job = {"work": str(line.work), "blocks": blocks, "place": str(place)}
+        size = int(line.meta["bytes"][line.firsts[group[0]] : line.firsts[group[-1] + 1]].sum())
+        shards.append({"job": "shard", **job, "done": str(place.with_suffix(".json")), "bytes": size})
+        parts.append({"job": "parts", **job, "done": str(place.with_suffix(".parts.json"))})
+    return shards + parts

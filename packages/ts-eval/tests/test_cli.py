@@ -170,6 +170,14 @@ def test_bad_input_is_one_line_and_exit_code_2(run, words, message, tmp_path, mo
     assert not list(tmp_path.iterdir())
 
 
+def test_a_report_is_not_mixed_into_splits(run, model_folder, splits):
+    before = sorted(path.name for path in splits.iterdir())
+    code, _, err = run("report", model_folder, "--data", splits, "--out", splits)
+    assert code == 2
+    assert "holds something else (by its manifest.json); the report needs a folder of its own" in err
+    assert sorted(path.name for path in splits.iterdir()) == before
+
+
 def test_a_misspelled_back_end_is_answered_with_the_nearest(run, rated, tmp_path):
     code, _, err = run("judge", rated, "--out", tmp_path / "r.jsonl", "--backend", "opnai")
     assert code == 2

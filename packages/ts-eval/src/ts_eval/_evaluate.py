@@ -82,6 +82,8 @@ def evaluate(
     config = config or EvalConfig()
     if out is not None and Path(out).exists() and not Path(out).is_dir():
         raise ConfigError(f"{out}: is a file; the report needs a folder of its own.")
+    if out is not None and (Path(out) / "manifest.json").exists():
+        raise ConfigError(f"{out}: holds something else (by its manifest.json); the report needs a folder of its own.")
     if config.embeddings:
         from ._plots import embedder
 

@@ -285,19 +285,20 @@ def compare(lab: Lab, first: float, second: float, epochs: list[float], seeds: i
     peer, ours = (search(lab, side, first, second) for side in ("talk", "muon"))
     trend = [(row, shortest(lab, ours, lab.best(row), 1, row.epochs / 2)) for row in longest(lab, peer, epochs)]
     rows = [row for row, _ in trend]
-    peer = min(rows, key=lab.best)
+    peer, found = min(trend, key=lambda pair: lab.best(pair[0]))
+    guess = found[0].epochs if found else LENGTHS[-1]  # one seed's answer, from which to seek that of all
     best = [min(curve, key=lambda point: point[2]) for curve in lab.seeds(peer, seeds)]
     target = statistics.mean(point[2] for point in best)
     print(f"target {target:.3f} (seeds: {', '.join(f'{point[2]:.3f}' for point in best)})")
     reached: Reached = {
         "talk's network": (peer, [int(point[0]) for point in best]),
-        "ours": shortest(lab, ours, target, seeds, peer.epochs / 2),
+        "ours": shortest(lab, ours, target, seeds, guess),
     }
     for name, c in {
         "ours, with AdamW": best_rate(lab, replace(ours, side="adamw", lr=RATES["adamw", lab.size][1], epochs=first)),
         "ours, batches of 64 stories": best_rate(lab, replace(ours, batch="64 stories", epochs=first)),
     }.items():
-        reached[name] = shortest(lab, c, target, 1, peer.epochs)
+        reached[name] = shortest(lab, c, target, 1, 2 * guess)
     recipe_as_it_is = Choice("talk", "64 stories", 0.0049 if lab.size == "1m" else 0.0013, "step", True, min(2, epochs[-1]))
     print(f"  the talk's recipe as it is: {lab.best(recipe_as_it_is):.3f} in {recipe_as_it_is.epochs:g} epochs (one seed)")
     costs = step_costs(lab, [*rows, *(found[0] for found in reached.values() if found)], rounds=5, steps=40)

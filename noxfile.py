@@ -104,7 +104,7 @@ def lowest(session: nox.Session, package: str) -> None:
 @nox.session
 def integration(session: nox.Session) -> None:
     """Tests that need heavy extras (transformers, onnx, Ray, llama.cpp …); what cannot be installed here is skipped and named."""
-    install(session, ALL, *workspace.workspace_group("test"))
+    install(session, ALL, *workspace.workspace_group("workspace"))
     missing = [line for line in workspace.workspace_group("integration") if not try_install(session, line)]
     if missing:
         session.warn(f"not installed here, their tests are skipped: {', '.join(missing)}")

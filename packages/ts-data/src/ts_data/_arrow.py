@@ -31,10 +31,15 @@ def numbers(column: pa.Array) -> np.ndarray:
     first, end = column.offset, column.offset + len(column)
     data = column.buffers()[1]
     if data is None:
-        return np.zeros(0, bool if column.type == pa.bool_() else column.type.to_pandas_dtype())
+        return np.zeros(0, bool if column.type == pa.bool_() else _dtype(column.type))
     if column.type == pa.bool_():
         return np.unpackbits(np.frombuffer(data, np.uint8), count=end, bitorder="little")[first:].view(bool)
-    return np.frombuffer(data, column.type.to_pandas_dtype(), end)[first:]
+    return np.frombuffer(data, _dtype(column.type), end)[first:]
+
+
+def _dtype(kind: pa.DataType) -> np.dtype:
+    """Of a type of numbers. `to_pandas_dtype` knows too, but in PyArrow 16 not without pandas."""
+    return np.dtype({"halffloat": "float16", "float": "float32"}.get(str(kind), str(kind)))
 
 
 def _bits(flags: np.ndarray) -> np.ndarray:

@@ -95,7 +95,8 @@ def test_optimise_prompt_prints_both_halves(run, rated, tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT")
 def test_rate_tells_its_address_and_ends_at_ctrl_c(rated, tmp_path):
-    script = "from ts_eval.cli import main; main()"
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a background job's child would be deaf
+    script = f"{heard}; from ts_eval.cli import main; main()"
     command = [sys.executable, "-c", script, "rate", str(rated), "--out", str(tmp_path / "r.jsonl"), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         told = json.loads(process.stdout.readline())
@@ -103,7 +104,10 @@ def test_rate_tells_its_address_and_ends_at_ctrl_c(rated, tmp_path):
         with urllib.request.urlopen(told["url"].partition("#")[0], timeout=30) as page:
             assert page.status == 200
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+        try:
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
         assert process.stderr.read() == ""
 
 

@@ -88,7 +88,8 @@ def test_version_and_misspelled_options_and_commands() -> None:
     assert outcome(KeyError(), "--version") == (0, "x 1.2.3\n", "")
     code, out, err = outcome(KeyError(), "fail", "--m", "2")
     assert (code, out) == (2, "")
-    assert "No such option: --m" in err
+    assert "No such option" in err  # how it goes on depends on the version of click
+    assert "--m" in err
     code, _, err = outcome(KeyError(), "fial")
     assert code == 2
     assert "fail" in err

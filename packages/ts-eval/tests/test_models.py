@@ -54,6 +54,8 @@ def test_files_of_stories(tmp_path):
     (tmp_path / "a.txt").write_text("One.\n<|endoftext|>\nTwo.\n<|endoftext|>\n")
     (tmp_path / "b.jsonl").write_text('{"story": "One."}\n{"text": "Two.", "x": 1}\n')
     assert ts_eval.open_model(tmp_path / "a.txt").stories == ts_eval.open_model(tmp_path / "b.jsonl").stories == ["One.", "Two."]
+    (tmp_path / "c.ndjson").write_text('"One."\n\n{"story": " "}\n{"text": "Two."}\n')
+    assert ts_eval.open_model(tmp_path / "c.ndjson").stories == ["One.", "Two."]
     for name, content, match in (
         ("c.jsonl", "{", "line 1: not JSON"),
         ("d.jsonl", '\n{"a": 1}', "line 2"),

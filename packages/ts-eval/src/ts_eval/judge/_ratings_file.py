@@ -6,9 +6,11 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ts_data.artefact import parse_model, write_file
 
+from .._json_lines import json_lines
 from ..errors import ArtefactError
 from ..schemas import Rating
 
@@ -24,23 +26,16 @@ def write_ratings(path: str | os.PathLike[str], ratings: Iterable[Rating]) -> No
 
 def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
     """Read ratings.jsonl. Raises ArtefactError with file and line."""
-    ratings = []
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ArtefactError(f"{path}: no such file. `ts-eval judge` writes it.") from None
     except (UnicodeDecodeError, IsADirectoryError):
         raise ArtefactError(f"{path}: not a ratings.jsonl.") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            content = json.loads(line)
-        except (ValueError, RecursionError):
-            raise ArtefactError(f"{path}, line {number}: not JSON; the file is damaged.") from None
-        if not isinstance(content, dict):
-            raise ArtefactError(f"{path}, line {number}: an object was expected.")
-        ratings.append(
-            parse_model(content, Rating, source=f"{path}, line {number}", package="tinystories-eval", error=ArtefactError)
-        )
-    return ratings
+    return [_rating(content, place) for place, content in json_lines(text, path)]
+
+
+def _rating(content: Any, place: str) -> Rating:
+    if not isinstance(content, dict):
+        raise ArtefactError(f"{place}: an object was expected.")
+    return parse_model(content, Rating, source=place, package="tinystories-eval", error=ArtefactError)

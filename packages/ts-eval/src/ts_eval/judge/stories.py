@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._json_lines import json_lines
 from ..errors import ArtefactError
 
 __all__ = ["Story", "read_stories"]
@@ -40,8 +40,7 @@ def read_stories(source: str | os.PathLike[str] | Iterable[str | Story]) -> list
     except UnicodeDecodeError as problem:
         raise ArtefactError(f"{path}: not UTF-8 at byte {problem.start}.") from None
     if path.suffix in {".jsonl", ".ndjson"}:
-        lines = text.split("\n")  # not splitlines: a story may hold U+2028
-        rows = [(_row(line, f"{path}, line {n}"), f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
+        rows = [(_row(value, place), place) for place, value in json_lines(text, path)]
         found = _merged([r for r, _ in rows]) if any("rater" in r for r, _ in rows) else [_story(r, where) for r, where in rows]
     else:
         found = [Story(part.strip()) for part in text.split("<|endoftext|>") if part.strip()]
@@ -50,11 +49,7 @@ def read_stories(source: str | os.PathLike[str] | Iterable[str | Story]) -> list
     return found
 
 
-def _row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        raise ArtefactError(f"{where}: not JSON.") from None
+def _row(row: Any, where: str) -> dict[str, Any]:
     if isinstance(row, str):
         return {"story": row}
     if not isinstance(row, dict):

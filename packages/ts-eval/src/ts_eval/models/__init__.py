@@ -56,8 +56,8 @@ def _kind(spec: str) -> str:
     if path.is_file():
         if path.suffix == ".bin":
             return "ts-models"
-        if path.suffix not in {".txt", ".jsonl"}:
-            raise ConfigError(f"{spec}: a file of stories ends in .txt or .jsonl, a llama2.c model in .bin; others are folders.")
+        if path.suffix not in {".txt", ".jsonl", ".ndjson"}:
+            raise ConfigError(f"{spec}: a file of stories ends in .txt, .jsonl or .ndjson, a llama2.c model in .bin; others are folders.")
         return "stories"
     if path.is_dir():
         return _folder_kind(path)

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints" / "dev.txt"
-# For pytest with the lowest versions: spaCy 3.7's thinc refuses the seeds that pytest-randomly draws.
+# For pytest with the lowest versions: old thinc refuses the seeds that pytest-randomly draws.
 LOWEST = ("-p", "no:randomly")
 FOLDERS = ("ts-data", "ts-tokenizer", "ts-models", "ts-train", "ts-eval")  # in the order of the line
 

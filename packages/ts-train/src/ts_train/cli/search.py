@@ -41,7 +41,7 @@ def search(
 
     settings = validate(SearchConfig, merge(config, set, {"trials": trials}), str(config))
     # Optuna's heartbeat has been experimental for years; nobody who types this command can do anything about it.
-    warnings.filterwarnings("ignore", message=".*(heartbeat_interval|fail_stale_trials).*experimental")
+    warnings.filterwarnings("ignore", message=".*(heartbeat_interval|fail_stale_trials|constant_liar).*experimental")
     with stoppable(), show_progress(quiet=quiet) as progress:
         report = run(settings, data, out, storage=storage, study=study, progress=progress, warn=warn)
     emit(report, lambda: f"{_text(report)}\n\n{out / 'results.json'}, {out / 'pareto.png'}", as_json=json)

@@ -283,7 +283,7 @@ def main() -> None:
 def compare(lab: Lab, first: float, second: float, epochs: list[float], seeds: int) -> None:
     print(f"torch {torch.__version__}, {lab.size}, 1 thread, fp32, {seeds} seed(s)", flush=True)
     peer, ours = (search(lab, side, first, second) for side in ("talk", "muon"))
-    trend = [(row, shortest(lab, ours, lab.best(row), 1, row.epochs / 2)) for row in longest(lab, peer, epochs)]
+    trend = [(row, shortest(lab, ours, lab.best(row), 1, row.epochs / 8)) for row in longest(lab, peer, epochs)]
     rows = [row for row, _ in trend]
     peer, found = min(trend, key=lambda pair: lab.best(pair[0]))
     guess = found[0].epochs if found else LENGTHS[-1]  # one seed's answer, from which to seek that of all

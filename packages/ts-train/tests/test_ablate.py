@@ -131,7 +131,18 @@ def test_a_bad_variant_is_named_before_anything_is_trained(
 
 def test_the_shipped_ablations_hold() -> None:
     names = ablation_names()
-    assert names == ["balance", "batch-size", "curriculum", "dropout", "heads", "norm", "positions", "precision", "scheduler"]
+    assert names == [
+        "balance",
+        "batch-size",
+        "curriculum",
+        "dropout",
+        "heads",
+        "norm",
+        "positions",
+        "precision",
+        "recipe",
+        "scheduler",
+    ]
     for name in names:
         spec = ablation(name)
         assert len(spec.seeds) >= 2

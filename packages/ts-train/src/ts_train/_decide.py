@@ -264,7 +264,8 @@ def _trial(
     precision = Precision(manifest.precision, "", device.type)
     model.train()
     return Trainer(
-        model=model, network=model, optimizers=build_optimizers(model, manifest.config.optimizer, vocab_size=data.vocab_size),
+        model=model, network=model,
+        optimizers=build_optimizers(model, manifest.config.optimizer, vocab_size=data.vocab_size, precision=precision.name),
         batches=batches, validation=validation, precision=precision, scaler=precision.scaler(), world=world, device=device,
         manifest=manifest.model_copy(update={"total_steps": 10**6}),
         state=TrainerState(micro_batch_tokens=manifest.micro_batch_tokens),

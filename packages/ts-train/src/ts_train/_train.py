@@ -178,7 +178,7 @@ def _trainer(
     return Trainer(
         model=model,
         network=torch.compile(model) if config.compile else model,  # type: ignore[arg-type]
-        optimizers=build_optimizers(model, config.optimizer, vocab_size=data.vocab_size),
+        optimizers=build_optimizers(model, config.optimizer, vocab_size=data.vocab_size, precision=precision.name),
         batches=make_batches(config, data, manifest.context),
         validation=make_validation(config, data, manifest.context, manifest.micro_batch_tokens, manifest.validation_stories),
         precision=precision,

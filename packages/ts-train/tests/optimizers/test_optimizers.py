@@ -54,11 +54,24 @@ def test_muon_takes_hidden_matrices_and_adamw_the_rest() -> None:
     assert rest == {id(p) for p in model.parameters()} - {id(model.hidden.weight)}
 
 
-def test_muon_equals_torchs_to_bfloat16() -> None:
+def test_muon_iterates_in_the_runs_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dtype(precision: str) -> torch.dtype:
+        muon, _ = build_optimizers(TinyNetwork(vocab_size=40), MuonConfig(), vocab_size=40, precision=precision).parts
+        chosen: torch.dtype = muon.param_groups[0]["dtype"]
+        return chosen
+
+    monkeypatch.setattr("ts_train.optimizers.muon.computes_bf16", lambda: True)
+    assert [dtype(p) for p in ("fp32", "bf16", "fp16")] == [torch.float32, torch.bfloat16, torch.float32]
+    monkeypatch.setattr("ts_train.optimizers.muon.computes_bf16", lambda: False)
+    assert dtype("bf16") == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_muon_equals_torchs_to_bfloat16(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     ours = [nn.Parameter(torch.randn(12, 20)), nn.Parameter(torch.randn(30, 8)), nn.Parameter(torch.randn(12, 20))]
     theirs = copy.deepcopy(ours)
-    mine = BatchedMuon(ours, lr=0.1, momentum=0.9, weight_decay=0.01, ns_steps=5, dtype=torch.float32)
+    mine = BatchedMuon(ours, lr=0.1, momentum=0.9, weight_decay=0.01, ns_steps=5, dtype=dtype)
     peer = torch.optim.Muon(theirs, lr=0.1, momentum=0.9, weight_decay=0.01)
     for _ in range(3):
         for a, b in zip(ours, theirs, strict=True):

@@ -75,10 +75,11 @@ class Optimizers:
         ]
 
 
-def build_optimizers(model: nn.Module, config: Any, *, vocab_size: int) -> Optimizers:
-    """Build what `config.name` asks for. `vocab_size` tells embeddings and output layers from hidden matrices."""
+def build_optimizers(model: nn.Module, config: Any, *, vocab_size: int, precision: str = "fp32") -> Optimizers:
+    """Build what `config.name` asks for. `vocab_size` tells embeddings and output layers from hidden matrices;
+    `precision` (fp32, fp16 or bf16) is the run's, for an optimizer that multiplies matrices itself."""
     module, name = OPTIMIZERS[config.name].split(":")
-    built: Optimizers = getattr(import_module(f".{module}", __name__), name)(model, config, vocab_size)
+    built: Optimizers = getattr(import_module(f".{module}", __name__), name)(model, config, vocab_size, precision)
     return built
 
 

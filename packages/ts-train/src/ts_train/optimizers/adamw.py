@@ -11,7 +11,7 @@ from . import Optimizers
 __all__ = ["adamw", "build"]
 
 
-def build(model: nn.Module, config: AdamWConfig, vocab_size: int) -> Optimizers:
+def build(model: nn.Module, config: AdamWConfig, vocab_size: int, precision: str) -> Optimizers:
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []

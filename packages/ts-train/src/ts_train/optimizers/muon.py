@@ -11,7 +11,7 @@ import itertools
 import torch
 from torch import nn
 
-from .._machine import multiplies_bf16
+from .._machine import computes_bf16, multiplies_bf16
 from ..schemas import MuonConfig
 from . import Optimizers
 from ._newton_schulz import BatchedMuon
@@ -22,7 +22,7 @@ __all__ = ["build", "fused_rows"]
 FUSED = frozenset({"in_proj_weight", "qkv", "qkv_proj", "wqkv", "c_attn", "in_proj"})
 
 
-def build(model: nn.Module, config: MuonConfig, vocab_size: int) -> Optimizers:
+def build(model: nn.Module, config: MuonConfig, vocab_size: int, precision: str) -> Optimizers:
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     matrices: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
@@ -48,7 +48,7 @@ def build(model: nn.Module, config: MuonConfig, vocab_size: int) -> Optimizers:
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
                 ns_steps=config.ns_steps,
-                dtype=_iteration_dtype(matrices[0].device),
+                dtype=_iteration_dtype(precision, matrices[0].device),
             )
         )
     small = [p for p in rest if p.ndim < 2]
@@ -66,9 +66,13 @@ def build(model: nn.Module, config: MuonConfig, vocab_size: int) -> Optimizers:
     return Optimizers(optimizers, views, f"muon+adamw{'-fused' if config.fused else ''}")
 
 
-def _iteration_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16, which the iteration tolerates by design, where the hardware multiplies it; else float32."""
-    return torch.bfloat16 if multiplies_bf16(device) else torch.float32
+def _iteration_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """bfloat16, which the iteration tolerates by design, in a run in bf16 on hardware that has it; else float32.
+
+    A run in fp32 stays fp32 here too: in bfloat16 the losses of two ranks leave those of one by more than 1e-5.
+    """
+    has_bf16 = computes_bf16() if device.type == "cpu" else multiplies_bf16(device)
+    return torch.bfloat16 if precision == "bf16" and has_bf16 else torch.float32
 
 
 def fused_rows(model: nn.Module, name: str, matrix: torch.Tensor) -> list[slice]:

@@ -57,4 +57,5 @@ def _text(report: LadderReport) -> str:
         for p in report.predictions
     ]  # fmt: skip
     header = ["predicted", "parameters", "tokens", "loss", "95 %", "FLOPs over the ladder's most"]
-    return f"{measured}\n\n{law}" + (f"\n\n{table(rows, header)}" if rows else "")
+    note = "The interval is that of the fit. Whether the law holds beyond the ladder it cannot know."
+    return f"{measured}\n\n{law}" + (f"\n\n{table(rows, header)}\n{note}" if rows else "")

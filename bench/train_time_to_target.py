@@ -4,7 +4,8 @@ Both sides get the same search, one thing after the other: three batch sizes, th
 the edge) on a part of an epoch, then on a longer part StepLR (scaled to the run, as the talk's is to its two epochs), a line to zero
 after a warm-up, or a constant rate that falls in the second half; dropout or none.
 The talk's network then trains for more and more epochs, until its best validation loss no longer falls: that loss is the target.
-Our recipe is trained in runs of rising length until every seed reaches it. The variants between (structure with AdamW, our
+Our recipe is trained in runs of rising length until every seed reaches it. Over seeds, losses and steps are medians: the talk's
+network diverges from some. The variants between (structure with AdamW, our
 recipe with the talk's batch) split the gain by cause.
 
 Time is steps x CPU seconds of a step, one thread, all variants' steps measured by turns in one process at the end: other load on the
@@ -288,7 +289,7 @@ def compare(lab: Lab, first: float, second: float, epochs: list[float], seeds: i
     peer, found = min(trend, key=lambda pair: lab.best(pair[0]))
     guess = found[0].epochs if found else LENGTHS[-1]  # one seed's answer, from which to seek that of all
     best = [min(curve, key=lambda point: point[2]) for curve in lab.seeds(peer, seeds)]
-    target = statistics.mean(point[2] for point in best)
+    target = statistics.median(point[2] for point in best)  # not the mean: a seed may diverge
     print(f"target {target:.3f} (seeds: {', '.join(f'{point[2]:.3f}' for point in best)})")
     reached: Reached = {
         "talk's network": (peer, [int(point[0]) for point in best]),
@@ -321,7 +322,7 @@ def report(reached: Reached, costs: dict[str, float]) -> None:
             print(f"  {name:30} not in {LENGTHS[-1]} epochs")
             continue
         each = cost(found[0], costs)
-        seconds = statistics.mean(found[1]) * each
+        seconds = statistics.median(found[1]) * each
         base = base or seconds
         steps = ", ".join(str(step) for step in found[1])
         print(

@@ -64,6 +64,11 @@ def comma_quotes(text: str, dice: random.Random) -> str:
     return re.sub(r',( ?)"( ?)(?=[A-Za-z])', ',"', text)
 
 
+def loose_quotes(text: str, dice: random.Random) -> str:
+    """A blank on both sides of one mark in four."""
+    return re.sub(r'(?<= )"(?=\w)|(?<=[.,!?])"(?= )', lambda mark: dice.choice(('"',) * 3 + (' " ',)), text).replace("  ", " ")
+
+
 def dashes(text: str, dice: random.Random) -> str:
     return re.sub(" — ", lambda _: dice.choice((" - ", "--", " – ", "—", " -- ", "―")), text)
 
@@ -73,7 +78,8 @@ def ellipses(text: str, dice: random.Random) -> str:
 
 
 DAMAGE: dict[str, Callable[[str, random.Random], str]] = {
-    f.__name__: f for f in (backslashes, stars, comma_quotes, ellipses, dashes, ligatures, curly, mojibake, invisible, blanks)
+    f.__name__: f
+    for f in (backslashes, stars, comma_quotes, loose_quotes, ellipses, dashes, ligatures, curly, mojibake, invisible, blanks)
 }
 
 

@@ -42,6 +42,7 @@ DEFAULT_STEPS = (
     "ellipses",
     "whitespace",
     "dashes",
+    "quote_sides",
     "quote_space",
     "truncated",
     "empty",

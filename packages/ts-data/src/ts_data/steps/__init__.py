@@ -43,6 +43,7 @@ STEPS: dict[str, str] = {
     "paragraphs": "ts_data.steps.paragraphs",
     "ellipses": "ts_data.steps.ellipses",
     "dashes": "ts_data.steps.dashes",
+    "quote_sides": "ts_data.steps.quote_sides",
     "quote_space": "ts_data.steps.quote_space",
     "truncated": "ts_data.steps.truncated",
     "empty": "ts_data.steps.empty",

@@ -37,6 +37,7 @@ def apply(text: str) -> str:
     if text.isascii():
         return text
     if "â€" in text:
+        text = text.replace(_BARE + _BARE, f"{TABLE[-1][1]}{_BARE}")  # before `â€œ` becomes what looks like a third byte
         for wrong, right in TABLE[:-1]:
             text = text.replace(wrong, right)
         if _BARE in text:

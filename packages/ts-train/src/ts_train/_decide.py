@@ -169,12 +169,14 @@ def make_validation(
 
 def environment(config: TrainConfig, world: World, device: torch.device) -> Environment:
     """What may change the last bits: recorded in every checkpoint."""
+    from ts_models.layers.dropout import training_kernels
+
     fused = "-fused" if config.optimizer.fused else ""
     kind = "muon+adamw" if config.optimizer.name == "muon" else "adamw"
     return Environment(
         threads=torch.get_num_threads(), world_size=world.size, device=device.type, optimizer=kind + fused,
         compile=config.compile, torch=str(torch.__version__), cpu_capability=torch.backends.cpu.get_cpu_capability(),
-        ts_train=__version__,
+        ts_train=__version__, kernels=training_kernels() if device.type == "cpu" else "torch",
     )  # fmt: skip
 
 

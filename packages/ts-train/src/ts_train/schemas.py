@@ -260,6 +260,8 @@ class Environment(_Frozen):
     torch: str
     cpu_capability: str
     ts_train: str
+    kernels: str = "torch"
+    """What attention and dropout of the zoo train with on a CPU: `torch`, or `compiled` (Numba, unless TS_MODELS_KERNELS is `plain`)."""
 
 
 class ValidationPoint(_Frozen):

@@ -1,7 +1,7 @@
 """A tile of a matrix product, written in LLVM's vector types, because no compiler keeps a tile of Python loops in registers.
 
-`add(rows, vectors)` and `affine(rows, vectors)` make functions for Numba that hold `rows` × `vectors` vectors of sums in registers and read
-each weight once for all rows. A sum is one chain of fused multiply-adds from first to last, so that a row's result is the
+`add`, `affine` and `strided` make functions for Numba that hold `rows` × `vectors` vectors of sums in registers and read each weight once
+for all rows. A sum is one chain of fused multiply-adds from first to last, so that a row's result is the
 same to the bit whatever tile, batch or thread it is computed in. Pointers in, nothing out: callers check.
 """
 
@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "VECTORS", "add", "affine", "at"]
+__all__ = ["LANES", "VECTORS", "add", "affine", "at", "strided"]
 
 _features = binding.get_host_cpu_features()
 LANES = 16 if _features.get("avx512f") else 8 if _features.get("avx2") else 4
@@ -48,6 +48,26 @@ def affine(rows: int, vectors: int) -> Any:
     return _make(rows, vectors, True)
 
 
+def strided(rows: int, vectors: int, accumulate: bool) -> Any:
+    """y [rows, N] = x [rows, size] @ w [size, N], or += with `accumulate`. A function of (x, its stride from row to row, its stride
+    from column to column, w, its stride, size ≥ 1, y, its stride): x may be read transposed."""
+
+    @intrinsic
+    def tile(typing: Any, x: Any, x_row: Any, x_column: Any, w: Any, w_stride: Any, size: Any, y: Any, y_stride: Any) -> Any:
+        integer = types.int64
+        signature = types.void(x, integer, integer, w, integer, integer, y, integer)
+
+        def generate(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            x, x_row, x_column, w, w_stride, size, y, y_stride = args
+            start = "add" if accumulate else "zero"
+            _product(b, rows, vectors, start, x, x_row, x_column, _Int(rows), w, w_stride, size, y, y_stride, None, None)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return tile
+
+
 def _make(rows: int, vectors: int, scaled: bool) -> Any:
     """A function of (x, its stride, rows that exist, w, its stride, size ≥ 1, y, its stride, scale, bias). Strides in elements.
 
@@ -62,7 +82,8 @@ def _make(rows: int, vectors: int, scaled: bool) -> Any:
         signature = types.void(x, integer, integer, w, integer, integer, y, integer, scale, bias)
 
         def generate(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
-            _product(b, rows, vectors, scaled, *args)
+            x, x_stride, *others = args
+            _product(b, rows, vectors, "affine" if scaled else "add", x, x_stride, _Int(1), *others)
             return context.get_dummy_value()
 
         return signature, generate
@@ -71,16 +92,16 @@ def _make(rows: int, vectors: int, scaled: bool) -> Any:
 
 
 def _product(
-    b: ir.IRBuilder, rows: int, vectors: int, scaled: bool,
-    x: Any, x_stride: Any, count: Any, w: Any, w_stride: Any, size: Any, y: Any, y_stride: Any, scale: Any, bias: Any,
+    b: ir.IRBuilder, rows: int, vectors: int, mode: str,
+    x: Any, x_row: Any, x_column: Any, count: Any, w: Any, w_stride: Any, size: Any, y: Any, y_stride: Any, scale: Any, bias: Any,
 ) -> None:  # fmt: skip
     fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(_Vector, [_Vector] * 3), f"llvm.fma.v{LANES}f32")
     last = b.sub(count, _Int(1))
     own = [b.select(b.icmp_signed("<", _Int(row), last), _Int(row), last) for row in range(rows)]
-    sources = [b.gep(x, [b.mul(row, x_stride)]) for row in own]
+    sources = [b.gep(x, [b.mul(row, x_row)]) for row in own]
     targets = [b.gep(y, [b.mul(row, y_stride)]) for row in own]
     zero = ir.Constant(_Vector, [0.0] * LANES)
-    start = [[zero if scaled else _load(b, target, v) for v in range(vectors)] for target in targets]
+    start = [[_load(b, target, v) if mode == "add" else zero for v in range(vectors)] for target in targets]
     before, loop, after = b.block, b.append_basic_block("tile"), b.append_basic_block("tile.end")
     b.branch(loop)
     b.position_at_end(loop)
@@ -88,10 +109,11 @@ def _product(
     step.add_incoming(_Int(0), before)
     sums = [[b.phi(_Vector) for _ in range(vectors)] for _ in range(rows)]
     line = b.gep(w, [b.mul(step, w_stride)])
+    column = b.mul(step, x_column)
     weights = [_load(b, line, v) for v in range(vectors)]
     ends = []
     for row in range(rows):
-        value = _spread(b, b.load(b.gep(sources[row], [step])))
+        value = _spread(b, b.load(b.gep(sources[row], [column])))
         ends.append([b.call(fma, [value, weights[v], sums[row][v]]) for v in range(vectors)])
     following = b.add(step, _Int(1))
     step.add_incoming(following, b.block)
@@ -103,7 +125,7 @@ def _product(
     b.position_at_end(after)
     for row in range(rows):
         for v in range(vectors):
-            result = b.call(fma, [ends[row][v], _load(b, scale, v), _load(b, bias, v)]) if scaled else ends[row][v]
+            result = b.call(fma, [ends[row][v], _load(b, scale, v), _load(b, bias, v)]) if mode == "affine" else ends[row][v]
             b.store(result, _vector(b, targets[row], v), align=4)
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .._kernels import choose
+from .._kernels import choose, split
 from .._kernels.weights import BLOCK, Cache, Floats, Weights, aligned
 from ._prompts import pad_right
 from ._weights import read_weights
@@ -27,15 +23,6 @@ _SMALL = 8_000_000
 """Weights up to which a token of one row is not worth a second thread, which would be woken several times per layer."""
 _ROWS_OF_A_THREAD = 8
 Ids = np.ndarray[Any, np.dtype[np.int64]]
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="ts-models")
-
-
-if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 class FastStepper:
@@ -75,11 +62,7 @@ class FastStepper:
         """Threads share out the rows where all of them can hold the weights in their caches, else the outputs of each product."""
         parts = min(self.threads, len(ids) // _ROWS_OF_A_THREAD) if self.size <= _SMALL else 1
         if parts > 1:
-            bounds = [len(ids) * part // parts for part in range(parts + 1)]
-            others = [_pool().submit(self._rows, ids, logits, slice(*pair), 1) for pair in pairwise(bounds[1:])]
-            self._rows(ids, logits, slice(*bounds[:2]), 1)
-            for other in others:
-                other.result()
+            split(lambda first, last: self._rows(ids, logits, slice(first, last), 1), len(ids), parts)
         else:
             with _lock:
                 self._rows(ids, logits, slice(None), 1 if self.size <= _SMALL else self.threads)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .._state import KVCache
 from ..schemas import TransformerConfig
 from .causal_dropout import causal_attention_with_dropout
+from .causal_fused import fused_causal_attention, fused_here
 from .dropout import cheap_here, threshold
 from .linear import Linear
 from .norms import make_norm
@@ -67,6 +68,8 @@ class Attention(nn.Module):
         p = self.dropout if self.training else 0.0
         grouped = self.heads != self.kv_heads
         causal = mask is None and q.shape[2] > 1
+        if causal and not grouped and fused_here(q):
+            return fused_causal_attention(q, k, v, p, self.scale)
         if causal and not grouped and (dropped := threshold(p)) and cheap_here(q.new_empty(0)):
             return causal_attention_with_dropout(q, k, v, dropped, self.scale)
         return F.scaled_dot_product_attention(

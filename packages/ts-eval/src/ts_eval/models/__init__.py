@@ -57,7 +57,9 @@ def _kind(spec: str) -> str:
         if path.suffix == ".bin":
             return "ts-models"
         if path.suffix not in {".txt", ".jsonl", ".ndjson"}:
-            raise ConfigError(f"{spec}: a file of stories ends in .txt, .jsonl or .ndjson, a llama2.c model in .bin; others are folders.")
+            raise ConfigError(
+                f"{spec}: a file of stories ends in .txt, .jsonl or .ndjson, a llama2.c model in .bin; others are folders."
+            )
         return "stories"
     if path.is_dir():
         return _folder_kind(path)

@@ -157,6 +157,11 @@ def release_here(package: Package, part: str) -> None:
     version = next_version(package.version, part)
     if part == "first" and tags(package.folder):
         stop(f"{package.folder} has been released before ({tags(package.folder)[0]}); say patch, minor or major")
+    if part != "first" and not tags(package.folder):
+        stop(
+            f"no tag {package.folder}-v… here to compare with: `git fetch --tags` brings those of the releases; "
+            f"if there has been none, say first, which releases {package.version}"
+        )
     if not fragments(package):
         stop(f"packages/{package.folder}/changes holds no change notes; a release says what it changes")
     check_breaks(package, part)
@@ -189,6 +194,9 @@ def release(name: str, part: str, *, dry_run: bool) -> None:
     """Clone aside, release there, take the commit and the tag over."""
     if git("status", "--porcelain"):
         stop("the working tree is not clean; commit or put away what is open")
+    for setting in ("user.name", "user.email"):
+        if not git("config", "--default", "", "--get", setting):
+            stop(f"git does not know who commits: set `git config {setting} …`")
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
         clone = Path(folder) / "clone"
         run("git", "clone", "--quiet", str(ROOT), str(clone))

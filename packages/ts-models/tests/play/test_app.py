@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from urllib.parse import urlencode
+import socket
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
 pytest.importorskip("starlette", reason="the extra `play` is not installed")
 
-from ts_models.play import create_app
+from ts_models.play import create_app, serve
 
 
 def ask(app, path, query=None, headers=()):
@@ -119,3 +120,16 @@ def test_other_sites_are_refused(app, headers):
 @pytest.mark.parametrize("headers", [{"host": "localhost:7860"}, {"host": "[::1]:7860"}, {"origin": "http://127.0.0.1:7860"}])
 def test_this_machine_is_served(app, headers):
     assert ask(app, "/api/models", headers=headers)[0] == 200
+
+
+def test_the_address_takes_connections_from_the_moment_it_is_told(lm):
+    class EnoughError(Exception):
+        pass
+
+    def ready(address):
+        told = urlsplit(address)
+        socket.create_connection((told.hostname, told.port), timeout=10).close()
+        raise EnoughError
+
+    with pytest.raises(EnoughError):
+        serve({"small": lm}, port=0, ready=ready)

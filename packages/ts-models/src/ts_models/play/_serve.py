@@ -33,6 +33,7 @@ def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen(128)  # before the address is told: who comes at once waits instead of being refused
         except OSError as problem:
             raise ConfigError(f"cannot listen on {host}, port {port} ({problem.strerror}); try another --port.") from None
         number = listener.getsockname()[1]

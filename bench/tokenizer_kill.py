@@ -1,7 +1,8 @@
 """kill -9 at random instants of `encode`: the rerun must end with the same bytes, and the work not grow by much.
 
-python bench/tokenizer_kill.py [--small] [--data FILE] [--times 20]
+python bench/tokenizer_kill.py [--small] [--data FILE] [--times 20] [--megabytes 400]
 
+The text must be large enough that encoding it outlasts starting by far: else the ratio tells of noise, not of resuming.
 Work is counted in processor seconds of the killed run and its rerun, less what starting costs, over those of an
 uninterrupted run, less the same.
 """
@@ -32,19 +33,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--small", action="store_true", help="three kills")
+    parser.add_argument("--megabytes", type=float, default=400.0)
+    parser.add_argument("--small", action="store_true", help="three kills, 40 MB")
     args = parser.parse_args()
     times = 3 if args.small else args.times
     print(versions())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_recombined(read_stories(args.data), folder / "raw.txt", 40 if args.small else 120, 20_000)
+        write_recombined(read_stories(args.data), folder / "raw.txt", 40.0 if args.small else args.megabytes, 20_000)
         ts_data.prepare(folder / "raw.txt", folder / "splits")
         tokenizer = ts_tokenizer.WordTokenizer.train(ts_data.read(folder / "splits", "train"))
         tokenizer.save(folder / "t.json")
         call = [str(folder / "splits"), str(folder / "t.json")]
         start, _ = run(START, [*call, ""])
         whole, wall = run(CODE, [*call, str(folder / "whole")])
+        print(f"{start:.1f} processor seconds to start, {whole:.1f} ({wall:.1f} s) for an uninterrupted run", flush=True)
         wanted = digest(folder / "whole")
         random.seed(1)
         same, works = 0, []

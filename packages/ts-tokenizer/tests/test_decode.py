@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ts_tokenizer import WordTokenizer
-from ts_tokenizer._decoder import PAST, TOLD, WHOLE, Decoder
+from ts_tokenizer._decoder import PAST, TOLD, WHOLE, Decoder, kinds_of
+from ts_tokenizer._kernels import plain
 from ts_tokenizer._reports import check
 
 
@@ -86,6 +87,18 @@ def test_what_was_learned_comes_back(tokenizer: WordTokenizer, stories: list[str
     assert found.exact is not None
     assert found.exact >= 0.8
     assert check(tokenizer, []).exact is None
+
+
+def test_single_quotes_learn_from_double_ones() -> None:
+    vocab = ["said", ",", '"', "'", "yes", "<eos>", "<bos>", "<unk>", "<pad>"]
+    kinds = kinds_of(vocab, np.zeros(0, dtype=np.int64))
+    rows = np.full((2, plain.SPACE_FEATURES), -1, dtype=np.int64)
+    for row, mark in zip(rows, (2, 3), strict=True):
+        plain.space_context(np.array([0, 1, mark, 4]), 2, 0, 0, kinds, len(vocab) - 1, row)
+    shared = rows[0] == rows[1]
+    assert shared[28:].all()
+    assert (rows[0][28:] >= 0).all()
+    assert not shared[21:26].any()
 
 
 def test_check_counts_an_error() -> None:

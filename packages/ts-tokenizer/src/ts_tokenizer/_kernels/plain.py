@@ -37,7 +37,7 @@ __all__ = [
     "weigh_story",
 ]
 
-SPACE_FEATURES = 30
+SPACE_FEATURES = 32
 CASE_FEATURES = 31
 CASE_ALIKE = (18, 19, 20)
 """The columns of a case's features that share templates; every other has its own."""
@@ -175,6 +175,8 @@ def space_context(ids, i, decided, before, kinds, none, out):
         alike = (decided >> 1) & 1 if kinds[c] & APOSTROPHE else decided & 1
         out[28] = (88 << 48) | (alike << 32) | b
         out[29] = (89 << 48) | (alike << 32) | (near << 8) | (right << 4) | ((kinds[d] >> 11) & 7)
+        out[30] = (92 << 48) | (alike << 32) | (b << 16) | a
+        out[31] = (93 << 48) | (alike << 32) | (b << 16) | d
 
 
 def next_decided(decided, kind, before, blank, first):

@@ -1,6 +1,6 @@
 """kill -9 at random instants of `encode`: the rerun must end with the same bytes, and the work not grow by much.
 
-python bench/tokenizer_kill.py [--small] [--data FILE] [--times 20] [--megabytes 400]
+python bench/tokenizer_kill.py [--small] [--data FILE] [--times 20] [--seed 1] [--megabytes 400] [--megabytes 400]
 
 The text must be large enough that encoding it outlasts starting by far: else the ratio tells of noise, not of resuming.
 Work is counted in processor seconds of the killed run and its rerun, less what starting costs, over those of an
@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1, help="of the instants")
     parser.add_argument("--megabytes", type=float, default=400.0)
     parser.add_argument("--small", action="store_true", help="three kills, 40 MB")
     args = parser.parse_args()
@@ -49,7 +50,7 @@ def main() -> None:
         whole, wall = run(CODE, [*call, str(folder / "whole")])
         print(f"{start:.1f} processor seconds to start, {whole:.1f} ({wall:.1f} s) for an uninterrupted run", flush=True)
         wanted = digest(folder / "whole")
-        random.seed(1)
+        random.seed(args.seed)
         same, works = 0, []
         for _ in range(times):
             shutil.rmtree(folder / "out", ignore_errors=True)

@@ -52,4 +52,7 @@ def test_it_is_read(path: Path) -> None:
     if isinstance(model, TypeAdapter):
         assert model.validate_python(content).schema_version == version
     elif content["schema_version"] == version:
-        assert parse_model(content, model, source=str(path), package="this one").model_dump(mode="json") == content
+        assert (
+            parse_model(content, model, source=str(path), package="this one").model_dump(mode="json", exclude_unset=True)
+            == content
+        )

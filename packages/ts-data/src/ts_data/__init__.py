@@ -10,6 +10,7 @@ from .__about__ import __version__
 if TYPE_CHECKING:
     from ._clean import Change, Cleaned, clean
     from ._download import download
+    from ._hashes import story_hashes
     from ._leakage import leakage
     from ._prepare import prepare
     from ._read import Split, open_manifest, read
@@ -40,11 +41,12 @@ __all__ = [
     "read",
     "removed",
     "sample",
+    "story_hashes",
 ]
 
 _HOME = {
     **dict.fromkeys(["Change", "Cleaned", "clean"], "_clean"),
-    **{name: f"_{name}" for name in ("download", "leakage", "prepare", "sample")},
+    **{name: f"_{name}" for name in ("download", "leakage", "prepare", "sample")} | {"story_hashes": "_hashes"},
     **dict.fromkeys(["changes", "removed"], "_show"),
     **dict.fromkeys(["Split", "open_manifest", "read"], "_read"),
     **dict.fromkeys(["ArtefactError", "ConfigError", "SourceError", "TsDataError"], "errors"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._scoring import score_ids
     from ._sizes import count_parameters, flops_per_token, parameters_by_part
     from ._store import push_to_hub, save
+    from ._train_stories import read_train_stories
     from .architectures import StoryModel
     from .presets import preset
     from .schemas import GenerationConfig, ModelConfig, RecurrentConfig, TrainingSummary, TransformerConfig
@@ -35,6 +36,7 @@ __all__ = [
     "parameters_by_part",
     "preset",
     "push_to_hub",
+    "read_train_stories",
     "save",
     "score_ids",
 ]
@@ -48,6 +50,7 @@ _HOME = {
     "build": "_build",
     "load": "_load",
     "preset": "presets",
+    "read_train_stories": "_train_stories",
     "score_ids": "_scoring",
 }
 _hook.install()

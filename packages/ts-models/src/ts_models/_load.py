@@ -50,9 +50,9 @@ def _load_huggingface(folder: Path, device: str) -> LanguageModel:
     model = load_huggingface(folder).to(device)
     if (folder / TOKENIZER).exists():  # our own export: the exact tokenizer lies beside
         tokenizer, missing = _own_tokenizer(folder)
-        return LanguageModel(model, tokenizer, path=folder, missing_tokenizer=missing)
+        return LanguageModel(model, tokenizer, training=read_training(folder), path=folder, missing_tokenizer=missing)
     if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
-        return LanguageModel(model, path=folder)
+        return LanguageModel(model, training=read_training(folder), path=folder)
     config = model.config
     special = {"eos_id": config.eos_id, "bos_id": config.bos_id, "unk_id": config.unk_id, "pad_id": config.pad_id}
     try:

@@ -1,4 +1,5 @@
-"""model/ on disk: config.json, model.safetensors, word_tokenizer.json, training.json, README.md. No pickle.
+"""model/ on disk: config.json, model.safetensors, word_tokenizer.json, training.json,
+train_stories.npy, README.md. No pickle.
 
 Reading takes a folder or the id of a Hub repository. The model card's text is made in `_card`.
 """
@@ -10,7 +11,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -18,8 +21,10 @@ from torch import Tensor
 from ._build import build_for_inference
 from ._card import model_card
 from ._sizes import count_parameters
+from ._train_stories import FILE as TRAIN_STORIES
+from ._train_stories import pack
 from .architectures import StoryModel
-from .artefact import parse_model, read_json, read_model, write_folder, write_model
+from .artefact import parse_model, read_json, write_folder, write_model
 from .errors import ArtefactError, ConfigError, WeightsError
 from .presets import PRESETS
 from .schemas import CONFIGS, ModelConfig, TrainingSummary, TransformerConfig
@@ -48,11 +53,13 @@ def save(
     *,
     tokenizer: str | os.PathLike[str] | None = None,
     training: TrainingSummary | None = None,
+    train_stories: NDArray[np.uint64] | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
     """Write a model folder, complete or not at all, and give back its path.
 
     tokenizer: a word_tokenizer.json to copy beside the weights. Its vocabulary must be the model's.
+    train_stories: hashes (`ts_data.story_hashes`) of the stories that it was trained on; needs `training`.
     dtype: store the weights in this number format (float16 halves the file; loading turns them back to float32).
     """
     path = Path(path)
@@ -60,6 +67,7 @@ def save(
     config = network.config
     if tokenizer is not None:
         _check_tokenizer(Path(tokenizer), config)
+    hashes, training = pack(train_stories, training)
     with write_folder(path, *KIND) as folder:
         write_model(folder / CONFIG, config)
         save_file(_tensors(network, dtype), folder / WEIGHTS, metadata={"format": "pt"})
@@ -67,6 +75,8 @@ def save(
             shutil.copyfile(tokenizer, folder / TOKENIZER)
         if training is not None:
             write_model(folder / TRAINING, training)
+        if hashes is not None:
+            (folder / TRAIN_STORIES).write_bytes(hashes)
         (folder / CARD).write_text(model_card(config, training, path.resolve().name), encoding="utf-8")
     return path
 
@@ -110,7 +120,7 @@ def resolve(path_or_id: str | os.PathLike[str], *, revision: str | None = None) 
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = ["*.json", "*.safetensors", "*.md", "*.txt", "*.model"]
+    wanted = ["*.json", "*.safetensors", "*.md", "*.txt", "*.model", TRAIN_STORIES]
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as problem:
@@ -132,9 +142,14 @@ def parse_config(content: dict[str, Any], source: str) -> ModelConfig:
 
 
 def read_training(folder: Path) -> TrainingSummary | None:
-    """training.json of a model folder, if it has one."""
+    """training.json of a model folder, if it has one; None where a folder of another project has a file of that name."""
     path = folder / TRAINING
-    return read_model(path, TrainingSummary, package="ts-models", error=ArtefactError) if path.exists() else None
+    if not path.exists():
+        return None
+    content = read_json(path, error=ArtefactError)
+    if "format" not in content and "format" not in read_json(folder / CONFIG, error=ArtefactError):
+        return None
+    return parse_model(content, TrainingSummary, source=str(path), package="ts-models", error=ArtefactError)
 
 
 def load_model(folder: Path, *, device: str | torch.device = "cpu") -> StoryModel:

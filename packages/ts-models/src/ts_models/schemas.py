@@ -235,6 +235,12 @@ class TrainingSummary(_Frozen):
     device: str | None = None
     optimizer: str | None = None
     data_fingerprint: str | None = None
+    splits_fingerprint: str | None = None
+    """Fingerprint of the splits that the training data were made from."""
+    train_stories: int | None = Field(None, ge=0)
+    """Hashes in train_stories.npy; None where the model folder has no such file."""
+    train_stories_sha256: str | None = None
+    """SHA-256 of train_stories.npy."""
     versions: dict[str, str] = {}
 
 

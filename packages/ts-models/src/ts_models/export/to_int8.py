@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .._lm import LanguageModel
 from .._scoring import score_ids
-from .._store import CONFIG, KIND, TOKENIZER, WEIGHTS, clean_names, load_model
+from .._store import CONFIG, KIND, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, load_model
 from ..artefact import write_folder, write_model
 from ..console import Progress
 from ..decoding import make_stepper
@@ -41,7 +41,7 @@ def export_int8(
     with write_folder(out, *KIND) as folder:
         write_model(folder / CONFIG, lm.config)
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt", "quantised": "int8 per row"})
-        for name in (TOKENIZER, "training.json", "README.md"):
+        for name in (TOKENIZER, TRAINING, TRAIN_STORIES, "README.md"):
             if lm.path is not None and (lm.path / name).exists():
                 shutil.copyfile(lm.path / name, folder / name)
     return {"bytes": (out / WEIGHTS).stat().st_size, **_cost(lm, out, stories, progress), **_speed(lm)}

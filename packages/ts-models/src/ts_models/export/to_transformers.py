@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .._lm import LanguageModel
-from .._store import KIND, TOKENIZER, clean_names
+from .._store import KIND, TOKENIZER, TRAIN_STORIES, TRAINING, clean_names
 from ..artefact import write_folder
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
@@ -44,6 +44,9 @@ def export_transformers(
         (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", encoding="utf-8")
         if lm.tokenizer is not None:
             _write_tokenizer(lm, folder)
+        for name in (TRAINING, TRAIN_STORIES):
+            if lm.path is not None and (lm.path / name).is_file():
+                shutil.copyfile(lm.path / name, folder / name)
     return {"architecture": content["architectures"][0], **_compare(lm, out)}
 
 

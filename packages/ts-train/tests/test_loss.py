@@ -60,3 +60,41 @@ def test_accumulated_micro_batches_equal_the_large_batch() -> None:
     small = gradients([slice(0, 4), slice(4, 8), slice(8, 9)])  # the last window is partial
     for a, b in zip(large, small, strict=True):
         assert float((a - b).abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("vocab", [7, 300])
+def test_logits_that_view_a_parameter_are_left_as_they_were(vocab: int) -> None:
+    """Out of place unless asked: the memory of the logits may be the memory of the weights."""
+    torch.manual_seed(0)
+    table = torch.nn.Parameter(torch.randn(6, vocab))
+    before, targets = table.detach().clone(), torch.randint(0, vocab, (2, 3))
+    nll_sum(table.view(2, 3, vocab), targets).backward()
+    assert torch.equal(table, before)
+    expected = torch.softmax(before, 1) - F.one_hot(targets.flatten(), vocab)
+    torch.testing.assert_close(table.grad, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_in_place_gives_the_same_bits() -> None:
+    torch.manual_seed(0)
+    weight, x, targets = torch.randn(50, 8), torch.randn(3, 9, 8), torch.randint(0, 50, (3, 9))
+    losses, grads = [], []
+    for in_place in (False, True):
+        w = weight.clone().requires_grad_()
+        losses.append(nll_sum(F.linear(x, w), targets, in_place=in_place))
+        losses[-1].backward()
+        grads.append(w.grad)
+    assert torch.equal(losses[0], losses[1])
+    assert torch.equal(grads[0], grads[1])
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_second_backward_pass_and_a_second_derivative_are_errors(in_place: bool) -> None:
+    logits = torch.randn(1, 3, 5, requires_grad=True)
+    loss = nll_sum(logits * 1.0, torch.tensor([[0, 1, 2]]), in_place=in_place)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="second backward pass"):
+        loss.backward()
+    loss = nll_sum(logits * 1.0, torch.tensor([[0, 1, 2]]), in_place=in_place)
+    (first,) = torch.autograd.grad(loss, logits, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"does not require grad|twice"):
+        first.sum().backward()

@@ -22,6 +22,7 @@ from .__about__ import __version__
 from ._batches import Batches, story_difficulty
 from ._data import TrainingData
 from ._distributed import World
+from ._network import owns_logits
 from ._precision import Precision, choose_precision
 from ._validate import ValidationSet
 from .errors import ArtefactError, ConfigError, DataError
@@ -31,7 +32,7 @@ from .schemas import Environment, RunManifest, TrainConfig
 if TYPE_CHECKING:
     from ._loop import Trainer
 
-__all__ = ["build_model", "decide", "environment", "make_batches", "make_validation", "rebuild_model"]
+__all__ = ["build_model", "choose_context", "decide", "environment", "make_batches", "make_validation", "rebuild_model"]
 
 
 def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) -> nn.Module:
@@ -102,7 +103,7 @@ def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
 
 def decide(config: TrainConfig, data: TrainingData, model: nn.Module, world: World, device: torch.device) -> RunManifest:
     """All that follows from settings, data, model and machine. Measures the peak, and the speed where minutes are given."""
-    context = _context(config, model)
+    context = choose_context(config, model)
     batches = make_batches(config, data, context)
     precision = choose_precision(config.precision, device)
     step_tokens = max(batches.plan(i).cells for i in range(min(64, batches.steps_per_epoch)))
@@ -187,7 +188,8 @@ def _model_dict(model: nn.Module) -> dict[str, Any] | None:
     return model.config.model_dump(mode="json") if isinstance(model, StoryModel) else None
 
 
-def _context(config: TrainConfig, model: nn.Module) -> int:
+def choose_context(config: TrainConfig, model: nn.Module) -> int:
+    """Positions of a row at most: as asked, else what the model takes, else 256."""
     own = getattr(getattr(model, "config", None), "max_seq_len", None)
     wanted = config.batch.context or own or 256
     if own is not None and wanted > own:
@@ -270,5 +272,5 @@ def _trial(
         optimizers=build_optimizers(model, manifest.config.optimizer, vocab_size=data.vocab_size, precision=precision.name),
         batches=batches, validation=validation, precision=precision, scaler=precision.scaler(), world=world, device=device,
         manifest=manifest.model_copy(update={"total_steps": 10**6}),
-        state=TrainerState(micro_batch_tokens=manifest.micro_batch_tokens),
+        state=TrainerState(micro_batch_tokens=manifest.micro_batch_tokens), in_place=owns_logits(model),
     )  # fmt: skip

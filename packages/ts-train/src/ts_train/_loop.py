@@ -57,6 +57,8 @@ class Trainer:
     save_best: Callable[[Trainer], None] = lambda trainer: None
     sample: Callable[[Trainer], list[str]] = lambda trainer: []
     warn: Callable[[str], None] = lambda message: None
+    in_place: bool = False
+    """Whether the loss may reuse the memory of the logits (see `owns_logits`)."""
     signal: int = 0
     """A signal that asks this process to stop, or 0."""
     stop: str | None = None
@@ -159,7 +161,7 @@ def _accumulate(t: Trainer, plan: StepPlan, micro_batch_tokens: int) -> tuple[Te
         ids, targets = batch.ids.to(t.device, non_blocking=True), batch.targets.to(t.device, non_blocking=True)
         with t.precision.autocast():
             logits = t.network(ids) if batch.segments is None else t.network(ids, segments=batch.segments.to(t.device))
-        loss = nll_sum(logits, targets)
+        loss = nll_sum(logits, targets, in_place=t.in_place)
         torch.autograd.backward(t.scaler.scale(loss / plan.tokens))
         nats += loss.detach()
         cells, real = cells + ids.numel(), real + int((batch.targets >= 0).sum())

@@ -1,7 +1,7 @@
 """The loss: the sum over real tokens, in nats; the caller divides once, by the tokens of the whole optimizer step.
 
-The gradient of the logits is made together with the loss, in chunks that stay in the cache, and written over them:
-one pass over the largest tensor of a small language model where `cross_entropy` makes four.
+The gradient of the logits is computed together with the loss, in chunks that stay in the cache: one pass over the
+largest tensor of a small language model where `cross_entropy` makes four.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ._batches import IGNORED
 
@@ -19,28 +20,30 @@ CHUNK_BYTES = 1 << 19
 """Half a typical second-level cache: a chunk of logits is read, exponentiated and written back while it is there."""
 
 
-def nll_sum(logits: Tensor, targets: Tensor) -> Tensor:
+def nll_sum(logits: Tensor, targets: Tensor, *, in_place: bool = False) -> Tensor:
     """Sum of -log p(target) over the places whose target is not IGNORED. Scalar, float32.
-
-    The logits' memory is reused for their gradient when they require one: do not read them afterwards.
 
     Args:
         logits: `[batch, time, vocab]`, any float type.
         targets: int64 `[batch, time]`.
+        in_place: reuse the memory of the logits for their gradient. Only sound where nothing else reads that memory:
+            no view of a parameter, no operation that keeps its output for its own backward pass.
     """
     flat, wanted = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
     if not (torch.is_grad_enabled() and logits.requires_grad):
         return torch.nn.functional.cross_entropy(flat.float(), wanted, ignore_index=IGNORED, reduction="sum")
     if flat.device.type != "cpu" or flat.dtype != torch.float32:
         return torch.nn.functional.cross_entropy(flat.float(), wanted, ignore_index=IGNORED, reduction="sum")
-    loss: Tensor = _ChunkedNLL.apply(flat, wanted)  # type: ignore[no-untyped-call]
+    loss: Tensor = _ChunkedNLL.apply(flat, wanted, in_place)  # type: ignore[no-untyped-call]
     return loss
 
 
 class _ChunkedNLL(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, in_place: bool) -> Tensor:
         grad = logits.detach()  # the same memory
+        if not in_place:
+            grad = grad.clone(memory_format=torch.contiguous_format)
         total = torch.zeros((), dtype=torch.float64)
         rows = max(16, CHUNK_BYTES // (4 * logits.shape[1]))
         for start in range(0, len(logits), rows):
@@ -49,8 +52,12 @@ class _ChunkedNLL(torch.autograd.Function):
         return total.float()
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        return ctx.grad.mul_(upstream), None
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+        grad, ctx.grad = ctx.grad, None
+        if grad is None:
+            raise RuntimeError("the gradient of this loss was already used: call nll_sum again for a second backward pass")
+        return grad.mul_(upstream), None, None
 
 
 def _chunk(logits: Tensor, targets: Tensor) -> Tensor:

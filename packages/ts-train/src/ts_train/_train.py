@@ -19,9 +19,10 @@ from ts_models import artefact
 from ._average import WeightAverage
 from ._checkpoint import CheckpointStore
 from ._data import TrainingData, open_data
-from ._decide import build_model, decide, environment, make_batches, make_validation, rebuild_model
+from ._decide import build_model, choose_context, decide, environment, make_batches, make_validation, rebuild_model
 from ._distributed import World, join_world
 from ._loop import Trainer, fit
+from ._network import check_network, owns_logits
 from ._precision import Precision, precision_warnings
 from ._recipes import combine, recipe
 from ._run_folder import Run, claim, load_best, named_tensors, read_manifest, summarise, write_weights
@@ -78,6 +79,8 @@ def train(
     if world.writes:
         claim(path)
     _set_up_torch(settings, settings.threads)
+    if model is not None:
+        _check_own(model, settings, encoded)
     network = build_model(settings, encoded, model).to(device)
     given = model is not None or settings.init_from is not None
     manifest: RunManifest = world.agree(decide(settings, encoded, network, world, device))
@@ -129,6 +132,8 @@ def resume(
             (warn or _silent)(f"{change}: the last bits may differ from those of an uninterrupted run")
         for warning in precision_warnings(Precision(manifest.precision, "", device.type), dropout=0.0):
             (warn or _silent)(warning)  # say, a run in bf16 that moved to a CPU without units for it
+    if model is not None:
+        _check_own(model, manifest.config, encoded)
     own = model if model is not None else rebuild_model(manifest) if CheckpointStore(path / "checkpoints").steps() else None
     network = build_model(manifest.config, encoded, own).to(device)
     return _run(manifest, encoded, network, path, world, device, callbacks, progress, warn or _silent, own=model is not None)
@@ -189,6 +194,7 @@ def _trainer(
         state=TrainerState(micro_batch_tokens=manifest.micro_batch_tokens),
         average=WeightAverage(model, config.ema_decay) if config.ema_decay else None,
         warn=warn,
+        in_place=owns_logits(model) and not config.compile,
     )
 
 
@@ -277,6 +283,10 @@ def _close(t: Trainer, store: CheckpointStore) -> None:
     finally:
         if not t.state.finished:
             t.tell("on_end", t.state)
+
+
+def _check_own(model: nn.Module, config: TrainConfig, data: TrainingData) -> None:
+    check_network(model, make_batches(config, data, choose_context(config, model)), vocab_size=data.vocab_size)
 
 
 def _set_up_torch(config: TrainConfig, threads: int | None) -> None:

@@ -4,12 +4,11 @@ The rules see the letters of a word only one at a time, beside a punctuation mar
 alike; the one exception is the `'s` at an end. So two chunks that differ in a word of two letters or more, where neither
 word is part of a special case that the chunk holds, are split alike: spaCy is asked once for a stand-in between the
 same marks. `tests/test_plain.py` proves what is said here of the patterns from the patterns themselves, for the ones
-whose hash stands below; under other patterns no chunk is plain.
+whose hash stands in `_rules.PROVEN`; under other patterns no chunk is plain.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import string
 from collections import defaultdict
@@ -17,13 +16,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from ._rules import Rules
-from .schemas import RulesSpec
+from ._rules import PROVEN, Rules, fingerprint
 
-__all__ = ["MARKS", "PROVEN", "PlainWords", "Row", "fingerprint"]
-
-PROVEN = frozenset({"c75a06d143966f8e5e20fd8409bc0ea0b64df4ee8531dc7826c5877c1f70050a"})
-"""Fingerprints of the patterns for which the proof holds: spaCy 3.8's."""
+__all__ = ["MARKS", "PlainWords", "Row"]
 
 MARKS = string.punctuation
 STAND_IN = "qzxqzx"
@@ -38,12 +33,6 @@ class Row(NamedTuple):
     tokens: list[str]
     starts: frozenset[str]
     ends: frozenset[str]
-
-
-def fingerprint(spec: RulesSpec) -> str:
-    """SHA-256 of the patterns; the special cases are no part of it."""
-    patterns = (spec.prefix, spec.suffix, spec.infix, spec.token_match, spec.url_match)
-    return hashlib.sha256("\0".join(str(pattern) for pattern in patterns).encode("utf-8")).hexdigest()
 
 
 class _Frame(NamedTuple):
@@ -111,8 +100,8 @@ class PlainWords:
             frame = None
             if STAND_IN in tokens:
                 place = tokens.index(STAND_IN)
-                starts = frozenset(lead[:n] for n in range(1, len(lead) + 1)) & self._seconds if lead else None
-                ends = frozenset(trail[n:] for n in range(len(trail))) & self._firsts if trail else None
+                starts = frozenset(second for second in self._seconds if lead.startswith(second)) if lead else None
+                ends = frozenset(first for first in self._firsts if trail.endswith(first)) if trail else None
                 frame = _Frame(tokens[:place], tokens[place + 1 :], starts, ends)
             self._frames[lead, trail] = frame
         return self._frames[lead, trail]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections import defaultdict
@@ -9,9 +10,19 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
+from ._linear import LONG, LinearTokenizer, has_long_chunk
 from .schemas import RulesSpec
 
-__all__ = ["Rules", "pin"]
+__all__ = ["PROVEN", "Rules", "fingerprint", "pin"]
+
+PROVEN = frozenset({"c75a06d143966f8e5e20fd8409bc0ea0b64df4ee8531dc7826c5877c1f70050a"})
+"""Fingerprints of the patterns of which `_plain` and `_linear` know enough to do without spaCy: spaCy 3.8's."""
+
+
+def fingerprint(spec: RulesSpec) -> str:
+    """SHA-256 of the patterns; the special cases are no part of it."""
+    patterns = (spec.prefix, spec.suffix, spec.infix, spec.token_match, spec.url_match)
+    return hashlib.sha256("\0".join(str(pattern) for pattern in patterns).encode("utf-8")).hexdigest()
 
 
 def pin() -> RulesSpec:
@@ -65,19 +76,29 @@ class Rules:
             url_match=re.compile(spec.url_match).match if spec.url_match else None,
         )
 
+    @cached_property
+    def _linear(self) -> LinearTokenizer | None:
+        """The same tokens in linear time, where the patterns are known to allow it."""
+        if fingerprint(self.spec) not in PROVEN:
+            return None
+        bare = self._build({})
+        return LinearTokenizer(self.spec, {case: _texts(bare(case)) for case in LinearTokenizer.looked_for(self.spec)})
+
     def split(self, text: str) -> list[str]:
-        """spaCy's own answer for a whole text."""
-        return [token.text for token in self._tokenizer(text)]
+        """spaCy's answer for a whole text."""
+        if has_long_chunk(text) and self._linear is not None:
+            return self._linear.split(text)
+        return _texts(self._tokenizer(text))
 
     def split_chunks(self, chunks: Sequence[str]) -> list[list[str]]:
         """spaCy's answer for each chunk as if it stood alone.
 
-        Those without white space are asked about in one go, a line break between two: no special case holds one
+        Short ones without white space are asked about in one go, a line break between two: no special case holds one
         (`_separable`), so that nothing can reach across.
         """
         if not self._separable:
             return [self.split(chunk) for chunk in chunks]
-        ink = [chunk for chunk in chunks if chunk.split() == [chunk]]
+        ink = [chunk for chunk in chunks if len(chunk) <= LONG and chunk.split() == [chunk]]
         found: dict[str, list[str]] = {}
         for start in range(0, len(ink), 512):
             found.update(zip(ink[start : start + 512], self._split_lines(ink[start : start + 512]), strict=True))
@@ -103,8 +124,7 @@ class Rules:
         bare = self._build({})
         pairs: set[tuple[str, str]] = set()
         for text in self.spec.exceptions:
-            tokens = [token.text for token in bare(text)]
-            pairs.update(itertools.pairwise(tokens))
+            pairs.update(itertools.pairwise(_texts(bare(text))))
         return frozenset(pairs)
 
     def edges(self, chunk: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -122,6 +142,10 @@ class Rules:
     def _firsts(self) -> dict[str, list[str]]:
         """Last character -> first tokens of `pairs`."""
         return _grouped((first[-1], first) for first, _ in self.pairs)
+
+
+def _texts(doc: Any) -> list[str]:
+    return [token.text for token in doc]
 
 
 def _grouped(items: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -172,6 +172,50 @@ def test_a_split_is_indexed_as_a_sequence(encoded: Path) -> None:
         _ = train[len(train)]
 
 
+# --- the stories that are trained on -----------------------------------------------------------
+
+
+def test_the_training_stories_are_named_by_their_hashes(splits: Path, encoded: Path) -> None:
+    data = ts_tokenizer.open_encoded(encoded)
+    hashes = data.train_stories
+    assert hashes is not None
+    assert hashes.dtype == np.uint64
+    expected = np.unique(ts_data.story_hashes(list(ts_data.read(splits, "train"))))
+    np.testing.assert_array_equal(hashes, expected)
+    assert data.manifest.train_stories is not None
+    assert data.manifest.train_stories.rows == len(expected)
+    np.testing.assert_array_equal(np.load(encoded / "train_stories.npy"), expected)
+    shouted = [text.upper().replace(" ", "  ") for text in ts_data.read(splits, "train")[:5]]
+    assert np.isin(ts_data.story_hashes(shouted), hashes).all(), "another cleaning of a story has its hash"
+    assert not np.isin(ts_data.story_hashes(list(ts_data.read(splits, "test"))), hashes).any()
+
+
+def test_a_folder_of_an_earlier_version_has_no_hashes_and_gets_them(
+    splits: Path, trained: WordTokenizer, copy: Path, encoded: Path
+) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    del manifest["train_stories"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    (copy / "train_stories.npy").unlink()
+    assert ts_tokenizer.open_encoded(copy, verify=True).train_stories is None
+    ts_tokenizer.encode_splits(splits, trained, copy)
+    assert _files(copy) == _files(encoded)
+
+
+def test_damaged_hashes_are_refused(copy: Path) -> None:
+    path = copy / "train_stories.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-8] + b"\0" * 8)
+    with pytest.raises(ArtefactError, match=r"train_stories\.npy: its checksum"):
+        _ = ts_tokenizer.open_encoded(copy).train_stories
+    path.write_bytes(content[:-8])
+    with pytest.raises(ArtefactError, match="cut or changed"):
+        ts_tokenizer.open_encoded(copy)
+    path.unlink()
+    with pytest.raises(ArtefactError, match="no such file"):
+        ts_tokenizer.open_encoded(copy)
+
+
 @pytest.fixture
 def copy(encoded: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "copy"

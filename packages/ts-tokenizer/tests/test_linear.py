@@ -82,7 +82,7 @@ def test_but_for_periods_the_patterns_see_less_than_the_window(name: str) -> Non
 
 
 def test_every_prefix_begins_at_the_beginning() -> None:
-    assert str(list(_parser.parse(pin().prefix))[0]) == str(list(_parser.parse("^"))[0])
+    assert str(next(iter(_parser.parse(pin().prefix)))) == str(next(iter(_parser.parse("^"))))
 
 
 def test_the_user_part_of_an_address_is_rewritten() -> None:

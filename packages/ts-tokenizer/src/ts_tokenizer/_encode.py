@@ -20,7 +20,7 @@ from ts_data.schemas import FileInfo
 
 from . import engines
 from ._batch import BatchResult, Sums
-from ._encoded import STEMS, TOKENIZER_FILE, open_encoded
+from ._encoded import STEMS, TOKENIZER_FILE, TRAIN_STORIES, open_encoded
 from ._tokenizer import WordTokenizer, load
 from .errors import ArtefactError
 from .schemas import EncodedManifest, EncodedSplitInfo
@@ -79,7 +79,8 @@ def encode_splits(
         for name in STEMS:
             if name in source.splits:
                 infos[name] = _encode_split(work, name, ts_data.read(splits, name), running, progress)
-    manifest = EncodedManifest.model_validate({**identity, "splits": infos})
+    hashes = _write_train_stories(work, ts_data.read(splits, "train"), progress)
+    manifest = EncodedManifest.model_validate({**identity, "splits": infos, "train_stories": hashes})
     with write_folder(target, "manifest.json", "ts-tokenizer/encoded") as aside:
         for file in sorted(work.iterdir()):
             if file.suffix in (".bin", ".npy"):
@@ -104,7 +105,7 @@ def _already_whole(target: Path, identity: dict[str, Any]) -> EncodedManifest | 
     except ArtefactError:
         return None  # a damaged or older one is written again
     same = all(getattr(encoded.manifest, field) == value for field, value in identity.items())
-    return encoded.manifest if same else None
+    return encoded.manifest if same and encoded.manifest.train_stories is not None else None
 
 
 def _open_work(target: Path, identity: dict[str, Any]) -> Path:
@@ -143,6 +144,22 @@ def _encode_split(
             "idx": _file_info(idx_path, sums.stories + 1),
         }
     )
+
+
+def _write_train_stories(work: Path, stories: ts_data.Split, progress: Progress | None) -> FileInfo:
+    """Write the hashes of the train split's stories, by which an evaluation recognises a story that was trained on."""
+    from ts_data import story_hashes
+
+    found = [np.zeros(0, dtype=np.uint64)]
+    done = 0
+    for first, end in stories.cuts(BATCH_ROWS):
+        found.append(story_hashes(stories.batch(first, end).column("text").to_pylist()))
+        done += end - first
+        if progress is not None:
+            progress("hash train stories", done, len(stories))
+    hashes = np.unique(np.concatenate(found)).astype("<u8")
+    np.save(work / TRAIN_STORIES, hashes)
+    return _file_info(work / TRAIN_STORIES, len(hashes))
 
 
 class _Journal:

@@ -19,12 +19,13 @@ from .schemas import EncodedManifest, EncodedSplitInfo
 if TYPE_CHECKING:
     from ._tokenizer import WordTokenizer
 
-__all__ = ["STEMS", "TOKENIZER_FILE", "Encoded", "EncodedSplit", "open_encoded"]
+__all__ = ["STEMS", "TOKENIZER_FILE", "TRAIN_STORIES", "Encoded", "EncodedSplit", "open_encoded"]
 
 STEMS = {"train": "train", "validation": "val", "test": "test"}
 """Split -> the stem of its files: nanoGPT's loader looks for train.bin and val.bin."""
 
 TOKENIZER_FILE = "word_tokenizer.json"
+TRAIN_STORIES = "train_stories.npy"
 
 
 class EncodedSplit(Sequence[np.ndarray]):
@@ -64,6 +65,8 @@ class Encoded(Mapping[str, EncodedSplit]):
         self.manifest = manifest
         self.vocab_size = manifest.vocab_size
         self._splits = {name: _open_split(path, info) for name, info in manifest.splits.items()}
+        if manifest.train_stories is not None:
+            _whole(path, manifest.train_stories)
 
     def __getitem__(self, name: str) -> EncodedSplit:
         return self._splits[name]  # type: ignore[index]
@@ -85,16 +88,27 @@ class Encoded(Mapping[str, EncodedSplit]):
             raise ArtefactError(f"{path}: is not the tokenizer that encoded this folder. Encode the splits again.")
         return tokenizer
 
+    @cached_property
+    def train_stories(self) -> np.ndarray | None:
+        """The hashes of the train split's stories (`ts_data.story_hashes`), sorted and distinct, uint64; None in an older folder.
+
+        Raises ArtefactError where the file is damaged.
+        """
+        file = self.manifest.train_stories
+        if file is None:
+            return None
+        path = _verified(self.path, file)
+        hashes = _load_array(path)
+        if hashes.dtype != np.uint64 or hashes.shape != (file.rows,) or (hashes[1:] <= hashes[:-1]).any():
+            raise ArtefactError(f"{path}: holds no sorted uint64 hashes; it is damaged. Encode the splits again.")
+        return hashes
+
     def verify(self) -> None:
         """Read every file and compare checksums; `ArtefactError` names the first that differs."""
         for info in self.manifest.splits.values():
             for file in (info.bin, info.idx):
-                path = member(self.path, file.name, error=ArtefactError)
-                if sha256_file(path) != file.sha256:
-                    raise ArtefactError(
-                        f"{path}: its checksum is not the manifest's; the file is damaged. Encode the splits again."
-                    )
-        _ = self.tokenizer
+                _verified(self.path, file)
+        _ = self.train_stories, self.tokenizer
 
 
 def open_encoded(path: str | os.PathLike[str], *, verify: bool = False) -> Encoded:
@@ -118,16 +132,28 @@ def _open_split(folder: Path, info: EncodedSplitInfo) -> EncodedSplit:
             f"{bin_path}: holds {info.bin.bytes:,} bytes for {info.tokens:,} tokens of two. Encode the splits again."
         )
     ids = np.memmap(bin_path, dtype="<u2", mode="r") if info.tokens else np.zeros(0, dtype="<u2")
-    try:
-        offsets = np.asarray(np.load(idx_path, allow_pickle=False))
-    except Exception as problem:  # NumPy parses a header as Python: what other bytes raise (TokenError …) is written nowhere
-        raise ArtefactError(f"{idx_path}: not a NumPy file ({problem}); it is damaged. Encode the splits again.") from None
+    offsets = _load_array(idx_path)
     sound = offsets.dtype == np.int64 and offsets.shape == (info.stories + 1,) and offsets[0] == 0 and offsets[-1] == len(ids)
     if not sound or len(ids) != info.tokens or (np.diff(offsets) < 0).any():
         raise ArtefactError(
             f"{idx_path}: its offsets do not fit {bin_path.name}; one of them is damaged. Encode the splits again."
         )
     return EncodedSplit(ids, offsets, info)
+
+
+def _load_array(path: Path) -> np.ndarray:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except Exception as problem:  # NumPy parses a header as Python: what other bytes raise (TokenError …) is written nowhere
+        raise ArtefactError(f"{path}: not a NumPy file ({problem}); it is damaged. Encode the splits again.") from None
+
+
+def _verified(folder: Path, file: FileInfo) -> Path:
+    """The path of a file with the manifest's checksum."""
+    path = _whole(folder, file)
+    if sha256_file(path) != file.sha256:
+        raise ArtefactError(f"{path}: its checksum is not the manifest's; the file is damaged. Encode the splits again.")
+    return path
 
 
 def _whole(folder: Path, file: FileInfo) -> Path:

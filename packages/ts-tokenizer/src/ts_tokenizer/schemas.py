@@ -181,6 +181,9 @@ class EncodedManifest(_Frozen):
     unk_id: int
     pad_id: int
     splits: dict[Literal["train", "validation", "test"], EncodedSplitInfo]
+    train_stories: FileInfo | None = None
+    """train_stories.npy: the sorted, distinct hashes (`ts_data.story_hashes`, uint64) of the train split's stories. None in
+    a folder of an earlier version."""
 
 
 SCHEMAS: dict[str, type] = {"ts-tokenizer.word": TokenizerSpec, "ts-tokenizer.encoded": EncodedManifest}

@@ -37,7 +37,7 @@ CLEANED = pa.schema(
     ]
 )
 
-_CODE_VERSION = 2
+_CODE_VERSION = 3
 """Raised by whoever changes what a step does, so that the cleaner's hash tells the difference."""
 
 

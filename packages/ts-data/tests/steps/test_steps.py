@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ts_data import clean
 from ts_data.schemas import DEFAULT_STEPS
 from ts_data.steps import ALWAYS, STEPS, Drop, check_names, load
 
 CASES = json.loads((Path(__file__).parent / "cases.json").read_text(encoding="utf-8"))
+UNTOUCHED = json.loads((Path(__file__).parent / "untouched.json").read_text(encoding="utf-8"))
 FILES = {path.stem for path in Path(load("stars").apply.__code__.co_filename).parent.glob("*.py")} - {"__init__"}
 
 
 def test_table_files_and_cases_name_the_same_steps() -> None:
     assert STEPS
-    assert set(STEPS) == FILES == set(CASES)
+    assert set(STEPS) == FILES == set(CASES) == set(UNTOUCHED)
     assert set(DEFAULT_STEPS) <= set(STEPS)
 
 
@@ -30,7 +32,31 @@ def test_case(name: str, before: str, after: str | None) -> None:
 @pytest.mark.parametrize("name", STEPS)
 def test_cases_show_a_change_or_drop_and_a_text_left_alone(name: str) -> None:
     assert any(before != after for before, after in CASES[name])
-    assert any(before == after for before, after in CASES[name]) or name == "backslashes"
+    assert len(UNTOUCHED[name]) >= 1
+
+
+@pytest.mark.parametrize(("name", "text"), [(n, text) for n, texts in UNTOUCHED.items() for text in texts])
+def test_a_step_leaves_alone_what_is_not_its_business(name: str, text: str) -> None:
+    assert load(name).apply(text) == text
+
+
+LETTERS = [chr(code) for code in range(0xC0, 0x180) if chr(code).isalpha()]
+
+
+@pytest.mark.parametrize(
+    "frame", ["The letter {} stood alone.", "“{}” and ({}), {}.", "x{}y", "word{}", "{}word", "“{}word”", "{}’s", "«{}»"]
+)
+def test_no_letter_is_taken_for_mojibake(frame: str) -> None:
+    apply = load("mojibake").apply
+    assert [letter for letter in LETTERS if apply(frame.replace("{}", letter)) != frame.replace("{}", letter)] == []
+
+
+def test_a_replaced_character_drops_its_story_and_hidden_spaces_divide_words() -> None:
+    rest = " They ran and ran." * 12
+    assert clean(f"The caf\ufffd owner smiled.{rest}").dropped == "non_ascii"
+    assert clean(f"Once\u200bupon a time.{rest}").text.startswith("Once upon a time.")
+    assert clean(f"They saw that 4*5=20.{rest}").text.startswith("They saw that 4*5=20.")
+    assert clean(f"The letter Â stood alone.{rest}").dropped == "non_ascii"
 
 
 MESS = st.lists(

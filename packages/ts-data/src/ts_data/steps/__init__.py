@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ALWAYS", "BLANK", "STEPS", "ApplyAll", "Drop", "Step", "Trigger", "check_names", "load"]
 
 STEPS: dict[str, str] = {
+    "html": "ts_data.steps.html",
     "mojibake": "ts_data.steps.mojibake",
     "invisible": "ts_data.steps.invisible",
     "ligatures": "ts_data.steps.ligatures",

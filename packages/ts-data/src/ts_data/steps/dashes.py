@@ -2,7 +2,8 @@
 
 `word--word`, `word – word`, `word - word` and `word—word` become `word — word`, so that the dash is a token of its
 own whatever stands beside it. Beside a quotation mark that it belongs to it has no blank: `"But I—"`, `"—and then`.
-Between digits a dash means a range and becomes `-`. The hyphen inside words (`three-year-old`) is left alone.
+Between digits a dash means a range or a difference, before a digit a minus sign, and becomes `-`. The hyphen inside words
+(`three-year-old`) is left alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ TRIGGERS = ("--", (BLANK, "-", BLANK))
 _HYPHENS = "\u2010\u2011\ufe63\uff0d"
 _OTHERS = "\u2012\u2013\u2015\u2212\u2e3a\u2e3b"
 # What is looked for stands before what must stand beside it: `re` searches a literal many times faster than a look-behind.
-_RANGE = re.compile("[\u2012\u2013\u2212](?<=[0-9].)(?=[0-9])")
+_RANGE = re.compile("[\u2012\u2013\u2212](?<=[0-9].)(?=[0-9])|[\u2012\u2013\u2212](?<=[0-9] .)(?= [0-9])")
+_NEGATIVE = re.compile("\u2212(?=[0-9])|[\u2012\u2013](?<![^ (].)(?=[0-9])")
 _MINUS = re.compile(" - (?<=[0-9] - )(?=[0-9])")
 _DOUBLE = re.compile("--+")
 
@@ -26,7 +28,7 @@ _DOUBLE = re.compile("--+")
 def apply(text: str) -> str:
     """The text with ` — ` for every dash."""
     if not text.replace("\u2014", "").isascii():
-        text = _RANGE.sub("-", text)
+        text = _NEGATIVE.sub("-", _RANGE.sub("-", text))
         for hyphen in _HYPHENS:
             text = text.replace(hyphen, "-")
         for other in _OTHERS:

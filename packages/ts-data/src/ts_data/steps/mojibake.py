@@ -31,6 +31,13 @@ _BARE_PATTERN = re.compile(f"{_BARE}(?![{_THIRD}])\x9d?")
 # What ftfy could act on: any character that Windows-1252 or Latin-1 gives for a lead byte C2 to F4, or a C1 control.
 _SUSPECT = re.compile("[\x80-\x9fÂ-ô][\x80-¿€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ ]")
 
+# A letter that is a word of its own (`the letter Â stood alone`, `“Ã”`, `«Â»`), or ends a word of capitals before a closing mark.
+_OWN = re.compile(
+    "(?<![^\\s\"'“‘«(—])[À-ÿ](?=[ \t\r\n\"'.,!?;:)”’—…-]|$)(?!\u201d\\w)|(?<=«)[À-ÿ](?=»)|(?<=[A-ZÀ-Þ])[À-Þ](?=[”’“‘—–…»](?!\\w))"
+)
+_HELD = "\ue000"
+"""Stands for such a letter while ftfy works: a character for private use, which no encoding damage gives."""
+
 
 def apply(text: str) -> str:
     """The text with its mojibake undone."""
@@ -43,10 +50,19 @@ def apply(text: str) -> str:
         if _BARE in text:
             text = _BARE_PATTERN.sub(TABLE[-1][1], text)
     if _unknown(text) and _SUSPECT.search(text):
-        import ftfy
-
-        text = ftfy.fix_encoding(text)
+        return _fixed(text)
     return text
+
+
+def _fixed(text: str) -> str:
+    """The text with ftfy's repairs, but for letters that stand for themselves."""
+    import ftfy
+
+    letters = [] if _HELD in text else _OWN.findall(text)
+    if not letters:
+        return str(ftfy.fix_encoding(text))
+    pieces = str(ftfy.fix_encoding(_OWN.sub(_HELD, text))).split(_HELD)
+    return "".join(piece + letter for piece, letter in zip(pieces, [*letters, ""], strict=True))
 
 
 def _unknown(text: str) -> bool:

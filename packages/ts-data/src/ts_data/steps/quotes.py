@@ -1,6 +1,11 @@
-"""One form for each quotation mark: `"` for double ones, `'` for single ones and apostrophes. Moves no blanks."""
+"""One form for each quotation mark: `"` for double ones, `'` for single ones and apostrophes. Moves no blanks.
+
+`‚` is a comma after a word, as in this corpus (mojibake `â€š`), and an opening quote before one.
+"""
 
 from __future__ import annotations
+
+import re
 
 __all__ = ["TRIGGERS", "apply"]
 
@@ -8,13 +13,15 @@ TRIGGERS = ("`", "''")
 
 _DOUBLE = "“”„‟«»″〝〞"
 _SINGLE = "’‘‛′ʼʹ´‹›"
-_COMMA = "‚"  # U+201A: in this corpus a comma (mojibake `â€š`), not an opening quote
+_LOW = "‚"
+_OPENS = re.compile(r"(?<![^\s\"'(\u2014-])‚(?=\w)")
 
 
 def apply(text: str) -> str:
     """The text with straight quotes only."""
     text = _replaced(text, _DOUBLE, '"').replace("``", '"').replace("''", '"')
-    return _replaced(_replaced(text, _SINGLE, "'").replace("`", "'"), _COMMA, ",")
+    text = _replaced(text, _SINGLE, "'").replace("`", "'")
+    return text if text.isascii() else _OPENS.sub("'", text).replace(_LOW, ",")
 
 
 def _replaced(text: str, forms: str, by: str) -> str:

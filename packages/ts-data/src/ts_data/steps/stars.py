@@ -1,12 +1,38 @@
-"""Removes asterisks, which mark emphasis or scene breaks in some stories and nothing that a reader hears."""
+"""Removes asterisks that mark emphasis, footnotes, list items or scene breaks. Those inside a word or a calculation stay.
+
+`*word*`, `**word**`, `un*believ*able`, `word*` and `* * *` lose their asterisks; `4*5`, `4 * 5`, `2*x`, `2**3` and `d*mn`
+keep them.
+"""
 
 from __future__ import annotations
+
+import re
 
 __all__ = ["TRIGGERS", "apply"]
 
 TRIGGERS = ("*",)
 
+_STARS = re.compile(r"\*+")
+_STAYS = re.compile(
+    r"(?<![^\W_]\*)(?<=[^\W_])\*+(?=[^\W_])|(?<=[0-9][)])\*+(?=[(][0-9])|(?<=[0-9)]) \* (?=[0-9(]|[a-z]\b)|(?<=\b[a-z]) \* (?=[0-9])"
+)
+_WORD = re.compile(r"\S*\*\S*")
+
 
 def apply(text: str) -> str:
-    """The text without asterisks."""
-    return text.replace("*", "")
+    """The text without the asterisks that are marks."""
+    if "*" not in text:
+        return text
+    kept = {match.start() + match[0].index("*") for match in _STAYS.finditer(text)}
+    if not kept:
+        return text.replace("*", "")
+    for word in _WORD.finditer(text):
+        runs = [match.start() for match in _STARS.finditer(text, word.start(), word.end())]
+        if len(runs) > 1 and not _calculates(word[0]):  # emphasis opens and closes in one word
+            kept.difference_update(runs)
+    return _STARS.sub(lambda match: match[0] if match.start() in kept else "", text)
+
+
+def _calculates(word: str) -> bool:
+    """Whether a word is a product: single letters and numbers between its asterisks, as `2*3*4`."""
+    return all(len(part) == 1 or part[:1].isdecimal() or part[-1:].isdecimal() for part in _STARS.split(word.strip("().,!?=")))

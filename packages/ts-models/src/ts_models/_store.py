@@ -21,8 +21,7 @@ from torch import Tensor
 from ._build import build_for_inference
 from ._card import model_card
 from ._sizes import count_parameters
-from ._train_stories import FILE as TRAIN_STORIES
-from ._train_stories import pack
+from ._train_stories import FILE, pack
 from .architectures import StoryModel
 from .artefact import parse_model, read_json, write_folder, write_model
 from .errors import ArtefactError, ConfigError, WeightsError
@@ -31,14 +30,14 @@ from .schemas import CONFIGS, ModelConfig, TrainingSummary, TransformerConfig
 
 __all__ = ["clean_names", "load_model", "load_weights", "push_to_hub", "read_config", "read_training", "resolve", "save"]
 
-CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD = (
+CONFIG, WEIGHTS, TOKENIZER, TRAINING, TRAIN_STORIES, CARD = (
     "config.json",
     "model.safetensors",
     "word_tokenizer.json",
     "training.json",
+    FILE,
     "README.md",
 )
-
 
 DEMO = Path(__file__).parent / "demo"
 """The model in the package: `load("demo")`."""

@@ -76,4 +76,4 @@ def _read(path: Path, training: TrainingSummary) -> Hashes:
         )
     if (array[1:] <= array[:-1]).any():
         raise ArtefactError(f"{path}: its hashes are not sorted and unique. Fetch or copy the model folder again.")
-    return array.astype(np.uint64, copy=False)
+    return np.asarray(array, dtype=np.uint64)

@@ -10,14 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from ._options import ONE
+from ._options import kernel
 
 __all__ = ["draw", "halves"]
 
 
-@njit(**ONE)
+@kernel
 def halves(key: Any, row: Any) -> Any:
     """The two 32-bit halves of a row's key."""
     x = np.uint64(key) + np.uint64(row) * np.uint64(0x9E3779B97F4A7C15)
@@ -27,7 +26,7 @@ def halves(key: Any, row: Any) -> Any:
     return np.uint32(x), np.uint32(x >> np.uint64(32))
 
 
-@njit(**ONE)
+@kernel
 def draw(low: Any, high: Any, place: Any) -> Any:
     """32 random bits of a place in a row."""
     x = np.uint32(np.uint32(np.uint32(place) * np.uint32(0x9E3779B9)) + low)

@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ._draws import draw, halves
-from ._options import ONE
+from ._options import kernel
+from ._sums import dot, fma, largest, total
 from ._tile import LANES, at, strided
 
 __all__ = ["attention_backward", "attention_forward"]
@@ -29,24 +29,24 @@ _wide, _narrow = strided(_ROWS, 2, False), strided(_ROWS, 1, False)
 _wide_add, _narrow_add = strided(_ROWS, 2, True), strided(_ROWS, 1, True)
 
 
-@njit(**ONE)
+@kernel
 def _exp(x: Any) -> Any:
     """e to the x ≤ 0 as in `_elementwise.exp`, but a value that is no number stays none."""
     x = np.float32(-87) if x < np.float32(-87) else x  # noqa: FURB136 - `max` may take the bound for what is no number
-    n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
-    r = x - n * np.float32(0.693147182)
+    n = np.floor(fma(x, np.float32(1.44269504), np.float32(0.5)))
+    r = fma(-n, np.float32(0.693147182), x)
     p = np.float32(1.9875691500e-4)
-    p = p * r + np.float32(1.3981999507e-3)
-    p = p * r + np.float32(8.3334519073e-3)
-    p = p * r + np.float32(4.1665795894e-2)
-    p = p * r + np.float32(1.6666665459e-1)
-    p = p * r + np.float32(5.0000001201e-1)
-    p = p * r * r + r + np.float32(1)
+    p = fma(p, r, np.float32(1.3981999507e-3))
+    p = fma(p, r, np.float32(8.3334519073e-3))
+    p = fma(p, r, np.float32(4.1665795894e-2))
+    p = fma(p, r, np.float32(1.6666665459e-1))
+    p = fma(p, r, np.float32(5.0000001201e-1))
+    p = fma(p * r, r, r) + np.float32(1)
     power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23))
     return p * power.view(np.float32)
 
 
-@njit(**ONE)
+@kernel
 def _read(source: Any, first: int, stride: int, factor: float, out: Any, time: int, width: int) -> None:
     """factor · [T, D] of flat memory → the beginning of out [P, W]."""
     scale = np.float32(factor)
@@ -56,7 +56,7 @@ def _read(source: Any, first: int, stride: int, factor: float, out: Any, time: i
             target[d] = scale * line[d]
 
 
-@njit(**ONE)
+@kernel
 def _write(x: Any, out: Any, first: int, stride: int, factor: float, time: int, width: int) -> None:
     """factor · the beginning of x [P, W] → [T, D] of flat memory."""
     scale = np.float32(factor)
@@ -66,7 +66,7 @@ def _write(x: Any, out: Any, first: int, stride: int, factor: float, time: int, 
             line[d] = scale * source[d]
 
 
-@njit(**ONE)
+@kernel
 def _turn(x: Any, out: Any) -> None:
     """x [P, W] → out [W, P]."""
     for t in range(0, x.shape[0], LANES):
@@ -76,7 +76,7 @@ def _turn(x: Any, out: Any) -> None:
                 target[t + lane] = x[t + lane, d]
 
 
-@njit(**ONE)
+@kernel
 def _scores(x: Any, row: int, turned: Any, out: Any, out_row: int, seen: int) -> None:
     """out [_ROWS rows from out_row, seen] = x [_ROWS rows from row, W] @ turned [W, P]."""
     size, padded = turned.shape
@@ -84,7 +84,7 @@ def _scores(x: Any, row: int, turned: Any, out: Any, out_row: int, seen: int) ->
         _wide(at(x, row * size), size, 1, at(turned, c), padded, size, at(out, out_row * padded + c), padded)
 
 
-@njit(**ONE)
+@kernel
 def _mixed(x: Any, row: int, y: Any, seen: int, out: Any, out_row: int) -> None:
     """out [_ROWS rows, W] = x [_ROWS rows from row, seen] @ y [seen, W]."""
     padded, width = x.shape[1], y.shape[1]
@@ -96,7 +96,7 @@ def _mixed(x: Any, row: int, y: Any, seen: int, out: Any, out_row: int) -> None:
         _narrow(at(x, row * padded), padded, 1, at(y, c), width, seen, at(out, out_row * width + c), width)
 
 
-@njit(**ONE)
+@kernel
 def _gather(x: Any, seen: int, y: Any, row: int, out: Any) -> None:
     """out [seen, W] += x [_STEP, seen] transposed @ y [_STEP rows from row, W]."""
     padded, width = x.shape[1], y.shape[1]
@@ -109,33 +109,26 @@ def _gather(x: Any, seen: int, y: Any, row: int, out: Any) -> None:
             _narrow_add(at(x, key), 1, padded, at(y, row * width + c), width, _STEP, at(out, key * width + c), width)
 
 
-@njit(**{**ONE, "fastmath": True})
-def _largest(x: Any, size: int) -> Any:
-    largest = np.float32(-np.inf)
-    for i in range(size):
-        largest = max(largest, x[i])
-    return largest
-
-
-@njit(**ONE)
+@kernel
 def _soft(scores: Any, seen: int) -> Any:
-    """Scores of one query → exponentials below the largest. Gives the largest, and the sum."""
-    largest, total = _largest(scores, seen), np.float32(0)
+    """Scores of one query → exponentials below the largest, 0 behind them up to a whole 16. Gives the largest, and the sum."""
+    whole = -(-seen // 16) * 16
+    scores[seen:whole] = -np.inf
+    most = largest(at(scores, 0), whole)
     for i in range(seen):
-        weight = _exp(scores[i] - largest)
-        scores[i] = weight
-        total += weight
-    return largest, total
+        scores[i] = _exp(scores[i] - most)
+    scores[seen:whole] = 0
+    return most, total(at(scores, 0), whole)
 
 
-@njit(**ONE)
+@kernel
 def _drop(weights: Any, seen: int, factor: Any, dropped: Any, low: Any, high: Any) -> None:
     """weights · factor, or zero where the draw lies under `dropped`."""
     for i in range(np.uint32(seen)):
         weights[i] = weights[i] * factor if draw(low, high, i) >= dropped else np.float32(0)
 
 
-@njit(**ONE)
+@kernel
 def attention_forward(
     q: Any, k: Any, v: Any, out: Any, strides: Any, logs: Any, time: int, width: int, scale: float,
     key: int, dropped: int, kept: float, begin: int, end: int,
@@ -164,11 +157,11 @@ def attention_forward(
             _scores(queries, first, turned, scores, 0, seen)
             for i in range(_ROWS):
                 query = first + i
-                largest, total = _soft(scores[i], query + 1)
+                most, summed = _soft(scores[i], query + 1)
                 scores[i, query + 1 : seen] = 0
                 if query < time:
-                    logs[head, query] = largest + np.log(total)
-                factor = np.float32(kept) / total
+                    logs[head, query] = most + np.log(summed)
+                factor = np.float32(kept) / summed
                 if dropped:
                     _drop(scores[i], query + 1, factor, limit, *halves(key, head * time + query))
                 else:
@@ -178,17 +171,17 @@ def attention_forward(
         _write(queries, out, row * strides[3, 1] + place * strides[3, 2], strides[3, 3], 1.0, time, width)
 
 
-@njit(**ONE)
+@kernel
 def _gradients(weights: Any, pulls: Any, seen: int, log: Any, delta: Any, dropped: Any, kept: Any, low: Any, high: Any) -> None:
     """Scores → weights after dropout, and their gradients → the scores' gradients, of one query."""
     for i in range(np.uint32(seen)):
         weight = _exp(weights[i] - log)
         after = weight * kept if draw(low, high, i) >= dropped else np.float32(0)
         weights[i] = after
-        pulls[i] = after * pulls[i] - weight * delta
+        pulls[i] = fma(after, pulls[i], -weight * delta)
 
 
-@njit(**ONE)
+@kernel
 def attention_backward(
     q: Any, k: Any, v: Any, out: Any, grad: Any, strides: Any, logs: Any, grads: Any, time: int, width: int, scale: float,
     key: int, dropped: int, kept: float, begin: int, end: int,
@@ -220,9 +213,7 @@ def attention_backward(
                 _scores(pulls, first, values_turned, steps, first - block, seen)
                 for i in range(_ROWS):
                     query = first + i
-                    delta = np.float32(0)
-                    for d in range(room):
-                        delta += pulls[query, d] * outs[query, d]
+                    delta = dot(at(pulls, query * room), at(outs, query * room), room)
                     log = logs[head, query] if query < time else np.float32(0)
                     _gradients(
                         weights[query - block], steps[query - block], query + 1, log, delta, limit, survivors,

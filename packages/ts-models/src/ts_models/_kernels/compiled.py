@@ -11,10 +11,11 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from ._elementwise import activate, embed, exp, norm, rotate
-from ._options import ONE
+from ._options import kernel
+from ._sums import largest, total
 from ._tile import LANES, VECTORS, add, affine, at
 from .weights import BLOCK, Matrix, aligned
 
@@ -49,7 +50,7 @@ def arrange(matrix: Matrix) -> Matrix:
     return Matrix(value, scale, bias)
 
 
-@njit(**ONE)
+@kernel
 def _panels(w: Any, scale: Any, bias: Any, x: Any, y: Any, begin: int, end: int) -> None:
     """y[:, these panels] = scale · (x @ w) + bias; w [panels, in, _PANEL], x [rows, at least in], y [rows, panels · _PANEL]."""
     rows, size = x.shape[0], w.shape[1]
@@ -64,14 +65,14 @@ def _panels(w: Any, scale: Any, bias: Any, x: Any, y: Any, begin: int, end: int)
                 _many(here, x.shape[1], min(_ROWS, rows - row), source, _PANEL, size, there, y.shape[1], factor, shift)
 
 
-@njit(parallel=True, **ONE)
+@kernel(parallel=True)
 def _panels_threads(w: Any, scale: Any, bias: Any, x: Any, y: Any, threads: int) -> None:
     size = w.shape[0]
     for part in prange(threads):
         _panels(w, scale, bias, x, y, size * part // threads, size * (part + 1) // threads)
 
 
-@njit(**ONE)
+@kernel
 def _linear(matrix: Any, layer: int, x: Any, y: Any, threads: int) -> None:
     w, scale, bias = matrix.value[layer], matrix.scale[layer], matrix.bias[layer]
     if threads > 1 and x.shape[0] * w.size >= _BIG:
@@ -80,26 +81,22 @@ def _linear(matrix: Any, layer: int, x: Any, y: Any, threads: int) -> None:
         _panels(w, scale, bias, x, y, 0, w.shape[0])
 
 
-@njit(**ONE)
+@kernel
 def _norms(rms: bool, eps: float, affine: Any, x: Any, y: Any) -> None:
     for row in range(x.shape[0]):
         norm(rms, eps, affine, x[row], y[row])
 
 
-@njit(**ONE)
+@kernel
 def _softmax(scores: Any, start: int, end: int) -> Any:
     """Exponentials of these scores, in place, divided by the largest; gives their sum."""
-    largest = np.float32(-np.inf)
+    most = largest(at(scores, start), end - start)
     for place in range(start, end):
-        largest = max(largest, scores[place])
-    total = np.float32(0)
-    for place in range(start, end):
-        scores[place] = exp(scores[place] - largest)
-        total += scores[place]
-    return total
+        scores[place] = exp(scores[place] - most)
+    return total(at(scores, start), end - start)
 
 
-@njit(**ONE)
+@kernel
 def _enter(
     qk: Any, rope: Any, keys: Any, values: Any, place: int, slot: int, qkv: Any,
     layer: int, heads: int, kv_heads: int, rms: bool, eps: float, scale: float, begin: int, end: int,
@@ -124,7 +121,7 @@ def _enter(
             values[layer, slot, block, kv, lane, i] = qkv[value + i]
 
 
-@njit(**ONE)
+@kernel
 def _mix(
     keys: Any, values: Any, where: Any, start: int, stop: int, qkv: Any, mixed: Any,
     layer: int, group: int, begin: int, end: int, scores: Any, sums: Any,
@@ -141,9 +138,9 @@ def _mix(
             source = at(keys, (cell + head // group) * size * BLOCK)
             _block(at(qkv, head * size), 0, 1, source, BLOCK, size, at(scores, head * scores.shape[1] + block * BLOCK), 0, 0, 0)
     for head in range(begin * group, end * group):
-        total = _softmax(scores[head], start, stop)
+        factor = np.float32(1) / _softmax(scores[head], start, stop)
         for place in range(start, stop):
-            scores[head, place] /= total
+            scores[head, place] *= factor
     for block in range(start // BLOCK, (stop - 1) // BLOCK + 1):
         cell = ((layer * keys.shape[1] + where[block]) * keys.shape[2] + block) * kv_heads
         first = max(start, block * BLOCK)
@@ -158,7 +155,7 @@ def _mix(
             mixed[head * size + i] = sums[head, i]
 
 
-@njit(**ONE)
+@kernel
 def _attend(
     qk: Any, rope: Any, keys: Any, values: Any, where: Any, lengths: Any, slots: Any, qkv: Any, mixed: Any,
     layer: int, heads: int, kv_heads: int, window: int, rms: bool, eps: float, scale: float, begin: int, end: int,
@@ -178,7 +175,7 @@ def _attend(
         )  # fmt: skip
 
 
-@njit(parallel=True, **ONE)
+@kernel(parallel=True)
 def _attend_threads(
     qk: Any, rope: Any, keys: Any, values: Any, where: Any, lengths: Any, slots: Any, qkv: Any, mixed: Any,
     layer: int, heads: int, kv_heads: int, window: int, rms: bool, eps: float, scale: float, threads: int,
@@ -191,7 +188,7 @@ def _attend_threads(
         )  # fmt: skip
 
 
-@njit(**ONE)
+@kernel
 def _attention(w: Any, layer: int, cache: Any, slots: Any, qkv: Any, mixed: Any, threads: int) -> None:
     window, jobs = w.windows[layer], slots.shape[0] * w.kv_heads
     if threads > 1 and mixed.shape[1] * (cache.lengths.sum() + slots.shape[0]) >= _BIG:
@@ -206,7 +203,7 @@ def _attention(w: Any, layer: int, cache: Any, slots: Any, qkv: Any, mixed: Any,
         )  # fmt: skip
 
 
-@njit(**ONE)
+@kernel
 def forward(weights: Any, cache: Any, slots: Any, tokens: Any, logits: Any, threads: int) -> None:
     """Append one token to each row and write its logits [rows, at least V]; threads share out the outputs of each product.
 

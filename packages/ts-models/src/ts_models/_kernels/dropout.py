@@ -9,17 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ._draws import draw, halves
-from ._options import ONE
+from ._options import kernel
 
 __all__ = ["CHUNK", "drop"]
 
 CHUNK = 4096
 
 
-@njit(**ONE)
+@kernel
 def drop(x: Any, out: Any, key: int, dropped: int, kept: float, begin: int, end: int) -> None:
     """out = x · kept, or 0 where the 32 bits lie under `dropped`, for the chunks begin … end - 1; out may be x."""
     limit, factor = np.uint32(dropped), np.float32(kept)

@@ -1,0 +1,87 @@
+"""Runs every kernel on fixed numbers and prints a SHA-256 of each output as JSON: for test_cold_warm, in processes of its own."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from numba.core.caching import IndexDataCacheFile
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from conftest import CONFIGS, make
+
+from ts_models._kernels import choose
+from ts_models.decoding._fast import FastStepper
+from ts_models.layers.causal_fused import fused_causal_attention
+from ts_models.layers.dropout import Dropout
+
+DECODE = ("story", "talk-rope", "sinusoidal", "learned", "local")
+
+
+def digest(*arrays: torch.Tensor) -> str:
+    whole = hashlib.sha256()
+    for array in arrays:
+        whole.update(np.ascontiguousarray(array.detach().numpy()).tobytes())
+    return whole.hexdigest()[:16]
+
+
+def attention(time: int, width: int, p: float) -> str:
+    torch.manual_seed(1)
+    q, k, v = (torch.randn(3, 2, time, width, requires_grad=True) for _ in range(3))
+    out = fused_causal_attention(q, k, v, p)
+    out.backward(torch.randn_like(out))
+    return digest(out, *(x.grad for x in (q, k, v) if x.grad is not None))
+
+
+def dropout() -> str:
+    torch.manual_seed(2)
+    x = torch.randn(20_011, requires_grad=True)
+    out = Dropout(0.2)(x * 1)
+    out.backward(torch.randn_like(out))
+    return digest(out, x.grad)  # type: ignore[arg-type]
+
+
+@torch.inference_mode()
+def decode(name: str, precision: str, threads: int) -> str:
+    stepper = FastStepper(make(CONFIGS[name]), precision=precision, kernels="compiled")
+    outputs = [stepper.start([[1, 2, 3], [4], [5, 6]], 30, width=2)]
+    for step in range(12):
+        tokens, logits = torch.arange(6) + step, torch.empty(6, stepper.weights.head.bias.shape[1])
+        slots = stepper.slots
+        stepper.cache.where[np.arange(6), stepper.cache.lengths // 16] = slots
+        stepper._rows(tokens.numpy(), logits.numpy(), slice(None), threads)
+        stepper.cache.lengths[:] += 1
+        outputs.append(logits[:, :64])
+    return digest(*outputs)
+
+
+def refuse(*_: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def main() -> None:
+    if os.environ.get("READ_ONLY"):
+        IndexDataCacheFile._open_for_write = refuse
+    torch.set_num_threads(1)
+    if choose("compiled").NAME != "compiled":
+        raise SystemExit("no Numba")
+    only = sys.argv[1:]
+    found = {}
+    for time, width, p in ((16, 16, 0.0), (50, 8, 0.1), (97, 24, 0.1), (64, 20, 0.0)):
+        found[f"attention {time} {width} {p}"] = lambda time=time, width=width, p=p: attention(time, width, p)
+    found["dropout"] = dropout
+    for name in DECODE:
+        for precision in ("float32", "int8"):
+            found[f"decode {name} {precision}"] = lambda name=name, precision=precision: decode(name, precision, 1)
+    found["decode threads"] = lambda: decode("story", "float32", 2)
+    print(json.dumps({name: run() for name, run in found.items() if not only or any(name.startswith(o) for o in only)}))
+
+
+if __name__ == "__main__":
+    main()

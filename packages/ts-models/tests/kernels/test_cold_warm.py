@@ -1,0 +1,95 @@
+"""Every kernel gives the same bits whether it was compiled in this process or read from Numba's cache, whole or in part."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba")
+
+SCRIPT = Path(__file__).with_name("hashes.py")
+ENTRIES = ("compiled.forward", "attention.attention_", "dropout.drop")
+
+
+def start(cache: Path, *only: str, **environment: str) -> subprocess.Popen[str]:
+    settings = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), *only], env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, str]:
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    return json.loads(out)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def cold(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    cache = tmp_path_factory.mktemp("cache")
+    return cache, finish(start(cache))
+
+
+def test_warm_equals_cold(cold: tuple[Path, dict[str, str]]) -> None:
+    cache, hashes = cold
+    assert len(hashes) == 16
+    assert finish(start(cache)) == hashes
+
+
+@pytest.mark.parametrize("removed", ["entries", "helpers", "damaged"])
+def test_a_cache_in_part_equals_cold(cold: tuple[Path, dict[str, str]], tmp_path: Path, removed: str) -> None:
+    part = tmp_path / "cache"
+    shutil.copytree(cold[0], part)
+    changed = 0
+    for path in part.rglob("*.nb?"):
+        entry = path.name.startswith(ENTRIES)
+        if removed == "damaged" and path.suffix == ".nbc":
+            path.write_bytes(path.read_bytes()[:100])
+            changed += 1
+        elif removed != "damaged" and entry == (removed == "entries"):
+            path.unlink()
+            changed += 1
+    assert changed
+    assert finish(start(part)) == cold[1]
+
+
+def test_processes_that_fill_it_at_the_same_time_equal_cold(cold: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    both = [start(tmp_path, "attention", "dropout") for _ in range(2)]
+    expected = {name: value for name, value in cold[1].items() if name.startswith(("attention", "dropout"))}
+    assert [finish(process) for process in both] == [expected] * 2
+    assert finish(start(tmp_path, "attention", "dropout")) == expected
+
+
+def test_a_cache_that_cannot_be_written_ends_nothing(cold: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    expected = {name: value for name, value in cold[1].items() if name.startswith(("attention 50", "dropout"))}
+    assert finish(start(tmp_path, "attention 50", "dropout", READ_ONLY="1")) == expected
+    assert not list(tmp_path.rglob("*.nbc"))
+    assert finish(start(cold[0], READ_ONLY="1")) == cold[1]
+
+
+def test_a_change_of_any_module_of_the_kernels_compiles_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import numba
+
+    from ts_models._kernels import _options
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    source = tmp_path / "own.py"
+    source.write_text("def double(x):\n    return 2 * x\n")
+    names: dict[str, object] = {}
+    exec(compile(source.read_text(), str(source), "exec"), names)
+
+    def compiled() -> int:
+        function = _options.kernel(names["double"])
+        assert function(3) == 6
+        return sum(function.stats.cache_misses.values())
+
+    assert compiled() == 1
+    assert compiled() == 0
+    monkeypatch.setattr(_options, "_sources", lambda: "other sources")
+    assert compiled() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -31,7 +32,7 @@ def fail(n: int = 1) -> None:
 def count() -> None:
     for n in range(100_000):
         print(n)
-run(app, (TsDataError,))
+run(app)
 """
     return [sys.executable, "-c", code]
 
@@ -59,6 +60,137 @@ def test_an_expected_failure_is_one_line_and_an_exit_code(problem: BaseException
     assert err.count("\n") == 1
 
 
+def of_library(module: str, name: str, *bases: type[Exception]) -> type[Exception]:
+    return type(name, bases or (Exception,), {"__module__": module})
+
+
+@pytest.mark.parametrize(
+    ("problem", "sentence"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "x/a"), "x/a: Read-only file system. Choose a place that can be written."),
+        (OSError(errno.ENOSPC, "No space left on device", "x/.a.ts-partial/b"), "x/a/b: no space left on the disk. Free some"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "a"), "a: no space left on the disk."),
+        (OSError(errno.EFBIG, "File too large", "a"), "a: no space left on the disk."),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a"), "a: File name too long. Choose a shorter one."),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", ".b.ts-lock"), "b: Not a directory. A file is in the way"),
+        (OSError(errno.ESPIPE, "Illegal seek"), "Illegal seek."),
+        (OSError(errno.EIO, "Input/output error", b"a"), "a: Input/output error. The disk or connection fails"),
+        (OSError("Truncated file"), "Truncated file."),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "network: [Errno 111] Connection refused. Check"),
+        (TimeoutError("timed out"), "network: timed out. Check the connection"),
+        (
+            of_library("httpx", "ConnectError")("[Errno -2] Name or service not known\nmore"),
+            "network: [Errno -2] Name or service",
+        ),
+        (of_library("huggingface_hub.errors", "X", FileNotFoundError)("no copy"), "network: no copy. Check"),
+        (of_library("requests.exceptions", "X", OSError)("no route"), "network: no route. Check"),
+        (of_library("safetensors_rust", "SafetensorError")("I/O error: No space left on device"), "disk: no space left"),
+        (
+            of_library("safetensors_rust", "SafetensorError")("header too large"),
+            "a file cannot be read or written: header too large.",
+        ),
+        (
+            of_library("pyarrow.lib", "ArrowInvalid", ValueError)("Column 'text' twice"),
+            "a file cannot be read or written: Column",
+        ),
+        (
+            of_library("sqlite3", "OperationalError")("attempt to write a readonly database"),
+            "a file cannot be read or written: att",
+        ),
+        (of_library("torch", "OutOfMemoryError", RuntimeError)("CUDA out of memory"), "out of memory (CUDA out of memory). Ask"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory (DefaultCPUAllocator"),
+        (MemoryError(), "out of memory (MemoryError). Ask for less"),
+        (
+            ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib.pyplot"),
+            "the package matplotlib is not installed.",
+        ),
+        (RecursionError("maximum recursion depth exceeded"), "an input is nested too deeply"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "a text is not UTF-8 ('utf-8' codec"),
+        (EOFError("Compressed file ended"), "a file cannot be read or written: Compressed file ended."),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_what_disk_network_memory_or_a_missing_package_cause_is_a_sentence(problem: Exception, sentence: str) -> None:
+    found = console.explain(problem)
+    assert found is not None
+    assert found.startswith(sentence)
+    assert "\n" not in found
+
+
+def test_a_module_of_ours_that_is_missing_is_a_fault_of_ours() -> None:
+    assert console.explain(ModuleNotFoundError("No module named 'ts_data.x'", name="ts_data.x")) is None
+
+
+TELL = """
+import sys
+from pathlib import Path
+from typing import Annotated
+import typer
+from ts_data.console import Json, emit, make_app, run
+app = make_app("x", "Tries.", "1.2.3")
+@app.command()
+def tell(text: str = "", out: Annotated[Path, typer.Option("--out")] = Path("p"), as_json: Json = False) -> None:
+    emit({"text": text, "out": str(out), "number": float("nan"), "sign": "\u2014\U0001f600"}, f"{text} {out} \u2014", as_json=as_json)
+@app.command()
+def read() -> None:
+    print(len(sys.stdin.read()), open("/dev/null").fileno() > 2)
+run(app)
+"""
+
+
+def tell(*arguments: str | bytes, **options: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-c", TELL, *arguments], capture_output=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def test_home_is_expanded_at_the_start_of_any_path_and_nowhere_else() -> None:
+    home = {**os.environ, "HOME": "/home/me"}
+    for given, meant in (
+        ("~/x", "/home/me/x"), ("$HOME/x", "/home/me/x"), ("${HOME}", "/home/me"), ("~", "/home/me"),
+        ("~x/y", "~x/y"), ("a~/x", "a~/x"), ("$HOMES/x", "$HOMES/x"), ("$OTHER", "$OTHER"),
+    ):  # fmt: skip
+        done = tell("tell", f"--out={given}", "--json", env=home)
+        assert json.loads(done.stdout)["out"] == meant, given
+
+
+def test_an_argument_that_is_no_utf8_is_refused_unless_a_file_is_named_so(tmp_path: Path) -> None:
+    done = tell("tell", "--text", b"caf\xe9")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"error: text: not UTF-8 at character 4 (byte 0xe9). Set the terminal to UTF-8.\n"
+    (tmp_path / os.fsdecode(b"caf\xe9")).touch()
+    done = tell("tell", "--text", b"caf\xe9", "--out", b"caf\xe9", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout == b"caf\\udce9 caf\\udce9 \xe2\x80\x94\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_terminal_of_few_letters_gets_escapes(encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = tell("tell", "--text", "\u4e16", env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    done = tell("tell", "--text", "\u4e16", "--json", env=environment)
+    assert json.loads(done.stdout.decode(encoding)) == {"text": "\u4e16", "out": "p", "number": None, "sign": "\u2014\U0001f600"}
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is full")
+def test_a_full_disk_behind_stdout_is_a_sentence() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", TELL, "tell"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+    assert done.stderr == b"error: disk: no space left on the disk. Free some, then run the same command again.\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closed streams")
+def test_closed_streams_are_empty_ones() -> None:
+    done = subprocess.run(["/bin/bash", "-c", '"$0" -c "$1" read <&-', sys.executable, TELL], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"0 True\n", b"")
+    for closed in (">&-", ">&- 2>&- <&-"):
+        done = subprocess.run(
+            ["/bin/bash", "-c", f'"$0" -c "$1" tell {closed}', sys.executable, TELL], capture_output=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_debug_shows_the_traceback_too() -> None:
     code, _, err = outcome(TsDataError("raw.txt: is empty."), "fail", "--debug")
     assert code == 2
@@ -67,10 +199,11 @@ def test_debug_shows_the_traceback_too() -> None:
 
 
 def test_a_fault_of_ours_keeps_its_traceback_and_its_exit_code() -> None:
-    for fault in (ZeroDivisionError("fault"), OSError(errno.EIO, "Input/output error")):
+    for fault in (ZeroDivisionError("fault"), ValueError("fault")):
         code, _, err = outcome(fault)
         assert code == 1
         assert err.startswith("Traceback")
+        assert console.explain(fault) is None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a pipe that closes")

@@ -380,10 +380,10 @@ def test_a_disk_that_fills_up_is_named_and_the_work_kept_and_gone_on_with(
             yield number, perform(job)
 
     monkeypatch.setattr("ts_data.engines.local.Engine.run", full)
-    with pytest.raises(TsDataError, match=r"\.splits\.work: no space is left on its disk\..*it goes on where it stood"):
+    with pytest.raises(TsDataError, match=r"\.splits\.ts-work: no space is left on its disk\..*it goes on where it stood"):
         prepare(raw, tmp_path / "splits", CONFIG, workers=workers)
     monkeypatch.undo()
-    held = sum(file.stat().st_size for file in (tmp_path / ".splits.work").iterdir())
+    held = sum(file.stat().st_size for file in (tmp_path / ".splits.ts-work").iterdir())
     assert held > 60_000
     monkeypatch.setattr("ts_data._sources.BLOCK", 20_000)
     monkeypatch.setattr("ts_data._passes.SHARD", 60_000)
@@ -474,7 +474,7 @@ ts_data.prepare(sys.argv[1], sys.argv[2], ts_data.PrepareConfig(validation=20), 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
 def test_killed_and_run_again_gives_the_same_bytes(raw: Path, tmp_path: Path, small_blocks: None) -> None:
     prepare(raw, tmp_path / "whole", CONFIG, workers=1)
-    work = tmp_path / ".out.work"
+    work = tmp_path / ".out.ts-work"
     resumed = 0
     for wanted, end in ((1, signal.SIGKILL), (4, signal.SIGINT), (8, signal.SIGTERM), (20, signal.SIGKILL)):
         arguments = [sys.executable, "-c", SCRIPT, str(raw), str(tmp_path / "out")]
@@ -499,7 +499,7 @@ def test_work_of_another_call_is_not_taken_over(raw: Path, tmp_path: Path, monke
     monkeypatch.setattr("ts_data._passes.assemble", fail)
     with pytest.raises(KeyboardInterrupt):
         prepare(raw, tmp_path / "out", CONFIG, workers=1)
-    assert (tmp_path / ".out.work").exists(), "an interrupt keeps the work"
+    assert (tmp_path / ".out.ts-work").exists(), "an interrupt keeps the work"
     monkeypatch.undo()
     changed = PrepareConfig(validation=20, min_characters=400)
     prepare(raw, tmp_path / "out", changed, workers=1)
@@ -508,9 +508,12 @@ def test_work_of_another_call_is_not_taken_over(raw: Path, tmp_path: Path, monke
 
 
 def test_only_one_at_a_time(raw: Path, tmp_path: Path) -> None:
-    from ts_data._work import locked
+    from ts_data.artefact import lock
 
-    with locked(tmp_path / ".out.work"), pytest.raises(TsDataError, match="another prepare"):
+    with (
+        lock(tmp_path / "out"),
+        pytest.raises(TsDataError, match=r"out: another writer is writing here\. Wait until it has finished"),
+    ):
         prepare(raw, tmp_path / "out", CONFIG, workers=1)
 
 

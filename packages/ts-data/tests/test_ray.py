@@ -55,7 +55,7 @@ def test_a_killed_worker_changes_nothing(raw: Path, tmp_path: Path, monkeypatch:
     killed: list[int] = []
 
     def kill_one() -> None:
-        work = tmp_path / ".ray.work"
+        work = tmp_path / ".ray.ts-work"
         until = time.monotonic() + 120
         while time.monotonic() < until and len(list(work.glob("block-*.json"))) < 8:
             time.sleep(0.01)
@@ -95,9 +95,9 @@ def test_a_cluster_that_loses_a_machine_changes_nothing(
 
     def lose_one() -> None:
         until = time.monotonic() + 120
-        while time.monotonic() < until and len(list((tmp_path / ".ray.work").glob("block-*.json"))) < 8:
+        while time.monotonic() < until and len(list((tmp_path / ".ray.ts-work").glob("block-*.json"))) < 8:
             time.sleep(0.01)
-        done.append(len(list((tmp_path / ".ray.work").glob("block-*.json"))))
+        done.append(len(list((tmp_path / ".ray.ts-work").glob("block-*.json"))))
         two_machines()
 
     thread = threading.Thread(target=lose_one)

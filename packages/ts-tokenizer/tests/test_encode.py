@@ -114,7 +114,7 @@ def test_what_a_power_loss_leaves_goes_on_to_the_same_bytes(
     lost: str, splits: Path, trained: WordTokenizer, encoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The journal may reach the disk before the ids do, or in part."""
-    out, work = tmp_path / "encoded", tmp_path / ".encoded.work"
+    out, work = tmp_path / "encoded", tmp_path / ".encoded.ts-work"
     monkeypatch.setattr(_encode, "BATCH_ROWS", 16)
     real, left = _encode._Journal.add, [3]
 

@@ -59,7 +59,7 @@ def test_a_killed_worker_changes_nothing(splits: Path, tokenizer: WordTokenizer,
     killed: list[int] = []
 
     def kill_one() -> None:
-        journal = tmp_path / ".ray.work" / "train.journal"
+        journal = tmp_path / ".ray.ts-work" / "train.journal"
         until = time.monotonic() + 120
         while time.monotonic() < until and not (journal.exists() and journal.read_bytes().count(b"\n") >= 3):
             time.sleep(0.005)

@@ -92,10 +92,10 @@ def test_a_full_disk_is_one_clear_error_and_the_last_one_stays_whole(
 def test_a_sweep_removes_what_a_kill_left(store: CheckpointStore) -> None:
     save(store, 1)
     store.wait()
-    left = store.folder / ".step-00000002.partial"
+    left = store.folder / ".step-00000002.ts-partial"
     left.mkdir()
     (left / "tensors.safetensors").write_bytes(b"half")
-    (store.folder / "step-00000001").rename(store.folder / ".step-00000001.old")  # killed between two renames
+    (store.folder / "step-00000001").rename(store.folder / ".step-00000001.ts-old")  # killed between two renames
     store.sweep()
     assert [p.name for p in store.folder.iterdir()] == ["step-00000001"]
     assert store.load()[0].step == 1

@@ -84,7 +84,7 @@ def test_a_run_leaves_a_model_metrics_and_checkpoints(tmp_path: Path, data: Fake
     assert run.manifest.cut_stories > 0
     best = load_file(out / "model" / "model.safetensors")
     assert all(torch.equal(best[name], p) for name, p in run.model.named_parameters())
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob(".*.ts-*"))
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path: Path, data: FakeEncoded, config: Make) -> None:

@@ -23,7 +23,7 @@ from ._jobs import EXAMPLES, LEDGER_SCHEMA, REMOVED, SPLIT_SCHEMA, TEST, TRAIN, 
 from ._sources import Block, Input
 from ._stats import lengths
 from ._storage import state
-from ._work import SPLITS
+from ._work import OWNED, SPLITS
 from .artefact import sha256_bytes, sha256_file, write_folder, write_model, write_text
 from .schemas import DatasetManifest, FileInfo, PrepareConfig, SourceInfo, SplitInfo, SplitName, StepExample, StepReport
 
@@ -100,7 +100,7 @@ class Line:
 
 def assemble(line: Line, groups: int, target: Path) -> DatasetManifest:
     """Write the whole folder aside and put it in its place."""
-    with write_folder(target, *SPLITS) as folder:
+    with write_folder(target, *SPLITS, owned=OWNED) as folder:
         files: dict[SplitName, tuple[FileInfo, ...]] = {"train": _train(line, groups, folder)}
         files["validation"] = (_small(line, groups, folder, VALIDATION, "validation.parquet"),)
         files["test"] = (_small(line, groups, folder, TEST, "test.parquet"),)

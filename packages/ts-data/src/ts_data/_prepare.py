@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from . import _work, engines
 from ._storage import is_uri, upload
 from ._work import SPLITS
-from .artefact import check_target, recover
+from .artefact import beside, check_target, lock, recover
 from .errors import ConfigError, SourceError, TsDataError
 from .schemas import DatasetManifest, PrepareConfig
 
@@ -70,7 +70,7 @@ def prepare(
     workers = min(workers or os.cpu_count() or 1, _useful([*sources, *filter(None, [held_out])]))
     target, place = _places(out, work)
     recover(target)
-    with _work.locked(place):
+    with lock(target), lock(place):
         try:
             with engines.load(engine, workers) as running:
                 from ._passes import run  # late: its libraries load while the engine's processes do the same
@@ -120,7 +120,7 @@ def _places(out: Source, work: Source | None) -> tuple[Path, Path]:
         target = place.with_name(f"{place.name}.finished")
     else:
         target = Path(out)
-        place = Path(work).absolute() if work else target.absolute().with_name(f".{target.absolute().name}.work")
+        place = Path(work).absolute() if work else beside(target, "work").absolute()
     check_target(target, *SPLITS, error=ConfigError)  # now, not after the work
     _work.check(place)
     return target, place

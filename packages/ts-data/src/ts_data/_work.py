@@ -1,26 +1,36 @@
-"""By what the two folders of `prepare` are known; makes, locks and clears the one for the work (`.<out>.work`).
+"""By what the two folders of `prepare` are known; makes and clears the one for the work (`.<out>.ts-work`).
 
 What is under way lies there, so that a run that was killed is gone on with. What the passes put into it is theirs to know.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ._storage import state
-from .errors import ConfigError, TsDataError
+from .errors import ConfigError
 from .schemas import PrepareConfig
 
-__all__ = ["SPLITS", "begin", "check", "clear", "locked"]
+__all__ = ["OWNED", "SPLITS", "begin", "check", "clear"]
 
 SPLITS = ("manifest.json", "ts-data/manifest")
 """By what a folder of splits is known, so that no other one is replaced: a file in it, and the file's format."""
+
+OWNED = (
+    "manifest.json",
+    "README.md",
+    "train.parquet",
+    "train-[0-9]*-of-[0-9]*.parquet",
+    "validation.parquet",
+    "test.parquet",
+    "removed.parquet",
+)
+"""Patterns of the files in a folder of splits; any other file in it is the user's."""
 
 MARK = "identity.json"
 """By what a work folder is known; it tells the call that the folder belongs to."""
@@ -30,26 +40,6 @@ def check(work: Path) -> None:
     """Refuse a place where something else stands."""
     if work.exists() and not (work / MARK).is_file() and (not work.is_dir() or any(work.iterdir())):
         raise ConfigError(f"{work}: is there and is no work folder of ts-data; it is left alone. Name a new folder.")
-
-
-@contextlib.contextmanager
-def locked(work: Path) -> Iterator[None]:
-    """One `prepare` per folder at a time; the lock goes with the process, also when it is killed."""
-    work.parent.mkdir(parents=True, exist_ok=True)
-    path = work.with_suffix(".lock")
-    with path.open("w") as handle:
-        try:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # not a POSIX system: go on without
-            pass
-        except OSError:
-            raise TsDataError(f"{work}: another prepare is writing this folder. Wait for it, or choose another --out.") from None
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def begin(work: Path, sources: Sequence[tuple[str, str, str | None]], config: PrepareConfig, *sizes: int) -> None:

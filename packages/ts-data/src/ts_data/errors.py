@@ -6,11 +6,16 @@ TsDataError
 └── SourceError     raw stories that cannot be read: not UTF-8, no separator, empty, a folder, a dead download
 """
 
+from typing import ClassVar
+
 __all__ = ["ArtefactError", "ConfigError", "SourceError", "TsDataError"]
 
 
 class TsDataError(Exception):
     """Base of every error that ts_data raises on purpose."""
+
+    is_expected: ClassVar[bool] = True
+    """Every command of every package prints such an error as one line (`console.run`)."""
 
 
 class ArtefactError(TsDataError):

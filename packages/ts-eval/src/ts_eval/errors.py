@@ -7,11 +7,16 @@ TsEvalError
 └── UnavailableError        a package, server or ability that is needed is not there
 """
 
+from typing import ClassVar
+
 __all__ = ["ArtefactError", "ConfigError", "IndexMismatchError", "TsEvalError", "UnavailableError"]
 
 
 class TsEvalError(Exception):
     """Base of every error that ts_eval raises on purpose."""
+
+    is_expected: ClassVar[bool] = True
+    """Every command of every package prints such an error as one line (`console.run`)."""
 
 
 class ArtefactError(TsEvalError):

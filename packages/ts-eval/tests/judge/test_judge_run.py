@@ -176,7 +176,11 @@ def test_empty_and_endless_stories_are_not_sent() -> None:
 def test_a_second_run_on_the_same_store_is_refused(tmp_path: Path) -> None:
     from ts_eval.judge.store import Store
 
-    with FakeServer() as server, Store(tmp_path / "s.sqlite"), pytest.raises(ConfigError, match="another run"):
+    with (
+        FakeServer() as server,
+        Store(tmp_path / "s.sqlite"),
+        pytest.raises(ConfigError, match=r"another writer is writing here.*choose another --store"),
+    ):
         judge_stories(STORIES[:1], settings(server), store=tmp_path / "s.sqlite")
 
 

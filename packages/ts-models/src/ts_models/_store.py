@@ -43,6 +43,11 @@ DEMO = Path(__file__).parent / "demo"
 """The model in the package: `load("demo")`."""
 KIND = (CONFIG, "ts-models/config", None)
 """By what a model folder is known, also in transformers' format, so that no other one is replaced."""
+OWNED = (
+    CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD, TRAIN_STORIES,
+    "generation_config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
+)  # fmt: skip
+"""The files of a model folder, also in transformers' format; any other file in it is the user's."""
 _SCALE = ".scale"
 
 
@@ -67,7 +72,7 @@ def save(
     if tokenizer is not None:
         _check_tokenizer(Path(tokenizer), config)
     hashes, training = pack(train_stories, training)
-    with write_folder(path, *KIND) as folder:
+    with write_folder(path, *KIND, owned=OWNED) as folder:
         write_model(folder / CONFIG, config)
         save_file(_tensors(network, dtype), folder / WEIGHTS, metadata={"format": "pt"})
         if tokenizer is not None:

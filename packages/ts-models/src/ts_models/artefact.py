@@ -1,4 +1,4 @@
-"""Artefacts on disk: written aside, flushed, renamed; hashed; peeked at before they are trusted.
+"""Artefacts on disk: locked, written aside, flushed, renamed; hashed; peeked at before they are trusted.
 
 Standard library and pydantic only. It knows no artefact of its own: a schema comes in as an argument.
 This module stands twice, in ts_data and in ts_models, equal to the byte (a test holds it), because
@@ -8,27 +8,40 @@ neither may import the other; every other package imports one of the two.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fnmatch
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from .errors import ArtefactError
 
 __all__ = [
+    "beside",
     "check_target",
     "describe_invalid",
+    "finite_json",
+    "keep_apart",
+    "lock",
     "member",
     "need_space",
     "parse_model",
     "read_json",
     "read_model",
     "recover",
+    "resolve_target",
     "sha256_bytes",
     "sha256_file",
     "sync_folder",
@@ -42,23 +55,207 @@ __all__ = [
 Model = TypeVar("Model", bound=BaseModel)
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
+_OURS = re.compile(r"\..+\.ts-(lock|partial|old|work)")
+"""See `beside`."""
+
+WAIT = 10.0
+"""Seconds that a short write waits for another writer of the same place."""
+
+
+# --- places ------------------------------------------------------------------------------------
+
+
+def resolve_target(path: str | os.PathLike[str]) -> Path:
+    """Where a write to `path` lands: behind a symbolic link, so that the link stays one. Refuses the root of a disk."""
+    target = Path(path)
+    if target.is_symlink() or target.name in ("", ".."):
+        try:
+            target = target.resolve()
+        except RuntimeError:  # Python before 3.13
+            raise OSError(errno.ELOOP, "too many symbolic links", str(path)) from None
+    if not target.name:
+        raise ArtefactError(f"{path}: is the root of a disk. Name a file or folder in it.")
+    return target
+
+
+def beside(path: str | os.PathLike[str], purpose: Literal["lock", "partial", "old", "work"]) -> Path:
+    """The hidden name beside `path` for a lock, for what is being written or replaced, or for intermediate files.
+
+    `.<name>.ts-<purpose>`: no file of a user is named so.
+    """
+    target = resolve_target(path)
+    return target.with_name(f".{target.name}.ts-{purpose}")
+
+
+def keep_apart(
+    out: str | os.PathLike[str],
+    inputs: Iterable[str | os.PathLike[str]],
+    *,
+    option: str = "--out",
+    error: type[Exception] = ArtefactError,
+) -> None:
+    """Refuse a place to write that is, holds, or lies in one of the inputs. Links are followed."""
+    target = Path(os.path.realpath(out))
+    for item in inputs:
+        source = Path(os.path.realpath(item))
+        if _same_place(target, source):
+            relation = "is an input as well"
+        elif any(_same_place(parent, target) for parent in source.parents):
+            relation = f"holds the input {item}"
+        elif any(_same_place(parent, source) for parent in target.parents):
+            relation = f"lies in the input {item}"
+        else:
+            continue
+        raise error(f"{out}: {relation}, which would be overwritten. Choose another {option}.")
+
+
+def _same_place(one: Path, other: Path) -> bool:
+    try:
+        return one == other or one.samefile(other)  # a disk may take "A" for "a"
+    except OSError:
+        return False
+
+
+# --- locks -------------------------------------------------------------------------------------
+
+_held: set[tuple[int, int, str]] = set()
+"""Locks of this process: (process, thread, lock file)."""
+
+
+@contextlib.contextmanager
+def lock(
+    path: str | os.PathLike[str],
+    *,
+    wait: float = 0.0,
+    reenter: bool = False,
+    option: str = "--out",
+    error: type[Exception] = ArtefactError,
+) -> Iterator[None]:
+    """Hold the only right to write `path`, a file or folder that need not exist.
+
+    Every writer of every package takes this lock. The lock of a process that died is free.
+
+    Args:
+        path: what is written; a symbolic link is followed.
+        wait: seconds to wait for another process or thread that holds it; then `error` is raised.
+        reenter: accept a lock that this thread holds already, as `write_file` and `write_folder` do.
+        option: the option that `error` advises to change.
+    """
+    target = resolve_target(path)
+    file = Path(os.path.realpath(beside(target, "lock")))
+    key = (os.getpid(), threading.get_ident(), str(file))
+    if reenter and key in _held:
+        yield
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, owner = _acquire(file, time.monotonic() + wait)
+    except OSError as problem:  # its text names the target, not the lock file
+        raise OSError(problem.errno, problem.strerror, str(path)) from None
+    if handle is None:
+        raise error(f"{path}: {owner} is writing here. Wait until it has finished, or choose another {option}.")
+    _held.add(key)
+    try:
+        yield
+    finally:
+        _held.discard(key)
+        _release(file, handle)
+
+
+def _acquire(file: Path, deadline: float) -> tuple[int | None, str]:
+    """Open and lock `file`: its descriptor; or None and who holds the lock."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    while True:
+        handle = os.open(file, flags, 0o666)
+        if _try_lock(handle):
+            if _is_open_file(file, handle):
+                os.ftruncate(handle, 0)
+                os.write(handle, str(os.getpid()).encode())
+                return handle, ""
+            os.close(handle)  # the owner before removed the file after it was opened here
+            continue
+        owner = os.read(handle, 20).decode("ascii", "replace")
+        os.close(handle)
+        if time.monotonic() >= deadline:
+            return None, "another writer" if owner in ("", str(os.getpid())) else f"another process ({owner})"
+        time.sleep(0.02)
+
+
+def _is_open_file(file: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(file.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _FAR = 1 << 30  # a locked byte cannot be read; the owner's number is before it
+
+    def _try_lock(handle: int) -> bool:
+        os.lseek(handle, _FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        finally:
+            os.lseek(handle, 0, os.SEEK_SET)
+        return True
+
+    def _release(file: Path, handle: int) -> None:
+        os.close(handle)
+        with contextlib.suppress(OSError):  # open elsewhere: the next owner removes it
+            file.unlink()
+
+else:
+    import fcntl
+
+    def _try_lock(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as problem:
+            if problem.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            return True  # a file system without locks
+        return True
+
+    def _release(file: Path, handle: int) -> None:
+        with contextlib.suppress(OSError):
+            file.unlink()  # while locked: whoever opened it before sees that it is gone and opens it again
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)  # also where a forked child holds the descriptor
+        os.close(handle)
+
 
 # --- writing -----------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def write_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a path beside `path`; on success it is flushed to disk and renamed to `path`, on failure removed."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        yield aside
-        _sync_file(aside)
-        os.replace(aside, target)
-        sync_folder(target.parent)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Yield a path beside `path`; on success it is flushed to disk and renamed to `path`, on failure removed.
+
+    A symbolic link stays one: the file behind it is replaced. A folder, device or pipe is refused.
+    """
+    target = resolve_target(path)
+    if target.exists() and not target.is_file():
+        kind = "a folder" if target.is_dir() else "a device or pipe"
+        raise ArtefactError(f"{path}: is {kind}, where a file is to be written. Name a file.")
+    with lock(target, wait=WAIT, reenter=True):
+        aside = beside(target, "partial")
+        try:
+            aside.unlink(missing_ok=True)
+            aside.touch()
+            mode = stat.S_IMODE(aside.stat().st_mode)
+            aside.unlink()
+            yield aside
+            _flush_file(aside, mode)
+            os.replace(aside, target)
+            sync_folder(target.parent)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -73,37 +270,95 @@ def write_text(path: str | os.PathLike[str], content: str) -> None:
 
 
 def write_model(path: str | os.PathLike[str], model: BaseModel) -> None:
-    """Write a pydantic model as readable JSON, complete or not at all."""
-    write_text(path, json.dumps(model.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
+    """Write a pydantic model as readable JSON, complete or not at all. JSON has no NaN: see `finite_json`."""
+    content = model.model_dump(mode="json")
+    plain = finite_json(content)
+    if plain != content and not _accepts(type(model), plain):
+        plain = finite_json(content, spelled=True)
+    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # half a surrogate pair becomes JSON's \udXXX
+
+
+def finite_json(value: Any, *, spelled: bool = False) -> Any:
+    """The value with null for every NaN and infinity, which JSON cannot hold; `spelled`: with "NaN", "Infinity", "-Infinity"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        if not spelled:
+            return None
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {
+            (finite_json(key, spelled=True) if isinstance(key, float) else key): finite_json(inner, spelled=spelled)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [finite_json(inner, spelled=spelled) for inner in value]
+    return value
+
+
+def _accepts(schema: type[BaseModel], content: Any) -> bool:
+    try:
+        schema.model_validate(content)
+    except ValidationError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
-def write_folder(path: str | os.PathLike[str], known_by: str, *formats: str | None) -> Iterator[Path]:
+def write_folder(path: str | os.PathLike[str], known_by: str, *formats: str | None, owned: Iterable[str] = ()) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success its files are flushed and it takes the place of `path`.
 
     A folder that stood there before must be one of the same kind (see `check_target`). It stays whole until the new one
-    is: it is moved to `.<name>.old`, and `recover` puts it back where a kill fell between the two renames.
+    is: it is moved aside, and `recover` puts it back where a kill fell between the two renames. Files in it that the new
+    folder does not have and that match none of the patterns `owned` belong to the user and are kept. The files of an
+    artefact that not every version of it has must therefore be named by `owned`.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    recover(target)
-    check_target(target, known_by, *formats)
-    aside, old = _aside(target), _old(target)
-    if aside.exists():
-        shutil.rmtree(aside)
-    aside.mkdir()
+    target = resolve_target(path)
+    with lock(target, wait=WAIT, reenter=True):
+        recover(target)
+        check_target(target, known_by, *formats)
+        aside, old = beside(target, "partial"), beside(target, "old")
+        if aside.exists():
+            shutil.rmtree(aside)
+        aside.mkdir()
+        try:
+            yield aside
+            mode = stat.S_IMODE(aside.stat().st_mode) & 0o666
+            for file in sorted(p for p in aside.rglob("*") if p.is_file()):
+                _flush_file(file, mode)
+            if target.exists():
+                _keep_others(target, aside, tuple(owned))
+            sync_folder(aside)
+            if target.exists():
+                os.replace(target, old)
+            os.replace(aside, target)
+            sync_folder(target.parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                recover(target)
+
+
+def _keep_others(old: Path, new: Path, owned: tuple[str, ...]) -> None:
+    """Put the user's files of `old` into `new` too, by hard links, so that a kill at any instant loses none."""
+    for folder, names, files in os.walk(old):
+        names[:] = [name for name in names if not _OURS.fullmatch(name)]
+        here = Path(folder)
+        there = new / here.relative_to(old)
+        for name in [*files, *(name for name in names if (here / name).is_symlink())]:
+            relative = (here / name).relative_to(old).as_posix()
+            ours = _OURS.fullmatch(name) or any(fnmatch.fnmatchcase(relative, pattern) for pattern in owned)
+            if not ours and not os.path.lexists(there / name):
+                there.mkdir(parents=True, exist_ok=True)
+                _link(here / name, there / name)
+        if not names and not files:
+            there.mkdir(parents=True, exist_ok=True)
+
+
+def _link(source: Path, target: Path) -> None:
     try:
-        yield aside
-        for file in sorted(p for p in aside.rglob("*") if p.is_file()):
-            _sync_file(file)
-        sync_folder(aside)
-        if target.exists():
-            os.replace(target, old)
-        os.replace(aside, target)
-        sync_folder(target.parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # a disk without hard links
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def check_target(
@@ -112,15 +367,21 @@ def check_target(
     """Refuse to put a folder where something else stands.
 
     What is there may be replaced if it is an empty folder, or one whose JSON file `known_by` has one of the formats (None:
-    it names no format, as the files of other libraries).
+    it names no format, as the files of other libraries). A folder that cannot be renamed is refused too.
     """
-    target = Path(path)
-    if target.exists() and not target.is_dir():
-        raise error(f"{target}: is a file; it is left alone. Name a new folder.")
-    if target.exists() and not _replaceable(target, known_by, formats):
+    target = resolve_target(path)
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise error(f"{path}: is a file; it is left alone. Name a new folder.")
+    if not _replaceable(target, known_by, formats):
         raise error(
-            f"{target}: is there and is no earlier result of this kind (by its {known_by}); it is left alone. Name a new folder."
+            f"{path}: is there and is no earlier result of this kind (by its {known_by}); it is left alone. Name a new folder."
         )
+    if os.path.ismount(target):
+        raise error(f"{path}: is the root of a mounted disk, which cannot be replaced. Name a folder in it.")
+    if _holds_working_folder(target):
+        raise error(f"{path}: is, or holds, the folder that you are in, which cannot be replaced. Name a folder in it.")
 
 
 def _replaceable(target: Path, known_by: str, formats: tuple[str | None, ...]) -> bool:
@@ -133,16 +394,25 @@ def _replaceable(target: Path, known_by: str, formats: tuple[str | None, ...]) -
     return isinstance(content, dict) and content.get("format") in formats
 
 
+def _holds_working_folder(target: Path) -> bool:
+    try:
+        here = Path.cwd()
+    except OSError:  # it was removed
+        return False
+    return any(_same_place(target, folder) for folder in (here, *here.parents))
+
+
 def recover(path: str | os.PathLike[str]) -> None:
-    """Finish or undo a `write_folder` that was killed between its two renames."""
-    target = Path(path)
-    old = _old(target)
+    """Finish or undo a `write_folder` that was killed between its two renames. Waits for one that is under way."""
+    target = resolve_target(path)
+    old = beside(target, "old")
     if not old.exists():
         return
-    if target.exists():
-        shutil.rmtree(old)
-    else:
-        os.replace(old, target)
+    with lock(target, wait=WAIT, reenter=True):
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        elif old.exists():
+            os.replace(old, target)
 
 
 def need_space(folder: str | os.PathLike[str], needed: int, what: str, *, error: type[Exception] = ArtefactError) -> None:
@@ -169,17 +439,12 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _sync_file(path: Path) -> None:
+def _flush_file(path: Path, mode: int) -> None:
+    """Flush a file, and give it the mode that the umask asks for: some libraries write for the owner alone."""
+    if stat.S_IMODE(path.stat().st_mode) & 0o666 != mode & 0o666:
+        path.chmod(mode)
     with path.open("rb") as handle:
         os.fsync(handle.fileno())
-
-
-def _aside(target: Path) -> Path:
-    return target.with_name(f".{target.name}.partial")
-
-
-def _old(target: Path) -> Path:
-    return target.with_name(f".{target.name}.old")
 
 
 # --- reading -----------------------------------------------------------------------------------

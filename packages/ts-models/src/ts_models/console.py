@@ -6,13 +6,16 @@ the byte (a test holds it), because neither may import the other; the other pack
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import functools
 import json
 import os
+import re
 import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
@@ -31,6 +34,7 @@ __all__ = [
     "Quiet",
     "Set",
     "emit",
+    "explain",
     "make_app",
     "merge",
     "run",
@@ -41,6 +45,7 @@ __all__ = [
 ]
 
 Model = TypeVar("Model", bound="BaseModel")
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
@@ -68,14 +73,33 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a full disk behind stdout is an error of the command
         except (KeyboardInterrupt, BrokenPipeError) as end:
             raise _EndError from end
+        return result
+
+
+class _App(typer.Typer):
+    """A Typer app whose commands get checked arguments (see `_checked`)."""
+
+    def command(self, *args: Any, **options: Any) -> Callable[[Command], Command]:
+        add = super().command(*args, **options)
+
+        def register(function: Command) -> Command:
+            @functools.wraps(function)
+            def checked(**values: Any) -> Any:
+                return function(**{name: _checked(value, name) for name, value in values.items()})
+
+            add(checked)
+            return function
+
+        return register
 
 
 def make_app(name: str, summary: str, version: str) -> typer.Typer:
     """A Typer app with the house's settings: plain text (fast and pipe-safe), `--version`, `--debug` explained."""
-    app = typer.Typer(
+    app = _App(
         name=name,
         cls=_Commands,
         help=summary,
@@ -100,28 +124,74 @@ def make_app(name: str, summary: str, version: str) -> typer.Typer:
     return app
 
 
-def run(app: typer.Typer, errors: tuple[type[Exception], ...], argv: Sequence[str] | None = None) -> None:
-    """Run an app: an expected error becomes one line and exit code 2, Ctrl-C 130; `--debug` shows the traceback."""
+def _checked(value: Any, name: str) -> Any:
+    """An argument with a leading `~` or `$HOME` expanded, as a shell leaves them in `--out=~/x`; text must be UTF-8."""
+    if isinstance(value, list | tuple):
+        return type(value)(_checked(item, name) for item in value)
+    if isinstance(value, Path):
+        return Path(_expanded(str(value)))
+    if not isinstance(value, str):
+        return value
+    value = _expanded(value)
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as problem:
+        if not os.path.lexists(value):  # a file may be named so
+            byte = ord(value[problem.start]) & 0xFF
+            raise ConfigError(
+                f"{name.strip('_')}: not UTF-8 at character {problem.start + 1} (byte 0x{byte:02x}). Set the terminal to UTF-8."
+            ) from None
+    return value
+
+
+_HOME = re.compile(r"(~|\$HOME|\$\{HOME\})(?=/|$)")
+
+
+def _expanded(text: str) -> str:
+    found = _HOME.match(text)
+    return text if found is None else os.path.expanduser("~") + text[found.end() :]  # noqa: PTH111 - may be no path
+
+
+def run(app: typer.Typer, argv: Sequence[str] | None = None) -> None:
+    """Run an app: an expected error becomes one line and exit code 2, Ctrl-C 130; `--debug` shows the traceback.
+
+    Expected are the errors that our packages raise on purpose (their bases carry `is_expected`), and what a disk, a
+    network, a terminal, memory or a missing package causes (see `explain`). Any other error is a fault of ours.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     debug = "--debug" in options
     if debug:
         arguments.remove("--debug")
+    _prepare_streams()
     try:
         app(args=arguments)
     except _EndError as end:
         if isinstance(end.__cause__, KeyboardInterrupt):
             _stop("interrupted; run the same command again to go on", 130, debug)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # head or less has seen enough: not an error
+        _close_stdout()  # head or less has seen enough: not an error
         sys.exit(0)
-    except errors as problem:
-        _stop(str(problem), 2, debug)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as problem:
-        _stop(f"{problem.filename}: {problem.strerror}", 2, debug)
-    except OSError as problem:
-        if problem.errno != 28:  # ENOSPC
+    except Exception as problem:
+        message = explain(problem)
+        if message is None:
             raise
-        _stop(f"{problem.filename or 'disk'}: no space left on the disk. Free some, then run the same command again.", 2, debug)
+        _stop(message, 2, debug)
+
+
+def _prepare_streams() -> None:
+    """Open what the caller closed, so that no file of ours gets its number; write what a terminal cannot show as escapes."""
+    for number, mode in enumerate("rww"):
+        try:
+            os.fstat(number)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)
+        name = ("stdin", "stdout", "stderr")[number]
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - stays open
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _stop(message: str, code: int, debug: bool) -> None:
@@ -129,19 +199,104 @@ def _stop(message: str, code: int, debug: bool) -> None:
         import traceback
 
         traceback.print_exc()
-    sys.stdout.flush()
-    print(f"error: {message}" if code == 2 else message, file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _close_stdout()
+    line = " ".join(message.split("\n"))
+    print(f"error: {line}" if code == 2 else line, file=sys.stderr)
     sys.exit(code)
+
+
+def _close_stdout() -> None:
+    """Send what stdout still holds nowhere: Python would try again to write it at its end."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: not a real stream, as in tests
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# --- errors ------------------------------------------------------------------------------------
+
+_MENDS = {
+    errno.ENOENT: "Check the path.",
+    errno.EACCES: "Choose a place where you may read and write.",
+    errno.EPERM: "Choose a place where you may read and write.",
+    errno.EROFS: "Choose a place that can be written.",
+    errno.ENOSPC: "Free some, then run the same command again.",
+    errno.EDQUOT: "Free some, then run the same command again.",
+    errno.EFBIG: "Choose another disk, or raise the limit (ulimit -f).",
+    errno.EISDIR: "Name a file.",
+    errno.ENOTDIR: "A file is in the way; choose another path.",
+    errno.EEXIST: "A file is in the way; choose another path.",
+    errno.ENAMETOOLONG: "Choose a shorter one.",
+    errno.ELOOP: "Remove the link that leads back to itself.",
+    errno.EBUSY: "Close what uses it, or choose another path.",
+    errno.EXDEV: "Choose a place on one disk.",
+    errno.ESPIPE: "Save the stream to a file first, then name the file.",
+    errno.ENXIO: "Save the stream to a file first, then name the file.",
+    errno.ENODEV: "Name an ordinary file.",
+    errno.EINVAL: "Name an ordinary file or folder.",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n).",
+    errno.EIO: "The disk or connection fails; check it.",
+}
+_SPACE = ("no space left", "disk is full", "disk full", "quota exceeded", "file too large")
+_NETWORK = frozenset(
+    {"httpx", "httpcore", "requests", "urllib3", "urllib", "huggingface_hub", "aiohttp", "socket", "ssl", "http", "openai"}
+)
+_FILES = frozenset(
+    {"pyarrow", "safetensors", "safetensors_rust", "sqlite3", "zlib", "gzip", "lzma", "zstandard", "zipfile", "tarfile"}
+)
+_HIDDEN = re.compile(r"(^|/)\.([^/]+)\.ts-(?:lock|partial|old|work)(?=/|$)")
+
+
+def explain(problem: BaseException) -> str | None:
+    """The sentence for an error that a user can mend; None for a fault of the program."""
+    if getattr(type(problem), "is_expected", False):
+        return str(problem)
+    origins = {kind.__module__.partition(".")[0] for kind in type(problem).__mro__}
+    text = _first_line(problem)
+    if any(words in text.lower() for words in _SPACE) or getattr(problem, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return f"{_place(problem) or 'disk'}: no space left on the disk. {_MENDS[errno.ENOSPC]}"
+    if isinstance(problem, ConnectionError | TimeoutError) or origins & _NETWORK:
+        return f"network: {text}. Check the connection and the address, then run the same command again."
+    if isinstance(problem, OSError):
+        place, reason = _place(problem), (problem.strerror or text).rstrip(".")
+        return f"{place}: {reason}. {_MENDS.get(problem.errno or 0, 'Choose another path.')}" if place else f"{reason}."
+    if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
+        return f"out of memory{f' ({text})' if text else ''}. Ask for less at once, or use a machine with more memory."
+    if isinstance(problem, ModuleNotFoundError) and not (problem.name or "ts_").startswith("ts_"):
+        package = (problem.name or "").partition(".")[0]
+        return f"the package {package} is not installed. Install it: pip install {package}"
+    if isinstance(problem, RecursionError):
+        return "an input is nested too deeply to be read. Check the files that were named."
+    if isinstance(problem, UnicodeError):
+        return f"a text is not UTF-8 ({text}). Convert it to UTF-8."
+    if isinstance(problem, EOFError) or origins & _FILES:
+        return f"a file cannot be read or written: {text.rstrip('.')}. It is damaged, or of another kind than expected."
+    return None
+
+
+def _first_line(problem: BaseException) -> str:
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    return (lines[0] if lines else type(problem).__name__)[:300].rstrip(".")
+
+
+def _place(problem: BaseException) -> str:
+    """The file that an error names, without our hidden names."""
+    name = getattr(problem, "filename", None)
+    return _HIDDEN.sub(r"\1\2", os.fsdecode(name)) if isinstance(name, str | bytes | os.PathLike) else ""
 
 
 # --- results -----------------------------------------------------------------------------------
 
 
 def emit(payload: Mapping[str, Any] | BaseModel, text: str | Callable[[], str], *, as_json: bool) -> None:
-    """Print a result: the payload as one JSON object, or its text for people (a callable is made only if needed)."""
+    """Print a result: the payload as one JSON object (NaN as null), or its text for people (a callable is made only if needed)."""
     if as_json:
-        content = payload if isinstance(payload, Mapping) else payload.model_dump(mode="json")
-        typer.echo(json.dumps(content, ensure_ascii=False, default=str))
+        from .artefact import finite_json  # here, because `--help` should not wait for pydantic
+
+        content = finite_json(payload if isinstance(payload, Mapping) else payload.model_dump(mode="json"))
+        unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+        typer.echo(json.dumps(content, ensure_ascii=not unicode, allow_nan=False, default=str))
     else:
         typer.echo(text if isinstance(text, str) else text())
 
@@ -228,7 +383,7 @@ def _value(text: str) -> Any:
 # --- progress ----------------------------------------------------------------------------------
 
 
-@contextmanager
+@contextlib.contextmanager
 def show_progress(*, quiet: bool = False) -> Iterator[Progress]:
     """Progress on stderr: a live bar with an ETA on a terminal, a plain line every few seconds in a pipe."""
     if quiet:
@@ -256,7 +411,7 @@ def _plain(every: float = 5.0) -> Progress:
     return report
 
 
-@contextmanager
+@contextlib.contextmanager
 def _unwound() -> Iterator[None]:
     """Let SIGTERM end the work by an exception, so that the terminal gets its cursor back; whoever handles it already goes on doing so."""
     import signal
@@ -272,7 +427,7 @@ def _unwound() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _live() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn

@@ -9,6 +9,8 @@ TsModelsError
 └── MissingExtraError   an optional dependency is not installed (also an ImportError)
 """
 
+from typing import ClassVar
+
 __all__ = [
     "ArtefactError",
     "ConfigError",
@@ -22,6 +24,9 @@ __all__ = [
 
 class TsModelsError(Exception):
     """Base of every error that ts_models raises on purpose."""
+
+    is_expected: ClassVar[bool] = True
+    """Every command of every package prints such an error as one line (`console.run`)."""
 
 
 class ArtefactError(TsModelsError):

@@ -1,6 +1,6 @@
 """Splits to an encoded/ folder: resumable, atomic, the same bytes for any number of workers.
 
-Work stands in `.<name>.work` beside the folder: each split's ids grow batch by batch, and a journal says up to where
+Work stands in `.<name>.ts-work` beside the folder: each split's ids grow batch by batch, and a journal says up to where
 they are good. A rerun cuts what lies behind the journal's last line and goes on; the finished folder appears by a rename.
 """
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ts_data.artefact import need_space, read_json, recover, sha256_file, write_folder, write_model, write_text
-from ts_data.schemas import FileInfo
+from ts_data.artefact import beside, lock, need_space, read_json, recover, sha256_file, write_folder, write_model, write_text
+from ts_data.schemas import DatasetManifest, FileInfo
 
 from . import engines
 from ._batch import BatchResult, Sums
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = ["encode_splits"]
 
+OWNED = (
+    "manifest.json",
+    TOKENIZER_FILE,
+    TRAIN_STORIES,
+    *(f"{stem}{end}" for stem in STEMS.values() for end in (".bin", ".idx.npy")),
+)
+"""The files of an encoded folder; any other file in it is the user's."""
 BATCH_ROWS = 8_000
 """What a kill can cost: some three times as many stories."""
 PRICED = 2_000
@@ -59,6 +66,22 @@ def encode_splits(
     tokenizer = tokenizer if isinstance(tokenizer, WordTokenizer) else load(tokenizer)
     source = ts_data.open_manifest(splits)
     target = Path(out)
+    with lock(target):
+        return _encode_into(target, splits, source, tokenizer, workers, engine, progress)
+
+
+def _encode_into(
+    target: Path,
+    splits: str | os.PathLike[str],
+    source: DatasetManifest,
+    tokenizer: WordTokenizer,
+    workers: int | None,
+    engine: str,
+    progress: Progress | None,
+) -> EncodedManifest:
+    """The part of `encode_splits` that holds the lock."""
+    import ts_data
+
     recover(target)
     identity = {
         "tokenizer_sha256": tokenizer.sha256,
@@ -81,7 +104,7 @@ def encode_splits(
                 infos[name] = _encode_split(work, name, ts_data.read(splits, name), running, progress)
     hashes = _write_train_stories(work, ts_data.read(splits, "train"), progress)
     manifest = EncodedManifest.model_validate({**identity, "splits": infos, "train_stories": hashes})
-    with write_folder(target, "manifest.json", "ts-tokenizer/encoded") as aside:
+    with write_folder(target, "manifest.json", "ts-tokenizer/encoded", owned=OWNED) as aside:
         for file in sorted(work.iterdir()):
             if file.suffix in (".bin", ".npy"):
                 _link(file, aside / file.name)
@@ -109,7 +132,7 @@ def _already_whole(target: Path, identity: dict[str, Any]) -> EncodedManifest | 
 
 
 def _open_work(target: Path, identity: dict[str, Any]) -> Path:
-    work = target.with_name(f".{target.name}.work")
+    work = beside(target, "work")
     note = work / "identity.json"
     if work.exists() and (not note.is_file() or read_json(note, error=ArtefactError) != identity):
         shutil.rmtree(work)  # left by a run on other inputs

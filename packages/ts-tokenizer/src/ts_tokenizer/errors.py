@@ -6,11 +6,16 @@ TsTokenizerError
 └── VocabularyError ids that the vocabulary does not have (also a ValueError)
 """
 
+from typing import ClassVar
+
 __all__ = ["ArtefactError", "ConfigError", "TsTokenizerError", "VocabularyError"]
 
 
 class TsTokenizerError(Exception):
     """Base of every error that ts_tokenizer raises on purpose."""
+
+    is_expected: ClassVar[bool] = True
+    """Every command of every package prints such an error as one line (`console.run`)."""
 
 
 class ArtefactError(TsTokenizerError):

@@ -99,11 +99,12 @@ class CheckpointStore:
         """Remove what a kill left behind, and finish a rename that it cut in two."""
         if not self.folder.exists():
             return
-        for path in self.folder.glob(".step-*.old"):
-            artefact.recover(self.folder / path.name.removeprefix(".").removesuffix(".old"))
-        for path in self.folder.glob(".*"):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(".step-*.ts-old"):
+            artefact.recover(self.folder / path.name.removeprefix(".").removesuffix(".ts-old"))
+        for path in self.folder.glob(".step-*.ts-partial"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(".step-*.ts-lock"):
+            path.unlink(missing_ok=True)
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"

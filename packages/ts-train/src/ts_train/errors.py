@@ -11,6 +11,8 @@ TsTrainError
 └── Interrupted       SIGTERM or Ctrl-C: the state was saved, `ts-train resume` goes on
 """
 
+from typing import ClassVar
+
 __all__ = [
     "ArtefactError",
     "ConfigError",
@@ -26,6 +28,9 @@ __all__ = [
 
 class TsTrainError(Exception):
     """Base of every error that ts_train raises on purpose."""
+
+    is_expected: ClassVar[bool] = True
+    """Every command of every package prints such an error as one line (`console.run`)."""
 
 
 class ArtefactError(TsTrainError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..__about__ import __version__
 from ..console import make_app, run
-from ..errors import TsDataError
 from .download import download
 from .leakage import leakage
 from .prepare import prepare
@@ -21,4 +20,4 @@ for _verb in (sample, download, prepare, stats, show, leakage):
 
 def main() -> None:
     """The console script."""
-    run(app, (TsDataError,))
+    run(app)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from ts_data.console import make_app, run
-from ts_data.errors import TsDataError
-from ts_models.errors import TsModelsError
-from ts_tokenizer.errors import TsTokenizerError
 
 from ..__about__ import __version__
-from ..errors import TsEvalError
 from .calibrate import calibrate
 from .judge import judge
 from .memorisation import memorisation
@@ -38,4 +34,4 @@ app.command("rate")(rate)
 
 def main() -> None:
     """The console script."""
-    run(app, (TsEvalError, TsDataError, TsModelsError, TsTokenizerError))
+    run(app)

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ts_data.artefact import lock
+
 from ..errors import ArtefactError, ConfigError
 from .backends.base import Reply, Token
 
@@ -134,18 +136,9 @@ def _stored(row: tuple[Any, ...]) -> Stored:
 
 
 def _only_one(path: Path) -> contextlib.ExitStack:
-    """An exclusive lock beside the store, gone with the process however it ends."""
+    """The lock of the store, which the process loses however it ends."""
     stack = contextlib.ExitStack()
-    handle = stack.enter_context(path.with_name(f".{path.name}.lock").open("w"))
-    try:
-        import fcntl
-    except ImportError:  # no such lock on this system; SQLite's own still guards each write
-        return stack
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        stack.close()
-        raise ConfigError(f"{path}: another run is using this store. Wait for it, or name another with --store.") from None
+    stack.enter_context(lock(path, option="--store", error=ConfigError))
     return stack
 
 

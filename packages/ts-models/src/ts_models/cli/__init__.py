@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..__about__ import __version__
 from ..console import make_app, run
-from ..errors import TsModelsError
 from .export import export
 from .generate import generate
 from .list import list_
@@ -25,4 +24,4 @@ for _command in (show, export, generate, neighbours, prompts, play):
 
 def main() -> None:
     """The console script."""
-    run(app, (TsModelsError,))
+    run(app)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .._lm import LanguageModel
 from .._scoring import score_ids
-from .._store import CONFIG, KIND, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, load_model
+from .._store import CONFIG, KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, load_model
 from ..artefact import write_folder, write_model
 from ..console import Progress
 from ..decoding import make_stepper
@@ -38,7 +38,7 @@ def export_int8(
             tensors[name], tensors[f"{name}.scale"] = quantise_rows(tensor)
         else:
             tensors[name] = tensor
-    with write_folder(out, *KIND) as folder:
+    with write_folder(out, *KIND, owned=OWNED) as folder:
         write_model(folder / CONFIG, lm.config)
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt", "quantised": "int8 per row"})
         for name in (TOKENIZER, TRAINING, TRAIN_STORIES, "README.md"):

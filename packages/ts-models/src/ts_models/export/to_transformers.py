@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .._lm import LanguageModel
-from .._store import KIND, TOKENIZER, TRAIN_STORIES, TRAINING, clean_names
+from .._store import KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, clean_names
 from ..artefact import write_folder
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
@@ -31,7 +31,7 @@ def export_transformers(
     """Write the folder, then compare its logits with the original's where transformers is installed."""
     config = lm.config
     qwen = isinstance(config, TransformerConfig) and is_qwen3(config)
-    with write_folder(out, *KIND) as folder:
+    with write_folder(out, *KIND, owned=OWNED) as folder:
         if isinstance(config, TransformerConfig) and qwen:
             content, tensors = qwen3_config(config), qwen3_tensors(config, lm.model.state_dict())
         else:

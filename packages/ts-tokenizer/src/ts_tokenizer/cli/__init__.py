@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 
 from ts_data.console import make_app, run
-from ts_data.errors import TsDataError
 
 from ..__about__ import __version__
-from ..errors import TsTokenizerError
 from .check import check
 from .compare import compare
 from .coverage import coverage
@@ -30,4 +28,4 @@ for command in (train, encode, check, stats, coverage, compare):
 def main() -> None:
     """The console script."""
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # spaCy would import it where it finds it: 1.4 s for nothing
-    run(app, (TsTokenizerError, TsDataError))
+    run(app)

@@ -6,11 +6,8 @@ import os
 
 from ts_models.console import make_app
 from ts_models.console import run as run_app  # `run` is the submodule here
-from ts_models.errors import TsModelsError
-from ts_tokenizer.errors import TsTokenizerError
 
 from ..__about__ import __version__
-from ..errors import TsTrainError
 from .ablate import ablate
 from .ladder import ladder
 from .plot import plot
@@ -34,4 +31,4 @@ def main() -> None:
     # Threads that wait for each other by spinning are scheduled against each other when the machine has other work to do:
     # on two busy cores training fell to a fortieth. A short spin costs nothing on an idle one. Read when torch loads.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    run_app(app, (TsTrainError, TsModelsError, TsTokenizerError))
+    run_app(app)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,9 @@ PART_NAMES = ("perplexity", "memorisation", "paper", "overfitting", "texts", "pr
 """The parts of a report, in the order in which they run."""
 
 Method = Literal["greedy", "sample", "beam", "beam-sample"]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Least1 = Annotated[int, Field(ge=1)]
 
 
 class Decoding(Frozen):
@@ -78,13 +81,13 @@ class EvalConfig(Frozen):
 class SweepConfig(Frozen):
     """The decoding settings to try. Each list is one axis; an axis that a method ignores is not multiplied."""
 
-    method: tuple[Method, ...] = ("greedy", "sample", "beam", "beam-sample")
-    temperature: tuple[float, ...] = (0.5, 0.7, 0.9, 1.1)
-    top_k: tuple[int | None, ...] = (None,)
-    top_p: tuple[float | None, ...] = (None, 0.95)
-    num_beams: tuple[int, ...] = (4,)
-    repetition_penalty: tuple[float | None, ...] = (None,)
-    no_repeat_ngram_size: tuple[int | None, ...] = (None,)
+    method: tuple[Method, ...] = Field(default=("greedy", "sample", "beam", "beam-sample"), min_length=1)
+    temperature: tuple[Positive, ...] = Field(default=(0.5, 0.7, 0.9, 1.1), min_length=1)
+    top_k: tuple[Least1 | None, ...] = Field(default=(None,), min_length=1)
+    top_p: tuple[Share | None, ...] = Field(default=(None, 0.95), min_length=1)
+    num_beams: tuple[Least1, ...] = Field(default=(4,), min_length=1)
+    repetition_penalty: tuple[Positive | None, ...] = Field(default=(None,), min_length=1)
+    no_repeat_ngram_size: tuple[Annotated[int, Field(ge=0)] | None, ...] = Field(default=(None,), min_length=1)
     max_new_tokens: int = Field(default=200, ge=1)
     stories: int = Field(default=50, ge=2)
     seed: int = Field(default=1, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _stats
-from ._index import StoryIndex
+from ._checks import need_instance, need_path
+from ._places import check_index_folder, check_report_folder, local_paths
+from ._provenance import Evaluated, check_provenance
+from ._splits import open_splits
 from .errors import ArtefactError, ConfigError
 from .judge._ratings_file import read_ratings
 from .metrics import all_info
@@ -28,13 +32,14 @@ from .schemas import (
     LossPoint,
     MetricInfo,
     ModelReport,
+    Provenance,
     SweepReport,
 )
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["evaluate", "prepare_context"]
+__all__ = ["evaluate"]
 
 PACKAGES = ("ts-data", "ts-models", "tinystories-tokenizer", "tinystories-eval", "torch", "numpy", "numba", "scipy", "nltk")
 
@@ -71,6 +76,7 @@ def evaluate(
     ratings: str | os.PathLike[str] | None = None,
     sweep: str | os.PathLike[str] | None = None,
     index: str | os.PathLike[str] | None = None,
+    allow_overlap: bool = False,
     command: str = "",
     progress: Progress | None = None,
 ) -> EvalReport:
@@ -78,12 +84,11 @@ def evaluate(
 
     `models`: whatever `open_model` takes, or a list of it. `ratings`: a judge's ratings.jsonl, matched by the models' names.
     `sweep`: a sweep.json to show. `index`: where the index of the training stories is kept (default: in `out`, else in memory).
+    `allow_overlap`: evaluate a model also on held-out stories that it was trained on; the report then warns. Without it,
+    ConfigError says how many there are.
     """
-    config = config or EvalConfig()
-    if out is not None and Path(out).exists() and not Path(out).is_dir():
-        raise ConfigError(f"{out}: is a file; the report needs a folder of its own.")
-    if out is not None and (Path(out) / "manifest.json").exists():
-        raise ConfigError(f"{out}: holds something else (by its manifest.json); the report needs a folder of its own.")
+    config = EvalConfig() if config is None else need_instance(config, EvalConfig, "config")
+    _check_places(models, splits, out, ratings, sweep, index)
     if config.embeddings:
         from ._plots import embedder
 
@@ -91,11 +96,19 @@ def evaluate(
     rated = None if ratings is None else read_ratings(ratings)
     swept = None if sweep is None else _read_sweep(sweep)
     subjects = _subjects(models)
-    place = Path(index) if index is not None else Path(out) / "index" if out is not None else None
-    context, data = prepare_context(splits, config, place, progress)
+    opened = open_splits(splits)
+    context = Context(config, opened.train, opened.test, progress)
+    evaluated = Evaluated(context.held_out(), context.prompting())
+    findings = check_provenance(subjects, opened, evaluated, allow_overlap=allow_overlap)
+    place = _index_folder(out, index)
+    if place is not None:
+        context.open_index(place, opened.fingerprint)
     sections = {subject.name: _run(subject, context) for subject in subjects}
     real = _model_report(Subject("real stories", "real"), _run(Subject("real stories", "real"), context), config)
-    reports = [_model_report(subject, sections[subject.name], config) for subject in subjects]
+    reports = [
+        _model_report(subject, sections[subject.name], config, provenance)
+        for subject, provenance in zip(subjects, findings.provenance, strict=True)
+    ]
     correlations: tuple[Correlation, ...] = ()
     by_whom: tuple[str, ...] = ()
     if rated is not None:
@@ -105,8 +118,15 @@ def evaluate(
         correlations, by_whom = correlate(reports, config), judges(rated)
     report = EvalReport(
         config=config,
-        data=data,
+        data=DataInfo(
+            fingerprint=opened.fingerprint,
+            train_stories=len(opened.train),
+            test_stories=len(opened.test),
+            test_in_train=findings.test_in_train,
+            index_sha256=context.index_sha256,
+        ),
         info=all_info() | INFO,
+        warnings=findings.warnings,
         models=tuple(reports),
         real=real,
         baselines=tuple(b for parts in sections.values() for section in parts for b in section.baselines),
@@ -124,31 +144,29 @@ def evaluate(
     return report
 
 
-def prepare_context(
-    splits: str | os.PathLike[str], config: EvalConfig, place: Path | None, progress: Progress | None = None
-) -> tuple[Context, DataInfo]:
-    """Open the splits and the index of the training stories (kept at `place`, or in memory)."""
-    import ts_data
+def _check_places(models: Any, splits: Any, out: Any, ratings: Any, sweep: Any, index: Any) -> None:
+    """The paths, before any work: what is written stands neither in an input nor over somebody else's files."""
+    for value, name in ((splits, "splits"), (out, "out"), (ratings, "ratings"), (sweep, "sweep"), (index, "index")):
+        if value is not None or name == "splits":
+            need_path(value, name)
+    inputs = local_paths(*_several(models), splits, ratings, sweep)
+    if out is not None:
+        check_report_folder(Path(out), inputs)
+    place = _index_folder(out, index)
+    if place is not None:
+        check_index_folder(place, inputs)
 
-    manifest = ts_data.open_manifest(splits)
-    train, test = ts_data.read(splits, "train"), ts_data.read(splits, "test")
-    if not len(train) or not len(test):
-        raise ConfigError(f"{splits}: train has {len(train)} and test {len(test)} stories; both need at least one.")
-    if place is None:
-        index = StoryIndex.build(train, progress=progress)
-    else:
-        index = StoryIndex.cached(place, train, corpus=manifest.fingerprint, progress=progress)
-    data = DataInfo(
-        fingerprint=manifest.fingerprint,
-        train_stories=len(train),
-        test_stories=len(test),
-        index_sha256=index.sha256,
-    )
-    return Context(config, train, test, index, progress), data
+
+def _index_folder(out: Any, index: Any) -> Path | None:
+    return Path(index) if index is not None else None if out is None else Path(out) / "index"
+
+
+def _several(models: Any) -> Sequence[Any]:
+    return models if isinstance(models, Sequence) and not isinstance(models, (str, bytes)) else [models]
 
 
 def _subjects(models: Any) -> list[Subject]:
-    several = models if isinstance(models, Sequence) and not isinstance(models, str) else [models]
+    several = _several(models)
     if not several:
         raise ConfigError("there is no model to evaluate; name at least one.")
     subjects = [open_model(model) for model in several]
@@ -164,8 +182,12 @@ def _run(subject: Subject, context: Context) -> list[Section]:
     return [load(name)(subject, context) for name in PARTS if name in context.config.parts]
 
 
-def _model_report(subject: Subject, sections: Sequence[Section], config: EvalConfig) -> ModelReport:
-    values = {name: tuple(column) for section in sections for name, column in section.values.items()}
+def _model_report(
+    subject: Subject, sections: Sequence[Section], config: EvalConfig, provenance: Provenance | None = None
+) -> ModelReport:
+    columns = {name: column for section in sections for name, column in section.values.items()}
+    values = {name: tuple(map(_finite, column)) for name, column in columns.items()}
+    lost = {name: sum(x is not None and y is None for x, y in zip(columns[name], values[name], strict=True)) for name in values}
     metrics: dict[str, Estimate] = {
         name: _stats.estimate(column, seed=config.seed, resamples=config.resamples) for name, column in values.items()
     }
@@ -173,9 +195,11 @@ def _model_report(subject: Subject, sections: Sequence[Section], config: EvalCon
         metrics |= section.estimates
     training = subject.training
     curve = () if training is None else tuple(
-        LossPoint(step=p.step, tokens=p.tokens, train_loss=p.train_loss, validation_loss=p.validation_loss)
+        LossPoint(step=p.step, tokens=p.tokens, train_loss=_finite(p.train_loss), validation_loss=_finite(p.validation_loss))
         for p in training.curve
     )  # fmt: skip
+    notes = [*subject.notes, *(note for section in sections for note in section.notes)]
+    notes += [f"{name}: no finite number for {n:,} of {len(values[name]):,} stories" for name, n in lost.items() if n]
     return ModelReport(
         name=subject.name,
         kind=subject.kind,
@@ -189,8 +213,14 @@ def _model_report(subject: Subject, sections: Sequence[Section], config: EvalCon
         prompts=tuple(p for section in sections for p in section.prompts),
         neighbours=tuple(n for section in sections for n in section.neighbours),
         curve=curve,
-        notes=tuple(dict.fromkeys([*subject.notes, *(note for section in sections for note in section.notes)])),
+        provenance=provenance,
+        notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _finite(value: float | None) -> float | None:
+    """The number, or None for NaN and infinity, which JSON has not."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _compare(reports: Sequence[ModelReport], config: EvalConfig) -> list[Comparison]:

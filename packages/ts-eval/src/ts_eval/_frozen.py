@@ -1,4 +1,4 @@
-"""What every schema is: frozen, without unknown fields."""
+"""What every schema is: frozen, without unknown fields, without NaN and infinity (JSON has neither)."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ __all__ = ["Frozen"]
 class Frozen(BaseModel):
     """Base of all schemas of this package."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -23,6 +23,7 @@ __all__ = [
     "ModelReport",
     "Neighbours",
     "PromptAnswer",
+    "Provenance",
     "SpanMatch",
     "Story",
     "SweepPoint",
@@ -85,6 +86,19 @@ class Correlation(Frozen):
     low: float | None
     high: float | None
     note: str = ""
+
+
+class Provenance(Frozen):
+    """Whether a model was trained on the held-out stories that it is evaluated on."""
+
+    checked: Literal["same splits", "story hashes", "not possible"]
+    """How that is known: it was trained on these splits; its training stories' hashes were compared; not at all."""
+    splits_fingerprint: str | None
+    """Of the splits that it was trained on; None where it does not say."""
+    held_out: int = Field(ge=0)
+    """Held-out stories evaluated."""
+    trained_on: int | None = Field(ge=0)
+    """How many of these it was trained on; None where they were not compared."""
 
 
 # --- stories -----------------------------------------------------------------------------------
@@ -181,6 +195,11 @@ class SweepReport(Frozen):
     points: tuple[SweepPoint, ...]
     real_quality: float
     real_diversity: float
+    provenance: Provenance | None = None
+    """None where no model is swept, and in reports of earlier versions."""
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What makes the numbers say less than they seem to; shown on top."""
 
 
 # --- report ------------------------------------------------------------------------------------
@@ -220,6 +239,8 @@ class ModelReport(Frozen):
     neighbours: tuple[Neighbours, ...] = ()
     curve: tuple[LossPoint, ...] = ()
     ratings: dict[str, Estimate] = Field(default={})
+    provenance: Provenance | None = None
+    """None for real stories and files of stories, and in reports of earlier versions."""
     notes: tuple[str, ...] = ()
     """What could not be measured, and why."""
 
@@ -242,8 +263,10 @@ class DataInfo(Frozen):
     fingerprint: str
     train_stories: int
     test_stories: int
+    test_in_train: int | None = Field(default=None, ge=0)
+    """Held-out stories evaluated that also stand in the train split of these splits; None in reports of earlier versions."""
     index_sha256: str
-    """Of the index's manifest: corpus, tokenisation and document frequencies."""
+    """Of the index's manifest: corpus, tokenisation and document frequencies. Empty where no index on disk was used."""
 
 
 class EvalReport(Frozen):
@@ -254,6 +277,8 @@ class EvalReport(Frozen):
     config: EvalConfig
     data: DataInfo
     info: dict[str, MetricInfo] = Field(default={})
+    warnings: tuple[str, ...] = ()
+    """What makes the numbers say less than they seem to; shown on top of every view of the report."""
     models: tuple[ModelReport, ...]
     real: ModelReport
     """The ceiling and, for every maximum, the chance baseline: held-out real stories measured in the same run."""

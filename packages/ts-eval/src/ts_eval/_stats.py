@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ Values = Sequence[float | None]
 Array = NDArray[Any]
 Z_LEVEL, Z_POWER = 1.959964, 0.841621
 """Normal quantiles of a two-sided 5 % level and of 80 % power."""
+LARGEST = math.log(sys.float_info.max)
+"""The largest number whose exp is a float."""
 FLIPS = 10_000
 """Sign flips of a permutation test."""
 
@@ -33,7 +36,7 @@ def estimate(values: Values, *, seed: int = 1, resamples: int = 2000) -> Estimat
 
 
 def ratio(above: Sequence[float], below: Sequence[float], *, seed: int = 1, resamples: int = 2000, exp: bool = False) -> Estimate:
-    """Sum of `above` per sum of `below` (losses per token, bits per byte), resampled by story. `exp`: of the ratio."""
+    """Sum of `above` per sum of `below` (losses per token, bits per byte), resampled by story. `exp`: of the ratio, None on overflow."""
     a, b = np.asarray(above, float), np.asarray(below, float)
     if not len(a) or b.sum() <= 0:
         return Estimate(mean=None, n=0)
@@ -41,9 +44,13 @@ def ratio(above: Sequence[float], below: Sequence[float], *, seed: int = 1, resa
     each = a / np.where(b > 0, b, 1)
     low, high = _interval(a, b, seed, resamples) if len(a) > 1 else (None, None)
     if exp:
-        mean, low, high = math.exp(mean), None if low is None else math.exp(low), None if high is None else math.exp(high)
-    sd = float(each.std(ddof=1)) if len(a) > 1 and not exp else None
-    return Estimate(mean=mean, sd=sd, low=low, high=high, n=len(a))
+        return Estimate(mean=_exp(mean), low=_exp(low), high=_exp(high), n=len(a))
+    return Estimate(mean=mean, sd=float(each.std(ddof=1)) if len(a) > 1 else None, low=low, high=high, n=len(a))
+
+
+def _exp(value: float | None) -> float | None:
+    """exp, or None where it overflows: JSON has no infinity."""
+    return None if value is None or value > LARGEST else math.exp(value)
 
 
 def _interval(above: Array, below: Array, seed: int, resamples: int) -> tuple[float, float]:
@@ -52,7 +59,9 @@ def _interval(above: Array, below: Array, seed: int, resamples: int) -> tuple[fl
     rows = max(1, 2_000_000 // n)
     for at in range(0, resamples, rows):
         draw = rng.integers(0, n, (min(rows, resamples - at), n))
-        means.append(above[draw].sum(axis=1) / below[draw].sum(axis=1))
+        total = below[draw].sum(axis=1)
+        there = total > 0  # a resample of empty stories alone has no ratio
+        means.append(above[draw].sum(axis=1)[there] / total[there])
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(low), float(high)
 

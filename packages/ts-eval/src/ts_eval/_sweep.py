@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _stats
+from ._checks import need_instance, need_path
+from ._places import check_sweep_file, local_paths
+from ._provenance import Evaluated, check_provenance
+from ._splits import open_splits
 from ._words import runs
 from .errors import ConfigError, UnavailableError
 from .metrics.length import lengths
@@ -22,6 +26,7 @@ from .metrics.ngrams import BigramModel
 from .metrics.repetition import repetition
 from .metrics.self_bleu import self_bleu
 from .models import Subject, open_model
+from .models._checked import generate
 from .parts.base import joined
 from .schemas import SweepConfig, SweepPoint, SweepReport
 
@@ -52,23 +57,27 @@ def sweep(
     judge: Judge | None = None,
     judge_name: str = "judge",
     out: str | os.PathLike[str] | None = None,
+    allow_overlap: bool = False,
     progress: Progress | None = None,
 ) -> SweepReport:
     """Search the decoding settings of one model; `out` takes sweep.json.
 
-    `judge(stories)` gives one number per story, higher is better, None where it has none.
+    `judge(stories)` gives one number per story, higher is better, None where it has none. `allow_overlap`: as in `evaluate`.
     """
-    import ts_data
     from ts_data import artefact
 
-    config = config or SweepConfig()
+    config = SweepConfig() if config is None else need_instance(config, SweepConfig, "config")
+    if out is not None:
+        check_sweep_file(need_path(out, "out"), local_paths(model, splits))
     subject = open_model(model)
-    train, test = ts_data.read(splits, "train"), ts_data.read(splits, "test")
+    opened = open_splits(splits)
+    test = opened.test
     rng = np.random.default_rng(config.seed)
     drawn = sorted(rng.choice(len(test), min(config.stories, len(test)), replace=False).tolist())
     real = [test[i] for i in drawn]
+    findings = check_provenance([subject], opened, Evaluated(real), allow_overlap=allow_overlap)
     openings = [" ".join(text.split()[:5]) for text in real]
-    score = judge or _LikeReal(list(itertools.islice(iter(train), REFERENCE)), real)
+    score = _checked(judge) if judge else _LikeReal(list(itertools.islice(iter(opened.train), REFERENCE)), real)
     trial = _Trial(subject, openings, score, config)
     tried = _optuna(trial, config, progress) if config.search == "optuna" else _grid(trial, config, progress)
     real_score = _stats.estimate(score(real)).mean
@@ -79,6 +88,9 @@ def sweep(
         points=tuple(_judged(tried, config, _diversity(real))),
         real_quality=0.0 if real_score is None else real_score,
         real_diversity=_diversity(real),
+        provenance=findings.provenance[0],
+        notes=tuple(dict.fromkeys(subject.notes)),
+        warnings=findings.warnings,
     )
     if out is not None:
         artefact.write_model(out, report)
@@ -93,6 +105,21 @@ def grid(config: SweepConfig) -> Iterator[dict[str, Any]]:
             yield {"method": method, **{name: value for name, value in chosen if value is not None}}
 
 
+def _checked(judge: Judge) -> Judge:
+    """The judge with its answers checked: a number or None per story; NaN and infinity are no numbers."""
+
+    def score(texts: Sequence[str]) -> list[float | None]:
+        given = list(judge(texts))
+        if len(given) != len(texts):
+            raise ConfigError(f"judge gave {len(given)} numbers for {len(texts)} stories; one for each, or None, is expected.")
+        if any(isinstance(x, (str, bytes)) for x in given):
+            raise TypeError("judge gave a text; a number for each story, or None, is expected.")
+        numbers = [None if x is None else float(x) for x in given]
+        return [x if x is not None and math.isfinite(x) else None for x in numbers]
+
+    return score
+
+
 class _Trial:
     """One setting → one point."""
 
@@ -100,7 +127,8 @@ class _Trial:
         self.subject, self.openings, self.score, self.config = subject, openings, score, config
 
     def __call__(self, options: dict[str, Any]) -> SweepPoint | None:
-        made = self.subject.generate(self.openings, seed=self.config.seed, max_new_tokens=self.config.max_new_tokens, **options)
+        config = self.config
+        made = generate(self.subject, self.openings, seed=config.seed, max_new_tokens=config.max_new_tokens, **options)
         if made is None:
             raise ConfigError(f"{self.subject.name}: cannot generate, so there is no decoding to sweep.")
         texts = [joined(a, b) for a, b in zip(self.openings, made, strict=True)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ts_data.console import emit, merge, show_progress, validate
+from ts_data.console import merge, show_progress, validate
 
 __all__ = ["evaluate_parts"]
 
@@ -20,16 +20,17 @@ def evaluate_parts(
     settings: list[str] | None,
     *,
     index: Path | None = None,
+    allow_overlap: bool = False,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Run the parts and print every metric; JSON holds models, real stories and baselines."""
     from .._evaluate import evaluate
     from ..schemas import EvalConfig
-    from ._show import summary
+    from ._show import emit_report, summary
 
     chosen = validate(EvalConfig, merge(config, settings, {**flags, "parts": list(parts)}))
     with show_progress(quiet=quiet) as progress:
-        made = evaluate(models, data, chosen, index=index, progress=progress)
-    fields = {"models", "real", "baselines", "comparisons"}
-    emit(made.model_dump(mode="json", include=fields), lambda: summary(made), as_json=as_json)
+        made = evaluate(models, data, chosen, index=index, allow_overlap=allow_overlap, progress=progress)
+    fields = {"warnings", "models", "real", "baselines", "comparisons"}
+    emit_report(made.model_dump(mode="json", include=fields), lambda: summary(made), made.warnings, as_json=as_json)

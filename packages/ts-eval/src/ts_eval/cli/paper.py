@@ -9,7 +9,7 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set
 
-from .report import Data, Models
+from .report import AllowOverlap, Data, Models
 
 __all__ = ["paper"]
 
@@ -20,6 +20,7 @@ def paper(
     stories: Annotated[int | None, typer.Option(help="Prompts per split (default 100).", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of draws and sampling (default 1).", show_default=False)] = None,
     index: Annotated[Path | None, typer.Option(help="Keep the index of the training stories here.", show_default=False)] = None,
+    allow_overlap: AllowOverlap = False,
     config: Config = None,
     settings: Set = None,
     json: Json = False,
@@ -32,4 +33,15 @@ def paper(
     from ._part import evaluate_parts
 
     flags = {"stories": stories, "seed": seed}
-    evaluate_parts(("paper",), models, data, flags, config, settings, index=index, as_json=json, quiet=quiet)
+    evaluate_parts(
+        ("paper",),
+        models,
+        data,
+        flags,
+        config,
+        settings,
+        index=index,
+        allow_overlap=allow_overlap,
+        as_json=json,
+        quiet=quiet,
+    )

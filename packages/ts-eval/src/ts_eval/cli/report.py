@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ts_data.console import Config, Json, Quiet, Set, emit, merge, show_progress, validate
+from ts_data.console import Config, Json, Quiet, Set, merge, show_progress, validate
 
 __all__ = ["report"]
 
@@ -16,6 +16,9 @@ Models = Annotated[
     list[str], typer.Argument(help="Model folders, hf:NAME, http://host/v1#MODEL, or files of stories.", show_default=False)
 ]
 Data = Annotated[Path, typer.Option("--data", help="The splits/ folder that the models are measured on.", show_default=False)]
+AllowOverlap = Annotated[
+    bool, typer.Option("--allow-overlap", help="Evaluate also on held-out stories that a model was trained on; the report warns.")
+]
 
 
 def report(
@@ -28,6 +31,7 @@ def report(
     index: Annotated[Path | None, typer.Option(help="Where the index is kept (default OUT/index).", show_default=False)] = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Also compare plots by sentence embeddings.")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of draws and sampling (default 1).", show_default=False)] = None,
+    allow_overlap: AllowOverlap = False,
     config: Config = None,
     settings: Set = None,
     json: Json = False,
@@ -39,16 +43,26 @@ def report(
     """
     from .._evaluate import evaluate
     from ..schemas import EvalConfig
-    from ._show import summary
+    from ._show import emit_report, summary
 
     flags = {"stories": stories, "seed": seed, "embeddings": embeddings or None}
     chosen = validate(EvalConfig, merge(config, settings, flags))
     with show_progress(quiet=quiet) as progress:
         made = evaluate(
-            models, data, chosen, out=out, ratings=ratings, sweep=sweep, index=index, command=_command(), progress=progress
+            models,
+            data,
+            chosen,
+            out=out,
+            ratings=ratings,
+            sweep=sweep,
+            index=index,
+            allow_overlap=allow_overlap,
+            command=_command(),
+            progress=progress,
         )
-    payload = {"report": str(out / "report.html"), **made.model_dump(mode="json", include={"models", "real", "baselines"})}
-    emit(payload, lambda: f"{summary(made)}\n\nreport: {out / 'report.html'}", as_json=json)
+    fields = {"warnings", "models", "real", "baselines"}
+    payload = {"report": str(out / "report.html"), **made.model_dump(mode="json", include=fields)}
+    emit_report(payload, lambda: f"{summary(made)}\n\nreport: {out / 'report.html'}", made.warnings, as_json=json)
 
 
 def _command() -> str:

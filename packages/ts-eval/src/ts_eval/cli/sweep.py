@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ts_data.console import Config, Json, Quiet, Set, emit, merge, show_progress, table, validate
+from ts_data.console import Config, Json, Quiet, Set, merge, show_progress, table, validate
 
-from .report import Data
+from ._show import banner, emit_report
+from .report import AllowOverlap, Data
 
 if TYPE_CHECKING:
     from ..schemas import SweepReport
@@ -24,6 +25,7 @@ def sweep(
     search: Annotated[str | None, typer.Option(help="grid or optuna (default grid).", show_default=False)] = None,
     trials: Annotated[int | None, typer.Option(help="optuna: settings to try (default 20).", show_default=False)] = None,
     stories: Annotated[int | None, typer.Option(help="Stories per setting (default 50).", show_default=False)] = None,
+    allow_overlap: AllowOverlap = False,
     config: Config = None,
     settings: Set = None,
     json: Json = False,
@@ -38,8 +40,8 @@ def sweep(
 
     chosen = validate(SweepConfig, merge(config, settings, {"search": search, "trials": trials, "stories": stories}))
     with show_progress(quiet=quiet) as progress:
-        made = run(model, data, chosen, out=out, progress=progress)
-    emit(made, lambda: _text(made), as_json=json)
+        made = run(model, data, chosen, out=out, allow_overlap=allow_overlap, progress=progress)
+    emit_report(made.model_dump(mode="json"), lambda: _text(made), made.warnings, as_json=json)
 
 
 def _text(made: SweepReport) -> str:
@@ -54,4 +56,6 @@ def _text(made: SweepReport) -> str:
         for p in ranked
     ]
     real = ["real held-out stories", f"{made.real_quality:.3f}", f"{made.real_diversity:.3f}", ""]
-    return table([*rows, real], ["decoding", f"quality ({made.quality})", "diversity", ""])
+    shown = table([*rows, real], ["decoding", f"quality ({made.quality})", "diversity", ""])
+    notes = [f"{made.model}: {note}" for note in made.notes]
+    return "\n\n".join([*([banner(made.warnings)] if made.warnings else []), shown, *notes])

@@ -12,7 +12,19 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from ts_models import TrainingSummary
 
-__all__ = ["Scored", "Subject"]
+__all__ = ["Scored", "Subject", "TrainedOn"]
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What a model records of its training stories; None where it does not.
+
+    `splits` is the fingerprint of the splits/ folder, `stories` the sorted unique hashes (`ts_data.story_hashes`) of the
+    training stories.
+    """
+
+    splits: str | None = None
+    stories: NDArray[np.uint64] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,7 @@ class Subject:
     encoder: Encoder | None = None
     stories: list[str] | None = None
     """Finished stories, where this is a file of them."""
+    trained_on: TrainedOn = TrainedOn()
     notes: list[str] = field(default_factory=list)
 
     def generate(self, prompts: Sequence[str], **options: Any) -> list[str] | None:

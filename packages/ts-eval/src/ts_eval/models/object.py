@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError
-from .base import Scored, Subject
+from .base import Scored, Subject, TrainedOn
 
 __all__ = ["Stranger", "wrap"]
 
@@ -32,19 +32,36 @@ class Stranger(Subject):
     def __init__(self, thing: Any) -> None:
         super().__init__(str(getattr(thing, "name", type(thing).__name__)), "object")
         self.thing = thing
+        self.trained_on = _trained_on(thing)
 
     def generate(self, prompts: Sequence[str], **options: Any) -> list[str] | None:
         """The object's completions."""
         if not callable(getattr(self.thing, "generate", None)):
             return None
-        written = list(self.thing.generate(list(prompts), **options))
-        if len(written) != len(prompts):
-            raise ConfigError(f"{self.name}: generate gave {len(written)} texts for {len(prompts)} prompts.")
-        return written
+        written: Any = self.thing.generate(list(prompts), **options)
+        if isinstance(written, (str, bytes)) or not isinstance(written, Iterable):
+            raise ConfigError(
+                f"{self.name}: generate gave one {type(written).__name__}; a list with one text per prompt is expected."
+            )
+        return list(written)
 
     def score(self, texts: Sequence[str]) -> Scored | None:
         """The object's log-probabilities; they are taken to pay for every character, as a byte-level model's do."""
         if not callable(getattr(self.thing, "logprobs", None)):
             return None
-        logprobs = [np.asarray(story, float) for story in self.thing.logprobs(list(texts))]
+        try:
+            logprobs = [np.asarray(story, float) for story in self.thing.logprobs(list(texts))]
+        except (TypeError, ValueError) as problem:
+            raise ConfigError(f"{self.name}: logprobs must give one array of numbers per text: {problem}.") from None
         return Scored(logprobs, np.zeros((len(texts), 2)))
+
+
+def _trained_on(thing: Any) -> TrainedOn:
+    """The object's own record, where it has one: attributes `splits_fingerprint` and `train_stories`."""
+    splits, stories = getattr(thing, "splits_fingerprint", None), getattr(thing, "train_stories", None)
+    hashes = None if stories is None else np.unique(np.asarray(stories))
+    if hashes is not None and hashes.dtype != np.uint64:
+        raise ConfigError(
+            f"{type(thing).__name__}: train_stories must be uint64 hashes (ts_data.story_hashes), not {hashes.dtype}."
+        )
+    return TrainedOn(splits if isinstance(splits, str) else None, hashes)

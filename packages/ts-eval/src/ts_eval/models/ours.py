@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._checked import need_finite_weights
 from ._lost import price
-from .base import Scored, Subject
+from .base import Scored, Subject, TrainedOn
 
 if TYPE_CHECKING:
-    from ts_models import LanguageModel
+    from ts_models import LanguageModel, TrainingSummary
 
-__all__ = ["Ours", "open_ours"]
+__all__ = ["Ours", "open_ours", "trained_on"]
 
 SHORTENED = "prompts of more than half its context were shortened from the left"
 BATCH = 100
@@ -25,6 +27,14 @@ def open_ours(spec: str) -> Subject:
     return Ours(ts_models.load(spec))
 
 
+def trained_on(path: Path | None, training: TrainingSummary | None) -> TrainedOn:
+    """What a model folder, or the summary of a model in memory, records of its training stories."""
+    from ts_models import read_train_stories
+
+    stories = None if path is None or not path.is_dir() else read_train_stories(path)
+    return TrainedOn(None if training is None else training.splits_fingerprint, stories)
+
+
 class Ours(Subject):
     """A LanguageModel as a subject."""
 
@@ -34,7 +44,9 @@ class Ours(Subject):
         path = lm.path
         name = lm.name if lm.name != "model" or path is None else path.resolve().parent.name
         super().__init__(name, "ts-models", str(path or ""), count_parameters(lm.config), lm.training)
+        need_finite_weights(str(path or name), lm.model)
         self.lm = lm
+        self.trained_on = trained_on(path, lm.training)
         tokenizer: Any = lm.text_tokenizer()
         self.encoder = tokenizer if hasattr(tokenizer, "encode_batch") else None
 

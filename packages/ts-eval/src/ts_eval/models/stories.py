@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import ArtefactError
 from ..judge.stories import read_stories
+from ._checked import without_surrogates
 from .base import Subject
 
 __all__ = ["open_stories"]
@@ -17,4 +18,6 @@ def open_stories(spec: str) -> Subject:
     stories = [story.text for story in read_stories(path) if story.text.strip()]
     if not stories:
         raise ArtefactError(f"{path}: holds no story.")
-    return Subject(path.stem, "stories", spec, stories=stories)
+    subject = Subject(path.stem, "stories", spec)
+    subject.stories = without_surrogates(subject, stories)
+    return subject

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ArtefactError, UnavailableError
+from ..errors import ArtefactError, ConfigError, UnavailableError
+from ._checked import need_finite_weights
 from ._lost import price
-from .base import Scored, Subject
+from .base import Scored, Subject, TrainedOn
+from .ours import trained_on
 
 __all__ = ["HuggingFace", "open_transformers"]
 
@@ -37,7 +39,9 @@ class HuggingFace(Subject):
 
     def __init__(self, spec: str, model: Any, tokenizer: Any) -> None:
         super().__init__(Path(spec).name, "transformers", spec, sum(p.numel() for p in model.parameters()))
+        need_finite_weights(spec, model)
         self.model, self.tokenizer = model.eval(), tokenizer
+        self.trained_on = _recorded(Path(spec))
         config = model.config
         self.end = next(i for i in (tokenizer.eos_token_id, config.eos_token_id, tokenizer.sep_token_id, 0) if isinstance(i, int))
         self.begin = tokenizer.bos_token_id if isinstance(tokenizer.bos_token_id, int) else self.end
@@ -62,9 +66,24 @@ class HuggingFace(Subject):
             ids = torch.tensor([[self.end] * (width - len(row)) + row for row in rows])
             mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
             with torch.inference_mode():
-                out = self.model.generate(ids, attention_mask=mask, pad_token_id=self.end, eos_token_id=self.end, **settings)
+                out = self.model.generate(
+                    ids,
+                    attention_mask=mask,
+                    pad_token_id=self.end,
+                    eos_token_id=self.end,
+                    logits_processor=[self._need_finite],
+                    **settings,
+                )
             written += self.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
         return written
+
+    def _need_finite(self, _ids: Any, logits: Any) -> Any:
+        """A logits processor of transformers that refuses what no token can be chosen from."""
+        import torch
+
+        if torch.isnan(logits).any() or (logits == torch.inf).any() or (logits == -torch.inf).all(dim=-1).any():
+            raise ConfigError(f"{self.name}: its logits are not finite, so it cannot generate.")
+        return logits
 
     def score(self, texts: Sequence[str]) -> Scored:
         """Whole stories in windows of the context with half overlap; the end of the story is scored too."""
@@ -101,6 +120,18 @@ class HuggingFace(Subject):
         cosines[ids[0]] = -2
         best = cosines.topk(k)
         return [(self.tokenizer.decode([i]).strip(), c) for i, c in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+
+def _recorded(folder: Path) -> TrainedOn:
+    """The record of a folder that `ts-models export` wrote; the folders of others have none."""
+    from ts_models.artefact import parse_model, read_json
+    from ts_models.schemas import TrainingSummary
+
+    file = folder / "training.json"
+    content = read_json(file, error=ArtefactError) if file.is_file() else {}
+    if content.get("format") != TrainingSummary.model_fields["format"].default:
+        return TrainedOn()
+    return trained_on(folder, parse_model(content, TrainingSummary, source=str(file), package="ts-models", error=ArtefactError))
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:

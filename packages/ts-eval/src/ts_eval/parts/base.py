@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from .._index import StoryIndex
 from .._words import cut
 from ..models import Subject
+from ..models._checked import generate
 from ..schemas import BaselineScore, Completion, Estimate, EvalConfig, Neighbours, PromptAnswer, Story
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Context", "Section", "Told"]
 
 SPLITS = ("train", "test")
+PROMPTING = {"memorisation", "paper", "overfitting"}
+"""Parts that take prompts from training stories, and from held-out ones."""
+DRAWING = PROMPTING | {"texts"}
+"""Parts that take prompts from held-out stories."""
 
 
 @dataclass
@@ -57,10 +63,10 @@ class Context:
         config: EvalConfig,
         train: Sequence[str],
         test: Sequence[str],
-        index: StoryIndex,
         progress: Progress | None = None,
     ) -> None:
-        self.config, self.train, self.test, self.index, self.progress = config, train, test, index, progress
+        self.config, self.train, self.test, self.progress = config, train, test, progress
+        self._index: StoryIndex | None = None
         self.drawn = {"train": self._draw(train, 0), "test": self._draw(test, 1)}
         self.texts = {s: self._read(stories, self.drawn[s]) for s, stories in (("train", train), ("test", test))}
         self.fitted: set[object] = set()
@@ -74,6 +80,43 @@ class Context:
 
         total = len(self.train)
         return PlotIndex(self.train, embedder(), lambda done: self.say("embedding the training stories", done, total))
+
+    @property
+    def index(self) -> StoryIndex:
+        """The index of the training stories: what `open_index` opened, else one in memory, made at first use."""
+        if self._index is None:
+            self._index = StoryIndex.build(self.train, progress=self.progress)
+        return self._index
+
+    def open_index(self, place: Path, corpus: str) -> None:
+        """Keep the index of the training stories at `place`."""
+        self._index = StoryIndex.cached(place, self.train, corpus=corpus, progress=self.progress)
+
+    @property
+    def index_sha256(self) -> str:
+        """Of the index on disk; empty where there is none."""
+        return "" if self._index is None else self._index.sha256
+
+    # --- which stories are measured ------------------------------------------------------------
+
+    @cached_property
+    def scored(self) -> list[str]:
+        """The held-out stories that perplexity is measured on: all of them, or a seeded draw."""
+        wanted = self.config.perplexity_stories
+        if wanted is None or wanted >= len(self.test):
+            return [text for text in self.test if text]
+        rng = np.random.default_rng([self.config.seed, 3])
+        return [self.test[i] for i in sorted(rng.choice(len(self.test), wanted, replace=False).tolist())]
+
+    def held_out(self) -> list[str]:
+        """The held-out stories that the chosen parts measure, each once."""
+        chosen = set(self.config.parts)
+        drawn = self.texts["test"] if chosen & DRAWING else []
+        return list(dict.fromkeys([*(self.scored if "perplexity" in chosen else []), *drawn]))
+
+    def prompting(self) -> list[str]:
+        """The training stories that the chosen parts take prompts from."""
+        return self.texts["train"] if set(self.config.parts) & PROMPTING else []
 
     def _draw(self, stories: Sequence[str], stream: int) -> list[int]:
         rng = np.random.default_rng([self.config.seed, stream])
@@ -131,7 +174,7 @@ class Context:
 
     def _generate(self, subject: Subject, prompts: list[str], what: str) -> list[str] | None:
         self.say(f"{subject.name}: stories from {what}", 0, len(prompts))
-        written = subject.generate(prompts, seed=self.config.seed, **self.config.decoding.options())
+        written = generate(subject, prompts, seed=self.config.seed, **self.config.decoding.options())
         if written is not None:
             self.say(f"{subject.name}: stories from {what}", len(prompts), len(prompts))
         return written

@@ -14,6 +14,7 @@ from ..metrics.bits_per_byte import bits_per_byte
 from ..metrics.ngrams import METHODS, BigramModel
 from ..metrics.perplexity import loss
 from ..models import Subject
+from ..models._checked import score
 from ..models.base import Scored
 from ..schemas import BaselineScore
 from .base import Context, Section
@@ -27,7 +28,7 @@ BATCH = 500
 def run(subject: Subject, context: Context) -> Section:
     """Whole stories, and the talk's first 256 tokens under its own name."""
     section = Section()
-    texts = _test_texts(context)
+    texts = context.scored
     scored = _score(subject, context, texts)
     if scored is None:
         if subject.kind != "real":
@@ -47,6 +48,8 @@ def run(subject: Subject, context: Context) -> Section:
         size = [float(len(text.encode())) for text in texts]
         made["bits_per_byte"] = ratio(bits, size, seed=seed, resamples=resamples)
         section.values["perplexity.test.bits_per_byte"] = [b / s for b, s in zip(bits, size, strict=True)]
+    if made["perplexity"].mean is None and made["loss"].mean is not None:
+        section.notes.append(f"perplexity is exp({made['loss'].mean:.0f}), more than a number can hold")
     section.estimates = {f"perplexity.test.{name}": value for name, value in made.items()}
     if scored.note:
         section.notes.append(scored.note)
@@ -54,20 +57,11 @@ def run(subject: Subject, context: Context) -> Section:
     return section
 
 
-def _test_texts(context: Context) -> list[str]:
-    """All test stories, or a seeded draw of them."""
-    wanted = context.config.perplexity_stories
-    if wanted is None or wanted >= len(context.test):
-        return [text for text in context.test if text]
-    rng = np.random.default_rng([context.config.seed, 3])
-    return [context.test[i] for i in sorted(rng.choice(len(context.test), wanted, replace=False).tolist())]
-
-
 def _score(subject: Subject, context: Context, texts: Sequence[str]) -> Scored | None:
     parts: list[Scored] = []
     for at in range(0, len(texts), BATCH):
         context.say(f"{subject.name}: perplexity", at, len(texts))
-        part = subject.score(texts[at : at + BATCH])
+        part = score(subject, texts[at : at + BATCH])
         if part is None:
             return None
         parts.append(part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..models import Subject
+from ..models._checked import generate
 from ..schemas import PromptAnswer
 from .base import Context, Section
 
@@ -17,7 +18,7 @@ def run(subject: Subject, context: Context) -> Section:
     rows = [(table, prompt) for table, prompts in TABLES.items() for prompt in prompts]
     if subject.kind == "real":
         return section
-    written = subject.generate([prompt for _, prompt in rows], method="greedy", max_new_tokens=48)
+    written = generate(subject, [prompt for _, prompt in rows], method="greedy", max_new_tokens=48)
     if written is None:
         return section
     context.say(f"{subject.name}: prompt tables", len(rows), len(rows))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..metrics import of_stories
 from ..metrics.length import length_distance, lengths
 from ..metrics.misspellings import misspellings
@@ -33,6 +35,9 @@ def run(subject: Subject, context: Context) -> Section:
     for name, value in found.items():
         if isinstance(value, list):
             section.values[f"texts.test.{name}"] = value
-        else:
+        elif value is None or math.isfinite(value):
             section.estimates[f"texts.test.{name}"] = Estimate(mean=value, n=len(texts))
+        else:
+            section.estimates[f"texts.test.{name}"] = Estimate(mean=None, n=0, unscored=len(texts))
+            section.notes.append(f"texts.test.{name} is {value}, no number")
     return section

@@ -1,0 +1,87 @@
+"""Checks of what callers pass: lists of texts, counts, paths. Each failure is one sentence that says what to pass instead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import ConfigError
+
+__all__ = ["each_text", "need_count", "need_instance", "need_path", "need_text", "need_texts", "same_length"]
+
+Kind = TypeVar("Kind")
+
+
+def need_texts(value: object, name: str) -> Sequence[str]:
+    """A list of texts, each of them checked; a pandas Series or another iterable becomes a list."""
+    texts = sequence_of_texts(value, name)
+    for _ in each_text(texts, name):
+        pass
+    return texts
+
+
+def sequence_of_texts(value: object, name: str) -> Sequence[str]:
+    """`need_texts` without a look at the entries: for stories on disk, which `each_text` checks as they are read."""
+    if isinstance(value, (str, bytes, bytearray, Mapping, Set)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name}: a list of texts is expected, not one {type(value).__name__}. Pass [text].")
+    return value if isinstance(value, Sequence) else list(value)
+
+
+def each_text(texts: Iterable[str], name: str) -> Iterator[str]:
+    """The texts in turn. Raises TypeError for an entry that is no str, with its place."""
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"{name}[{row}]: a str is expected, this is {_shown(text)}. Remove the entry, or fill it with a text."
+            )
+        yield text
+
+
+def need_text(value: object, name: str) -> str:
+    """One text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: a str is expected, this is {_shown(value)}.")
+    return value
+
+
+def need_count(value: object, name: str, least: int = 1) -> int:
+    """A whole number of at least `least`."""
+    try:
+        number = None if isinstance(value, bool) else value.__index__()  # type: ignore[attr-defined]
+    except AttributeError:
+        number = None
+    if number is None:
+        raise TypeError(f"{name}: a whole number is expected, this is {_shown(value)}.")
+    if number < least:
+        raise ConfigError(f"{name} is {number}; it must be at least {least}.")
+    return int(number)
+
+
+def need_instance(value: object, kind: type[Kind], name: str) -> Kind:
+    """An object of a class of ours: a config."""
+    if not isinstance(value, kind):
+        hint = f" Pass {kind.__name__}(**settings)." if isinstance(value, Mapping) else ""
+        raise TypeError(f"{name}: a {kind.__name__} is expected, this is {_shown(value)}.{hint}")
+    return value
+
+
+def need_path(value: Any, name: str) -> Path:
+    """A path, given as str or PathLike."""
+    if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
+        raise TypeError(f"{name}: a path (str or pathlib.Path) is expected, this is {_shown(value)}.")
+    return Path(value)
+
+
+def same_length(first: Sequence[object], second: Sequence[object], names: tuple[str, str]) -> None:
+    """Two lists that belong together entry by entry."""
+    if len(first) != len(second):
+        raise ConfigError(
+            f"{len(first)} {names[0]}, but {len(second)} {names[1]}: entry i of one belongs to entry i of the other."
+        )
+
+
+def _shown(value: object) -> str:
+    """A value for a message: short ones as they are, others by their type."""
+    return repr(value) if value is None or isinstance(value, (bool, int, float)) else f"of type {type(value).__name__}"

@@ -28,7 +28,7 @@ dog dogs cat cats bird birds bear rabbit fox frog duck mouse fish bug bee ant ho
 brother sister baby teacher boys girls kids children woman
 """
 _COMPOUNDS = """
-today into onto upon without within inside outside something someone somebody sometimes somewhere anything anyone anywhere
+today into onto upon underwater without within inside outside something someone somebody sometimes somewhere anything anyone anywhere
 everything everyone everybody everywhere nothing nobody myself yourself himself herself itself themselves ourselves cannot
 another together forget forgot become became before begin began begun behind below beside besides between beyond birthday
 rainbow away around along alone ago afraid aloud about above across again against ahead alive almost already always anyway

@@ -24,8 +24,8 @@ _BETWEEN = re.compile(
 )
 TRIGGERS = tuple(map(chr, (*range(0x09), *range(0x0E, 0x1C), 0x7F)))
 
-_WORDS = re.compile(rf"[\w'’]+(?:{_BETWEEN.pattern}[\w'’]+)+")
-_SENTENCES = re.compile(rf"(?<=[^\W\d_]{{2}}[.!?,;:…]){_BETWEEN.pattern}(?=[^\W\d_])")
+_WORDS = re.compile(rf"[A-Za-z0-9'’]+(?:{_BETWEEN.pattern}[A-Za-z0-9'’]+)+")  # of ASCII: `œ` may be a third of a quotation mark
+_SENTENCES = re.compile(rf"(?<=[A-Za-z]{{2}}[.!?,;:…]){_BETWEEN.pattern}(?=[A-Za-z])")
 
 
 def apply(text: str) -> str:

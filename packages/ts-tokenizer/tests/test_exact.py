@@ -180,13 +180,6 @@ def test_plain_and_compiled_learn_the_same_decoder(stories: list[str], monkeypat
     assert WordTokenizer.train(stories[:12], vocab_size=64).spec == compiled.spec
 
 
-def test_a_lone_surrogate_is_refused_as_spacy_refuses_it(tokenizer: WordTokenizer) -> None:
-    with pytest.raises(UnicodeEncodeError):
-        _spacy()("tom \ud800 said")
-    with pytest.raises(UnicodeEncodeError):
-        tokenizer.encode_batch(["Tom \ud800 said"])
-
-
 def test_without_a_place_for_numbas_cache_it_compiles_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """A read-only __pycache__ and no usable home make `njit(cache=True)` raise."""
     numba = pytest.importorskip("numba")

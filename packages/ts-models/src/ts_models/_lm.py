@@ -62,14 +62,20 @@ class LanguageModel:
         return self.tokenizer
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """Ids of the beginning of a story: `<bos>` and the prompt."""
+        """Ids of the beginning of a story: `<bos>` and the prompt.
+
+        A tokenizer with `encode_prompt` repairs the prompt as its corpus was repaired (curly quotes, double blanks).
+        """
         tokenizer = self.text_tokenizer()
-        bos = [self.config.bos_id] if self.config.bos_id >= 0 else []
-        return [*bos, *tokenizer.encode(prompt)]
+        encode = getattr(tokenizer, "encode_prompt", tokenizer.encode)
+        return [*self._opening(), *encode(prompt)]
 
     def encode_story(self, text: str) -> list[int]:
-        """Ids of a whole story: `<bos> … <eos>`."""
-        return [*self.encode_prompt(text), self.config.eos_id]
+        """Ids of a whole story as it is written: `<bos> … <eos>`."""
+        return [*self._opening(), *self.text_tokenizer().encode(text), self.config.eos_id]
+
+    def _opening(self) -> list[int]:
+        return [self.config.bos_id] if self.config.bos_id >= 0 else []
 
     @overload
     def generate(self, prompts: str, *, return_full_text: bool = True, **options: Any) -> str | list[str]: ...
@@ -154,6 +160,7 @@ class LanguageModel:
         split = getattr(tokenizer, "tokens", None)
         if split is None:
             return []
+        text = getattr(tokenizer, "clean_prompt", str)(text)
         numbers = tokenizer.encode(text)
         words = split(text)
         if len(words) != len(numbers):

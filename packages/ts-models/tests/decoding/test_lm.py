@@ -29,6 +29,19 @@ def test_a_prompt_begins_with_bos_and_reads_unknown_words_as_unk(lm):
     assert lm.generate("", max_new_tokens=3).startswith(" w") or lm.generate("", max_new_tokens=3).startswith("w")
 
 
+def test_a_tokenizer_that_repairs_prompts_is_asked_to_and_stories_are_read_as_written(lm, monkeypatch):
+    tokenizer = type(lm.tokenizer)(64)
+    monkeypatch.setattr(lm, "tokenizer", tokenizer)
+    assert lm.encode_prompt("“w1”") == [lm.config.bos_id, lm.config.unk_id]
+    tokenizer.clean_prompt = lambda text: text.strip("“”")
+    tokenizer.encode_prompt = lambda text: tokenizer.encode(tokenizer.clean_prompt(text))
+    assert lm.encode_prompt("“w1”") == [lm.config.bos_id, 1]
+    assert lm.unknown_words("“w1” tea") == ["w1”", "tea"]
+    assert lm.unknown_words("“w1”") == []
+    assert lm.encode_story("“w1”") == [lm.config.bos_id, lm.config.unk_id, lm.config.eos_id]
+    assert lm.generate("“w1”", max_new_tokens=3).startswith("“w1” w")
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_streams_join_to_the_story(lm, method):
     options = {"method": method, "seed": 4, "max_new_tokens": 12, "num_beams": 3}

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from ._bulk import Bulk, open_bulk, utf8
+from ._checks import check_column, iter_texts
 from ._chunks import ChunkTable
 from ._surface import normalise
 
@@ -81,10 +82,16 @@ def _in_turn(work: Callable[[Batch], Result], batches: Iterable[Batch]) -> Itera
 
 def _batches(texts: Iterable[str]) -> Iterator[Batch]:
     if hasattr(texts, "batches"):
-        yield from (batch.column("text") for batch in texts.batches(ROWS))
+        done = 0
+        for batch in texts.batches(ROWS):
+            yield check_column(batch.column("text"), first=done)
+            done += len(batch)
         return
-    iterator = iter(texts)
-    while batch := list(islice(iterator, ROWS)):
+    if isinstance(texts, pa.Array | pa.ChunkedArray):
+        yield check_column(texts)
+        return
+    checked = iter_texts(texts)
+    while batch := list(islice(checked, ROWS)):
         yield batch
 
 

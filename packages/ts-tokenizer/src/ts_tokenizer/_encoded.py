@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -31,12 +32,22 @@ TRAIN_STORIES = "train_stories.npy"
 class EncodedSplit(Sequence[np.ndarray]):
     """One split: `split[i]` is story i, `<bos> … <eos>`, uint16 [tokens], a view of the file."""
 
-    def __init__(self, ids: np.ndarray, offsets: np.ndarray, info: EncodedSplitInfo) -> None:
+    def __init__(self, ids: np.ndarray, offsets: np.ndarray, info: EncodedSplitInfo, *, folder: Path | None = None) -> None:
+        self._folder = folder
         self.ids = ids
         """All stories in a row, uint16 [tokens]."""
         self.offsets = offsets
         """Where each story starts, and the end, int64 [stories + 1]."""
         self.info = info
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the place of the files, not the ids, where it was opened from a folder."""
+        if self._folder is None:
+            return EncodedSplit, (self.ids, self.offsets, self.info)
+        return _open_split, (self._folder, self.info)
+
+    def __repr__(self) -> str:
+        return f"<EncodedSplit: {len(self):,} stories, {len(self.ids):,} tokens>"
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -48,6 +59,7 @@ class EncodedSplit(Sequence[np.ndarray]):
     def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
+        index = operator.index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"story {index} of {len(self)}")
         index %= len(self)
@@ -67,6 +79,13 @@ class Encoded(Mapping[str, EncodedSplit]):
         self._splits = {name: _open_split(path, info) for name, info in manifest.splits.items()}
         if manifest.train_stories is not None:
             _whole(path, manifest.train_stories)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the place of the folder and its manifest, not the ids."""
+        return Encoded, (self.path.absolute(), self.manifest)
+
+    def __repr__(self) -> str:
+        return f"<Encoded {str(self.path)!r}: {', '.join(f'{name} {len(split):,}' for name, split in self.items())}>"
 
     def __getitem__(self, name: str) -> EncodedSplit:
         return self._splits[name]  # type: ignore[index]
@@ -138,7 +157,7 @@ def _open_split(folder: Path, info: EncodedSplitInfo) -> EncodedSplit:
         raise ArtefactError(
             f"{idx_path}: its offsets do not fit {bin_path.name}; one of them is damaged. Encode the splits again."
         )
-    return EncodedSplit(ids, offsets, info)
+    return EncodedSplit(ids, offsets, info, folder=folder.absolute())
 
 
 def _load_array(path: Path) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._checks import check_texts, iter_texts
 from ._chunks import ChunkTable
 from ._counting import count_tokens
 from ._encoded import Encoded
@@ -50,7 +51,7 @@ def check(tokenizer: WordTokenizer, stories: Iterable[str], *, examples: int = 2
     """Decode what was encoded, and count."""
     errors: Counter[tuple[str, str]] = Counter()
     rows = []
-    for story in stories:
+    for story in iter_texts(stories):
         rows.append(_check_one(tokenizer, story, errors))
         if progress is not None:
             progress("check", len(rows), None)
@@ -235,6 +236,7 @@ def compare(
 ) -> list[Comparison]:
     """Each tokenizer, and torchtext's `basic_english` rules (no vocabulary), on the same stories."""
     rows = []
+    stories = check_texts(stories)
     for name, tokenizer in tokenizers.items():
         ids = np.concatenate([np.zeros(0, np.uint16), *tokenizer.encode_batch(stories)])
         share = float((ids == tokenizer.unk_id).mean()) if len(ids) else None

@@ -14,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from ts_data.artefact import parse_model, read_json, sha256_bytes, write_text
+from ts_data.schemas import DatasetManifest
 
 from ._align import align
-from ._bulk import Bulk, open_bulk, utf8
+from ._bulk import Bulk, open_bulk
+from ._checks import check_column, check_ids, check_text, check_texts
 from ._chunks import ChunkTable
 from ._counting import count_tokens
 from ._decoder import LOOK_AHEAD, OTHER, PAST, WHOLE, Decoder, Stories, Story, case_of, cased
@@ -34,6 +36,8 @@ from .schemas import MARKERS, SPECIALS, Casing, DecoderSpec, TokenizerSpec, Trai
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
+
+    from ._prompt import PromptCleaner
 
 __all__ = ["WordTokenizer", "load"]
 
@@ -68,12 +72,27 @@ class WordTokenizer:
 
     @classmethod
     def train(
-        cls, texts: Iterable[str], *, vocab_size: int = 2048, casing: Casing = "lower", progress: Progress | None = None
+        cls,
+        texts: Iterable[str],
+        *,
+        vocab_size: int = 2048,
+        casing: Casing = "lower",
+        manifest: DatasetManifest | None = None,
+        progress: Progress | None = None,
     ) -> WordTokenizer:
         """Learn the vocabulary, the decoder and the spelling model from the stories of the training split.
 
-        `vocab_size` counts the four specials (and the markers of `casing="keep"`). Raises `ConfigError` for a size
-        that leaves no room for words.
+        Args:
+            texts: the stories, as any iterable of str or as what `ts_data.read` gives.
+            vocab_size: entries, with the four specials (and the markers of `casing="keep"`).
+            casing: "lower" guesses capitals; "keep" writes markers where the guess would be wrong.
+            manifest: of the splits that the stories come from (`ts_data.open_manifest`). The tokenizer then knows its
+                splits, and repairs prompts by their cleaning rules.
+            progress: is called with the number of stories read.
+
+        Raises:
+            ConfigError: the size leaves no room for words.
+            TypeError: `texts` is a single str, or an entry is no str.
         """
         check_size(vocab_size, casing)
         table = ChunkTable(Rules(pin()))
@@ -84,7 +103,13 @@ class WordTokenizer:
         spec = TokenizerSpec(
             casing=casing,
             vocab=vocab,
-            trained_on=TrainedOn(stories=stories, tokens=counts.total(), distinct=len(counts)),
+            trained_on=TrainedOn(
+                stories=stories,
+                tokens=counts.total(),
+                distinct=len(counts),
+                splits_fingerprint=None if manifest is None else manifest.fingerprint,
+                cleaning=None if manifest is None else manifest.config.steps,
+            ),
             rules=table.rules.spec,
             decoder=DecoderSpec(),
             spelling=fit_spelling(hidden or counts),
@@ -99,6 +124,17 @@ class WordTokenizer:
         tokenizer = cls(spec)
         tokenizer._table = table
         return tokenizer
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The contents; tables and locks are made anew where it is unpickled."""
+        return {"spec": self.spec, "content": self._content}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["spec"])  # type: ignore[misc]
+        self._content = state["content"]
+
+    def __repr__(self) -> str:
+        return f"<WordTokenizer: {self.vocab_size:,} entries, casing={self.casing}>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write word_tokenizer.json, complete or not at all."""
@@ -123,7 +159,21 @@ class WordTokenizer:
 
     def tokens(self, text: str) -> list[str]:
         """The tokens of `spacy.blank("en")` for the text in lower case."""
-        return self._table.split(normalise(text))
+        return self._table.split(normalise(check_text(text)))
+
+    def clean_prompt(self, text: str) -> str:
+        """The text repaired as the stories of the corpus were: quotes, dashes, blanks, invisible characters."""
+        return self._prompt_cleaner(check_text(text))
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Ids of the beginning of a story that a person typed: `encode` of what `clean_prompt` gives."""
+        return self.encode(self.clean_prompt(text))
+
+    @cached_property
+    def _prompt_cleaner(self) -> PromptCleaner:
+        from ._prompt import PromptCleaner
+
+        return PromptCleaner(self.spec.trained_on.cleaning, self.vocab, lambda text: self.encode(text).count(self.unk_id))
 
     @overload
     def encode(self, text: str, *, offsets: Literal[False] = False, add_special_tokens: bool = False) -> list[int]: ...
@@ -165,8 +215,9 @@ class WordTokenizer:
             where += [*[(start, start)] * len(marks), (start, end)]
         return ids, where
 
-    def encode_batch(self, texts: Sequence[str], *, add_special_tokens: bool = False) -> list[np.ndarray]:
+    def encode_batch(self, texts: Iterable[str], *, add_special_tokens: bool = False) -> list[np.ndarray]:
         """Ids of many texts, each an array uint16 [tokens]. Many thousands are shared out to as many threads as there are cores."""
+        texts = check_texts(texts)
         parts = [texts[start : start + ROWS] for start in range(0, len(texts), ROWS)]
         out: list[np.ndarray] = []
         with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1) or 1) as pool:
@@ -175,15 +226,17 @@ class WordTokenizer:
                 out += [ids[a:b] for a, b in zip([0, *ends], ends, strict=False)]
         return out
 
-    def encode_flat(self, texts: Sequence[str] | pa.Array, *, add_special_tokens: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def encode_flat(
+        self, texts: Iterable[str] | pa.Array | pa.ChunkedArray, *, add_special_tokens: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Ids of many texts in a row, uint16 [tokens], and each text's length, int64 [texts]: the fastest way in.
 
         An Arrow array of strings is read where it lies.
         """
-        array = texts if isinstance(texts, pa.Array) else utf8(texts)
-        if self._bulk is not None and array is not None and self._markers is None:
+        array = _column(texts)
+        if self._bulk is not None and self._markers is None:
             return self._bulk.encode(array, *((self.bos_id, self.eos_id) if add_special_tokens else (-1, -1)))
-        stories = [self.encode(text, add_special_tokens=add_special_tokens) for text in _strings(texts)]
+        stories = [self.encode(text, add_special_tokens=add_special_tokens) for text in array.to_pylist()]
         flat = np.fromiter((i for story in stories for i in story), dtype=np.uint16)
         return flat, np.array([len(story) for story in stories], dtype=np.int64)
 
@@ -196,7 +249,7 @@ class WordTokenizer:
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
         """Book text for ids: blanks and capitals as train taught them; `<unk>` is shown as it is.
 
-        Raises `VocabularyError` for an id that the vocabulary does not have.
+        Raises `VocabularyError` for an id that the vocabulary does not have, TypeError for what are no whole numbers.
         """
         return "".join(self.pieces(self.checked(ids, skip=skip_special_tokens)))
 
@@ -223,11 +276,11 @@ class WordTokenizer:
         """The ids as a list, without special ones (`<unk>` stays) where `skip`; `VocabularyError` for one that there is not."""
         hidden = self.special_ids - {self.unk_id} if skip else frozenset()
         kept = []
-        for i in ids:
+        for row, i in enumerate(check_ids(ids)):
             if not 0 <= i < self.vocab_size:
-                raise VocabularyError(f"id {i} is outside of this vocabulary of {self.vocab_size:,} entries.")
+                raise VocabularyError(f"ids[{row}]: id {i} is outside of this vocabulary of {self.vocab_size:,} entries.")
             if i not in hidden:
-                kept.append(int(i))
+                kept.append(i)
         return kept
 
     def align(self, text: str) -> tuple[Story, list[tuple[int, int]]]:
@@ -244,21 +297,22 @@ class WordTokenizer:
             ids[cases == OTHER] = self.unk_id
         return Story(ids, blanks, cases), found
 
-    def stories(self, texts: Sequence[str]) -> Stories:
+    def stories(self, texts: Iterable[str]) -> Stories:
         """What `align` gives of many texts, in a row."""
-        return align(texts, self._table, self._id, self.unk_id, keep=self.casing == "keep")
+        return align(check_texts(texts), self._table, self._id, self.unk_id, keep=self.casing == "keep")
 
     def _id(self, token: str) -> int:
         return self._words.get(token, self.unk_id)
 
     # --- what ids leave out ------------------------------------------------------------------
 
-    def extra_bits(self, texts: Sequence[str]) -> np.ndarray:
+    def extra_bits(self, texts: Iterable[str]) -> np.ndarray:
         """Bits that a model's loss over ids does not pay, as an array [texts, 2].
 
         Column 0: to spell what stands behind each `<unk>`, case included; column 1: to put right the blanks and the
         case where decode errs.
         """
+        texts = check_texts(texts)
         stories = self.stories(texts)
         priced = stories.ids == self.unk_id
         restore = np.zeros(len(texts))  # with casing="keep" the markers tell all, and the model pays for them
@@ -288,10 +342,11 @@ def load(path: str | os.PathLike[str]) -> WordTokenizer:
             error=ArtefactError,
         )
     )
-    if content["schema_version"] != tokenizer.spec.schema_version:
-        tokenizer._content = Path(path).read_text(encoding="utf-8")  # an older file keeps its hash: folders were encoded under it
+    tokenizer._content = Path(path).read_bytes().decode("utf-8")  # `sha256` is the file's: folders were encoded under it
     return tokenizer
 
 
-def _strings(texts: Sequence[str] | pa.Array) -> list[str]:
-    return texts.to_pylist() if isinstance(texts, pa.Array) else list(texts)
+def _column(texts: Iterable[str] | pa.Array | pa.ChunkedArray) -> pa.Array:
+    if isinstance(texts, pa.Array | pa.ChunkedArray):
+        return check_column(texts)
+    return pa.array(check_texts(texts), type=pa.large_string())

@@ -15,6 +15,8 @@ def check_size(vocab_size: int, casing: Casing) -> int:
     reserved = len(SPECIALS) + (len(MARKERS) if casing == "keep" else 0)
     if casing not in ("lower", "keep"):
         raise ConfigError(f"casing: {casing!r} is unknown; choose lower or keep.")
+    if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
+        raise ConfigError(f"vocab_size: {vocab_size!r} is no whole number.")
     if not reserved < vocab_size <= MAX_VOCAB:
         raise ConfigError(
             f"vocab_size: {vocab_size:,} does not do; with casing={casing} it must lie between {reserved + 1} and {MAX_VOCAB:,}."

@@ -119,6 +119,10 @@ class TrainedOn(_Frozen):
     stories: Count
     tokens: Count
     distinct: Count
+    splits_fingerprint: Sha256 | None = None
+    """`DatasetManifest.fingerprint` of the splits whose train stories these were; None where that is unknown."""
+    cleaning: tuple[str, ...] | None = None
+    """The cleaning rules of those splits, by which prompts are repaired; None where they are unknown."""
 
 
 class TokenizerSpec(_Frozen):

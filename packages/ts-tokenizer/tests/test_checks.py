@@ -1,0 +1,179 @@
+"""What is no text and no id is refused in one sentence that names the row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import ts_tokenizer
+from ts_tokenizer import WordTokenizer
+from ts_tokenizer._reports import check, compare, coverage
+from ts_tokenizer.errors import ConfigError, TextError, TsTokenizerError, VocabularyError
+
+NAN = float("nan")
+TEXT_METHODS = ["tokens", "encode", "align", "clean_prompt", "encode_prompt"]
+BATCH_METHODS = ["encode_batch", "encode_flat", "extra_bits", "stories"]
+
+
+@pytest.mark.parametrize("method", TEXT_METHODS)
+@pytest.mark.parametrize("value", [None, NAN, 7, True, b"Tom", ["Tom", "Lily"], ("Tom",), {"text": "Tom"}, np.array(["Tom"])])
+def test_what_is_no_text(tokenizer: WordTokenizer, method: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^text: a str is expected, this is [^.]+\. .+\.$"):
+        getattr(tokenizer, method)(value)
+
+
+@pytest.mark.parametrize("method", BATCH_METHODS)
+@pytest.mark.parametrize("value", ["Tom said", b"Tom", None, 7, {"text": ["Tom"]}])
+def test_what_is_no_list_of_texts(tokenizer: WordTokenizer, method: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^texts: a list of texts is expected, this is .+\. Pass .+\.$"):
+        getattr(tokenizer, method)(value)
+
+
+@pytest.mark.parametrize("method", BATCH_METHODS)
+@pytest.mark.parametrize("value", [None, NAN, 7, False, b"Tom", ["Tom"], {"text": "Tom"}])
+def test_the_row_that_is_no_text_is_named(tokenizer: WordTokenizer, method: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^texts\[2\]: a str is expected, this is "):
+        getattr(tokenizer, method)(["Tom", "Lily", value, None])
+
+
+@pytest.mark.parametrize("call", [check, lambda tokenizer, texts: compare({"a": tokenizer}, texts)])
+def test_reports_refuse_one_text(tokenizer: WordTokenizer, call: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match="texts: a list of texts is expected"):
+        call(tokenizer, "Tom said")
+
+
+@pytest.mark.parametrize("train", [WordTokenizer.train, coverage])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("abc", r"texts: a list of texts is expected, this is one of type str\. Pass \[text\]\."),
+        ({"text": ["abc"]}, "texts: a list of texts is expected, this is a dict. Pass the column"),
+        (None, "texts: a list of texts is expected"),
+        (7, "texts: a list of texts is expected"),
+        (["Tom", None], r"texts\[1\]: a str is expected, this is None"),
+        (["Tom"] * 20_500 + [NAN], r"texts\[20500\]: a str is expected, this is nan"),
+        ((b"Tom" for _ in range(3)), r"texts\[0\]: a str is expected, this is of type bytes\. Decode it"),
+        ([{"text": "Tom"}], r"texts\[0\]: a str is expected, this is of type dict\. Pass the value"),
+    ],
+)
+def test_training_texts(train: Callable[..., Any], value: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        train(value)
+
+
+@pytest.mark.parametrize("kernels", ["compiled", "plain"])
+@pytest.mark.parametrize("casing", ["lower", "keep"])
+def test_half_a_surrogate_pair(casing: str, kernels: str, stories: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TS_TOKENIZER_KERNELS", kernels)
+    tokenizer = WordTokenizer.train(stories, vocab_size=64, casing=casing)  # type: ignore[arg-type]
+    for method in TEXT_METHODS:
+        with pytest.raises(TextError, match=r"text: character 4 is half of a surrogate pair \('\\ud800'\).*Repair it"):
+            getattr(tokenizer, method)("Tom \ud800 said")
+    for method in BATCH_METHODS:
+        with pytest.raises(TextError, match=r"texts\[1\]: character 4 is half"):
+            getattr(tokenizer, method)(["Tom", "Tom \ud800 said"])
+    with pytest.raises(TextError, match=r"texts\[1\]: character 0 is half"):
+        WordTokenizer.train(["Tom", "\udfff"])
+    whole = "Tom \ud83d\ude42".encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert tokenizer.tokens(whole) == ["tom", "🙂"]
+
+
+def test_arrow_columns(tokenizer: WordTokenizer) -> None:
+    texts = ["Tom said", "", "Lily"]
+    expected = tokenizer.encode_flat(texts)[0].tolist()
+    column = pa.array(texts)
+    for given in (column, pa.chunked_array([texts[:1], texts[1:]]), column.dictionary_encode(), column.cast(pa.string_view())):
+        assert tokenizer.encode_flat(given)[0].tolist() == expected
+        assert WordTokenizer.train(given, vocab_size=20).vocab == WordTokenizer.train(texts, vocab_size=20).vocab
+    with pytest.raises(TextError, match=r"texts\[1\]: is null"):
+        tokenizer.encode_flat(pa.array(["Tom", None]))
+    for column in (pa.array([1, 2]), pa.array([b"Tom"]), pa.array([["Tom"]])):
+        with pytest.raises(TypeError, match="an Arrow column of strings is expected, this one holds"):
+            tokenizer.encode_flat(column)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("Tom", "ids: the ids of one text are expected, this is of type str; encode"),
+        (b"\x01\x02", "this is of type bytes; pass a list of whole numbers"),
+        (3, "this is 3; pass a list of whole numbers"),
+        (None, "this is None; pass"),
+        ({"input_ids": [1]}, "this is of type dict; pass"),
+        ([1, 2.0], r"ids\[1\]: a whole number is expected, this is 2\.0"),
+        ([1, NAN], r"ids\[1\]: a whole number is expected, this is nan"),
+        ([True], r"ids\[0\]: a whole number is expected, this is True"),
+        ([None], r"ids\[0\]: a whole number is expected, this is None"),
+        (["1"], r"ids\[0\]: a whole number is expected, this is of type str"),
+        ([[1, 2]], r"ids\[0\]: is a list, a whole number is expected\. Decode one text at a time\."),
+        (np.ones((2, 3), dtype=np.int64), r"ids\[0\]: is a list"),
+        (np.ones(3), r"ids\[0\]: a whole number is expected, this is 1\.0"),
+        (np.array([True]), r"ids\[0\]: a whole number is expected, this is True"),
+        ([np.float32(1)], r"ids\[0\]: a whole number is expected"),
+        ([np.bool_(True)], r"ids\[0\]: a whole number is expected"),
+        (np.array(5), r"this is a single 5\. Pass \[5\]"),
+        ([np.zeros(2, dtype=int)], r"ids\[0\]: is a ndarray"),
+    ],
+)
+def test_what_is_no_list_of_ids(tokenizer: WordTokenizer, value: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        tokenizer.decode(value)
+
+
+@pytest.mark.parametrize("value", [-1, 64, 65_536, -(2**70)])
+def test_ids_outside_are_named_with_their_row(tokenizer: WordTokenizer, value: int) -> None:
+    with pytest.raises(VocabularyError, match=rf"ids\[2\]: id {value} is outside of this vocabulary of 64 entries"):
+        tokenizer.decode([1, 2, value])
+    stream = tokenizer.stream_decoder()
+    with pytest.raises(VocabularyError, match=f"id {value} is outside"):
+        stream.push(value)
+    with pytest.raises(TypeError, match="a whole number is expected"):
+        stream.push(1.0)  # type: ignore[arg-type]
+
+
+def test_ids_of_every_whole_kind(tokenizer: WordTokenizer) -> None:
+    ids = tokenizer.encode("Tom said")
+    kinds: list[Any] = [
+        tuple(ids),
+        iter(ids),
+        np.array(ids, dtype=np.uint16),
+        np.array(ids, dtype=np.int32),
+        [np.int64(i) for i in ids],
+    ]
+    kinds += [pa.array(ids)]
+    torch = pytest.importorskip("torch")
+    kinds += [torch.tensor(ids), list(torch.tensor(ids))]
+    for given in kinds:
+        assert tokenizer.decode(given) == "Tom said"
+    for given in (
+        torch.tensor(ids).float(),
+        torch.tensor([ids]),
+        torch.tensor(ids) > 0,
+        torch.tensor(ids[0]),
+        list(torch.tensor([ids])),
+    ):
+        with pytest.raises(TypeError, match="ids"):
+            tokenizer.decode(given)
+
+
+@pytest.mark.parametrize("size", [64.0, "64", None, True, NAN])
+def test_a_size_that_is_no_whole_number(size: Any) -> None:
+    with pytest.raises(ConfigError, match=r"vocab_size: .* is no whole number"):
+        WordTokenizer.train(["Tom"], vocab_size=size)
+
+
+@pytest.mark.parametrize("field", ["nll_nats", "utf8_bytes", "unk_spelling_bits", "restore_bits"])
+@pytest.mark.parametrize("value", [NAN, float("inf"), -1])
+def test_sums_that_are_no_numbers(field: str, value: Any) -> None:
+    sums: dict[str, Any] = {"nll_nats": 8.0, "utf8_bytes": 4, "unk_spelling_bits": 0.0, "restore_bits": 0.0, field: value}
+    with pytest.raises(ConfigError, match=f"{field}: "):
+        ts_tokenizer.bits_per_byte(sums.pop("nll_nats"), **sums)
+
+
+def test_every_error_is_the_packages() -> None:
+    assert issubclass(TextError, TsTokenizerError)
+    assert issubclass(TextError, ValueError)

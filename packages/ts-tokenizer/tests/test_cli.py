@@ -12,12 +12,11 @@ import pytest
 import ts_data
 from ts_data.console import run
 from ts_tokenizer.cli import app
-from ts_tokenizer.errors import TsTokenizerError
 
 
 def _call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stop:
-        run(app, (TsTokenizerError, ts_data.TsDataError), [str(word) for word in words])
+        run(app, [str(word) for word in words])
     out, err = capsys.readouterr()
     return int(stop.value.code or 0), out, err
 

@@ -113,6 +113,14 @@ def integration(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """On an NVIDIA GPU: the tests that need one, then speed, utilisation and memory of every preset beside its peers."""
+    install(session, {"ts-train": ()}, *test_tools(workspace.packages()["ts-train"]), "transformers", "accelerate")
+    session.run("pytest", "-m", "gpu", "packages/ts-train/tests", success_codes=[0, 5])
+    session.run("python", "bench/train_precisions.py", *session.posargs)
+
+
+@nox.session
 def local_judge(session: nox.Session) -> None:
     """The judge on a real model: SmolLM2-135M by llama-cpp-python's server on loopback, sampled and expected (compiles for minutes)."""
     install(session, {"ts-eval": ("judge",)}, *test_tools(workspace.packages()["ts-eval"]), "llama-cpp-python[server]")

@@ -17,13 +17,13 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model, self.decay = model, decay
         self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self._weights = [p.detach() for p in model.parameters()]
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """After optimizer step `step` (from 1)."""
         decay = min(self.decay, step / (step + 9))
-        for name, parameter in self.model.named_parameters():
-            self.average[name].lerp_(parameter, 1 - decay)
+        torch._foreach_lerp_(list(self.average.values()), self._weights, 1 - decay)
 
     @contextlib.contextmanager
     def swapped(self) -> Iterator[None]:

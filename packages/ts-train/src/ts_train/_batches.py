@@ -65,6 +65,7 @@ class Batches:
         max_tokens: most positions (rows x width) per optimizer step.
         arrangement: "bucketed" (like lengths together), "shuffled", "packed".
         bucket: lengths within this many tokens count as alike.
+        pad_to: widths are rounded up to a multiple of this, so that a device sees few shapes.
         scores: one number per story; in the first `score_epochs` batches come in rising order of their mean.
     """
 
@@ -79,6 +80,7 @@ class Batches:
         max_tokens: int | None = None,
         arrangement: str = "bucketed",
         bucket: int = 8,
+        pad_to: int = 1,
         scores: NDArray[np.float64] | None = None,
         score_epochs: int = 1,
     ) -> None:
@@ -88,7 +90,7 @@ class Batches:
             raise DataError("the training split is empty, or holds a story of fewer than two tokens.")
         self.lengths = np.minimum(full, context)
         self.cut_stories, self.cut_tokens = int((full > context).sum()), int((full - self.lengths).sum())
-        self.seed, self.pad_id, self.packed = seed, pad_id, arrangement == "packed"
+        self.seed, self.pad_id, self.packed, self.pad_to = seed, pad_id, arrangement == "packed", pad_to
         self.scores, self.score_epochs = scores, score_epochs
         self.context, self.epoch_tokens = context, int(self.lengths.sum())
         if self.packed:
@@ -104,17 +106,21 @@ class Batches:
             self._starts = _cut(np.sort(self._keys), batch_size, max_tokens or 1024)
         self.steps_per_epoch = len(self._starts)
         self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
+        self._plan = lru_cache(maxsize=2)(self._draw_plan)
 
     def plan(self, step: int) -> StepPlan:
         """The rows of optimizer step `step` (from 0)."""
+        return self._plan(step)
+
+    def _draw_plan(self, step: int) -> StepPlan:
         epoch, number = divmod(step, self.steps_per_epoch)
         rows, order = self._epoch(epoch)
         start = int(self._starts[order[number]])
         end = int(self._starts[order[number] + 1]) if order[number] + 1 < len(self._starts) else self._rows
         chosen = [rows[i] for i in range(start, end)]
-        chosen.sort(key=self._row_length, reverse=True)
-        widths = [self._row_length(row) for row in chosen]
-        return StepPlan(rows=chosen, tokens=sum(widths), cells=widths[0] * len(widths))
+        lengths = self.row_lengths(chosen)
+        chosen = [chosen[i] for i in np.argsort(-lengths, kind="stable")]
+        return StepPlan(rows=chosen, tokens=int(lengths.sum()), cells=self.width(int(lengths.max())) * len(chosen))
 
     def micro_batches(self, plan: StepPlan, *, rank: int, world_size: int, max_tokens: int) -> list[Batch]:
         """This rank's part of a step, in pieces of at most `max_tokens` positions (but at least a row).
@@ -127,16 +133,27 @@ class Batches:
         pieces: list[Batch] = []
         start = 0
         while start < len(rows):  # rows fall in length: the first of a piece sets its width
-            end = start + max(1, max_tokens // self._row_length(rows[start]))
+            end = start + max(1, max_tokens // self.width(self._row_length(rows[start])))
             pieces.append(self._batch(rows[start:end]))
             start = end
         return pieces
+
+    def row_lengths(self, rows: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """Positions of each row."""
+        if self.packed:
+            return np.array([self._row_length(row) for row in rows], dtype=np.int64)
+        lengths: NDArray[np.int64] = self.lengths[np.concatenate(rows)]
+        return lengths
+
+    def width(self, longest: int) -> int:
+        """Positions of a batch whose longest row has `longest`."""
+        return min(self.context, -(-longest // self.pad_to) * self.pad_to)
 
     def _row_length(self, row: NDArray[np.int64]) -> int:
         return int(self.lengths[row].sum())
 
     def _batch(self, rows: list[NDArray[np.int64]], real: bool = True) -> Batch:
-        width = max(self._row_length(row) for row in rows)
+        width = self.width(max(self._row_length(row) for row in rows))
         ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)
         targets = np.full((len(rows), width), IGNORED, dtype=np.int64)
         segments = np.zeros((len(rows), width), dtype=np.int64) if self.packed else None

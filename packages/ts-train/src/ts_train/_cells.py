@@ -40,7 +40,9 @@ def settings_for(base: Mapping[str, Any], changes: Mapping[str, Any], *, where: 
     asked = combine(combine(dict(base), dict(changes)), fields)
     name = asked.get("preset")
     try:
-        return TrainConfig.model_validate(asked if name is None else combine(recipe(name), asked))
+        return TrainConfig.model_validate(
+            asked if name is None else combine(recipe(name, device=asked.get("device", "auto")), asked)
+        )
     except ValidationError as problem:
         raise ConfigError(f"{where}: {artefact.describe_invalid(problem)}") from None
     except ConfigError as problem:

@@ -109,6 +109,8 @@ def decide(config: TrainConfig, data: TrainingData, model: nn.Module, world: Wor
     step_tokens = max(batches.plan(i).cells for i in range(min(64, batches.steps_per_epoch)))
     micro = config.micro_batch_tokens
     if micro == "auto":
+        if device.type != "cpu":  # no later step may need a second micro-batch
+            step_tokens = max(step_tokens, (config.batch.batch_size or 0) * context, config.batch.max_tokens or 0)
         micro = _machine.automatic_micro_batch(device, vocab_size=data.vocab_size, step_tokens=step_tokens)
     validation = make_validation(config, data, context, micro, config.validation.max_stories)
     per_step = batches.epoch_tokens / batches.steps_per_epoch
@@ -150,7 +152,7 @@ def make_batches(config: TrainConfig, data: TrainingData, context: int) -> Batch
         scores = story_difficulty(data.train)
     batches = Batches(
         data.train, context=context, seed=config.seed, pad_id=data.pad_id, batch_size=batch.batch_size,
-        max_tokens=batch.max_tokens, arrangement=batch.arrangement, bucket=batch.bucket, scores=scores,
+        max_tokens=batch.max_tokens, arrangement=batch.arrangement, bucket=batch.bucket, pad_to=batch.pad_to, scores=scores,
         score_epochs=batch.curriculum_epochs,
     )  # fmt: skip
     if batch.curriculum == "length":
@@ -177,7 +179,7 @@ def environment(config: TrainConfig, world: World, device: torch.device) -> Envi
     return Environment(
         threads=torch.get_num_threads(), world_size=world.size, device=device.type, optimizer=kind + fused,
         compile=config.compile, torch=str(torch.__version__), cpu_capability=torch.backends.cpu.get_cpu_capability(),
-        ts_train=__version__, kernels=training_kernels() if device.type == "cpu" else "torch",
+        capture=config.capture, ts_train=__version__, kernels=training_kernels() if device.type == "cpu" else "torch",
     )  # fmt: skip
 
 

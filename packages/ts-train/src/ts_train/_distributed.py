@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
+from ._machine import is_gpu
 from ._rendezvous import fresh_store
 
 __all__ = ["World", "join_world"]
@@ -26,6 +27,8 @@ class World:
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    joined: bool = False
+    """Whether there is a process group: under torchrun, even of one rank."""
 
     @property
     def writes(self) -> bool:
@@ -34,7 +37,7 @@ class World:
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter], extra: torch.Tensor) -> torch.Tensor:
         """Add up all gradients over the ranks, in place; returns the sum of `extra` (one value per entry)."""
-        if self.size == 1:
+        if not self.joined:
             return extra
         trained = [p for p in parameters if p.requires_grad]
         for p in trained:  # a rank whose part of the model took no part must still join in
@@ -49,20 +52,20 @@ class World:
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over the ranks of a small float64 tensor."""
-        if self.size > 1:
+        if self.joined:
             dist.all_reduce(values)
         return values
 
     def agree(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""
-        if self.size == 1:
+        if not self.joined:
             return value
         held = [value]
         dist.broadcast_object_list(held, src=0)
         return held[0]
 
     def wait(self) -> None:
-        if self.size > 1:
+        if self.joined:
             dist.barrier()
 
 
@@ -70,13 +73,14 @@ def join_world(device: str) -> tuple[World, torch.device]:
     """Join the process group that torchrun describes in the environment; one rank without it."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
-    cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    cuda = is_gpu(device)
     chosen = torch.device(
         (f"cuda:{local}" if device in {"auto", "cuda"} else device) if cuda else ("cpu" if device == "auto" else device)
     )
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    if size > 1 and not dist.is_initialized():
+    joined = size > 1 or "TORCHELASTIC_RUN_ID" in os.environ
+    if joined and not dist.is_initialized():
         store, rank, _ = next(rendezvous("env://"))
         dist.init_process_group(
             "nccl" if chosen.type == "cuda" else "gloo", store=fresh_store(store, rank, size), rank=rank, world_size=size
@@ -84,7 +88,8 @@ def join_world(device: str) -> tuple[World, torch.device]:
         # Not before: a second run in the same script goes on with this group. Not later: the threads of a group that is
         # still there when the interpreter unloads torch abort the process, and the launcher calls a finished run failed.
         atexit.register(_leave_world)
-    return World(rank=int(os.environ.get("RANK", "0")) if size > 1 else 0, size=size, local_rank=local), chosen
+    rank = int(os.environ.get("RANK", "0")) if size > 1 else 0
+    return World(rank=rank, size=size, local_rank=local, joined=joined), chosen
 
 
 def _leave_world() -> None:

@@ -1,6 +1,7 @@
 """The training loop: one optimizer step, and the loop around it. It opens no file and knows no preset.
 
-Reading order: `fit` (the loop), `train_step` (forward, backward, update), `_accumulate` (the micro-batches).
+Reading order: `fit` (the loop), `train_step` (forward, backward, update), `_accumulate` (the micro-batches),
+`_capture` (the same step, recorded).
 Randomness is a pure function of (seed, step, rank): there is no generator state that a resume could lose.
 """
 
@@ -19,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from ._average import WeightAverage
-from ._batches import Batches, StepPlan
+from ._batches import Batch, Batches, StepPlan
+from ._capture import CapturedStep, own_stream
 from ._distributed import World
 from ._loss import nll_sum
 from ._machine import is_out_of_memory
@@ -31,7 +33,7 @@ from .optimizers import Optimizers
 from .schedules import factor
 from .schemas import RunManifest, TrainerState, ValidationPoint
 
-__all__ = ["Trainer", "fit", "train_step"]
+__all__ = ["Trainer", "capture", "fit", "train_step"]
 
 
 @dataclass
@@ -51,6 +53,10 @@ class Trainer:
     manifest: RunManifest
     state: TrainerState
     average: WeightAverage | None = None
+    loss: Callable[..., Tensor] = nll_sum
+    """Sum of nats over logits and targets; compiled if that was asked for."""
+    captured: CapturedStep | None = None
+    """The recorded step; None where every step launches its kernels."""
     callbacks: Sequence[Callback] = ()
     save_checkpoint: Callable[[Trainer, bool], None] = lambda trainer, now: None
     """Called with the trainer and whether to wait until it is on disk."""
@@ -83,7 +89,7 @@ def fit(t: Trainer, info: RunInfo) -> None:
     """Train until the last step, or until somebody asks to stop. The state on disk is whole at every instant."""
     t.model.train()
     t.tell("on_start", info)
-    with _signals(t):
+    with _signals(t), own_stream(t.device) if t.captured else nullcontext():
         while t.state.step < t.manifest.total_steps and t.state.stopped is None:
             metrics, asked = train_step(t)
             t.tell("on_step", metrics)
@@ -111,22 +117,16 @@ def train_step(t: Trainer) -> tuple[StepMetrics, bool]:
     plan = t.batches.plan(step)
     lr = t.optimizers.set_factor(factor(config.schedule, step, t.manifest.total_steps))
 
-    nats, padding = _gradients(t, plan)  # of the sum over this rank's tokens / the tokens of all ranks
-    wishes = torch.tensor([float(t.signal != 0), float(t.stop is not None)], device=t.device)
-    nats, signals, stops = t.world.sum_gradients(t.model.parameters(), torch.stack([nats, *wishes])).tolist()
-    t.optimizers.share_gradients()
-    for optimizer in t.optimizers.parts if t.scaler.is_enabled() else ():
-        t.scaler.unscale_(optimizer)
-    norm = float(nn.utils.clip_grad_norm_(t.model.parameters(), config.grad_clip or math.inf))
+    replayed = t.captured is not None and plan.cells <= t.state.micro_batch_tokens
+    (nats, signals, stops, norm), padding = _replay(t, plan) if replayed else _launch(t, plan)
 
     finite = math.isfinite(norm) and math.isfinite(nats)
     if finite:
-        t.optimizers.step()
+        (t.optimizers.step if t.captured is None else t.captured.update)()
         if t.average is not None:
             t.average.update(step + 1)
-    if t.scaler.is_enabled():
-        t.scaler.update()
-    t.model.zero_grad(set_to_none=True)
+    if t.captured is None:
+        t.model.zero_grad(set_to_none=True)
 
     seconds = time.perf_counter() - start
     _count(t, plan, nats, seconds, finite, stopped=stops > 0)
@@ -138,6 +138,54 @@ def train_step(t: Trainer) -> tuple[StepMetrics, bool]:
     ), signals > 0  # fmt: skip
 
 
+def _launch(t: Trainer, plan: StepPlan) -> tuple[list[float], float]:
+    """Fill the gradients of all ranks, unscaled and clipped: ([nats, signals, stops, norm], share of padded places)."""
+    if t.captured is not None:
+        t.model.zero_grad(set_to_none=False)
+    nats, padding = _gradients(t, plan)  # of the sum over this rank's tokens / the tokens of all ranks
+    wishes = [float(t.signal != 0), float(t.stop is not None)]
+    if not t.world.joined:
+        nats, norm = torch.stack([nats, _clipped(t)]).tolist()  # the only synchronisation of a step
+        return [nats, *wishes, norm], padding
+    sums = t.world.sum_gradients(t.model.parameters(), torch.stack([nats, *torch.tensor(wishes, device=t.device)]))
+    return torch.cat([sums, _clipped(t)[None]]).tolist(), padding
+
+
+def _clipped(t: Trainer) -> Tensor:
+    """Unscale and clip the gradients in place; their norm before clipping, on the device."""
+    t.optimizers.share_gradients()
+    for optimizer in t.optimizers.parts if t.scaler.is_enabled() else ():
+        t.scaler.unscale_(optimizer)
+    norm = nn.utils.clip_grad_norm_(t.model.parameters(), t.manifest.config.grad_clip or math.inf)
+    if t.scaler.is_enabled():
+        t.scaler.update()
+    return norm
+
+
+def _replay(t: Trainer, plan: StepPlan) -> tuple[list[float], float]:
+    """`_launch` through the recorded step, of one process and one micro-batch."""
+    assert t.captured is not None
+    torch.manual_seed(_mix(t.manifest.config.seed, t.state.step, t.world.rank))  # dropout
+    values = t.captured.gradients(plan)
+    t.batches.plan(t.state.step + 1)  # while the device computes; the next step finds it drawn
+    nats, norm = values.tolist()
+    return [nats, float(t.signal != 0), float(t.stop is not None), norm], 1 - plan.tokens / plan.cells
+
+
+def capture(t: Trainer) -> CapturedStep:
+    """The recorded form of this trainer's step. Call it after the last checkpoint is loaded."""
+
+    def gradients(batch: Batch, tokens: Tensor) -> Tensor:
+        with t.precision.autocast():
+            logits = t.network(batch.ids)
+        nats = t.loss(logits, batch.targets, in_place=t.in_place)
+        torch.autograd.backward(t.scaler.scale(nats / tokens))
+        return torch.stack([nats.detach(), _clipped(t)])
+
+    t.optimizers.keep_rates_on(t.device)
+    return CapturedStep(t.model, t.batches, t.device, gradients=gradients, update=t.optimizers.step)
+
+
 def _gradients(t: Trainer, plan: StepPlan) -> tuple[Tensor, float]:
     """`_accumulate`, again with half the micro-batch when memory runs out."""
     while True:
@@ -147,7 +195,7 @@ def _gradients(t: Trainer, plan: StepPlan) -> tuple[Tensor, float]:
             smaller = t.state.micro_batch_tokens // 2
             if not is_out_of_memory(problem) or smaller < 16:
                 raise
-        t.model.zero_grad(set_to_none=True)
+        t.model.zero_grad(set_to_none=t.captured is None)
         t.update(micro_batch_tokens=smaller)
         t.warn(f"out of memory: micro-batches of {smaller:,} tokens from here on")
 
@@ -158,14 +206,19 @@ def _accumulate(t: Trainer, plan: StepPlan, micro_batch_tokens: int) -> tuple[Te
     pieces = t.batches.micro_batches(plan, rank=t.world.rank, world_size=t.world.size, max_tokens=micro_batch_tokens)
     nats, cells, real = torch.zeros((), device=t.device), 0, 0
     for batch in pieces:
-        ids, targets = batch.ids.to(t.device, non_blocking=True), batch.targets.to(t.device, non_blocking=True)
+        ids, targets = _send(batch.ids, t.device), _send(batch.targets, t.device)
         with t.precision.autocast():
-            logits = t.network(ids) if batch.segments is None else t.network(ids, segments=batch.segments.to(t.device))
-        loss = nll_sum(logits, targets, in_place=t.in_place)
+            logits = t.network(ids) if batch.segments is None else t.network(ids, segments=_send(batch.segments, t.device))
+        loss = t.loss(logits, targets, in_place=t.in_place)
         torch.autograd.backward(t.scaler.scale(loss / plan.tokens))
         nats += loss.detach()
         cells, real = cells + ids.numel(), real + int((batch.targets >= 0).sum())
     return nats, 1 - real / cells
+
+
+def _send(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device; to a GPU from pinned memory, so that the host goes on at once."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def validate(t: Trainer) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 __all__ = [
     "automatic_micro_batch",
     "computes_bf16",
+    "is_gpu",
     "is_out_of_memory",
     "multiplies_bf16",
     "peak_flops",
@@ -29,6 +30,11 @@ def automatic_micro_batch(device: torch.device, *, vocab_size: int, step_tokens:
     if device.type != "cpu":
         return step_tokens
     return max(256, min(step_tokens, _last_cache_bytes() // 2 // (4 * vocab_size)))
+
+
+def is_gpu(device: str) -> bool:
+    """Whether a run with this `device` setting lands on an NVIDIA GPU."""
+    return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
 
 
 def multiplies_bf16(device: torch.device) -> bool:

@@ -1,4 +1,7 @@
-"""The recipes that come with the package: TOML files, one per preset, named as the preset."""
+"""The recipes that come with the package: TOML files, one per preset, named as the preset.
+
+A file's table `gpu` holds what changes on an NVIDIA GPU: larger steps, scaled learning rates, recorded steps.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,12 @@ def recipe_names() -> list[str]:
     )
 
 
-def recipe(name: str) -> dict[str, Any]:
-    """The settings of a recipe.
+def recipe(name: str, *, device: str = "cpu") -> dict[str, Any]:
+    """The settings of a recipe, in the form for a device.
+
+    Args:
+        name: the recipe's, which is its preset's.
+        device: auto, cpu, cuda, cuda:1 …, as the field `device` of the settings.
 
     Raises:
         ConfigError: there is none of that name.
@@ -30,7 +37,17 @@ def recipe(name: str) -> dict[str, Any]:
         near = difflib.get_close_matches(str(name), names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"field `preset`: no recipe is named {name!r}.{hint} There are: {', '.join(names)}.")
-    return tomllib.loads(files(__package__).joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8"))
+    values = tomllib.loads(files(__package__).joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8"))
+    gpu = values.pop("gpu", {})
+    return combine(values, gpu) if _is_gpu(device) else values
+
+
+def _is_gpu(device: str) -> bool:
+    if device == "cpu":
+        return False
+    from ._machine import is_gpu
+
+    return is_gpu(device)
 
 
 def combine(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from ._checkpoint import CheckpointStore
 from ._data import TrainingData, open_data
 from ._decide import build_model, choose_context, decide, environment, make_batches, make_validation, rebuild_model
 from ._distributed import World, join_world
-from ._loop import Trainer, fit
+from ._loop import Trainer, capture, fit
+from ._loss import nll_sum
 from ._network import check_network, owns_logits
 from ._precision import Precision, precision_warnings
 from ._recipes import combine, recipe
@@ -69,7 +70,11 @@ def train(
         DivergedError, DiskFullError, Interrupted: the run ended; its last checkpoint is whole.
     """
     path = Path(out)
-    settings = TrainConfig.model_validate(combine(recipe(config), {"preset": config})) if isinstance(config, str) else config
+    settings = (
+        TrainConfig.model_validate(combine(recipe(config, device="auto"), {"preset": config}))
+        if isinstance(config, str)
+        else config
+    )
     if (path / "config.json").exists():
         _refuse_other(path, settings)
         return resume(path, data=data, model=model, callbacks=callbacks, progress=progress, warn=warn)
@@ -156,6 +161,8 @@ def _run(
     elif own and world.writes:  # weights that were given cannot be drawn again from the seed
         store.save(_stamped(t), _tensors(t), now=True)
     if not t.state.finished:
+        if config.capture and not world.joined and config.batch.arrangement != "packed":
+            t.captured = capture(t)
         if world.writes:
             _connect(t, store, data, path)
             t.callbacks = [
@@ -182,7 +189,8 @@ def _trainer(
     precision = Precision(manifest.precision, manifest.precision_reason, device.type)
     return Trainer(
         model=model,
-        network=torch.compile(model) if config.compile else model,  # type: ignore[arg-type]
+        network=compiled(model, device) if config.compile else model,
+        loss=compiled(nll_sum, device) if config.compile and device.type == "cuda" else nll_sum,
         optimizers=build_optimizers(model, config.optimizer, vocab_size=data.vocab_size, precision=precision.name),
         batches=make_batches(config, data, manifest.context),
         validation=make_validation(config, data, manifest.context, manifest.micro_batch_tokens, manifest.validation_stories),
@@ -261,6 +269,11 @@ def _put_back(t: Trainer, store: CheckpointStore, warn: Warn) -> None:
         held = t.scaler.state_dict()
         t.scaler.load_state_dict({name: type(held[name])(value) for name, value in state.scaler.items()})
     t.state = state
+
+
+def compiled(function: Any, device: torch.device) -> Any:
+    """torch.compile; on a GPU once for all shapes, as batches of many widths come."""
+    return torch.compile(function, dynamic=True if device.type == "cuda" else None)
 
 
 # --- small things ------------------------------------------------------------------------------

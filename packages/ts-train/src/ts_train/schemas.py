@@ -85,6 +85,8 @@ class MuonConfig(_Frozen):
     momentum: float = Field(0.95, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
     """Of the matrices. Runs of less than a few epochs gain nothing from it."""
+    cautious: bool = False
+    """Decay only the weights that the update shrinks anyway (Chen et al. 2025, cautious weight decay)."""
     ns_steps: int = Field(5, ge=1, le=20)
     """Newton–Schulz iterations."""
     adamw_lr: Positive = 3e-3
@@ -159,6 +161,8 @@ class BatchConfig(_Frozen):
     """Stories of like length together; at random; or several to a row, told apart by segments."""
     bucket: int = Field(8, ge=1)
     """Lengths within this many tokens count as alike: wider mixes better, narrower pads less."""
+    pad_to: int = Field(1, ge=1)
+    """Widths are rounded up to a multiple of this: fewer shapes for a device that records or compiles each."""
     context: int | None = Field(None, ge=2)
     """Tokens that a row may hold; longer stories are cut there and counted. The model's `max_seq_len` when not given."""
     curriculum: Literal["none", "length", "difficulty"] = "none"
@@ -235,6 +239,8 @@ class TrainConfig(_Frozen):
     """TF32 matrix products on NVIDIA GPUs, where fp32 is used."""
     compile: bool = False
     """torch.compile. Off: on CPU with two threads it does not give the same bits twice."""
+    capture: bool = False
+    """Record the step of each batch shape and replay it: CUDA graphs on an NVIDIA GPU. Same arithmetic, no launch costs."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 …"""
     threads: int | None = Field(None, ge=1)
@@ -260,6 +266,7 @@ class Environment(_Frozen):
     torch: str
     cpu_capability: str
     ts_train: str
+    capture: bool = False
     kernels: str = "torch"
     """What attention and dropout of the zoo train with on a CPU: `torch`, or `compiled` (Numba, unless TS_MODELS_KERNELS is `plain`)."""
 

@@ -60,7 +60,7 @@ def run(
     model = asked.get("model")
     whole_model = isinstance(model, dict) and "kind" in model
     name = asked.get("preset") or (None if whole_model else "story-1m")
-    values = asked if name is None else combine(recipe(name), {"preset": name, **asked})
+    values = asked if name is None else combine(recipe(name, device=asked.get("device", "auto")), {"preset": name, **asked})
     settings = validate(TrainConfig, values)
     with stoppable():
         tell(train(settings, data, out, callbacks=watchers(quiet=quiet), warn=warn), as_json=json)

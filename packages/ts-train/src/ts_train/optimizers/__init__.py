@@ -31,8 +31,20 @@ class Optimizers:
         """Set every group to `factor` times its peak; returns the first group's learning rate."""
         for part in self.parts:
             for group in part.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-        return float(self.parts[0].param_groups[0]["lr"])
+                rate = group["initial_lr"] * factor
+                if isinstance(group["lr"], torch.Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
+        return float(self.parts[0].param_groups[0]["initial_lr"] * factor)
+
+    def keep_rates_on(self, device: torch.device) -> None:
+        """Hold the learning rates in tensors, which a recorded step reads anew at every replay."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = torch.tensor(float(group["lr"]), device=device)
+                if "capturable" in group:
+                    group["capturable"] = device.type == "cuda"
 
     def share_gradients(self) -> None:
         """Give each view of a fused matrix its rows of the gradient. Call after backward, before step."""
@@ -62,7 +74,7 @@ class Optimizers:
                 if found:
                     part.state[parameter] = {
                         # AdamW keeps its step on the CPU unless fused; everything else lies where the parameter does.
-                        key: value.clone() if key == "step" and not _fused(part) else value.clone().to(parameter.device)
+                        key: value.clone() if key == "step" and not _step_on_device(part) else value.clone().to(parameter.device)
                         for key, value in found.items()
                     }
 
@@ -87,5 +99,5 @@ def _parameters(part: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in part.param_groups for parameter in group["params"]]
 
 
-def _fused(part: torch.optim.Optimizer) -> bool:
-    return bool(part.defaults.get("fused"))
+def _step_on_device(part: torch.optim.Optimizer) -> bool:
+    return any(group.get("fused") or group.get("capturable") for group in part.param_groups)

@@ -22,7 +22,10 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 class BatchedMuon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised, scaled by sqrt(max(1, rows / columns)); decoupled weight decay."""
+    """Nesterov momentum, orthogonalised, scaled by sqrt(max(1, rows / columns)); decoupled weight decay.
+
+    The learning rate may be a tensor on the parameters' device, as in torch's own optimizers.
+    """
 
     def __init__(
         self,
@@ -33,10 +36,10 @@ class BatchedMuon(torch.optim.Optimizer):
         weight_decay: float,
         ns_steps: int,
         dtype: torch.dtype,
+        cautious: bool = False,
     ) -> None:
-        super().__init__(
-            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps, "dtype": dtype}
-        )
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps, "dtype": dtype}
+        super().__init__(params, {**defaults, "cautious": cautious})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -56,9 +59,16 @@ class BatchedMuon(torch.optim.Optimizer):
         nesterov = torch._foreach_lerp(gradients, buffers, group["momentum"])
         updates = orthogonalise(torch.stack(list(nesterov)), steps=group["ns_steps"], dtype=group["dtype"])
         rows, columns = matrices[0].shape
-        if group["weight_decay"]:
+        if group["weight_decay"] and group["cautious"]:
+            shrinks = torch.stack(weights).mul_(updates) > 0
+            torch._foreach_mul_(weights, list((1 - group["lr"] * group["weight_decay"] * shrinks).unbind()))
+        elif group["weight_decay"]:
             torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(weights, list(updates.unbind()), alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+        rate, scale = group["lr"], max(1.0, rows / columns) ** 0.5
+        if isinstance(rate, Tensor):
+            torch._foreach_add_(weights, list(updates.mul(-rate * scale).unbind()))
+        else:
+            torch._foreach_add_(weights, list(updates.unbind()), alpha=-rate * scale)
 
     def _buffer(self, parameter: nn.Parameter) -> Tensor:
         state = self.state[parameter]

@@ -49,6 +49,7 @@ def build(model: nn.Module, config: MuonConfig, vocab_size: int, precision: str)
                 weight_decay=config.weight_decay,
                 ns_steps=config.ns_steps,
                 dtype=_iteration_dtype(precision, matrices[0].device),
+                cautious=config.cautious,
             )
         )
     small = [p for p in rest if p.ndim < 2]

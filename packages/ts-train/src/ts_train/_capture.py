@@ -1,0 +1,151 @@
+"""The recorded step: on an NVIDIA GPU one CUDA graph per batch shape, replayed without launching each kernel anew.
+
+A small model's step has hundreds of kernels of a few microseconds, and Python launches them more slowly than the device
+runs them. Here the training split lies on the device, the host sends where the rows of a step begin and how long they
+are, and replays two recordings: gradients (batch, forward, backward, clipping) and update. Between them stands the only
+synchronisation of the step, which reads loss and norm. On other devices the same functions run unrecorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ._batches import IGNORED, Batch, Batches, StepPlan
+
+__all__ = ["CapturedStep", "ResidentStories", "own_stream"]
+
+MOST_SHAPES = 256
+"""Recordings that are kept, each some megabytes; the shapes beyond run unrecorded."""
+
+
+class ResidentStories:
+    """The training split on a device; builds the same batches as `Batches`, for rows of one story."""
+
+    def __init__(self, batches: Batches, device: torch.device) -> None:
+        ids = torch.from_numpy(batches.ids.astype("int32"))
+        self.ids = torch.nn.functional.pad(ids, (0, batches.context + 1)).to(device)
+        self.pad_id, self.device = batches.pad_id, device
+
+    def batch(self, starts: Tensor, lengths: Tensor, width: int) -> Batch:
+        """Rows of ids and targets, `[rows, width]`; `starts` and `lengths` int64 `[rows]`, on the device."""
+        places = torch.arange(width, device=self.device)
+        real = places < lengths[:, None]
+        index = starts[:, None] + places
+        ids = torch.where(real, self.ids[index].long(), self.pad_id)
+        targets = torch.where(real, self.ids[index + 1].long(), IGNORED)
+        return Batch(ids, targets, None)
+
+
+class _Recording(Protocol):
+    def replay(self) -> None: ...
+
+
+class _Rerun:
+    """A recording for devices that have none: calls the function again."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self.replay = function
+
+
+class CapturedStep:
+    """Runs gradients and update from fixed memory, and records each once it has run unrecorded.
+
+    Args:
+        gradients: fills the parameters' gradients from a batch and the step's tokens; returns values for the host.
+        update: one optimizer step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Batches,
+        device: torch.device,
+        *,
+        gradients: Callable[[Batch, Tensor], Tensor],
+        update: Callable[[], None],
+    ) -> None:
+        self.batches, self.device, self._gradients, self._update = batches, device, gradients, update
+        self.stories = ResidentStories(batches, device)
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.grads = [torch.zeros_like(p) for p in self.parameters]
+        for parameter, grad in zip(self.parameters, self.grads, strict=True):
+            parameter.grad = grad
+        self._recordings: dict[Any, _Recording | None] = {}
+        self._inputs: dict[int, Tensor] = {}
+        self._out: dict[tuple[int, int], Tensor] = {}
+        self._pool: Any = None
+
+    def gradients(self, plan: StepPlan) -> Tensor:
+        """What the function of that name returns for a step; valid until the next one."""
+        shape = (len(plan.rows), self.batches.width(int(self.batches.row_lengths(plan.rows[:1])[0])))
+        inputs = self._send(plan)
+
+        def run() -> None:
+            rows, width = shape
+            torch._foreach_zero_(self.grads)
+            batch = self.stories.batch(inputs[:rows], inputs[rows : 2 * rows], width)
+            values = self._gradients(batch, inputs[-1])
+            self._out.setdefault(shape, torch.empty_like(values)).copy_(values)
+
+        self._play(shape, run)
+        return self._out[shape]
+
+    def update(self) -> None:
+        """One optimizer step."""
+        self._play("update", self._update)
+
+    def _send(self, plan: StepPlan) -> Tensor:
+        """Starts, lengths and tokens of a step in fixed memory on the device, `[2 rows + 1]`."""
+        rows = len(plan.rows)
+        stories = np.concatenate(plan.rows)
+        sent = torch.from_numpy(np.concatenate([self.batches.offsets[stories], self.batches.lengths[stories], [plan.tokens]]))
+        sent = sent.pin_memory() if self.device.type == "cuda" else sent
+        held = self._inputs.setdefault(rows, torch.empty(2 * rows + 1, dtype=torch.int64, device=self.device))
+        return held.copy_(sent, non_blocking=True)
+
+    def _play(self, key: Any, function: Callable[[], None]) -> None:
+        """Run a function the first time, record it the second time, replay the recording from then on."""
+        if key not in self._recordings:
+            self._recordings[key] = None
+            function()
+            return
+        recording = self._recordings[key]
+        if recording is None and len(self._recordings) > MOST_SHAPES:
+            function()
+            return
+        if recording is None:
+            recording = self._recordings[key] = self._record(function)
+        recording.replay()
+
+    def _record(self, function: Callable[[], None]) -> _Recording:
+        if self.device.type != "cuda":
+            return _Rerun(function)
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(self.device)
+        graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+        try:
+            function()
+        finally:
+            graph.capture_end()
+        self._pool = self._pool or graph.pool()
+        return graph
+
+
+@contextlib.contextmanager
+def own_stream(device: torch.device) -> Iterator[None]:
+    """A stream other than the default one, on which alone a GPU can record; nothing on other devices."""
+    if device.type != "cuda":
+        yield
+        return
+    stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    before = torch.cuda.current_stream(device)
+    stream.wait_stream(before)
+    with torch.cuda.stream(stream):
+        yield
+    before.wait_stream(stream)

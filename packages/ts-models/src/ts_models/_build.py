@@ -19,7 +19,7 @@ def build(preset_or_config: str | ModelConfig, **overrides: Any) -> StoryModel:
     """A new network with random weights: `build("talk-1m", vocab_size=2048)`; ids [batch, time] → logits.
 
     Draws from torch's global generator: call `torch.manual_seed` first for the same weights.
-    Raises ConfigError for an unknown preset or field, MissingExtraError where a talk preset needs torchtune.
+    Raises ConfigError for an unknown preset or field, MissingExtraError where torchtune is installed and does not import.
     """
     config = _config(preset_or_config, overrides)
     return architecture(config.kind)(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 import ts_models
 import ts_models.errors
 from ts_models._build import build_for_inference
+from ts_models.architectures import transformer
+from ts_models.layers.positions import RotaryEmbedding
 from ts_models.presets import PRESETS
 from ts_models.schemas import RecurrentConfig
 
@@ -124,11 +127,23 @@ def test_recurrent_forward_equals_pytorch(name: str) -> None:
     assert (model(ids) - expected).abs().max() < 1e-5
 
 
-def test_rope_talk_without_torchtune_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
+@pytest.fixture
+def without_torchtune(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "torchtune"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torchtune", None)
+
+
+@pytest.mark.usefixtures("without_torchtune")
+def test_rope_talk_without_torchtune_trains_through_our_rotation() -> None:
+    model = ts_models.build("talk-1m").train()
+    assert type(model.positions) is RotaryEmbedding
+    model(torch.randint(0, 2000, (2, 16))).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.usefixtures("without_torchtune")
+def test_torchtune_that_does_not_import_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformer, "has_torchtune", lambda: True)
     with pytest.raises(ts_models.errors.MissingExtraError, match=r"ts-models\[torchtune\]"):
         ts_models.build("talk-1m")

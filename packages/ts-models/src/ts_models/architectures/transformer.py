@@ -14,7 +14,7 @@ from ..layers.dropout import Dropout
 from ..layers.feed_forward import FeedForward
 from ..layers.linear import Linear, linear
 from ..layers.norms import make_norm
-from ..layers.positions import RotaryEmbedding, Sinusoidal, TorchtuneRotary, rope_table
+from ..layers.positions import RotaryEmbedding, Sinusoidal, TorchtuneRotary, has_torchtune, rope_table
 from ..schemas import TransformerConfig
 from .base import StoryModel
 
@@ -161,5 +161,5 @@ def _make_positions(config: TransformerConfig, torchtune: bool) -> nn.Module:
     if config.positions == "learned":
         return nn.Embedding(config.max_seq_len, config.d_model)
     if config.positions == "rope-embedding":
-        return TorchtuneRotary(config) if torchtune else RotaryEmbedding(config)
+        return TorchtuneRotary(config) if torchtune and has_torchtune() else RotaryEmbedding(config)
     return nn.Identity()

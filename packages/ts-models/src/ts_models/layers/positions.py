@@ -1,11 +1,12 @@
 """Where a token stands: sinusoidal, learned and rotary positions.
 
 All take positions as [time] or [batch, time] int64. The talk's rotary embedding trains through torchtune's module
-(`TorchtuneRotary`); `RotaryEmbedding` is our own and equals it to 1e-6.
+(`TorchtuneRotary`) where torchtune is installed; `RotaryEmbedding` is our own and equals it to 1e-6.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
 import warnings
@@ -19,7 +20,16 @@ from torch import Tensor, nn
 from ..errors import ConfigError, MissingExtraError
 from ..schemas import TransformerConfig
 
-__all__ = ["RotaryEmbedding", "Sinusoidal", "TorchtuneRotary", "apply_rope", "rope_angles", "rope_table", "silence"]
+__all__ = [
+    "RotaryEmbedding",
+    "Sinusoidal",
+    "TorchtuneRotary",
+    "apply_rope",
+    "has_torchtune",
+    "rope_angles",
+    "rope_table",
+    "silence",
+]
 
 
 class Sinusoidal(nn.Module):
@@ -127,6 +137,11 @@ class RotaryEmbedding(nn.Module):
         return turned.view(batch, time, -1).type_as(x)
 
 
+def has_torchtune() -> bool:
+    """Whether torchtune is installed; it is not imported."""
+    return importlib.util.find_spec("torchtune") is not None
+
+
 class TorchtuneRotary(nn.Module):
     """The same rotation through torchtune's own module, as the talk trained. Needs the extra `torchtune`."""
 
@@ -153,8 +168,8 @@ def _torchtune_rotary() -> type[nn.Module]:
             from torchtune.modules import RotaryPositionalEmbeddings
     except ImportError as problem:
         raise MissingExtraError(
-            "positions = 'rope-embedding' trains through torchtune, which is not installed or does not import "
-            f'({problem}). Run: pip install "ts-models[torchtune]" - or load a saved model, which needs no torchtune.'
+            "positions = 'rope-embedding' trains through torchtune, which is installed but does not import "
+            f'({problem}). Run: pip install "ts-models[torchtune]" - or remove it, and the rotation of ts-models is used.'
         ) from None
     return RotaryPositionalEmbeddings  # type: ignore[no-any-return]
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ._scoring import score_ids
 from ._story import Event, Story, make_story, stop_check, tell
+from ._text import check_text, text_list
 from .architectures import StoryModel
 from .errors import ConfigError, TokenizerError
 from .protocols import Tokenizer
@@ -39,11 +40,8 @@ class LanguageModel:
         self.model, self.tokenizer, self.training = model, tokenizer, training
         self.path = None if path is None else Path(path)
         self._missing_tokenizer = missing_tokenizer
-        if tokenizer is not None and tokenizer.vocab_size != model.config.vocab_size:
-            raise TokenizerError(
-                f"{self.path or 'model'}: the tokenizer has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size}. "
-                "They do not belong together."
-            )
+        if tokenizer is not None:
+            _check_fit(tokenizer, model.config, str(self.path or "model"))
 
     @property
     def config(self) -> ModelConfig:
@@ -66,12 +64,14 @@ class LanguageModel:
 
         A tokenizer with `encode_prompt` repairs the prompt as its corpus was repaired (curly quotes, double blanks).
         """
+        check_text(prompt, "the prompt")
         tokenizer = self.text_tokenizer()
         encode = getattr(tokenizer, "encode_prompt", tokenizer.encode)
         return [*self._opening(), *encode(prompt)]
 
     def encode_story(self, text: str) -> list[int]:
         """Ids of a whole story as it is written: `<bos> … <eos>`."""
+        check_text(text, "the story")
         return [*self._opening(), *self.text_tokenizer().encode(text), self.config.eos_id]
 
     def _opening(self) -> list[int]:
@@ -103,7 +103,7 @@ class LanguageModel:
         from .decoding import decode, make_config
 
         config, tokenizer = make_config(options), self.text_tokenizer()
-        beginnings = [prompts] if isinstance(prompts, str) else list(prompts)
+        beginnings = [prompts] if isinstance(prompts, str) else text_list(prompts, "prompts")
         ids = [self.encode_prompt(prompt) for prompt in beginnings]
         stop = stop_check(tokenizer, ids, config.stop)
         found = decode(self.model, ids, config, logprobs=logprobs, alternatives=alternatives, stop=stop, stepper=self.stepper())
@@ -124,6 +124,7 @@ class LanguageModel:
         from .decoding import decode_steps, make_config
 
         config, tokenizer = make_config({**options, "num_return_sequences": 1}), self.text_tokenizer()
+        check_text(prompt, "the prompt")
         beginning = self.encode_prompt(prompt)
         check = stop_check(tokenizer, [beginning], config.stop)
         steps = decode_steps(
@@ -156,6 +157,7 @@ class LanguageModel:
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of a text that the model reads as `<unk>`, in order, each once; empty where the tokenizer cannot tell."""
+        check_text(text, "the text")
         tokenizer = self.text_tokenizer()
         split = getattr(tokenizer, "tokens", None)
         if split is None:
@@ -183,4 +185,18 @@ class LanguageModel:
 
     def logprobs(self, texts: Sequence[str], *, context: int | None = None) -> list[NDArray[np.float32]]:
         """Natural log-probabilities of the tokens of each whole story (`<eos>` included, `<bos>` given)."""
-        return score_ids(self.model, [self.encode_story(text) for text in texts], context=context)
+        return score_ids(self.model, [self.encode_story(text) for text in text_list(texts, "texts")], context=context)
+
+
+def _check_fit(tokenizer: Tokenizer, config: ModelConfig, name: str) -> None:
+    """Raise TokenizerError where tokenizer and network have other vocabularies or other special ids."""
+    if tokenizer.vocab_size != config.vocab_size:
+        raise TokenizerError(
+            f"{name}: the tokenizer has {tokenizer.vocab_size} tokens, the model {config.vocab_size}. They do not belong together."
+        )
+    for field in ("eos_id", "bos_id", "unk_id", "pad_id"):
+        theirs, ours = getattr(tokenizer, field), getattr(config, field)
+        if ours >= 0 and theirs >= 0 and theirs != ours:
+            raise TokenizerError(
+                f"{name}: {field} is {theirs} in the tokenizer, but {ours} in the model's config. They do not belong together."
+            )

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .architectures import StoryModel
 from .console import Progress
-from .errors import ConfigError
+from .errors import ConfigError, NonFiniteError
 
 __all__ = ["score_ids"]
 
@@ -40,7 +40,7 @@ def score_ids(
     context = context or model.config.max_seq_len
     if context < 2:
         raise ConfigError(f"context is {context}; scoring needs at least 2 tokens")
-    arrays = [np.asarray(story, dtype=np.int64) for story in stories]
+    arrays = _id_arrays(stories, getattr(getattr(model, "config", None), "vocab_size", None))
     scores = [np.zeros(max(len(array) - 1, 0), dtype=np.float32) for array in arrays]
     windows = sorted((w for i, a in enumerate(arrays) for w in _windows(i, len(a), context)), key=lambda w: w[3] - w[1])
     training, done = model.training, 0
@@ -49,13 +49,36 @@ def score_ids(
         for group in _groups(windows, batch_tokens):
             for window, values in zip(group, _score_group(model, arrays, group), strict=True):
                 story, start, first, end = window
-                scores[story][first - 1 : end - 1] = values[first - start - 1 :][: end - first]
+                values = values[first - start - 1 :][: end - first]
+                if np.isnan(values).any():
+                    raise NonFiniteError(
+                        f"story {story}: the model's log-probabilities are NaN. Its weights are damaged: take an earlier checkpoint."
+                    )
+                scores[story][first - 1 : end - 1] = values
             done += len(group)
             if progress is not None:
                 progress("score", done, len(windows))
     finally:
         model.train(training)
     return scores
+
+
+def _id_arrays(stories: Sequence[ArrayLike], vocab_size: int | None) -> list[NDArray[np.int64]]:
+    """Stories as arrays of ids. Raises TypeError for what are no ids, ConfigError for ids outside of a known vocabulary."""
+    if isinstance(stories, str | bytes):
+        raise TypeError("stories are text, but score_ids takes ids: [[1, 2, 3], …]. For text use ts_models.load(…).logprobs.")
+    arrays = []
+    for number, story in enumerate(stories):
+        array = np.asarray(story)
+        if array.ndim != 1 or (array.dtype.kind not in "iu" and len(array)):
+            raise TypeError(
+                f"story {number} holds {array.dtype} of shape {list(array.shape)}; a list of ids (whole numbers) is expected."
+            )
+        if len(array) and vocab_size is not None and not (array.min() >= 0 and array.max() < vocab_size):
+            wrong = array.min() if array.min() < 0 else array.max()
+            raise ConfigError(f"story {number}: id {wrong} is outside of the vocabulary of {vocab_size}.")
+        arrays.append(array.astype(np.int64))
+    return arrays
 
 
 def _windows(story: int, length: int, context: int) -> Iterator[_Window]:

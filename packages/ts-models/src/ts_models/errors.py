@@ -5,6 +5,7 @@ TsModelsError
 │   └── WeightsError    a config that does not fit its weights
 ├── ConfigError         settings that do not hold (also a ValueError)
 ├── ContextError        more tokens than the model can take (also a ValueError)
+├── NonFiniteError      weights or logits that are NaN or infinite (also an ArithmeticError)
 ├── TokenizerError      text given to a model that has no tokenizer here
 └── MissingExtraError   an optional dependency is not installed (also an ImportError)
 """
@@ -16,6 +17,7 @@ __all__ = [
     "ConfigError",
     "ContextError",
     "MissingExtraError",
+    "NonFiniteError",
     "TokenizerError",
     "TsModelsError",
     "WeightsError",
@@ -43,6 +45,10 @@ class ConfigError(TsModelsError, ValueError):
 
 class ContextError(TsModelsError, ValueError):
     """More tokens than the model, or a state, can take."""
+
+
+class NonFiniteError(TsModelsError, ArithmeticError):
+    """Weights or logits are NaN or infinite; the message names the tensor, or the step of generation."""
 
 
 class TokenizerError(TsModelsError):

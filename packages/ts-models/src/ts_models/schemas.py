@@ -171,6 +171,8 @@ CONFIGS: dict[str, type[TransformerConfig | RecurrentConfig]] = {
 class GenerationConfig(_Frozen):
     """How to write: the names are transformers' own."""
 
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
     method: Literal["greedy", "sample", "beam", "beam-sample"] = "greedy"
     max_new_tokens: Size = 256
     min_new_tokens: int = Field(0, ge=0)
@@ -196,6 +198,23 @@ class GenerationConfig(_Frozen):
     """Texts that end a story (text in, text out only)."""
     stop_ids: tuple[int, ...] = ()
     """Ids that end a story beside eos."""
+    truncate_prompt: bool = False
+    """Cut the beginning of a prompt (`<bos>` stays) that leaves less than half of the model's context for the story."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, values: Any) -> Any:
+        """One stop text may stand alone; true and false are not numbers; temperature 0 is another method."""
+        if not isinstance(values, dict):
+            return values
+        for name, value in values.items():
+            if isinstance(value, bool) and name != "truncate_prompt":
+                raise ValueError(f"{name} is {value}; a number or a text is expected")
+        if values.get("temperature") == 0:
+            raise ValueError("temperature is 0, which is greedy decoding: set method to 'greedy' and leave temperature out")
+        if isinstance(values.get("stop"), str):
+            return {**values, "stop": (values["stop"],)}
+        return values
 
     @model_validator(mode="after")
     def _fits(self) -> GenerationConfig:
@@ -203,6 +222,8 @@ class GenerationConfig(_Frozen):
             raise ValueError(f"min_new_tokens {self.min_new_tokens} exceeds max_new_tokens {self.max_new_tokens}")
         if self.method in {"beam", "beam-sample"} and self.num_return_sequences > self.num_beams:
             raise ValueError(f"num_return_sequences {self.num_return_sequences} exceeds num_beams {self.num_beams}")
+        if "" in self.stop:
+            raise ValueError("stop holds an empty text, which stands in every story; remove it")
         return self
 
 

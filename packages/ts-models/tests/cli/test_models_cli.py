@@ -10,13 +10,12 @@ import pytest
 import ts_models
 from ts_models.cli import app
 from ts_models.console import run
-from ts_models.errors import TsModelsError
 from ts_models.presets import PRESETS
 
 
 def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stop:
-        run(app, (TsModelsError,), list(arguments))
+        run(app, list(arguments))
     captured = capsys.readouterr()
     return int(stop.value.code or 0), captured.out, captured.err
 

@@ -14,7 +14,6 @@ import ts_models
 from ts_models import _tokenizers
 from ts_models.cli import app
 from ts_models.console import run
-from ts_models.errors import TsModelsError
 
 WORDS = ["once", "upon", "a", "time", "dog", "cat", "ran", "sat", ".", "big", "red", "sun", "<eos>", "<bos>", "<unk>", "<pad>"]
 
@@ -53,7 +52,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stop:
-        run(app, (TsModelsError,), list(arguments))
+        run(app, list(arguments))
     captured = capsys.readouterr()
     return int(stop.value.code or 0), captured.out, captured.err
 

@@ -6,6 +6,8 @@ import torch
 from ts_models.decoding import METHODS
 from ts_models.errors import ConfigError, TokenizerError
 
+pytestmark = pytest.mark.filterwarnings("ignore:generation.*no effect")
+
 
 def test_one_prompt_gives_one_text(lm):
     text = lm.generate("w1 w2", max_new_tokens=5)

@@ -10,6 +10,8 @@ from ts_models import GenerationConfig
 from ts_models.decoding import METHODS, Step, TorchStepper, decode, decode_steps, generate, stream
 from ts_models.errors import ConfigError, ContextError
 
+pytestmark = pytest.mark.filterwarnings("ignore:generation.*no effect")
+
 PROMPTS = [[61, 3, 4, 5, 6], [61], [61, 9, 8], [61, 3]]
 
 

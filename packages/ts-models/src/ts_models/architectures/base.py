@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from ..schemas import ModelConfig
 
-__all__ = ["StoryModel"]
+__all__ = ["StoryModel", "embed"]
 
 
 class StoryModel(nn.Module):
@@ -53,3 +54,25 @@ class StoryModel(nn.Module):
     def dtype(self) -> torch.dtype:
         """The weights' number format."""
         return next(self.parameters()).dtype
+
+
+def embed(table: nn.Embedding, ids: Tensor) -> Tensor:
+    """ids [batch, time] → vectors [batch, time, width]. Raises TypeError or ConfigError for what are no ids of the table.
+
+    On a GPU an id outside of the vocabulary ends in CUDA's own assertion: a check would wait for the device at every call.
+    """
+    if torch.compiler.is_compiling():
+        return table(ids)  # type: ignore[no-any-return]
+    if not isinstance(ids, Tensor):
+        raise TypeError(
+            f"ids are a {type(ids).__name__}; a tensor [batch, time] of int64 is expected (model.generate takes lists)."
+        )
+    if ids.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"ids are {ids.dtype}; whole numbers (torch.int64) are expected.")
+    if ids.dim() != 2:
+        raise TypeError(f"ids have shape {list(ids.shape)}; [batch, time] is expected. Write ids[None] for one row.")
+    try:
+        return table(ids)  # type: ignore[no-any-return]
+    except IndexError:
+        outside = ids[(ids < 0) | (ids >= table.num_embeddings)]
+        raise ConfigError(f"id {int(outside[0])} is outside of the vocabulary of {table.num_embeddings}.") from None

@@ -12,7 +12,7 @@ from .._state import RecurrentState
 from ..errors import ContextError
 from ..layers.linear import Linear
 from ..schemas import RecurrentConfig
-from .base import StoryModel
+from .base import StoryModel, embed
 
 __all__ = ["Recurrent"]
 
@@ -39,7 +39,7 @@ class Recurrent(StoryModel):
         self, ids: Tensor, *, state: RecurrentState | None = None, segments: Tensor | None = None, lengths: Tensor | None = None
     ) -> Tensor:
         """ids [batch, time] → what the output layer reads, [batch, time, d_hidden]."""
-        x = self.embedding(ids)
+        x = embed(self.embedding, ids)
         if segments is not None:
             if state is not None:
                 raise ContextError("segments (packed documents) and state (a text that goes on) exclude each other")

@@ -16,7 +16,7 @@ from ..layers.linear import Linear, linear
 from ..layers.norms import make_norm
 from ..layers.positions import RotaryEmbedding, Sinusoidal, TorchtuneRotary, has_torchtune, rope_table
 from ..schemas import TransformerConfig
-from .base import StoryModel
+from .base import StoryModel, embed
 
 __all__ = ["Block", "Transformer"]
 
@@ -90,10 +90,10 @@ class Transformer(StoryModel):
         self, ids: Tensor, *, state: KVCache | None = None, segments: Tensor | None = None, lengths: Tensor | None = None
     ) -> Tensor:
         """ids [batch, time] → what the output layer reads, [batch, time, d_model]."""
+        x = embed(self.embedding, ids)
         time = ids.shape[1]
         self._check_length(time, state)
         mask, positions = self._mask_and_positions(ids, state, segments)
-        x = self.embedding(ids)
         rope = None
         if self.config.positions == "rope":
             rope = rope_table(positions, self.config.width, self.config.rope_theta)

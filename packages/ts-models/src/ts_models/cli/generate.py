@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import Config, Json, Quiet, Set, emit, merge, validate, warn
+from ..console import Config, Json, Quiet, Set, emit, merge, warn
 
 __all__ = ["generate"]
 
@@ -35,7 +35,8 @@ def generate(
     Example: ts-models generate demo --prompt "Once upon a time" --method sample --n 3 --seed 1
     """
     from .._load import load
-    from ..schemas import GenerationConfig
+    from ..decoding import make_config
+    from ._hints import hints
 
     flags = {
         "method": method, "num_return_sequences": n, "seed": seed, "max_new_tokens": max_new_tokens,
@@ -44,14 +45,18 @@ def generate(
     values = {"method": "sample"} | merge(config, set_, flags)
     if values["method"] == "sample":
         values.setdefault("temperature", 0.7)  # the talk's choice for its evaluation
-    values.setdefault("num_beams", max(4, values.get("num_return_sequences", 1)))
-    settings = validate(GenerationConfig, values)
+    copies = values.get("num_return_sequences", 1)
+    if values["method"] in {"beam", "beam-sample"} and isinstance(copies, int):
+        values.setdefault("num_beams", max(4, copies))
+    with hints():
+        settings = make_config(values)
     lm = load(model)
     prompts = prompt or ["Once upon a time"]
     for text in prompts:
         if not quiet and (unknown := lm.unknown_words(text)):
             warn(f"the vocabulary lacks {', '.join(map(repr, unknown))}; the model reads <unk> there.")
-    stories = lm.write(prompts, config=settings)
+    with hints(show=False):
+        stories = lm.write(prompts, config=settings)
     payload = {
         "model": model,
         "config": settings.model_dump(mode="json"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,7 @@ def prompts(
     models: Annotated[list[str], typer.Argument(help="Model folders, Hub ids, or `demo`.")],
     method: Annotated[str, typer.Option(help="greedy, sample, beam or beam-sample.")] = "greedy",
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Completions per prompt and model.")] = 1,
-    temperature: Annotated[float, typer.Option(help="For the sampling methods.")] = 1.0,
+    temperature: Annotated[float | None, typer.Option(help="For the sampling methods.", show_default="1.0")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same completions.")] = 1,
     table: Annotated[str | None, typer.Option(help="One table only: factual, reasoning or context.", show_default="all")] = None,
     as_json: Json = False,
@@ -27,14 +27,11 @@ def prompts(
     """
     from .._load import load
     from .._prompts import complete_tables, show_tables
+    from ._hints import hints
 
-    found = complete_tables(
-        [(name, load(name)) for name in models],
-        only=table,
-        method=method,
-        num_return_sequences=n,
-        num_beams=max(4, n),
-        temperature=temperature,
-        seed=seed,
-    )
+    options: dict[str, Any] = {"method": method, "num_return_sequences": n, "seed": seed}
+    options |= {} if temperature is None else {"temperature": temperature}
+    options |= {"num_beams": max(4, n)} if method in {"beam", "beam-sample"} else {}
+    with hints():
+        found = complete_tables([(name, load(name)) for name in models], only=table, **options)
     emit({"models": models, "tables": found}, lambda: show_tables(found), as_json=as_json)

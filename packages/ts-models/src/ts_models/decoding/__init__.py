@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from ._generate import generate, make_config, stream
+from ._generate import generate, stream
 from ._loop import METHODS, decode, decode_steps
+from ._options import make_config
 from ._results import Hypothesis, Step
 from ._stepper import Stepper, TorchStepper, make_stepper
 

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pydantic import ValidationError
 from torch import Tensor
 
-from ..artefact import describe_invalid
 from ..errors import ConfigError
 from ..schemas import GenerationConfig
 from ._loop import decode, decode_steps
+from ._options import make_config
 from ._results import Step
 
-__all__ = ["generate", "make_config", "stream"]
-
-
-def make_config(options: Mapping[str, Any]) -> GenerationConfig:
-    """A GenerationConfig from options by name; `config=` gives one to start from. ConfigError names a wrong field."""
-    fields = dict(options)
-    base = fields.pop("config", None)
-    try:
-        return GenerationConfig.model_validate({**(base.model_dump() if base is not None else {}), **fields})
-    except ValidationError as problem:
-        raise ConfigError(f"generation: {describe_invalid(problem)}") from None
+__all__ = ["generate", "stream"]
 
 
 def generate(network: Any, ids: Sequence[Sequence[int]] | Tensor, **options: Any) -> list[list[int]]:
@@ -32,16 +21,14 @@ def generate(network: Any, ids: Sequence[Sequence[int]] | Tensor, **options: Any
 
     `ids` are prompts of any lengths; `options` the fields of GenerationConfig. `stop` needs text: see LanguageModel.
     """
-    prompts = ids.tolist() if isinstance(ids, Tensor) else ids
     config = _without_text(make_config(options))
-    return [hypothesis.ids for found in decode(network, prompts, config) for hypothesis in found]
+    return [hypothesis.ids for found in decode(network, ids, config) for hypothesis in found]
 
 
 def stream(network: Any, ids: Sequence[int] | Tensor, **options: Any) -> Iterator[int]:
     """New ids of one continuation as they are settled (beam methods: once every beam that can win agrees)."""
-    prompt = ids.tolist() if isinstance(ids, Tensor) else list(ids)
     config = _without_text(make_config({**options, "num_return_sequences": 1}))
-    for step in decode_steps(network, [prompt], config):
+    for step in decode_steps(network, [ids], config):
         if isinstance(step, Step):
             yield from step.ids
 

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..schemas import GenerationConfig
+from ._memory import check_memory
+from ._prompts import check_prompts, cut_prompt
 from ._results import Hypothesis, Step
 from ._stepper import Stepper, make_stepper
 from ._task import StopCheck, Task
@@ -27,6 +29,9 @@ class Strategy(Protocol):
 
     width: int
 
+    @classmethod
+    def copies(cls, config: GenerationConfig) -> int: ...
+
     def advance(self, logits: Tensor) -> tuple[Step, Tensor | None, Tensor | None]: ...
 
     def results(self) -> list[list[Hypothesis]]: ...
@@ -34,7 +39,7 @@ class Strategy(Protocol):
 
 def decode_steps(
     network: Any,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[int] | Tensor] | Tensor,
     config: GenerationConfig,
     *,
     logprobs: bool = False,
@@ -51,7 +56,9 @@ def decode_steps(
     if not task.prompts:
         yield []
         return
-    method: Strategy = METHODS[config.method](task)
+    strategy = METHODS[config.method]
+    check_memory(network, task, strategy.copies(config))
+    method: Strategy = strategy(task)
     stepper = stepper or make_stepper(network)
     with _evaluating(network):
         logits = stepper.start(task.prompts, task.room, width=method.width)
@@ -82,7 +89,7 @@ def _evaluating(network: Any) -> Iterator[None]:
 
 def decode(
     network: Any,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[int] | Tensor] | Tensor,
     config: GenerationConfig,
     *,
     logprobs: bool = False,
@@ -98,7 +105,7 @@ def decode(
 
 def make_task(
     network: Any,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[int] | Tensor] | Tensor,
     config: GenerationConfig,
     *,
     logprobs: bool = False,
@@ -107,16 +114,19 @@ def make_task(
 ) -> Task:
     """Check the prompts against the network and gather what the methods need."""
     shape = network.config
-    rows = [[int(token) for token in prompt] for prompt in prompts]
-    for number, row in enumerate(rows):
-        wrong = [token for token in row if not 0 <= token < shape.vocab_size]
-        if wrong:
-            raise ConfigError(f"prompt {number}: id {wrong[0]} is outside of the vocabulary of {shape.vocab_size}.")
+    rows = check_prompts(prompts, shape.vocab_size)
+    for token in config.stop_ids:
+        if not 0 <= token < shape.vocab_size:
+            raise ConfigError(f"generation: stop_ids holds {token}, which is outside of the vocabulary of {shape.vocab_size}.")
+    context = shape.max_seq_len if shape.kind == "transformer" else None
+    if config.truncate_prompt:
+        limit = shape.max_seq_len
+        rows = [cut_prompt(row, context=limit, wanted=config.max_new_tokens, bos_id=shape.bos_id) for row in rows]
     ends = {*config.stop_ids, shape.eos_id} - {-1}
     return Task(
         prompts=rows,
         config=config,
-        context=shape.max_seq_len if shape.kind == "transformer" else None,
+        context=context,
         banned=tuple(token for token in shape.banned_ids if token not in config.stop_ids),
         ends=frozenset(ends),
         eos_id=shape.eos_id,

@@ -44,7 +44,7 @@ class Task:
             if self.context is not None and len(prompt) >= self.context:
                 raise ContextError(
                     f"prompt {number} has {len(prompt)} tokens, but the model's context (max_seq_len) is {self.context}: "
-                    "nothing can follow it. Shorten the prompt."
+                    "nothing can follow it. Shorten the prompt, or set truncate_prompt=True."
                 )
 
     @property
@@ -76,6 +76,14 @@ class Task:
         if len(ids) >= limit:
             return "length" if limit == self.config.max_new_tokens else "context"
         return None
+
+    def check_choice(self, empty: bool, step: int) -> None:
+        """Raise ConfigError where the rules leave no token to choose from."""
+        if empty:
+            raise ConfigError(
+                f"generation: no token may be written at step {step + 1}: min_new_tokens, no_repeat_ngram_size and the special ids "
+                "ban the whole vocabulary. Loosen one of them."
+            )
 
     def watch(self, logits: Tensor, tokens: Tensor) -> tuple[list[float], list[list[tuple[int, float]]]]:
         """Log-probabilities of the chosen tokens and of the likeliest ones, as far as asked for."""

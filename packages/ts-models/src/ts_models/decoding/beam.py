@@ -12,12 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..schemas import GenerationConfig
 from ._random import generators
 from ._results import Hypothesis, Step
 from ._task import Task
 from .warpers import warp
 
 __all__ = ["Beam", "BeamSample"]
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    """Log-probabilities over the last dimension; -inf in a row where every token is banned, so that its beam ends there."""
+    return logits.log_softmax(dim=-1).masked_fill_((logits == -torch.inf).all(dim=-1, keepdim=True), -torch.inf)
 
 
 @dataclass
@@ -37,7 +43,7 @@ class Beam:
 
     def __init__(self, task: Task) -> None:
         self.task, self.config = task, task.config
-        self.width = self.config.num_beams
+        self.width = self.copies(task.config)
         self.step = 0
         self.processors = task.processors([prompt for prompt in task.prompts for _ in range(self.width)])
         self.active = [_Prompt(index, limit) for index, limit in enumerate(task.limits)]
@@ -46,6 +52,11 @@ class Beam:
             prompt.beams = [Hypothesis() for _ in range(self.width)]
             prompt.sums = [0.0] + [-np.inf] * (self.width - 1)  # all beams start alike: only the first may grow
         self.prepare()
+
+    @classmethod
+    def copies(cls, config: GenerationConfig) -> int:
+        """Rows of a prompt."""
+        return config.num_beams
 
     def prepare(self) -> None:
         """Nothing is random."""
@@ -63,7 +74,7 @@ class Beam:
         """Grow every prompt by one token. Returns what is settled, each new row's parent row, and the new tokens."""
         vocabulary, count = logits.shape[1], len(self.active)
         raw = logits.log_softmax(dim=-1) if self.task.watched else logits
-        scores = self.processors(logits.float(), self.step).log_softmax(dim=-1)
+        scores = _log_softmax(self.processors(logits.float(), self.step))
         scores = scores.view(count, self.width, vocabulary).double()
         sums = torch.tensor([prompt.sums for prompt in self.active], dtype=torch.float64, device=logits.device)
         values, places = self.candidates(scores, sums)
@@ -109,6 +120,7 @@ class Beam:
                 beams.append(grown)
                 sums.append(value)
                 chosen.append((parent, token))
+        self.task.check_choice(not beams and not prompt.kept, self.step - 1)
         missing = self.width - len(beams)
         prompt.beams = beams + [Hypothesis() for _ in range(missing)]
         prompt.sums = sums + [-np.inf] * missing
@@ -180,7 +192,7 @@ class BeamSample(Beam):
 
     def candidates(self, scores: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
         """Gumbel-top-k (Kool et al. 2019): the largest of log-probability + Gumbel noise are such a draw."""
-        warped = warp(scores.flatten(0, 1), self.config).log_softmax(dim=-1).view_as(scores)
+        warped = _log_softmax(warp(scores.flatten(0, 1), self.config)).view_as(scores)
         total = (sums[:, :, None] + warped).flatten(1)
         noise = np.stack([self.streams[prompt.index].random(total.shape[1]) for prompt in self.active])
         gumbel = -(-torch.from_numpy(noise).to(total.device).clamp(min=1e-300).log()).log()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import NonFiniteError
 from ..schemas import GenerationConfig
 
 __all__ = ["History", "Processors", "ban_repeated_ngrams", "penalise_repetition"]
@@ -61,8 +63,8 @@ def ban_repeated_ngrams(logits: Tensor, history: History, size: int) -> None:
         match &= ids[:, offset : offset + starts] == tail
     following = ids[:, size - 1 : size - 1 + starts]
     match &= (following >= 0) & (lengths >= size)[:, None]
-    banned = torch.zeros_like(logits, dtype=torch.int8)
-    banned.scatter_add_(1, following.clamp(min=0), match.to(torch.int8))
+    banned = torch.zeros_like(logits, dtype=torch.int32)
+    banned.scatter_add_(1, following.clamp(min=0), match.to(torch.int32))
     logits.masked_fill_(banned != 0, -torch.inf)
 
 
@@ -83,6 +85,8 @@ class Processors:
         wanted = config.repetition_penalty != 1 or config.no_repeat_ngram_size > 0
         self.history = History(prompts, room, device) if wanted else None
         self.banned = torch.tensor(list(banned), dtype=torch.long, device=device)
+        self.empty = False
+        """Whether the last call left some row without a token to choose."""
         self.early = torch.tensor(sorted({*banned, *ends}), dtype=torch.long, device=device)
 
     def select(self, rows: Tensor) -> None:
@@ -105,4 +109,18 @@ class Processors:
         banned = self.early if step < self.config.min_new_tokens else self.banned
         if len(banned):
             logits.index_fill_(1, banned, -torch.inf)
+        self.empty = self._check(logits, step)
         return logits
+
+    def _check(self, logits: Tensor, step: int) -> bool:
+        """Whether all tokens of some row are banned. Raises NonFiniteError for logits that are no numbers: every method chooses here."""
+        here = logits.device.type == "cpu" and logits.dtype == torch.float32  # numpy's takes a tenth of the time
+        largest = logits.numpy().max(axis=1) if here else logits.amax(dim=1).float().cpu().numpy()
+        if np.isfinite(largest).all():
+            return False
+        if not np.isneginf(largest[~np.isfinite(largest)]).all():
+            raise NonFiniteError(
+                f"generation: the logits are not finite numbers at step {step + 1}: the model's weights are damaged, or a penalty is too "
+                "extreme. Take an earlier checkpoint, or train again at a lower learning rate."
+            )
+        return True

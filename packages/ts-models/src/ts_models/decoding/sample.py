@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..schemas import GenerationConfig
 from ._random import generators
 from ._results import Hypothesis, Step
 from ._task import Task
@@ -21,7 +22,7 @@ class Sample:
 
     def __init__(self, task: Task) -> None:
         self.task, self.config = task, task.config
-        self.width = self._copies()
+        self.width = self.copies(task.config)
         self.hypotheses = [Hypothesis() for _ in range(len(task.prompts) * self.width)]
         self.rows = list(range(len(self.hypotheses)))
         self.limits = [limit for limit in task.limits for _ in range(self.width)]
@@ -30,8 +31,10 @@ class Sample:
         self.step = 0
         self.prepare(task.prompts)
 
-    def _copies(self) -> int:
-        return self.config.num_return_sequences
+    @classmethod
+    def copies(cls, config: GenerationConfig) -> int:
+        """Rows of a prompt."""
+        return config.num_return_sequences
 
     def prepare(self, prompts: Sequence[Sequence[int]]) -> None:
         """Draw all random numbers beforehand, each sequence's from its own stream."""
@@ -49,7 +52,9 @@ class Sample:
         """
         task = self.task
         raw = logits.clone() if task.watched else logits
-        tokens = self.choose(self.processors(logits, self.step))
+        logits = self.processors(logits, self.step)
+        task.check_choice(self.processors.empty, self.step)
+        tokens = self.choose(logits)
         ids = tokens.tolist()
         logprobs, alternatives = task.watch(raw, tokens)
         step = Step(list(self.rows), ids, logprobs, alternatives)
@@ -90,7 +95,9 @@ class Sample:
 class Greedy(Sample):
     """Write the likeliest token. Copies of a prompt would be equal, so each prompt is one row."""
 
-    def _copies(self) -> int:
+    @classmethod
+    def copies(cls, config: GenerationConfig) -> int:
+        """Rows of a prompt."""
         return 1
 
     def prepare(self, prompts: Sequence[Sequence[int]]) -> None:

@@ -16,6 +16,8 @@ __all__ = ["draw", "keep_min_p", "keep_top_k", "keep_top_p", "warp"]
 
 _RUN = 32
 _BELOW_ONE = 1 - 1e-12
+_COLD, _LEAST = 1e-4, 1e-30
+"""Below `_COLD` the largest logit is taken off first, so that nothing overflows; float32 holds no factor beyond 1 / `_LEAST`."""
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -49,8 +51,10 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
 
 def warp(logits: Tensor, config: GenerationConfig) -> Tensor:
     """Temperature, then top-k, top-p, min-p: transformers' order."""
-    if config.temperature != 1:
-        logits = logits / config.temperature
+    if config.temperature < _COLD:
+        logits = (logits - logits.amax(dim=-1, keepdim=True)) / max(config.temperature, _LEAST)
+    elif config.temperature != 1:
+        logits = logits / min(config.temperature, 1 / _LEAST)
     if config.top_k:
         logits = keep_top_k(logits, config.top_k)
     if config.top_p < 1:

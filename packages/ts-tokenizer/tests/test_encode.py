@@ -151,8 +151,10 @@ def test_a_whole_folder_is_left_alone_and_a_stranger_is_refused(
     with pytest.raises(ArtefactError, match="not an encoded folder"):
         ts_tokenizer.encode_splits(splits, trained, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "manifest.json").write_bytes((splits / "manifest.json").read_bytes())
     with pytest.raises(ArtefactError, match="holds another kind of artefact; it is left alone"):
-        ts_tokenizer.encode_splits(splits, trained, splits)
+        ts_tokenizer.encode_splits(splits, trained, tmp_path / "other")
     (tmp_path / "empty").mkdir()
     ts_tokenizer.encode_splits(splits, trained, tmp_path / "empty")
     assert _files(tmp_path / "empty") == _files(encoded)

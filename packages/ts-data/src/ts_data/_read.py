@@ -36,15 +36,18 @@ def read(splits: str | os.PathLike[str], split: str) -> Split:
         return Split(splits, LEDGER, (manifest.ledger,))
     for name, info in manifest.splits.items():
         if name == split:
-            return Split(splits, name, info.files)
+            return Split(splits, name, info.files, manifest)
     raise ArtefactError(f"{splits}: no split {split!r}; there are: {', '.join([*manifest.splits, LEDGER])}.")
 
 
 class Split(Sequence[str]):
     """The stories of one split, read as they are asked for; one row group (some 16 MB) is held in memory."""
 
-    def __init__(self, splits: str | os.PathLike[str], name: str, files: Sequence[FileInfo]) -> None:
+    def __init__(
+        self, splits: str | os.PathLike[str], name: str, files: Sequence[FileInfo], manifest: DatasetManifest | None = None
+    ) -> None:
         self.name = name
+        self.manifest = manifest
         self.files = tuple(files)
         self.paths = tuple(_checked(splits, info) for info in files)
         self._opened = [_open(path) for path in self.paths]

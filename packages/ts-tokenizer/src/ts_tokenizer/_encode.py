@@ -6,6 +6,7 @@ they are good. A rerun cuts what lies behind the journal's last line and goes on
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ts_data.artefact import beside, lock, need_space, read_json, recover, sha256_file, write_folder, write_model, write_text
+from ts_data.artefact import (
+    beside,
+    keep_apart,
+    lock,
+    need_space,
+    read_json,
+    recover,
+    sha256_file,
+    write_folder,
+    write_model,
+    write_text,
+)
 from ts_data.schemas import DatasetManifest, FileInfo
 
 from . import engines
@@ -40,6 +52,13 @@ OWNED = (
 """The files of an encoded folder; any other file in it is the user's."""
 BATCH_ROWS = 8_000
 """What a kill can cost: some three times as many stories."""
+NOTE = "identity.json"
+"""By what a work folder is known: the inputs that it belongs to."""
+WORK_FILES = (
+    TOKENIZER_FILE,
+    TRAIN_STORIES,
+    *(f"{stem}.{end}" for stem in STEMS.values() for end in ("bin", "idx.npy", "lengths", "journal")),
+)
 PRICED = 2_000
 """Stories of a split whose extra bits are measured, spread evenly; their sum is scaled to all."""
 
@@ -51,39 +70,55 @@ def encode_splits(
     *,
     workers: int | None = None,
     engine: str = "local",
+    force: bool = False,
     progress: Progress | None = None,
 ) -> EncodedManifest:
     """Write `out` (encoded/) from `splits` (what `ts_data.prepare` wrote) under a tokenizer.
 
-    `engine` says where the batches are encoded: "local", in `workers` threads, or "ray", on a cluster (extra `ray`) whose
-    machines all see the splits and `out`. Neither changes a byte.
-
     Killed at any instant, the same call finishes with the same bytes. A folder that is already whole, for this tokenizer
-    and these splits, is left as it is. Raises `ArtefactError` where `out` is a folder of something else.
+    and these splits, is left as it is; a damaged one is written again.
+
+    Args:
+        splits: the folder of stories.
+        tokenizer: a tokenizer, or the path of its file.
+        out: the folder to write; a link to a folder stays a link. Files in it that are not `encode_splits`' are kept.
+        workers: threads; all cores by default. Their number changes no byte.
+        engine: "local", or "ray" for a cluster (extra `ray`) whose machines all see the splits and `out`. It changes no byte.
+        force: replace ids of other splits or of another tokenizer.
+        progress: is called with the number of stories encoded.
+
+    Raises:
+        ArtefactError: `out` holds ids of other inputs, or something else; or it lies in, is, or holds `splits`; or another
+            process is writing it.
     """
     import ts_data
 
     tokenizer = tokenizer if isinstance(tokenizer, WordTokenizer) else load(tokenizer)
     source = ts_data.open_manifest(splits)
     target = Path(out)
-    with lock(target):
-        return _encode_into(target, splits, source, tokenizer, workers, engine, progress)
+    keep_apart(target, [splits], error=ArtefactError)
+    with lock(target, error=ArtefactError):
+        recover(target)
+        identity = _identity(source, tokenizer)
+        if (done := _check_earlier(target, identity, force=force)) is None:
+            need_space(target, sum(info.utf8_bytes for info in source.splits.values()), "encoding", error=ArtefactError)
+            work = _open_work(target, {**identity, "batch_rows": BATCH_ROWS})  # a journal's lines stand between two batches
+            with engines.load(engine, splits, tokenizer, work, workers or os.cpu_count() or 1) as running:
+                infos = {
+                    name: _encode_split(work, name, ts_data.read(splits, name), running, progress)
+                    for name in STEMS
+                    if name in source.splits
+                }
+            hashes = _write_train_stories(work, ts_data.read(splits, "train"), progress)
+            done = EncodedManifest.model_validate({**identity, "splits": infos, "train_stories": hashes})
+            _finish(work, target, tokenizer, done)
+        _clear_work(beside(target, "work"))
+    return done
 
 
-def _encode_into(
-    target: Path,
-    splits: str | os.PathLike[str],
-    source: DatasetManifest,
-    tokenizer: WordTokenizer,
-    workers: int | None,
-    engine: str,
-    progress: Progress | None,
-) -> EncodedManifest:
-    """The part of `encode_splits` that holds the lock."""
-    import ts_data
-
-    recover(target)
-    identity = {
+def _identity(source: DatasetManifest, tokenizer: WordTokenizer) -> dict[str, Any]:
+    """The fields of the manifest that say what a folder was encoded from."""
+    return {
         "tokenizer_sha256": tokenizer.sha256,
         "splits_fingerprint": source.fingerprint,
         "cleaner_hash": source.cleaner_hash,
@@ -93,53 +128,78 @@ def _encode_into(
         "unk_id": tokenizer.unk_id,
         "pad_id": tokenizer.pad_id,
     }
-    if (done := _already_whole(target, identity)) is not None:
-        return done
-    need_space(target, sum(info.utf8_bytes for info in source.splits.values()), "encoding", error=ArtefactError)
-    work = _open_work(target, {**identity, "batch_rows": BATCH_ROWS})  # a journal's lines stand between two batches
-    infos: dict[str, EncodedSplitInfo] = {}
-    with engines.load(engine, splits, tokenizer, work, workers or os.cpu_count() or 1) as running:
-        for name in STEMS:
-            if name in source.splits:
-                infos[name] = _encode_split(work, name, ts_data.read(splits, name), running, progress)
-    hashes = _write_train_stories(work, ts_data.read(splits, "train"), progress)
-    manifest = EncodedManifest.model_validate({**identity, "splits": infos, "train_stories": hashes})
+
+
+def _finish(work: Path, target: Path, tokenizer: WordTokenizer, manifest: EncodedManifest) -> None:
     with write_folder(target, "manifest.json", "ts-tokenizer/encoded", owned=OWNED) as aside:
         for file in sorted(work.iterdir()):
-            if file.suffix in (".bin", ".npy"):
+            if file.name in OWNED and file.name != TOKENIZER_FILE:
                 _link(file, aside / file.name)
         tokenizer.save(aside / TOKENIZER_FILE)
         write_model(aside / "manifest.json", manifest)
-    shutil.rmtree(work)
-    return manifest
+        # From here on the files of the work folder are those of the result: a later call must not append to them.
+        write_text(work / NOTE, json.dumps({**(_noted(work) or {}), "finished": True}))
 
 
-def _already_whole(target: Path, identity: dict[str, Any]) -> EncodedManifest | None:
-    if not target.exists():
+def _check_earlier(target: Path, identity: dict[str, Any], *, force: bool) -> EncodedManifest | None:
+    """The manifest of a whole folder of the same inputs. Refuses other results (but with `force`) and strangers' folders."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return None
     if not (target / "manifest.json").is_file():
-        if target.is_dir() and not any(target.iterdir()):
-            return None
         raise ArtefactError(f"{target}: exists and is not an encoded folder; it is left alone. Choose another --out.")
-    if read_json(target / "manifest.json", error=ArtefactError).get("format") != "ts-tokenizer/encoded":
+    content = read_json(target / "manifest.json", error=ArtefactError)
+    if content.get("format") != "ts-tokenizer/encoded":
         raise ArtefactError(f"{target}: holds another kind of artefact; it is left alone. Choose another --out.")
+    found = {"splits_fingerprint": "other splits", "tokenizer_sha256": "another tokenizer"}
+    other = [name for field, name in found.items() if content.get(field) != identity[field]]
+    if other and not force:
+        raise ArtefactError(
+            f"{target}: holds ids of {' and '.join(other)}. Pass --force (force=True) to replace them, or choose another --out."
+        )
     try:
         encoded = open_encoded(target, verify=True)
     except ArtefactError:
-        return None  # a damaged or older one is written again
-    same = all(getattr(encoded.manifest, field) == value for field, value in identity.items())
-    return encoded.manifest if same and encoded.manifest.train_stories is not None else None
+        return None  # damaged: it is written again
+    return None if other or encoded.manifest.train_stories is None else encoded.manifest
+
+
+# --- the work folder ---------------------------------------------------------------------------
 
 
 def _open_work(target: Path, identity: dict[str, Any]) -> Path:
+    """The folder for intermediate files, with those of an interrupted call on the same inputs."""
     work = beside(target, "work")
-    note = work / "identity.json"
-    if work.exists() and (not note.is_file() or read_json(note, error=ArtefactError) != identity):
-        shutil.rmtree(work)  # left by a run on other inputs
+    if work.exists() and _noted(work) is None and (not work.is_dir() or any(work.iterdir())):
+        raise ArtefactError(
+            f"{work}: is there and is no work folder of ts-tokenizer; it is left alone. Move it away, or choose another --out."
+        )
+    if _noted(work) != identity:
+        _clear_work(work)
     work.mkdir(parents=True, exist_ok=True)
-    if not note.exists():
-        write_text(note, json.dumps(identity))
+    write_text(work / NOTE, json.dumps(identity))
     return work
+
+
+def _noted(work: Path) -> dict[str, Any] | None:
+    """The inputs that a work folder belongs to; None for what is no work folder of this package."""
+    try:
+        content = read_json(work / NOTE, error=ArtefactError)
+    except (ArtefactError, OSError):
+        return None
+    return content if "tokenizer_sha256" in content else None
+
+
+def _clear_work(work: Path) -> None:
+    """Remove the files of this package from a work folder, the note last, and then the folder if nothing else is in it."""
+    if _noted(work) is None:
+        return
+    for name in (*WORK_FILES, NOTE):
+        (work / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        work.rmdir()
+
+
+# --- splits ------------------------------------------------------------------------------------
 
 
 def _encode_split(

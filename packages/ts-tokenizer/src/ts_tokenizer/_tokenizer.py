@@ -31,7 +31,7 @@ from ._spelling import fit as fit_spelling
 from ._stream import StreamDecoder
 from ._surface import normalise, places
 from ._vocabulary import check_size, choose
-from .errors import ArtefactError, VocabularyError
+from .errors import ArtefactError, ConfigError, VocabularyError
 from .schemas import MARKERS, SPECIALS, Casing, DecoderSpec, TokenizerSpec, TrainedOn
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class WordTokenizer:
             texts: the stories, as any iterable of str or as what `ts_data.read` gives.
             vocab_size: entries, with the four specials (and the markers of `casing="keep"`).
             casing: "lower" guesses capitals; "keep" writes markers where the guess would be wrong.
-            manifest: of the splits that the stories come from (`ts_data.open_manifest`). The tokenizer then knows its
-                splits, and repairs prompts by their cleaning rules.
+            manifest: of the splits that the stories come from (`ts_data.open_manifest`); what `ts_data.read` gives brings
+                its own. The tokenizer then knows its splits, and repairs prompts by their cleaning rules.
             progress: is called with the number of stories read.
 
         Raises:
@@ -95,8 +95,12 @@ class WordTokenizer:
             TypeError: `texts` is a single str, or an entry is no str.
         """
         check_size(vocab_size, casing)
+        if manifest is None and getattr(texts, "name", None) == "train":
+            manifest = getattr(texts, "manifest", None)
         table = ChunkTable(Rules(pin()))
         counts, sample, stories = count_tokens(texts, table, DECODER_STORIES, progress)
+        if not stories:
+            raise ConfigError("texts: there is no story in them; a vocabulary needs at least one.")
         vocab = choose(counts, vocab_size, casing)
         kept = set(vocab)
         hidden = {word: count for word, count in counts.items() if word not in kept}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ts_data.console import Json, Quiet, emit, show_progress, table
+from ts_data.console import Json, Quiet, emit, show_progress, table, warn
 
 __all__ = ["encode"]
 
@@ -20,6 +20,7 @@ def encode(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")] = Path("encoded"),
     workers: Annotated[int | None, typer.Option(help="Threads; all cores by default.", min=1, show_default=False)] = None,
     engine: Annotated[str, typer.Option(help="Where the work runs: local, or ray (a cluster).")] = "local",
+    force: Annotated[bool, typer.Option("--force", help="Replace ids of other splits or of another tokenizer.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -29,10 +30,15 @@ def encode(
 
     Example: ts-tokenizer encode splits/ -t word_tokenizer.json -o encoded/
     """
-    from .. import encode_splits
+    from .. import encode_splits, load
 
+    loaded = load(tokenizer)
     with show_progress(quiet=quiet) as progress:
-        manifest = encode_splits(splits, tokenizer, out, workers=workers, engine=engine, progress=progress)
+        manifest = encode_splits(splits, loaded, out, workers=workers, engine=engine, force=force, progress=progress)
+    if loaded.spec.trained_on.splits_fingerprint not in (None, manifest.splits_fingerprint):
+        warn(
+            f"{tokenizer}: its vocabulary was counted on other splits; words of {splits} that only held-out stories have may be in it."
+        )
     rows = [
         (name, f"{s.stories:,}", f"{s.tokens:,}", f"{100 * s.unk_tokens / max(1, s.tokens):.2f} %", f"{s.bin.bytes / 1e6:,.1f}")
         for name, s in manifest.splits.items()

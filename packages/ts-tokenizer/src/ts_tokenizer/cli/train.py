@@ -17,6 +17,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("word_tokenizer.json"),
     vocab_size: Annotated[int, typer.Option(help="Entries, the four specials included.")] = 2048,
     casing: Annotated[str, typer.Option(help="lower (capitals are guessed) or keep (markers where the guess errs).")] = "lower",
+    force: Annotated[bool, typer.Option("--force", help="Replace a tokenizer of other splits or settings.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -24,14 +25,10 @@ def train(
 
     Example: ts-tokenizer train splits/ --out word_tokenizer.json --vocab-size 2048
     """
-    import ts_data
-
-    from .. import WordTokenizer
+    from .._train import train_file
 
     with show_progress(quiet=quiet) as progress:
-        texts = ts_data.read(splits, "train")
-        tokenizer = WordTokenizer.train(texts, vocab_size=vocab_size, casing=casing, progress=progress)  # type: ignore[arg-type]
-    tokenizer.save(out)
+        tokenizer = train_file(splits, out, vocab_size=vocab_size, casing=casing, force=force, progress=progress)  # type: ignore[arg-type]
     seen = tokenizer.spec.trained_on
     payload = {
         "path": str(out),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,12 @@ GOLDEN = Path(__file__).parent / "golden"
 def splits(raw: Path, tmp_path: Path) -> Path:
     prepare(raw, tmp_path / "splits", PrepareConfig(validation=20), workers=1)
     return tmp_path / "splits"
+
+
+def test_a_split_pickles_by_its_path(splits: Path) -> None:
+    split = read(splits, "train")
+    for again in (pickle.loads(pickle.dumps(split)), copy.deepcopy(split)):  # noqa: S301
+        assert (again.name, list(again)) == (split.name, list(split))
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -7,7 +7,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,7 +46,7 @@ class Split(Sequence[str]):
     def __init__(
         self, splits: str | os.PathLike[str], name: str, files: Sequence[FileInfo], manifest: DatasetManifest | None = None
     ) -> None:
-        self.name = name
+        self.splits, self.name = Path(splits).absolute(), name
         self.manifest = manifest
         self.files = tuple(files)
         self.paths = tuple(_checked(splits, info) for info in files)
@@ -61,6 +61,10 @@ class Split(Sequence[str]):
         if self._starts[-1] != expected:
             raise ArtefactError(f"{splits}: split {name!r} has {self._starts[-1]:,} stories, its manifest says {expected:,}.")
         self._held: tuple[int, pa.Array] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles by its path: the files are opened again."""
+        return Split, (self.splits, self.name, self.files, self.manifest)
 
     def __len__(self) -> int:
         return self._starts[-1]

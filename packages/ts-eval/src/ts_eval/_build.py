@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import each_text
 from ._kernels import kernels
 from ._threads import in_threads
 from ._words import rouge_words, runs
@@ -115,7 +116,7 @@ def build_arrays(
     middle: Counter[str] = Counter()
     lower: Counter[str] = Counter()
     done = 0
-    for batch in _batches(stories):
+    for batch in _batches(each_text(stories, "stories")):
         if corpus is None:
             digest.update("".join(f"{len(text)}:{text}" for text in batch).encode("utf-8", "surrogatepass"))
         ids, sizes = _numbered(batch, numbers, odd, done)

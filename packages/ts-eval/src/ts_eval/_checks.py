@@ -9,7 +9,16 @@ from typing import Any, TypeVar
 
 from .errors import ConfigError
 
-__all__ = ["each_text", "need_count", "need_instance", "need_path", "need_text", "need_texts", "same_length"]
+__all__ = [
+    "each_text",
+    "need_count",
+    "need_instance",
+    "need_path",
+    "need_text",
+    "need_texts",
+    "same_length",
+    "sequence_of_texts",
+]
 
 Kind = TypeVar("Kind")
 
@@ -26,6 +35,8 @@ def sequence_of_texts(value: object, name: str) -> Sequence[str]:
     """`need_texts` without a look at the entries: for stories on disk, which `each_text` checks as they are read."""
     if isinstance(value, (str, bytes, bytearray, Mapping, Set)) or not isinstance(value, Iterable):
         raise TypeError(f"{name}: a list of texts is expected, not one {type(value).__name__}. Pass [text].")
+    if getattr(value, "ndim", 1) != 1:
+        raise TypeError(f"{name}: a list of texts is expected, not a table ({type(value).__name__}). Pass one of its columns.")
     return value if isinstance(value, Sequence) else list(value)
 
 

@@ -47,7 +47,7 @@ class Decoding(Frozen):
 class EvalConfig(Frozen):
     """Settings of one evaluation."""
 
-    parts: tuple[str, ...] = PART_NAMES
+    parts: tuple[str, ...] = Field(default=PART_NAMES, min_length=1)
     stories: int = Field(default=100, ge=2)
     """Prompts per part and split: 100 in the talk and in the paper."""
     prompt_share: float = Field(default=0.4, gt=0, lt=1)

@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from . import _index_store
 from ._automaton import Automaton, Found, read_back
 from ._build import Arrays, build_arrays, idf_of
+from ._checks import need_count, need_path, need_text, need_texts, same_length, sequence_of_texts
 from ._kernels import kernels
 from ._threads import in_threads
 from ._words import runs, stem, stems
+from .errors import ConfigError, IndexMismatchError
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
@@ -65,14 +67,25 @@ class Span:
 
 
 class StoryIndex:
-    """Exact search over stories. `build` makes one in memory, `open` reads one from disk, `cached` does what is needed."""
+    """Exact search over stories. `build` makes one in memory, `open` reads one from disk, `cached` does what is needed.
+
+    It pickles and copies: by its folder where it has one, else with its arrays.
+    """
 
     def __init__(
-        self, arrays: Arrays, stories: Sequence[str] | None = None, *, kernel: str | None = None, sha256: str = ""
+        self,
+        arrays: Arrays,
+        stories: Sequence[str] | None = None,
+        *,
+        kernel: str | None = None,
+        sha256: str = "",
+        path: Path | None = None,
     ) -> None:
         self.arrays = arrays
         self.stories = stories
         self.sha256 = sha256
+        self.path = path
+        self._kernel_name = kernel
         self._kernel = kernels(kernel)
         self.words = {word: i for i, word in enumerate(arrays.words)}
         self.idf = idf_of(arrays.df, arrays.words, len(self))
@@ -84,8 +97,8 @@ class StoryIndex:
         >>> StoryIndex.build(["A cat sat.", "A dog ran far."]).closest(["The dog ran."], k=1)[0][0].index
         1
         """
-        if not len(stories):
-            raise ValueError("an index needs at least one story")
+        kernels(kernel)  # a wrong name is refused before the work
+        stories = _some_stories(stories)
         return cls(build_arrays(stories, len(stories), progress=progress), stories, kernel=kernel)
 
     @classmethod
@@ -98,16 +111,34 @@ class StoryIndex:
         kernel: str | None = None,
     ) -> StoryIndex:
         """Read an index from its folder. IndexMismatchError when it is not of these stories, ArtefactError when it is damaged."""
-        arrays, sha256 = _index_store.load(Path(path), stories, corpus=corpus)
-        return cls(arrays, stories, kernel=kernel, sha256=sha256)
+        kernels(kernel)
+        stories = None if stories is None else _some_stories(stories)
+        folder = need_path(path, "path")
+        arrays, sha256 = _index_store.load(folder, stories, corpus=corpus)
+        return cls(arrays, stories, kernel=kernel, sha256=sha256, path=folder)
 
     @classmethod
     def cached(
         cls, path: str | os.PathLike[str], stories: Sequence[str], *, corpus: str | None = None, progress: Progress | None = None
     ) -> StoryIndex:
         """The index at `path` when it is of these stories and of this version, else a new one written there."""
-        arrays, sha256 = _index_store.cached(Path(path), stories, corpus=corpus, progress=progress)
-        return cls(arrays, stories, sha256=sha256)
+        stories, folder = _some_stories(stories), need_path(path, "path")
+        arrays, sha256 = _index_store.cached(folder, stories, corpus=corpus, progress=progress)
+        return cls(arrays, stories, sha256=sha256, path=folder)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """An index on disk pickles as its folder, one in memory with its arrays."""
+        arrays = self.arrays if self.path is None else None
+        path = None if self.path is None else self.path.absolute()
+        return {"arrays": arrays, "stories": self.stories, "kernel": self._kernel_name, "sha256": self.sha256, "path": path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Reads the arrays again where they lie on disk. IndexMismatchError when another index lies there by now."""
+        path: Path | None = state["path"]
+        arrays, sha256 = (state["arrays"], "") if path is None else _index_store.load(path)
+        if sha256 != state["sha256"]:
+            raise IndexMismatchError(f"{path}: is another index by now than the one that was pickled. Pickle it again.")
+        StoryIndex.__init__(self, arrays, state["stories"], kernel=state["kernel"], sha256=sha256, path=path)
 
     def __len__(self) -> int:
         return len(self.arrays.offsets) - 1
@@ -120,6 +151,7 @@ class StoryIndex:
         `own[i]` is a story to leave out for text i (-1: none). The scan is in float32; what lies within its rounding of
         the k-th is rescored in float64, so the order is exact.
         """
+        texts, k = need_texts(texts, "texts"), need_count(k, "k")
         left_out = self._own(texts, own)
         result: list[list[Match]] = []
         for at in range(0, len(texts), QUERIES):
@@ -171,13 +203,15 @@ class StoryIndex:
 
     def vector(self, text: str) -> dict[int, float]:
         """The text's tf-idf vector of length 1, word id → weight; words that no story has are dropped."""
-        counts = Counter(self.words[word] for word in runs(text) if word in self.words)
+        counts = Counter(self.words[word] for word in runs(need_text(text, "text")) if word in self.words)
         raw = {word: n * float(self.idf[word]) for word, n in sorted(counts.items()) if self.idf[word] > 0}
         norm = float(np.sqrt(sum(x * x for x in raw.values())))
         return {word: x / norm for word, x in raw.items()}
 
     def cosine(self, first: Sequence[str], second: Sequence[str]) -> list[float]:
         """TF-IDF cosine of pairs of texts; 0 where one has no word that the stories have."""
+        first, second = need_texts(first, "first"), need_texts(second, "second")
+        same_length(first, second, ("first texts", "second texts"))
         pairs = zip(map(self.vector, first), map(self.vector, second), strict=True)
         return [min(1.0, sum(x * b[word] for word, x in a.items() if word in b)) for a, b in pairs]
 
@@ -204,6 +238,7 @@ class StoryIndex:
 
     def max_rouge2_precision(self, texts: Sequence[str], *, own: Sequence[int] | None = None) -> list[Match | None]:
         """The story with the largest ROUGE-2 precision for each text as candidate; None for a text without two words."""
+        texts = need_texts(texts, "texts")
         left_out = self._own(texts, own)
         result: list[Match | None] = []
         for at in range(0, len(texts), QUERIES):
@@ -256,6 +291,7 @@ class StoryIndex:
 
         `template` masks names and rare words first, so that the same story with other names is found.
         """
+        texts = need_texts(texts, "texts")
         left_out = self._own(texts, own)
         classes, unknown = self._template if template else (np.arange(len(self.words)), -1)
         result: list[Span] = []
@@ -303,12 +339,25 @@ class StoryIndex:
         return {} if stories is None else {i: stories[i] for i in sorted(set(numbers)) if i >= 0}
 
     def _own(self, texts: Sequence[str], own: Sequence[int] | None) -> Array:
-        left_out = np.full(len(texts), -1, np.int64) if own is None else np.asarray(own, np.int64)
+        if own is None:
+            return np.full(len(texts), -1, np.int64)
+        left_out = np.asarray(own)
+        if left_out.ndim != 1 or (len(left_out) and left_out.dtype.kind not in "iu"):
+            raise TypeError("own: a list with a story's number for each text is expected, -1 for none.")
         if len(left_out) != len(texts):
-            raise ValueError(f"{len(texts)} texts, but {len(left_out)} stories to leave out")
-        if len(left_out) and left_out.max() >= len(self):
-            raise ValueError(f"story {left_out.max()} is to be left out, but the index has {len(self)}")
-        return left_out
+            raise ConfigError(f"{len(texts)} texts, but {len(left_out)} stories to leave out")
+        if len(left_out) and not -1 <= int(left_out.min()) <= int(left_out.max()) < len(self):
+            wrong = next(int(i) for i in left_out if not -1 <= i < len(self))
+            raise ConfigError(f"story {wrong} is to be left out, but the index has {len(self)}; -1 leaves out none")
+        return left_out.astype(np.int64)
+
+
+def _some_stories(stories: object) -> Sequence[str]:
+    """The stories of an index: at least one. Each is checked when it is read."""
+    found = sequence_of_texts(stories, "stories")
+    if not len(found):
+        raise ConfigError("an index needs at least one story")
+    return found
 
 
 def _postings(pairs: Sequence[Counter[tuple[str, str]]], number: dict[str, int]) -> tuple[Array, Array, Array, Array]:

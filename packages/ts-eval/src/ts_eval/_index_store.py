@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ts_data import artefact
 
 from ._build import Arrays, build_arrays
+from ._checks import each_text
 from ._words import TOKENISATION
 from .errors import ArtefactError, IndexMismatchError
 from .schemas import IndexManifest
@@ -41,7 +42,7 @@ def corpus_hash(stories: Sequence[str]) -> str:
     import hashlib
 
     digest = hashlib.sha256()
-    for text in stories:
+    for text in each_text(stories, "stories"):
         digest.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 

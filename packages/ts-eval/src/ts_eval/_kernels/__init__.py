@@ -10,6 +10,8 @@ import os
 from importlib.util import find_spec
 from types import ModuleType
 
+from ..errors import ConfigError
+
 __all__ = ["choose", "kernels"]
 
 
@@ -17,13 +19,16 @@ def choose() -> str:
     """`compiled` or `plain`."""
     forced = os.environ.get("TS_EVAL_KERNELS", "")
     if forced not in {"", "compiled", "plain"}:
-        raise ValueError(f"TS_EVAL_KERNELS is {forced!r}; it may be `compiled` or `plain`")
+        raise ConfigError(f"TS_EVAL_KERNELS is {forced!r}; it may be `compiled` or `plain`")
     return forced or ("compiled" if find_spec("numba") else "plain")
 
 
 def kernels(name: str | None = None) -> ModuleType:
     """The module with the kernels, by name or as chosen for this process."""
-    if (name or choose()) == "compiled":
+    chosen = choose() if name is None else name
+    if chosen not in {"compiled", "plain"}:
+        raise ConfigError(f"kernel is {chosen!r}; it may be 'compiled' or 'plain'.")
+    if chosen == "compiled":
         from . import compiled
 
         return compiled

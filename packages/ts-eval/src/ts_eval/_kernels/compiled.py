@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from ._jit import helper, kernel
 
 __all__ = ["count_documents", "norms", "rouge_counts", "scan_cosine", "scan_rouge2", "scan_spans", "score_cosine"]
 
@@ -20,7 +21,7 @@ GROUP = 4
 """Words of a story whose weights are added up together."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def count_documents(stream: Array, offsets: Array, first: int, last: int, vocabulary: int) -> Array:
     """In how many of the stories each word stands: int64 [vocabulary]."""
     df = np.zeros(vocabulary, np.int64)
@@ -34,7 +35,7 @@ def count_documents(stream: Array, offsets: Array, first: int, last: int, vocabu
     return df
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def norms(stream: Array, offsets: Array, idf: Array, first: int, last: int) -> Array:
     """Euclidean norm of each story's tf-idf vector: float64 [last - first]."""
     out = np.zeros(last - first, np.float64)
@@ -53,7 +54,7 @@ def norms(stream: Array, offsets: Array, idf: Array, first: int, last: int) -> A
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def score_cosine(stream: Array, offsets: Array, norm: Array, row: Array, weights: Array, first: int, last: int) -> Array:
     """Cosine of every story to one query: float32 [last - first]. `weights` is [rows, 1]."""
     out = np.zeros(last - first, np.float32)
@@ -68,7 +69,7 @@ def score_cosine(stream: Array, offsets: Array, norm: Array, row: Array, weights
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scan_cosine(
     stream: Array, offsets: Array, norm: Array, row: Array, weights: Array, own: Array, first: int, last: int, keep: int
 ) -> tuple[Array, Array]:
@@ -123,7 +124,7 @@ def scan_cosine(
     return score, index
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _hash(keys: Array) -> tuple[Array, Array]:
     size = 64
     while size < 4 * keys.shape[0]:
@@ -139,7 +140,7 @@ def _hash(keys: Array) -> tuple[Array, Array]:
     return slots, place
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scan_rouge2(
     stream: Array,
     start: Array,
@@ -198,7 +199,7 @@ def scan_rouge2(
     return best, where
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scan_spans(
     stream: Array,
     offsets: Array,
@@ -288,7 +289,7 @@ def scan_spans(
     return note[:, 1].astype(np.int32), note[:, 3].copy(), note[:, 2].copy(), note[:, 0].copy(), note[:, 4].copy()
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _overlap(a: Array, b: Array) -> int:
     """Clipped matches of two ascending arrays."""
     i = 0
@@ -306,7 +307,7 @@ def _overlap(a: Array, b: Array) -> int:
     return n
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _common(a: Array, b: Array, row: Array) -> int:
     """Length of the longest common subsequence, one row of the table at a time."""
     row[: b.shape[0] + 1] = 0
@@ -322,7 +323,7 @@ def _common(a: Array, b: Array, row: Array) -> int:
     return int(row[b.shape[0]])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rouge_counts(left: Array, left_at: Array, right: Array, right_at: Array, first: int, last: int) -> Array:
     """Shared unigrams, shared bigrams (both clipped) and the longest common subsequence of pairs: int64 [pairs, 3].
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
+from .._checks import need_texts
 from ..schemas import MetricInfo
 
 __all__ = ["METRICS", "all_info", "load", "of_stories"]
@@ -41,6 +42,7 @@ def load(name: str) -> Callable[..., Any]:
 
 def of_stories(texts: Sequence[str]) -> dict[str, list[float | None] | float | None]:
     """Number → its value for each story, or the one for all, over the metrics that need nothing but stories."""
+    texts = need_texts(texts, "texts")
     found: dict[str, list[float | None] | float | None] = {}
     for place in METRICS.values():
         functions = getattr(import_module(f".{place.partition(':')[0]}", __name__), "STORIES", {})

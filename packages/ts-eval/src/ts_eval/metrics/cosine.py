@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from .._checks import each_text, need_text, need_texts, same_length, sequence_of_texts
 from .._words import runs
 from ..schemas import MetricInfo
 
@@ -30,19 +31,21 @@ class Tfidf:
 
     def __init__(self, texts: Iterable[str]) -> None:
         stories, df = 0, Counter[str]()
-        for text in texts:
+        for text in each_text(sequence_of_texts(texts, "texts"), "texts"):
             stories += 1
             df.update({word for word in runs(text) if len(word) > 1})
         self.idf = {word: math.log((1 + stories) / (1 + n)) + 1 for word, n in df.items()}
 
     def vector(self, text: str) -> dict[str, float]:
         """Word → weight; unknown words are dropped."""
-        raw = {word: n * self.idf[word] for word, n in Counter(runs(text)).items() if word in self.idf}
+        raw = {word: n * self.idf[word] for word, n in Counter(runs(need_text(text, "text"))).items() if word in self.idf}
         norm = math.sqrt(math.fsum(x * x for x in raw.values()))
         return {word: x / norm for word, x in raw.items()}
 
 
 def cosine(candidates: Sequence[str], references: Sequence[str], fitted: Tfidf) -> list[float]:
     """Cosine of each candidate to the reference at the same place; 0 where one has no known word."""
+    candidates, references = need_texts(candidates, "candidates"), need_texts(references, "references")
+    same_length(candidates, references, ("candidates", "references"))
     vectors = zip(map(fitted.vector, candidates), map(fitted.vector, references), strict=True)
     return [min(1.0, math.fsum(x * b[word] for word, x in a.items() if word in b)) for a, b in vectors]

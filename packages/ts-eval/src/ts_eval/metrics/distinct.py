@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from .._checks import need_count, need_texts
 from .._words import words_of
 from ..schemas import MetricInfo
 
@@ -22,8 +23,9 @@ INFO = {
 
 def distinct(texts: Sequence[str], n: int) -> float | None:
     """Share of the n-grams that are different ones; None where there is none."""
+    n = need_count(n, "n")
     total, seen = 0, set()
-    for text in texts:
+    for text in need_texts(texts, "texts"):
         words = words_of(text)
         grams = list(zip(*(words[i:] for i in range(n)), strict=False))
         total += len(grams)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .._checks import need_texts
 from .._words import words_of
 from ..schemas import MetricInfo
 
@@ -24,14 +25,14 @@ INFO = {
 
 def lengths(texts: Sequence[str]) -> list[int]:
     """Words of each text."""
-    return [len(words_of(text)) for text in texts]
+    return [len(words_of(text)) for text in need_texts(texts, "texts")]
 
 
 def length_distance(texts: Sequence[str], real: Sequence[str]) -> float | None:
     """The two-sample Kolmogorov-Smirnov statistic of the lengths; None where one side is empty."""
-    if not len(texts) or not len(real):
+    a, b = np.sort(lengths(texts)), np.sort(lengths(need_texts(real, "real")))
+    if not len(a) or not len(b):
         return None
-    a, b = np.sort(lengths(texts)), np.sort(lengths(real))
     at = np.concatenate([a, b])
     gaps = np.searchsorted(a, at, "right") / len(a) - np.searchsorted(b, at, "right") / len(b)
     return float(np.abs(gaps).max())

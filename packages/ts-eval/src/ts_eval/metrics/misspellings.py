@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from string import ascii_lowercase
 
+from .._checks import need_text
 from .._words import words_of
 from ..schemas import MetricInfo
 
@@ -26,7 +27,13 @@ def misspellings(text: str, known: Container[str]) -> list[str]:
     Words of fewer than four letters, with an apostrophe, or with a letter beyond a-z are left alone: names and
     sounds are made of those.
     """
-    return [w for w in words_of(text) if len(w) > 3 and w.isascii() and w.isalpha() and w not in known and _near(w, known)]
+    if isinstance(known, (str, bytes)) or not isinstance(known, Container):
+        raise TypeError(f"known: a set of words is expected, not one {type(known).__name__}.")
+    return [
+        w
+        for w in words_of(need_text(text, "text"))
+        if len(w) > 3 and w.isascii() and w.isalpha() and w not in known and _near(w, known)
+    ]
 
 
 def _near(word: str, known: Container[str]) -> bool:

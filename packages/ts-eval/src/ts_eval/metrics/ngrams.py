@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import need_count
+from ..errors import ConfigError
 from ..schemas import MetricInfo
 
 __all__ = ["INFO", "METHODS", "BigramModel"]
@@ -30,7 +32,7 @@ class BigramModel:
     """
 
     def __init__(self, stories: Iterable[Array], vocab_size: int) -> None:
-        self.vocab_size = vocab_size
+        self.vocab_size = vocab_size = need_count(vocab_size, "vocab_size")
         self.unigrams = np.zeros(vocab_size, np.int64)
         self.keys, self.counts = self._count(stories)
         first, second = self.keys // vocab_size, self.keys % vocab_size
@@ -45,7 +47,7 @@ class BigramModel:
         held: list[Array] = []
         size = 0
         for story in stories:
-            ids = np.asarray(story, np.int64)
+            ids = self._ids(story)
             held.append(ids)
             size += len(ids)
             if size >= CHUNK:
@@ -65,9 +67,19 @@ class BigramModel:
     def logprobs(self, stories: Sequence[Array], method: str) -> list[Array]:
         """Natural log-probability of each token but the first, story by story; `method` is one of METHODS."""
         if method not in METHODS:
-            raise ValueError(f"no n-gram model {method!r}; there are {', '.join(METHODS)}")
+            raise ConfigError(f"no n-gram model {method!r}; there are {', '.join(METHODS)}")
         chosen = {"unigram": self._unigram, "bigram add-one": self._add_one, "bigram Kneser-Ney": self._kneser_ney}[method]
-        return [np.log(chosen(np.asarray(s[:-1], np.int64), np.asarray(s[1:], np.int64))) for s in stories]
+        return [np.log(chosen(ids[:-1], ids[1:])) for ids in map(self._ids, stories)]
+
+    def _ids(self, story: Any) -> Array:
+        """The ids of one story. TypeError for what are no ids, ConfigError for ids outside of the vocabulary."""
+        ids = np.asarray(story)
+        if ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"):
+            raise TypeError("stories: a list with one array of token ids per story is expected; encode texts first.")
+        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.vocab_size:
+            wrong = next(int(i) for i in ids if not 0 <= i < self.vocab_size)
+            raise ConfigError(f"token id {wrong} is outside of the vocabulary of {self.vocab_size} tokens.")
+        return ids.astype(np.int64)
 
     def _unigram(self, _before: Array, word: Array) -> Array:
         p: Array = (self.unigrams[word] + 1) / (self.unigrams.sum() + self.vocab_size)

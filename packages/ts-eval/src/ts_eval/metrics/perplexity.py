@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import need_count
+from ..errors import ConfigError
 from ..schemas import MetricInfo
 
 __all__ = ["INFO", "first_loss", "loss", "perplexity"]
@@ -32,17 +35,34 @@ INFO = {
 
 
 def loss(logprobs: Sequence[NDArray[Any]]) -> float | None:
-    """Nats per token; `logprobs` holds one array per story. None where there is no token."""
-    tokens = sum(len(story) for story in logprobs)
-    return -math.fsum(float(story.sum(dtype="f8")) for story in logprobs) / tokens if tokens else None
+    """Nats per token; `logprobs` holds one array per story. None where there is no token. ConfigError for NaN and infinity."""
+    stories = _checked(logprobs)
+    tokens = sum(len(story) for story in stories)
+    return -math.fsum(float(story.sum(dtype="f8")) for story in stories) / tokens if tokens else None
 
 
 def first_loss(logprobs: Sequence[NDArray[Any]], context: int = 256) -> float | None:
     """The loss of the first `context` tokens of each story (the first of them is given, so context - 1 are scored)."""
-    return loss([story[: context - 1] for story in logprobs])
+    context = need_count(context, "context", 2)
+    return loss([story[: context - 1] for story in _checked(logprobs)])
 
 
 def perplexity(logprobs: Sequence[NDArray[Any]]) -> float | None:
-    """exp of the loss."""
+    """exp of the loss; infinity where that is more than a float holds."""
     mean = loss(logprobs)
-    return None if mean is None else math.exp(mean)
+    try:
+        return None if mean is None else math.exp(mean)
+    except OverflowError:
+        return math.inf
+
+
+def _checked(logprobs: object) -> list[NDArray[Any]]:
+    if isinstance(logprobs, (str, bytes)) or not isinstance(logprobs, Iterable):
+        raise TypeError(f"logprobs: a list with one array per story is expected, not one {type(logprobs).__name__}.")
+    stories = [np.asarray(story) for story in logprobs]
+    for row, story in enumerate(stories):
+        if story.ndim != 1 or story.dtype.kind not in ("f" if story.size else "fiu"):
+            raise TypeError(f"logprobs[{row}]: an array of floats is expected, one per token. Pass one array per story.")
+        if not np.isfinite(story).all():
+            raise ConfigError(f"logprobs[{row}]: holds NaN or infinity, so the loss is no number. Check the model's weights.")
+    return stories

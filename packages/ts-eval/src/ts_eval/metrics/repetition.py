@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .._checks import need_count, need_text, need_texts
 from .._words import words_of
 from ..schemas import MetricInfo
 
@@ -18,13 +19,14 @@ INFO = {
 
 def repetition(text: str, n: int = 4) -> float | None:
     """Share of the n-grams that repeat an earlier one; None for a text of fewer than n words."""
-    words = words_of(text)
+    n = need_count(n, "n")
+    words = words_of(need_text(text, "text"))
     grams = list(zip(*(words[i:] for i in range(n)), strict=False))
     return 1 - len(set(grams)) / len(grams) if grams else None
 
 
 def _of_each(texts: Sequence[str]) -> list[float | None]:
-    return [repetition(text) for text in texts]
+    return [repetition(text) for text in need_texts(texts, "texts")]
 
 
 STORIES = {"repetition": _of_each}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import need_texts, same_length
 from .._kernels import kernels
 from .._threads import in_threads
 from .._words import stems
@@ -64,12 +65,12 @@ def rouge(candidates: Sequence[str], references: Sequence[str], *, kernel: str |
     >>> rouge(["the cat sat"], ["the cat ran"])[0]["rougeL"].precision
     0.6666666666666666
     """
-    if len(candidates) != len(references):
-        raise ValueError(f"{len(candidates)} candidates, but {len(references)} references")
+    count = kernels(kernel).rouge_counts
+    candidates, references = need_texts(candidates, "candidates"), need_texts(references, "references")
+    same_length(candidates, references, ("candidates", "references"))
     number: dict[str, int] = {}
     left, left_at = _ids(candidates, number)
     right, right_at = _ids(references, number)
-    count = kernels(kernel).rouge_counts
     parts = in_threads(lambda a, b: count(left, left_at, right, right_at, a, b), len(candidates))
     shared = np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
     return [

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
+from .._checks import need_texts
 from .._words import words_of
 from ..schemas import MetricInfo
 
@@ -31,12 +32,12 @@ def self_bleu(texts: Sequence[str]) -> list[float | None]:
 
     As nltk's `sentence_bleu` with smoothing method 1, in one pass: per n-gram the two largest counts are kept.
     """
-    words = [words_of(text) for text in texts]
+    words = [words_of(text) for text in need_texts(texts, "texts")]
     counts = [[Counter(zip(*(line[i:] for i in range(n)), strict=False)) for n in ORDERS] for line in words]
     largest = [_two_largest([story[n - 1] for story in counts]) for n in ORDERS]
     lengths = sorted(len(line) for line in words)
     return [
-        _bleu(q, counts[q], largest, len(line), lengths) if len(line) >= 4 and len(texts) > 1 else None
+        _bleu(q, counts[q], largest, len(line), lengths) if len(line) >= 4 and len(words) > 1 else None
         for q, line in enumerate(words)
     ]
 

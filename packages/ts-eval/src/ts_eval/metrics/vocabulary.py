@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .._checks import need_count, need_texts
 from .._words import words_of
 from ..schemas import MetricInfo
 
@@ -22,8 +23,8 @@ INFO = {
 def vocabulary(texts: Sequence[str], words: int = 5000) -> int | None:
     """Different words among the first `words` words: a fixed amount, since a longer text has more. None without a word."""
     seen: set[str] = set()
-    left = words
-    for text in texts:
+    left = need_count(words, "words")
+    for text in need_texts(texts, "texts"):
         line = words_of(text)[:left]
         seen.update(line)
         left -= len(line)

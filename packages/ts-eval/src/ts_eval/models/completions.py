@@ -36,6 +36,9 @@ class Completions(Subject):
         self.model, self.client = model, client
         self.notes.append("a completions server: perplexity is not measured")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_completions, (self.location,)
+
     def generate(self, prompts: Sequence[str], **options: Any) -> list[str]:
         """Completions, a few at a time."""
         method = options.get("method", "sample")

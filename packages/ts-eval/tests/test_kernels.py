@@ -1,0 +1,104 @@
+"""Compiled now, read from the cache, without a cache, with a damaged one: the kernels give the same bits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DIGEST = """
+import hashlib, sys
+import numpy as np
+from ts_eval import StoryIndex, rouge
+from ts_eval._kernels import compiled
+from ts_eval._build import build_arrays
+from numba.core.dispatcher import Dispatcher
+
+rng = np.random.default_rng(0)
+words = [f"word{i}" for i in range(60)]
+stories = [" ".join(rng.choice(words, rng.integers(5, 60))) + "." for _ in range(300)]
+queries = [" ".join(rng.choice(words, 25)) for _ in range(20)]
+digest = hashlib.sha256()
+index = StoryIndex.build(stories, kernel="compiled")
+a = index.arrays
+digest.update(a.df.tobytes() + a.norms.tobytes())
+digest.update(compiled.norms(a.stream, a.offsets, index.idf, 0, 300).tobytes())
+row, weights = index._weights([index.vector(text) for text in queries])
+own = np.full(20, -1, np.int64)
+for array in compiled.scan_cosine(a.stream, a.offsets, a.norms, row, weights, own, 0, 300, 9):
+    digest.update(array.tobytes())
+row, weights = index._weights([index.vector(queries[0])])
+digest.update(compiled.score_cosine(a.stream, a.offsets, a.norms, row, weights, 0, 300).tobytes())
+digest.update(repr([index.closest(queries), index.max_rouge2_precision(queries), index.longest_spans(queries)]).encode())
+digest.update(repr(rouge(queries, queries[::-1], kernel="compiled")).encode())
+print(digest.hexdigest())
+"""
+NOWHERE = """
+import numba.core.caching as caching
+def refuse(self): raise PermissionError(13, "read-only")
+caching._CacheLocator.ensure_cache_path = refuse
+"""
+READ_ONLY = """
+import contextlib
+import numba.core.caching as caching
+@contextlib.contextmanager
+def refuse(self, path):
+    raise OSError(30, "Read-only file system", path)
+    yield
+caching.IndexDataCacheFile._open_for_write = refuse
+"""
+
+
+def start(cache: Path, before: str = "") -> subprocess.Popen[str]:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "TS_EVAL_KERNELS": "compiled"}
+    command = [sys.executable, "-c", before + DIGEST]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def result(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    assert err == ""
+    return out.strip()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A cache that two processes filled at the same time, and what both found."""
+    cache = tmp_path_factory.mktemp("numba")
+    pair = [start(cache), start(cache)]
+    found = {result(process) for process in pair}
+    return cache, found
+
+
+def test_cold_is_warm_to_the_bit_with_the_cache_filled_by_two_at_once(filled):
+    cache, found = filled
+    assert list(cache.rglob("*.nbc")), "the kernels are cached"
+    assert len(found) == 1
+    files = {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")}
+    assert result(start(cache)) in found
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")} == files, "read, not written again"
+
+
+@pytest.mark.parametrize("before", [NOWHERE, READ_ONLY], ids=["no folder to write to", "read-only"])
+def test_without_a_cache_the_bits_are_the_same(filled, tmp_path, before):
+    assert {result(start(tmp_path, before))} == filled[1]
+    assert not list(tmp_path.rglob("*.nb?"))
+
+
+def test_a_damaged_cache_is_no_obstacle(filled):
+    cache, found = filled
+    for n, path in enumerate(sorted(cache.rglob("*.nb?"))):
+        path.write_bytes((b"", b"\x80\x04garbage")[n % 2])
+    assert {result(start(cache))} == found
+
+
+def test_no_kernel_reorders_sums():
+    """`fastmath` lets the copy of a helper that is cached round otherwise than the one that was just compiled."""
+    import ts_eval._kernels
+
+    for file in Path(ts_eval._kernels.__file__).parent.glob("*.py"):
+        assert "fastmath=" not in file.read_text(encoding="utf-8"), file

@@ -94,11 +94,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="40 stories, 3 kills")
     args = parser.parse_args()
     stories, kills = (40, 3) if args.small else (args.stories, args.kills)
-    import openai
-
-    print(
-        f"python {platform.python_version()}, openai {openai.__version__}, concurrency {CONCURRENCY}, 20 % of the calls answered with 500"
-    )
+    print(f"python {platform.python_version()}, concurrency {CONCURRENCY}, 20 % of the calls answered with 500")
     for idempotent in (True, False):
         found = run(stories, kills, idempotent=idempotent)
         print(f"\nserver that {'honours' if idempotent else 'ignores'} Idempotency-Key")

@@ -126,7 +126,7 @@ class JudgeConfig(Frozen):
     temperature: float = Field(default=0.3, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=120, ge=16)
-    seed: int = 1
+    seed: int = Field(default=1, ge=-(2**53), le=2**53)
     repeats: int = Field(default=1, ge=1, le=1000)
     retries: int = Field(default=2, ge=0, le=20)
     """Further attempts after a reply that does not parse; then the story is unrated."""
@@ -135,9 +135,12 @@ class JudgeConfig(Frozen):
     timeout: float = Field(default=60, gt=0)
     """Seconds that one call may take."""
     dead_after: int = Field(default=8, ge=1)
-    """Failures in a row after which an endpoint is given up for this run (a server that fails every fifth call: 1 in 400,000)."""
+    """Failures in a row after which an endpoint is given up for this run (a server that fails every fifth call: 1 in 400,000).
+    A 429 or 503 is no failure, and calls that fail together count once."""
     backoff: float = Field(default=1.0, gt=0)
     """Seconds of the first pause after a failed call; doubled each time, up to 60, with jitter."""
+    patience: float = Field(default=120, gt=0)
+    """Seconds for which an endpoint may be too busy for every call (429, 503) before it is given up for this run."""
     max_characters: int = Field(default=12_000, ge=100)
     """A longer story is flagged and not sent. The longest of the 2,300 real stories looked at has about 4,000."""
     probe: Literal["suspect", "all", "off"] = "suspect"

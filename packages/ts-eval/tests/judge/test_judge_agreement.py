@@ -113,7 +113,6 @@ def test_a_judge_that_counts_misspellings_passes_the_damage_test_in_spelling_alo
         wrong = sum(w not in known for w in words)
         return json.dumps({**dict.fromkeys(CATEGORIES, 8), "spelling": max(1, 10 - wrong // 3)})
 
-    pytest.importorskip("openai")
     with FakeServer(answer) as server:
         report = calibrate([], JudgeConfig(model="m", endpoints=(Endpoint(base_url=server.url),), anchors=False))
     by_kind = {d.kind: d for d in report.damage}
@@ -126,7 +125,6 @@ def test_calibration_says_once_and_before_the_first_call_what_all_of_it_costs(tm
     from ts_eval.schemas import Endpoint
     from ts_eval.testing import FakeServer
 
-    pytest.importorskip("openai")
     seen: list[tuple[int, int]] = []
     with FakeServer() as server:
         config = JudgeConfig(model="m", endpoints=(Endpoint(base_url=server.url),), anchors=False, probe="off", repeats=2)
@@ -140,7 +138,6 @@ def test_a_bad_reference_is_found_before_another_is_paid_for(tmp_path: Path) -> 
     from ts_eval.schemas import Endpoint
     from ts_eval.testing import FakeServer
 
-    pytest.importorskip("openai")
     (tmp_path / "none.jsonl").write_text('{"story": "A cat sat."}\n')
     with FakeServer() as server:
         config = JudgeConfig(model="m", endpoints=(Endpoint(base_url=server.url),))
@@ -155,7 +152,6 @@ def test_no_damaged_story_is_taken_for_an_attack() -> None:
     from ts_eval.schemas import Endpoint
     from ts_eval.testing import FakeServer
 
-    pytest.importorskip("openai")
     with FakeServer() as server:
         report = calibrate([], JudgeConfig(model="m", endpoints=(Endpoint(base_url=server.url),)))
     assert report.rated == report.asked == server.calls == 60
@@ -182,7 +178,6 @@ def test_prompt_search_chooses_on_one_half_and_reports_on_the_other(tmp_path: Pa
     from ts_eval.schemas import Endpoint
     from ts_eval.testing import FakeServer
 
-    pytest.importorskip("openai")
     rated = rated_file(tmp_path / "rated.jsonl")
     truth = {s.text: s.ratings[0] for s in read_stories(rated)}
 

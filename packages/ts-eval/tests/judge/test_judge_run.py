@@ -16,7 +16,6 @@ from ts_eval.judge.attacks import ObedientJudge
 from ts_eval.schemas import CATEGORIES, Endpoint, JudgeConfig
 from ts_eval.testing import FakeServer
 
-pytest.importorskip("openai")
 STORIES = [f"Once upon a time there was a cat with {n} friends. She was happy and they all played." for n in "abcdefghijkl"]
 
 

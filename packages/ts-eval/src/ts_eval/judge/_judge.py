@@ -18,12 +18,12 @@ from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Ratin
 from ._ratings_file import write_ratings
 from .anchors import anchor_stories
 from .backends import make_backend
-from .backends.base import Reply, Request
+from .backends.base import Reply, Request, lone_surrogate, without_surrogates
 from .client import Job, Lane, run_jobs
 from .expected import expected_scores
 from .fence import new_nonce
 from .flags import flags
-from .ledger import Estimate, Ledger, estimate, tokens_of
+from .ledger import Estimate, Ledger, estimate, tokens_in, tokens_of
 from .parse import UnparsedError, parse_estimate, parse_reply
 from .probe import FLAG, decides, is_extreme, moves_the_mean, without_each_part, without_suspect
 from .prompt import json_schema, label, load_prompt, prompt_key, render
@@ -74,7 +74,7 @@ def judge_stories(
         run.work(progress)
         ratings = run.ratings()
         probes, parts = list(run.probe_ratings().values()), run.part_ratings()
-        summary = summarise(ratings, config, label(run.template), len(items), run.anchor_days(), probes, parts)
+        summary = summarise(ratings, config, label(run.template), len(items), run.anchor_days(), probes, parts, run.notes())
     if out is not None:
         write_ratings(out, ratings)
     return JudgeRun(ratings, summary, guess)
@@ -132,6 +132,7 @@ class _Run:
         self.mode = lanes[0].backend.mode
         self._prompt_hash = prompt_key(template)
         self._calls = [self._call(lane) for lane in lanes]
+        self.broken = {i: place for i, item in enumerate(items) if (place := lone_surrogate(item.text)) is not None}
         self.flags = [flags(item.text, max_characters=config.max_characters) for item in items]
         self.jobs = [self._job(i, item.text, repeat) for i, item in enumerate(items) for repeat in range(config.repeats)]
         self._probing = config.probe != "off" and self.mode != "estimated"
@@ -170,7 +171,8 @@ class _Run:
     def _probe_jobs(self) -> dict[int, Job]:
         """Story → the job that rates it without its suspect passage. A story that is flagged already needs none."""
         every = self.config.probe == "all"
-        rests = {i: without_suspect(item.text, every=every) for i, item in enumerate(self.items) if not self.flags[i]}
+        sound = (i for i in range(len(self.items)) if not self.flags[i] and i not in self.broken)
+        rests = {i: without_suspect(self.items[i].text, every=every) for i in sound}
         return {i: self._job(i, rest, 0) for i, rest in rests.items() if rest is not None}
 
     def _add_parts(self) -> list[Job]:
@@ -205,11 +207,12 @@ class _Run:
 
     def _settled(self, job: Job) -> bool:
         """Whether the store (or the story itself) leaves nothing to ask."""
-        if job.anchor is None and (self.flags[job.story] == ("too-long",) or not job.text.strip()):
+        if job.anchor is None and self._unsent(job) is not None:
             return True
         replies = self.store.attempts(job.keys)
-        job.attempts = len(replies)
-        return job.attempts > self.config.retries or any(self._usable(r) for r in replies)
+        job.attempts = max((r.attempt + 1 for r in replies), default=0)
+        refused = any(r.reply.refused for r in replies)
+        return refused or len(replies) > self.config.retries or any(self._usable(r) for r in replies)
 
     def _usable(self, row: Stored) -> bool:
         try:
@@ -220,6 +223,8 @@ class _Run:
 
     def read(self, reply: Reply) -> tuple[Scores, dict[Category, float] | None]:
         """A reply's scores in this run's mode, or UnparsedError."""
+        if reply.fault is not None:
+            raise UnparsedError(reply.fault)
         if self.mode == "estimated":
             return parse_estimate(reply.text), None
         if self.mode == "expected":
@@ -238,12 +243,20 @@ class _Run:
         )
 
     def work(self, progress: Progress | None) -> None:
-        stored = (r.reply for job in self._asked.values() for r in self.store.attempts(job.keys))
-        spent = sum(reply.prompt_tokens + reply.completion_tokens for reply in stored)
-        ledger = Ledger(self.config.budget, spent)
+        ledger = Ledger(self.config.budget, self._spent() if self.config.budget is not None else 0)
         while self.open:
             self._run_open(ledger, progress)
             self.open = self._add_parts()
+
+    def _spent(self) -> int:
+        """Tokens of the stored replies; where a store of an earlier version has no count, an estimate."""
+        free = self.mode == "estimated"
+        spent = 0
+        for job in self._asked.values():
+            for row in self.store.attempts(job.keys):
+                guess = tokens_of(render(self.template, job.text, row.nonce)) + tokens_in(row.reply.text)
+                spent += row.reply.total or (0 if free else guess)
+        return spent
 
     def _run_open(self, ledger: Ledger, progress: Progress | None) -> None:
         total = len(self.open)
@@ -274,7 +287,7 @@ class _Run:
             )
         )  # fmt: skip
         job.attempts += 1
-        return unparsed is None or job.attempts > self.config.retries
+        return unparsed is None or reply.refused or job.attempts > self.config.retries
 
     # results
 
@@ -320,31 +333,49 @@ class _Run:
     def _rating(self, job: Job) -> Rating:
         item = self.items[job.story]
         base = {
-            "story": job.story, "text": item.text, "source": item.source, "repeat": job.repeat, "mode": self.mode,
+            "story": job.story, "text": without_surrogates(item.text),
+            "source": None if item.source is None else without_surrogates(item.source), "repeat": job.repeat, "mode": self.mode,
             "flags": self.flags[job.story], "judge": self.config.model if self.config.backend == "openai" else self.config.backend,
             "prompt": label(self.template) if self.mode != "estimated" else self.lanes[0].backend.identity, "key": job.keys[0],
         }  # fmt: skip
         rows = self.store.attempts(job.keys)
         base["attempts"] = len(rows)
-        base["prompt_tokens"] = sum(r.reply.prompt_tokens for r in rows)
-        base["completion_tokens"] = sum(r.reply.completion_tokens for r in rows)
+        base["prompt_tokens"] = sum(r.reply.prompt_tokens or 0 for r in rows)
+        base["completion_tokens"] = sum(r.reply.completion_tokens or 0 for r in rows)
         reason = self._asked[job.keys[0]].failure
         for row in rows:
             try:
                 scores, lost = self.read(row.reply)
             except UnparsedError as problem:
-                reason = reason or f"the reply does not parse ({problem})"
+                reason = reason or _reason(row.reply, problem)
                 continue
             seen = {"endpoint": row.endpoint, "seed": row.seed, "system_fingerprint": row.reply.fingerprint, "key": row.key}
             return Rating(**base | seen, scores=scores, lost_mass=lost)
-        return Rating(**base, scores=None, unscored=reason or self._without_reply(job))
+        return Rating(**base, scores=None, unscored=reason or self._unsent(job) or "not asked")
 
-    def _without_reply(self, job: Job) -> str:
+    def _unsent(self, job: Job) -> str | None:
+        """Why the story is not sent at all; None for one that is."""
         if not job.text.strip():
             return "the story is empty"
         if self.flags[job.story] == ("too-long",):
             return f"longer than {self.config.max_characters:,} characters, not sent"
-        return "not asked"
+        if job.story in self.broken:
+            return f"the story holds half a character (a lone surrogate, at place {self.broken[job.story]:,}), not sent"
+        return None
+
+    def notes(self) -> tuple[str, ...]:
+        """What the endpoints were like, for the summary."""
+        dead = [f"{lane.endpoint.base_url} was given up: {lane.dead}" for lane in self.lanes if lane.dead]
+        stepped = [note for lane in self.lanes for note in getattr(lane.backend, "notes", ())]
+        estimated = sum(r.reply.estimated for job in self._asked.values() for r in self.store.attempts(job.keys))
+        guessed = [f"the token counts of {estimated:,} replies are estimates: the server sends none"] if estimated else []
+        return (*stepped, *dead, *guessed)
+
+
+def _reason(reply: Reply, problem: UnparsedError) -> str:
+    if reply.refused:
+        return f"the judge gave no answer ({problem})"
+    return f"the reply is not whole ({problem})" if reply.fault is not None else f"the reply does not parse ({problem})"
 
 
 def _by_story(ratings: Iterable[Rating]) -> dict[int, list[Scores]]:

@@ -11,18 +11,24 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ..errors import TsEvalError
 from ..schemas import Endpoint, JudgeConfig
-from .backends.base import Backend, EndpointError, RefusedError, Reply, Request, TryAgainError
+from .backends.base import Backend, BackendError, BusyError, EndpointError, RefusedError, Reply, Request, TryAgainError
 from .fence import new_nonce
-from .ledger import Ledger, tokens_of
-from .limits import Limits
+from .ledger import Ledger, tokens_in, tokens_of
+from .limits import Limits, Window
 
-__all__ = ["Job", "Lane", "run_jobs"]
+__all__ = ["NO_ENDPOINT", "Job", "Lane", "run_jobs"]
 
+NO_ENDPOINT = "no endpoint left"
+"""Begins the reason of stories that were not asked because every endpoint had been given up."""
 _MAX_TROUBLE = 12
 """Failed calls after which a story is left unrated for this run, so that one poisonous request cannot go round for ever."""
+_MOST_RESTS = 40
+_LEAST_PATIENCE = 30.0
+"""Rests in a row, without an answer between, and their seconds, after which a busy endpoint is given up; `patience` may end it before."""
 
 
 @dataclass
@@ -49,11 +55,19 @@ class Lane:
     endpoint: Endpoint
     backend: Backend
     limits: Limits = field(init=False)
+    window: Window = field(init=False)
     failures: int = 0
+    """Failures in a row; those of calls that start before the pause after one is over count with it."""
+    failed_at: float = 0.0
+    heard: bool = False
+    """Whether a server has answered anything at all."""
+    answered: bool = False
+    """Whether there was a reply."""
     dead: str | None = None
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.endpoint.requests_per_minute, self.endpoint.tokens_per_minute)
+        self.window = Window(self.endpoint.concurrency)
 
 
 class _Pool:
@@ -64,6 +78,11 @@ class _Pool:
         self.changed = threading.Condition()
         self.error: BaseException | None = None
         self.stopped = False
+
+    def over(self) -> bool:
+        """Whether no job waits or may still be given back."""
+        with self.changed:
+            return self.stopped or not (self.waiting or self.in_flight)
 
     def take(self, lane: Lane) -> Job | None:
         """A job for the lane; waits while others may still give one back. None: nothing left to do here."""
@@ -125,7 +144,7 @@ def run_jobs(
         raise pool.error
     reasons = "; ".join(f"{lane.endpoint.base_url}: {lane.dead}" for lane in lanes if lane.dead)
     for job in pool.waiting:
-        job.failure = job.failure or f"no endpoint left ({reasons})"
+        job.failure = job.failure or f"{NO_ENDPOINT} ({reasons})"
 
 
 @dataclass
@@ -141,18 +160,29 @@ class _Worker:
     def work(self, lane: Lane) -> None:
         """A thread's life."""
         try:
-            while (job := self.pool.take(lane)) is not None:
+            while lane.window.enter(lambda: self.pool.over() or lane.dead is not None):
                 try:
-                    pause = self.turn(job, lane)
+                    job = self.pool.take(lane)
+                    pause = self.one(job, lane) if job is not None else 0.0
                 finally:
-                    self.pool.give(job, first=job.attempts > 0)
-                if job.done:
-                    with self.pool.changed:
-                        self.finished += 1
-                    self.report(self.finished)
+                    lane.window.leave()
+                if job is None:
+                    return
                 self.sleep(pause)
         except BaseException as problem:
             self.pool.stop(problem)
+
+    def one(self, job: Job, lane: Lane) -> float:
+        """A turn for a job that was taken; the job goes back unless it is done."""
+        try:
+            pause = self.turn(job, lane)
+        finally:
+            self.pool.give(job, first=job.attempts > 0)
+        if job.done:
+            with self.pool.changed:
+                self.finished += 1
+            self.report(self.finished)
+        return pause
 
     def turn(self, job: Job, lane: Lane) -> float:
         """One call for one job; returns how long this thread should rest."""
@@ -161,39 +191,64 @@ class _Worker:
         size = tokens_of(request.messages) + self.config.max_tokens
         if not self.ledger.reserve(size):
             return self.over_budget(job)
-        used = 0
+        used, started = 0, 0.0
         try:
             lane.limits.wait(size, lambda: self.pool.stopped or lane.dead is not None)
+            started = lane.window.wait_out(lambda: self.pool.stopped or lane.dead is not None)
             if self.pool.stopped or lane.dead is not None:
                 return 0
-            reply = lane.backend.ask(request)
-            used = (reply.prompt_tokens + reply.completion_tokens) or size
-            lane.failures = 0
+            reply = _counted(_ask(lane.backend, request), lane.backend, request)
+            used = reply.total
+            lane.failures, lane.heard, lane.answered = 0, True, True
+            lane.window.answered()
             job.done = self.keep(job, lane, request, nonce, reply)
             return 0
         except RefusedError as problem:
+            lane.heard = True
             job.failure, job.done = f"refused by the server ({problem})", True
             return 0
         except EndpointError as problem:
-            lane.dead = str(problem)
-            return 0
+            if not lane.answered:
+                lane.dead = str(problem)
+                return 0
+            return self.trouble(job, lane, TryAgainError(str(problem)), started)  # it worked before: one bad call among good ones
+        except BusyError as problem:
+            return self.busy(lane, problem, started)
         except TryAgainError as problem:
-            return self.trouble(job, lane, problem)
+            return self.trouble(job, lane, problem, started)
         finally:
             self.ledger.settle(size, used)
 
-    def trouble(self, job: Job, lane: Lane, problem: TryAgainError) -> float:
+    def trouble(self, job: Job, lane: Lane, problem: TryAgainError, started: float) -> float:
         """Count a passing failure, give up a lane or a story that has had too many."""
-        lane.failures += 1
         job.trouble += 1
-        if lane.failures >= self.config.dead_after:
-            lane.dead = f"{lane.failures} failures in a row, the last: {problem}"
+        with self.pool.changed:
+            lane.heard = lane.heard or problem.reached
+            if started >= lane.failed_at or not lane.heard:
+                lane.failures += 1
+                lane.failed_at = time.monotonic() + self.pause(lane.failures)
+            failures = lane.failures
+        if failures >= self.config.dead_after:
+            lane.dead = f"{failures} failures in a row, the last: {problem}"
         elif job.trouble >= _MAX_TROUBLE:
             job.failure, job.done = f"{job.trouble} calls failed, the last: {problem}", True
-        pause = min(60.0, self.config.backoff * 2.0 ** (lane.failures - 1)) * random.uniform(0.5, 1.0)
         if problem.after is not None:
-            lane.limits.rest(problem.after)
-        return max(pause, problem.after or 0.0)
+            lane.window.rest(started, problem.after, self.pause)
+        return max(self.pause(failures), lane.failed_at - time.monotonic())
+
+    def busy(self, lane: Lane, problem: BusyError, started: float) -> float:
+        """Let the lane rest; give it up only if it has been too busy for every call for a long time."""
+        lane.heard = True
+        lane.window.rest(started, problem.after, self.pause)
+        rests, seconds = lane.window.rests, lane.window.busy_for()
+        if seconds > self.config.patience or (rests >= _MOST_RESTS and seconds > _LEAST_PATIENCE):
+            lane.dead = f"too busy for every call for {seconds:.0f} s, the last: {problem}"
+        return 0
+
+    def pause(self, failures: int) -> float:
+        """Seconds of the n-th pause in a row, with jitter."""
+        doubled: float = self.config.backoff * 2.0 ** min(max(failures, 1) - 1, 6)
+        return min(60.0, doubled) * random.uniform(0.5, 1.0)
 
     def over_budget(self, job: Job) -> float:
         """Wait for calls in flight to free what they reserved; alone, there is no budget left."""
@@ -208,3 +263,23 @@ class _Worker:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not self.pool.stopped:
             time.sleep(min(left, 0.2))
+
+
+def _ask(backend: Backend, request: Request) -> Reply:
+    """The back end's reply. Whatever else a back end raises is a failed call, not the end of the run."""
+    try:
+        reply = backend.ask(request)
+    except (BackendError, TsEvalError):
+        raise
+    except Exception as problem:
+        raise TryAgainError(f"the back end failed ({type(problem).__name__}: {str(problem)[:150]})") from problem
+    if not isinstance(reply, Reply):
+        raise TryAgainError(f"the back end gave {type(reply).__name__} in place of a Reply")
+    return reply
+
+
+def _counted(reply: Reply, backend: Backend, request: Request) -> Reply:
+    """The reply with token counts: the server's, or an estimate where it sends none."""
+    if reply.total or backend.mode == "estimated":
+        return reply
+    return replace(reply, prompt_tokens=tokens_of(request.messages), completion_tokens=tokens_in(reply.text), estimated=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
 from ..schemas import JudgeConfig
 
-__all__ = ["Estimate", "Ledger", "estimate", "together", "tokens_of"]
+__all__ = ["Estimate", "Ledger", "estimate", "together", "tokens_in", "tokens_of"]
 
 _CHARACTERS_PER_TOKEN = 3.6
 """Low on purpose (simple English has about 4.3 in common tokenizers): an estimate should not fall short."""
@@ -17,6 +18,11 @@ _CHARACTERS_PER_TOKEN = 3.6
 def tokens_of(messages: list[dict[str, str]]) -> int:
     """An upper guess at the tokens of a request, with a few per message for the chat template."""
     return int(sum(len(m["content"]) for m in messages) / _CHARACTERS_PER_TOKEN) + 8 * len(messages)
+
+
+def tokens_in(text: str) -> int:
+    """An upper guess at the tokens of a text."""
+    return math.ceil(len(text) / _CHARACTERS_PER_TOKEN)
 
 
 @dataclass(frozen=True)

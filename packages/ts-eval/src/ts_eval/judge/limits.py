@@ -1,4 +1,4 @@
-"""How fast an endpoint may be asked: requests and tokens per minute, and the rest that a server orders."""
+"""How fast an endpoint may be asked: requests and tokens per minute, calls in flight, and the rest that a busy server orders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "Window"]
+
+_LONGEST_REST = 60.0
 
 
 class Limits:
@@ -25,12 +27,74 @@ class Limits:
         while (left := start - time.monotonic()) > 0 and not stopped():
             time.sleep(min(left, 0.2))
 
-    def rest(self, seconds: float) -> None:
-        """No call before so many seconds have passed."""
-        with self._lock:
-            self._next = max(self._next, time.monotonic() + seconds)
-
     def _spacing(self, tokens: int) -> float:
         by_requests = 60 / self._requests if self._requests else 0.0
         by_tokens = 60 * tokens / self._tokens if self._tokens else 0.0
         return max(by_requests, by_tokens)
+
+
+class Window:
+    """Calls in flight of one endpoint: one more for each round of answers, half as many after "too many" (AIMD).
+
+    A burst of refusals counts once: those of calls that had started before the rest began say nothing new.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self.limit = most, float(most)
+        self._in_flight = 0
+        self._rests_until = self._rested_at = 0.0
+        self.rests = 0
+        """Rests since the last answer."""
+        self._since: float | None = None
+        self._changed = threading.Condition()
+
+    def enter(self, stopped: Callable[[], bool]) -> bool:
+        """Wait for a place; False when `stopped` says so."""
+        with self._changed:
+            while not stopped():
+                wait = self._rests_until - time.monotonic()
+                if wait <= 0 and self._in_flight < int(self.limit):
+                    self._in_flight += 1
+                    return True
+                self._changed.wait(min(wait, 0.1) if wait > 0 else 0.1)
+        return False
+
+    def wait_out(self, stopped: Callable[[], bool]) -> float:
+        """Wait, with a place taken, until no rest is ordered; the time at which the call starts."""
+        with self._changed:
+            while (wait := self._rests_until - time.monotonic()) > 0 and not stopped():
+                self._changed.wait(min(wait, 0.1))
+        return time.monotonic()
+
+    def leave(self) -> None:
+        """Give the place back."""
+        with self._changed:
+            self._in_flight -= 1
+            self._changed.notify()
+
+    def answered(self) -> None:
+        """The server has answered: a little more may be in flight."""
+        with self._changed:
+            self.rests, self._since = 0, None
+            self.limit = min(float(self._most), self.limit + 1 / self.limit)
+
+    def rest(self, started: float, wanted: float | None, pause: Callable[[int], float]) -> None:
+        """The server was too busy for a call that had `started` then, and asked for `wanted` seconds of rest (None: it did not say).
+
+        `pause(n)` is the n-th pause in a row; it holds where it is longer than what the server asked for a second time.
+        """
+        with self._changed:
+            now = time.monotonic()
+            if started >= self._rested_at:
+                self._rested_at = now
+                self._since = now if self._since is None else self._since
+                self.rests += 1
+                self.limit = max(1.0, self.limit / 2)
+                own = pause(self.rests) if wanted is None or self.rests > 1 else 0.0
+                self._rests_until = max(self._rests_until, now + min(_LONGEST_REST, max(own, wanted or 0.0)))
+            elif wanted is not None:
+                self._rests_until = max(self._rests_until, now + min(_LONGEST_REST, wanted))
+
+    def busy_for(self) -> float:
+        """Seconds since the first rest after the last answer."""
+        return 0.0 if self._since is None else time.monotonic() - self._since

@@ -9,16 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..schemas import CATEGORIES, Scores, WholeScores
+from ._reasoning import UnparsedError, without_reasoning
 
 __all__ = ["UnparsedError", "parse_estimate", "parse_reply", "spans"]
 
-_THINK = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"\A```(?:json)?[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
 _LINE = re.compile(r"\A[-*\s]*\**(\w+)\**\s*[:=]\s*\**(\d{1,2})\**(?:\s*/\s*10)?\.?\Z")
-
-
-class UnparsedError(ValueError):
-    """The reply is not six whole numbers from 1 to 10; the message says what is wrong with it."""
 
 
 def parse_reply(reply: str) -> WholeScores:
@@ -27,7 +23,7 @@ def parse_reply(reply: str) -> WholeScores:
     Raises `UnparsedError`. Refused, because each has been seen to hide a wrong rating: a name twice, a missing or unknown
     name, fractions, strings, numbers out of 1–10, two objects, numbers outside of the object.
     """
-    text = _THINK.sub("", reply).strip()
+    text = without_reasoning(reply).strip()
     fenced = _FENCE.match(text)
     text = fenced[1].strip() if fenced else text
     if not text:
@@ -45,7 +41,7 @@ def parse_estimate(reply: str) -> Scores:
 
 def spans(reply: str) -> dict[str, int]:
     """Category → index of the first character of its number in a reply that `parse_reply` accepts."""
-    found: dict[str, int] = {}
+    reply, found = without_reasoning(reply), dict[str, int]()
     for name in CATEGORIES:
         places = [m.end() for m in re.finditer(rf"\b{name}\b[\"'*]*\s*[:=]\s*\**", reply, re.IGNORECASE)]
         if len(places) != 1:

@@ -31,10 +31,12 @@ def summarise(
     days: dict[str, dict[str, list[Scores]]],
     probes: Sequence[Rating] = (),
     parts: Mapping[int, Sequence[Rating]] | None = None,
+    endpoints: Sequence[str] = (),
 ) -> JudgeSummary:
     """A run's summary; `days` are the anchor stories' ratings (see `anchors.drift`).
 
-    `probes` are ratings without a suspect passage, `parts` those of stories with an extreme rating without each of their parts.
+    `probes` are ratings without a suspect passage, `parts` those of stories with an extreme rating without each of their parts;
+    `endpoints` are sentences about the servers.
     """
     parts = parts or {}
     good = usable(ratings)
@@ -62,7 +64,7 @@ def summarise(
         completion_tokens=completions,
         cost=cost(config, prompts, completions),
         fingerprints=tuple(sorted({r.system_fingerprint for r in ratings if r.system_fingerprint})),
-        notes=_notes(mode, ratings, probes, parts),
+        notes=(*endpoints, *_notes(mode, ratings, probes, parts)),
     )
 
 

@@ -1,0 +1,196 @@
+"""One HTTP call with bounds on all of it: a deadline from connect to the last byte, and a largest body, compressed or not.
+
+The usual clients bound each read, not the call, and read a body of any size: a server that sends a byte a minute holds them for
+ever. A connection serves one call.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import importlib.util
+import io
+import socket
+import ssl
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import Message
+from functools import cache
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+__all__ = ["LOOPBACK", "Answer", "CallError", "OutOfTimeError", "TooLongError", "post"]
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class CallError(Exception):
+    """The call brought no answer; `reached` is False where there was no connection."""
+
+    def __init__(self, message: str, *, reached: bool) -> None:
+        super().__init__(message)
+        self.reached = reached
+
+
+class OutOfTimeError(CallError):
+    """The answer was not whole at the deadline."""
+
+
+class TooLongError(Exception):
+    """The body is larger than the bound."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer; `headers` takes names in any case."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+
+def post(url: str, headers: Mapping[str, str], body: bytes, *, seconds: float, largest: int) -> Answer:
+    """The answer to one POST. Redirects are not followed: a key and a story go to the address named and to no other."""
+    deadline, reached = time.monotonic() + seconds, False
+    try:
+        connection, target, more = _connection(url, deadline)
+        try:
+            connection.connect()
+            reached = True
+            connection.request("POST", target, body=body, headers={**headers, **more})
+            response = connection.getresponse()
+            found = _read(response, largest)
+            status, received = response.status, response.headers
+        finally:
+            connection.close()
+    except TimeoutError:
+        raise OutOfTimeError(f"no whole answer within {seconds:g} s", reached=reached) from None
+    except (OSError, http.client.HTTPException, ValueError) as problem:
+        words = "the connection broke" if reached else "no connection"
+        raise CallError(f"{words} ({type(problem).__name__}: {' '.join(str(problem).split())[:100]})", reached=reached) from None
+    return Answer(status, received, _decompressed(found, received.get("Content-Encoding", "").strip().lower(), largest))
+
+
+def _connection(url: str, deadline: float) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
+    """The connection to a server or to the proxy before it, the request's target, and the proxy's header."""
+    parts = urlsplit(url)
+    host, secure = parts.hostname or "", parts.scheme == "https"
+    port, target = parts.port or (443 if secure else 80), quote(parts.path, safe="/%:@!$&'()*+,;=~")
+    proxy = _proxy(parts.scheme, host)
+    if proxy is None:
+        return (_Secure(host, port, deadline) if secure else _Plain(host, port, deadline)), target, {}
+    other = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    login = f"{unquote(other.username or '')}:{unquote(other.password or '')}".encode()
+    said = {"Proxy-Authorization": f"Basic {base64.b64encode(login).decode()}"} if other.username else {}
+    if secure:
+        tunnelled = _Secure(other.hostname or "", other.port or 80, deadline)
+        tunnelled.set_tunnel(host, port, headers=said)
+        return tunnelled, target, {}
+    return _Plain(other.hostname or "", other.port or 80, deadline), f"http://{parts.netloc}{target}", said
+
+
+def _proxy(scheme: str, host: str) -> str | None:
+    if host in LOOPBACK or proxy_bypass(host):
+        return None
+    return getproxies().get(scheme) or getproxies().get("all")
+
+
+def _read(response: http.client.HTTPResponse, largest: int) -> bytes:
+    found = response.read(largest + 1)
+    if len(found) > largest:
+        raise TooLongError(f"more than {largest:,} bytes")
+    if response.length:
+        raise http.client.IncompleteRead(found[:0], response.length)
+    return found
+
+
+def _decompressed(body: bytes, encoding: str, largest: int) -> bytes:
+    if encoding in {"", "identity"}:
+        return body
+    if encoding not in {"gzip", "x-gzip", "deflate"}:  # none was asked for
+        raise CallError(f"the answer is compressed as {encoding[:20]!r}", reached=True)
+    for bits in (47, -15):  # gzip or zlib by its header; raw deflate
+        decoder = zlib.decompressobj(bits)
+        try:
+            found = decoder.decompress(body, largest + 1)
+        except zlib.error:
+            continue
+        if len(found) > largest:
+            raise TooLongError(f"more than {largest:,} bytes")
+        if decoder.eof:
+            return found
+    raise CallError("the answer's compression is damaged", reached=True)
+
+
+class _Plain(http.client.HTTPConnection):
+    """HTTP whose every read and write ends at the deadline."""
+
+    def __init__(self, host: str, port: int, deadline: float) -> None:
+        super().__init__(host, port, timeout=_left(deadline))
+        self._deadline = deadline
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock: Any = _Timed(self.sock, self._deadline)
+
+
+class _Secure(http.client.HTTPSConnection):
+    """HTTPS whose every read and write ends at the deadline."""
+
+    def __init__(self, host: str, port: int, deadline: float) -> None:
+        super().__init__(host, port, timeout=_left(deadline), context=_trusted())
+        self._deadline = deadline
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock: Any = _Timed(self.sock, self._deadline)
+
+
+class _Timed:
+    """A socket, as far as http.client uses one."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock, self._deadline = sock, deadline
+
+    def sendall(self, data: bytes) -> None:
+        self._sock.settimeout(_left(self._deadline))
+        self._sock.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self._sock, self._deadline))
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock, self._deadline = sock, deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(_left(self._deadline))
+        return self._sock.recv_into(buffer)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The system's certificates, and certifi's where it is installed."""
+    context = ssl.create_default_context()
+    if importlib.util.find_spec("certifi") is not None:
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    return context

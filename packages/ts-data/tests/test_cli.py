@@ -45,7 +45,9 @@ def test_sample_prepare_stats(run: Run, tmp_path: Path) -> None:
     assert code == 0
     assert text.startswith("50 stories in, 50 kept\n\nstep ")
     assert "clean: " in err
-    code, text, err = run("prepare", raw, "--out", out, "--set", "min_characters=600", "--quiet", "--json", "--workers", 1)
+    code, text, err = run(
+        "prepare", raw, "--out", out, "--set", "min_characters=600", "--force", "--quiet", "--json", "--workers", 1
+    )
     manifest = json.loads(text)
     assert manifest["removed"]["short"] > 0
     assert err == ""
@@ -101,7 +103,12 @@ def test_leakage(run: Run, splits: Path) -> None:
         (("prepare", "none.txt", "--out", "s"), "none.txt: no such file."),
         (("prepare", "none.txt", "--out", "s", "--set", "sed=1"), "field `sed`: is not a known field"),
         (("prepare", "none.txt", "--out", "s", "--set", 'steps=["star"]'), "Did you mean 'stars'?"),
-        (("prepare", "none.txt", "--out", "s", "--validation", "0"), "`validation`: input should be greater than or equal to 1"),
+        (("prepare", "none.txt", "--out", "s", "--validation", "-1"), "`validation`: value error, should be a whole number"),
+        (("prepare", "none.txt", "--out", "s", "--validation", "1.5"), "a share between 0 and 1"),
+        (("prepare", "none.txt", "--out", "s", "--validation", "few"), "`validation`: value error, should be a whole number"),
+        (("prepare", "*.none", "--out", "s"), "*.none: matches no file."),
+        (("prepare", "tales.zip", "--out", "s"), "tales.zip: no such file."),
+        (("sample", "--out", "none/../x.txt", "--stories", "-1"), "ask for at least one"),
         (("stats", "none"), "no such file"),
         (("show", "none"), "no such file"),
         (("download", "tinystories-v3", "--out", "raw"), "there are: tinystories-v1, tinystories-v2"),

@@ -310,12 +310,13 @@ def test_refusals_leave_nothing_behind(tmp_path: Path, stories: list[str], monke
     refuse(tmp_path, write("packed.txt", gzip.compress(good)), r"is no text but a \.gz file")
     refuse(tmp_path, write("plain.txt", b"One story. " * 100), r"separator '<\|endoftext\|>' stands nowhere")
     refuse(tmp_path, write("empty.txt", b""), "is empty")
-    refuse(tmp_path, tmp_path, "is a folder")
+    (tmp_path / "void").mkdir()
+    refuse(tmp_path, tmp_path / "void", "is a folder without any file of stories")
     refuse(tmp_path, tmp_path / "none.txt", "no such file")
     refuse(
         tmp_path, write("bad.jsonl", b'{"text": "x"}\n{"text"\n'), r"bad\.jsonl, line 2: not JSON \(Expecting .* at character 8\)"
     )
-    refuse(tmp_path, write("list.jsonl", b"[1]\n"), r"list\.jsonl, line 1: is neither an object nor a string.*jq")
+    refuse(tmp_path, write("list.jsonl", b"[1]\n"), r"list\.jsonl, entry 1: is neither an object nor a string.*list of such")
     refuse(tmp_path, write("half.jsonl", b'"x"\n\n{"text": "\\ud800"}\n'), r"half\.jsonl, line 3: holds half a character")
     refuse(tmp_path, write("latin.jsonl", b'"x"\n"caf\xe9"\n'), r"latin\.jsonl, line 2: not UTF-8 at byte 8")
     refuse(tmp_path, write("number.jsonl", b'{"text": 5}\n'), r"number\.jsonl, line 1: the story is a number, text was expected")
@@ -440,7 +441,7 @@ def test_a_work_folder_half_cleared_is_still_known_for_one(raw: Path, tmp_path: 
 def test_an_empty_folder_and_earlier_splits_are_replaced(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "splits").mkdir()
     first = prepare(raw, tmp_path / "splits", CONFIG)
-    again = prepare(raw, tmp_path / "splits", CONFIG.model_copy(update={"seed": CONFIG.seed + 1}))
+    again = prepare(raw, tmp_path / "splits", CONFIG.model_copy(update={"seed": CONFIG.seed + 1}), force=True)
     assert first.splits["train"].files != again.splits["train"].files
 
 

@@ -23,6 +23,7 @@ from ._jobs import EXAMPLES, LEDGER_SCHEMA, REMOVED, SPLIT_SCHEMA, TEST, TRAIN, 
 from ._sources import Block, Input
 from ._stats import lengths
 from ._storage import state
+from ._suspicions import warnings_of
 from ._work import OWNED, SPLITS
 from .artefact import sha256_bytes, sha256_file, write_folder, write_model, write_text
 from .schemas import DatasetManifest, FileInfo, PrepareConfig, SourceInfo, SplitInfo, SplitName, StepExample, StepReport
@@ -67,8 +68,20 @@ class Line:
 
     @property
     def train_rows(self) -> int:
-        """Rows of the training sources; a test file's follow."""
+        """Rows of the training sources; those of test files follow, then those of `against`."""
         return self.input_firsts[sum(item.role == "train" for item in self.inputs)]
+
+    @property
+    def test_end(self) -> int:
+        """The row behind the last one of the test files."""
+        return self.input_firsts[sum(item.role != "against" for item in self.inputs)]
+
+    def skipped(self, number: int) -> int:
+        """Lines or rows of an input that could not be read."""
+        pairs = zip(self.blocks, self.counts, strict=True)
+        return int(
+            self.inputs[number].skipped + sum(count["skipped"] for block, count in pairs if block.input == self.inputs[number])
+        )
 
     def text(self, row: int) -> str:
         """The cleaned text of a row (mapped from the work folder; near-duplicates ask for few)."""
@@ -102,8 +115,8 @@ def assemble(line: Line, groups: int, target: Path) -> DatasetManifest:
     """Write the whole folder aside and put it in its place."""
     with write_folder(target, *SPLITS, owned=OWNED) as folder:
         files: dict[SplitName, tuple[FileInfo, ...]] = {"train": _train(line, groups, folder)}
-        files["validation"] = (_small(line, groups, folder, VALIDATION, "validation.parquet"),)
-        files["test"] = (_small(line, groups, folder, TEST, "test.parquet"),)
+        files["validation"] = _small(line, groups, folder, VALIDATION, "validation.parquet")
+        files["test"] = _small(line, groups, folder, TEST, "test.parquet")
         ledger = _ledger(line, groups, folder)
         manifest = _manifest(line, files, ledger)
         write_model(folder / "manifest.json", manifest)
@@ -141,14 +154,17 @@ def _parts(line: Line, groups: int, code: int) -> Iterator[pa.RecordBatch]:
             yield from pa.ipc.open_stream(source)
 
 
-def _small(line: Line, groups: int, folder: Path, code: int, name: str) -> FileInfo:
-    """Validation or test: the parts one after the other, in row groups of equal size."""
+def _small(line: Line, groups: int, folder: Path, code: int, name: str) -> tuple[FileInfo, ...]:
+    """Validation or test: the parts one after the other, in row groups of equal size. A split without stories has no file."""
+    assert line.assignment is not None
+    if not (line.assignment.to == code).any():
+        return ()
     rows = 0
     with parquet_writer(folder / name, SPLIT_SCHEMA) as writer:
         for table in _regrouped(batch.select(["text"]) for batch in _parts(line, groups, code)):
             writer.write_table(table, row_group_size=ROW_GROUP)
             rows += len(table)
-    return _info(folder / name, rows)
+    return (_info(folder / name, rows),)
 
 
 def _regrouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -219,6 +235,7 @@ def _manifest(line: Line, files: dict[SplitName, tuple[FileInfo, ...]], ledger: 
         splits={name: _split_info(line, code, files[name]) for name, code in _CODES.items()},
         ledger=ledger,
         fingerprint=sha256_bytes(hashes.encode()),
+        warnings=warnings_of(line),
     )
 
 
@@ -228,7 +245,17 @@ def _source_infos(line: Line) -> tuple[SourceInfo, ...]:
         sha256 = json.loads((line.work / f"hash-{n}.json").read_text(encoding="utf-8"))["sha256"]
         stories = line.input_firsts[n + 1] - line.input_firsts[n]
         size = state(item.origin).size
-        infos.append(SourceInfo(name=item.name, role=item.role, kind=item.kind, bytes=size, sha256=sha256, stories=stories))
+        infos.append(
+            SourceInfo(
+                name=item.name,
+                role=item.role,
+                kind=item.kind,
+                bytes=size,
+                sha256=sha256,
+                stories=stories,
+                skipped=line.skipped(n),
+            )
+        )
     return tuple(infos)
 
 

@@ -11,14 +11,14 @@ import numpy as np
 from . import _split
 from ._clean import KEPT
 from ._dedup import first_of, members
-from ._jobs import REMOVED, TEST, TRAIN, VALIDATION
+from ._jobs import NOWHERE, REMOVED, TEST, TRAIN, VALIDATION
 from ._near import Held, candidates, greedy
 from .schemas import PrepareConfig
 
 __all__ = ["Assignment", "assign", "reasons_of", "removed_of"]
 
-DUPLICATE, NEAR, LEAKAGE = 100, 101, 102
-_EXTRA = {DUPLICATE: "duplicate", NEAR: "near_duplicate", LEAKAGE: "leakage"}
+DUPLICATE, NEAR, LEAKAGE, AGAINST = 100, 101, 102, 103
+_EXTRA = {DUPLICATE: "duplicate", NEAR: "near_duplicate", LEAKAGE: "leakage", AGAINST: "against"}
 
 
 def reasons_of(config: PrepareConfig) -> dict[int, str]:
@@ -49,7 +49,7 @@ class Stories(Protocol):
 
 @dataclass(frozen=True)
 class Assignment:
-    """Per story (row): `to` a split or REMOVED; `reason` a step's number, DUPLICATE, NEAR or LEAKAGE, KEPT if none;
+    """Per story (row): `to` a split or REMOVED; `reason` a step's number, DUPLICATE, NEAR, LEAKAGE or AGAINST, KEPT if none;
     `twin` the row that stayed instead, or -1; `similarity` to it (nan if none)."""
 
     to: np.ndarray
@@ -65,8 +65,10 @@ def assign(
     config: PrepareConfig,
     stories: Stories | None = None,
     first_of: Callable[[np.ndarray], np.ndarray] = first_of,
+    test_end: int | None = None,
 ) -> Assignment:
-    """Assign every row; the first `train_rows` come from the training sources, the rest from a given test file.
+    """Assign every row: the first `train_rows` come from the training sources, those up to `test_end` from given test files,
+    the rest are stories that the training sources must not hold (`against`).
 
     `dropped` [stories] int8 and `hashes` [stories, 2] uint64 are the cleaner's columns. `stories` gives texts and band
     keys where near-duplicates are asked for; `first_of` finds the duplicates, in this process or by an engine's shuffle.
@@ -78,11 +80,14 @@ def assign(
         np.full(count, -1, np.int64),
         np.full(count, np.nan, np.float32),
     )
+    test_end = count if test_end is None else test_end
     pool = np.flatnonzero(dropped[:train_rows] == KEPT)
+    if test_end < count:
+        pool = _without(result, pool, hashes, (test_end, count, AGAINST), config, stories)
     if config.deduplicate != "none":
         pool = _remove(result, pool, pool[first_of(hashes[pool])], DUPLICATE)
-    if config.leakage == "drop" and train_rows < count:
-        pool = _without_test(result, pool, hashes, train_rows, config, stories)
+    if config.leakage == "drop" and train_rows < test_end:
+        pool = _without(result, pool, hashes, (train_rows, test_end, LEAKAGE), config, stories)
     leader = np.arange(count)
     if stories is not None:
         twins = _near_twins(pool, stories, config)
@@ -93,33 +98,42 @@ def assign(
         if config.deduplicate == "near":
             pool = pool[leader[pool] == pool]
     validation, test = _split.sizes(
-        len(pool), config, test_given=train_rows < count, removed=removed_of(result.reason[:train_rows], config)
+        len(pool), config, test_given=train_rows < test_end, removed=removed_of(result.reason[:train_rows], config)
     )
     chosen, tested = _split.draw(hashes[pool], config, validation, test, np.searchsorted(pool, leader[pool]))
     result.to[pool] = TRAIN
     result.to[pool[chosen]] = VALIDATION
     result.to[pool[tested]] = TEST
-    result.to[train_rows:] = TEST
+    result.to[train_rows:test_end] = TEST
+    result.to[test_end:] = NOWHERE
     return result
 
 
-def _without_test(
-    result: Assignment, pool: np.ndarray, hashes: np.ndarray, train_rows: int, config: PrepareConfig, stories: Stories | None
+def _without(
+    result: Assignment,
+    pool: np.ndarray,
+    hashes: np.ndarray,
+    others: tuple[int, int, int],
+    config: PrepareConfig,
+    stories: Stories | None,
 ) -> np.ndarray:
-    """Take out what also stands in the test file: exactly, and nearly where near-duplicates are asked for."""
-    twin = members(hashes[pool], hashes[train_rows:])
-    pool = _remove(result, pool, np.where(twin >= 0, twin + train_rows, pool), LEAKAGE)
+    """Take out what also stands in other rows: exactly, and nearly where near-duplicates are asked for.
+
+    `others`: the first of those rows, their end, and the reason.
+    """
+    first, end, reason = others
+    twin = members(hashes[pool], hashes[first:end])
+    pool = _remove(result, pool, np.where(twin >= 0, twin + first, pool), reason)
     if stories is None:
         return pool
-    test = np.arange(train_rows, len(hashes))
-    held = Held([stories.text(row) for row in test.tolist()], config.near)
+    held = Held([stories.text(row) for row in range(first, end)], config.near)
     gone = set()
     for start in range(0, len(pool), _PIECE):
         rows = pool[start : start + _PIECE].tolist()
         for index, other, similarity in held.match([stories.text(row) for row in rows]):
             row = rows[index]
             if row not in gone or similarity > result.similarity[row]:
-                result.reason[row], result.twin[row], result.similarity[row] = LEAKAGE, train_rows + other, similarity
+                result.reason[row], result.twin[row], result.similarity[row] = reason, first + other, similarity
                 gone.add(row)
     return np.array([row for row in pool.tolist() if row not in gone], np.int64)
 

@@ -11,7 +11,7 @@ def card(manifest: DatasetManifest) -> str:
     """The card as Markdown with the Hub's front matter."""
     names = list(manifest.splits)
     front = ["---", "configs:", "- config_name: default", "  data_files:"]
-    for name in names:
+    for name in filter(lambda name: manifest.splits[name].files, names):
         front += [f"  - split: {name}", "    path:"]
         front += [f"    - {file.name}" for file in manifest.splits[name].files]
     stories = manifest.splits["train"].stories

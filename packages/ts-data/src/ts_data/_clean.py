@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from ._arrow import fixed, numbers
+from ._checks import check_config, check_text
 from ._spot import spotted
 from .schemas import DEFAULT_STEPS, PrepareConfig
 from .steps import ALWAYS, ApplyAll, Drop, Step, load
@@ -62,9 +63,14 @@ class Cleaned:
 def clean(text: str, config: PrepareConfig | None = None) -> Cleaned:
     """Clean one story; a story that a step drops comes back as it stood then, with the step's name.
 
+    Raises TypeError for anything but a str, such as the None or NaN of an empty cell.
+
     >>> clean("She said,\\u201cHi!\\u201d" + " They ran and ran." * 12).text[:20]
     'She said, "Hi!" They'
     """
+    check_text(text)
+    if config is not None:
+        check_config(config)
     changes: list[Change] = []
     for step in steps_of(config or PrepareConfig()):
         if step.cut_only:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +58,8 @@ def download(
     if corpus not in CORPORA:
         raise ConfigError(f"corpus {corpus!r}: there are: {', '.join(CORPORA)}.")
     folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{out}: is a file, the raw files need a folder. Name a new one.")
     files = CORPORA[corpus]
     missing = sum(file.bytes for file in files if not (folder / file.name).exists())
     need_space(folder, missing, "the download", error=SourceError)
@@ -68,24 +74,39 @@ def download(
 
 
 def _fetch(file: Remote, folder: Path, endpoint: str | None) -> Path:
+    there = folder / file.name
+    if file.sha256 and there.is_file() and there.stat().st_size == file.bytes and sha256_file(there) == file.sha256:
+        return there
     try:
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError:
         raise TsDataError('downloading needs the Hub library: pip install "ts-data[hub]"') from None
     where = {"repo_type": "dataset", "revision": REVISION, "endpoint": endpoint}
     try:
-        expected = file.sha256 or get_hf_file_metadata(hf_hub_url(REPOSITORY, file.name, **where), endpoint=endpoint).etag
-        path = Path(hf_hub_download(REPOSITORY, file.name, local_dir=folder, **where))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as problem:
-        if getattr(problem, "errno", None) == 28:  # no space left: the console says it
+        with _silent("huggingface_hub"):  # it tells of each try; asked first, it fails at once where there is no network
+            stated = get_hf_file_metadata(hf_hub_url(REPOSITORY, file.name, **where), endpoint=endpoint, timeout=30).etag
+            path = Path(hf_hub_download(REPOSITORY, file.name, local_dir=folder, **where))
+    except Exception as problem:  # the library's own errors, its HTTP client's, the disk's
+        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:  # the console says it
             raise
-        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        reason = next((line.strip() for line in str(problem).splitlines() if line.strip()), type(problem).__name__).rstrip(".")
         raise SourceError(
-            f"{file.name}: cannot be downloaded ({reason}). Run the same command again: it goes on where it stood."
+            f"{file.name}: cannot be downloaded ({reason}). Check the network; the same command then goes on where it stood."
         ) from None
-    _verify(path, file, expected)
+    _verify(path, file, file.sha256 or stated)
     return path
+
+
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Keep a library's warnings off stderr."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _verify(path: Path, file: Remote, expected: str | None) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["checked_texts", "story_hashes"]
+from ._checks import checked_texts
+
+__all__ = ["story_hashes"]
 
 _ALPHANUMERIC = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyz")
 _OTHERS = bytes(byte for byte in range(128) if chr(byte).lower().encode()[0] not in _ALPHANUMERIC)
@@ -36,24 +38,6 @@ def story_hashes(texts: Iterable[str]) -> np.ndarray:
     return np.frombuffer(b"".join([digest(_key(text), digest_size=8).digest() for text in checked_texts(texts)]), "<u8").astype(
         np.uint64
     )
-
-
-def checked_texts(texts: Iterable[str]) -> Iterator[str]:
-    """The texts of an iterable. Raises TypeError for a single str or bytes, and for an entry that is no str, with its row."""
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise TypeError(f"texts: a list of stories is expected, not one {type(texts).__name__}. Pass [text].")
-    return _checked(texts)
-
-
-def _checked(texts: Iterable[str]) -> Iterator[str]:
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{row}]: a str is expected, this is {_named(text)}. Remove the entry, or fill it with a text.")
-        yield text
-
-
-def _named(value: object) -> str:
-    return repr(value) if value is None or isinstance(value, (bool, int, float)) else f"of type {type(value).__name__}"
 
 
 def _key(text: str) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,17 @@ import pyarrow.parquet as pq
 from ._arrow import fixed, numbers
 from ._clean import KEPT, Cleaner
 from ._near import Signer
-from ._sources import Block, read_block
+from ._separators import found_inside
+from ._sources import Block, read_block, stop
 from ._storage import sha256_of
 from .artefact import sha256_file
+from .errors import SourceError
 from .schemas import NearConfig, PrepareConfig
 
 __all__ = ["REMOVED", "SPLIT_SCHEMA", "open_text", "parquet_writer", "perform"]
 
-REMOVED, TRAIN, VALIDATION, TEST = range(4)
-"""Where a story goes: the values of assignment.npy."""
+REMOVED, TRAIN, VALIDATION, TEST, NOWHERE = range(5)
+"""Where a story goes: the values of assignment.npy. NOWHERE: a story of `against`, which is neither kept nor removed."""
 
 SPLIT_SCHEMA = pa.schema([("text", pa.large_string())])
 LEDGER_SCHEMA = pa.schema(
@@ -65,9 +68,9 @@ def _clean(job: dict[str, Any]) -> dict[str, Any]:
     block = Block.from_dict(job["block"])
     config = PrepareConfig.model_validate(job["config"])
     _keep_memory()
-    cleaner = Cleaner(config, keep_all=block.input.role == "test")
+    cleaner = Cleaner(config, keep_all=block.input.role != "train")
     counts, batches = _Counts(config), []
-    for raw in read_block(block, config):
+    for raw in read_block(block, config, counts.skip if config.bad_lines == "skip" else stop):
         batches.append(cleaner.batch(raw))
         counts.add(raw, batches[-1])
     place = Path(job["place"])
@@ -96,10 +99,15 @@ class _Counts:
     """What the steps did to the stories of a block: how many each changed and dropped, and its first changed ones as they came."""
 
     def __init__(self, config: PrepareConfig) -> None:
-        self.stories = self.kept = 0
+        self.stories = self.kept = self.skipped = 0
+        self.separators: Counter[str] = Counter()
         self.steps: dict[str, dict[str, Any]] = {
             name: {"changed": 0, "dropped": 0, "rows": [], "texts": []} for name in config.steps
         }
+
+    def skip(self, _: SourceError) -> None:
+        """Count a story that could not be read."""
+        self.skipped += 1
 
     def add(self, raw: pa.RecordBatch, cleaned: pa.RecordBatch) -> None:
         """Count a batch, which follows the ones before."""
@@ -112,12 +120,19 @@ class _Counts:
             for row in rows[: EXAMPLES - len(count["rows"])].tolist():
                 count["rows"].append(self.stories + row)
                 count["texts"].append(raw.column("text")[row].as_py())
+        self.separators += found_inside(raw.column("text"))
         self.stories += len(cleaned)
         self.kept += int((dropped == KEPT).sum())
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return {"stories": self.stories, "kept": self.kept, "steps": self.steps}
+        return {
+            "stories": self.stories,
+            "kept": self.kept,
+            "skipped": self.skipped,
+            "separators": dict(self.separators),
+            "steps": self.steps,
+        }
 
 
 # --- write a shard -----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from ._near import Held
-from ._read import open_manifest, read
+from ._read import check_files, read
 from .schemas import LeakageReport, NearConfig, SplitLeakage
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def leakage(splits: str | os.PathLike[str], near: NearConfig | None = None, *, p
 
     Train is streamed; the held-out stories are in memory.
     """
-    manifest = open_manifest(splits)
+    manifest = check_files(splits)
     near = near or manifest.config.near
     names: tuple[HeldOut, ...] = ("validation", "test")
     held = {name: list(read(splits, name)) for name in names}

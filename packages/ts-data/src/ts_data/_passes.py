@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,13 +20,15 @@ from ._arrow import numbers
 from ._assemble import Line, assemble
 from ._assign import assign
 from ._jobs import TRAIN
-from ._spool import PACKED, lay_down, origin_of
+from ._names import kind_of
+from ._spool import lay_down, origin_of
 from ._storage import state
 from .artefact import need_space
 from .errors import TsDataError
-from .schemas import DatasetManifest, PrepareConfig
+from .schemas import DatasetManifest, PrepareConfig, Role
 
 if TYPE_CHECKING:
+    from ._standing import Standing
     from .console import Progress
 
 __all__ = ["run"]
@@ -42,18 +44,19 @@ UNPACKED = 3
 
 
 def run(
-    sources: Sequence[str],
-    test: str | None,
+    named: Sequence[tuple[str, Role]],
     target: Path,
     work: Path,
     config: PrepareConfig,
     engine: engines.Engine,
     report: Progress,
+    before: Standing | None = None,
 ) -> DatasetManifest:
-    """From raw sources to the folder `target`, or on from where a killed run of the same call stood."""
-    named: list[tuple[str, Literal["train", "test"]]] = [(source, "train") for source in sources]
-    if test is not None:
-        named.append((test, "test"))
+    """From raw sources to the folder `target`, or on from where a killed run of the same call stood.
+
+    `before`: what stands at the place of the result. It is refused where it is of other sources, and given back where it is
+    what would be made.
+    """
     origins = [origin_of(source) for source, _ in named]
     _check_space(list(filter(None, origins)), target, work)
     marks = [(source, role, path) for (source, role), path in zip(named, origins, strict=True)]
@@ -63,14 +66,18 @@ def run(
         report("read", number, len(named))
         inputs.append(lay_down(source, role, number, work, config))
     report("read", len(named), len(named))
+    if before is not None and (whole := _whole(before, inputs, work, target, engine)) is not None:
+        return whole
     blocks = [block for item in inputs for block in _sources.plan(item, config)]
-    _run(engine, _clean_jobs(blocks, inputs, work, config), "clean", report)
+    _run(engine, [*_hash_jobs(inputs, work), *_clean_jobs(blocks, work, config)], "clean", report)
     line = Line(work, config, inputs, blocks, _stories(work, len(blocks)), _load(work, len(blocks)))
     stories = None
     if config.deduplicate in ("near", "cluster"):
         _run(engine, _band_jobs(len(blocks), work, config), "compare", report)
         stories = line
-    line.assignment = assign(line.meta["dropped_by"], line.hashes, line.train_rows, config, stories, engine.first_of)
+    line.assignment = assign(
+        line.meta["dropped_by"], line.hashes, line.train_rows, config, stories, engine.first_of, line.test_end
+    )
     _save_assignment(work, line.assignment.to)
     groups = _groups(line)
     _run(engine, _write_jobs(line, groups), "write", report)
@@ -79,7 +86,7 @@ def run(
 
 def _check_space(origins: Sequence[str], target: Path, work: Path) -> None:
     """Refuse to begin what the disks have no room for; what a killed run left there is room, to be used or to be cleared."""
-    size = sum(state(origin).size * (UNPACKED if Path(origin).suffix.lower() in PACKED else 1) for origin in origins)
+    size = sum(state(origin).size * (UNPACKED if kind_of(origin)[1] else 1) for origin in origins)
     held = sum(file.stat().st_size for file in work.rglob("*") if file.is_file())
     beside = work.parent == target.absolute().parent
     need_space(target if beside else work, int(size * SPACE) - held, "preparing these stories", error=TsDataError)
@@ -87,11 +94,24 @@ def _check_space(origins: Sequence[str], target: Path, work: Path) -> None:
         need_space(target, size, "what comes of these stories", error=TsDataError)
 
 
-def _clean_jobs(
-    blocks: Sequence[_sources.Block], inputs: Sequence[_sources.Input], work: Path, config: PrepareConfig
-) -> list[dict[str, Any]]:
+def _whole(
+    before: Standing, inputs: Sequence[_sources.Input], work: Path, target: Path, engine: engines.Engine
+) -> DatasetManifest | None:
+    """What stands there, where nothing of it has to be made again. Raises ConfigError where it is of other sources."""
+    _run(engine, _hash_jobs(inputs, work), "hash", lambda stage, done, total=None: None)
+    hashes = [json.loads((work / f"hash-{n}.json").read_text(encoding="utf-8"))["sha256"] for n in range(len(inputs))]
+    given = [(item.name, item.role, sha256) for item, sha256 in zip(inputs, hashes, strict=True)]
+    before.check_sources(given)
+    return before.whole(given, target)
+
+
+def _hash_jobs(inputs: Sequence[_sources.Input], work: Path) -> list[dict[str, Any]]:
+    return [{"job": "hash", "path": item.origin, "done": f"{work}/hash-{n}.json"} for n, item in enumerate(inputs)]
+
+
+def _clean_jobs(blocks: Sequence[_sources.Block], work: Path, config: PrepareConfig) -> list[dict[str, Any]]:
     settings = config.model_dump(mode="json")
-    jobs = [
+    return [
         {
             "job": "clean",
             "block": b.to_dict(),
@@ -101,8 +121,6 @@ def _clean_jobs(
         }
         for n, b in enumerate(blocks)
     ]
-    hashes = [{"job": "hash", "path": item.origin, "done": f"{work}/hash-{n}.json"} for n, item in enumerate(inputs)]
-    return hashes + jobs
 
 
 def _band_jobs(blocks: int, work: Path, config: PrepareConfig) -> list[dict[str, Any]]:

@@ -16,14 +16,28 @@ from .artefact import member, read_model
 from .errors import ArtefactError
 from .schemas import DatasetManifest, FileInfo
 
-__all__ = ["Split", "open_manifest", "read"]
+__all__ = ["Split", "check_files", "open_manifest", "read"]
 
 LEDGER = "removed"
 
 
 def open_manifest(splits: str | os.PathLike[str]) -> DatasetManifest:
     """The manifest of a splits/ folder."""
+    if not isinstance(splits, (str, os.PathLike)):
+        raise TypeError(f"splits: the path of a splits/ folder is expected, not {type(splits).__name__}.")
     return read_model(Path(splits) / "manifest.json", DatasetManifest, package="ts-data", error=ArtefactError)
+
+
+def check_files(splits: str | os.PathLike[str]) -> DatasetManifest:
+    """The manifest of a splits/ folder, after a look at each file that it names: its size, its kind, its number of stories.
+
+    Raises ArtefactError where one is missing, cut or changed.
+    """
+    manifest = open_manifest(splits)
+    for name, info in manifest.splits.items():
+        Split(splits, name, info.files)
+    Split(splits, LEDGER, (manifest.ledger,))
+    return manifest
 
 
 def read(splits: str | os.PathLike[str], split: str) -> Split:

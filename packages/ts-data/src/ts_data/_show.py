@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from . import _sources
 from ._clean import Cleaned, clean
-from ._read import open_manifest
-from ._spool import HUB, STDIN, lay_down
-from .artefact import member
+from ._names import HUB, is_stream, kind_of
+from ._read import LEDGER, Split, open_manifest
+from ._spool import lay_down
 from .errors import ArtefactError, SourceError
 from .schemas import PrepareConfig
 
@@ -44,7 +44,7 @@ def removed(splits: str | os.PathLike[str], reason: str | None = None) -> Iterat
     manifest = open_manifest(splits)
     if reason is not None and reason not in manifest.removed:
         raise ArtefactError(f"{splits}: nothing was removed for {reason!r}; there are: {', '.join(manifest.removed) or 'none'}.")
-    path = member(splits, manifest.ledger.name, error=ArtefactError)
+    path = Split(splits, LEDGER, (manifest.ledger,)).paths[0]
     try:
         file = pq.ParquetFile(path)
         for batch in file.iter_batches(1_024):
@@ -61,7 +61,8 @@ def changes(
     """Clean a raw file story by story: (position, result) of each that a step (or the named step) changed or dropped."""
     config = config or PrepareConfig()
     name = os.fspath(source)
-    if name == STDIN or name.startswith(HUB) or Path(name).suffix in (".gz", ".zst", ".csv", ".tsv"):
+    kind, packed = kind_of(name)
+    if is_stream(name) or name.startswith(HUB) or packed or kind in ("csv", "tsv"):
         raise SourceError(f"{name}: changes are shown for text, JSONL and Parquet files that lie on this disk.")
     item = lay_down(name, "train", 0, Path(), config)
     batches = chain.from_iterable(_sources.read_block(block, config) for block in _sources.plan(item, config))

@@ -10,7 +10,9 @@ from typing import Any
 
 from . import _show
 from ._read import open_manifest, read
+from ._storage import state
 from .errors import ConfigError, SourceError
+from .schemas import PrepareConfig, SourceInfo
 from .steps import STEPS
 
 __all__ = ["changed", "fitted", "removed", "stories"]
@@ -43,7 +45,7 @@ def changed(splits: Path, step: str, start: int, n: int, *, color: bool) -> Show
         (source.name, position, result)
         for source in manifest.sources
         if source.role == "train"
-        for position, result in _raw_changes(source.name, manifest.config, wanted)
+        for position, result in _raw_changes(source, manifest.config, wanted)
     )
     for name, position, result in islice(found, start, start + n):
         lines = [f"[{name}, story {position:,}]"]
@@ -54,10 +56,15 @@ def changed(splits: Path, step: str, start: int, n: int, *, color: bool) -> Show
         yield {"source": name, "story": position, **asdict(result)}, "\n".join(lines)
 
 
-def _raw_changes(name: str, config: Any, step: str | None) -> Iterator[tuple[int, Any]]:
+def _raw_changes(source: SourceInfo, config: PrepareConfig, step: str | None) -> Iterator[tuple[int, Any]]:
+    name = source.name
     if not Path(name).exists():
         raise SourceError(
             f"{name}: the raw source, which changes need, is not there. Go to the folder where `prepare` ran, or put it back."
+        )
+    if state(name).size != source.bytes:
+        raise SourceError(
+            f"{name}: has {state(name).size:,} bytes, {source.bytes:,} when `prepare` read it; it was changed. Prepare it again."
         )
     return _show.changes(name, config, step=step)
 

@@ -10,23 +10,26 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import stat
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ._arrow import fixed, strings
 from ._faults import line_of, misnamed, not_utf8
+from ._separators import lines_like_separators
 from ._storage import is_uri, open_file, state
 from .errors import SourceError
-from .schemas import PrepareConfig
+from .schemas import PrepareConfig, Role
 
-__all__ = ["KINDS", "Block", "Input", "column_of", "existing", "plan", "read_block"]
+__all__ = ["Bad", "Block", "Input", "column_of", "existing", "inner_path", "plan", "read_block", "stop"]
 
 BLOCK = 1 << 24
 """Bytes of raw text per block: large enough to work in bulk, small enough for eight workers in 2 GiB."""
@@ -56,8 +59,12 @@ class Input:
     """The file as the user has it: its hash stands in the manifest."""
     kind: str
     """text, jsonl or parquet."""
-    role: Literal["train", "test"]
-    """train or test."""
+    role: Role
+    """What its stories are for; see `SourceInfo.role`."""
+    unit: str = "line"
+    """What errors count in a JSONL file: a line, or an entry of the JSON list that it was made of."""
+    skipped: int = 0
+    """Rows that could not be read when the file was laid down (a CSV's)."""
 
 
 @dataclass(frozen=True)
@@ -79,29 +86,26 @@ class Block:
         return cls(**{**content, "input": Input(**content["input"])})
 
 
-KINDS = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".parquet": "parquet",
-    ".csv": "csv",
-    ".tsv": "csv",
-}
-"""File name ending → kind; anything else is text."""
-
-
 def existing(name: str) -> str:
     """The place of a raw file, after a look at it: that it is a file, and not empty."""
+    if is_uri(name):
+        if state(name).size == 0:
+            raise SourceError(f"{name}: is empty; there is no story in it.")
+        return name
     path = Path(name)
-    if not is_uri(name) and path.is_dir():
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise SourceError(f"{name}: no such file.") from None
+    except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
+        raise SourceError(f"{name}: cannot be read: {getattr(problem, 'strerror', None) or problem}.") from None
+    if stat.S_ISDIR(found.st_mode):
         raise SourceError(f"{name}: is a folder. Name the file (or files) in it.")
-    if not is_uri(name) and not path.exists():
-        raise SourceError(f"{name}: no such file.")
-    if not is_uri(name) and not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK):
         raise SourceError(f"{name}: may not be read. Change its permissions (chmod u+r), or name another file.")
-    if (is_uri(name) or path.is_file()) and state(name).size == 0:
+    if stat.S_ISREG(found.st_mode) and found.st_size == 0:
         raise SourceError(f"{name}: is empty; there is no story in it.")
-    return name if is_uri(name) else str(path.absolute())
+    return str(path.absolute())
 
 
 def plan(source: Input, config: PrepareConfig) -> list[Block]:
@@ -118,8 +122,9 @@ def _cuts(source: Input, mark: bytes) -> Iterator[int]:
     with open_file(source.path) as handle:
         size = handle.size()
         if source.kind == "text" and _find(handle, mark, 0, min(size, LONGEST)) < 0:
+            first = handle.read_at(min(size, _WINDOW), 0).decode("utf-8", "replace")
             raise misnamed(source.name, source.path) or SourceError(
-                f"{source.name}: the separator {mark.decode()!r} stands nowhere in it. Put it between the stories, "
+                f"{source.name}: the separator {mark.decode()!r} stands nowhere in it{_perhaps(first)}. Put it between the stories, "
                 f"or name yours: --set 'separator=\"…\"'."
             )
         at = 0
@@ -133,6 +138,11 @@ def _cuts(source: Input, mark: bytes) -> Iterator[int]:
             yield at
         if at < size:
             yield size
+
+
+def _perhaps(text: str) -> str:
+    found = lines_like_separators(text)
+    return f" (but {found!r} does)" if found else ""
 
 
 def _find(handle: pa.NativeFile, mark: bytes, start: int, end: int) -> int:
@@ -152,8 +162,7 @@ def _plan_parquet(source: Input, config: PrepareConfig) -> list[Block]:
     except pa.ArrowInvalid as problem:
         raise SourceError(f"{source.name}: not a Parquet file: {problem}") from None
     metadata = file.metadata
-    name = column_of(source.name, file.schema_arrow.names, config)
-    kind = file.schema_arrow.field(name).type
+    kind, name = _column_type(source, file.schema_arrow, config), config.text_column
     if not any(check(kind) for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary)):
         raise SourceError(
             f"{source.name}: the column {name!r} holds {kind}, text was expected. Name another: --set text_column=…"
@@ -170,8 +179,10 @@ def _plan_parquet(source: Input, config: PrepareConfig) -> list[Block]:
 
 
 def column_of(source: str, names: Sequence[str], config: PrepareConfig) -> str:
-    """The column that holds the stories."""
-    for name in (config.text_column, "story"):
+    """The column that holds the stories; of a column inside a struct (`meta.story`) the outer one."""
+    for name in (config.text_column, config.text_column.partition(".")[0], "story"):
+        if names.count(name) > 1:
+            raise SourceError(f"{source}: has {names.count(name)} columns {name!r}. Rename all but one.")
         if name in names:
             return name
     raise SourceError(f"{source}: {_no_column(config.text_column, names)}")
@@ -182,12 +193,39 @@ def _no_column(wanted: str, names: Sequence[str]) -> str:
     return f"no column {wanted!r}; {known}. Name it: --set text_column=…"
 
 
+def inner_path(column: str, config: PrepareConfig) -> list[str]:
+    """The names that lead from a column to the stories inside its structs; none where the column holds them itself."""
+    outer, *inner = config.text_column.split(".")
+    return inner if column == outer and column != config.text_column else []
+
+
+def _column_type(source: Input, schema: pa.Schema, config: PrepareConfig) -> pa.DataType:
+    """The type of what holds the stories, inside structs, too."""
+    column = column_of(source.name, schema.names, config)
+    kind = schema.field(column).type
+    for name in inner_path(column, config):
+        if not pa.types.is_struct(kind) or kind.get_field_index(name) < 0:
+            raise SourceError(
+                f"{source.name}: no column {config.text_column!r}; {column!r} is {kind}. Name it: --set text_column=…"
+            )
+        kind = kind.field(name).type
+    return kind
+
+
 # --- reading -----------------------------------------------------------------------------------
 
+Bad = Callable[[SourceError], None]
+"""What is done with a story that cannot be read: raise its error, or count it."""
 
-def read_block(block: Block, config: PrepareConfig) -> Iterator[pa.RecordBatch]:
+
+def stop(problem: SourceError) -> None:
+    """Raise the error of the first story that cannot be read."""
+    raise problem
+
+
+def read_block(block: Block, config: PrepareConfig, bad: Bad = stop) -> Iterator[pa.RecordBatch]:
     """The stories of a block as they stand in the file, in batches of about `PIECE` bytes: what is at work fits the caches."""
-    for texts, cut in _READERS[block.input.kind](block, config):
+    for texts, cut in _READERS[block.input.kind](block, config, bad):
         flags = np.zeros(len(texts), bool)
         flags[-1:] = cut
         yield pa.record_batch([texts, fixed(flags)], ["text", "cut"])
@@ -214,7 +252,7 @@ def _pieces(block: Block, mark: bytes) -> Iterator[tuple[int, list[bytes], bytes
             place += sum(map(len, parts)) + len(parts) * len(mark)
 
 
-def _read_text(block: Block, config: PrepareConfig) -> _Texts:
+def _read_text(block: Block, config: PrepareConfig, bad: Bad) -> _Texts:
     mark = config.separator.encode()
     for place, parts, rest in _pieces(block, mark):
         cut = bool(rest.strip()) and block.last
@@ -226,16 +264,35 @@ def _read_text(block: Block, config: PrepareConfig) -> _Texts:
         try:
             texts.validate(full=True)
         except pa.ArrowInvalid:
-            raise not_utf8(block.input.name, block.input.path) or SourceError(f"{block.input.name}: not UTF-8.") from None
+            texts = strings(_decodable(parts, block.input, bad))
+            cut = cut and len(texts) > 0
         yield texts, cut
 
 
-def _read_jsonl(block: Block, config: PrepareConfig) -> _Texts:
+def _decodable(parts: Sequence[bytes], source: Input, bad: Bad) -> list[bytes]:
+    """The parts that are UTF-8; each other one is bad."""
+    good = []
+    for part in parts:
+        try:
+            part.decode()
+        except UnicodeDecodeError as problem:
+            if bad is stop:
+                raise not_utf8(source.name, source.path) or SourceError(f"{source.name}: not UTF-8.") from None
+            bad(SourceError(f"{source.name}: not UTF-8 ({problem.object[problem.start : problem.start + 4]!r})."))
+        else:
+            good.append(part)
+    return good
+
+
+def _read_jsonl(block: Block, config: PrepareConfig, bad: Bad) -> _Texts:
     for place, lines, rest in _pieces(block, b"\n"):
         texts, at = [], place
         for line in [*lines, rest]:
             if line.strip():
-                texts.append(_story_of(line, at, block.input, config))
+                try:
+                    texts.append(_story_of(line, at, block.input, config))
+                except SourceError as problem:
+                    bad(problem)
             at += len(line) + 1
         yield strings(texts), False
 
@@ -244,12 +301,14 @@ def _story_of(line: bytes, at: int, source: Input, config: PrepareConfig) -> byt
     """The story in a line that begins at byte `at`."""
 
     def fault(text: str) -> SourceError:
-        return SourceError(f"{source.name}, line {line_of(source.path, at):,}: {text}")
+        return SourceError(f"{source.name}, {source.unit} {line_of(source.path, at):,}: {text}")
 
     try:
-        row = json.loads(line)
+        row = json.loads(line.removeprefix(BOM_UTF8).decode())
     except UnicodeDecodeError:
         raise not_utf8(source.name, source.path) or fault("not UTF-8.") from None
+    except RecursionError:
+        raise fault("nested too deeply. Mend or remove the line.") from None
     except ValueError as problem:
         reason = f"{problem.msg} at character {problem.colno}" if isinstance(problem, json.JSONDecodeError) else str(problem)
         raise fault(f"not JSON ({reason}). {_ONE_PER_LINE}") from None
@@ -257,9 +316,9 @@ def _story_of(line: bytes, at: int, source: Input, config: PrepareConfig) -> byt
         row = {config.text_column: row}
     if not isinstance(row, dict):
         raise fault(f"is neither an object nor a string. {_ONE_PER_LINE}")
-    if not {config.text_column, "story"} & row.keys():
+    story = _value(row, config)
+    if story is _MISSING:
         raise fault(_no_column(config.text_column, list(row)))
-    story = row[column_of(source.name, list(row), config)]
     if not isinstance(story, str):
         raise fault(f"the story is {_JSON_NAMES.get(type(story), 'no text')}, text was expected. Mend or remove the line.")
     try:
@@ -268,17 +327,35 @@ def _story_of(line: bytes, at: int, source: Input, config: PrepareConfig) -> byt
         raise fault(f"holds half a character, {problem.object[problem.start]!r}. Mend or remove the line.") from None
 
 
-_ONE_PER_LINE = 'One story per line is expected, as {"text": "…"}; a JSON list becomes that by: jq -c ".[]"'
+_MISSING = object()
+
+
+def _value(row: dict[str, Any], config: PrepareConfig) -> Any:
+    """What stands under the key for stories, inside objects, too (`meta.story`); `_MISSING` where nothing does."""
+    for path in ([config.text_column], config.text_column.split("."), ["story"]):
+        found: Any = row
+        for name in path:
+            found = found.get(name, _MISSING) if isinstance(found, dict) else _MISSING
+        if found is not _MISSING:
+            return found
+    return _MISSING
+
+
+_ONE_PER_LINE = 'One story per line is expected, as {"text": "…"}, or one JSON list of such.'
 _JSON_NAMES = {type(None): "null", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
-def _read_parquet(block: Block, config: PrepareConfig) -> _Texts:
+def _read_parquet(block: Block, config: PrepareConfig, bad: Bad) -> _Texts:
     file = pq.ParquetFile(open_file(block.input.path))
     name = column_of(block.input.name, file.schema_arrow.names, config)
+    inner = inner_path(name, config)
     groups = list(range(block.start, block.end))
     try:
-        for batch in file.iter_batches(ROWS, row_groups=groups, columns=[name], use_threads=False):
-            column = batch.column(0).cast(pa.large_string())
+        for batch in file.iter_batches(ROWS, row_groups=groups, columns=[".".join([name, *inner])], use_threads=False):
+            column = batch.column(0)
+            for field in inner:
+                column = pc.struct_field(column, field)
+            column = column.cast(pa.large_string())
             column.validate(full=True)  # also that it is UTF-8
             yield (column.fill_null("") if column.null_count else column), False
     except (pa.ArrowException, OSError) as problem:
@@ -286,7 +363,7 @@ def _read_parquet(block: Block, config: PrepareConfig) -> _Texts:
         raise SourceError(f"{block.input.name}: damaged: {reason}. Make or download it again.") from None
 
 
-_READERS: dict[str, Callable[[Block, PrepareConfig], _Texts]] = {
+_READERS: dict[str, Callable[[Block, PrepareConfig, Bad], _Texts]] = {
     "text": _read_text,
     "jsonl": _read_jsonl,
     "parquet": _read_parquet,

@@ -23,9 +23,10 @@ def sizes(
 
     `removed` says for the message what was taken out before, and how many of it.
     """
-    fraction = min(FULL_VALIDATION, max(1, int(available * SMALL_FRACTION)))
-    validation = config.validation if config.validation is not None else fraction
-    test = 0 if test_given else (config.test if config.test is not None else validation)
+    default = min(FULL_VALIDATION, max(1, int(available * SMALL_FRACTION)))
+    validation = default if config.validation is None else _stories(config.validation, available)
+    wanted_test = validation if config.test is None else _stories(config.test, available)
+    test = 0 if test_given else wanted_test
     if validation + test >= available:
         wanted = f"{validation:,} for validation" + (f" and {test:,} for test" if test else "")
         gone = ", ".join(f"{name} {count:,}" for name, count in (removed or {}).items() if count)
@@ -34,6 +35,11 @@ def sizes(
             f"{f' (removed: {gone})' if gone else ''}, and train needs some. Ask for fewer (--validation), or bring more stories."
         )
     return validation, test
+
+
+def _stories(amount: float, available: int) -> int:
+    """A number of stories as it is; a share of the available ones, at least one of them."""
+    return amount if isinstance(amount, int) else max(1, round(amount * available))
 
 
 def keys(hashes: np.ndarray, seed: int) -> np.ndarray:

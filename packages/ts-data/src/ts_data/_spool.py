@@ -1,60 +1,71 @@
 """Makes a cuttable file of every kind of source: what is one already stays where it is, the rest is laid down in a work folder.
 
-gzip and zstd are unpacked, a pipe is copied, CSV and Hub data sets become Parquet: all in pieces, none in memory.
+gzip, zstd and bzip2 are unpacked, a pipe is copied, a JSON list becomes JSON lines, CSV and Hub data sets become Parquet: all in
+pieces, none in memory.
 """
 
 from __future__ import annotations
 
 import errno
-import shutil
+import json
 import sys
-from collections.abc import Iterator
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ._faults import not_utf8
-from ._sources import KINDS, Input, column_of, existing
+from . import _csv
+from ._faults import check_encoding
+from ._json_list import entries
+from ._names import HUB, STDIN, is_stream, kind_of
+from ._sources import Input, column_of, existing, inner_path
 from ._storage import open_file
-from .artefact import write_file
+from .artefact import write_file, write_text
 from .errors import SourceError, TsDataError
-from .schemas import PrepareConfig
+from .schemas import PrepareConfig, Role
 
-__all__ = ["HUB", "PACKED", "STDIN", "lay_down", "origin_of"]
+__all__ = ["lay_down", "origin_of"]
 
-STDIN = "-"
-HUB = "hub:"
-PACKED = {".gz": "gzip", ".zst": "zstd"}
 _PIECE = 1 << 22
 _ROWS = 8_192
 
-Role = Literal["train", "test"]
+_MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bz2"))
+"""First bytes -> compression, for what comes through a pipe and has no name."""
 
 
 def origin_of(source: str) -> str | None:
-    """The file behind a source, looked at; None for stdin and a Hub data set."""
-    return None if source == STDIN or source.startswith(HUB) else existing(source)
+    """The file behind a source, looked at; None for a stream and a Hub data set."""
+    return None if is_stream(source) or source.startswith(HUB) else existing(source)
 
 
 def lay_down(source: str, role: Role, number: int, work: Path, config: PrepareConfig) -> Input:
     """Input `number` as a file that can be cut into blocks."""
-    origin = origin_of(source)
-    if origin is None:
-        make = _stdin if source == STDIN else _hub
-        made = make(source, work / f"input-{number}", config)
-        return Input(name=source, path=str(made), origin=str(made), kind=KINDS.get(made.suffix, "text"), role=role)
-    name = Path(origin)
-    packed = PACKED.get(name.suffix.lower())
-    kind = KINDS.get((name.with_suffix("") if packed else name).suffix.lower(), "text")
-    path: str | Path = origin
+    base = work / f"input-{number}"
+    if source.startswith(HUB):
+        made = _hub(source, base.with_suffix(".parquet"), config)
+        return Input(name=source, path=str(made), origin=str(made), kind="parquet", role=role)
+    if is_stream(source):
+        made = _stream(source, base)
+        origin, (kind, packed) = str(made), (_kind_by_content(made))
+    else:
+        origin = existing(source)
+        kind, packed = kind_of(origin)
+    path = origin
     if packed:
-        path = _unpack(source, origin, packed, work / f"input-{number}.{kind}")
-    if kind == "csv":
-        path, kind = _csv(source, path, work / f"input-{number}.parquet", config), "parquet"
-    return Input(name=source, path=str(path), origin=origin, kind=kind, role=role)
+        path = str(_unpack(source, origin, packed, work / f"input-{number}.{kind}"))
+        kind = _kind_by_content(Path(path))[0] if is_stream(source) else kind
+    if kind != "parquet":
+        check_encoding(source, path)
+    if kind in ("csv", "tsv"):
+        laid, skipped = _parquet_of_csv(source, path, kind == "tsv", base.with_suffix(".parquet"), config)
+        return Input(name=source, path=str(laid), origin=origin, kind="parquet", role=role, skipped=skipped)
+    if kind == "jsonl" and _first_bytes(path)[:1] == b"[":
+        path = str(_lines_of_list(source, path, work / f"input-{number}.entries.jsonl"))
+        return Input(name=source, path=path, origin=origin, kind=kind, role=role, unit="entry")
+    return Input(name=source, path=path, origin=origin, kind=kind, role=role)
 
 
 def _unpack(source: str, origin: str, packed: str, target: Path) -> Path:
@@ -72,16 +83,20 @@ def _unpack(source: str, origin: str, packed: str, target: Path) -> Path:
     return target
 
 
-def _stdin(source: str, base: Path, config: PrepareConfig) -> Path:
-    """The whole of stdin; JSON lines are known by their first character."""
-    stream = sys.stdin.buffer
-    first = stream.read(1)
-    if not first:
-        raise SourceError("stdin: is empty; there is no story in it.")
-    target = base.with_suffix(".jsonl" if first == b"{" else ".txt")
-    with write_file(target) as aside, aside.open("wb") as handle:
-        handle.write(first)
-        shutil.copyfileobj(stream, handle, _PIECE)
+def _stream(source: str, target: Path) -> Path:
+    """The whole of a pipe."""
+    name = "stdin" if source == STDIN else source
+    try:
+        with write_file(target) as aside:
+            if source == STDIN:
+                _copy(sys.stdin.buffer, aside)
+            else:
+                with Path(source).open("rb") as stream:
+                    _copy(stream, aside)
+    except (AttributeError, ValueError):  # stdin is closed
+        raise SourceError(f"{name}: is closed; there is no story in it.") from None
+    if target.stat().st_size == 0:
+        raise SourceError(f"{name}: is empty; there is no story in it.")
     return target
 
 
@@ -91,28 +106,56 @@ def _copy(stream: IO[bytes] | Any, aside: Path) -> None:
             handle.write(piece)
 
 
-def _csv(source: str, path: str | Path, target: Path, config: PrepareConfig) -> Path:
+def _first_bytes(path: str | Path) -> bytes:
+    """The first bytes of a text file, behind its byte order mark and blanks."""
+    with open_file(str(path)) as handle:
+        first: bytes = handle.read(4096)
+    return first.removeprefix(BOM_UTF8).lstrip()
+
+
+def _kind_by_content(path: Path) -> tuple[str, str | None]:
+    """(kind, compression) of what came through a pipe. JSON is known by its first character."""
+    with path.open("rb") as handle:
+        first = handle.read(4)
+    for begin, packed in _MAGIC:
+        if first.startswith(begin):
+            return "text", packed
+    if first == b"PAR1":
+        return "parquet", None
+    return ("jsonl" if _first_bytes(path)[:1] in (b"{", b"[") else "text"), None
+
+
+# --- JSON lists --------------------------------------------------------------------------------
+
+
+def _lines_of_list(source: str, path: str, target: Path) -> Path:
+    """A JSON list as JSON lines, one entry each."""
     if target.exists():
         return target
-    tabs = ".tsv" in Path(source).suffixes
-    parse = pa.csv.ParseOptions(delimiter="\t" if tabs else ",", newlines_in_values=True)
-    read = pa.csv.ReadOptions(block_size=_PIECE)
-    try:
-        with pa.csv.open_csv(open_file(str(path)), read_options=read, parse_options=parse) as reader:
-            names = reader.schema.names
-        column = column_of(source, names, config)
-        convert = pa.csv.ConvertOptions(include_columns=[column], column_types={column: pa.string()}, strings_can_be_null=False)
-        with pa.csv.open_csv(open_file(str(path)), read_options=read, parse_options=parse, convert_options=convert) as reader:
-            _to_parquet((batch.column(0) for batch in reader), target)
-    except pa.ArrowException as problem:
-        reason = str(problem).splitlines()[0]
-        raise not_utf8(source, str(path)) or SourceError(f"{source}: not readable as CSV: {reason}. Mend that line.") from None
+    with open_file(path) as handle, write_file(target) as aside, aside.open("wb") as lines:
+        for entry in entries(source, lambda: handle.read(_PIECE)):
+            lines.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+        if not lines.tell():
+            raise SourceError(f"{source}: is an empty list; there is no story in it.")
     return target
 
 
-def _hub(source: str, base: Path, config: PrepareConfig) -> Path:
+# --- tables ------------------------------------------------------------------------------------
+
+
+def _parquet_of_csv(source: str, path: str, tabs: bool, target: Path, config: PrepareConfig) -> tuple[Path, int]:
+    """A CSV or TSV file as Parquet, and how many of its rows were left out."""
+    note = target.with_suffix(".skipped.json")
+    if target.exists() and note.exists():
+        return target, int(json.loads(note.read_text(encoding="utf-8"))["skipped"])
+    table = _csv.Table(source, path, tabs, config)
+    _to_parquet(table.columns(), target)
+    write_text(note, json.dumps({"skipped": table.skipped}))
+    return target, table.skipped
+
+
+def _hub(source: str, target: Path, config: PrepareConfig) -> Path:
     """`hub:owner/name`, `hub:owner/name:split` or `hub:owner/name@revision:split`, streamed."""
-    target = base.with_suffix(".parquet")
     if target.exists():
         return target
     try:
@@ -127,14 +170,27 @@ def _hub(source: str, base: Path, config: PrepareConfig) -> Path:
         if first is None:
             raise SourceError(f"{source}: has no rows; there is no story in it.")
         column = column_of(source, list(first), config)
-        _to_parquet((pa.array(batch[column], pa.string()) for batch in rows.iter(batch_size=_ROWS)), target)
+        read = _reader(inner_path(column, config))
+        _to_parquet(
+            (pa.array([read(row) for row in batch[column]], pa.string()) for batch in rows.iter(batch_size=_ROWS)), target
+        )
     except TsDataError:
         raise
     except Exception as problem:  # the library raises its own, aiohttp's and the file system's errors
         if getattr(problem, "errno", None) == errno.ENOSPC:
             raise
-        raise SourceError(f"{source}: cannot be read from the Hub: {problem}") from None
+        reason = next(iter(str(problem).splitlines()), type(problem).__name__)
+        raise SourceError(f"{source}: cannot be read from the Hub: {reason}") from None
     return target
+
+
+def _reader(inner: list[str]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        for name in inner:
+            value = value[name]
+        return value
+
+    return read
 
 
 def _to_parquet(columns: Iterator[pa.Array], target: Path) -> None:

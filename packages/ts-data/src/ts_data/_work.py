@@ -5,6 +5,7 @@ What is under way lies there, so that a run that was killed is gone on with. Wha
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from ._storage import state
 from .errors import ConfigError
 from .schemas import PrepareConfig
 
-__all__ = ["OWNED", "SPLITS", "begin", "check", "clear"]
+__all__ = ["FINISHED", "OWNED", "SPLITS", "begin", "check", "clear"]
 
 SPLITS = ("manifest.json", "ts-data/manifest")
 """By what a folder of splits is known, so that no other one is replaced: a file in it, and the file's format."""
@@ -32,14 +33,30 @@ OWNED = (
 )
 """Patterns of the files in a folder of splits; any other file in it is the user's."""
 
+FINISHED = "finished"
+"""The folder in the work folder that holds the splits until they are uploaded."""
+
 MARK = "identity.json"
 """By what a work folder is known; it tells the call that the folder belongs to."""
+
+FORMAT = "ts-data/work"
+
+_PARTS = ("input-*", "block-*", "hash-*", "group-*", "assignment*", FINISHED, f".{FINISHED}.ts-*", ".*.ts-*")
+"""Patterns of what the passes put into a work folder; anything else in it is the user's."""
 
 
 def check(work: Path) -> None:
     """Refuse a place where something else stands."""
-    if work.exists() and not (work / MARK).is_file() and (not work.is_dir() or any(work.iterdir())):
+    if work.exists() and not _is_ours(work) and (not work.is_dir() or any(work.iterdir())):
         raise ConfigError(f"{work}: is there and is no work folder of ts-data; it is left alone. Name a new folder.")
+
+
+def _is_ours(work: Path) -> bool:
+    try:
+        content = json.loads((work / MARK).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
 
 
 def begin(work: Path, sources: Sequence[tuple[str, str, str | None]], config: PrepareConfig, *sizes: int) -> None:
@@ -51,22 +68,33 @@ def begin(work: Path, sources: Sequence[tuple[str, str, str | None]], config: Pr
     for name, role, origin in sources:
         found = state(origin) if origin else None
         marks.append([name, str(origin), role, found.size if found else 0, found.changed if found else 0])
-        if name == "-":
+        if origin is None and not name.startswith("hub:"):
             marks.append(os.getpid())
-    identity = json.dumps([marks, config.model_dump(mode="json"), *sizes], sort_keys=True)
+    identity = json.dumps({"format": FORMAT, "call": [marks, config.model_dump(mode="json"), *sizes]}, sort_keys=True)
     mark = work / MARK
     if not mark.exists() or mark.read_text(encoding="utf-8") != identity:
         clear(work)
-        work.mkdir(parents=True)
+        work.mkdir(parents=True, exist_ok=True)
         mark.write_text(identity, encoding="utf-8")
 
 
 def clear(work: Path) -> None:
-    """Remove the work folder. Killed in between, it is still known for one, and as nobody's, so that the rest is cleared next time."""
-    if not work.is_dir():
+    """Remove what the passes put into the work folder, and the folder itself where nothing else is in it.
+
+    Killed in between, it is still known for one, and as nobody's, so that the rest is cleared next time.
+    """
+    if not work.is_dir() or not (work / MARK).is_file():
         return
-    (work / MARK).write_text("", encoding="utf-8")
+    (work / MARK).write_text(json.dumps({"format": FORMAT}), encoding="utf-8")
+    others = False
     for entry in work.iterdir():
-        if entry.name != MARK:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    shutil.rmtree(work, ignore_errors=True)
+        if entry.name == MARK:
+            continue
+        if not any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in _PARTS):
+            others = True
+        elif entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    if not others:
+        shutil.rmtree(work, ignore_errors=True)

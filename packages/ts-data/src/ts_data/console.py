@@ -240,7 +240,21 @@ _MENDS = {
 }
 _SPACE = ("no space left", "disk is full", "disk full", "quota exceeded", "file too large")
 _NETWORK = frozenset(
-    {"httpx", "httpcore", "requests", "urllib3", "urllib", "huggingface_hub", "aiohttp", "socket", "ssl", "http", "openai"}
+    {
+        "httpx",
+        "httpcore",
+        "httpx2",
+        "httpcore2",
+        "requests",
+        "urllib3",
+        "urllib",
+        "huggingface_hub",
+        "aiohttp",
+        "socket",
+        "ssl",
+        "http",
+        "openai",
+    }
 )
 _FILES = frozenset(
     {"pyarrow", "safetensors", "safetensors_rust", "sqlite3", "zlib", "gzip", "lzma", "zstandard", "zipfile", "tarfile"}

@@ -29,6 +29,7 @@ SMALL_FRACTION = 0.05
 """Share of the kept stories that validation (and a drawn test) takes, up to `FULL_VALIDATION`."""
 
 SplitName = Literal["train", "validation", "test"]
+Role = Literal["train", "test", "against"]
 Count = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -85,7 +86,12 @@ class PrepareConfig(_Frozen):
     """What stands between two stories of a plain text file."""
 
     text_column: str = "text"
-    """Column or key that holds the story in Parquet, CSV, JSONL and Hub data sets ("story" is tried next)."""
+    """Column or key that holds the story in Parquet, CSV, JSON and Hub data sets ("story" is tried next). Dots lead into
+    structs and objects: "meta.story"."""
+
+    bad_lines: Literal["stop", "skip"] = "stop"
+    """What happens at a story that cannot be read (a broken JSON line, a CSV row of another width, text that is not UTF-8).
+    stop: an error names its place. skip: it is left out and counted in the manifest."""
 
     steps: tuple[str, ...] = DEFAULT_STEPS
     """Cleaning steps by name, in the order in which they run; leave one out to switch it off."""
@@ -100,11 +106,12 @@ class PrepareConfig(_Frozen):
     near: NearConfig = NearConfig()
     """What counts as near, where `deduplicate` is "near" or "cluster"."""
 
-    validation: int | None = Field(default=None, ge=1)
-    """Exactly so many validation stories. None: 5 % of the kept stories, but not more than 73,728."""
+    validation: int | float | None = None
+    """A whole number: exactly so many validation stories, 0 for none. Between 0 and 1: this share of the kept stories.
+    None: 5 % of them, but not more than 73,728."""
 
-    test: int | None = Field(default=None, ge=1)
-    """Exactly so many test stories, drawn like validation; None: as many as validation. Unused when a test file is given."""
+    test: int | float | None = None
+    """Test stories, drawn like validation; None: as many as validation. Unused when a test file is given."""
 
     leakage: Literal["keep", "drop"] = "keep"
     """drop: stories of a given test file that also stand in the training source (exactly; nearly, too, when
@@ -112,6 +119,16 @@ class PrepareConfig(_Frozen):
 
     seed: int = Field(default=1, ge=0, lt=2**63)
     """Seed of the draw of validation and test."""
+
+    @field_validator("validation", "test", mode="before")
+    @classmethod
+    def _number_or_share(cls, value: object) -> object:
+        """Refuse what is neither a whole number of stories nor a share."""
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+            return value
+        if isinstance(value, float) and 0 < value < 1:
+            return value
+        raise ValueError("should be a whole number of stories from 0 on, or a share between 0 and 1 such as 0.05")
 
     @field_validator("steps")
     @classmethod
@@ -164,11 +181,14 @@ class SourceInfo(_Frozen):
     """One raw input, in the order in which it was read."""
 
     name: str
-    role: Literal["train", "test"]
+    role: Role
+    """train; test: a given test file; against: stories that were taken out of the training sources."""
     kind: str
     bytes: Count
     sha256: Sha256
     stories: Count
+    skipped: Count = 0
+    """Lines or rows that could not be read and were left out (`bad_lines` is "skip")."""
 
 
 class StepExample(_Frozen):
@@ -212,6 +232,9 @@ class DatasetManifest(_Frozen):
     """removed.parquet."""
     fingerprint: Sha256
     """SHA-256 over the hashes of the split files, in the order train, validation, test."""
+    warnings: tuple[str, ...] = ()
+    """What looks wrong with the sources, a sentence each: possible separators inside stories, stories far longer than the
+    rest, test stories that stand in train, lines that were skipped."""
 
 
 # --- reports -----------------------------------------------------------------------------------

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..console import Config, Json, Quiet, Set, emit, merge, show_progress, table, validate
+from ..console import Config, Json, Quiet, Set, emit, merge, show_progress, table, validate, warn
 
 __all__ = ["prepare"]
 
 
 def prepare(
     source: Annotated[
-        list[str], typer.Argument(help="Raw stories: files or URIs (.txt .jsonl .parquet .csv, .gz, .zst), - or hub:OWNER/NAME.")
+        list[str],
+        typer.Argument(
+            help="Raw stories: files, folders, patterns or URIs (.txt .jsonl .json .parquet .csv .tsv, packed), - or hub:OWNER/NAME."
+        ),
     ],
     out: Annotated[str, typer.Option("--out", help="The splits/ folder to write; a URI needs --work.")],
     test: Annotated[str | None, typer.Option(help="A file whose stories become the test split, none dropped.")] = None,
-    validation: Annotated[int | None, typer.Option(help="Exactly so many validation stories [5 %, up to 73,728].")] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Files or a splits/ folder whose stories are taken out of the result.", show_default=False),
+    ] = None,
+    validation: Annotated[
+        str | None, typer.Option(help="So many validation stories, a share (0.05, 5%), or 0 for none [5 %, up to 73,728].")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw [1].")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes [one per core]. Never changes the result.")] = None,
     engine: Annotated[str, typer.Option(help="Where the work runs: local, or ray (a cluster).")] = "local",
     work: Annotated[Path | None, typer.Option(help="Folder for what is under way [beside --out].")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace splits of other settings or sources.")] = False,
     config: Config = None,
     settings: Set = None,
     as_json: Json = False,
@@ -31,13 +42,28 @@ def prepare(
     """Clean, de-duplicate and split raw stories. Killed? Run it again: it goes on where it stood.
 
     Example: ts-data prepare raw.txt --out splits/ --validation 500
+    Example: ts-data prepare raw/ --out splits/ --validation 0.02 --set bad_lines=skip --against other/splits
     """
     from .._prepare import prepare as run
     from ..schemas import PrepareConfig
 
-    settings_ = validate(PrepareConfig, merge(config, settings, {"validation": validation, "seed": seed}))
-    with show_progress(quiet=quiet) as progress:
-        manifest = run([*source], out, settings_, test=test, workers=workers, engine=engine, work=work, progress=progress)
+    settings_ = validate(PrepareConfig, merge(config, settings, {"validation": _amount(validation), "seed": seed}))
+    with show_progress(quiet=quiet) as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they stand in the manifest
+        manifest = run(
+            source,
+            out,
+            settings_,
+            test=test,
+            against=against or None,
+            workers=workers,
+            engine=engine,
+            work=work,
+            force=force,
+            progress=progress,
+        )
+    for message in manifest.warnings:
+        warn(message)
 
     def text() -> str:
         from .._report import prepared
@@ -45,3 +71,15 @@ def prepare(
         return prepared(manifest, out, table)
 
     emit(manifest, text, as_json=as_json)
+
+
+def _amount(text: str | None) -> int | float | str | None:
+    """A number of stories, or a share of them; what is neither goes to the settings' own check as it is."""
+    if text is None:
+        return None
+    for read in (int, float, lambda share: float(share.removesuffix("%")) / 100):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text

@@ -17,6 +17,7 @@ def sample(
     stories: Annotated[int, typer.Option(help="How many.")] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed, the same stories.")] = 1,
     impurities: Annotated[bool, typer.Option("--impurities", help="With the defects of the published files.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file with other content.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -26,7 +27,7 @@ def sample(
     """
     from .._sample import write_sample
 
-    size = write_sample(out, stories, seed, impurities)
+    size = write_sample(out, stories, seed, impurities, force=force)
     emit(
         {"out": str(out), "stories": stories, "bytes": size},
         f"wrote {stories:,} stories ({size:,} bytes) to {out}",

@@ -21,9 +21,9 @@ def stats(
 
     Example: ts-data stats splits/
     """
-    from .._read import open_manifest
+    from .._read import check_files
 
-    manifest = open_manifest(splits)
+    manifest = check_files(splits)
 
     def text() -> str:
         from .._report import described

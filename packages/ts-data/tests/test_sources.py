@@ -1,0 +1,279 @@
+"""Raw files of every spelling: JSON lists, TSV, CSV with other delimiters, structs, folders, patterns, pipes, encodings, bad lines."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ts_data import ConfigError, PrepareConfig, SourceError, clean, prepare, read
+from ts_data._csv import delimiter_of
+from ts_data._json_list import entries
+from ts_data._names import kind_of
+
+CONFIG = PrepareConfig(validation=3, test=3)
+REST = " They walked to the park and played with the red ball until the sun went down, and then they all went home to eat. " * 2
+
+
+@pytest.fixture
+def tales() -> list[str]:
+    """Sixty stories: dialogue at the beginning and the end, commas, semicolons, tabs are absent."""
+    return [f'"Hi; I am {n}," said Tom, and smiled.{REST}"Bye," said Sue.' for n in range(60)]
+
+
+def stories_of(folder: Path) -> set[str]:
+    return {text for split in ("train", "validation", "test") for text in read(folder, split)}
+
+
+def cleaned(tales: list[str]) -> set[str]:
+    return {clean(tale).text for tale in tales}
+
+
+def json_list(tales: list[str]) -> bytes:
+    return json.dumps([{"text": tale, "n": {"a": [1]}} for tale in tales], indent=1).encode()
+
+
+def lines(tales: list[str]) -> bytes:
+    return "".join(json.dumps({"text": tale}) + "\n" for tale in tales).encode()
+
+
+def plain(tales: list[str]) -> bytes:
+    return "".join(f"{tale}\n<|endoftext|>\n" for tale in tales).encode()
+
+
+def rows(tales: list[str], delimiter: str, **options: object) -> bytes:
+    import io
+
+    target = io.StringIO(newline="")
+    writer = csv.writer(target, delimiter=delimiter, **options)  # type: ignore[arg-type]
+    writer.writerow(["n", "text"])
+    writer.writerows([n, tale] for n, tale in enumerate(tales))
+    return target.getvalue().encode()
+
+
+def tsv(tales: list[str]) -> bytes:
+    return ("n\ttext\n" + "".join(f"{n}\t{tale}\n" for n, tale in enumerate(tales))).encode()
+
+
+BOM = b"\xef\xbb\xbf"
+FILES = {
+    "array.json": json_list,
+    "array.jsonl": json_list,
+    "strings.json": lambda tales: json.dumps(tales).encode(),
+    "bom.json": lambda tales: BOM + b"  \n" + json_list(tales),
+    "array.JSON.GZ": lambda tales: gzip.compress(json_list(tales)),
+    "lines.JSONL": lines,
+    "lines.Ndjson": lines,
+    "lines.jsonlines": lines,
+    "lines.json": lines,
+    "bom.jsonl": lambda tales: BOM + lines(tales),
+    "crlf.jsonl": lambda tales: lines(tales).replace(b"\n", b"\r\n"),
+    "lines.jsonl.bz2": lambda tales: bz2.compress(lines(tales)),
+    "plain.TXT": plain,
+    "plain": plain,
+    "plain.txt.GZIP": lambda tales: gzip.compress(plain(tales)),
+    "bom.txt": lambda tales: BOM + plain(tales),
+    "comma.csv": lambda tales: rows(tales, ","),
+    "comma.CSV": lambda tales: BOM + rows(tales, ","),
+    "semicolon.csv": lambda tales: rows(tales, ";"),
+    "quoted-semicolon.csv": lambda tales: rows(tales, ";", quoting=csv.QUOTE_ALL),
+    "tabs.csv": lambda tales: rows(tales, "\t"),
+    "pipes.csv": lambda tales: rows(tales, "|"),
+    "one-column.csv": lambda tales: ("text\n" + "".join('"{}"\n'.format(tale.replace('"', '""')) for tale in tales)).encode(),
+    "plain.tsv": tsv,
+    "PLAIN.TSV": tsv,
+    "plain.tab": tsv,
+    "packed.TSV.gz": lambda tales: gzip.compress(tsv(tales)),
+    "bom.tsv": lambda tales: BOM + tsv(tales),
+    "quoted.tsv": lambda tales: rows(tales, "\t", quoting=csv.QUOTE_ALL),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_sixty_rows_are_sixty_stories_in_every_kind_of_file(name: str, tales: list[str], tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(FILES[name](tales))
+    manifest = prepare(tmp_path / name, tmp_path / "splits", CONFIG, workers=1)
+    assert (manifest.stories_in, manifest.kept, manifest.warnings) == (60, 60, ())
+    assert stories_of(tmp_path / "splits") == cleaned(tales)
+
+
+def test_a_json_list_is_read_in_pieces(tales: list[str]) -> None:
+    for size in (1, 7, 1000):
+        content = json_list(tales)
+        pieces = iter([content[at : at + size] for at in range(0, len(content), size)])
+        assert [entry["text"] for entry in entries("x.json", lambda pieces=pieces: next(pieces, b""))] == tales
+    pieces = iter([b"[1", b"2, 3.", b"5 ,-1]"])
+    assert list(entries("x.json", lambda: next(pieces, b""))) == [12, 3.5, -1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", b'[{"text": "x"}', "a.json, entry 1: the file ends after it"),
+        ("a.json", b'[{"text": "x"} {"text": "y"}]', "a.json, entry 1: '{' follows it, a comma"),
+        ("a.json", b'["x", ]', "a.json, entry 2: not JSON"),
+        ("a.json", b'["x"] tail', "'t' follows the end of the list"),
+        ("a.json", b"[]", "is an empty list"),
+        ("a.json", b'["x", 5]', "a.json, entry 2: is neither an object nor a string"),
+        ("a.json", b'[{"text": NaN}]', "a.json, entry 1: the story is a number"),
+        ("a.json", b"[" * 100_000, "nested too deeply"),
+        ("a.jsonl", b'{"text": ' + b"[" * 100_000 + b"\n", "a.jsonl, line 1: nested too deeply"),
+        ("a.json", b'["caf\xe9"]', "not UTF-8"),
+        ("a.csv", b"text,text\nx,y\n", "has 2 columns 'text'"),
+        ("a.csv", b"text;n\nx;1;2\n", "not readable as CSV.*bad_lines=skip"),
+        ("a.tsv", b"n\ttext\n1\tx\n2\n", "not readable as TSV"),
+        ("wide.txt", "One. " .encode("utf-32") * 20, "is UTF-32, not UTF-8.*iconv -f UTF-32 "),
+        ("wide.jsonl", '{"text": "x"}\n'.encode("utf-32-be"), "is UTF-32BE, not UTF-8.*iconv -f UTF-32BE "),
+        ("wide.csv", "text\nOnce there was\n".encode("utf-16-le"), "is UTF-16LE, not UTF-8"),
+        ("wide.json", '["Once there was"]'.encode("utf-16"), "is UTF-16, not UTF-8.*iconv -f UTF-16 "),
+        ("wide.tsv", "n\ttext\n1\tOnce there was\n".encode("utf-16-be"), "is UTF-16BE"),
+        ("tales.txt", b'{"text": "One"}\n' * 3, "looks like JSON, but its ending says text"),
+        ("tales.txt", b"One.\n---\nTwo.\n---\n", r"stands nowhere in it \(but '---' does\)"),
+        ("tales.tar.gz", b"x", ".tar files are not read"),
+        ("tales.txt", b"PK\x03\x04xxx", r"is no text but a \.zip file"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_in_one_sentence(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=message) as caught:
+        prepare(tmp_path / name, tmp_path / "splits", CONFIG, workers=1)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_delimiters() -> None:
+    assert delimiter_of('n;text\n1;"a, b; c"\n2;d,e\n', ("text",)) == ";"
+    assert delimiter_of('n,text\n1,"a; b, c"\n2,d;e\n', ("text",)) == ","
+    assert delimiter_of('text\n"a, b"\n"c; d"\n', ("text",)) == ","
+    assert delimiter_of("text\na, b\nc d\n", ("text",)) != ",", "an unquoted comma does not part a single column"
+    assert delimiter_of("n\ttext\n1\ta, b; c\n", ("text",)) == "\t"
+    assert delimiter_of("", ("text",)) == ","
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.JSONL", ("jsonl", None)),
+        ("a.jsonl.Gz", ("jsonl", "gzip")),
+        ("a.TSV.ZST", ("tsv", "zstd")),
+        ("a.gz", ("text", "gzip")),
+        ("a.Parquet", ("parquet", None)),
+        ("a", ("text", None)),
+        (".json", ("text", None)),
+    ],
+)
+def test_a_kind_is_known_by_the_ending_in_any_case(name: str, kind: tuple[str, str | None]) -> None:
+    assert kind_of(name) == kind
+
+
+# --- structs -----------------------------------------------------------------------------------
+
+
+def test_a_column_inside_a_struct(tales: list[str], tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"text_column": "meta.inner.body"})
+    meta = [{"inner": {"body": tale, "n": 1}, "other": "x"} for tale in tales]
+    pq.write_table(pa.table({"n": list(range(60)), "meta": meta}), tmp_path / "a.parquet")
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"meta": item}) + "\n" for item in meta), encoding="utf-8")
+    (tmp_path / "a.json").write_text(json.dumps([{"meta": item} for item in meta]), encoding="utf-8")
+    pq.write_table(pa.table({"meta.inner.body": tales}), tmp_path / "literal.parquet")
+    for name in ("a.parquet", "a.jsonl", "a.json", "literal.parquet"):
+        prepare(tmp_path / name, tmp_path / f"{name}-splits", config, workers=1)
+        assert stories_of(tmp_path / f"{name}-splits") == cleaned(tales)
+    wrong = CONFIG.model_copy(update={"text_column": "meta.nothing"})
+    with pytest.raises(SourceError, match=r"no column 'meta.nothing'"):
+        prepare(tmp_path / "a.parquet", tmp_path / "wrong", wrong, workers=1)
+    with pytest.raises(SourceError, match=r"line 1: no column 'meta.nothing'; there are: meta"):
+        prepare(tmp_path / "a.jsonl", tmp_path / "wrong", wrong, workers=1)
+
+
+# --- folders, patterns, pipes ------------------------------------------------------------------
+
+
+def test_a_folder_and_a_pattern_give_their_files_in_order(tales: list[str], tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    (raw / "deep").mkdir(parents=True)
+    (raw / "b.JSONL").write_bytes(lines(tales[:20]))
+    (raw / "a.txt.gz").write_bytes(gzip.compress(plain(tales[20:40])))
+    (raw / "deep" / "c.csv").write_bytes(rows(tales[40:], ","))
+    (raw / "README.md").write_text("not a story")
+    (raw / ".hidden.txt").write_text("nor this")
+    manifest = prepare(raw, tmp_path / "splits", CONFIG, workers=1)
+    assert [Path(source.name).name for source in manifest.sources] == ["a.txt.gz", "b.JSONL", "c.csv"]
+    assert stories_of(tmp_path / "splits") == cleaned(tales)
+    manifest = prepare(f"{raw}/*.[Jt]*", tmp_path / "some", CONFIG, workers=1)
+    assert [Path(source.name).name for source in manifest.sources] == ["a.txt.gz", "b.JSONL"]
+    prepare(f"{raw}/**/*.csv", tmp_path / "deep", CONFIG, workers=1)
+    assert stories_of(tmp_path / "deep") == cleaned(tales[40:])
+    with pytest.raises(ConfigError, match="is named twice"):
+        prepare([raw, raw / "b.JSONL"], tmp_path / "twice", CONFIG)
+
+
+def test_splits_as_a_source_give_their_stories_and_no_removed_ones(tales: list[str], tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines([*tales, tales[0]]))
+    prepare(tmp_path / "a.jsonl", tmp_path / "one", CONFIG, workers=1)
+    manifest = prepare(tmp_path / "one", tmp_path / "two", CONFIG, workers=1)
+    assert manifest.stories_in == manifest.kept == 60
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes")
+@pytest.mark.parametrize(
+    "make", [plain, lines, json_list, lambda tales: gzip.compress(lines(tales)), lambda tales: BOM + lines(tales)]
+)
+def test_a_pipe_is_read_once_and_its_kind_is_known_by_its_content(make: object, tales: list[str], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=(make(tales),), daemon=True).start()  # type: ignore[operator]
+    prepare(pipe, tmp_path / "splits", CONFIG, workers=1)
+    assert stories_of(tmp_path / "splits") == cleaned(tales)
+
+
+@pytest.mark.parametrize("content", [b"", b" \n "])
+def test_an_empty_or_closed_stdin_is_refused(content: bytes, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ts_data", "prepare", "-", "--out", str(tmp_path / "splits"), "-q"]
+    done = subprocess.run(command, input=content, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.decode().count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+# --- bad lines ---------------------------------------------------------------------------------
+
+
+SKIP = PrepareConfig(validation=3, test=3, bad_lines="skip")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "skipped"),
+    [
+        (
+            "a.jsonl",
+            lambda tales: lines(tales[:30]) + b'{"text"\n5\n{"body": "x"}\n{"text": null}\n\xff\n' + lines(tales[30:]),
+            5,
+        ),
+        ("a.json", lambda tales: json.dumps([*tales, 5, None, {"text": 1}]).encode(), 3),
+        ("a.txt", lambda tales: plain(tales[:30]) + b"caf\xe9 was here\n<|endoftext|>\n" + plain(tales[30:]), 1),
+        ("a.csv", lambda tales: rows(tales, ",") + b"1,2,3\n7,caf\xe9\n", 2),
+        ("a.tsv", lambda tales: tsv(tales) + b"1\n2\tx\ty\n", 2),
+    ],
+)
+def test_bad_lines_stop_by_default_and_are_skipped_and_counted_by_option(
+    name: str, content: object, skipped: int, tales: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content(tales))  # type: ignore[operator]
+    with pytest.raises(SourceError):
+        prepare(tmp_path / name, tmp_path / "splits", CONFIG, workers=1)
+    with pytest.warns(UserWarning, match=rf"{name}: {skipped} .* could not be read and were left out"):
+        manifest = prepare(tmp_path / name, tmp_path / "splits", SKIP, workers=1)
+    assert [source.skipped for source in manifest.sources] == [skipped]
+    assert manifest.stories_in == 60
+    assert stories_of(tmp_path / "splits") == cleaned(tales)

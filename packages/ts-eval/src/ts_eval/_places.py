@@ -32,7 +32,10 @@ def check_report_folder(out: Path, inputs: Iterable[Path]) -> None:
     if (out / "manifest.json").exists():
         raise ConfigError(f"{out}: holds something else (by its manifest.json); the report needs a folder of its own.")
     inputs = list(inputs)
-    _refuse_inside(out, inputs)
+    # A folder that holds its inputs is no danger: only the files of a report are written there.
+    artefact.keep_apart(
+        out, [path for path in inputs if not path.is_relative_to(out.resolve()) or path == out.resolve()], error=ConfigError
+    )
     for name in WRITTEN:
         if (out / name).resolve() in inputs:
             raise ConfigError(f"{out / name}: is read by this evaluation and would be overwritten; name another --out.")
@@ -43,12 +46,7 @@ def check_report_folder(out: Path, inputs: Iterable[Path]) -> None:
 
 def check_index_folder(place: Path, inputs: Iterable[Path]) -> None:
     """Refuse a folder for the index that is, holds or lies in an input, or that is of another kind."""
-    inputs = list(inputs)
-    _refuse_inside(place, inputs)
-    real = place.resolve()
-    for path in inputs:
-        if path.is_relative_to(real):
-            raise ConfigError(f"{place}: holds {path}, which this evaluation reads; name another folder for the index.")
+    artefact.keep_apart(place, inputs, option="--index", error=ConfigError)
     artefact.check_target(place, "index.json", "ts-eval/index", error=ConfigError)
 
 
@@ -56,17 +54,9 @@ def check_sweep_file(out: Path, inputs: Iterable[Path]) -> None:
     """Refuse a folder, a file in an input, and a file that is no earlier sweep."""
     if out.is_dir():
         raise ConfigError(f"{out}: is a folder; --out takes the file to write, as {out / 'sweep.json'}.")
-    _refuse_inside(out, inputs)
+    artefact.keep_apart(out, inputs, error=ConfigError)
     if out.exists() and not _is_format(out, "ts-eval/sweep"):
         raise ConfigError(f"{out}: is there and is no earlier sweep; it is left alone. Name another --out.")
-
-
-def _refuse_inside(out: Path, inputs: Iterable[Path]) -> None:
-    real = out.resolve()
-    for path in inputs:
-        if real == path or (path.is_dir() and real.is_relative_to(path)):
-            where = "is" if real == path else "lies in"
-            raise ConfigError(f"{out}: {where} {path}, which this evaluation reads; name a folder outside of it.")
 
 
 def _is_format(file: Path, wanted: str) -> bool:

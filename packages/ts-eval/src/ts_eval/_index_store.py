@@ -14,13 +14,13 @@ from ts_data import artefact
 from ._build import Arrays, build_arrays
 from ._checks import each_text
 from ._words import TOKENISATION
-from .errors import ArtefactError, IndexMismatchError
+from .errors import ArtefactError, ConfigError, IndexMismatchError
 from .schemas import IndexManifest
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["cached", "load"]
+__all__ = ["cached", "check_place", "load"]
 
 ARRAYS = ("offsets", "second", "df", "norms")
 
@@ -28,6 +28,7 @@ ARRAYS = ("offsets", "second", "df", "norms")
 def cached(path: Path, stories: Sequence[str], *, corpus: str | None, progress: Progress | None) -> tuple[Arrays, str]:
     """`load` what is at `path` if it is of these stories, else build it there first."""
     artefact.recover(path)
+    check_place(path)
     if (path / "index.json").exists():
         try:
             return load(path, stories, corpus=corpus or corpus_hash(stories))
@@ -35,6 +36,17 @@ def cached(path: Path, stories: Sequence[str], *, corpus: str | None, progress: 
             pass  # of other stories, of another version or damaged: built anew
     write(path, stories, corpus=corpus, progress=progress)
     return load(path, stories)
+
+
+def check_place(path: Path) -> None:
+    """Refuse, before the work, a folder that an index may not replace: another kind of folder, or one with a cut index.json."""
+    if (path / "index.json").is_file() and any((path / f"{name}.npy").exists() for name in ARRAYS):
+        try:
+            if artefact.read_json(path / "index.json", error=ArtefactError).get("format") == "ts-eval/index":
+                return  # it may only be read, from a place that cannot be written
+        except ArtefactError:
+            raise ArtefactError(f"{path / 'index.json'}: damaged. Delete the folder {path}; it is built anew.") from None
+    artefact.check_target(path, "index.json", "ts-eval/index", error=ConfigError)
 
 
 def corpus_hash(stories: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ts_data import artefact
 
+from ._index_store import check_place
 from .errors import ConfigError
 
 __all__ = ["check_index_folder", "check_report_folder", "check_sweep_file", "local_paths"]
@@ -47,7 +48,7 @@ def check_report_folder(out: Path, inputs: Iterable[Path]) -> None:
 def check_index_folder(place: Path, inputs: Iterable[Path]) -> None:
     """Refuse a folder for the index that is, holds or lies in an input, or that is of another kind."""
     artefact.keep_apart(place, inputs, option="--index", error=ConfigError)
-    artefact.check_target(place, "index.json", "ts-eval/index", error=ConfigError)
+    check_place(place)
 
 
 def check_sweep_file(out: Path, inputs: Iterable[Path]) -> None:

@@ -70,7 +70,7 @@ def _folder_kind(path: Path) -> str:
     config = path / "config.json"
     if not config.is_file():
         inner = path / "model" / "config.json"
-        hint = f" Did you mean {inner.parent}?" if inner.is_file() else ""
+        hint = f" Did you mean {inner.parent}?" if inner.is_file() else " `ts-train run` writes one (RUN/model)."
         raise ArtefactError(f"{path}: has no config.json, so it is no model folder.{hint}")
     try:
         content = json.loads(config.read_bytes())

@@ -69,6 +69,9 @@ class FakeServer:
         """The base URL for a client."""
         return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a FakeServer holds a port and cannot be pickled; make one in each process")
+
     def __enter__(self) -> FakeServer:
         self._thread.start()
         return self

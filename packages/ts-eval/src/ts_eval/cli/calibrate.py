@@ -28,7 +28,7 @@ def calibrate(
     prompt: Annotated[str | None, typer.Option("--prompt", help="A packaged prompt's name, or a TOML file.")] = None,
     mode: Annotated[str | None, typer.Option("--mode", help="sampled or expected.")] = None,
     repeats: Annotated[int | None, typer.Option("--repeats", help="Ratings per story; noise needs at least two.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Only the first so many stories of each file.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many stories of each file.")] = None,
     damage: Annotated[bool, typer.Option("--damage/--no-damage", help="Rate the stories damaged on purpose too.")] = True,
     reference: Annotated[str | None, typer.Option("--reference", help="features: splits/ or stories as reference.")] = None,
     store: Store = None,
@@ -42,6 +42,7 @@ def calibrate(
     Example: ts-eval calibrate human-rated.jsonl --base-url http://localhost:11434/v1 --model llama3 --repeats 3
     """
     from ..judge import calibrate as work
+    from ..judge.client import GIVEN_UP
 
     flags = {"backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "reference": reference}
     options = settings(config, set_, base_url, flags)
@@ -53,6 +54,9 @@ def calibrate(
     for note in report.notes:
         warn(note)
     emit(report, lambda: _text(report, out), as_json=as_json)
+    if report.asked and not report.rated and any(GIVEN_UP in note for note in report.notes):
+        typer.echo("error: nothing was rated: no endpoint left", err=True)
+        raise typer.Exit(1)
 
 
 def _text(report: CalibrationReport, out: Path) -> str:

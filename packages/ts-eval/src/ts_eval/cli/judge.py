@@ -67,6 +67,16 @@ def judge(
     for note in (*result.summary.notes, *result.summary.drift_notes):
         warn(note)
     emit(result.summary, lambda: _text(result, out), as_json=as_json)
+    end_without_endpoint([r.unscored or "" for r in result.ratings])
+
+
+def end_without_endpoint(reasons: list[str]) -> None:
+    """Exit with 1 and the reason where nothing was rated because no endpoint was left."""
+    from ..judge.client import NO_ENDPOINT
+
+    if reasons and all(reasons) and (reason := next((r for r in reasons if r.startswith(NO_ENDPOINT)), "")):
+        typer.echo(f"error: nothing was rated: {reason}", err=True)
+        raise typer.Exit(1)
 
 
 def settings(config: Path | None, set_: list[str] | None, base_url: list[str] | None, flags: dict[str, Any]) -> Any:

@@ -24,7 +24,7 @@ def optimise_prompt(
     ] = None,
     orders: Annotated[int, typer.Option("--orders", min=1, help="Orders of examples and categories to try for each prompt.")] = 3,
     repeats: Annotated[int, typer.Option("--repeats", min=2, help="Ratings per story.")] = 3,
-    limit: Annotated[int | None, typer.Option("--limit", help="Only the first so many stories.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many stories.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Report (JSON); the chosen prompt goes beside it.")] = Path(
         "prompt-search.json"
     ),

@@ -21,7 +21,7 @@ def rate(
         str, typer.Option("--rater", help="Who rates: any name; it shuffles the order and keeps people apart.")
     ] = "me",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = 0,
-    limit: Annotated[int | None, typer.Option("--limit", help="Only the first so many stories of the file.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many stories of the file.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the order.")] = 1,
     as_json: Json = False,
     quiet: Quiet = False,

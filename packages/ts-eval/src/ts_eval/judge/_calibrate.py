@@ -13,6 +13,7 @@ import numpy as np
 
 from ts_data.artefact import write_model
 
+from .._checks import need_count, need_instance
 from ..errors import ConfigError
 from ..schemas import (
     CATEGORIES,
@@ -26,7 +27,9 @@ from ..schemas import (
     Statistic,
 )  # fmt: skip
 from ._judge import JudgeRun, estimate_cost, judge_stories
+from ._places import check_output
 from .agreement import FEW, compare, spearman
+from .client import GIVEN_UP
 from .damage import AMOUNTS, DAMAGES, base_stories, damaged
 from .ledger import together
 from .reference import words
@@ -56,9 +59,15 @@ def calibrate(
     Each reference is a .jsonl file of stories with `ratings` (one or more raters per story) or `rating`. `limit` takes only
     the first so many stories of each. `out` takes the report as JSON. Raises ConfigError where no story has a rating.
     """
+    need_instance(config, JudgeConfig, "config")
+    if isinstance(references, (str, os.PathLike)):
+        raise TypeError("references: a list of files is expected, not one path. Pass [path].")
+    if limit is not None:
+        need_count(limit, "limit")
     if not references and not damage:
         raise ConfigError("nothing to rate: name a file of stories with ratings, or let the damaged stories be rated.")
     place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
+    check_output(out, "ts-eval/calibration", [*references, config.prompt, config.reference, place])
     named = [(Path(path).name, _rated(path, limit)) for path in references]
     cases = _cases() if damage else []
     # Stories that we damaged ourselves attack nobody, and a rating that follows the damage is what is looked for.
@@ -91,8 +100,14 @@ def _report(
         repeats=config.repeats, asked=len(ratings), rated=len(good),
         references=tuple(agreement_with(name, stories, run.ratings) for (name, stories), run in zip(named, referred, strict=True)),
         halo=_halo(good), sd_over_repeats=repeat_sd(good), damage=damage_results(cases, damage[0].ratings) if damage else (),
-        notes=_notes(config, bool(named), flagged),
+        notes=(*_notes(config, bool(named), flagged), *_about_endpoints(runs)),
     )  # fmt: skip
+
+
+def _about_endpoints(runs: Sequence[JudgeRun]) -> list[str]:
+    """What the runs' summaries say about servers: given up, asked without a parameter, estimated."""
+    words = (GIVEN_UP, " refuses ", "are estimates: ")
+    return list(dict.fromkeys(note for run in runs for note in run.summary.notes if any(w in note for w in words)))
 
 
 def _rated(path: str | os.PathLike[str], limit: int | None) -> list[Story]:

@@ -13,13 +13,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, cast
 
+from .._checks import need_instance, need_path
 from ..errors import ConfigError
 from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating, Scores
+from ._places import check_output
 from ._ratings_file import write_ratings
 from .anchors import anchor_stories
 from .backends import make_backend
 from .backends.base import Reply, Request, lone_surrogate, without_surrogates
-from .client import Job, Lane, run_jobs
+from .client import GIVEN_UP, Job, Lane, run_jobs
 from .expected import expected_scores
 from .fence import new_nonce
 from .flags import flags
@@ -64,9 +66,9 @@ def judge_stories(
     stands in for `config.prompt`. `announce`, if callable, gets the cost estimate before the first call. Raises ConfigError
     before any call where a package, a key or a file is missing.
     """
-    config = config or JudgeConfig()
+    config = need_instance(config or JudgeConfig(), JudgeConfig, "config")
     items = read_stories(stories)
-    place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
+    place = _store_of(stories, config, out, store)
     with _opened(config, template, place, items) as run:
         guess = run.estimate()
         if callable(announce):
@@ -89,10 +91,21 @@ def estimate_cost(
     template: PromptTemplate | None = None,
 ) -> Estimate:
     """What `judge_stories` with the same arguments would still have to pay; all its checks, no call."""
-    place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
-    place = place if place is not None and Path(place).exists() else None
-    with _opened(config, template, place, read_stories(stories)) as run:
+    need_instance(config, JudgeConfig, "config")
+    items = read_stories(stories)
+    place = _store_of(stories, config, out, store)
+    with _opened(config, template, place if place is not None and place.exists() else None, items) as run:
         return run.estimate()
+
+
+def _store_of(
+    stories: object, config: JudgeConfig, out: str | os.PathLike[str] | None, store: str | os.PathLike[str] | None
+) -> Path | None:
+    """Where the store is, once it is sure that neither it nor `out` is something else."""
+    place = need_path(store, "store") if store is not None else Path(out).parent / "judge.sqlite" if out is not None else None
+    inputs = [stories if isinstance(stories, (str, os.PathLike)) else None, config.prompt, config.page, config.reference]
+    check_output(out, "ts-eval/rating", [*inputs, place])
+    return place
 
 
 # --- one run -----------------------------------------------------------------------------------
@@ -365,7 +378,7 @@ class _Run:
 
     def notes(self) -> tuple[str, ...]:
         """What the endpoints were like, for the summary."""
-        dead = [f"{lane.endpoint.base_url} was given up: {lane.dead}" for lane in self.lanes if lane.dead]
+        dead = [f"{lane.endpoint.base_url} {GIVEN_UP}: {lane.dead}" for lane in self.lanes if lane.dead]
         stepped = [note for lane in self.lanes for note in getattr(lane.backend, "notes", ())]
         estimated = sum(r.reply.estimated for job in self._asked.values() for r in self.store.attempts(job.keys))
         guessed = [f"the token counts of {estimated:,} replies are estimates: the server sends none"] if estimated else []

@@ -12,9 +12,11 @@ import numpy as np
 
 from ts_data.artefact import write_model
 
+from .._checks import need_count, need_instance
 from ..errors import ConfigError
 from ..schemas import CATEGORIES, JudgeConfig, PromptSearchReport, PromptTemplate, PromptTrial, Rating
 from ._judge import JudgeRun, estimate_cost, judge_stories
+from ._places import check_output
 from .ledger import together
 from .prompt import label, load_prompt, reordered
 from .stories import Story, read_stories
@@ -44,6 +46,12 @@ def optimise_prompt(
     categories. The halves are drawn with the seed. `config.repeats` must be 2 or more: noise is half of the point.
     Raises ConfigError for fewer than 8 rated stories.
     """
+    need_instance(config, JudgeConfig, "config")
+    if isinstance(prompts, str):
+        raise TypeError("prompts: a list of names is expected, not one str. Pass [name].")
+    need_count(orders, "orders")
+    if limit is not None:
+        need_count(limit, "limit")
     if config.repeats < 2:
         raise ConfigError("repeats: at least 2 are needed, since a prompt is also chosen by its noise.")
     stories = [s for s in read_stories(rated) if s.ratings][:limit]
@@ -52,6 +60,9 @@ def optimise_prompt(
             f"{rated}: {len(stories)} rated stories; at least 8 are needed, half to choose by and half to report on."
         )
     place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
+    inputs = [rated, config.prompt, *prompts, config.reference, place]
+    check_output(out, "ts-eval/prompt-search", inputs)
+    check_output(Path(out).with_suffix(".prompt.json") if out is not None else None, "ts-eval/prompt", inputs)
     tuning, reporting = _halves(stories, config.seed)
     templates = candidates([config.prompt, *prompts], orders)
     runs: list[JudgeRun] = []
@@ -68,7 +79,8 @@ def optimise_prompt(
 
     trials = sorted((rate(t, tuning) for t in templates), key=lambda t: (t.score is None, t.score))
     if trials[0].score is None:
-        raise ConfigError("no candidate got a single rating; check the judge with `ts-eval judge` first.")
+        reason = next((r.unscored for run in runs for r in run.ratings if r.unscored), "none was asked for")
+        raise ConfigError(f"no candidate got a single rating ({reason}); check the judge with `ts-eval judge` first.")
     chosen = next(t for t in templates if label(t) == trials[0].prompt)
     finals = [rate(t, reporting) for t in _distinct([chosen, templates[0]])]
     report = PromptSearchReport(

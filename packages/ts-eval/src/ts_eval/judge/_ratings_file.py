@@ -27,7 +27,7 @@ def write_ratings(path: str | os.PathLike[str], ratings: Iterable[Rating]) -> No
 def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
     """Read ratings.jsonl. Raises ArtefactError with file and line."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ArtefactError(f"{path}: no such file. `ts-eval judge` writes it.") from None
     except (UnicodeDecodeError, IsADirectoryError):

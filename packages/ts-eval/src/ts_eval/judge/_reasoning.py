@@ -57,7 +57,7 @@ def without_reasoning(reply: str) -> str:
     for a, b in blanks:
         kept[a:b] = " " * (b - a)
     answer = "".join(kept)
-    if re.search(r"[<＜◁]\s*[|/!]*\s*[^\W\d]", answer):
+    if re.search(r"[<＜◁]\s*(?:[|/!]|[^\W\d])", answer):
         raise UnparsedError("there is a broken mark in the reply")
     return answer
 

@@ -20,10 +20,12 @@ from .fence import new_nonce
 from .ledger import Ledger, tokens_in, tokens_of
 from .limits import Limits, Window
 
-__all__ = ["NO_ENDPOINT", "Job", "Lane", "run_jobs"]
+__all__ = ["GIVEN_UP", "NO_ENDPOINT", "Job", "Lane", "run_jobs"]
 
 NO_ENDPOINT = "no endpoint left"
 """Begins the reason of stories that were not asked because every endpoint had been given up."""
+GIVEN_UP = "was given up"
+"""Stands in the note about each endpoint for which that is so."""
 _MAX_TROUBLE = 12
 """Failed calls after which a story is left unrated for this run, so that one poisonous request cannot go round for ever."""
 _MOST_RESTS = 40

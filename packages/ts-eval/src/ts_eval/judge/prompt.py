@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import tomllib
 from collections.abc import Sequence
@@ -54,12 +55,14 @@ def load_prompt(name: str) -> PromptTemplate:
 
 def _read(name: str) -> str:
     path = Path(name)
-    if not path.is_file():
+    if not os.path.isfile(name):  # noqa: PTH113 - False for what cannot be a path, where Path.is_file raises
         raise ConfigError(f"prompt {name!r}: neither a packaged prompt ({', '.join(packaged_prompts())}) nor a file.")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ArtefactError(f"{name}: not UTF-8.") from None
+    except OSError as problem:
+        raise ArtefactError(f"{name}: cannot be read ({problem.strerror}).") from None
 
 
 def reordered(template: PromptTemplate, seed: int) -> PromptTemplate:

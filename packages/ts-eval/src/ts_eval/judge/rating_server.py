@@ -12,17 +12,19 @@ import os
 import random
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from pydantic import ValidationError
 
-from ..errors import ArtefactError
+from .._checks import need_path, need_text
+from ..errors import ArtefactError, ConfigError
 from ..schemas import CATEGORIES, WholeScores
-from .stories import Story
+from .backends.base import without_surrogates
+from .stories import Story, read_stories
 
 __all__ = ["RatingServer", "RatingSession"]
 
@@ -43,14 +45,21 @@ class RatingSession:
     a line with no ratings.
     """
 
-    def __init__(self, stories: Sequence[Story], out: str | os.PathLike[str], *, rater: str, seed: int = 1) -> None:
-        self._stories = list({s.text: s for s in stories if s.text.strip()}.values())
-        self._path, self._rater = Path(out), rater
+    def __init__(self, stories: Sequence[str | Story], out: str | os.PathLike[str], *, rater: str, seed: int = 1) -> None:
+        sound = [replace(s, text=without_surrogates(s.text)) for s in read_stories(stories) if s.text.strip()]
+        self._stories = list({s.text: s for s in sound}.values())
+        self._path, self._rater = need_path(out, "out"), without_surrogates(need_text(rater, "rater"))
         order = list(range(len(self._stories)))
-        random.Random(f"{seed} {rater}").shuffle(order)
+        random.Random(f"{seed} {self._rater}").shuffle(order)
         self._order = order
         self._lock = Lock()
         self._rated = self._read()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=Lock())
 
     def next(self) -> dict[str, Any]:
         """The next story for this rater, without its source."""
@@ -93,7 +102,8 @@ class RatingSession:
 
     def _append(self, index: int, ratings: list[dict[str, int]]) -> None:
         story = self._stories[index]
-        row = {"story": story.text, "source": story.source, "ratings": ratings, "rater": self._rater}
+        source = None if story.source is None else without_surrogates(story.source)
+        row = {"story": story.text, "source": source, "ratings": ratings, "rater": self._rater}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8", newline="\n") as handle:
             handle.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -101,33 +111,61 @@ class RatingSession:
             os.fsync(handle.fileno())
 
     def _read(self) -> list[str]:
-        """What this rater has rated, oldest first; a last line that a kill cut off is dropped, so that it does not spoil the next."""
-        if not self._path.exists():
+        """What this rater has rated, oldest first; a last line that a kill cut off is dropped, so that it does not spoil the next.
+
+        Nothing is changed in a file that holds anything but ratings.
+        """
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
             return []
-        content = self._path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            with self._path.open("r+b") as handle:
-                handle.truncate(len(whole))
+        except OSError as problem:
+            raise ArtefactError(f"{self._path}: cannot be read ({problem.strerror}). Name another file with --out.") from None
+        *lines, last = content.decode("utf-8", "replace").split("\n")
+        whole = _is_json(last)  # an editor took the last line break away
+        lines = [*lines, last] if whole else lines
         places = {s.text: i for i, s in enumerate(self._stories)}
         rated: dict[str, None] = {}
-        for number, line in enumerate(whole.decode("utf-8", "replace").split("\n")[:-1], 1):
-            try:
-                row = json.loads(line)
-                text, ratings, rater = row["story"], row["ratings"], row["rater"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                raise ArtefactError(
-                    f"{self._path}, line {number}: not a line of ratings. Name another file with --out."
-                ) from None
+        for number, line in enumerate(lines, 1):
+            text, ratings, rater = self._line(line, number)
             if rater == self._rater and text in places:
                 identifier = self._id(places[text])
                 rated.pop(identifier, None)
                 if ratings:
                     rated[identifier] = None
+        if whole:
+            with self._path.open("ab") as handle:
+                handle.write(b"\n")
+        elif last:
+            self._mend(content, last, len(lines))
         return list(rated)
+
+    def _line(self, line: str, number: int) -> tuple[str, list[Any], str]:
+        try:
+            row = json.loads(line)
+            text, ratings, rater = row["story"], row["ratings"], row["rater"]
+            if isinstance(text, str) and isinstance(ratings, list) and isinstance(rater, str):
+                return text, ratings, rater
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass
+        raise ArtefactError(f"{self._path}, line {number}: not a line of ratings. Name another file with --out.") from None
+
+    def _mend(self, content: bytes, last: str, lines: int) -> None:
+        """Drop a last line that was cut off. One that begins otherwise than ours is not ours to drop."""
+        if not last.startswith('{"story": "'[: len(last)]):
+            self._line("", lines + 1)
+        with self._path.open("r+b") as handle:
+            handle.truncate(content.rfind(b"\n") + 1)
 
     def _id(self, index: int) -> str:
         return hashlib.sha256(self._stories[index].text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _is_json(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 class RatingServer:
@@ -135,10 +173,19 @@ class RatingServer:
 
     def __init__(self, session: RatingSession, *, port: int = 0) -> None:
         self.session, self.token = session, secrets.token_urlsafe(16)
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        try:
+            self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        except (OSError, OverflowError) as problem:
+            reason = getattr(problem, "strerror", None) or problem
+            raise ConfigError(
+                f"port {port} cannot be used ({reason}); name another with --port, or none for any free one."
+            ) from None
         self._http.daemon_threads = True
         self.port = self._http.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/#{self.token}"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a RatingServer holds a port and cannot be pickled; pickle its session and serve that")
 
     def serve(self) -> None:
         """Serve until `stop`, or Ctrl-C."""
@@ -182,7 +229,9 @@ def _handler(server: RatingServer) -> type[BaseHTTPRequestHandler]:
                 else:
                     self._send(404, b"not found")
             except (ValueError, KeyError, TypeError, RecursionError) as problem:
-                self._send(400, str(problem).encode())
+                self._send(400, str(problem).encode("utf-8", "replace"))
+            except OSError as problem:
+                self._send(500, f"the rating could not be written ({problem.strerror})".encode())
 
         def _ours(self) -> bool:
             """Refuse other Hosts (DNS rebinding) and other Origins (other pages in the browser)."""

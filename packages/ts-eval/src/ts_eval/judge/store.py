@@ -87,6 +87,7 @@ class Store:
             raise ConfigError(f"{self.path}: cannot be written ({problem.strerror}). Name another file with --store.") from None
         try:
             self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+            self._db.text_factory = _text
             self._open()
         except sqlite3.OperationalError as problem:
             self.close()
@@ -150,8 +151,7 @@ class Store:
         try:
             with self._lock:
                 return [_stored(row) for row in self._db.execute(query, values).fetchall()]
-        except (sqlite3.DatabaseError, ValueError, TypeError, AttributeError, RecursionError) as problem:
-            # bytes that are no text, no JSON, no Token
+        except sqlite3.DatabaseError as problem:
             raise ArtefactError(
                 f"{self.path}: damaged ({problem}). Put a copy in its place, or name another with --store."
             ) from None
@@ -169,14 +169,32 @@ class Store:
         self.close()
 
 
+def _text(raw: bytes) -> str:
+    """A column's text. A byte that is none spoils one reply, not the store."""
+    return raw.decode("utf-8", "replace")
+
+
 def _stored(row: tuple[Any, ...]) -> Stored:
-    tokens = [Token(**t) for t in json.loads(row[12])] if row[12] else None
+    tokens, fault = _tokens(row[12])
     reply = Reply(
-        text=row[11], tokens=tokens, prompt_tokens=row[13], completion_tokens=row[14], fingerprint=row[15], fault=row[17],
-        refused=row[18], estimated=row[19],
+        text=row[11], tokens=tokens, prompt_tokens=row[13], completion_tokens=row[14], fingerprint=row[15],
+        fault=row[17] if row[17] is not None else fault, refused=row[18], estimated=row[19],
     )  # fmt: skip
     names: dict[str, Any] = dict(zip(_COLUMNS, row[:11], strict=True))
     return Stored(**names, reply=reply, unparsed=row[16])
+
+
+def _tokens(column: Any) -> tuple[list[Token] | None, str | None]:
+    """Log-probabilities as they were stored, or why there are none."""
+    if not column:
+        return None, None
+    try:
+        return [
+            Token(str(t["text"]), float(t["logprob"]), {str(k): float(p) for k, p in t["others"].items()})
+            for t in json.loads(column)
+        ], None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None, "its log-probabilities are damaged in the store"
 
 
 def _only_one(path: Path) -> contextlib.ExitStack:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._checks import each_text, need_text, sequence_of_texts
 from .._json_lines import json_lines
 from ..errors import ArtefactError
 
@@ -22,31 +24,71 @@ class Story:
     source: str | None = None
     ratings: tuple[dict[str, float], ...] = ()
 
+    def __post_init__(self) -> None:
+        need_text(self.text, "Story.text")
+        if self.source is not None:
+            need_text(self.source, "Story.source")
+
 
 def read_stories(source: str | os.PathLike[str] | Iterable[str | Story]) -> list[Story]:
-    """Stories from a `.jsonl` file (`story` or `text`; optionally `model` or `source`), a text file, or an iterable.
+    """Stories from JSON (`.jsonl`: one a line; `.json`: a list; `story` or `text`, optionally `model` or `source`), a text file, or
+    an iterable.
 
-    Raises ArtefactError with file and line.
+    Raises ArtefactError with file and line, TypeError for what is no list of texts.
     """
     if not isinstance(source, (str, os.PathLike)):
-        return [s if isinstance(s, Story) else Story(s) for s in source]
+        return [s if isinstance(s, Story) else Story(s) for s in _texts(source)]
     path = Path(source)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ArtefactError(f"{path}: no such file.") from None
-    except IsADirectoryError:
-        raise ArtefactError(f"{path}: is a folder; a file of stories (.jsonl or .txt) was expected.") from None
-    except UnicodeDecodeError as problem:
-        raise ArtefactError(f"{path}: not UTF-8 at byte {problem.start}.") from None
-    if path.suffix in {".jsonl", ".ndjson"}:
-        rows = [(_row(value, place), place) for place, value in json_lines(text, path)]
-        found = _merged([r for r, _ in rows]) if any("rater" in r for r, _ in rows) else [_story(r, where) for r, where in rows]
+    text = _read(path)
+    kind = path.suffix.lower()
+    if kind in {".jsonl", ".ndjson", ".json"}:
+        rows = [(_row(value, place), place) for place, value in (_listed if kind == ".json" else json_lines)(text, path)]
+        found = _merged(rows) if any("rater" in r for r, _ in rows) else [_story(r, where) for r, where in rows]
     else:
         found = [Story(part.strip()) for part in text.split("<|endoftext|>") if part.strip()]
     if not found:
         raise ArtefactError(f"{path}: holds no story.")
     return found
+
+
+def _texts(source: Iterable[str | Story]) -> list[str | Story]:
+    """The entries of a list, each a text or a Story."""
+    if isinstance(source, Story):
+        raise TypeError("stories: a list is expected, not one Story. Pass [story].")
+    entries: list[str | Story] = list(sequence_of_texts(source, "stories"))
+    for _ in each_text(("" if isinstance(e, Story) else e for e in entries), "stories"):
+        pass
+    return entries
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        hint = " Texts themselves are passed as a list: [text]." if " " in path.name else ""
+        raise ArtefactError(f"{path}: no such file.{hint}") from None
+    except IsADirectoryError:
+        raise ArtefactError(f"{path}: is a folder; a file of stories (.jsonl or .txt) was expected.") from None
+    except UnicodeDecodeError as problem:
+        raise ArtefactError(f"{path}: not UTF-8 at byte {problem.start}.") from None
+    except (OSError, ValueError) as problem:  # a story as a path: too long a name, a NUL
+        reason = getattr(problem, "strerror", None) or problem
+        raise ArtefactError(
+            f"{str(path)[:60]!r}: cannot be read ({reason}). Texts themselves are passed as a list: [text]."
+        ) from None
+
+
+def _listed(text: str, source: object) -> Iterator[tuple[str, Any]]:
+    """("FILE, entry N", value) of a JSON list."""
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ArtefactError(
+            f"{source}: not JSON; the file is damaged, or holds one object a line and is to be named .jsonl."
+        ) from None
+    if not isinstance(rows, list):
+        raise ArtefactError(f"{source}: a JSON list of stories was expected, not {type(rows).__name__}.")
+    yield from ((f"{source}, entry {number}", row) for number, row in enumerate(rows, 1))
 
 
 def _row(row: Any, where: str) -> dict[str, Any]:
@@ -57,12 +99,11 @@ def _row(row: Any, where: str) -> dict[str, Any]:
     return row
 
 
-def _merged(rows: list[dict[str, Any]]) -> list[Story]:
+def _merged(rows: list[tuple[dict[str, Any], str]]) -> list[Story]:
     """The lines of the rating page: the last line of each rater about a story counts, raters of a story stand together."""
-    last = {(str(r.get("story")), str(r.get("rater"))): r for r in rows}
+    last = {(story.text, str(row.get("rater"))): story for row, where in rows for story in [_story(row, where)]}
     stories: dict[str, Story] = {}
-    for (text, _), row in last.items():
-        story = _story(row, f"rating of {text[:30]!r}")
+    for (text, _), story in last.items():
         before = stories.get(text, Story(text, story.source))
         stories[text] = Story(text, story.source, before.ratings + story.ratings)
     return list(stories.values())
@@ -81,7 +122,7 @@ def _ratings(row: dict[str, Any], where: str) -> tuple[dict[str, float], ...]:
 
     from ..schemas import CATEGORIES, Scores
 
-    raw = row.get("ratings", [row["rating"]] if row.get("rating") is not None else [])
+    raw = row["ratings"] if row.get("ratings") is not None else [row["rating"]] if row.get("rating") is not None else []
     try:
         named = [dict(zip(CATEGORIES, r, strict=True)) if isinstance(r, list) else r for r in raw]
         return tuple(Scores.model_validate(r).model_dump() for r in named)

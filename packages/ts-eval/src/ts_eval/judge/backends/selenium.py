@@ -1,11 +1,12 @@
 """A web chat driven by Selenium, as the talk did it. Address and selectors stand in a TOML file, so that a redesign needs no release.
 
 Only for chats whose terms allow it. It opens no account and stores no cookie: `profile` may name a browser profile that is
-already logged in. Replies carry no token counts, no seed and no log-probabilities, and the ratings say so by their absence.
+already logged in. Replies carry no seed and no log-probabilities, and the ratings say so by their absence; token counts are estimates.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import shutil
@@ -35,10 +36,12 @@ def read_page(path: str | None) -> ChatPage:
         return ChatPage.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"{path}: not valid TOML: {problem}") from None
+    except OSError as problem:
+        raise ConfigError(f"{path}: cannot be read ({problem.strerror}).") from None
     except ValidationError as problem:
         raise ConfigError(f"{path}: {describe_invalid(problem)}") from None
+    except (ValueError, RecursionError) as problem:
+        raise ConfigError(f"{path}: not valid TOML: {problem}") from None
 
 
 class SeleniumBackend:
@@ -62,11 +65,12 @@ class SeleniumBackend:
     def ask(self, request: Request) -> Reply:
         """Type the prompt, send it, wait until the answer has stood still."""
         from selenium.common.exceptions import NoSuchElementException, TimeoutException, WebDriverException
+        from urllib3.exceptions import HTTPError
 
         prompt = "\n\n".join(m["content"] for m in request.messages)
         with self._lock:
             try:
-                return Reply(text=self._chat(prompt))
+                return self._reply(self._chat(prompt))
             except TimeoutException:
                 raise TryAgainError(f"no answer on the page within {self._config.timeout:g} s") from None
             except NoSuchElementException as problem:
@@ -74,6 +78,17 @@ class SeleniumBackend:
             except WebDriverException as problem:
                 self._quit()
                 raise TryAgainError(f"the browser failed: {_first_line(problem)}") from None
+            except (HTTPError, OSError, IndexError) as problem:  # the driver is gone; the page lost its answer
+                self._quit()
+                raise TryAgainError(f"the browser failed ({type(problem).__name__})") from None
+
+    def _reply(self, text: str) -> Reply:
+        """The answer. Without a busy sign nobody knows whether `style: 1` stands still or waits for its 0."""
+        if self._page.busy is None and any(c.isdigit() for c in text[text.rfind("}") + 1 :]):
+            return Reply(
+                text, fault="nothing says that the answer is whole: it is no JSON object, and the page has no `busy` selector"
+            )
+        return Reply(text)
 
     def close(self) -> None:
         """End the browser."""
@@ -103,7 +118,7 @@ class SeleniumBackend:
         end = time.monotonic() + self._config.timeout
         text, since = "", time.monotonic()
         while time.monotonic() < end:
-            now = driver.find_elements(By.CSS_SELECTOR, self._page.answer)[-1].text
+            now = str(driver.find_elements(By.CSS_SELECTOR, self._page.answer)[-1].text or "")
             busy = bool(self._page.busy and driver.find_elements(By.CSS_SELECTOR, self._page.busy))
             if now != text or busy or not now:
                 text, since = now, time.monotonic()
@@ -130,9 +145,10 @@ class SeleniumBackend:
         return self._driver
 
     def _quit(self) -> None:
-        if self._driver is not None:
-            self._driver.quit()
-            self._driver = None
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            with contextlib.suppress(Exception):  # a browser that is gone cannot be ended
+                driver.quit()
 
 
 _FILL = """

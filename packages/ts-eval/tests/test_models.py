@@ -170,3 +170,68 @@ def test_ours_and_a_llama2c_model_stand_side_by_side(model_folder, splits, tmp_p
     compared = {c.metric for c in report.comparisons}
     assert "perplexity.test.bits_per_byte" in compared
     assert "stories" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_texts_with_equal_ids_tie_on_loss_and_differ_in_bits(model_folder):
+    model = ts_eval.open_model(model_folder)
+    pair = ["One day, Tom saw a big ball in the park.", "One day, tom saw a big Ball in the park."]
+    scored = model.score(pair)
+    assert np.array_equal(scored.ids[0], scored.ids[1])
+    assert np.array_equal(scored.logprobs[0], scored.logprobs[1])
+    assert scored.bits[0].sum() < scored.bits[1].sum()
+
+
+def test_nothing_that_a_model_cannot_do_is_passed_over(splits):
+    """Each part says so, for an object that generates and for one that scores."""
+
+    class Teller:
+        name = "teller"
+
+        def generate(self, prompts, **options):
+            return [f"ran {i} miles." for i, _ in enumerate(prompts)]
+
+    class Scorer:
+        name = "scorer"
+
+        def logprobs(self, texts):
+            return [np.full(5, -1.0) for _ in texts]
+
+    config = EvalConfig(stories=4, perplexity_stories=4, resamples=100)
+    teller, scorer = ts_eval.evaluate([Teller(), Scorer()], splits, config).models
+    assert " ".join(teller.notes).count("perplexity is not measured") == 1
+    assert " ".join(teller.notes).count("neighbours are left out") == 1
+    for words in (
+        "memorisation is not measured", "procedure is not run", "overfitting is not measured", "diversity is not measured",
+        "prompt tables are left out", "neighbours are left out", "n-gram models", "taken to pay for every character",
+    ):  # fmt: skip
+        assert " ".join(scorer.notes).count(words) == 1, words
+
+
+def test_a_transformers_folder_runs_no_code_of_its_own(tmp_path):
+    """Neither modules that its config names nor pickled weights."""
+    transformers = pytest.importorskip("transformers")
+    import pickle
+
+    marker = tmp_path / "ran"
+    code = f"open({str(marker)!r}, 'w').close()\n"
+    named = tmp_path / "named"
+    named.mkdir()
+    (named / "own.py").write_text(code)
+    places = {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M", "AutoTokenizer": ["own.T", None]}
+    (named / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": places}))
+    pickled = tmp_path / "pickled"
+    config = transformers.LlamaConfig(
+        vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(pickled)
+    (pickled / "model.safetensors").unlink()
+
+    class Run:
+        def __reduce__(self):
+            return exec, (code,)
+
+    (pickled / "pytorch_model.bin").write_bytes(pickle.dumps(Run()))
+    for folder in (named, pickled):
+        with pytest.raises(ArtefactError, match="transformers cannot open it"):
+            ts_eval.open_model(folder)
+    assert not marker.exists()

@@ -12,6 +12,8 @@ from .base import Scored, Subject, TrainedOn
 
 __all__ = ["Stranger", "wrap"]
 
+TAKEN = "its log-probabilities are taken to pay for every character; if its tokenizer loses any, its bits per byte are too low"
+
 
 def wrap(thing: Any) -> Subject:
     """A Subject from a Subject, a LanguageModel, or an object with `generate` or `logprobs`."""
@@ -53,7 +55,7 @@ class Stranger(Subject):
             logprobs = [np.asarray(story, float) for story in self.thing.logprobs(list(texts))]
         except (TypeError, ValueError) as problem:
             raise ConfigError(f"{self.name}: logprobs must give one array of numbers per text: {problem}.") from None
-        return Scored(logprobs, np.zeros((len(texts), 2)))
+        return Scored(logprobs, np.zeros((len(texts), 2)), note=TAKEN)
 
 
 def _trained_on(thing: Any) -> TrainedOn:

@@ -29,8 +29,9 @@ def open_transformers(spec: str) -> Subject:
     try:
         tokenizer = AutoTokenizer.from_pretrained(spec, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(spec, trust_remote_code=False, use_safetensors=True)
-    except (OSError, ValueError) as problem:
-        raise ArtefactError(f"{spec}: transformers cannot open it: {str(problem).splitlines()[0]}") from None
+    except Exception as problem:  # a damaged folder raises KeyError, RuntimeError, SafetensorError …: written nowhere
+        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise ArtefactError(f"{spec}: transformers cannot open it: {reason}") from None
     return HuggingFace(spec, model, tokenizer)
 
 

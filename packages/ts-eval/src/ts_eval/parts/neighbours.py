@@ -16,4 +16,6 @@ def run(subject: Subject, context: Context) -> Section:
         nearest = subject.neighbours(word)
         if nearest:
             section.neighbours.append(Neighbours(token=word, nearest=tuple(nearest)))
+    if subject.kind != "real" and context.config.neighbour_words and not section.neighbours:
+        section.notes.append("shows no embeddings of the words asked for as single tokens: their neighbours are left out")
     return section

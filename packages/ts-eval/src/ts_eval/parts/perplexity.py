@@ -53,6 +53,8 @@ def run(subject: Subject, context: Context) -> Section:
     section.estimates = {f"perplexity.test.{name}": value for name, value in made.items()}
     if scored.note:
         section.notes.append(scored.note)
+    if subject.encoder is None or scored.ids is None:
+        section.notes.append("gives no token ids to fit n-gram models on: none stand beside it")
     section.baselines = _baselines(subject, context, texts, scored)
     return section
 

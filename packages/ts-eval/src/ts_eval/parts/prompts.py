@@ -20,6 +20,7 @@ def run(subject: Subject, context: Context) -> Section:
         return section
     written = generate(subject, [prompt for _, prompt in rows], method="greedy", max_new_tokens=48)
     if written is None:
+        section.notes.append("cannot generate: the prompt tables are left out")
         return section
     context.say(f"{subject.name}: prompt tables", len(rows), len(rows))
     section.prompts = [

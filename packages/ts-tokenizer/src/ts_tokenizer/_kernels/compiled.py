@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
 from types import ModuleType
-from typing import Any
-
-import numba
 
 from . import plain
+from ._jit import jit
 
 __all__ = ["load"]
 
@@ -30,12 +27,5 @@ def load() -> ModuleType:
     for function in plain.__all__:
         value = getattr(module, function)
         if callable(value):
-            setattr(module, function, _compile(value))
+            setattr(module, function, jit(value))
     return module
-
-
-def _compile(function: Callable[..., Any]) -> Any:
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no place to keep the cache: a read-only installation without a usable home
-        return numba.njit(nogil=True)(function)

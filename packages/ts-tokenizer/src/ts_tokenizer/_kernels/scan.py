@@ -18,6 +18,8 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
+from ._jit import jit
+
 __all__ = ["expand", "flag", "grow", "insert", "scan", "total"]
 
 U = np.uint64
@@ -33,13 +35,6 @@ FIRST = np.array([(1 << 8 * min(n, 8)) - 1 for n in range(17)], dtype=np.uint64)
 """By a chunk's length: which bits of its first eight bytes are its own."""
 SECOND = np.array([(1 << 8 * max(n - 8, 0)) - 1 for n in range(17)], dtype=np.uint64)
 """The same for the second eight."""
-
-
-def _jit(function):
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # nowhere to keep the cache
-        return numba.njit(nogil=True)(function)
 
 
 def _pointer(context, builder, signature, arguments):
@@ -91,7 +86,7 @@ def _zero_bytes(typing, word):
     return numba.int64(numba.uint64), code
 
 
-@_jit
+@jit
 def _lower(word):
     """ASCII capitals to lower case, eight bytes at once; other bytes as they are."""
     seven = word & LOW
@@ -99,12 +94,12 @@ def _lower(word):
     return word | (capital >> U(2))
 
 
-@_jit
+@jit
 def _is_space(byte):
     return byte == U(32) or (U(9) <= byte <= U(13)) or (U(28) <= byte <= U(31))
 
 
-@_jit
+@jit
 def _end_of_ink(data, at, end):
     """The first white-space byte from `at` on, or `end`."""
     while at < end:
@@ -120,7 +115,7 @@ def _end_of_ink(data, at, end):
     return min(at, end)
 
 
-@_jit
+@jit
 def _hash(data, at, length, first, second):
     h = first + second * MIX_2
     for i in range(16, length, 8):
@@ -129,7 +124,7 @@ def _hash(data, at, length, first, second):
     return (h ^ (h >> U(32))) * MIX_1  # its upper bits are the slot
 
 
-@_jit
+@jit
 def _shift(table):
     shift = U(64)
     size = len(table)
@@ -139,7 +134,7 @@ def _shift(table):
     return shift
 
 
-@_jit
+@jit
 def _same_tail(data, at, length, arena, place):
     for i in range(16, length):
         if _lower(_byte(data, at + i)) != U(arena[place + i - 16]):
@@ -147,7 +142,7 @@ def _same_tail(data, at, length, arena, place):
     return True
 
 
-@_jit
+@jit
 def _find(data, at, length, table, arena, known):
     """(number of the chunk, from 1, or 0, slot where it is or belongs)."""
     head = min(length, 16)
@@ -166,7 +161,7 @@ def _find(data, at, length, table, arena, known):
         slot = (slot + U(1)) & mask
 
 
-@_jit
+@jit
 def scan(data, offsets, table, arena, known, text, at, count, numbers, ends, missed):
     """Chunk numbers (from 0) of the texts from byte `at` of `text` on: fills `numbers`, `ends` [texts] and `missed`.
 
@@ -235,7 +230,7 @@ def scan(data, offsets, table, arena, known, text, at, count, numbers, ends, mis
     return text, at, count, misses
 
 
-@_jit
+@jit
 def insert(data, missed, row, table, arena, used, known, numbers, fresh):
     """Put missed chunks, from `row` on, into the table and patch `numbers`; `fresh` gets the rows that were new.
 
@@ -265,7 +260,7 @@ def insert(data, missed, row, table, arena, used, known, numbers, fresh):
     return row, used, known
 
 
-@_jit
+@jit
 def _rehash(table, arena, slot):
     length = np.int64(table[slot, 2] >> U(32))
     h = table[slot, 0] + table[slot, 1] * MIX_2
@@ -278,7 +273,7 @@ def _rehash(table, arena, slot):
     return (h ^ (h >> U(32))) * MIX_1
 
 
-@_jit
+@jit
 def grow(table, arena, larger):
     """Move all slots into a larger table."""
     mask = U(len(larger) - 1)
@@ -292,7 +287,7 @@ def grow(table, arena, larger):
                 larger[slot, i] = table[old, i]
 
 
-@_jit
+@jit
 def total(numbers, starts):
     """How many tokens the chunks have."""
     found = 0
@@ -301,7 +296,7 @@ def total(numbers, starts):
     return found
 
 
-@_jit
+@jit
 def flag(numbers, ends, left, right, pairs, flagged):
     """Fill `flagged` [texts]: a chunk is wild (left < 0), or two neighbours could take part in a match across their blank.
 
@@ -321,7 +316,7 @@ def flag(numbers, ends, left, right, pairs, flagged):
         first = ends[text]
 
 
-@_jit
+@jit
 def expand(numbers, ends, rows, starts, tokens, left, right, pairs, opening, closing, ids, lengths, flagged):
     """Chunk numbers to token ids: fills `ids`, `lengths` and `flagged` [texts]; a flagged text gets no ids.
 

@@ -24,6 +24,12 @@ def _one_thread() -> Any:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The measured peak of this machine goes to a cache of the tests' own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def data() -> FakeEncoded:
     return fake_encoded()

@@ -143,15 +143,6 @@ def test_a_token_budget_ends_at_the_first_step_that_reaches_it(tmp_path: Path, d
     assert 600 <= run.state.tokens < 600 + 96
 
 
-def test_minutes_become_steps_once(tmp_path: Path, data: FakeEncoded, config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ts_train._decide._time_steps", lambda trial, limit: 2.0)  # seconds a step, whatever the load
-    with pytest.raises(Interrupted):
-        train(config(max_steps=None, max_minutes=0.5), data, tmp_path / "run", callbacks=[StopAt(3)])
-    manifest = json.loads((tmp_path / "run" / "config.json").read_text())
-    run = resume(tmp_path / "run", data=data)
-    assert run.state.step == run.manifest.total_steps == manifest["total_steps"] > 3
-
-
 def test_minutes_too_few_for_the_whole_validation_score_part_of_it(tmp_path: Path, config: Make) -> None:
     data = fake_encoded(stories=6000)  # a thousand validation stories
     run = train(config(max_steps=2, max_minutes=0.02), data, tmp_path / "run")
@@ -465,8 +456,10 @@ def test_another_error_of_the_model_is_not_swallowed(tmp_path: Path, data: FakeE
 
 
 def test_missing_splits_are_named(config: Make, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="validation"):
+    with pytest.raises(DataError, match=r"no vocab_size.*`train` and `validation`"):
         train(config(), {"train": FakeSplit(np.zeros(2, np.uint16), np.array([0, 2]))}, tmp_path)
+    with pytest.raises(DataError, match="no split `train`"):
+        train(config(), {"validation": FakeSplit(np.zeros(2, np.uint16), np.array([0, 2]))}, tmp_path)
 
 
 def test_a_context_beyond_the_models_is_refused(tmp_path: Path, data: FakeEncoded, config: Make) -> None:

@@ -22,7 +22,7 @@ from ._data import TrainingData
 from ._recipes import combine, recipe
 from ._run_folder import Run
 from .callbacks import Callback
-from .errors import ArtefactError, ConfigError, DivergedError
+from .errors import ArtefactError, ConfigError, DataError, DivergedError
 from .schemas import Cell, TrainConfig
 
 if TYPE_CHECKING:
@@ -79,6 +79,11 @@ def run_cell(
     Raises:
         ArtefactError: the folder holds a cell of other settings or data.
     """
+    if data.validation is None:
+        raise DataError(
+            f"{data.path or 'the data'}: hold no validation stories, and a study compares validation losses. "
+            "Prepare and encode splits with some: ts-data prepare … --validation 500"
+        )
     identity = identify(config, data)
     file = folder / "cell.json"
     if file.exists():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import shutil
 import threading
 from collections.abc import Iterator
@@ -73,21 +74,29 @@ class CheckpointStore:
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, rising."""
-        names = self.folder.glob("step-*") if self.folder.exists() else ()
-        return sorted(int(p.name.removeprefix("step-")) for p in names if p.is_dir() and p.name[5:].isdigit())
+        return sorted(step for step, path in self._named() if path.is_dir())
 
-    def load(self) -> tuple[TrainerState, dict[str, torch.Tensor], list[str]]:
-        """The newest checkpoint that is whole, and what is to be said about those that are not.
+    def load(self, *, set_aside: bool = False) -> tuple[TrainerState, dict[str, torch.Tensor], list[str]]:
+        """The newest checkpoint that is whole, and a message for each newer one that is not.
+
+        Args:
+            set_aside: rename the damaged ones, so that the run can write checkpoints of their steps again.
 
         Raises:
-            ArtefactError: there is none.
+            ArtefactError: there is none; nothing was renamed.
         """
         problems: list[str] = []
+        damaged: list[Path] = []
         for step in reversed(self.steps()):
             try:
-                return *self._read(step), problems
-            except ArtefactError as problem:
+                found = self._read(step)
+            except (ArtefactError, OSError) as problem:
                 problems.append(f"{problem} Going back to the checkpoint before.")
+                damaged.append(self._path(step))
+                continue
+            for path in damaged if set_aside else ():
+                _rename_aside(path)
+            return *found, problems
         detail = " ".join(problems)
         raise ArtefactError(f"{self.folder}: no whole checkpoint to resume from. {detail}".strip())
 
@@ -95,16 +104,29 @@ class CheckpointStore:
         """The tensors of one checkpoint."""
         return self._read(step)[1]
 
+    def read(self, step: int) -> tuple[TrainerState, dict[str, torch.Tensor]]:
+        """State and tensors of one checkpoint."""
+        return self._read(step)
+
     def sweep(self) -> None:
-        """Remove what a kill left behind, and finish a rename that it cut in two."""
+        """Remove what a kill left behind, finish a rename that it cut in two, set aside files in a checkpoint's place."""
         if not self.folder.exists():
             return
+        for _, path in self._named():
+            if not path.is_dir():
+                _rename_aside(path)
         for path in self.folder.glob(".step-*.ts-old"):
             artefact.recover(self.folder / path.name.removeprefix(".").removesuffix(".ts-old"))
         for path in self.folder.glob(".step-*.ts-partial"):
             shutil.rmtree(path, ignore_errors=True)
         for path in self.folder.glob(".step-*.ts-lock"):
             path.unlink(missing_ok=True)
+
+    def _named(self) -> list[tuple[int, Path]]:
+        """(step, path) of all entries named as a checkpoint is."""
+        names = [p.name for p in self.folder.glob("step-*")] if self.folder.is_dir() else []
+        numbers = [int(name[5:]) for name in names if name.isascii() and name[5:].isdecimal()]
+        return [(n, self._path(n)) for n in numbers if self._path(n).name in names]
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}"
@@ -129,6 +151,8 @@ class CheckpointStore:
     def _read(self, step: int) -> tuple[TrainerState, dict[str, torch.Tensor]]:
         path = self._path(step)
         state = artefact.read_model(path / "state.json", TrainerState, package="tinystories-train", error=ArtefactError)
+        if state.step != step:
+            raise ArtefactError(f"{path / 'state.json'}: is of step {state.step}; the checkpoint is damaged.")
         tensors_file = path / "tensors.safetensors"
         if not tensors_file.exists():
             raise ArtefactError(f"{tensors_file}: no such file; the checkpoint is damaged.")
@@ -147,3 +171,10 @@ class CheckpointStore:
         steps = self.steps()
         kept = f"the checkpoint of step {steps[-1]} is whole" if steps else "there is no earlier checkpoint"
         return f"{self.folder}: the disk is full; {kept}. Free some space, then run: ts-train resume {self.folder.parent}"
+
+
+def _rename_aside(path: Path) -> None:
+    """step-N → damaged-step-N, or damaged-step-N.2 … where that is taken."""
+    names = (f"damaged-{path.name}" + (f".{n}" if n > 1 else "") for n in itertools.count(1))
+    target = next(t for t in (path.with_name(name) for name in names) if not t.exists())
+    path.rename(target)

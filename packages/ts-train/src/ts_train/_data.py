@@ -1,4 +1,4 @@
-"""The encoded data of a run: opened, identified by a fingerprint, checked against the model."""
+"""The data of a run: opened, checked against their own vocabulary, identified by a fingerprint."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._batches import Stories
 from .errors import DataError
@@ -21,7 +22,8 @@ __all__ = ["TrainingData", "open_data"]
 class TrainingData:
     path: str
     train: Stories
-    validation: Stories
+    validation: Stories | None
+    """None where the data hold no validation stories: the run then trains without validation."""
     vocab_size: int
     pad_id: int
     fingerprint: str
@@ -29,11 +31,19 @@ class TrainingData:
     tokenizer_sha256: str
     tokenizer_file: Path | None
     source: Any
+    splits_fingerprint: str | None = None
+    """Of the splits that were encoded; None where that is not known."""
 
     @property
     def tokenizer(self) -> Any:
         """The folder's own tokenizer; None for data that come without."""
         return getattr(self.source, "tokenizer", None)
+
+    @property
+    def train_stories(self) -> NDArray[np.uint64] | None:
+        """Hashes of the stories of the train split; None for data that do not list them."""
+        hashes = getattr(self.source, "train_stories", None)
+        return None if hashes is None else np.asarray(hashes)
 
 
 def open_data(data: Any) -> TrainingData:
@@ -42,14 +52,14 @@ def open_data(data: Any) -> TrainingData:
     A mapping that is not from ts_tokenizer needs the attributes `vocab_size` and `pad_id`; its content is hashed.
 
     Raises:
-        DataError: a split is missing, or the mapping lacks an attribute.
+        DataError: the split `train` is missing, an id is not in the vocabulary, or the mapping lacks an attribute.
     """
     if isinstance(data, str | os.PathLike):
         from ts_tokenizer import open_encoded
 
         data = open_encoded(data)
-    if not isinstance(data, Mapping) or "train" not in data or "validation" not in data:
-        raise DataError("the data have no splits `train` and `validation`. Give an encoded/ folder, or such a mapping.")
+    if not isinstance(data, Mapping) or "train" not in data:
+        raise DataError("the data have no split `train`. Give an encoded/ folder, or a mapping with `train` and `validation`.")
     manifest = getattr(data, "manifest", None)
     if manifest is None:
         return _foreign(data)
@@ -59,23 +69,64 @@ def open_data(data: Any) -> TrainingData:
         *(f"{name}:{s.bin.sha256}:{s.idx.sha256}" for name, s in sorted(manifest.splits.items())),
     ]
     tokenizer_file = folder / "word_tokenizer.json"
+    train, validation = _splits(data, manifest.vocab_size, str(folder))
     return TrainingData(
-        path=str(folder.resolve()), train=data["train"], validation=data["validation"], vocab_size=manifest.vocab_size,
+        path=str(folder.resolve()), train=train, validation=validation, vocab_size=manifest.vocab_size,
         pad_id=manifest.pad_id, fingerprint=_hash(hashes), tokenizer_sha256=manifest.tokenizer_sha256,
         tokenizer_file=tokenizer_file if tokenizer_file.exists() else None, source=data,
+        splits_fingerprint=getattr(manifest, "splits_fingerprint", None) or None,
     )  # fmt: skip
 
 
 def _foreign(data: Any) -> TrainingData:
     missing = [name for name in ("vocab_size", "pad_id") if not hasattr(data, name)]
     if missing:
-        raise DataError(f"the data have no {' and no '.join(missing)}; a mapping of your own needs both as attributes.")
-    arrays = [np.ascontiguousarray(a) for name in ("train", "validation") for a in (data[name].ids, data[name].offsets)]
+        raise DataError(
+            f"the data have no {' and no '.join(missing)}; a mapping of your own needs both as attributes, beside its splits `train` and `validation`."
+        )
+    train, validation = _splits(data, int(data.vocab_size), "data")
+    arrays = [np.ascontiguousarray(a) for split in (train, validation) if split is not None for a in (split.ids, split.offsets)]
     hashes = [hashlib.sha256(a.tobytes()).hexdigest() for a in arrays]
     return TrainingData(
-        path="", train=data["train"], validation=data["validation"], vocab_size=int(data.vocab_size), pad_id=int(data.pad_id),
+        path="", train=train, validation=validation, vocab_size=int(data.vocab_size), pad_id=int(data.pad_id),
         fingerprint=_hash([str(data.vocab_size), *hashes]), tokenizer_sha256="", tokenizer_file=None, source=data,
     )  # fmt: skip
+
+
+def _splits(data: Any, vocab_size: int, where: str) -> tuple[Stories, Stories | None]:
+    """The splits train and validation, checked; None for a validation split without stories."""
+    train = data["train"]
+    _check_split(train, vocab_size, f"{where}, split `train`")
+    validation = data.get("validation")
+    if validation is None or len(validation.offsets) < 2:
+        return train, None
+    _check_split(validation, vocab_size, f"{where}, split `validation`")
+    return train, validation
+
+
+def _check_split(split: Any, vocab_size: int, where: str) -> None:
+    try:
+        ids, offsets = np.asarray(split.ids), np.asarray(split.offsets)
+    except AttributeError:
+        raise DataError(f"{where}: is a {type(split).__name__}; it needs the arrays `ids` and `offsets`.") from None
+    for name, array in (("ids", ids), ("offsets", offsets)):
+        if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+            raise DataError(
+                f"{where}: `{name}` holds {array.dtype} of shape {list(array.shape)}; one row of whole numbers is needed."
+            )
+    if len(offsets) < 2:
+        raise DataError(f"{where}: holds no story.")
+    if int(offsets[0]) < 0 or int(offsets[-1]) > len(ids) or (np.diff(offsets.astype(np.int64)) < 2).any():
+        raise DataError(
+            f"{where}: its offsets do not cut the {len(ids):,} ids into stories of two tokens or more. "
+            "They must rise by at least 2, from 0 to the number of ids."
+        )
+    least, most = int(ids.min()), int(ids.max())
+    if least < 0 or most >= vocab_size:
+        raise DataError(
+            f"{where}: holds the id {most if most >= vocab_size else least}, but the vocabulary has {vocab_size:,} entries. "
+            "Encode again, or correct `vocab_size`."
+        )
 
 
 def _hash(parts: list[str]) -> str:

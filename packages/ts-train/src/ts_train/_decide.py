@@ -17,7 +17,7 @@ from torch import nn
 
 from ts_models.artefact import describe_invalid
 
-from . import _machine
+from . import _machine, _pace
 from .__about__ import __version__
 from ._batches import Batches, story_difficulty
 from ._data import TrainingData
@@ -26,13 +26,22 @@ from ._network import owns_logits
 from ._precision import Precision, choose_precision
 from ._validate import ValidationSet
 from .errors import ArtefactError, ConfigError, DataError
-from .optimizers import build_optimizers
-from .schemas import Environment, RunManifest, TrainConfig
+from .optimizers import Optimizers, build_optimizers
+from .schemas import Environment, RunManifest, SpeedProbe, TrainConfig
 
 if TYPE_CHECKING:
     from ._loop import Trainer
 
-__all__ = ["build_model", "choose_context", "decide", "environment", "make_batches", "make_validation", "rebuild_model"]
+__all__ = [
+    "build_model",
+    "choose_context",
+    "decide",
+    "environment",
+    "make_batches",
+    "make_validation",
+    "preset_name",
+    "rebuild_model",
+]
 
 
 def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) -> nn.Module:
@@ -74,6 +83,23 @@ def rebuild_model(manifest: RunManifest) -> nn.Module | None:
         raise ArtefactError(f"the run's config.json, field `model`: {describe_invalid(problem)}") from None
 
 
+def preset_name(model: nn.Module, asked: str | None) -> str | None:
+    """The preset that a network is, whatever it was asked for by: `asked` where that is it, else the first that fits."""
+    from ts_models import StoryModel
+    from ts_models.presets import PRESETS
+
+    if not isinstance(model, StoryModel):
+        return None
+    names = [name for name, known in PRESETS.items() if _same_network(known.config, model.config)]
+    return asked if asked in names else next(iter(names), None)
+
+
+def _same_network(one: Any, other: Any) -> bool:
+    """Whether two configs are the same network but for its vocabulary, context, dropout and initial values."""
+    free = {"vocab_size", "max_seq_len", "dropout", "init_std", "zero_init"}
+    return bool(one.model_dump(exclude=free) == other.model_dump(exclude=free))
+
+
 def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
     """The network of a model/ folder, refused when it does not speak the data's vocabulary."""
     import ts_models
@@ -89,6 +115,12 @@ def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
         raise DataError(
             f"{config.init_from}: its word_tokenizer.json is not the one that the data were encoded with, so the same id would "
             f"mean another word. Encode again: ts-tokenizer encode splits/ --tokenizer {own} --out encoded/"
+        )
+    found = preset_name(loaded.model, config.preset)
+    if config.preset is not None and found != config.preset:
+        raise ConfigError(
+            f"field `preset`: is {config.preset}, but {config.init_from} holds {found or 'a network of no preset'} "
+            f"({sum(p.numel() for p in loaded.model.parameters()):,} parameters). Leave the preset out, or name the right one."
         )
     if not config.model:
         return loaded.model
@@ -116,30 +148,35 @@ def decide(config: TrainConfig, data: TrainingData, model: nn.Module, world: Wor
     per_step = batches.epoch_tokens / batches.steps_per_epoch
     manifest = RunManifest(
         config=config, model=_model_dict(model), data=data.path, data_fingerprint=data.fingerprint,
+        splits_fingerprint=data.splits_fingerprint, preset=preset_name(model, config.preset),
         tokenizer_sha256=data.tokenizer_sha256, parameters=sum(p.numel() for p in model.parameters()),
         total_steps=0, steps_per_epoch=batches.steps_per_epoch, cut_stories=batches.cut_stories, context=context,
         micro_batch_tokens=micro, precision=precision.name, precision_reason=precision.reason,
-        validation_every=1, checkpoint_every=1, environment=environment(config, world, device),
+        validation_every=1, checkpoint_every=1,
+        environment=environment(config, world, device, _optimizers(config, data, model, precision).kind),
         flops_per_token=_machine.training_flops_per_token(
             model, vocab_size=data.vocab_size, mean_length=batches.epoch_tokens / len(batches.lengths)
         ),
-        peak_flops=_machine.peak_flops(device, precision.dtype) * world.size,
+        peak_flops=_machine.best_peak_flops(device, precision.dtype) * world.size,
     )  # fmt: skip
     limits = [_steps_for_tokens(batches, config.max_tokens)] if config.max_tokens else []
     limits += [config.max_steps] if config.max_steps is not None else []
-    stories = config.validation.max_stories
+    stories, probe = config.validation.max_stories, None
     if config.max_minutes is not None:
-        steps, stories = _steps_for_minutes(manifest, data, model, batches, validation, world, device)
-        limits.append(steps)
+        probe, stories = _measure(manifest, data, model, batches, validation, world, device)
+        probe = probe.model_copy(update={"most_steps": min(limits, default=None)})
+        limits.append(_steps_for_minutes(config, probe, per_step))
         validation = make_validation(config, data, context, micro, stories)
     total = min(limits) if limits else math.ceil(config.epochs * batches.steps_per_epoch)
-    every = config.validation.every or _interval(total, per_step, validation.tokens)
+    scored = 0 if validation is None else validation.tokens
+    every = config.validation.every if validation is not None and config.validation.every else _interval(total, per_step, scored)
     return manifest.model_copy(
         update={
             "total_steps": total,
             "validation_every": every,
-            "validation_stories": stories,
+            "validation_stories": 0 if validation is None else stories,
             "checkpoint_every": config.checkpoint.every or every,
+            "probe": probe,
         }
     )
 
@@ -162,22 +199,26 @@ def make_batches(config: TrainConfig, data: TrainingData, context: int) -> Batch
 
 def make_validation(
     config: TrainConfig, data: TrainingData, context: int, micro_batch_tokens: int, stories: int | None
-) -> ValidationSet:
-    """The validation split, or its first `stories`."""
+) -> ValidationSet | None:
+    """The validation split, or its first `stories`; None where the data hold none."""
+    if data.validation is None:
+        return None
     return ValidationSet.of(
         data.validation, context=context, pad_id=data.pad_id, max_tokens=max(micro_batch_tokens, context),
         max_stories=stories,
     )  # fmt: skip
 
 
-def environment(config: TrainConfig, world: World, device: torch.device) -> Environment:
-    """What may change the last bits: recorded in every checkpoint."""
+def _optimizers(config: TrainConfig, data: TrainingData, model: nn.Module, precision: Precision) -> Optimizers:
+    return build_optimizers(model, config.optimizer, vocab_size=data.vocab_size, precision=precision.name)
+
+
+def environment(config: TrainConfig, world: World, device: torch.device, optimizer: str) -> Environment:
+    """What may change the last bits: recorded in every checkpoint. `optimizer` is the `kind` of what was built."""
     from ts_models.layers.dropout import training_kernels
 
-    fused = "-fused" if config.optimizer.fused else ""
-    kind = "muon+adamw" if config.optimizer.name == "muon" else "adamw"
     return Environment(
-        threads=torch.get_num_threads(), world_size=world.size, device=device.type, optimizer=kind + fused,
+        threads=torch.get_num_threads(), world_size=world.size, device=device.type, optimizer=optimizer,
         compile=config.compile, torch=str(torch.__version__), cpu_capability=torch.backends.cpu.get_cpu_capability(),
         capture=config.capture, ts_train=__version__, kernels=training_kernels() if device.type == "cpu" else "torch",
     )  # fmt: skip
@@ -211,38 +252,47 @@ def _steps_for_tokens(batches: Batches, tokens: int) -> int:
 
 def _interval(total: int, step_tokens: float, validation_tokens: float) -> int:
     """Steps between validations: up to 20 of them, costing at most a fifth of the run (a forward pass is a third of a step)."""
-    affordable = 0.2 * total * step_tokens / (validation_tokens / 3)
-    return max(1, math.ceil(total / max(1, min(20, int(affordable)))))
+    affordable = 0.2 * total * step_tokens / (validation_tokens / 3) if validation_tokens else math.inf
+    return max(1, math.ceil(total / max(1, min(20, int(min(20, affordable))))))
 
 
-def _steps_for_minutes(
-    manifest: RunManifest, data: TrainingData, model: nn.Module, batches: Batches, validation: ValidationSet, world: World,
-    device: torch.device,
-) -> tuple[int, int | None]:  # fmt: skip
-    """(steps that fit, validation stories or None for all), from timing a few steps on a copy of the model.
+def _measure(
+    manifest: RunManifest, data: TrainingData, model: nn.Module, batches: Batches, validation: ValidationSet | None,
+    world: World, device: torch.device,
+) -> tuple[SpeedProbe, int | None]:  # fmt: skip
+    """(speed, validation stories or None for all), from timing a few steps on a copy of the model.
 
-    The measuring itself comes out of the budget; steps and validations fill 97 % of the rest. Where one validation would
-    take more than a tenth of it, part of the split is scored instead, a twentieth of the budget each time.
+    Where one validation would take more than a tenth of the budget, part of the split is scored instead, a twentieth of the
+    budget each time.
     """
-    config, begun = manifest.config, time.perf_counter()
+    config, begun = manifest.config, _pace.now()
     assert config.max_minutes is not None
     trial = _trial(manifest, data, copy.deepcopy(model), batches, validation, world, device)
-    seconds = _time_steps(trial, limit=min(10.0, 6 * config.max_minutes))
-    budget = 0.97 * (60 * config.max_minutes - (time.perf_counter() - begun))
-    step_tokens, tokens = batches.epoch_tokens / batches.steps_per_epoch, float(validation.tokens)
-    per_token = 1.4 * seconds / step_tokens / 3  # a forward pass, with the longer stories read twice
-    stories = config.validation.max_stories
-    if stories is None and per_token * tokens > 0.1 * budget:
-        part = max(0.0, 0.05 * budget / (per_token * tokens))
+    seconds = max(1e-9, _time_steps(trial, limit=min(5.0, 3 * config.max_minutes)))
+    per_token = seconds * batches.steps_per_epoch / batches.epoch_tokens
+    scored = 0.0 if validation is None else 1.4 * per_token / 3 * validation.tokens  # a forward pass, long stories twice
+    spent = _pace.now() - begun
+    budget, stories = _pace.SHARE * 60 * config.max_minutes - spent, config.validation.max_stories
+    if validation is not None and stories is None and scored > 0.1 * budget:
+        part = max(0.0, 0.05 * budget / scored)
         stories = max(8, int(part * len(validation.batches.lengths)))
-        tokens *= stories / len(validation.batches.lengths)
-    budget -= per_token * tokens  # the last validation always takes place
-    total = max(1, int(budget / seconds))
-    for _ in range(3):  # validations cost time, and their number depends on the steps
-        every = config.validation.every or _interval(total, step_tokens, tokens)
-        total = max(1, int(budget / (seconds + per_token * tokens / every)))
-    chosen: tuple[int, int | None] = world.agree((total, stories))
+        scored *= stories / len(validation.batches.lengths)
+    probe = SpeedProbe(seconds=spent, seconds_per_token=per_token, validation_seconds=scored)
+    chosen: tuple[SpeedProbe, int | None] = world.agree((probe, stories))
     return chosen
+
+
+def _steps_for_minutes(config: TrainConfig, probe: SpeedProbe, step_tokens: float) -> int:
+    """The first plan: steps that fit beside their validations, whose number depends on the steps."""
+    assert config.max_minutes is not None
+    pace, total = _pace.start(probe, 1), 10**9
+    tokens = probe.validation_seconds / probe.seconds_per_token * 3
+    for _ in range(4):
+        every = config.validation.every or _interval(total, step_tokens, tokens)
+        total = _pace.fitting_steps(
+            pace, probe, budget=60 * config.max_minutes, step=0, step_tokens=step_tokens, validation_every=every
+        )
+    return total
 
 
 def _time_steps(trial: Trainer, *, limit: float) -> float:
@@ -261,8 +311,8 @@ def _time_steps(trial: Trainer, *, limit: float) -> float:
 
 
 def _trial(
-    manifest: RunManifest, data: TrainingData, model: nn.Module, batches: Batches, validation: ValidationSet, world: World,
-    device: torch.device,
+    manifest: RunManifest, data: TrainingData, model: nn.Module, batches: Batches, validation: ValidationSet | None,
+    world: World, device: torch.device,
 ) -> Trainer:  # fmt: skip
     from ._loop import Trainer
     from .schemas import TrainerState
@@ -271,7 +321,7 @@ def _trial(
     model.train()
     return Trainer(
         model=model, network=model,
-        optimizers=build_optimizers(model, manifest.config.optimizer, vocab_size=data.vocab_size, precision=precision.name),
+        optimizers=_optimizers(manifest.config, data, model, precision),
         batches=batches, validation=validation, precision=precision, scaler=precision.scaler(), world=world, device=device,
         manifest=manifest.model_copy(update={"total_steps": 10**6}),
         state=TrainerState(micro_batch_tokens=manifest.micro_batch_tokens), in_place=owns_logits(model),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,8 +18,11 @@ from torch.distributed.rendezvous import rendezvous
 
 from ._machine import is_gpu
 from ._rendezvous import fresh_store
+from .errors import TsTrainError
 
 __all__ = ["World", "join_world"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,26 @@ class World:
         held = [value]
         dist.broadcast_object_list(held, src=0)
         return held[0]
+
+    def lead(self, work: Callable[[], T]) -> T:
+        """What `work` gives on rank 0, on every rank; what it raises there is raised on every rank, so that none waits."""
+        if self.size == 1:
+            return work()
+        value: T | None = None
+        failure: Exception | None = None
+        if self.writes:
+            try:
+                value = work()
+            except Exception as problem:
+                failure = problem
+        told = None if failure is None else (type(failure), str(failure))
+        value, told = self.agree((value, told))
+        if failure is not None:
+            raise failure
+        if told is not None:
+            kind, message = told
+            raise kind(message) if issubclass(kind, TsTrainError) else TsTrainError(f"rank 0: {message}")
+        return value
 
     def wait(self) -> None:
         if self.joined:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from . import _pace
 from ._average import WeightAverage
 from ._batches import Batch, Batches, StepPlan
 from ._capture import CapturedStep, own_stream
@@ -45,7 +46,8 @@ class Trainer:
     """The model, compiled if that was asked for; same weights."""
     optimizers: Optimizers
     batches: Batches
-    validation: ValidationSet
+    validation: ValidationSet | None
+    """None where the data hold no validation stories."""
     precision: Precision
     scaler: torch.amp.GradScaler
     world: World
@@ -69,6 +71,16 @@ class Trainer:
     """A signal that asks this process to stop, or 0."""
     stop: str | None = None
     """Why a callback wants the run to end."""
+    step_tokens: int = 0
+    """Of the last step."""
+    clock: float = 0.0
+    """When the time that counts against `max_minutes` was last read."""
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run, by the last plan."""
+        pace = self.state.pace
+        return pace.plans[-1].total_steps if pace is not None and pace.plans else self.manifest.total_steps
 
     def update(self, **changes: Any) -> None:
         self.state = self.state.model_copy(update=changes)
@@ -89,14 +101,16 @@ def fit(t: Trainer, info: RunInfo) -> None:
     """Train until the last step, or until somebody asks to stop. The state on disk is whole at every instant."""
     t.model.train()
     t.tell("on_start", info)
+    t.clock = _pace.now()
     with _signals(t), own_stream(t.device) if t.captured else nullcontext():
-        while t.state.step < t.manifest.total_steps and t.state.stopped is None:
+        while t.state.step < t.total_steps and t.state.stopped is None:
             metrics, asked = train_step(t)
             t.tell("on_step", metrics)
+            _plan_again(t)
             if t.state.skipped_in_a_row >= t.manifest.config.max_nonfinite:
                 raise DivergedError(_diverged(t))
-            last = t.state.step == t.manifest.total_steps
-            if last or t.state.step % t.manifest.validation_every == 0:
+            last = t.state.step >= t.total_steps
+            if t.validation is not None and (last or t.state.step % t.manifest.validation_every == 0):
                 validate(t)
             if t.state.step % t.manifest.checkpoint_every == 0 and not last:
                 t.save_checkpoint(t, False)
@@ -104,7 +118,9 @@ def fit(t: Trainer, info: RunInfo) -> None:
             if (asked or alone) and not last:
                 t.save_checkpoint(t, True)
                 raise Interrupted(_interrupted(t, info), t.signal or signal.SIGTERM)
-    if not t.state.curve or t.state.curve[-1].step != t.state.step:
+    if t.validation is None:
+        keep_last(t)
+    elif not t.state.curve or t.state.curve[-1].step != t.state.step:
         validate(t)
     t.update(finished=True)
     t.save_checkpoint(t, True)
@@ -113,9 +129,9 @@ def fit(t: Trainer, info: RunInfo) -> None:
 
 def train_step(t: Trainer) -> tuple[StepMetrics, bool]:
     """One optimizer step over all ranks: what it measured, and whether some rank was asked to stop."""
-    start, config, step = time.perf_counter(), t.manifest.config, t.state.step
+    start, step = time.perf_counter(), t.state.step
     plan = t.batches.plan(step)
-    lr = t.optimizers.set_factor(factor(config.schedule, step, t.manifest.total_steps))
+    lr = t.optimizers.set_factor(_factor(t))
 
     replayed = t.captured is not None and plan.cells <= t.state.micro_batch_tokens
     (nats, signals, stops, norm), padding = _replay(t, plan) if replayed else _launch(t, plan)
@@ -134,7 +150,7 @@ def train_step(t: Trainer) -> tuple[StepMetrics, bool]:
     return StepMetrics(
         step=t.state.step, loss=nats / plan.tokens, lr=lr, grad_norm=norm, tokens=t.state.tokens, seconds=t.state.seconds,
         tokens_per_second=speed, mfu=speed * t.manifest.flops_per_token / t.manifest.peak_flops, padding=padding,
-        skipped=not finite,
+        skipped=not finite, total_steps=t.total_steps,
     ), signals > 0  # fmt: skip
 
 
@@ -186,6 +202,33 @@ def capture(t: Trainer) -> CapturedStep:
     return CapturedStep(t.model, t.batches, t.device, gradients=gradients, update=t.optimizers.step)
 
 
+def _factor(t: Trainer) -> float:
+    """The schedule's factor of the next step."""
+    position = _pace.position(t.state.pace, t.state.step, t.total_steps) if t.state.pace and t.state.pace.plans else None
+    return factor(t.manifest.config.schedule, t.state.step, t.total_steps, position)
+
+
+def _plan_again(t: Trainer) -> None:
+    """Count the step's time against `max_minutes`; where a plan is due, take as many steps as the rest has time for."""
+    pace, probe, minutes = t.state.pace, t.manifest.probe, t.manifest.config.max_minutes
+    if pace is None or probe is None or minutes is None:
+        return
+    pace = _pace.trained(pace, _lap(t), t.step_tokens)
+    if t.state.step >= pace.next_plan:
+        fitting = _pace.fitting_steps(
+            pace, probe, budget=60 * minutes, step=t.state.step, validation_every=t.manifest.validation_every,
+            step_tokens=t.batches.epoch_tokens / t.batches.steps_per_epoch,
+        )  # fmt: skip
+        pace = _pace.replan(pace, step=t.state.step, total=t.total_steps, new_total=t.world.agree(fitting))
+    t.update(pace=pace)
+
+
+def _lap(t: Trainer) -> float:
+    """Seconds since the last call."""
+    before, t.clock = t.clock, _pace.now()
+    return t.clock - before
+
+
 def _gradients(t: Trainer, plan: StepPlan) -> tuple[Tensor, float]:
     """`_accumulate`, again with half the micro-batch when memory runs out."""
     while True:
@@ -221,12 +264,19 @@ def _send(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
+def keep_last(t: Trainer) -> None:
+    """Without validation stories: the model of the last step is the one that is kept."""
+    with t.average.swapped() if t.average is not None else nullcontext():
+        t.save_best(t)
+
+
 def validate(t: Trainer) -> None:
     """Score the validation split, remember the point, keep the model when it is the best so far."""
+    assert t.validation is not None
     config = t.manifest.config.validation
     with t.average.swapped() if t.average is not None else nullcontext():
         loss, bits = t.validation.score(t.model, t.precision, t.world, t.device, whole=config.bits_per_byte)
-        loss, bits = t.world.agree((loss, bits))
+        loss, bits = t.world.agree((loss, bits if bits is None or math.isfinite(bits) else None))
         train_loss = t.state.loss_sum / t.state.loss_tokens if t.state.loss_tokens else None
         point = ValidationPoint(
             step=t.state.step, tokens=t.state.tokens, seconds=t.state.seconds, train_loss=train_loss,
@@ -239,11 +289,14 @@ def validate(t: Trainer) -> None:
             t.save_best(t)
         samples = t.sample(t) if t.world.writes else []
     t.tell("on_validation", ValidationMetrics(point, best, samples))
+    if t.state.pace is not None:
+        t.update(pace=_pace.validated(t.state.pace, _lap(t)))
     if config.patience is not None and t.state.stale >= config.patience and t.state.stopped is None:
         t.update(stopped=f"no better validation loss in {config.patience} validations")
 
 
 def _count(t: Trainer, plan: StepPlan, nats: float, seconds: float, finite: bool, *, stopped: bool) -> None:
+    t.step_tokens = plan.tokens
     t.update(
         step=t.state.step + 1,
         tokens=t.state.tokens + (plan.tokens if finite else 0),
@@ -292,4 +345,4 @@ def _diverged(t: Trainer) -> str:
 
 
 def _interrupted(t: Trainer, info: RunInfo) -> str:
-    return f"stopped and saved at step {t.state.step:,} of {t.manifest.total_steps:,}; go on with: ts-train resume {info.path}"
+    return f"stopped and saved at step {t.state.step:,} of {t.total_steps:,}; go on with: ts-train resume {info.path}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import platform
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -11,8 +14,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ts_models import artefact
+from ts_models.errors import TsModelsError
+
 __all__ = [
     "automatic_micro_batch",
+    "best_peak_flops",
     "computes_bf16",
     "is_gpu",
     "is_out_of_memory",
@@ -70,6 +77,57 @@ def _last_cache_bytes() -> int:
             if size > 0:
                 return min(size, 1 << 25)  # a server's cache is shared with its other tenants
     return 1 << 25
+
+
+def best_peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
+    """`peak_flops`, or the best value seen on this machine, device and dtype so far where that is higher.
+
+    One measurement on a busy machine is low. The best is kept in the user's cache folder; without one this measures only.
+    """
+    measured, key = peak_flops(device, dtype), _machine_key(device, dtype)
+    try:
+        file = _cache_folder() / "peak_flops.json"
+    except RuntimeError:  # no home folder
+        return measured
+    seen = _read_peaks(file)
+    before = seen.get(key, 0.0)
+    best = before if measured < before < 20 * measured else measured  # more cannot be this machine's
+    if seen.get(key) != best:
+        with contextlib.suppress(OSError, TsModelsError):
+            artefact.write_text(file, json.dumps({**seen, key: best}, indent=2, sort_keys=True) + "\n")
+    return best
+
+
+def _cache_folder() -> Path:
+    """Where caches of this user belong: $XDG_CACHE_HOME, by default ~/.cache."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path("~/.cache").expanduser()) / "ts-train"
+
+
+def _read_peaks(file: Path) -> dict[str, float]:
+    """The values of the cache that can be believed; none where it is missing or damaged."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    numbers = {key: value for key, value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    return {key: float(value) for key, value in numbers.items() if 0 < value < 1e18}
+
+
+def _machine_key(device: torch.device, dtype: torch.dtype) -> str:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{_cpu_name()}, {torch.get_num_threads()} threads"
+    return f"{platform.node()} | {device.type} | {name} | {str(dtype).removeprefix('torch.')}"
+
+
+@lru_cache
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> float:

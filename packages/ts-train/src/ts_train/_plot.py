@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,11 +63,16 @@ def _curves(run: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
     try:
         return (
             {key: np.array([float(row[key]) for row in steps]) for key in (*keys, "loss")},
-            {key: np.array([float(row[key]) for row in points]) for key in (*keys, "validation_loss")},
+            {key: np.array([_number(row[key]) for row in points]) for key in (*keys, "validation_loss")},
             manifest.flops_per_token,
         )
     except (KeyError, TypeError, ValueError, OverflowError) as problem:
         raise ArtefactError(f"{run / 'metrics.jsonl'}: a row lacks a number ({problem}); the file is damaged.") from None
+
+
+def _number(value: Any) -> float:
+    """NaN, which is not drawn, where a measurement was not finite."""
+    return math.nan if value is None else float(value)
 
 
 def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
+import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from ts_models import artefact
 
-from .errors import ArtefactError
-from .schemas import RunManifest, TrainerState
+from ._checkpoint import CheckpointStore
+from ._data import TrainingData
+from .errors import ArtefactError, ConfigError
+from .schemas import RunManifest, TrainConfig, TrainerState
 from .sinks.jsonl import read_metrics
 
 if TYPE_CHECKING:
@@ -19,7 +26,26 @@ if TYPE_CHECKING:
 
     from ts_models.schemas import TrainingSummary
 
-__all__ = ["Run", "claim", "load_best", "named_tensors", "read_manifest", "summarise", "write_weights"]
+__all__ = [
+    "TRAIN_STORIES",
+    "Run",
+    "begun",
+    "check_not_emptied",
+    "check_state",
+    "claim",
+    "config_digest",
+    "load_best",
+    "named_tensors",
+    "read_manifest",
+    "run_lock",
+    "summarise",
+    "write_weights",
+]
+
+TRAIN_STORIES = "train_stories.npy"
+"""In a run that starts from a model: hashes of the stories that either was trained on."""
+PARTS = ("checkpoints", "model", "metrics.jsonl", "tensorboard")
+"""What a run writes beside its config.json."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +87,130 @@ def claim(path: Path) -> None:
         raise ArtefactError(f"{path}: cannot hold a run ({reason}). Choose another --out.") from None
 
 
+def run_lock(path: Path) -> contextlib.AbstractContextManager[None]:
+    """The only right to write the run folder; it lies inside, since the folder above may belong to somebody else.
+
+    Raises:
+        ArtefactError: another run holds it.
+    """
+    return artefact.lock(path / "config.json", error=ArtefactError)
+
+
+def begun(path: Path, config: TrainConfig, data: TrainingData, model: nn.Module | None, warn: Callable[[str], None]) -> bool:
+    """Whether `path` holds this run, to go on with; False where a run begins, after removing a try without a step.
+
+    Raises:
+        ConfigError: it holds a run with other settings.
+        ArtefactError: it holds parts of a run without its config.json.
+    """
+    if not (path / "config.json").exists():
+        parts = [name for name in PARTS if (path / name).exists() and (name != "checkpoints" or _entries(path))]
+        if parts:
+            raise ArtefactError(
+                f"{path}: holds {' and '.join(parts)} of a run, but not its config.json. "
+                "Put config.json back to go on with that run, or choose another --out."
+            )
+        return False
+    manifest = read_manifest(path)
+    there, asked = manifest.config.model_dump(), config.model_dump()
+    changed = sorted(name for name in asked if there[name] != asked[name])
+    other_data = manifest.data_fingerprint != data.fingerprint
+    stepless = not (path / "model").exists() and _entries(path) <= {"step-00000000"}
+    if stepless and (changed or other_data or not _fits(path, model)):
+        warn(f"{path}: begins anew; the earlier try ({', '.join(changed) or 'other data or model'} differ) made no checkpoint")
+        _discard(path)
+        return False
+    if changed:
+        raise ConfigError(
+            f"{path}: holds a run with other settings ({', '.join(changed)}). Choose another --out, or go on with that run: "
+            f"ts-train resume {path}"
+        )
+    return True
+
+
+def _entries(path: Path) -> set[str]:
+    """Names of the checkpoints, damaged ones included."""
+    folder = path / "checkpoints"
+    return {p.name for p in folder.iterdir() if p.name.startswith(("step-", "damaged-"))} if folder.is_dir() else set()
+
+
+def _fits(path: Path, model: nn.Module | None) -> bool:
+    """Whether a module of the caller's own has the tensors that the checkpoint of step 0 keeps."""
+    if model is None or not _entries(path):
+        return True
+    try:
+        kept = CheckpointStore(path / "checkpoints").read(0)[1]
+    except (ArtefactError, OSError):
+        return False
+    shapes = {name: tensor.shape for name, tensor in kept.items() if name.startswith("model.")}
+    return shapes == {f"model.{name}": tensor.shape for name, tensor in named_tensors(model)}
+
+
+def _discard(path: Path) -> None:
+    """Remove a run without a step; config.json last, so that a kill leaves a run and not parts of one."""
+    for name in ("checkpoints", "tensorboard"):
+        shutil.rmtree(path / name, ignore_errors=True)
+    for name in ("metrics.jsonl", TRAIN_STORIES, "config.json"):
+        (path / name).unlink(missing_ok=True)
+
+
+def config_digest(path: Path) -> str:
+    """SHA-256 of what decides the result in run/config.json; versions of libraries and the like are left out."""
+    content = artefact.read_json(path / "config.json", error=ArtefactError)
+    environment = content.get("environment")
+    if isinstance(environment, dict):
+        content["environment"] = {name: environment.get(name) for name in ("threads", "world_size")}
+    return artefact.sha256_bytes(json.dumps(content, sort_keys=True).encode())
+
+
+def check_state(path: Path, manifest: RunManifest, state: TrainerState) -> None:
+    """Refuse a checkpoint, or a model folder, that is not of the run that config.json describes.
+
+    Raises:
+        ArtefactError: config.json was changed, the checkpoint was trained on other data, or run/model is missing.
+    """
+    where = f"{path / 'checkpoints'}: the checkpoint of step {state.step}"
+    if state.data_fingerprint and state.data_fingerprint != manifest.data_fingerprint:
+        raise ArtefactError(
+            f"{where} was trained on other data than config.json names. Put back the config.json of its run, "
+            "or choose another --out."
+        )
+    if state.run_sha256 and state.run_sha256 != config_digest(path):
+        raise ArtefactError(
+            f"{where} belongs to another config.json than the one in {path}, which was changed or exchanged. "
+            "Put the old one back, or begin a new run with other settings in another --out."
+        )
+    summary = path / "model" / "training.json"
+    if state.best_step is not None and not (summary.exists() and (path / "model" / "model.safetensors").exists()):
+        raise ArtefactError(
+            f"{path / 'model'}: is missing or incomplete, but the run kept its best model of step {state.best_step} there. "
+            "Put it back, or choose another --out."
+        )
+    if summary.exists():
+        found = artefact.read_json(summary, error=ArtefactError).get("data_fingerprint")
+        if found not in (None, manifest.data_fingerprint):
+            raise ArtefactError(
+                f"{summary}: is of a run on other data. Put back this run's model folder, or choose another --out."
+            )
+
+
+def check_not_emptied(path: Path, manifest: RunManifest) -> None:
+    """Refuse to train again from the start where a model says that the checkpoints of a longer run were removed.
+
+    Raises:
+        ArtefactError: as said.
+    """
+    summary = path / "model" / "training.json"
+    if not summary.exists():
+        return
+    steps = artefact.read_json(summary, error=ArtefactError).get("steps")
+    if isinstance(steps, int) and steps > manifest.checkpoint_every:
+        raise ArtefactError(
+            f"{path}: holds the model of step {steps}, but no checkpoint to resume from. "
+            "Put its checkpoints/ back, or choose another --out."
+        )
+
+
 def read_manifest(path: Path) -> RunManifest:
     """run/config.json."""
     return artefact.read_model(path / "config.json", RunManifest, package="tinystories-train", error=ArtefactError)
@@ -72,31 +222,44 @@ def summarise(manifest: RunManifest, state: TrainerState) -> TrainingSummary:
 
     bits = next((p.bits_per_byte for p in state.curve if p.step == state.best_step), None)
     points = [
-        CurvePoint(step=p.step, tokens=p.tokens, seconds=p.seconds, train_loss=p.train_loss, validation_loss=p.validation_loss)
+        CurvePoint(
+            step=p.step, tokens=p.tokens, seconds=p.seconds, train_loss=p.train_loss,
+            validation_loss=p.validation_loss if math.isfinite(p.validation_loss) else None,
+        )
         for p in state.curve
-    ]
+    ]  # fmt: skip
     env = manifest.environment
+    earlier = "preset" not in manifest.model_fields_set  # a run begun by an earlier version
+    preset = manifest.config.preset if earlier else manifest.preset
     return TrainingSummary(
-        preset=manifest.config.preset, parameters=manifest.parameters, steps=state.step, tokens=state.tokens,
+        preset=preset, parameters=manifest.parameters, steps=state.step, tokens=state.tokens,
         seconds=state.seconds, best_validation_loss=state.best_loss, validation_bits_per_byte=bits, curve=points,
         seed=manifest.config.seed, precision=manifest.precision, device=env.device, optimizer=env.optimizer,
-        data_fingerprint=manifest.data_fingerprint, versions={"torch": env.torch, "tinystories-train": env.ts_train},
+        data_fingerprint=manifest.data_fingerprint, splits_fingerprint=manifest.splits_fingerprint,
+        versions={"torch": env.torch, "tinystories-train": env.ts_train},
     )  # fmt: skip
 
 
-def write_weights(model: nn.Module, path: Path, *, tokenizer: Path | None, training: TrainingSummary) -> None:
+def write_weights(
+    model: nn.Module, path: Path, *, tokenizer: Path | None, training: TrainingSummary, train_stories: Any = None
+) -> None:
     """run/model/: a whole ts-models folder for a model of the zoo, weights and training.json for any other module."""
     from ts_models import StoryModel, save
 
     if isinstance(model, StoryModel):
-        save(model, path, tokenizer=tokenizer, training=training)
+        save(model, path, tokenizer=tokenizer, training=training, train_stories=train_stories)
         return
     from safetensors.torch import save_file
 
+    from ts_models._train_stories import pack
+
+    hashes, known = pack(train_stories, training)
     with artefact.write_folder(path, "training.json", "ts-models/training") as aside:
         tensors = {name: p.detach().to("cpu", copy=True).contiguous() for name, p in named_tensors(model)}
         save_file(tensors, aside / "model.safetensors")
-        artefact.write_model(aside / "training.json", training)
+        if hashes is not None:
+            (aside / TRAIN_STORIES).write_bytes(hashes)
+        artefact.write_model(aside / "training.json", known or training)
 
 
 def named_tensors(model: nn.Module) -> list[tuple[str, Any]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 __all__ = [
     "AblationConfig",
@@ -206,15 +207,27 @@ class Range(_Frozen):
 
     @model_validator(mode="after")
     def _holds(self) -> Range:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ValueError("low and high must be finite")
         if not self.low < self.high:
             raise ValueError(f"low {self.low} must be below high {self.high}")
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("log needs a positive low, and no step")
+        if self.step is not None and not 0 < self.step <= self.high - self.low:
+            raise ValueError(f"step {self.step} must be positive and at most high - low")
         return self
 
 
 class Choices(_Frozen):
     choices: tuple[bool | int | float | str, ...] = Field(min_length=2)
+
+
+def _kind_of_space(value: Any) -> str:
+    """Which of the two a table is, so that an error speaks of that one alone."""
+    return "choices" if isinstance(value, Choices) or (isinstance(value, dict) and "choices" in value) else "range"
+
+
+Space = Annotated[Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")], Discriminator(_kind_of_space)]
 
 
 class SearchConfig(_Frozen):
@@ -223,7 +236,7 @@ class SearchConfig(_Frozen):
     format: Literal["ts-train/search"] = "ts-train/search"
     schema_version: int = Field(1, ge=1, le=1)
     base: Settings
-    space: dict[str, Range | Choices] = Field(min_length=1)
+    space: dict[str, Space] = Field(min_length=1)
     """Dotted name of a field of TrainConfig ("optimizer.lr", "model.n_heads") → where to look."""
     trials: int = Field(20, ge=1)
     """Of the whole study, all workers and all earlier calls together; pruned and diverged ones count."""

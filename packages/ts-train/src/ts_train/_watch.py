@@ -21,7 +21,7 @@ class LiveLine(BaseCallback):
         self._smooth: float | None = None
 
     def on_start(self, run: RunInfo) -> None:
-        self._total, self._start = run.manifest.total_steps, run.start_step
+        self._total, self._start = run.total_steps or run.manifest.total_steps, run.start_step
         self._begun = time.monotonic()
         print(describe_run(run), file=sys.stderr)
         if sys.stderr.isatty():
@@ -35,6 +35,7 @@ class LiveLine(BaseCallback):
         self._smooth = (
             metrics.tokens_per_second if self._smooth is None else 0.95 * self._smooth + 0.05 * metrics.tokens_per_second
         )
+        self._total = metrics.total_steps or self._total
         now = time.monotonic()
         if self._live is None and now - self._last < self.every and metrics.step not in {1, self._total}:
             return
@@ -86,15 +87,18 @@ class LiveLine(BaseCallback):
 
 def describe_run(run: RunInfo) -> str:
     """What was decided at the start, and why: lines that fit 80 columns."""
-    m = run.manifest
-    env, size = m.environment, f"{m.total_steps:,} steps ({m.total_steps / m.steps_per_epoch:.2f} epochs)"
+    m, total = run.manifest, run.total_steps or run.manifest.total_steps
+    env, size = m.environment, f"{total:,} steps ({total / m.steps_per_epoch:.2f} epochs)"
+    if m.probe is not None:
+        size = f"about {size} in {m.config.max_minutes:g} minutes"
+    validation = f"validation every {m.validation_every:,} steps"
     part = f" on its first {m.validation_stories:,} stories" if m.validation_stories else ""
     lines = [
         f"{m.parameters:,} parameters, {env.optimizer}, on {env.device}: {env.world_size} rank(s), {env.threads} thread(s)",
         f"{m.precision}: {m.precision_reason}",
         f"going on at step {run.start_step:,} of {size}" if run.start_step else f"training for {size}",
         f"micro-batches of up to {m.micro_batch_tokens:,} tokens; checkpoint every {m.checkpoint_every:,} steps",
-        f"validation every {m.validation_every:,} steps{part}",
+        "no validation: the data hold no validation stories" if m.validation_stories == 0 else f"{validation}{part}",
         f"MFU is against this machine's matrix product: {m.peak_flops / 1e9:,.0f} GFLOP/s",
     ]
     if m.cut_stories:

@@ -29,6 +29,8 @@ class RunInfo:
     manifest: RunManifest
     start_step: int
     """0, or the step that a resume goes on from."""
+    total_steps: int = 0
+    """As planned so far; with `max_minutes` the steps are planned again while training."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class StepMetrics:
     """Share of padded places in this step's micro-batches of rank 0."""
     skipped: bool
     """The step was not finite and changed nothing."""
+    total_steps: int = 0
+    """Steps of the whole run, as planned so far."""
 
 
 @dataclass(frozen=True)

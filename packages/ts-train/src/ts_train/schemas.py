@@ -5,9 +5,10 @@ Standard library and pydantic only. Every default is explained where it stands; 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import math
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from ._study_schemas import (
     AblationConfig,
@@ -35,10 +36,13 @@ __all__ = [
     "LinearConfig",
     "MuonConfig",
     "OptimizerConfig",
+    "PaceState",
+    "Replan",
     "RunManifest",
     "ScheduleConfig",
     "SearchConfig",
     "SearchReport",
+    "SpeedProbe",
     "StepLRConfig",
     "TrainConfig",
     "TrainerState",
@@ -54,6 +58,13 @@ class _Frozen(BaseModel):
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Measured = Annotated[
+    float,
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    PlainSerializer(lambda value: value if math.isfinite(value) else None, when_used="json"),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]}),
+]
+"""A measured number; NaN and infinity are null in JSON, which has neither."""
 
 
 # --- optimizers --------------------------------------------------------------------------------
@@ -104,6 +115,8 @@ OptimizerConfig = Annotated[AdamWConfig | MuonConfig, Field(discriminator="name"
 
 
 class _Warm(_Frozen):
+    counts_steps: ClassVar[bool] = False
+    """Whether the shape depends on the number of steps itself, and not on the share of the run that is done."""
     warmup_steps: int = Field(0, ge=0)
     """Optimizer steps of linear rise from zero."""
 
@@ -111,6 +124,7 @@ class _Warm(_Frozen):
 class StepLRConfig(_Warm):
     """Times `gamma` after every `step_size` optimizer steps (the talk's)."""
 
+    counts_steps: ClassVar[bool] = True
     name: Literal["step"] = "step"
     step_size: int = Field(ge=1)
     gamma: float = Field(gt=0, le=1)
@@ -219,7 +233,7 @@ class TrainConfig(_Frozen):
     max_tokens: int | None = Field(None, ge=1)
     """Real training tokens."""
     max_minutes: float | None = Field(None, gt=0)
-    """Wall-clock minutes, turned into a number of steps once, at the start, and stored."""
+    """Wall-clock minutes. The number of steps is planned at the start and again while training, from the speed so far."""
 
     batch: BatchConfig = BatchConfig()
     micro_batch_tokens: int | Literal["auto"] = "auto"
@@ -277,8 +291,22 @@ class ValidationPoint(_Frozen):
     seconds: float
     train_loss: float | None
     """Mean over the tokens since the validation before."""
-    validation_loss: float
+    validation_loss: Measured
+    """NaN in memory and null in JSON where it was not finite."""
     bits_per_byte: float | None
+
+
+class SpeedProbe(_Frozen):
+    """What a run with `max_minutes` measured before its first step."""
+
+    seconds: float = Field(ge=0)
+    """Spent on measuring; they count against the minutes."""
+    seconds_per_token: float = Field(gt=0)
+    """Of training."""
+    validation_seconds: float = Field(ge=0)
+    """Estimate for one validation."""
+    most_steps: int | None = Field(None, ge=0)
+    """The limit by `max_steps` and `max_tokens`, where one is given too."""
 
 
 class RunManifest(_Frozen):
@@ -291,9 +319,14 @@ class RunManifest(_Frozen):
     """The whole model config; null for a model of the caller's own."""
     data: str
     data_fingerprint: str
+    splits_fingerprint: str | None = None
+    """Of the splits that were encoded; null where it is not known, or where `init_from` was trained on others."""
+    preset: str | None = None
+    """The preset whose network was built (`config.preset` names the recipe); null where no preset has that network."""
     tokenizer_sha256: str
     parameters: int
     total_steps: int
+    """As planned at the start; with `max_minutes` a checkpoint may hold later plans (`PaceState`)."""
     steps_per_epoch: int
     cut_stories: int
     """Stories of the training split that are longer than the context."""
@@ -303,12 +336,42 @@ class RunManifest(_Frozen):
     precision_reason: str
     validation_every: int
     validation_stories: int | None = None
-    """The first stories of the split that are scored; null for all. Fewer where `max_minutes` has no time for all."""
+    """The first stories of the split that are scored; null for all, 0 where the data hold none. Fewer where `max_minutes`
+    has no time for all."""
     checkpoint_every: int
     flops_per_token: float
     peak_flops: float
-    """Of the matrix product, measured at the start, all ranks together."""
+    """Of the matrix product, the best that was seen on this machine, all ranks together."""
     environment: Environment
+    probe: SpeedProbe | None = None
+    """With `max_minutes` only."""
+
+
+class Replan(_Frozen):
+    """A decision on the number of steps, taken while training."""
+
+    step: int
+    """Optimizer steps done when it was taken."""
+    position: Fraction
+    """Share of the schedule that was done then; the rest is spread over the remaining steps."""
+    total_steps: int
+    elapsed: float
+    """Seconds of the budget spent."""
+
+
+class PaceState(_Frozen):
+    """Where a run with `max_minutes` stands against its budget."""
+
+    elapsed: float = 0.0
+    """Wall-clock seconds spent, validations and measuring included."""
+    seconds: float = 0.0
+    """Recent training seconds, over `tokens`; older ones count less with every plan."""
+    tokens: float = 0.0
+    validation_seconds: float = 0.0
+    """Of the last validation."""
+    next_plan: int = 0
+    """The step after which the steps are planned again."""
+    plans: tuple[Replan, ...] = ()
 
 
 class TrainerState(_Frozen):
@@ -333,6 +396,10 @@ class TrainerState(_Frozen):
     scaler: dict[str, float] = Field(default_factory=dict)
     micro_batch_tokens: int = 0
     data_fingerprint: str = ""
+    run_sha256: str = ""
+    """Of the content of run/config.json that decides the result: a changed one is noticed on resume."""
+    pace: PaceState | None = None
+    """With `max_minutes` only."""
     environment: Environment | None = None
     curve: tuple[ValidationPoint, ...] = ()
     finished: bool = False

@@ -57,7 +57,7 @@ def tell(run: Run, *, as_json: bool) -> None:
 
 
 def _text(p: dict[str, Any]) -> str:
-    loss = "no validation had a finite loss" if p["best_validation_loss"] is None else (
+    loss = "no validation, or none with a finite loss" if p["best_validation_loss"] is None else (
         f"best validation loss {p['best_validation_loss']:.4f} at step {p['best_step']:,}"
     )  # fmt: skip
     bits = "" if p["bits_per_byte"] is None else f" ({p['bits_per_byte']:.4f} bits per byte)"

@@ -13,13 +13,15 @@ from ._shared import stoppable, tell, watchers
 
 __all__ = ["run"]
 
+DEFAULT = "story-1m"
+
 
 def run(
     data: Annotated[Path, typer.Option("--data", help="The encoded/ folder.")],
     out: Annotated[Path, typer.Option("--out", help="The run folder; an unfinished run of the same settings goes on.")],
     preset: Annotated[str | None, typer.Option("--preset", help="A recipe: story-1m, talk-5m … [default: story-1m]")] = None,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", help="Wall-clock minutes, turned into steps once.")
+        float | None, typer.Option("--max-minutes", help="Wall-clock minutes; the steps follow from the speed.")
     ] = None,
     max_steps: Annotated[int | None, typer.Option("--max-steps", help="Optimizer steps.")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Real training tokens in all.")] = None,
@@ -59,8 +61,24 @@ def run(
     asked = merge(config, set, flags)
     model = asked.get("model")
     whole_model = isinstance(model, dict) and "kind" in model
-    name = asked.get("preset") or (None if whole_model else "story-1m")
-    values = asked if name is None else combine(recipe(name, device=asked.get("device", "auto")), {"preset": name, **asked})
+    device = asked.get("device", "auto")
+    if whole_model and not asked.get("preset"):
+        values = asked
+    elif asked.get("init_from") and not asked.get("preset"):
+        name = _preset_of(str(asked["init_from"]))
+        values = combine({**recipe(name or DEFAULT, device=device), "preset": name}, asked)
+    else:
+        name = asked.get("preset") or DEFAULT
+        values = combine(recipe(name, device=device), {"preset": name, **asked})
     settings = validate(TrainConfig, values)
     with stoppable():
         tell(train(settings, data, out, callbacks=watchers(quiet=quiet), warn=warn), as_json=json)
+
+
+def _preset_of(model: str) -> str | None:
+    """The preset whose network a model folder holds; its recipe is the default for fine-tuning it."""
+    import ts_models
+
+    from .._decide import preset_name
+
+    return preset_name(ts_models.load(model).model, None)

@@ -19,13 +19,17 @@ OPTIMIZERS = {"adamw": "adamw:build", "muon": "muon:build"}
 class Optimizers:
     """Several torch optimizers that step as one, and the views of fused matrices that some of them work on."""
 
-    def __init__(
-        self, parts: list[torch.optim.Optimizer], views: list[tuple[nn.Parameter, nn.Parameter, slice]], kind: str
-    ) -> None:
-        self.parts, self.views, self.kind = parts, views, kind
+    def __init__(self, parts: list[torch.optim.Optimizer], views: list[tuple[nn.Parameter, nn.Parameter, slice]]) -> None:
+        self.parts, self.views = parts, views
         for part in parts:
             for group in part.param_groups:
                 group["initial_lr"] = group["lr"]
+
+    @property
+    def kind(self) -> str:
+        """What was built, by the parts themselves: "muon+adamw-fused"."""
+        names = dict.fromkeys(getattr(part, "label", type(part).__name__.lower()) for part in self.parts)
+        return "+".join(names) + ("-fused" if any(part.defaults.get("fused") for part in self.parts) else "")
 
     def set_factor(self, factor: float) -> float:
         """Set every group to `factor` times its peak; returns the first group's learning rate."""

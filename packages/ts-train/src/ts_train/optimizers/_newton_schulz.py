@@ -27,6 +27,8 @@ class BatchedMuon(torch.optim.Optimizer):
     The learning rate may be a tensor on the parameters' device, as in torch's own optimizers.
     """
 
+    label = "muon"
+
     def __init__(
         self,
         params: Iterable[nn.Parameter],

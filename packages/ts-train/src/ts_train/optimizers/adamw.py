@@ -22,7 +22,7 @@ def build(model: nn.Module, config: AdamWConfig, vocab_size: int, precision: str
     part = adamw(
         [(decayed, config.weight_decay), (kept, 0.0)], lr=config.lr, betas=config.betas, eps=config.eps, fused=config.fused
     )
-    return Optimizers([part], [], f"adamw{'-fused' if config.fused else ''}")
+    return Optimizers([part], [])
 
 
 def adamw(

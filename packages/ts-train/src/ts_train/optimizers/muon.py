@@ -64,7 +64,7 @@ def build(model: nn.Module, config: MuonConfig, vocab_size: int, precision: str)
                 fused=config.fused,
             )
         )
-    return Optimizers(optimizers, views, f"muon+adamw{'-fused' if config.fused else ''}")
+    return Optimizers(optimizers, views)
 
 
 def _iteration_dtype(precision: str, device: torch.device) -> torch.dtype:

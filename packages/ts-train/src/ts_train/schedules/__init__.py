@@ -20,9 +20,14 @@ SCHEDULES = {
 }
 
 
-def factor(config: Any, step: int, total_steps: int) -> float:
-    """The factor of optimizer step `step` (from 0), with the linear warm-up that all schedules share."""
+def factor(config: Any, step: int, total_steps: int, position: float | None = None) -> float:
+    """The factor of optimizer step `step` (from 0), with the linear warm-up that all schedules share.
+
+    position: the share of the run that is done, where it is not `step / total_steps`. Warm-up and schedules that count
+        steps do not heed it.
+    """
     module, name = SCHEDULES[config.name].split(":")
-    shape: Callable[[Any, int, int], float] = getattr(import_module(f".{module}", __name__), name)
+    shape: Callable[[Any, float, int], float] = getattr(import_module(f".{module}", __name__), name)
     warm = min(1.0, (step + 1) / (config.warmup_steps + 1))
-    return float(warm * shape(config, step, total_steps))
+    at = step if position is None or config.counts_steps else position * total_steps
+    return float(warm * shape(config, at, total_steps))

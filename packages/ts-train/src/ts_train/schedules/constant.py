@@ -7,5 +7,5 @@ from ..schemas import ConstantConfig
 __all__ = ["constant"]
 
 
-def constant(config: ConstantConfig, step: int, total_steps: int) -> float:
+def constant(config: ConstantConfig, step: float, total_steps: int) -> float:
     return 1.0

@@ -7,5 +7,5 @@ from ..schemas import LinearConfig
 __all__ = ["linear"]
 
 
-def linear(config: LinearConfig, step: int, total_steps: int) -> float:
+def linear(config: LinearConfig, step: float, total_steps: int) -> float:
     return 1 - (1 - config.min_factor) * min(1.0, step / max(1, total_steps))

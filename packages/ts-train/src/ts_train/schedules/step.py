@@ -7,5 +7,5 @@ from ..schemas import StepLRConfig
 __all__ = ["step_lr"]
 
 
-def step_lr(config: StepLRConfig, step: int, total_steps: int) -> float:
+def step_lr(config: StepLRConfig, step: float, total_steps: int) -> float:
     return float(config.gamma ** (step // config.step_size))

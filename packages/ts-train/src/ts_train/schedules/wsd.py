@@ -7,7 +7,7 @@ from ..schemas import WSDConfig
 __all__ = ["wsd"]
 
 
-def wsd(config: WSDConfig, step: int, total_steps: int) -> float:
+def wsd(config: WSDConfig, step: float, total_steps: int) -> float:
     decay_steps = config.decay_fraction * total_steps
     left = total_steps - step
     share = 1.0 if decay_steps == 0 else min(1.0, max(0, left) / decay_steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -16,6 +17,8 @@ __all__ = ["JsonlSink", "cut_back", "read_metrics"]
 
 
 class JsonlSink(BaseCallback):
+    """A measurement that is not finite is null."""
+
     def __init__(self) -> None:
         self._file: IO[str] | None = None
 
@@ -37,7 +40,7 @@ class JsonlSink(BaseCallback):
 
     def _write(self, row: dict[str, Any]) -> None:
         if self._file is not None:
-            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._file.write(_line(row))
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
@@ -60,5 +63,11 @@ def cut_back(path: Path, step: int) -> None:
         return
     kept = [row for row in read_metrics(path) if row["step"] <= step]
     aside = path.with_name(f".{path.name}.partial")
-    aside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
+    aside.write_text("".join(map(_line, kept)), encoding="utf-8")
     os.replace(aside, path)
+
+
+def _line(row: dict[str, Any]) -> str:
+    """One line of JSON, which has no NaN and no infinity: they become null."""
+    plain = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+    return json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,85 @@
+"""How many steps fit in the minutes of a run: planned at the start, and again from the speed measured so far.
+
+A machine that other work slows down for a while, or that is busy when the run starts, gets another number of steps than a
+quiet one. What a plan decides is kept in the checkpoints, so that a resume computes the same bits from the same plans.
+
+The schedule follows the share of the run that is done, not the step: a new plan spreads the rest of the schedule over the
+steps that are left. The learning rate has no jump, it ends where the schedule ends, and while it is constant (WSD) a plan
+does not change it at all.
+"""
+
+from __future__ import annotations
+
+import time
+
+from .schemas import PaceState, Replan, SpeedProbe
+
+__all__ = ["SHARE", "now", "position", "replan", "start", "trained", "validated"]
+
+SHARE = 0.98
+"""Of the budget that steps and validations may fill; the rest is for the last checkpoint and the model folder."""
+PLANS = 20
+"""A new plan after a twentieth of the steps that were left at the last one."""
+now = time.perf_counter
+"""The clock, in seconds; replaced in tests."""
+
+
+def start(probe: SpeedProbe, total: int) -> PaceState:
+    """Before the first step."""
+    return PaceState(elapsed=probe.seconds, validation_seconds=probe.validation_seconds, next_plan=_after(0, total))
+
+
+def trained(pace: PaceState, seconds: float, tokens: int) -> PaceState:
+    """After an optimizer step and all that came with it, validations excepted."""
+    return pace.model_copy(
+        update={"elapsed": pace.elapsed + seconds, "seconds": pace.seconds + seconds, "tokens": pace.tokens + tokens}
+    )
+
+
+def validated(pace: PaceState, seconds: float) -> PaceState:
+    """After a validation."""
+    return pace.model_copy(update={"elapsed": pace.elapsed + seconds, "validation_seconds": seconds})
+
+
+def fitting_steps(
+    pace: PaceState, probe: SpeedProbe, *, budget: float, step: int, step_tokens: float, validation_every: int
+) -> int:
+    """Steps in all that `budget` seconds allow, `step` of them done."""
+    per_token = pace.seconds / pace.tokens if pace.tokens else probe.seconds_per_token
+    left = SHARE * budget - pace.elapsed - pace.validation_seconds  # the last validation always takes place
+    each = per_token * step_tokens + pace.validation_seconds / validation_every
+    more = max(0, int(left / each)) if each > 0 else 0
+    total = max(step + more, 1)
+    return total if probe.most_steps is None else min(total, probe.most_steps)
+
+
+def replan(pace: PaceState, *, step: int, total: int, new_total: int) -> PaceState:
+    """Take `new_total` for the plan from `step` on; a change of less than a hundredth of what is left is none."""
+    new_total = max(new_total, step)
+    if abs(new_total - total) * 100 < max(1, total - step):
+        new_total = total
+    plans = pace.plans
+    if new_total != total:
+        done = position(pace, step, total)
+        plans = (*plans, Replan(step=step, position=done, total_steps=new_total, elapsed=pace.elapsed))
+    return pace.model_copy(
+        update={
+            "plans": plans,
+            "next_plan": _after(step, new_total),
+            "seconds": pace.seconds / 2,  # so that a change of speed shows soon
+            "tokens": pace.tokens / 2,
+        }
+    )
+
+
+def position(pace: PaceState | None, step: int, total: int) -> float:
+    """The share of the schedule that is done before `step` (from 0), under the last plan."""
+    if pace is None or not pace.plans:
+        return min(1.0, step / max(1, total))
+    last = pace.plans[-1]
+    left = max(1, last.total_steps - last.step)
+    return min(1.0, last.position + (1 - last.position) * (step - last.step) / left)
+
+
+def _after(step: int, total: int) -> int:
+    return step + max(1, (total - step) // PLANS)

@@ -1,0 +1,74 @@
+"""Which stories a model was trained on: hashes from the encoded data, and from the model that a run starts from."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ts_models import artefact
+
+from ._data import TrainingData
+from ._run_folder import TRAIN_STORIES
+from .errors import ArtefactError
+from .schemas import RunManifest, TrainConfig
+
+if TYPE_CHECKING:
+    from ts_models.schemas import TrainingSummary
+
+__all__ = ["inherited_stories", "read_stories", "with_stories", "write_stories"]
+
+Hashes = NDArray[np.uint64]
+NONE: Hashes = np.empty(0, dtype=np.uint64)
+
+
+def inherited_stories(config: TrainConfig, data: TrainingData, manifest: RunManifest) -> tuple[Hashes | None, RunManifest]:
+    """For a run that starts from a model: the stories of both, and the manifest with the splits that hold for both.
+
+    (None, the manifest) for any other run. Where either does not list its stories the result is empty: what the model was
+    trained on is then not known, and no splits are claimed.
+    """
+    if config.init_from is None:
+        return None, manifest
+    from ts_models import read_train_stories
+    from ts_models._store import read_training, resolve
+
+    before, now = read_train_stories(config.init_from), data.train_stories
+    training = read_training(resolve(config.init_from))
+    splits = None if training is None else training.splits_fingerprint
+    if splits != manifest.splits_fingerprint:
+        manifest = manifest.model_copy(update={"splits_fingerprint": None})
+    return (NONE if before is None or now is None else np.union1d(before, now)), manifest
+
+
+def write_stories(path: Path, stories: Hashes) -> None:
+    """run/train_stories.npy."""
+    buffer = io.BytesIO()
+    np.save(buffer, stories, allow_pickle=False)
+    artefact.write_bytes(path / TRAIN_STORIES, buffer.getvalue())
+
+
+def read_stories(path: Path, data: TrainingData) -> Hashes | None:
+    """What run/train_stories.npy lists, else the stories of the data; None where they are not known.
+
+    Raises:
+        ArtefactError: the file is damaged.
+    """
+    file = path / TRAIN_STORIES
+    if not file.exists():
+        return data.train_stories
+    try:
+        stories: Any = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError):
+        raise ArtefactError(f"{file}: not a NumPy array; it is damaged. Put it back, or begin a new run.") from None
+    return stories if len(stories) else None
+
+
+def with_stories(summary: TrainingSummary, stories: Hashes | None) -> TrainingSummary:
+    """The summary with count and hash of the list that lies beside the model."""
+    from ts_models._train_stories import pack
+
+    return pack(stories, summary)[1] or summary

@@ -96,7 +96,8 @@ def preset_name(model: nn.Module, asked: str | None) -> str | None:
 
 def _same_network(one: Any, other: Any) -> bool:
     """Whether two configs are the same network but for its vocabulary, context, dropout and initial values."""
-    free = {"vocab_size", "max_seq_len", "dropout", "init_std", "zero_init"}
+    vocabulary = {"vocab_size", "eos_id", "bos_id", "unk_id", "pad_id"}
+    free = vocabulary | {"max_seq_len", "dropout", "init_std", "zero_init"}
     return bool(one.model_dump(exclude=free) == other.model_dump(exclude=free))
 
 

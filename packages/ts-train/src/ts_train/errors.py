@@ -67,3 +67,6 @@ class Interrupted(TsTrainError):  # noqa: N818 - not a failure: the state was sa
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
+
+    def __reduce__(self) -> "tuple[type[Interrupted], tuple[str, int]]":
+        return type(self), (str(self), self.signal)

@@ -35,10 +35,10 @@ class ResidentStories:
     def batch(self, starts: Tensor, lengths: Tensor, width: int) -> Batch:
         """Rows of ids and targets, `[rows, width]`; `starts` and `lengths` int64 `[rows]`, on the device."""
         places = torch.arange(width, device=self.device)
-        real = places < lengths[:, None]
+        padded = places >= lengths[:, None]
         index = starts[:, None] + places
-        ids = torch.where(real, self.ids[index].long(), self.pad_id)
-        targets = torch.where(real, self.ids[index + 1].long(), IGNORED)
+        ids = self.ids[index].long().masked_fill(padded, self.pad_id)  # torch.where would copy a number from the host
+        targets = self.ids[index + 1].long().masked_fill(padded, IGNORED)
         return Batch(ids, targets, None)
 
 
@@ -91,7 +91,9 @@ class CapturedStep:
             torch._foreach_zero_(self.grads)
             batch = self.stories.batch(inputs[:rows], inputs[rows : 2 * rows], width)
             values = self._gradients(batch, inputs[-1])
-            self._out.setdefault(shape, torch.empty_like(values)).copy_(values)
+            if shape not in self._out:
+                self._out[shape] = torch.empty_like(values)
+            self._out[shape].copy_(values)
 
         self._play(shape, run)
         return self._out[shape]
@@ -106,8 +108,9 @@ class CapturedStep:
         stories = np.concatenate(plan.rows)
         sent = torch.from_numpy(np.concatenate([self.batches.offsets[stories], self.batches.lengths[stories], [plan.tokens]]))
         sent = sent.pin_memory() if self.device.type == "cuda" else sent
-        held = self._inputs.setdefault(rows, torch.empty(2 * rows + 1, dtype=torch.int64, device=self.device))
-        return held.copy_(sent, non_blocking=True)
+        if rows not in self._inputs:
+            self._inputs[rows] = torch.empty_like(sent, device=self.device)
+        return self._inputs[rows].copy_(sent, non_blocking=True)
 
     def _play(self, key: Any, function: Callable[[], None]) -> None:
         """Run a function the first time, record it the second time, replay the recording from then on."""

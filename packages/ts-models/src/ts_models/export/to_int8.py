@@ -22,13 +22,19 @@ from ..artefact import write_folder, write_model
 from ..console import Progress
 from ..decoding import make_stepper
 
-__all__ = ["export_int8", "quantise_rows"]
+__all__ = ["export_int8", "quantise_rows", "write_int8"]
 
 
 def export_int8(
     lm: LanguageModel, out: Path, *, stories: list[str] | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Write the folder; compare loss (nats per token) and decoding speed (tokens per second, one story) before and after."""
+    write_int8(lm, out)
+    return {"bytes": (out / WEIGHTS).stat().st_size, **_cost(lm, out, stories, progress), **_speed(lm)}
+
+
+def write_int8(lm: LanguageModel, out: Path) -> None:
+    """Write the folder alone."""
     import shutil
 
     tensors: dict[str, Tensor] = {}
@@ -44,7 +50,6 @@ def export_int8(
         for name in (TOKENIZER, TRAINING, TRAIN_STORIES, "README.md"):
             if lm.path is not None and (lm.path / name).exists():
                 shutil.copyfile(lm.path / name, folder / name)
-    return {"bytes": (out / WEIGHTS).stat().st_size, **_cost(lm, out, stories, progress), **_speed(lm)}
 
 
 def quantise_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:

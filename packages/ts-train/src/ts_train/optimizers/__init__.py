@@ -49,6 +49,7 @@ class Optimizers:
                 group["lr"] = torch.tensor(float(group["lr"]), device=device)
                 if "capturable" in group:
                     group["capturable"] = device.type == "cuda"
+                    part._warned_capturable_if_run_uncaptured = True  # its first step is not recorded
 
     def share_gradients(self) -> None:
         """Give each view of a fused matrix its rows of the gradient. Call after backward, before step."""

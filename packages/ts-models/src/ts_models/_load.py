@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ._device import check_device
 from ._lm import LanguageModel
 from ._store import CONFIG, TOKENIZER, load_model, read_training, resolve
 from ._tokenizers import load_tokenizer
@@ -21,8 +22,9 @@ def load(path_or_hub_id: str | os.PathLike[str], *, device: str = "cpu", revisio
     Takes one of our folders; the id of a Hub repository ("name/model"); `demo`, the model in the package; a Hugging Face
     folder of a GPT-Neo, Llama or Qwen3 model; a llama2.c checkpoint (`.bin`, with `tokenizer.bin` beside it).
     Without an installed package that reads its tokenizer, the model still takes ids; text then raises TokenizerError.
-    Raises ArtefactError (WeightsError for weights that do not fit their config).
+    Raises ArtefactError (WeightsError for weights that do not fit their config), ConfigError for a device that is not there.
     """
+    check_device(device)
     folder = resolve(path_or_hub_id, revision=revision)
     if folder.is_file():
         return _load_llama2c(folder, device)

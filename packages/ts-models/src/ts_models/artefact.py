@@ -30,6 +30,7 @@ from .errors import ArtefactError
 
 __all__ = [
     "beside",
+    "check_file",
     "check_target",
     "describe_invalid",
     "finite_json",
@@ -109,6 +110,30 @@ def keep_apart(
         raise error(f"{out}: {relation}, which would be overwritten. Choose another {option}.")
 
 
+def check_file(
+    path: str | os.PathLike[str],
+    kind: str,
+    recognise: Callable[[bytes], bool],
+    *,
+    option: str = "--out",
+    error: type[Exception] = ArtefactError,
+) -> None:
+    """Refuse to put a file where something else stands.
+
+    What is there may be replaced if it is empty, or if `recognise` takes its first 64 KiB for an earlier one of this `kind`.
+    """
+    target = resolve_target(path)
+    if target.is_dir() or (target.exists() and not target.is_file()):
+        raise error(
+            f"{path}: is {'a folder' if target.is_dir() else 'a device or pipe'}, where a file is to be written. Name a file."
+        )
+    if target.exists():
+        with target.open("rb") as handle:
+            start = handle.read(1 << 16)
+        if start and not recognise(start):
+            raise error(f"{path}: is there and is not {kind}; it is left alone. Choose another {option}.")
+
+
 def _same_place(one: Path, other: Path) -> bool:
     try:
         return one == other or one.samefile(other)  # a disk may take "A" for "a"
@@ -148,7 +173,7 @@ def lock(
         yield
         return
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)  # behind links, also where nothing is there yet
         handle, owner = _acquire(file, time.monotonic() + wait)
     except OSError as problem:  # its text names the target, not the lock file
         raise OSError(problem.errno, problem.strerror, str(path)) from None
@@ -240,9 +265,7 @@ def write_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     A symbolic link stays one: the file behind it is replaced. A folder, device or pipe is refused.
     """
     target = resolve_target(path)
-    if target.exists() and not target.is_file():
-        kind = "a folder" if target.is_dir() else "a device or pipe"
-        raise ArtefactError(f"{path}: is {kind}, where a file is to be written. Name a file.")
+    check_file(path, "a file", lambda _: True)
     with lock(target, wait=WAIT, reenter=True):
         aside = beside(target, "partial")
         try:

@@ -83,7 +83,7 @@ def ablate(
     """
     only_process("ablate")
     spec = config if isinstance(config, AblationConfig) else ablation(config)
-    encoded, folder = open_data(data), Path(out)
+    encoded, folder = open_data(data), artefact.resolve_target(out)
     cells = [
         run_cell(
             name, settings, encoded, folder / "cells" / folder_name(name, settings.seed), progress=_named(progress, name, settings), warn=warn

@@ -18,7 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from ._machine import is_gpu
 from ._rendezvous import fresh_store
-from .errors import TsTrainError
+from .errors import ConfigError, TsTrainError
 
 __all__ = ["World", "join_world"]
 
@@ -97,7 +97,7 @@ def join_world(device: str) -> tuple[World, torch.device]:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = is_gpu(device)
-    chosen = torch.device(
+    chosen = _device(
         (f"cuda:{local}" if device in {"auto", "cuda"} else device) if cuda else ("cpu" if device == "auto" else device)
     )
     if chosen.type == "cuda":
@@ -113,6 +113,16 @@ def join_world(device: str) -> tuple[World, torch.device]:
         atexit.register(_leave_world)
     rank = int(os.environ.get("RANK", "0")) if size > 1 else 0
     return World(rank=rank, size=size, local_rank=local, joined=joined), chosen
+
+
+def _device(name: str) -> torch.device:
+    try:
+        chosen = torch.device(name)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as problem:
+        reason = str(problem).splitlines()[0].rstrip(".")[:160]
+        raise ConfigError(f"device: {name!r} is not there ({reason}). Use auto, cpu, or cuda where torch finds a GPU.") from None
+    return chosen
 
 
 def _leave_world() -> None:

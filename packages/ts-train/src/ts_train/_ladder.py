@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +45,7 @@ def ladder(
         Interrupted: asked to stop; the same call goes on.
     """
     only_process("ladder")
-    encoded, folder = open_data(data), Path(out)
+    encoded, folder = open_data(data), artefact.resolve_target(out)
     plan = _plan(config)
     targets = [(name, _parameters(name, encoded.vocab_size)) for name in config.predict]
     cells = []

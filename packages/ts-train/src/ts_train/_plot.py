@@ -10,19 +10,28 @@ from typing import Any
 
 import numpy as np
 
+from ts_models import artefact
+
 from ._run_folder import read_manifest
-from .errors import ArtefactError
+from .errors import ArtefactError, ConfigError
 from .sinks.jsonl import read_metrics
 
 __all__ = ["plot"]
+
+SIGNATURES = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+"""Ending of a picture's name -> how such a file begins."""
 
 
 def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Path:
     """Draw loss against steps, seconds, tokens and FLOPs: training as a thin line, validation with dots.
 
     Raises:
-        ArtefactError: a folder holds no run, or its metrics.jsonl has no step.
+        ArtefactError: a folder holds no run, or its metrics.jsonl has no step. ConfigError: `out` is no picture's name.
     """
+    target = Path(out)
+    if target.suffix.lower() not in SIGNATURES:
+        raise ConfigError(f"{target}: no picture of that kind can be written. Name a file that ends in {', '.join(SIGNATURES)}.")
+    artefact.check_file(target, "a picture", lambda start: start.startswith(tuple(SIGNATURES.values())), error=ConfigError)
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -41,9 +50,8 @@ def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) ->
         axis.set_ylabel("nats per token")
         axis.grid(alpha=0.3)
     axes.flat[0].legend(title="validation (line: training)")
-    target = Path(out)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=120)
+    with artefact.write_file(target) as aside:
+        figure.savefig(aside, dpi=120, format=target.suffix[1:].lower())
     plt.close(figure)
     return target
 

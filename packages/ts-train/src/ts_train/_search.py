@@ -64,7 +64,7 @@ def search(
     """
     only_process("search")
     optuna = _optuna()
-    encoded, folder = open_data(data), Path(out)
+    encoded, folder = open_data(data), artefact.resolve_target(out)
     _check_space(config)
     folder.mkdir(parents=True, exist_ok=True)
     shared = _open_study(optuna, config, encoded, storage or f"sqlite:///{folder.resolve() / 'study.db'}", study)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ts_models import artefact
+
 from .schemas import AblationReport, LadderReport, SearchReport
 
 __all__ = ["plot_ablation", "plot_importance", "plot_ladder", "plot_pareto"]
@@ -103,6 +105,6 @@ def _save(figure: Any, axis: Any, out: Path) -> None:
     from matplotlib import pyplot as plt
 
     axis.grid(alpha=0.3)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
+    with artefact.write_file(out) as aside:
+        figure.savefig(aside, dpi=120, format=out.suffix[1:])
     plt.close(figure)

@@ -88,7 +88,7 @@ def train(
         DivergedError, DiskFullError, Interrupted: the run ended; its last checkpoint is whole.
     """
     _check_arguments(config, out, callbacks, progress, warn)
-    path, tell = Path(out), warn or _silent
+    path, tell = artefact.resolve_target(out), warn or _silent
     settings = (
         TrainConfig.model_validate(combine(recipe(config, device="auto"), {"preset": config}))
         if isinstance(config, str)

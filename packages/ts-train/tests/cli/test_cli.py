@@ -75,7 +75,7 @@ def test_a_folder_of_another_kind_is_left_alone(encoded: Path) -> None:
     before = sorted(path.name for path in encoded.iterdir())
     done = call("run", "--data", encoded, "--out", encoded, "--max-steps", "1", *TINY)
     assert done.returncode == 2
-    assert "holds something else (by its manifest.json); it is left alone" in done.stderr
+    assert "is an input as well" in done.stderr
     assert sorted(path.name for path in encoded.iterdir()) == before
 
 

@@ -9,7 +9,7 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, emit, show_progress, table, warn
 
-from .judge import Backend, BaseUrl, Model, Store, settings
+from .judge import Backend, BaseUrl, Model, Store, check_out, settings
 
 if TYPE_CHECKING:
     from ..schemas import CalibrationReport, Statistic
@@ -44,6 +44,7 @@ def calibrate(
     from ..judge import calibrate as work
     from ..judge.client import GIVEN_UP
 
+    check_out(out, "an earlier calibration", '"ts-eval/calibration"', [*(references or []), config], store)
     flags = {"backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "reference": reference}
     options = settings(config, set_, base_url, flags)
     with show_progress(quiet=quiet) as progress:

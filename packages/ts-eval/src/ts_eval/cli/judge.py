@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from ..judge.backends import BACKENDS
 if TYPE_CHECKING:
     from ..judge import JudgeRun
 
-__all__ = ["judge", "settings"]
+__all__ = ["check_out", "judge", "settings"]
 
 Stories = Annotated[Path, typer.Argument(help="Stories: .jsonl (field story or text, optionally model) or a <|endoftext|> file.")]
 Out = Annotated[Path, typer.Option("--out", help="Where the ratings go, one JSON object per line.")]
@@ -52,6 +53,7 @@ def judge(
     """
     from ..judge import estimate_cost, judge_stories
 
+    check_out(out, "a file of ratings", '"ts-eval/rating"', [stories, config], store)
     flags = {
         "backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "budget": budget, "page": page,
         "reference": reference,
@@ -77,6 +79,18 @@ def end_without_endpoint(reasons: list[str]) -> None:
     if reasons and all(reasons) and (reason := next((r for r in reasons if r.startswith(NO_ENDPOINT)), "")):
         typer.echo(f"error: nothing was rated: {reason}", err=True)
         raise typer.Exit(1)
+
+
+def check_out(out: Path, kind: str, mark: str, inputs: Sequence[Path | None], store: Path | None = None) -> None:
+    """Refuse an `--out` or `--store` that is an input or holds something else, before anything is paid for."""
+    from ts_data.artefact import check_file, keep_apart
+
+    read = [path for path in inputs if path is not None]
+    keep_apart(out, [path for path in (*read, store) if path is not None])
+    check_file(out, kind, lambda start: mark.encode() in start)
+    if store is not None:
+        keep_apart(store, read, option="--store")
+        check_file(store, "a store of replies", lambda start: start.startswith(b"SQLite format 3"), option="--store")
 
 
 def settings(config: Path | None, set_: list[str] | None, base_url: list[str] | None, flags: dict[str, Any]) -> Any:

@@ -31,7 +31,9 @@ def rate(
     Example: ts-eval rate stories.jsonl --rater ada --out human-ratings.jsonl
     """
     from ..judge import RatingServer, RatingSession, read_stories
+    from .judge import check_out
 
+    check_out(out, "a file of ratings", '"rater"', [stories])
     server = RatingServer(RatingSession(read_stories(stories)[:limit], out, rater=rater, seed=seed), port=port)
     if not quiet or as_json:
         emit(

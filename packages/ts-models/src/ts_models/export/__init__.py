@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artefact import check_target
+from ..artefact import check_file, check_target, keep_apart
 from ..console import Progress
 from ..errors import ConfigError
 
@@ -22,6 +23,12 @@ FORMATS = {
     "int8": "to_int8:export_int8",
     "gguf": "to_gguf:export_gguf",
 }
+
+SINGLE_FILE: dict[str, Callable[[bytes], bool]] = {
+    "onnx": lambda start: b"pytorch" in start or b"onnx" in start,
+    "gguf": lambda start: start.startswith(b"GGUF"),
+}
+"""The formats of one file, each with what tells such a file by its first bytes."""
 
 
 def export(
@@ -42,7 +49,7 @@ def export(
 
     if format not in FORMATS:
         raise ConfigError(f"no format named {format!r}. There are: {', '.join(FORMATS)}.")
-    _check_target(Path(out), format)
+    _check_target(Path(out), format, model)
     stories = None if text is None else _read_stories(Path(text))
     lm = model if isinstance(model, LanguageModel) else load(model)
     module, name = FORMATS[format].split(":")
@@ -50,14 +57,24 @@ def export(
     return {"format": format, "path": str(out), **write(lm, Path(out), stories=stories, progress=progress)}
 
 
-def _check_target(out: Path, format: str) -> None:
-    """What is there is replaced only if it is an earlier export, or empty."""
-    if format not in {"onnx", "gguf"}:
+def _check_target(out: Path, format: str, model: str | os.PathLike[str] | LanguageModel) -> None:
+    """Refuse to replace the model that is exported, or what is no earlier export."""
+    from .._lm import LanguageModel
+
+    path = model.path if isinstance(model, LanguageModel) else Path(model)
+    source = [path] if path is not None and path.exists() else []
+    if format not in SINGLE_FILE:
         from .._store import KIND
 
+        keep_apart(out, source, error=ConfigError)
         check_target(out, *KIND, error=ConfigError)
-    elif out.is_dir():
+        return
+    if out.is_dir():
         raise ConfigError(f"{out} is a folder; {format} is one file: name it, such as {out / f'model.{format}'}.")
+    keep_apart(
+        out, [file for folder in source for file in ([folder] if folder.is_file() else folder.iterdir())], error=ConfigError
+    )
+    check_file(out, f"an earlier export to {format}", SINGLE_FILE[format], error=ConfigError)
 
 
 def _read_stories(path: Path) -> list[str]:

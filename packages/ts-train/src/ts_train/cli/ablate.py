@@ -31,12 +31,15 @@ def ablate(
 
     Example: ts-train ablate recipes/ablations/heads.toml --data encoded/ --out heads/ --set base.max_tokens=1000000
     """
+    from ts_models.artefact import keep_apart
+
     from .._ablate import ablate as run
     from .._ablate import ablation_file
     from ..schemas import AblationConfig
 
     flags = {"seeds": None if seeds is None else list(range(1, seeds + 1)), "base.max_steps": max_steps}
     config = validate(AblationConfig, merge(ablation_file(ablation), set, flags), ablation)
+    keep_apart(out, [data, ablation])
     with stoppable(), show_progress(quiet=quiet) as progress:
         report = run(config, data, out, progress=progress, warn=warn)
     emit(report, lambda: f"{_text(report)}\n\n{out / 'results.json'}, {out / 'plot.png'}", as_json=json)

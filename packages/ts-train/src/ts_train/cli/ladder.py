@@ -29,10 +29,13 @@ def ladder(
 
     Example: ts-train ladder --config recipes/ladders/story.toml --data encoded/ --out ladder/
     """
+    from ts_models.artefact import keep_apart
+
     from .._ladder import ladder as run
     from ..schemas import LadderConfig
 
     settings = validate(LadderConfig, merge(config, set, {}), str(config))
+    keep_apart(out, [data, config])
     with stoppable(), show_progress(quiet=quiet) as progress:
         report = run(settings, data, out, progress=progress, warn=warn)
     emit(report, lambda: f"{_text(report)}\n\n{out / 'results.json'}, {out / 'plot.png'}", as_json=json)

@@ -43,6 +43,8 @@ def run(
 
     On several GPUs: torchrun --nproc-per-node 4 -m ts_train run --data encoded/ --out run/
     """
+    from ts_models.artefact import keep_apart
+
     from .._recipes import combine, recipe
     from .._train import train
     from ..schemas import TrainConfig
@@ -71,6 +73,7 @@ def run(
         name = asked.get("preset") or DEFAULT
         values = combine(recipe(name, device=device), {"preset": name, **asked})
     settings = validate(TrainConfig, values)
+    keep_apart(out, [data, *([settings.init_from] if settings.init_from else [])])
     with stoppable():
         tell(train(settings, data, out, callbacks=watchers(quiet=quiet), warn=warn), as_json=json)
 

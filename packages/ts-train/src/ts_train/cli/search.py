@@ -36,12 +36,15 @@ def search(
 
     Example: ts-train search --config recipes/searches/learning-rates.toml --data encoded/ --out search/ --trials 30
     """
+    from ts_models.artefact import keep_apart
+
     from .._search import search as run
     from ..schemas import SearchConfig
 
     settings = validate(SearchConfig, merge(config, set, {"trials": trials}), str(config))
     # Optuna's heartbeat has been experimental for years; nobody who types this command can do anything about it.
     warnings.filterwarnings("ignore", message=".*(heartbeat_interval|fail_stale_trials|constant_liar).*experimental")
+    keep_apart(out, [data, config])
     with stoppable(), show_progress(quiet=quiet) as progress:
         report = run(settings, data, out, storage=storage, study=study, progress=progress, warn=warn)
     emit(report, lambda: f"{_text(report)}\n\n{out / 'results.json'}, {out / 'pareto.png'}", as_json=json)

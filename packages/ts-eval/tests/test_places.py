@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,8 @@ import pytest
 import ts_data
 import ts_eval
 import ts_tokenizer
-from ts_eval import StoryIndex
+from ts_data import artefact
+from ts_eval import StoryIndex, _index_store
 from ts_eval.cli import main
 from ts_eval.errors import ArtefactError, ConfigError
 from ts_eval.schemas import EvalConfig
@@ -142,6 +146,33 @@ def test_a_sweep_overwrites_nothing_but_a_sweep(run, inputs, out):
     assert content(inputs) == before
     for _ in range(2):
         assert run("sweep", inputs / "run" / "model", "--data", inputs / "splits", "-q", *FEW, "--out", inputs / "s.json")[0] == 0
+
+
+def test_two_evaluations_into_one_folder_are_one_and_a_sentence(inputs):
+    model, splits, out = inputs / "run" / "model", inputs / "splits", inputs / "out"
+    sweep = ts_eval.SweepConfig(method=("greedy",), max_new_tokens=2, stories=3)
+    held = [artefact.lock(out / "report.json"), artefact.lock(inputs / "sweep.json")]
+    with ThreadPoolExecutor(1) as other, other.submit(ExitStack).result() as stack:
+        for lock in held:
+            other.submit(stack.enter_context, lock).result()
+        with pytest.raises(ConfigError, match="is writing here"):
+            ts_eval.evaluate(model, splits, SMALL, out=out)
+        with pytest.raises(ConfigError, match="is writing here"):
+            ts_eval.sweep(model, splits, sweep, out=inputs / "sweep.json")
+        other.submit(stack.close).result()
+    ts_eval.evaluate(model, splits, SMALL, out=out)
+    ts_eval.sweep(model, splits, sweep, out=inputs / "sweep.json")
+
+
+def test_an_index_that_two_want_is_built_once(stories, tmp_path, monkeypatch):
+    built = []
+    whole = _index_store.write
+    monkeypatch.setattr(_index_store, "write", lambda *a, **k: (built.append(1), time.sleep(0.5), whole(*a, **k)))
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: StoryIndex.cached(tmp_path / "index", stories[:60]), range(3)))
+    assert len(built) == 1
+    assert len({index.sha256 for index in found}) == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"index"}
 
 
 # --- damage ------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import _stats
 from ._checks import need_instance, need_path
-from ._places import check_index_folder, check_report_folder, local_paths
-from ._provenance import Evaluated, check_provenance
-from ._splits import open_splits
+from ._places import check_index_folder, check_report_folder, local_paths, writing
+from ._provenance import Evaluated, Findings, check_provenance
+from ._splits import Splits, open_splits
 from .errors import ArtefactError, ConfigError
 from .judge._ratings_file import read_ratings
 from .metrics import all_info
@@ -33,6 +33,7 @@ from .schemas import (
     MetricInfo,
     ModelReport,
     Provenance,
+    Rating,
     SweepReport,
 )
 
@@ -100,9 +101,29 @@ def evaluate(
     context = Context(config, opened.train, opened.test, progress)
     evaluated = Evaluated(context.held_out(), context.prompting())
     findings = check_provenance(subjects, opened, evaluated, allow_overlap=allow_overlap)
-    place = _index_folder(out, index)
-    if place is not None:
-        context.open_index(place, opened.fingerprint)
+    with writing(None if out is None else Path(out) / "report.json"):
+        place = _index_folder(out, index)
+        if place is not None:
+            context.open_index(place, opened.fingerprint)
+        report = _measure(subjects, context, findings, opened, rated, swept, command)
+        if out is not None:
+            from .report import write_report
+
+            write_report(report, out)
+    return report
+
+
+def _measure(
+    subjects: Sequence[Subject],
+    context: Context,
+    findings: Findings,
+    opened: Splits,
+    rated: Sequence[Rating] | None,
+    swept: SweepReport | None,
+    command: str,
+) -> EvalReport:
+    """Run the parts over every subject and over the real stories."""
+    config = context.config
     sections = {subject.name: _run(subject, context) for subject in subjects}
     real = _model_report(Subject("real stories", "real"), _run(Subject("real stories", "real"), context), config)
     reports = [
@@ -116,7 +137,7 @@ def evaluate(
 
         reports, real = with_ratings(reports, real, rated, config)
         correlations, by_whom = correlate(reports, config), judges(rated)
-    report = EvalReport(
+    return EvalReport(
         config=config,
         data=DataInfo(
             fingerprint=opened.fingerprint,
@@ -137,11 +158,6 @@ def evaluate(
         versions=_versions(),
         command=command,
     )
-    if out is not None:
-        from .report import write_report
-
-        write_report(report, out)
-    return report
 
 
 def _check_places(models: Any, splits: Any, out: Any, ratings: Any, sweep: Any, index: Any) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["cached", "check_place", "load"]
 
+WAIT = 600.0
+"""Seconds to wait for another process that builds the same index."""
 ARRAYS = ("offsets", "second", "df", "norms")
 
 
@@ -29,13 +31,25 @@ def cached(path: Path, stories: Sequence[str], *, corpus: str | None, progress: 
     """`load` what is at `path` if it is of these stories, else build it there first."""
     artefact.recover(path)
     check_place(path)
-    if (path / "index.json").exists():
-        try:
-            return load(path, stories, corpus=corpus or corpus_hash(stories))
-        except ArtefactError:
-            pass  # of other stories, of another version or damaged: built anew
-    write(path, stories, corpus=corpus, progress=progress)
-    return load(path, stories)
+    found = _fitting(path, stories, corpus)
+    if found is not None:
+        return found
+    with artefact.lock(path, wait=WAIT, option="--index", error=ConfigError):
+        found = _fitting(path, stories, corpus)  # another process may have built it meanwhile
+        if found is None:
+            write(path, stories, corpus=corpus, progress=progress)
+            found = load(path, stories)
+    return found
+
+
+def _fitting(path: Path, stories: Sequence[str], corpus: str | None) -> tuple[Arrays, str] | None:
+    """The index at `path`; None where there is none, or one of other stories, of another version or damaged."""
+    if not (path / "index.json").exists():
+        return None
+    try:
+        return load(path, stories, corpus=corpus or corpus_hash(stories))
+    except ArtefactError:
+        return None
 
 
 def check_place(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ts_data import artefact
 from ._index_store import check_place
 from .errors import ConfigError
 
-__all__ = ["check_index_folder", "check_report_folder", "check_sweep_file", "local_paths"]
+__all__ = ["check_index_folder", "check_report_folder", "check_sweep_file", "local_paths", "writing"]
 
 WRITTEN = ("report.json", "report.html", "stories.jsonl")
 """The files of a report."""
@@ -49,6 +50,11 @@ def check_index_folder(place: Path, inputs: Iterable[Path]) -> None:
     """Refuse a folder for the index that is, holds or lies in an input, or that is of another kind."""
     artefact.keep_apart(place, inputs, option="--index", error=ConfigError)
     check_place(place)
+
+
+def writing(file: Path | None) -> AbstractContextManager[None]:
+    """Hold the only right to write a file while the work for it goes on; None holds nothing."""
+    return nullcontext() if file is None else artefact.lock(file, error=ConfigError)
 
 
 def check_sweep_file(out: Path, inputs: Iterable[Path]) -> None:

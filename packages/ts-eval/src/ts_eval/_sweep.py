@@ -10,13 +10,14 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _stats
 from ._checks import need_instance, need_path
-from ._places import check_sweep_file, local_paths
+from ._places import check_sweep_file, local_paths, writing
 from ._provenance import Evaluated, check_provenance
 from ._splits import open_splits
 from ._words import runs
@@ -79,21 +80,24 @@ def sweep(
     openings = [" ".join(text.split()[:5]) for text in real]
     score = _checked(judge) if judge else _LikeReal(list(itertools.islice(iter(opened.train), REFERENCE)), real)
     trial = _Trial(subject, openings, score, config)
-    tried = _optuna(trial, config, progress) if config.search == "optuna" else _grid(trial, config, progress)
-    real_score = _stats.estimate(score(real)).mean
-    report = SweepReport(
-        model=subject.name,
-        config=config,
-        quality=judge_name if judge is not None else "like real",
-        points=tuple(_judged(tried, config, _diversity(real))),
-        real_quality=0.0 if real_score is None else real_score,
-        real_diversity=_diversity(real),
-        provenance=findings.provenance[0],
-        notes=tuple(dict.fromkeys(subject.notes)),
-        warnings=findings.warnings,
-    )
-    if out is not None:
-        artefact.write_model(out, report)
+    with writing(None if out is None else Path(out)):
+        tried = _optuna(trial, config, progress) if config.search == "optuna" else _grid(trial, config, progress)
+        if not tried:
+            raise ConfigError(f"{subject.name}: no setting could be scored: its stories are empty, or the judge gave no number.")
+        real_score = _stats.estimate(score(real)).mean
+        report = SweepReport(
+            model=subject.name,
+            config=config,
+            quality=judge_name if judge is not None else "like real",
+            points=tuple(_judged(tried, config, _diversity(real))),
+            real_quality=0.0 if real_score is None else real_score,
+            real_diversity=_diversity(real),
+            provenance=findings.provenance[0],
+            notes=tuple(dict.fromkeys(subject.notes)),
+            warnings=findings.warnings,
+        )
+        if out is not None:
+            artefact.write_model(out, report)
     return report
 
 

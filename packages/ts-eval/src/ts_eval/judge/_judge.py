@@ -263,12 +263,12 @@ class _Run:
 
     def _spent(self) -> int:
         """Tokens of the stored replies; where a store of an earlier version has no count, an estimate."""
-        free = self.mode == "estimated"
         spent = 0
         for job in self._asked.values():
             for row in self.store.attempts(job.keys):
-                guess = tokens_of(render(self.template, job.text, row.nonce)) + tokens_in(row.reply.text)
-                spent += row.reply.total or (0 if free else guess)
+                spent += row.reply.total
+                if not row.reply.total and self.mode != "estimated":
+                    spent += tokens_of(render(self.template, job.text, row.nonce)) + tokens_in(row.reply.text)
         return spent
 
     def _run_open(self, ledger: Ledger, progress: Progress | None) -> None:

@@ -281,7 +281,14 @@ def _ask(backend: Backend, request: Request) -> Reply:
 
 
 def _counted(reply: Reply, backend: Backend, request: Request) -> Reply:
-    """The reply with token counts: the server's, or an estimate where it sends none."""
-    if reply.total or backend.mode == "estimated":
+    """The reply with token counts: the server's, or estimates where it sends none."""
+    known = reply.prompt_tokens is not None and reply.completion_tokens is not None
+    if backend.mode == "estimated" or (known and reply.total):
         return reply
-    return replace(reply, prompt_tokens=tokens_of(request.messages), completion_tokens=tokens_in(reply.text), estimated=True)
+    prompt, completion = reply.prompt_tokens, reply.completion_tokens
+    return replace(
+        reply,
+        prompt_tokens=prompt or tokens_of(request.messages),
+        completion_tokens=tokens_in(reply.text) if completion is None else completion,
+        estimated=True,
+    )

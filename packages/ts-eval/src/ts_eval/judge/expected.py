@@ -31,6 +31,8 @@ def expected_scores(text: str, tokens: list[Token] | None, max_lost: float) -> t
     for name in CATEGORIES:
         masses = distribution(tokens, places[name] - lead + offset)
         total = sum(masses.values())
+        if total > 1.05:  # servers round, but not by that much
+            raise UnparsedError(f"{name}: the probabilities of 1–10 sum to {total:.2f}")
         lost[name] = round(max(0.0, 1 - total), 6)
         if lost[name] > max_lost:
             raise UnparsedError(f"{name}: {lost[name]:.0%} of the probability lies outside of 1–10")

@@ -61,8 +61,8 @@ def post(url: str, headers: Mapping[str, str], body: bytes, *, seconds: float, l
             connection.connect()
             reached = True
             connection.request("POST", target, body=body, headers={**headers, **more})
-            response = connection.getresponse()
-            found = _read(response, largest)
+            with connection.getresponse() as response:
+                found = _read(response, largest)
             status, received = response.status, response.headers
         finally:
             connection.close()
@@ -150,32 +150,40 @@ class _Secure(http.client.HTTPSConnection):
 
 
 class _Timed:
-    """A socket, as far as http.client uses one."""
+    """A socket, as far as http.client uses one: it lives until it and its reader are closed."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock, self._deadline = sock, deadline
+        self.sock, self.deadline, self._users = sock, deadline, 1
 
     def sendall(self, data: bytes) -> None:
-        self._sock.settimeout(_left(self._deadline))
-        self._sock.sendall(data)
+        self.sock.settimeout(_left(self.deadline))
+        self.sock.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock, self._deadline))
+        self._users += 1
+        return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
-        self._sock.close()
+        self._users -= 1
+        if self._users == 0:
+            self.sock.close()
 
 
 class _Reader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock, self._deadline = sock, deadline
+    def __init__(self, owner: _Timed) -> None:
+        self._owner = owner
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(_left(self._deadline))
-        return self._sock.recv_into(buffer)
+        self._owner.sock.settimeout(_left(self._owner.deadline))
+        return self._owner.sock.recv_into(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._owner.close()
+        super().close()
 
 
 def _left(deadline: float) -> float:

@@ -89,10 +89,18 @@ def error_in(content: Any) -> tuple[str, int | None]:
     if error is None:
         return "", None
     inner = error if isinstance(error, dict) else {}
-    codes = [inner.get("code"), inner.get("status"), content.get("code"), content.get("status")]
-    status = next((c for c in codes if isinstance(c, int) and not isinstance(c, bool) and 300 <= c < 1000), None)
+    codes = [inner.get("code"), inner.get("status"), content.get("code"), content.get("status"), inner.get("type")]
+    status = next((s for s in map(_status, codes) if s is not None), None)
     message = inner.get("message")
     return message if isinstance(message, str) and message else json.dumps(error)[:2000], status
+
+
+def _status(code: Any) -> int | None:
+    """An HTTP status, given as a number or in words."""
+    if isinstance(code, str):
+        busy = any(word in code.lower() for word in ("rate_limit", "ratelimit", "overloaded", "resource_exhausted", "too_many"))
+        code = 429 if busy else int(code) if code.isascii() and code.isdigit() and len(code) == 3 else None
+    return code if isinstance(code, int) and not isinstance(code, bool) and 300 <= code < 1000 else None
 
 
 # --- the body ----------------------------------------------------------------------------------
@@ -101,7 +109,7 @@ def error_in(content: Any) -> tuple[str, int | None]:
 def _content(body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise TryAgainError("an empty body")
-    if body.lstrip()[:5] == b"data:":
+    if body.lstrip().startswith((b"data:", b"event:", b":")):
         return _joined(body)
     try:
         content = loads(body)
@@ -119,7 +127,7 @@ def _content(body: bytes) -> dict[str, Any]:
 
 def _joined(body: bytes) -> dict[str, Any]:
     """A stream of events that nobody asked for, as one completion."""
-    text, thought, logprobs, result, done = "", False, [], dict[str, Any](), False
+    text, fault, refused, logprobs, result, done = "", "", False, [], dict[str, Any](), False
     choice: dict[str, Any] = {}
     for line in body.split(b"\n"):
         data = line.strip().removeprefix(b"data:").strip() if line.strip().startswith(b"data:") else b""
@@ -138,13 +146,20 @@ def _joined(body: bytes) -> dict[str, Any]:
             continue
         delta: dict[str, Any] = next((one[k] for k in ("delta", "message") if isinstance(one.get(k), dict)), {})
         found = _blocks(delta.get("content"))
-        text, thought = text + found.text, thought or bool(delta.get("refusal"))
+        text, fault, refused = (
+            text + found.text,
+            fault or found.fault or "",
+            refused or found.refused or bool(delta.get("refusal")),
+        )
         choice |= {k: v for k, v in one.items() if v is not None and k not in {"delta", "message", "logprobs"}}
         if isinstance(one.get("logprobs"), dict) and isinstance(one["logprobs"].get("content"), list):
             logprobs += one["logprobs"]["content"]
+    if "error" in result and not text:
+        return result
     if not done and "finish_reason" not in choice:
         choice["finish_reason"] = "truncated"
-    choice["message"] = {"content": text, "refusal": "yes" if thought else None}
+    content: Any = [{"type": "unknown"}] if fault else text
+    choice["message"] = {"content": content, "refusal": "in the stream" if refused else None}
     return {**result, "choices": [{**choice, "logprobs": {"content": logprobs}}]}
 
 

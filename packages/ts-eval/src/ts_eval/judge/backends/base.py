@@ -22,7 +22,8 @@ __all__ = [
 
 _LONGEST = 200_000
 """Characters of a reply that are looked at; six ratings need 100, a long chain of thought 50,000."""
-_MOST_TOKENS = 10**9
+_MOST_TOKENS = 10**7
+"""Tokens of one call; a larger count is none."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ __all__ = ["OpenAIBackend"]
 _LARGEST = 16 * 2**20
 """Bytes of a body; 120 tokens with 20 candidates each take 150,000."""
 _BUSY = {429, 503, 529}
+_MAY_STEP = {None, 400, 406, 415, 422, 500, 501}
+"""Statuses with which servers refuse a part of the request."""
 _NO_LOGPROBS = 'the server sends no token log-probabilities, which mode = "expected" needs; use mode = "sampled"'
 _SPENT = re.compile(
     r"insufficient_quota|billing_hard_limit|billing_not_active|exceeded your current quota|credit balance", re.IGNORECASE
@@ -209,7 +211,7 @@ class OpenAIBackend:
                 f"HTTP {status}: the server points to {_short(headers.get('location', '?'), self._key())}; name that address"
             )
         # Also with 500: llama-cpp-python's server answers an unknown response_format so.
-        if status not in {401, 402, 403} and not _TOO_LONG.search(message) and self._step_down(dialect, message, content):
+        if status in _MAY_STEP and not _TOO_LONG.search(message) and self._step_down(dialect, message, content):
             return None
         if self._config.mode == "expected" and status in {400, 422} and "logprob" in message.lower():
             raise EndpointError(f"{_NO_LOGPROBS} ({text})")

@@ -229,3 +229,30 @@ def test_a_transformers_export_carries_the_record(trained, redrawn, tmp_path):
     export(ts_models.load(trained), tmp_path / "hf", format="transformers")
     with pytest.raises(ConfigError, match="was trained on"):
         ts_eval.evaluate(tmp_path / "hf", redrawn, SMALL)
+
+
+@pytest.mark.parametrize("hashes", [None, np.empty(0, np.uint64)])
+def test_a_record_that_names_no_stories_is_none(model_folder, redrawn, tmp_path, hashes):
+    """As of a model that went on from one without a record: nothing is known, so nothing is claimed."""
+    summary = ts_models.TrainingSummary(parameters=1, steps=1, tokens=1, seconds=1, curve=[])
+    lm = ts_models.load(model_folder)
+    ts_models.save(
+        lm.model, tmp_path / "m", tokenizer=model_folder / "word_tokenizer.json", training=summary, train_stories=hashes
+    )
+    model = ts_eval.evaluate(tmp_path / "m", redrawn, SMALL).models[0]
+    assert model.provenance.checked == "not possible"
+    assert any("cannot be checked" in note for note in model.notes)
+
+
+def test_a_model_of_two_trainings_is_checked_by_both(model_folder, splits, redrawn, tmp_path):
+    """It names no splits; the hashes of both are in its list."""
+    both = np.concatenate([ts_data.story_hashes(ts_data.read(folder, "train")) for folder in (splits, redrawn)])
+    summary = ts_models.TrainingSummary(parameters=1, steps=1, tokens=1, seconds=1, curve=[])
+    lm = ts_models.load(model_folder)
+    ts_models.save(
+        lm.model, tmp_path / "m", tokenizer=model_folder / "word_tokenizer.json", training=summary, train_stories=np.unique(both)
+    )
+    for evaluated, other in ((splits, redrawn), (redrawn, splits)):
+        number = trained_on(other, evaluated)
+        with pytest.raises(ConfigError, match=f"on {number} of the"):
+            ts_eval.evaluate(tmp_path / "m", evaluated, SMALL)

@@ -106,7 +106,7 @@ def _notes(subject: Subject, provenance: Provenance | None, evaluated: Evaluated
         return []
     known = _members(ts_data.story_hashes(evaluated.train), stories)
     note = (
-        f"was trained on other splits: it knows {known:,} of the {len(evaluated.train):,} training stories used as prompts, "
+        f"was trained on {'splits that it does not name' if provenance.splits_fingerprint is None else 'other splits'}: it knows {known:,} of the {len(evaluated.train):,} training stories used as prompts, "
         "and searches for the closest story are over the train split given, not over its own"
     )
     return [note]

@@ -32,7 +32,8 @@ def trained_on(path: Path | None, training: TrainingSummary | None) -> TrainedOn
     from ts_models import read_train_stories
 
     stories = None if path is None or not path.is_dir() else read_train_stories(path)
-    return TrainedOn(None if training is None else training.splits_fingerprint, stories)
+    known = stories if stories is not None and len(stories) else None  # an empty list: what came before is not known
+    return TrainedOn(None if training is None else training.splits_fingerprint, known)
 
 
 class Ours(Subject):

@@ -45,7 +45,7 @@ TALK_LOSS = {
 PRESETS = [*TALK_LOSS, "story-1m", "story-5m", "story-15m"]
 
 
-def settings(preset: str, precision: str, data: Any, device: str, tokens: int) -> TrainConfig:
+def settings(preset: str, precision: str, data: Any, device: str, tokens: int, *, capture: bool = True) -> TrainConfig:
     """The recipe of a cell, as the module's text says."""
     on_gpu, talk = device == "cuda", preset.startswith("talk")
     epochs = 1.0 if preset == "talk-5m-laptop" else 2.0  # the talk's
@@ -67,15 +67,19 @@ def settings(preset: str, precision: str, data: Any, device: str, tokens: int) -
     }  # fmt: skip
     if talk:
         changes["schedule"] = {"step_size": max(1, round(base["schedule"]["step_size"] * steps / (TALK_STEPS * epochs / 2)))}
+    if not capture:
+        changes["capture"] = False
     return TrainConfig.model_validate(combine(base, changes))
 
 
-def train_cell(folder: Path, preset: str, precision: str, data: Any, device: str, tokens: int) -> dict[str, Any]:
+def train_cell(
+    folder: Path, preset: str, precision: str, data: Any, device: str, tokens: int, capture: bool
+) -> dict[str, Any]:  # fmt: skip
     """Train a cell unless it is there; its figures."""
     done = folder / "cell.json"
     if not done.exists():
         begun = time.perf_counter()
-        run = train(settings(preset, precision, data, device, tokens), data, folder / "run")
+        run = train(settings(preset, precision, data, device, tokens, capture=capture), data, folder / "run")
         best = next(p for p in run.state.curve if p.step == run.state.best_step)
         cell = {
             "preset": preset, "precision": run.manifest.precision, "device": device, "parameters": run.manifest.parameters,
@@ -92,7 +96,9 @@ def train_cell(folder: Path, preset: str, precision: str, data: Any, device: str
     return dict(json.loads(done.read_text()))
 
 
-def train_all(out: Path, cells: list[tuple[str, str]], data: Any, device: str, tokens: int, stop: float) -> None:
+def train_all(
+    out: Path, cells: list[tuple[str, str]], data: Any, device: str, tokens: int, capture: bool, stop: float
+) -> None:  # fmt: skip
     """Train the cells that no other process has taken, until `stop` (by time.time()); a cell that fails is reported."""
     for preset, precision in cells:
         folder = out / f"{preset}-{precision}"
@@ -100,7 +106,7 @@ def train_all(out: Path, cells: list[tuple[str, str]], data: Any, device: str, t
         if (folder / "cell.json").exists() or time.time() > stop or not _take(folder):
             continue
         try:
-            train_cell(folder, preset, precision, data, device, tokens)
+            train_cell(folder, preset, precision, data, device, tokens, capture)
         except Exception as problem:  # the other cells are still worth having
             say(f"{folder.name}: {type(problem).__name__}: {problem}")
 
@@ -183,6 +189,7 @@ def main() -> None:
     options.add_argument("--tokens", type=int, default=3_600_000, help="training tokens of a cell on a CPU")
     options.add_argument("--jobs", type=int, default=1, help="processes that share the device")
     options.add_argument("--minutes", type=float, default=math.inf, help="no cell is begun later than this")
+    options.add_argument("--no-capture", action="store_true", help="launch every step kernel by kernel")
     options.add_argument("--table", action="store_true", help="train nothing: print what is there")
     options.add_argument("--worker", type=float, help=argparse.SUPPRESS)
     chosen = options.parse_args()
@@ -201,11 +208,11 @@ def main() -> None:
                 taken.unlink()
             again = [sys.executable, *sys.argv, "--worker", str(stop)]
             others = [subprocess.Popen(again) for _ in range(chosen.jobs - 1)]
-            train_all(out, cells, data, device, chosen.tokens, stop)
+            train_all(out, cells, data, device, chosen.tokens, not chosen.no_capture, stop)
             for process in others:
                 process.wait()
         elif chosen.worker is not None:
-            train_all(out, cells, data, device, chosen.tokens, stop)
+            train_all(out, cells, data, device, chosen.tokens, not chosen.no_capture, stop)
             return
         print(table(read_cells(out)))
 

@@ -38,7 +38,7 @@ from ts_train._recipes import combine, recipe_names
 from ts_train._train import compiled
 from ts_train.testing import fake_encoded
 
-WAYS = ("launched", "recorded", "compiled")
+WAYS = ("recorded", "compiled", "launched")
 WINDOW = 256
 WARM_UP = 150
 """Steps before the clock: most shapes are then recorded. Fewer where a step takes long."""
@@ -259,6 +259,7 @@ def main() -> None:
     options.add_argument("--batch-tokens", type=int, help="positions per optimizer step; default: the recipe's")
     options.add_argument("--precisions", nargs="+", default=["bf16", "fp16", "fp32"])
     options.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS))
+    options.add_argument("--compiled", nargs="*", help="presets that are compiled, which takes a minute each; default: all")
     options.add_argument("--peers-compiled", action="store_true", help="the Trainer's torch_compile too")
     options.add_argument("--cpu-time", action="store_true", help="one thread, by CPU time: for a machine with other load")
     options.add_argument("--out", type=Path, help="a JSON file for all figures")
@@ -289,9 +290,9 @@ def main() -> None:
         for compile in (False, True) if chosen.peers_compiled else (False,):
             table.measure(preset, "bf16", "HF Trainer" + ", compiled" * compile, lambda p=preset, c=compile, n=positions: (
                 hugging_face(p, data, device, n, compile=c, seconds=seconds)))  # fmt: skip
-    for way in ways:
-        for precision in chosen.precisions:
-            for preset in presets:
+    for precision in chosen.precisions:
+        for way in ways:
+            for preset in presets if way != "compiled" or chosen.compiled is None else chosen.compiled:
                 config = settings(preset, way, precision, device, chosen.batch_tokens)
                 if way == "recorded" and not config.capture:
                     continue

@@ -38,11 +38,11 @@ from ts_train.testing import fake_encoded
 SMALL = {"name": "small", "preset": "story-1m", "max_steps": 4, "validation": {"every": 2, "samples": 0}}
 
 
-def settings(trial: dict[str, Any], device: str) -> TrainConfig:
+def settings(trial: dict[str, Any], device: str, *, capture: bool = True) -> TrainConfig:
     """The recipe's settings with those of the trial over them."""
     changes = {key: value for key, value in trial.items() if key != "name"}
     base = combine(recipe(trial["preset"], device=device), {"device": device, "sinks": ["jsonl"], "validation": {"samples": 0}})
-    return TrainConfig.model_validate(combine(base, changes))
+    return TrainConfig.model_validate(combine(base, changes | ({} if capture else {"capture": False})))
 
 
 def test_losses(model: torch.nn.Module, encoded: Any, device: str, context: int) -> dict[str, float]:
@@ -55,10 +55,10 @@ def test_losses(model: torch.nn.Module, encoded: Any, device: str, context: int)
     return {"test_loss": loss} | ({} if bits is None else {"test_bits_per_byte": bits})
 
 
-def run_trial(folder: Path, trial: dict[str, Any], data: Any, device: str) -> None:
+def run_trial(folder: Path, trial: dict[str, Any], data: Any, device: str, capture: bool) -> None:
     """Train a trial and write what came of it."""
     begun = time.perf_counter()
-    config = settings(trial, device)
+    config = settings(trial, device, capture=capture)
     run = train(config, data, folder / "run")
     best = next(p for p in run.state.curve if p.step == run.state.best_step)
     cell = {
@@ -89,7 +89,7 @@ def line(cell: dict[str, Any]) -> str:
     )
 
 
-def run_all(out: Path, trials: list[dict[str, Any]], data: Any, device: str, stop: float) -> None:
+def run_all(out: Path, trials: list[dict[str, Any]], data: Any, device: str, capture: bool, stop: float) -> None:
     """Run the trials that no other process has taken, until `stop` (by time.time()); one that fails is reported."""
     for trial in trials:
         folder = out / trial["name"]
@@ -97,7 +97,7 @@ def run_all(out: Path, trials: list[dict[str, Any]], data: Any, device: str, sto
         if (folder / "cell.json").exists() or time.time() > stop or not _take(folder):
             continue
         try:
-            run_trial(folder, trial, data, device)
+            run_trial(folder, trial, data, device, capture)
         except Exception as problem:  # the other trials are still worth having
             say(f"{trial['name']}: {type(problem).__name__}: {problem}")
 
@@ -122,6 +122,7 @@ def main() -> None:
     options.add_argument("--out", type=Path)
     options.add_argument("--jobs", type=int, default=1, help="processes that share the device")
     options.add_argument("--seconds", type=float, default=math.inf, help="no trial is begun later than this")
+    options.add_argument("--no-capture", action="store_true", help="launch every step kernel by kernel")
     options.add_argument("--worker", type=float, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -132,13 +133,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         out: Path = chosen.out or Path(scratch)
         if chosen.worker is not None:
-            run_all(out, trials, data, device, chosen.worker)
+            run_all(out, trials, data, device, not chosen.no_capture, chosen.worker)
             return
         stop = time.time() + chosen.seconds
         for taken in out.glob("*/.taken"):  # of processes that are gone
             taken.unlink()
         others = [subprocess.Popen([sys.executable, *sys.argv, "--worker", str(stop)]) for _ in range(chosen.jobs - 1)]
-        run_all(out, trials, data, device, stop)
+        run_all(out, trials, data, device, not chosen.no_capture, stop)
         for process in others:
             process.wait()
         cells = [json.loads(path.read_text()) for path in out.glob("*/cell.json")]

@@ -92,3 +92,13 @@ def test_unknown_and_repeated_names_are_refused_with_the_nearest() -> None:
         check_names(("quote",))
     with pytest.raises(ValueError, match="stands twice"):
         check_names(("stars", "stars"))
+
+
+@given(st.text("a '\"`’‘“”.,", max_size=30))
+@settings(max_examples=300, deadline=None)
+def test_quotes_leave_no_two_single_ones_in_a_row(text: str) -> None:
+    apply = load("quotes").apply
+    once = apply(text)
+    assert isinstance(once, str)
+    assert "''" not in once
+    assert apply(once) == once

@@ -225,7 +225,7 @@ def give_back(out: Path, part: int) -> None:
 
 # --- there and back ------------------------------------------------------------------------------
 
-WHEELS = ("annotated-types", "ftfy", "pydantic", "pydantic-core", "typing-inspection", "wcwidth")
+WHEELS = ("annotated-types", "ftfy", "pydantic", "pydantic-core", "typing-extensions", "typing-inspection", "wcwidth")
 """What a machine with torch, NumPy, Numba, PyArrow, Typer, Rich and safetensors may lack."""
 
 

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import torch.distributed as dist
 
+from ts_models.artefact import lock
 from ts_train._rendezvous import fresh_store
 from ts_train.errors import TsTrainError
 from ts_train.sinks.jsonl import read_metrics
@@ -170,3 +172,14 @@ def test_a_rank_that_does_not_come_is_named() -> None:
         fresh_store(dist.HashStore(), 0, 3, timeout=0.1)
     with pytest.raises(TsTrainError, match="rank 1: rank 0 did not join"):
         fresh_store(dist.HashStore(), 1, 3, timeout=0.1)
+
+
+@pytest.mark.slow
+def test_what_rank_0_refuses_ends_all_ranks_and_leaves_the_folder_free(tmp_path: Path, one: list[dict[str, Any]]) -> None:
+    begun = time.monotonic()
+    launch(tmp_path, "two", 2, sinks=["jsonl", "smoke"], fails=True)
+    assert time.monotonic() - begun < 120, "a rank waited for another"
+    assert not (tmp_path / "two" / "config.json").exists()
+    with lock(tmp_path / "two" / "config.json"):
+        launch(tmp_path, "two", 2, fails=True)  # another run holds the folder
+    assert losses(launch(tmp_path, "two", 2), "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)

@@ -332,3 +332,40 @@ def test_a_point_without_a_finite_loss_is_null_on_disk_and_nan_in_memory() -> No
     state = TrainerState(curve=(point,))
     assert strict(json.dumps(state.model_dump(mode="json")))["curve"][0]["validation_loss"] is None
     assert math.isnan(TrainerState.model_validate(state.model_dump(mode="json")).curve[0].validation_loss)
+
+
+# --- devices, pictures, numbers ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "tpu:0", "xla", ""])
+def test_a_device_that_is_not_here_is_one_sentence(tmp_path: Path, data: FakeEncoded, config: Make, device: str) -> None:
+    with pytest.raises(ConfigError, match="field `device`") as caught:
+        train(config(device=device), data, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plot_of_no_kind_or_no_run_is_one_sentence(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    run = train(config(), FakeEncoded({"train": data["train"]}, data.vocab_size), tmp_path / "run").path
+    for out in ("loss.xyz", "loss", "loss."):
+        with pytest.raises(ConfigError, match=r"no picture of that kind.*\.png"):
+            plot([run], tmp_path / out)
+    with pytest.raises(ConfigError, match="no run to plot"):
+        plot([], tmp_path / "loss.png")
+    with pytest.raises(TypeError, match="a list of run folders"):
+        plot(str(run), tmp_path / "loss.png")
+    assert plot([run], tmp_path / "LOSS.PNG").read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob("*.xyz"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_minutes": math.inf}, {"epochs": math.inf}, {"grad_clip": math.nan}, {"optimizer": {"name": "adamw", "lr": math.inf}},
+        {"optimizer": {"name": "adamw", "weight_decay": math.inf}}, {"optimizer": {"name": "adamw", "betas": (0.9, 1.0)}},
+        {"optimizer": {"name": "muon", "adamw_betas": (-0.1, 0.9)}}, {"micro_batch_tokens": 0}, {"micro_batch_tokens": -5},
+    ],
+)  # fmt: skip
+def test_numbers_that_no_run_can_use_are_refused(config: Make, changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        config(**changes)

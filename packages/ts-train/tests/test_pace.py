@@ -13,7 +13,7 @@ import torch
 from ts_train import BaseCallback, StepMetrics, TrainConfig, ValidationMetrics, resume, train
 from ts_train import _pace as pace_module
 from ts_train._checkpoint import CheckpointStore
-from ts_train._pace import fitting_steps, position, replan, start, trained, validated
+from ts_train._pace import fitting_steps, plan, position, replan, start, trained, validated
 from ts_train.schedules import factor
 from ts_train.schemas import CosineConfig, LinearConfig, SpeedProbe, StepLRConfig, WSDConfig
 from ts_train.testing import FakeEncoded
@@ -34,8 +34,8 @@ def simulate(cost: Cost, *, probed: float, budget: float, validation: float = 0.
         now, step = now + took, step + 1
         pace = trained(pace, took, 100)
         if step >= pace.next_plan:
-            fitting = fitting_steps(pace, probe, budget=budget, step=step, step_tokens=100.0, validation_every=every)
-            pace = replan(pace, step=step, total=total, new_total=fitting)
+            new_total, last = plan(pace, probe, budget=budget, step=step, total=total, step_tokens=100.0, validation_every=every)
+            pace = replan(pace, step=step, total=total, new_total=new_total, last=last)
             total = pace.plans[-1].total_steps if pace.plans else total
         if step % every == 0 or step == total:
             now += validation * took / probed
@@ -72,6 +72,25 @@ def test_the_rate_has_no_jump_and_ends_where_the_schedule_ends(schedule: WSDConf
     assert len(rates) == 1300
     assert max(abs(a - b) for a, b in itertools.pairwise(rates)) < 0.01
     assert factor(schedule, total, total, position(pace, total, total)) == pytest.approx(getattr(schedule, "min_factor", 0.0))
+
+
+def test_a_first_validation_that_compiles_does_not_shorten_the_run() -> None:
+    pace = start(SpeedProbe(seconds=0, seconds_per_token=0.01, validation_seconds=1.0), 100)
+    assert validated(pace, 30.0).validation_seconds == 2.0
+    assert validated(pace, 30.0).elapsed == 30.0
+    assert validated(validated(pace, 30.0), 1.5).validation_seconds == 1.5
+
+
+def test_a_budget_that_is_gone_early_leaves_a_few_steps_to_bring_the_rate_down() -> None:
+    probe = SpeedProbe(seconds=0, seconds_per_token=0.01, validation_seconds=0.0)
+    pace = trained(start(probe, 100), 70.0, 100)  # 70 s for what should take 1
+    pace = pace.model_copy(update={"seconds": 1.0})
+    total, last = plan(pace, probe, budget=60, step=20, total=100, step_tokens=100.0, validation_every=10)
+    assert (total, last) == (22, True)
+    pace = replan(pace, step=20, total=100, new_total=total, last=last)
+    assert pace.next_plan > 22
+    assert [position(pace, step, 22) for step in (20, 21, 22)] == pytest.approx([0.2, 0.6, 1.0])
+    assert plan(pace, probe, budget=60, step=22, total=22, step_tokens=100.0, validation_every=10) == (22, False)
 
 
 def test_a_plan_changes_nothing_while_the_rate_is_constant() -> None:

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from ._machine import is_gpu
+from ._machine import check_device, is_gpu
 from ._rendezvous import fresh_store
 from .errors import ConfigError, TsTrainError
 
@@ -94,6 +94,7 @@ class World:
 
 def join_world(device: str) -> tuple[World, torch.device]:
     """Join the process group that torchrun describes in the environment; one rank without it."""
+    check_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = is_gpu(device)

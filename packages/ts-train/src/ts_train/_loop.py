@@ -215,11 +215,12 @@ def _plan_again(t: Trainer) -> None:
         return
     pace = _pace.trained(pace, _lap(t), t.step_tokens)
     if t.state.step >= pace.next_plan:
-        fitting = _pace.fitting_steps(
-            pace, probe, budget=60 * minutes, step=t.state.step, validation_every=t.manifest.validation_every,
-            step_tokens=t.batches.epoch_tokens / t.batches.steps_per_epoch,
+        decided = _pace.plan(
+            pace, probe, budget=60 * minutes, step=t.state.step, total=t.total_steps,
+            validation_every=t.manifest.validation_every, step_tokens=t.batches.epoch_tokens / t.batches.steps_per_epoch,
         )  # fmt: skip
-        pace = _pace.replan(pace, step=t.state.step, total=t.total_steps, new_total=t.world.agree(fitting))
+        new_total, last = t.world.agree(decided)
+        pace = _pace.replan(pace, step=t.state.step, total=t.total_steps, new_total=new_total, last=last)
     t.update(pace=pace)
 
 

@@ -17,9 +17,12 @@ from torch import nn
 from ts_models import artefact
 from ts_models.errors import TsModelsError
 
+from .errors import ConfigError
+
 __all__ = [
     "automatic_micro_batch",
     "best_peak_flops",
+    "check_device",
     "computes_bf16",
     "is_gpu",
     "is_out_of_memory",
@@ -42,6 +45,34 @@ def automatic_micro_batch(device: torch.device, *, vocab_size: int, step_tokens:
 def is_gpu(device: str) -> bool:
     """Whether a run with this `device` setting lands on an NVIDIA GPU."""
     return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+
+
+def check_device(name: str) -> None:
+    """Refuse a `device` setting that this machine does not have.
+
+    Raises:
+        ConfigError: the name is none of a device, or no such device is here.
+    """
+    if name in {"auto", "cpu"}:
+        return
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"field `device`: {name!r} names no device; there are auto, cpu, cuda, cuda:1 …") from None
+    if device.type == "meta":
+        raise ConfigError(f"field `device`: {name!r} computes nothing; there are auto, cpu, cuda, cuda:1 …")
+    if device.type == "cuda":
+        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if there <= (device.index or 0):
+            what = f"{there} CUDA GPUs" if there else "no CUDA GPU"
+            raise ConfigError(
+                f"field `device`: is {name!r}, but torch {torch.__version__} finds {what} here. Choose auto or cpu."
+            )
+        return
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ConfigError(f"field `device`: is {name!r}, which is not available here. Choose auto or cpu.") from None
 
 
 def multiplies_bf16(device: torch.device) -> bool:

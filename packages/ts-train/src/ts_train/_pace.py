@@ -14,10 +14,12 @@ import time
 
 from .schemas import PaceState, Replan, SpeedProbe
 
-__all__ = ["SHARE", "now", "position", "replan", "start", "trained", "validated"]
+__all__ = ["SHARE", "fitting_steps", "last_steps", "now", "position", "replan", "start", "trained", "validated"]
 
 SHARE = 0.98
 """Of the budget that steps and validations may fill; the rest is for the last checkpoint and the model folder."""
+GRACE = 0.04
+"""Of the budget, for the steps that bring the rate down when the time is up early."""
 PLANS = 20
 """A new plan after a twentieth of the steps that were left at the last one."""
 now = time.perf_counter
@@ -37,24 +39,33 @@ def trained(pace: PaceState, seconds: float, tokens: int) -> PaceState:
 
 
 def validated(pace: PaceState, seconds: float) -> PaceState:
-    """After a validation."""
-    return pace.model_copy(update={"elapsed": pace.elapsed + seconds, "validation_seconds": seconds})
+    """After a validation. One that takes much longer than the one before may have compiled something: the next shows."""
+    before = pace.validation_seconds
+    expected = min(seconds, 2 * before) if before else seconds
+    return pace.model_copy(update={"elapsed": pace.elapsed + seconds, "validation_seconds": expected})
 
 
 def fitting_steps(
     pace: PaceState, probe: SpeedProbe, *, budget: float, step: int, step_tokens: float, validation_every: int
 ) -> int:
     """Steps in all that `budget` seconds allow, `step` of them done."""
-    per_token = pace.seconds / pace.tokens if pace.tokens else probe.seconds_per_token
     left = SHARE * budget - pace.elapsed - pace.validation_seconds  # the last validation always takes place
-    each = per_token * step_tokens + pace.validation_seconds / validation_every
+    each = _per_token(pace, probe) * step_tokens + pace.validation_seconds / validation_every
     more = max(0, int(left / each)) if each > 0 else 0
     total = max(step + more, 1)
     return total if probe.most_steps is None else min(total, probe.most_steps)
 
 
-def replan(pace: PaceState, *, step: int, total: int, new_total: int) -> PaceState:
-    """Take `new_total` for the plan from `step` on; a change of less than a hundredth of what is left is none."""
+def last_steps(pace: PaceState, probe: SpeedProbe, *, budget: float, step: int, total: int, step_tokens: float) -> int:
+    """Steps in all for a run whose budget is spent long before its schedule ends: a few more, to bring the rate down."""
+    return min(total, step + max(1, int(GRACE * budget / max(1e-9, _per_token(pace, probe) * step_tokens))))
+
+
+def replan(pace: PaceState, *, step: int, total: int, new_total: int, last: bool = False) -> PaceState:
+    """Take `new_total` for the plan from `step` on; a change of less than a hundredth of what is left is none.
+
+    last: plan no more.
+    """
     new_total = max(new_total, step)
     if abs(new_total - total) * 100 < max(1, total - step):
         new_total = total
@@ -65,11 +76,21 @@ def replan(pace: PaceState, *, step: int, total: int, new_total: int) -> PaceSta
     return pace.model_copy(
         update={
             "plans": plans,
-            "next_plan": _after(step, new_total),
+            "next_plan": max(new_total, step) + 1 if last else _after(step, new_total),
             "seconds": pace.seconds / 2,  # so that a change of speed shows soon
             "tokens": pace.tokens / 2,
         }
     )
+
+
+def plan(
+    pace: PaceState, probe: SpeedProbe, *, budget: float, step: int, total: int, step_tokens: float, validation_every: int
+) -> tuple[int, bool]:
+    """(steps in all, whether no other plan follows) by the speed so far."""
+    fitting = fitting_steps(pace, probe, budget=budget, step=step, step_tokens=step_tokens, validation_every=validation_every)
+    if fitting > step or step >= total:
+        return fitting, False
+    return last_steps(pace, probe, budget=budget, step=step, total=total, step_tokens=step_tokens), True
 
 
 def position(pace: PaceState | None, step: int, total: int) -> float:
@@ -79,6 +100,10 @@ def position(pace: PaceState | None, step: int, total: int) -> float:
     last = pace.plans[-1]
     left = max(1, last.total_steps - last.step)
     return min(1.0, last.position + (1 - last.position) * (step - last.step) / left)
+
+
+def _per_token(pace: PaceState, probe: SpeedProbe) -> float:
+    return pace.seconds / pace.tokens if pace.tokens else probe.seconds_per_token
 
 
 def _after(step: int, total: int) -> int:

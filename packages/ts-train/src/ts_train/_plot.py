@@ -27,7 +27,12 @@ def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) ->
 
     Raises:
         ArtefactError: a folder holds no run, or its metrics.jsonl has no step. ConfigError: `out` is no picture's name.
+        TypeError: `runs` is a path, not a list of paths.
     """
+    if isinstance(runs, str | os.PathLike):
+        raise TypeError(f"`runs` is a {type(runs).__name__}, a list of run folders was expected: plot([run], out).")
+    if not runs:
+        raise ConfigError("no run to plot; name at least one run folder.")
     target = Path(out)
     if target.suffix.lower() not in SIGNATURES:
         raise ConfigError(f"{target}: no picture of that kind can be written. Name a file that ends in {', '.join(SIGNATURES)}.")
@@ -42,7 +47,8 @@ def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) ->
         steps, points, flops = _curves(Path(run))
         color = f"C{number % 10}"
         for axis, (key, scale) in zip(axes.flat, _columns(flops), strict=True):
-            axis.plot(steps[key] * scale, _smooth(steps["loss"]), color=color, linewidth=0.8, alpha=0.5)
+            alone = {} if len(points["step"]) else {"label": Path(run).name}
+            axis.plot(steps[key] * scale, _smooth(steps["loss"]), color=color, linewidth=0.8, alpha=0.5, **alone)
             if len(points["step"]):
                 axis.plot(points[key] * scale, points["validation_loss"], "o-", color=color, markersize=3, label=Path(run).name)
     for axis, label in zip(axes.flat, ("optimizer steps", "seconds of training", "tokens", "FLOPs"), strict=True):

@@ -56,8 +56,13 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class _Settings(_Frozen):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Measured = Annotated[
     float,
     BeforeValidator(lambda value: math.nan if value is None else value),
@@ -70,13 +75,13 @@ Measured = Annotated[
 # --- optimizers --------------------------------------------------------------------------------
 
 
-class AdamWConfig(_Frozen):
+class AdamWConfig(_Settings):
     """AdamW, fused, with decay on matrices only (Loshchilov & Hutter 2019)."""
 
     name: Literal["adamw"] = "adamw"
     lr: Positive = 1e-3
     """Peak learning rate."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
     """0.95 rather than torch's 0.999: runs of small models are short, and the second moment must keep up."""
     eps: Positive = 1e-8
     weight_decay: float = Field(0.1, ge=0)
@@ -87,7 +92,7 @@ class AdamWConfig(_Frozen):
     """One kernel for all parameters: 18 ms a step instead of 71 at 35M on two cores. Changes the last bits."""
 
 
-class MuonConfig(_Frozen):
+class MuonConfig(_Settings):
     """Muon for the hidden matrices, AdamW for embeddings, head, norms and biases (Jordan et al. 2024)."""
 
     name: Literal["muon"] = "muon"
@@ -102,7 +107,7 @@ class MuonConfig(_Frozen):
     """Newton–Schulz iterations."""
     adamw_lr: Positive = 3e-3
     """Peak learning rate of everything that is not a hidden matrix."""
-    adamw_betas: tuple[float, float] = (0.9, 0.95)
+    adamw_betas: tuple[Beta, Beta] = (0.9, 0.95)
     adamw_eps: Positive = 1e-8
     adamw_weight_decay: float = Field(0.0, ge=0)
     fused: bool = True
@@ -114,7 +119,7 @@ OptimizerConfig = Annotated[AdamWConfig | MuonConfig, Field(discriminator="name"
 # --- schedules ---------------------------------------------------------------------------------
 
 
-class _Warm(_Frozen):
+class _Warm(_Settings):
     counts_steps: ClassVar[bool] = False
     """Whether the shape depends on the number of steps itself, and not on the share of the run that is done."""
     warmup_steps: int = Field(0, ge=0)
@@ -164,7 +169,7 @@ ScheduleConfig = Annotated[StepLRConfig | CosineConfig | WSDConfig | LinearConfi
 # --- the parts of a run ------------------------------------------------------------------------
 
 
-class BatchConfig(_Frozen):
+class BatchConfig(_Settings):
     """What one optimizer step sees, whatever the number of ranks and micro-batches."""
 
     batch_size: int | None = Field(None, ge=1)
@@ -190,7 +195,7 @@ class BatchConfig(_Frozen):
         return self
 
 
-class ValidationConfig(_Frozen):
+class ValidationConfig(_Settings):
     every: int | None = Field(None, ge=1)
     """Optimizer steps between validations; when not given, up to 20 per run and at most a fifth of its computing."""
     max_stories: int | None = Field(None, ge=1)
@@ -203,7 +208,7 @@ class ValidationConfig(_Frozen):
     """Also score whole stories in windows with half overlap, for honest bits per byte."""
 
 
-class CheckpointConfig(_Frozen):
+class CheckpointConfig(_Settings):
     every: int | None = Field(None, ge=1)
     """Optimizer steps between checkpoints; with every validation when not given."""
     keep: int = Field(2, ge=1)
@@ -212,7 +217,7 @@ class CheckpointConfig(_Frozen):
     """Write from a copy in memory while training goes on."""
 
 
-class TrainConfig(_Frozen):
+class TrainConfig(_Settings):
     """Everything that decides what a run computes."""
 
     format: Literal["ts-train/config"] = "ts-train/config"
@@ -236,7 +241,7 @@ class TrainConfig(_Frozen):
     """Wall-clock minutes. The number of steps is planned at the start and again while training, from the speed so far."""
 
     batch: BatchConfig = BatchConfig()
-    micro_batch_tokens: int | Literal["auto"] = "auto"
+    micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Positions per forward pass. `auto`: what keeps the logits in the cache (CPU) or all that fits (GPU)."""
     optimizer: OptimizerConfig = MuonConfig()
     schedule: ScheduleConfig = LinearConfig()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -132,3 +134,30 @@ def test_a_missing_file_and_an_unknown_corpus_are_refused(hub: Hub, tmp_path: Pa
         download("tinystories-v1", tmp_path / "raw", endpoint=hub.endpoint)
     with pytest.raises(ConfigError, match="tinystories-v1"):
         download("tinystories-v9", tmp_path / "raw")
+
+
+@pytest.mark.parametrize("corpus", ["tinystories-v1", "tinystories-v2"])
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "no address", "ftp://127.0.0.1/x"])
+def test_without_a_network_one_sentence_is_printed(corpus: str, endpoint: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ts_data", "download", corpus, "--out", str(tmp_path / "raw"), "--endpoint", endpoint, "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "cannot be downloaded (" in done.stderr
+    assert "Check the network" in done.stderr
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_text("mine")
+    with pytest.raises(ConfigError, match="is a file, the raw files need a folder"):
+        download("tinystories-v1", tmp_path / "raw")
+    assert (tmp_path / "raw").read_text() == "mine"
+
+
+def test_a_whole_file_needs_no_network(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = Remote("train.txt", len(TRAIN), hashlib.sha256(TRAIN).hexdigest())
+    monkeypatch.setattr("ts_data._download.CORPORA", {"tinystories-v1": (remote,)})
+    (tmp_path / "train.txt").write_bytes(TRAIN)
+    assert download("tinystories-v1", tmp_path, endpoint=hub.endpoint) == [tmp_path / "train.txt"]
+    assert hub.seen == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import os
 import re
 from pathlib import Path
 
@@ -24,9 +27,10 @@ def test_changes_of_any_step_are_all_but_the_untouched(raw: Path, stories: list[
     assert len(dict(changes(raw))) == sum(bool(r.changes or r.dropped) for r in map(clean, stories))
 
 
-def test_packed_sources_are_refused() -> None:
-    with pytest.raises(SourceError, match="text, JSONL and Parquet"):
-        next(changes("raw.txt.gz"))
+def test_what_can_be_read_once_only_is_refused(tmp_path: Path) -> None:
+    for name in ("-", "hub:owner/name", os.devnull):
+        with pytest.raises(SourceError, match="changes are shown for files"):
+            next(changes(name))
 
 
 def test_highlight() -> None:
@@ -50,3 +54,18 @@ def test_lines_break_between_words_and_keep_their_colours() -> None:
     assert all(len(re.sub(r"\x1b\[[\d;]*m", "", line)) <= 40 for line in lines)
     assert "\x1b[1;31mold\x1b[0m" in lines[0]
     assert not any(line.startswith(("an", "n ")) for line in lines)
+
+
+@pytest.mark.parametrize("name", ["a.txt.gz", "a.json", "a.csv", "a.tsv"])
+def test_changes_are_shown_for_packed_files_and_tables(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stories = [f"It was day {n}. They *all* ran. " + "They ran and ran. " * 12 for n in range(9)]
+    content = {
+        "a.txt.gz": gzip.compress("".join(f"{story}<|endoftext|>" for story in stories).encode()),
+        "a.json": json.dumps(stories).encode(),
+        "a.csv": ("text\n" + "\n".join(stories)).encode(),
+        "a.tsv": ("n\ttext\n" + "\n".join(f"1\t{story}" for story in stories)).encode(),
+    }
+    (tmp_path / name).write_bytes(content[name])
+    monkeypatch.chdir(tmp_path)
+    assert [position for position, _ in changes(name, step="stars")] == list(range(9))
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, open_manifest, prepare
+from ts_data._storage import _limited
 from ts_data.artefact import sha256_file
 
 CONFIG = PrepareConfig(validation=20)
@@ -94,3 +95,24 @@ def test_stories_come_from_and_go_to_an_object_store(engine: str, bucket: str, r
         (tmp_path / "two" / info.base_name).write_bytes(system.open_input_stream(info.path).read())
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     assert open_manifest(tmp_path / "two").fingerprint == open_manifest(tmp_path / "one").fingerprint
+
+
+def test_a_google_store_is_not_asked_for_a_quarter_of_an_hour() -> None:
+    assert _limited("gs://bucket/raw.txt") == "gs://bucket/raw.txt?retry_limit_seconds=20"
+    assert _limited("gs://bucket/raw.txt?anonymous=true") == "gs://bucket/raw.txt?anonymous=true&retry_limit_seconds=20"
+    assert _limited("gs://bucket/raw.txt?retry_limit_seconds=9") == "gs://bucket/raw.txt?retry_limit_seconds=9"
+    assert _limited("s3://bucket/raw.txt") == "s3://bucket/raw.txt"
+
+
+def test_splits_behind_a_uri_are_not_replaced_by_others_unasked(raw: Path, tmp_path: Path) -> None:
+    uri = f"file://{tmp_path}/splits"
+    prepare(raw, uri, CONFIG, work=tmp_path / "work", workers=1)
+    before = sha256_file(tmp_path / "splits" / "manifest.json")
+    other = PrepareConfig(validation=20, seed=2)
+    with pytest.raises(ConfigError, match=r"holds splits made with other settings \(seed 1 there, 2 here\)"):
+        prepare(raw, uri, other, work=tmp_path / "work", workers=1)
+    assert sha256_file(tmp_path / "splits" / "manifest.json") == before
+    prepare(raw, uri, CONFIG, work=tmp_path / "work", workers=1)
+    assert sha256_file(tmp_path / "splits" / "manifest.json") == before
+    assert prepare(raw, uri, other, work=tmp_path / "work", workers=1, force=True).config.seed == 2
+    assert not (tmp_path / "work").exists()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import logging
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._quiet import silent
 from .artefact import need_space, sha256_file
 from .errors import ConfigError, SourceError, TsDataError
 
@@ -83,7 +81,7 @@ def _fetch(file: Remote, folder: Path, endpoint: str | None) -> Path:
         raise TsDataError('downloading needs the Hub library: pip install "ts-data[hub]"') from None
     where = {"repo_type": "dataset", "revision": REVISION, "endpoint": endpoint}
     try:
-        with _silent("huggingface_hub"):  # it tells of each try; asked first, it fails at once where there is no network
+        with silent("huggingface_hub"):  # it tells of each try; asked first, it fails at once where there is no network
             stated = get_hf_file_metadata(hf_hub_url(REPOSITORY, file.name, **where), endpoint=endpoint, timeout=30).etag
             path = Path(hf_hub_download(REPOSITORY, file.name, local_dir=folder, **where))
     except Exception as problem:  # the library's own errors, its HTTP client's, the disk's
@@ -95,18 +93,6 @@ def _fetch(file: Remote, folder: Path, endpoint: str | None) -> Path:
         ) from None
     _verify(path, file, file.sha256 or stated)
     return path
-
-
-@contextlib.contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """Keep a library's warnings off stderr."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _verify(path: Path, file: Remote, expected: str | None) -> None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import _sources
 from ._clean import Cleaned, clean
-from ._names import HUB, is_stream, kind_of
+from ._names import HUB, is_stream
 from ._read import LEDGER, Split, open_manifest
 from ._spool import lay_down
 from .errors import ArtefactError, SourceError
@@ -61,11 +62,15 @@ def changes(
     """Clean a raw file story by story: (position, result) of each that a step (or the named step) changed or dropped."""
     config = config or PrepareConfig()
     name = os.fspath(source)
-    kind, packed = kind_of(name)
-    if is_stream(name) or name.startswith(HUB) or packed or kind in ("csv", "tsv"):
-        raise SourceError(f"{name}: changes are shown for text, JSONL and Parquet files that lie on this disk.")
-    item = lay_down(name, "train", 0, Path(), config)
-    batches = chain.from_iterable(_sources.read_block(block, config) for block in _sources.plan(item, config))
+    if is_stream(name) or name.startswith(HUB):
+        raise SourceError(f"{name}: changes are shown for files, not for what came through a pipe or from the Hub.")
+    with TemporaryDirectory() as work:  # for what has to be unpacked
+        yield from _changes(lay_down(name, "train", 0, Path(work), config), config, step)
+
+
+def _changes(item: _sources.Input, config: PrepareConfig, step: str | None) -> Iterator[tuple[int, Cleaned]]:
+    bad: _sources.Bad = _sources.stop if config.bad_lines == "stop" else lambda _: None
+    batches = chain.from_iterable(_sources.read_block(block, config, bad) for block in _sources.plan(item, config))
     texts = chain.from_iterable(batch.column("text").to_pylist() for batch in batches)
     for position, text in enumerate(texts):
         result = clean(text, config)

@@ -21,6 +21,7 @@ from . import _csv
 from ._faults import check_encoding
 from ._json_list import entries
 from ._names import HUB, STDIN, is_stream, kind_of
+from ._quiet import silent
 from ._sources import Input, column_of, existing, inner_path
 from ._storage import open_file
 from .artefact import write_file, write_text
@@ -164,16 +165,18 @@ def _hub(source: str, target: Path, config: PrepareConfig) -> Path:
         raise TsDataError(f'{source}: needs the Hub libraries: pip install "ts-data[hub]"') from None
     name, _, split = source.removeprefix(HUB).partition(":")
     name, _, revision = name.partition("@")
+    if not name:
+        raise SourceError(f"{source}: names no data set. Write hub:OWNER/NAME.")
     try:
-        rows = datasets.load_dataset(name, split=split or "train", revision=revision or None, streaming=True)
-        first = next(iter(rows), None)
-        if first is None:
-            raise SourceError(f"{source}: has no rows; there is no story in it.")
-        column = column_of(source, list(first), config)
-        read = _reader(inner_path(column, config))
-        _to_parquet(
-            (pa.array([read(row) for row in batch[column]], pa.string()) for batch in rows.iter(batch_size=_ROWS)), target
-        )
+        with silent("huggingface_hub", "datasets", "fsspec"):
+            rows = datasets.load_dataset(name, split=split or "train", revision=revision or None, streaming=True)
+            first = next(iter(rows), None)
+            if first is None:
+                raise SourceError(f"{source}: has no rows; there is no story in it.")
+            column = column_of(source, list(first), config)
+            read = _reader(inner_path(column, config))
+            texts = (pa.array([read(row) for row in batch[column]], pa.string()) for batch in rows.iter(batch_size=_ROWS))
+            _to_parquet(texts, target)
     except TsDataError:
         raise
     except Exception as problem:  # the library raises its own, aiohttp's and the file system's errors

@@ -21,6 +21,9 @@ __all__ = ["FileState", "is_uri", "open_file", "sha256_of", "state", "upload"]
 
 _PIECE = 1 << 18
 
+_RETRIES = 20
+"""Seconds for which a Google Cloud store is asked again."""
+
 
 @dataclass(frozen=True)
 class FileState:
@@ -95,10 +98,17 @@ def _resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
     import pyarrow.fs
 
     try:
-        system, path = pa.fs.FileSystem.from_uri(uri)
+        system, path = pa.fs.FileSystem.from_uri(_limited(uri))
     except (pa.ArrowException, OSError) as problem:
         raise SourceError(f"{uri}: not a place that pyarrow knows: {_first_line(problem)}") from None
     return system, path.rstrip("/")
+
+
+def _limited(uri: str) -> str:
+    """A gs:// URI with a limit to its retries: pyarrow's own is 15 minutes, also where there is no network."""
+    if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds={_RETRIES}"
 
 
 def _first_line(problem: BaseException) -> str:

@@ -53,10 +53,16 @@ _HOME = {
     "read_train_stories": "_train_stories",
     "score_ids": "_scoring",
 }
+_MODULES = frozenset({
+    "architectures", "artefact", "console", "decoding", "errors", "export", "layers", "play", "presets", "protocols", "schemas",
+})  # fmt: skip
+"""Sub-packages and modules that need no import of their own: `ts_models.export.export(…)`."""
 _hook.install()
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

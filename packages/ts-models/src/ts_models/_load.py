@@ -22,7 +22,9 @@ def load(path_or_hub_id: str | os.PathLike[str], *, device: str = "cpu", revisio
     Takes one of our folders; the id of a Hub repository ("name/model"); `demo`, the model in the package; a Hugging Face
     folder of a GPT-Neo, Llama or Qwen3 model; a llama2.c checkpoint (`.bin`, with `tokenizer.bin` beside it).
     Without an installed package that reads its tokenizer, the model still takes ids; text then raises TokenizerError.
-    Raises ArtefactError (WeightsError for weights that do not fit their config), ConfigError for a device that is not there.
+    A model of ours comes back in the number format that it was saved in (`model.bfloat16()` as bfloat16); models of others
+    are turned to float32. Raises ArtefactError (WeightsError for weights that do not fit their config), ConfigError for a device
+    that is not there.
     """
     check_device(device)
     folder = resolve(path_or_hub_id, revision=revision)

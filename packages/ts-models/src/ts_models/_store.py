@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from ._sizes import count_parameters
 from ._train_stories import FILE, pack
 from .architectures import StoryModel
 from .artefact import parse_model, read_json, write_folder, write_model
-from .errors import ArtefactError, ConfigError, WeightsError
+from .errors import ArtefactError, ConfigError, NonFiniteError, WeightsError
 from .presets import PRESETS
 from .schemas import CONFIGS, ModelConfig, TrainingSummary, TransformerConfig
 
@@ -49,6 +50,7 @@ OWNED = (
 )  # fmt: skip
 """The files of a model folder, also in transformers' format; any other file in it is the user's."""
 _SCALE = ".scale"
+_FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
 
 def save(
@@ -64,17 +66,20 @@ def save(
 
     tokenizer: a word_tokenizer.json to copy beside the weights. Its vocabulary must be the model's.
     train_stories: hashes (`ts_data.story_hashes`) of the stories that it was trained on; needs `training`.
-    dtype: store the weights in this number format (float16 halves the file; loading turns them back to float32).
+    dtype: store the weights in this number format (float16 halves the file). Loading turns them back to the model's own.
+    Raises NonFiniteError for weights that are NaN or infinite.
     """
     path = Path(path)
     network = getattr(model, "_orig_mod", model)
     config = network.config
+    if dtype is not None and not dtype.is_floating_point:
+        raise ConfigError(f"dtype is {dtype}; weights are stored as floats (for int8 use ts_models.export.export).")
     if tokenizer is not None:
         _check_tokenizer(Path(tokenizer), config)
     hashes, training = pack(train_stories, training)
     with write_folder(path, *KIND, owned=OWNED) as folder:
         write_model(folder / CONFIG, config)
-        save_file(_tensors(network, dtype), folder / WEIGHTS, metadata={"format": "pt"})
+        write_tensors(folder / WEIGHTS, _tensors(network, dtype), dtype=str(network.dtype).removeprefix("torch."))
         if tokenizer is not None:
             shutil.copyfile(tokenizer, folder / TOKENIZER)
         if training is not None:
@@ -88,6 +93,22 @@ def save(
 def clean_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Names without the traces of torch.compile and DistributedDataParallel."""
     return {name.replace("_orig_mod.", "").removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], **metadata: str) -> None:
+    """A safetensors file. Raises NonFiniteError that names the first tensor with NaN or infinity."""
+    check_finite(tensors)
+    save_file(tensors, path, metadata={"format": "pt", **metadata})
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raise NonFiniteError that names the first tensor with NaN or infinity."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise NonFiniteError(
+                f"tensor `{name}` holds NaN or infinity: such a model writes nothing and is not written. Take an earlier checkpoint, or "
+                "train again at a lower learning rate."
+            )
 
 
 def _tensors(network: StoryModel, dtype: torch.dtype | None) -> dict[str, Tensor]:
@@ -104,6 +125,12 @@ def _check_tokenizer(path: Path, config: ModelConfig) -> None:
         raise ConfigError(
             f"{path}: holds {size} tokens, but the model's vocab_size is {config.vocab_size}. Give the one it was trained with."
         )
+    for field in ("eos_id", "bos_id", "unk_id", "pad_id"):
+        token, ours = f"<{field.removesuffix('_id')}>", getattr(config, field)
+        if isinstance(vocabulary, list) and ours >= 0 and token in vocabulary and vocabulary.index(token) != ours:
+            raise ConfigError(
+                f"{path}: `{token}` has id {vocabulary.index(token)}, but the model's {field} is {ours}. Give the one it was trained with."
+            )
 
 
 def resolve(path_or_id: str | os.PathLike[str], *, revision: str | None = None) -> Path:
@@ -157,17 +184,27 @@ def read_training(folder: Path) -> TrainingSummary | None:
 
 
 def load_model(folder: Path, *, device: str | torch.device = "cpu") -> StoryModel:
-    """The network of a model folder, in evaluation mode, in float32."""
+    """The network of a model folder, in evaluation mode, in the number format that it had when it was saved."""
     config, weights = read_config(folder), folder / WEIGHTS
     tensors = read_tensors(weights)
-    if count_parameters(config) > weights.stat().st_size:  # before a network of a billion layers is built
-        raise WeightsError(f"{weights}: holds too few bytes for the {count_parameters(config):,} parameters of {CONFIG}.")
-    try:
-        network = build_for_inference(config)
-    except (RuntimeError, MemoryError, OverflowError) as problem:
-        raise WeightsError(f"{folder / CONFIG}: no network of these sizes can be built here ({problem}).") from None
+    network = build_for(config, weights.stat().st_size, str(weights))
     load_weights(network, tensors, source=str(weights))
-    return network.to(device).eval()
+    return network.to(device, _FORMATS.get(_metadata(weights).get("dtype", ""), torch.float32)).eval()
+
+
+def build_for(config: ModelConfig, size: int, source: str) -> StoryModel:
+    """A network for weights of `size` bytes. Raises WeightsError before a network of a billion layers is built."""
+    if count_parameters(config) > size:
+        raise WeightsError(f"{source}: holds too few bytes for the {count_parameters(config):,} parameters of {CONFIG}.")
+    try:
+        return build_for_inference(config)
+    except (RuntimeError, MemoryError, OverflowError) as problem:
+        raise WeightsError(f"{source}: no network of these sizes can be built here; see {CONFIG} ({problem}).") from None
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -191,7 +228,11 @@ def load_weights(network: StoryModel, tensors: dict[str, Tensor], *, source: str
             raise WeightsError(
                 f"{source}: tensor `{name}` has shape {list(tensors[name].shape)}, but config.json makes it {list(tensor.shape)}."
             )
-    for name in tensors:
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise WeightsError(
+                f"{source}: tensor `{name}` holds {tensor.dtype}; weights are floats, or int8 with a `{name}{_SCALE}`."
+            )
         if name not in expected:
             raise WeightsError(f"{source}: tensor `{name}` has no place in the network that config.json describes.")
     network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})

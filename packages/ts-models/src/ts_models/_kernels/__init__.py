@@ -8,6 +8,7 @@ One is chosen here, once: compiled where Numba is installed, unless TS_MODELS_KE
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -54,8 +55,15 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=os.cpu_count(), thread_name_prefix="ts-models")
 
 
-if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+def _after_fork() -> None:
+    """A forked process has none of its parent's threads, but OpenMP waits for them: one thread, as in a DataLoader's workers."""
+    _pool.cache_clear()
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def split(kernel: Callable[..., None], jobs: int, threads: int, *arguments: Any) -> None:

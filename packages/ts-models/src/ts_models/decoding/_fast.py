@@ -35,6 +35,15 @@ class FastStepper:
         self.threads = torch.get_num_threads()
         self.size = sum(getattr(self.weights, name).value.size for name in ("qkv", "out", "up", "down", "head"))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is rebuilt: the kernels' module by its name, the weights not at all."""
+        return {**self.__dict__, "kernels": self.kernels.NAME, "weights": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.kernels = choose(state["kernels"] if state["kernels"] == "plain" else None)
+        self.weights = read_weights(self.network, self.precision, self.kernels)
+
     def start(self, prompts: Sequence[Sequence[int]], room: int, *, width: int) -> Tensor:
         """See Stepper."""
         self.width = width

@@ -46,12 +46,14 @@ def export(
     """
     from .._lm import LanguageModel
     from .._load import load
+    from .._store import check_finite
 
     if format not in FORMATS:
         raise ConfigError(f"no format named {format!r}. There are: {', '.join(FORMATS)}.")
     _check_target(Path(out), format, model)
     stories = None if text is None else _read_stories(Path(text))
     lm = model if isinstance(model, LanguageModel) else load(model)
+    check_finite(lm.model.state_dict())
     module, name = FORMATS[format].split(":")
     write = getattr(import_module(f".{module}", __name__), name)
     return {"format": format, "path": str(out), **write(lm, Path(out), stories=stories, progress=progress)}

@@ -15,8 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from .._build import build_for_inference
-from .._store import load_weights, parse_config, read_tensors
+from .._store import build_for, load_weights, parse_config, read_tensors
 from ..architectures import StoryModel
 from ..artefact import describe_invalid, read_json
 from ..errors import ArtefactError, WeightsError
@@ -64,12 +63,13 @@ def load_huggingface(folder: Path) -> StoryModel:
     """A folder with config.json and safetensors of GPT-Neo, Llama or Qwen3."""
     content = read_json(folder / "config.json", error=ArtefactError)
     config = _config_of(content, folder)
-    network = build_for_inference(config)
+    stored = _all_tensors(folder)
+    network = build_for(config, sum(tensor.nbytes for tensor in stored.values()), str(folder))
     if content.get("model_type") == OURS:
-        tensors = {name.removeprefix("network."): tensor for name, tensor in _all_tensors(folder).items()}
+        tensors = {name.removeprefix("network."): tensor for name, tensor in stored.items()}
     else:
         assert isinstance(config, TransformerConfig)
-        tensors = _translate(_all_tensors(folder), config)
+        tensors = _translate(stored, config)
     load_weights(network, tensors, source=str(folder))
     return network.eval()
 
@@ -85,10 +85,11 @@ def read_foreign_config(path: Path) -> ModelConfig:
 def _config_of(content: dict[str, Any], folder: Path) -> ModelConfig:
     path = folder / "config.json"
     if content.get("model_type") == OURS:
-        return parse_config(content.get("ts_models", {}), str(path))
+        own = content.get("ts_models")
+        return parse_config(own if isinstance(own, dict) else {}, f"{path}, `ts_models`")
     kinds = {"gpt_neo": _gpt_neo, "llama": _llama, "qwen3": _llama}
     kind = content.get("model_type")
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ArtefactError(f"{folder}: holds a model of type {kind!r}; those that can be read are ours, {', '.join(kinds)}.")
     try:
         values = kinds[kind](content)
@@ -96,8 +97,12 @@ def _config_of(content: dict[str, Any], folder: Path) -> ModelConfig:
         return TransformerConfig.model_validate({**values, **special, "unk_id": -1})
     except KeyError as problem:
         raise ArtefactError(f"{path}: field `{problem.args[0]}` is missing") from None
+    except (TypeError, AttributeError, ZeroDivisionError) as problem:
+        raise ArtefactError(f"{path}: a field holds what no {kind} model has ({problem})") from None
     except ValidationError as problem:
         raise ArtefactError(f"{path}: {describe_invalid(problem)}") from None
+    except ValueError as problem:
+        raise ArtefactError(f"{path}: a field holds what no {kind} model has ({problem})") from None
     except ArtefactError as problem:
         raise ArtefactError(f"{path}: {problem}") from None
 
@@ -220,8 +225,9 @@ def load_llama2c(path: Path) -> StoryModel:
     """
     raw = path.read_bytes()
     config = _llama2c_config(raw, path)
-    network = build_for_inference(config)
-    load_weights(network, _llama2c_tensors(raw, config, path), source=str(path))
+    tensors = _llama2c_tensors(raw, config, path)
+    network = build_for(config, len(raw), str(path))
+    load_weights(network, tensors, source=str(path))
     return network.eval()
 
 

@@ -42,7 +42,11 @@ class HuggingFaceTokenizer:
             raise MissingExtraError(
                 'the tokenizer of this model needs transformers. Run: pip install "ts-models[transformers]"'
             ) from None
-        self._own = AutoTokenizer.from_pretrained(str(folder))
+        try:
+            self._own = AutoTokenizer.from_pretrained(str(folder))
+        except Exception as problem:
+            reason = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
+            raise ArtefactError(f"{folder}: transformers cannot read its tokenizer ({reason}). Fetch the folder again.") from None
         self.vocab_size, self.eos_id, self.bos_id, self.unk_id, self.pad_id = vocab_size, eos_id, bos_id, unk_id, pad_id
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
@@ -95,7 +99,8 @@ class Llama2cTokenizer:
         ids: list[int] = []
         for character in (" " + text) if text else "":
             piece = character.encode()
-            ids += [self.ids[piece]] if piece in self.ids else [byte + 3 for byte in piece]
+            spelled = [byte + 3 if byte + 3 < self.vocab_size else self.unk_id for byte in piece]
+            ids += [self.ids[piece]] if piece in self.ids else spelled
         while (best := self._best_merge(ids)) is not None:
             ids[best[1] : best[1] + 2] = [best[2]]
         return [self.bos_id, *ids, self.eos_id] if add_special_tokens else ids

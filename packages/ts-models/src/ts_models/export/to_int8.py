@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .._lm import LanguageModel
 from .._scoring import score_ids
-from .._store import CONFIG, KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, load_model
+from .._store import CONFIG, KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, load_model, write_tensors
 from ..artefact import write_folder, write_model
 from ..console import Progress
 from ..decoding import make_stepper
@@ -46,7 +45,7 @@ def write_int8(lm: LanguageModel, out: Path) -> None:
             tensors[name] = tensor
     with write_folder(out, *KIND, owned=OWNED) as folder:
         write_model(folder / CONFIG, lm.config)
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt", "quantised": "int8 per row"})
+        write_tensors(folder / WEIGHTS, tensors, quantised="int8 per row")
         for name in (TOKENIZER, TRAINING, TRAIN_STORIES, "README.md"):
             if lm.path is not None and (lm.path / name).exists():
                 shutil.copyfile(lm.path / name, folder / name)

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .._lm import LanguageModel
-from .._store import KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, clean_names
+from .._store import KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, write_tensors
 from ..artefact import write_folder
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
@@ -37,7 +36,7 @@ def export_transformers(
         else:
             content, tensors = own_config(config), own_tensors(lm.model.state_dict())
         (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        write_tensors(folder / WEIGHTS, tensors)
         special = {"bos_token_id": config.bos_id, "eos_token_id": config.eos_id, "pad_token_id": config.pad_id}
         suppressed = {"suppress_tokens": list(config.banned_ids)}
         generation = {**{k: v for k, v in special.items() if v >= 0}, **suppressed}

@@ -1,0 +1,231 @@
+"""What saving and loading refuse, in one sentence, and what they keep: number formats, file modes, two writers at once."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import ts_models
+from ts_models.errors import ArtefactError, ConfigError, NonFiniteError, TsModelsError, WeightsError
+from ts_models.export import export
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 20,
+    "d_model": 8,
+    "n_heads": 2,
+    "head_dim": 4,
+    "n_layers": 1,
+    "d_ff": 12,
+    "max_seq_len": 16,
+}
+RECURRENT: dict[str, Any] = {"vocab_size": 20, "d_model": 8, "d_hidden": 6}
+IDS = torch.tensor([[17, 3, 5, 7]])
+
+
+def one_sentence(error: BaseException) -> None:
+    assert "\n" not in str(error)
+    assert len(str(error)) < 500
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(1)
+    return ts_models.save(ts_models.build("story-1m", **SIZES), tmp_path / "model")
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_no_numbers_are_not_written(tmp_path: Path, value: float) -> None:
+    model = ts_models.build("story-1m", **SIZES)
+    with torch.no_grad():
+        model.blocks[0].attention.out.weight[0, 0] = value  # type: ignore[index, union-attr]
+    with pytest.raises(NonFiniteError, match=r"blocks\.0\.attention\.out\.weight") as found:
+        ts_models.save(model, tmp_path / "m")
+    one_sentence(found.value)
+    assert not (tmp_path / "m").exists()
+    for format in ("transformers", "onnx", "int8", "gguf"):
+        with pytest.raises(NonFiniteError, match=r"blocks\.0\.attention\.out\.weight"):
+            export(ts_models.LanguageModel(model), tmp_path / "out", format=format)
+        assert not (tmp_path / "out").exists()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.float32])
+@pytest.mark.parametrize("name", ["story-1m", "talk-10m", "talk-5m-gru", "talk-5m-lstm", "talk-5m-rnn"])
+def test_a_model_comes_back_in_its_number_format(tmp_path: Path, dtype: torch.dtype, name: str) -> None:
+    model = ts_models.build(name, **(SIZES if name in {"story-1m", "talk-10m"} else RECURRENT)).eval().to(dtype)
+    lm = ts_models.load(ts_models.save(model, tmp_path / "m"))
+    assert lm.model.dtype == dtype
+    assert torch.equal(lm.model(IDS), model(IDS))
+    assert lm.model.generate(IDS, max_new_tokens=3) == model.generate(IDS, max_new_tokens=3)
+
+
+def test_a_smaller_file_of_a_float32_model_comes_back_as_float32(tmp_path: Path) -> None:
+    model = ts_models.build("story-1m", **SIZES)
+    folder = ts_models.save(model, tmp_path / "m", dtype=torch.float16)
+    assert load_file(folder / "model.safetensors")["norm.weight"].dtype == torch.float16
+    assert ts_models.load(folder).model.dtype == torch.float32
+    with pytest.raises(ConfigError, match="stored as floats"):
+        ts_models.save(model, tmp_path / "n", dtype=torch.int64)
+
+
+def test_integer_weights_are_refused(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    save_file({**tensors, "norm.weight": tensors["norm.weight"].to(torch.int64)}, folder / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"`norm\.weight` holds torch\.int64") as found:
+        ts_models.load(folder)
+    one_sentence(found.value)
+
+
+# --- places --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", ["int8", "transformers", "onnx"])
+@pytest.mark.parametrize("place", [".", "model.safetensors", ".."])
+def test_an_export_into_its_own_model_is_refused(folder: Path, format: str, place: str) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(TsModelsError) as found:
+        export(folder, folder / place, format=format)
+    one_sentence(found.value)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
+def test_files_follow_the_umask(tmp_path: Path, mask: int) -> None:
+    model, before = ts_models.build("story-1m", **SIZES), os.umask(mask)
+    try:
+        folder = ts_models.save(model, tmp_path / "m")
+        export(folder, tmp_path / "t", format="transformers")
+        export(folder, tmp_path / "q", format="int8")
+    finally:
+        os.umask(before)
+    for path in (*folder.iterdir(), *(tmp_path / "t").iterdir(), *(tmp_path / "q").iterdir()):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask, path
+
+
+SCRIPT = """
+import sys, torch, ts_models
+torch.manual_seed(int(sys.argv[2]))
+model = ts_models.build("story-1m", vocab_size=20, d_model=8, n_heads=2, head_dim=4, n_layers=1, d_ff=12, max_seq_len=16)
+for _ in range(5):
+    ts_models.save(model, sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_two_writers_at_once_leave_a_whole_model(tmp_path: Path) -> None:
+    target = tmp_path / "m"
+    both = [
+        subprocess.Popen([sys.executable, "-c", SCRIPT, str(target), str(seed)], stderr=subprocess.PIPE, text=True)
+        for seed in range(2)
+    ]
+    for process in both:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    ts_models.load(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+# --- files of others in a model folder -----------------------------------------------------------
+
+
+def _foreign(tmp_path: Path, **changes: Any) -> Path:
+    folder = tmp_path / "foreign"
+    export(ts_models.LanguageModel(ts_models.build("story-1m", **SIZES)), folder, format="transformers")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_type": ["qwen3"]},
+        {"model_type": None},
+        {"vocab_size": "many"},
+        {"rope_parameters": [1]},
+        {"rope_parameters": {"rope_type": ["default"]}},
+        {"num_attention_heads": 0, "head_dim": None, "model_type": "llama"},
+        {"hidden_size": None, "head_dim": None, "model_type": "llama"},
+        {"model_type": "gpt_neo", "attention_types": [[["global"], "x"]], "num_layers": 1, "num_heads": 2},
+        {"model_type": "gpt_neo", "attention_types": 3},
+        {"hidden_size": 10**9, "intermediate_size": 10**9},
+        {"model_type": "ts_models", "ts_models": ["no"]},
+        {"model_type": "ts_models", "ts_models": {"format": "ts-models/config", "schema_version": 99}},
+    ],
+    ids=str,
+)
+def test_a_config_of_others_that_does_not_hold(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(ArtefactError) as found:
+        ts_models.load(_foreign(tmp_path, **changes))
+    one_sentence(found.value)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"version": "1.0", "model": {"type": "Nothing"}}', b"\xff\xfe"])
+def test_a_tokenizer_of_others_that_does_not_hold(tmp_path: Path, content: bytes) -> None:
+    pytest.importorskip("transformers", reason="needs the extra transformers")
+    folder = _foreign(tmp_path)
+    (folder / "tokenizer.json").write_bytes(content)
+    with pytest.raises(ArtefactError, match="cannot read its tokenizer") as found:
+        ts_models.load(folder)
+    one_sentence(found.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("word_tokenizer.json", "{"),
+        ("word_tokenizer.json", "[]"),
+        ("word_tokenizer.json", '{"format": "ts-tokenizer/word", "schema_version": 99}'),
+        ("word_tokenizer.json", '{"format": "ts-tokenizer/word", "schema_version": 1}'),
+        ("training.json", '{"format": "ts-models/training", "schema_version": 99}'),
+        ("training.json", '{"steps": 3}'),
+        ("training.json", "[" * 100_000),
+        ("config.json", '{"format": "ts-models/config", "schema_version": 99, "kind": "transformer"}'),
+        ("config.json", "{}"),
+        ("model.safetensors", ""),
+    ],
+)
+def test_a_file_that_is_newer_or_damaged(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(Exception) as found:  # noqa: PT011 - a tokenizer's package has errors of its own
+        ts_models.load(folder)
+    assert getattr(type(found.value), "is_expected", False), repr(found.value)
+    one_sentence(found.value)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "gpu", "mps", "", 3.5])
+def test_a_device_that_is_not_here(folder: Path, device: Any) -> None:
+    if torch.cuda.is_available() and device == "cuda":
+        pytest.skip("it is here")
+    with pytest.raises(ConfigError, match="Use cpu") as found:
+        ts_models.load(folder, device=device)
+    one_sentence(found.value)
+
+
+def test_a_tokenizer_with_other_special_ids(tmp_path: Path) -> None:
+    words = [*(f"w{n}" for n in range(16)), "<eos>", "<bos>", "<unk>", "<pad>"]
+    path = tmp_path / "word_tokenizer.json"
+    path.write_text(json.dumps({"format": "own", "vocab": words}))
+    ts_models.save(ts_models.build("story-1m", **SIZES), tmp_path / "m", tokenizer=path)
+    with pytest.raises(ConfigError, match="`<eos>` has id 16, but the model's eos_id is 3"):
+        ts_models.save(ts_models.build("story-1m", **SIZES, eos_id=3), tmp_path / "n", tokenizer=path)
+
+
+def test_sub_packages_need_no_import_of_their_own() -> None:
+    code = "import ts_models; ts_models.export.export; ts_models.decoding.make_stepper; ts_models.errors.ConfigError; ts_models.nothing"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip().endswith("module 'ts_models' has no attribute 'nothing'")

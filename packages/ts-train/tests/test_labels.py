@@ -29,6 +29,7 @@ from ts_train.optimizers import build_optimizers
 from ts_train.schemas import AdamWConfig, MuonConfig, SearchConfig, TrainerState, ValidationPoint
 from ts_train.testing import FakeEncoded, TinyNetwork
 
+from .conftest import TINY
 from .test_train import Crash, StopAt, same
 
 Make = Callable[..., TrainConfig]
@@ -227,6 +228,9 @@ def test_the_rows_of_an_older_run_become_json_when_it_is_resumed(tmp_path: Path,
         ({"batch": {"max_tokens": 96, "curriculum_epochs": 2}}, "curriculum_epochs does nothing"),
         ({"optimizer": {"name": "adamw", "decay_all": True, "weight_decay": 0.0}}, "decay_all does nothing"),
         ({"validation": {"every": 4, "patience": 9}}, "patience = 9 cannot be reached"),
+        ({"optimizer": {"name": "muon", "cautious": True}}, "cautious does nothing"),
+        ({"batch": {"batch_size": 4, "arrangement": "packed"}, "capture": True}, "capture does nothing: packed rows"),
+        ({"model": {**TINY, "vocab_size": 99}}, "model.vocab_size = 99 does nothing: the data's vocabulary has 32"),
     ],
 )  # fmt: skip
 def test_a_setting_that_does_nothing_is_said(

@@ -261,6 +261,16 @@ def test_what_is_no_module_is_a_type_error(tmp_path: Path, data: FakeEncoded, co
         train(config(), data, tmp_path / "run", model=model)
 
 
+def test_a_network_of_the_zoo_needs_the_vocabulary_of_the_data(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    for entries in (16, 40):
+        network = ts_models.build("talk-1m", vocab_size=entries, max_seq_len=16, n_layers=1)
+        with pytest.raises(ConfigError, match=rf"vocabulary of {entries} entries, the data's has 32.*vocab_size=32"):
+            train(config(model={}), data, tmp_path / "run", model=network)
+    ts_models.save(ts_models.build("talk-1m", vocab_size=32, max_seq_len=16, n_layers=1), tmp_path / "model")
+    with pytest.raises(TypeError, match=r"is a LanguageModel.*Give its `\.model`"):
+        train(config(model={}), data, tmp_path / "run", model=ts_models.load(tmp_path / "model"))  # type: ignore[arg-type]
+
+
 def test_packed_rows_need_segments(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
     settings = config(model={}, batch={"batch_size": 4, "arrangement": "packed"})
     with pytest.raises(ConfigError, match="segments"):

@@ -43,6 +43,16 @@ def _parts(config: TrainConfig, manifest: RunManifest, own_model: bool) -> list[
         found.append("init_from does nothing: the model is the caller's own")
     if optimizer.name == "adamw" and optimizer.decay_all and optimizer.weight_decay == 0:
         found.append("optimizer.decay_all does nothing: optimizer.weight_decay is 0")
+    vocabulary = (manifest.model or {}).get("vocab_size")
+    if config.model.get("vocab_size", vocabulary) != vocabulary:
+        found.append(
+            f"model.vocab_size = {config.model['vocab_size']} does nothing: the data's vocabulary has {vocabulary} entries"
+        )
+    if optimizer.name == "muon" and optimizer.cautious and optimizer.weight_decay == 0:
+        found.append("optimizer.cautious does nothing: optimizer.weight_decay is 0")
+    if config.capture and (batch.arrangement == "packed" or manifest.environment.world_size > 1):
+        why = "packed rows are not recorded" if batch.arrangement == "packed" else "several ranks do not record their steps"
+        found.append(f"capture does nothing: {why}")
     if manifest.validation_stories == 0:
         asked = [name for name in ("every", "max_stories", "patience") if getattr(validation, name) is not None]
         found += [f"validation.{name} does nothing: the data hold no validation stories" for name in asked]

@@ -29,6 +29,7 @@ def check_network(model: Any, batches: Batches, *, vocab_size: int) -> None:
     """
     if not isinstance(model, nn.Module):
         hint = " Give an instance of the class." if isinstance(model, type) else ""
+        hint = " Give its `.model`." if isinstance(getattr(model, "model", None), nn.Module) else hint
         raise TypeError(f"`model` is a {_type_name(model)}, a torch.nn.Module was expected.{hint}")
     parameters = list(model.parameters())
     if any(isinstance(p, UninitializedParameter) or p.is_meta for p in parameters):
@@ -42,6 +43,13 @@ def check_network(model: Any, batches: Batches, *, vocab_size: int) -> None:
         raise ConfigError(
             f"field `batch.arrangement`: packed rows need forward(ids, segments=…), which {_type_name(model)} does not take. "
             "Choose bucketed or shuffled."
+        )
+    from ts_models import StoryModel
+
+    if isinstance(model, StoryModel) and model.config.vocab_size != vocab_size:
+        raise ConfigError(
+            f"`model` ({_type_name(model)}): has a vocabulary of {model.config.vocab_size:,} entries, the data's has {vocab_size:,}. "
+            f"Build it with vocab_size={vocab_size}."
         )
     trial, gradients = _trial_copy(model)
     longest = batches.context if batches.packed else int(batches.lengths.max())

@@ -122,7 +122,7 @@ def test_an_empty_batch_comes_out_empty() -> None:
 
 
 def test_a_sliced_batch_is_read_from_its_offset() -> None:
-    texts = ["a*b" * 10, "one  two", "*c*d", "plain"]
+    texts = ["a*b" * 10, "one  two", "*cd*", "plain"]
     batch = pa.record_batch([pa.array(texts, pa.string())], ["text"]).slice(2)
     result = Cleaner(PrepareConfig(min_characters=0)).batch(batch)
     assert result.column("text").to_pylist() == ["cd", "plain"]

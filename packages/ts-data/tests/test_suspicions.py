@@ -89,10 +89,25 @@ def test_a_story_many_times_longer_than_the_rest_is_named(tmp_path: Path) -> Non
 def test_a_test_file_that_stands_in_train_is_named_with_its_number(tmp_path: Path) -> None:
     raw = write(tmp_path / "raw.txt", tales(60))
     test = write(tmp_path / "valid.txt", [*tales(12), *tales(8, 500)])
-    manifest = run(raw, tmp_path / "splits", test=test)
+    manifest = run(raw, tmp_path / "splits", PrepareConfig(validation=3), test=test)
     (message,) = manifest.warnings
     assert "valid.txt: 12 of its 20 test stories also stand in train or validation" in message
-    assert run(raw, tmp_path / "drop", CONFIG.model_copy(update={"leakage": "drop"}), test=test).warnings == ()
+    assert run(raw, tmp_path / "drop", PrepareConfig(validation=3, leakage="drop"), test=test).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "test", "message"),
+    [
+        ({"leakage": "drop"}, False, "leakage=drop does nothing"),
+        ({"test": 5}, True, "test=… does nothing"),
+        ({"min_characters": 9, "steps": ("whitespace",)}, False, "min_characters=… does nothing"),
+    ],
+)
+def test_a_setting_that_does_nothing_is_named(settings: dict[str, Any], test: bool, message: str, tmp_path: Path) -> None:
+    other = write(tmp_path / "valid.txt", tales(3, 900))
+    config = PrepareConfig.model_validate({"validation": 3, **settings})
+    manifest = run(write(tmp_path / "raw.txt", tales(60)), tmp_path / "splits", config, test=other if test else None)
+    assert [found[: len(message)] for found in manifest.warnings] == [message]
 
 
 def test_good_sources_give_no_warning(tmp_path: Path) -> None:

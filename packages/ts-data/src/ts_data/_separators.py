@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from functools import reduce
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,8 +28,7 @@ _MOST = 20
 def found_inside(texts: pa.Array) -> Counter[str]:
     """Spelling -> stories of a large_string column that hold it in their midst."""
     found: Counter[str] = Counter()
-    buffer = texts.buffers()[2]
-    content = buffer.to_pybytes() if buffer is not None else b""
+    content = _content(texts)
     signs = [sign for sign in _SIGNS if sign.encode() in content]
     if not signs:
         return found
@@ -38,6 +38,15 @@ def found_inside(texts: pa.Array) -> Counter[str]:
         inside = (m for m in _PATTERN.finditer(story) if m.start() > 0 and m.end() < len(story))
         found.update({_spelling(match) for match in inside})
     return Counter(dict(found.most_common(_MOST)))
+
+
+def _content(texts: pa.Array) -> bytes:
+    """The bytes of a column, which may be a slice of a larger one."""
+    _, ends, buffer = texts.buffers()
+    if buffer is None or not len(texts):
+        return b""
+    first, end = np.frombuffer(ends, np.int64)[[texts.offset, texts.offset + len(texts)]].tolist()
+    return bytes(buffer.slice(first, end - first))
 
 
 def _spelling(match: re.Match[str]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from ._clean import KEPT
 from ._dedup import members
 from ._jobs import TRAIN, VALIDATION
+from .schemas import PrepareConfig
 
 if TYPE_CHECKING:
     from ._assemble import Line
@@ -33,7 +34,20 @@ def warnings_of(line: Line) -> tuple[str, ...]:
         if item.role != "against":
             found += _separators(line, number)
             found += _long_story(line, number)
-    return (*found, *_known_tests(line))
+    return (*_idle_settings(line), *found, *_known_tests(line))
+
+
+def _idle_settings(line: Line) -> list[str]:
+    """Settings that do nothing."""
+    config, test_given = line.config, any(item.role == "test" for item in line.inputs)
+    found = []
+    if config.leakage == "drop" and not test_given:
+        found.append("leakage=drop does nothing: no test file is given. Name one: --test")
+    if config.test is not None and test_given:
+        found.append("test=… does nothing: the test split is the given test file.")
+    if "short" not in config.steps and config.min_characters != PrepareConfig().min_characters:
+        found.append('min_characters=… does nothing: the step "short" is left out.')
+    return found
 
 
 def _separators(line: Line, number: int) -> list[str]:

@@ -1,7 +1,8 @@
 """Closes up a double quotation mark that has blanks on both sides: `said, " We go` becomes `said, "We go`.
 
 Marks open and close in turns, so the side follows from how many stand before. That is believed only where a text has an
-even number of marks, and each that has a blank on one side alone agrees; any other text is left as it is.
+even number of marks, and each that has a blank on one side alone agrees; any other text, and one with inches (`5 " long`), is left
+as it is.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ __all__ = ["TRIGGERS", "apply"]
 
 TRIGGERS = ((BLANK, '"', BLANK),)
 
+_INCHES = re.compile(r'(?<=[0-9]) "(?=\s)')
 _LOOSE = re.compile(r'"(?<=\s.)(?=\s)')
 
 
 def apply(text: str) -> str:
     """The text with no blank on the inner side of its marks."""
-    if '"' not in text or not _LOOSE.search(text):
+    if '"' not in text or not _LOOSE.search(text) or _INCHES.search(text):
         return text
     parts = text.split('"')
     outer, inner = parts[::2], parts[1::2]

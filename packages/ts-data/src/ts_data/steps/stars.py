@@ -35,4 +35,4 @@ def apply(text: str) -> str:
 
 def _calculates(word: str) -> bool:
     """Whether a word is a product: single letters and numbers between its asterisks, as `2*3*4`."""
-    return all(len(part) == 1 or part[:1].isdecimal() or part[-1:].isdecimal() for part in _STARS.split(word.strip("().,!?=")))
+    return all(len(part) == 1 or part[:1].isdecimal() or part[-1:].isdecimal() for part in _STARS.split(word.strip("*().,!?=")))

@@ -6,7 +6,7 @@
     python -m tools.gpu --out OUT --part 1                       # there: the second part of what is too large for one way back
     python -m tools.gpu --tiny --out OUT                         # anywhere: does it run?
 
-Stages: `check` (the tests that need a GPU), `figures` (bench/train_precisions.py), `reproduce` (bench/reproduce.py) and `trials`
+Stages: `check` (the tests that need a GPU), `figures` and `large` (bench/train_precisions.py), `reproduce` (bench/reproduce.py) and `trials`
 (settings of recipes and of the demo model, side by side on the device). Results are written as they come; a table stands last.
 Trained models come back as float16, large ones as int8, in pieces of at most `PIECE` bytes: `cat piece-* | tar xz`.
 """
@@ -36,8 +36,8 @@ PIECES = 4
 MOST_TRIALS = 2
 INT8_FROM = 12_000_000
 """Parameters from which a model comes back as int8."""
-STAGES = ("check", "figures", "reproduce", "trials")
-SECONDS = {"check": 100, "figures": 150, "reproduce": 230, "trials": 230}
+STAGES = ("check", "figures", "large", "reproduce", "trials")
+SECONDS = {"check": 90, "figures": 110, "large": 35, "reproduce": 200, "trials": 200}
 """Limits; the last two share the device and run at the same time."""
 
 
@@ -84,6 +84,13 @@ def figures(out: Path, tiny: bool, data: str | None) -> subprocess.Popen[bytes]:
     return run("figures", command, out, SECONDS["figures"])
 
 
+def large(out: Path, tiny: bool, data: str | None) -> subprocess.Popen[bytes]:
+    """Utilisation of the largest models at steps of 65,536 positions."""
+    command = [sys.executable, "bench/train_precisions.py", "--out", str(out / "large.json"), "--precisions", "bf16", "--peers"]
+    command += ["--ways", "compiled", "--batch-tokens", "65536", "--presets", "talk-35m", "story-35m", "--seconds", "0.6"]
+    return run("large", [*command, *(["--small"] if tiny else ["--data", str(data)])], out, SECONDS["large"])
+
+
 SMOKE = """
 import sys, torch
 from ts_train import TrainConfig, train
@@ -124,7 +131,7 @@ def trials(out: Path, tiny: bool, data: str | None) -> subprocess.Popen[bytes]:
 
 
 RUN: dict[str, Callable[[Path, bool, str | None], subprocess.Popen[bytes]]] = {
-    "check": check, "figures": figures, "reproduce": reproduce, "trials": trials
+    "check": check, "figures": figures, "large": large, "reproduce": reproduce, "trials": trials
 }  # fmt: skip
 
 
@@ -136,8 +143,8 @@ def measure(out: Path, stages: list[str], data: str | None, *, tiny: bool) -> No
     no_capture()
     ahead = compile_ahead(str(data)) if not tiny and "check" in stages and "figures" in stages else []
     together = [name for name in ("reproduce", "trials") if name in stages]
-    for names in ([["check"]], [["figures"]], [together]):
-        started = {name: RUN[name](out, tiny, data) for group in names for name in group if name in stages}
+    for names in (["check"], ["figures"], ["large"], together):
+        started = {name: RUN[name](out, tiny, data) for name in names if name in stages}
         for name, process in started.items():
             code = process.wait()
             print(f"[{time.strftime('%X')}] {name}: exit code {code}, {time.perf_counter() - begun:.0f} s so far", flush=True)

@@ -47,6 +47,11 @@ def test_widths_are_rounded_up_but_never_over_the_context() -> None:
     assert all(batches.plan(s).cells <= 96 for s in range(40))
 
 
+def test_no_step_has_more_positions_than_asked_for_where_widths_are_rounded_further_than_buckets() -> None:
+    batches = Batches(fake_encoded(longest=40)["train"], context=40, seed=1, pad_id=31, max_tokens=160, bucket=4, pad_to=16)
+    assert max(batches.plan(s).cells for s in range(batches.steps_per_epoch)) <= 160
+
+
 @pytest.mark.parametrize("optimizer", [
     {"name": "adamw", "lr": 0.01},
     {"name": "muon", "weight_decay": 0.1},

@@ -101,6 +101,8 @@ class Batches:
             self._starts = np.arange(0, self._rows, rows_per_batch)
         else:
             ceilings = -(-self.lengths // bucket) * bucket
+            if pad_to > 1:
+                ceilings = np.minimum(-(-ceilings // pad_to) * pad_to, context)
             self._keys = ceilings if arrangement == "bucketed" else np.full_like(ceilings, self.lengths.max())
             self._rows = len(self.lengths)
             self._starts = _cut(np.sort(self._keys), batch_size, max_tokens or 1024)

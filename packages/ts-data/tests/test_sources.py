@@ -94,6 +94,8 @@ FILES = {
     "PLAIN.TSV": tsv,
     "plain.tab": tsv,
     "packed.TSV.gz": lambda tales: gzip.compress(tsv(tales)),
+    "first-column.tsv": lambda tales: ("text\tn\n" + "".join(f"{tale}\t{n}\n" for n, tale in enumerate(tales))).encode(),
+    "one-column.tsv": lambda tales: ("text\n" + "".join(f"{tale}\n" for tale in tales)).encode(),
     "bom.tsv": lambda tales: BOM + tsv(tales),
     "quoted.tsv": lambda tales: rows(tales, "\t", quoting=csv.QUOTE_ALL),
 }
@@ -105,6 +107,13 @@ def test_sixty_rows_are_sixty_stories_in_every_kind_of_file(name: str, tales: li
     manifest = prepare(tmp_path / name, tmp_path / "splits", CONFIG, workers=1)
     assert (manifest.stories_in, manifest.kept, manifest.warnings) == (60, 60, ())
     assert stories_of(tmp_path / "splits") == cleaned(tales)
+
+
+def test_a_single_quotation_mark_of_a_tsv_row_swallows_no_other_row(tales: list[str], tmp_path: Path) -> None:
+    torn = [tale.replace('"Hi; ', '"Hi ').replace(',"', ",") if n % 2 else tale for n, tale in enumerate(tales)]
+    (tmp_path / "a.tsv").write_text("text\tn\n" + "".join(f"{tale}\t{n}\n" for n, tale in enumerate(torn)), encoding="utf-8")
+    assert prepare(tmp_path / "a.tsv", tmp_path / "splits", CONFIG, workers=1).stories_in == 60
+    assert stories_of(tmp_path / "splits") == cleaned(torn)
 
 
 def test_a_json_list_is_read_in_pieces(tales: list[str]) -> None:
@@ -130,6 +139,7 @@ def test_a_json_list_is_read_in_pieces(tales: list[str]) -> None:
         ("a.jsonl", b'{"text": ' + b"[" * 100_000 + b"\n", "a.jsonl, line 1: nested too deeply"),
         ("a.json", b'["caf\xe9"]', "not UTF-8"),
         ("a.csv", b"text,text\nx,y\n", "has 2 columns 'text'"),
+        ("a.csv", b'n,text\n1,"Hi" said Tom.\n', "a.csv, line 2: text follows a closing quotation mark"),
         ("a.csv", b"text;n\nx;1;2\n", "not readable as CSV.*bad_lines=skip"),
         ("a.tsv", b"n\ttext\n1\tx\n2\n", "not readable as TSV"),
         ("wide.txt", "One. " .encode("utf-32") * 20, "is UTF-32, not UTF-8.*iconv -f UTF-32 "),

@@ -36,6 +36,8 @@ class Table:
             head = handle.read(_LOOK).decode("utf-8-sig", "replace")
         self._delimiter = "\t" if tabs else delimiter_of(head, (config.text_column, "story"))
         self._quotes = not tabs or _is_quoted(head)
+        if not tabs:
+            _check_quotes(source, head, self._delimiter)
 
     def columns(self) -> Iterator[pa.Array]:
         """The stories, a column of text for each piece of the file."""
@@ -116,6 +118,20 @@ def _rows(head: str, delimiter: str, limit: int = 100) -> list[list[str]]:
     except csv.Error:
         return rows
     return rows[:-1] if len(head) >= _LOOK // 4 and len(rows) > 1 else rows
+
+
+def _check_quotes(source: str, head: str, delimiter: str) -> None:
+    """Raise SourceError where a field goes on behind its closing quotation mark: pyarrow would leave the marks out."""
+    rows = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for _ in rows:
+            pass
+    except csv.Error as problem:
+        if "expected after" in str(problem):
+            raise SourceError(
+                f"{source}, line {rows.line_num:,}: text follows a closing quotation mark. Double the marks inside a quoted field, "
+                f"as CSV does, or make it a .tsv file with tabs and no quoting."
+            ) from None
 
 
 def _is_quoted(head: str) -> bool:

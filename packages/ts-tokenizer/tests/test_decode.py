@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ts_tokenizer import WordTokenizer
+from ts_tokenizer import WordTokenizer, load
 from ts_tokenizer._decoder import PAST, TOLD, WHOLE, Decoder, kinds_of
 from ts_tokenizer._kernels import plain
 from ts_tokenizer._reports import check
@@ -67,6 +70,34 @@ def test_the_stream_ends_as_decode_without_later_evidence(tokenizer: WordTokeniz
     assert _stream(tokenizer, ids).lower() == tokenizer.decode(ids).lower(), "later evidence may change capitals alone"
 
 
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def older() -> WordTokenizer:
+    return load(GOLDEN / "word_tokenizer.v1.json")
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("kind", ["tokenizer", "keep", "older"])
+def test_a_stream_decides_each_token_once_and_as_the_whole_does(
+    kind: str, data: st.DataObject, tokenizer: WordTokenizer, keep: WordTokenizer, older: WordTokenizer
+) -> None:
+    used = {"tokenizer": tokenizer, "keep": keep, "older": older}[kind]
+    ids = data.draw(st.lists(st.integers(0, used.vocab_size - 1), max_size=150))
+    assert _stream(used, ids) == "".join(used.pieces(used.checked(ids), streaming=True))
+
+
+def test_a_stream_of_sixteen_thousand_tokens_takes_no_minute(tokenizer: WordTokenizer) -> None:
+    ids = [i % 60 for i in range(16_000)]
+    _stream(tokenizer, ids[:9])  # compiles
+    begun = time.process_time()
+    text = _stream(tokenizer, ids)
+    assert time.process_time() - begun < 10  # 5 minutes where every token decides all before it again
+    assert text == "".join(tokenizer.pieces(ids, streaming=True))
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 59), max_size=40))
 def test_plain_and_compiled_loops_agree(tokenizer: WordTokenizer, ids: list[int]) -> None:
@@ -79,6 +110,12 @@ def test_plain_and_compiled_loops_agree(tokenizer: WordTokenizer, ids: list[int]
         np.testing.assert_array_equal(plain.scores(array, mode), compiled.scores(array, mode))
         np.testing.assert_array_equal(plain.scores(array, mode, marks), compiled.scores(array, mode, marks))
     np.testing.assert_array_equal(plain.retell(array, marks), compiled.retell(array, marks))
+    for mode in (PAST, TOLD):
+        walks = [plain.walk(), compiled.walk()]
+        for token, told in zip(ids, marks.tolist(), strict=True):
+            for walk in walks:
+                walk.add(token, told)
+        assert walks[0].decide(len(ids), mode) == walks[1].decide(len(ids), mode)
 
 
 def test_what_was_learned_comes_back(tokenizer: WordTokenizer, stories: list[str]) -> None:

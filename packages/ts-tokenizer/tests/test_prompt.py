@@ -21,8 +21,9 @@ TYPED = {
     "It was big . . . so big": "It was big... so big",
     "The cat\u00ad sat\ufeff.": "The cat sat.",
     "the ﬁsh": "the fish",
+    "''I like the 'red ball''' Tom said.": "\"I like the 'red ball'\" Tom said.",
 }
-CLEAN = ['"Look, Mom!" Tom said: "It is so big..." The fish sat. The cat sat. It was a red ball.']
+CLEAN = ['"Look, Mom!" Tom said: "It is so big..." The fish sat. The cat sat. It was a red ball. I like the \'red ball\'.']
 
 
 @pytest.fixture(scope="module")

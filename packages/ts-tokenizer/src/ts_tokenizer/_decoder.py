@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ._kernels import kernels
-from ._kernels.plain import APOSTROPHE, BREAK, CASELESS, LOOK_AHEAD, QUOTE, WORD
+from ._kernels.plain import APOSTROPHE, BREAK, CASELESS, LOOK_AHEAD, NEVER, QUOTE, WORD
 from .schemas import SPECIALS, DecoderSpec
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Decoder",
     "Stories",
     "Story",
+    "Walk",
     "case_of",
     "cased",
     "kinds_of",
@@ -109,6 +110,12 @@ class Decoder:
         self._kinds = kinds_of(vocab, unpack(spec.classes, "<u1"))
         self._keys, self._weights = _table(self._loops, unpack(spec.keys, "<i8"), unpack(spec.weights, "<i2").reshape(-1, 2))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_loops"}  # a module, found again
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _loops=kernels())
+
     def scores(self, ids: np.ndarray, mode: int = WHOLE, told: np.ndarray | None = None) -> np.ndarray:
         """[tokens, 3]: for a blank, a capital, all capitals, against none of it, in 1/1024 nat.
 
@@ -128,8 +135,11 @@ class Decoder:
 
     def retell(self, ids: np.ndarray, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Like `guess` from left to right, with some decisions told: those are kept as they are."""
-        blanks, cases = self.guess(ids, TOLD, told)
-        return np.where(told[:, 0] >= 0, told[:, 0], blanks), np.where(told[:, 1] >= 0, told[:, 1], cases)
+        return kept(told, *self.guess(ids, TOLD, told))
+
+    def walk(self) -> Walk:
+        """The decisions for one text token by token; the same as `guess` in mode `PAST` and `retell`."""
+        return Walk(self)
 
     def bits(self, stories: Stories) -> tuple[np.ndarray, np.ndarray]:
         """Bits to tell the blanks and cases of each story from its ids, and where no class of case does (`OTHER`) [tokens]."""
@@ -145,6 +155,45 @@ class Decoder:
         logits = np.column_stack([np.zeros(len(scores)), scores[:, 1:], np.full(len(scores), -CLIP / UNIT)])[open_case]
         nats[open_case] += np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(logits)), cases[open_case]]
         return stories.sums(nats) / np.log(2), open_case & (cases == OTHER)
+
+
+class Walk:
+    """Decides one text from left to right, each token once, when the three after it are known or at the end."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._state = np.array([0, 1, decoder._none, 0, 0], dtype=np.int64)
+        self._board = np.zeros((7, len(decoder._kinds)), dtype=np.int64)
+        self._board[3:5], self._board[5:7] = -NEVER, NEVER
+        self._ids, self._told = np.zeros(64, dtype=np.int64), np.full((64, 2), -1, dtype=np.int64)
+        self._scores = np.zeros((64, 3), dtype=np.int64)
+        self.known = self.decided = 0
+
+    def add(self, token: int, told: Sequence[int] = (-1, -1)) -> None:
+        """Take the next token, and what was told of its blank and case (-1: nothing)."""
+        if self.known == len(self._ids):
+            for name in ("_ids", "_told", "_scores"):
+                array = getattr(self, name)
+                setattr(self, name, np.concatenate([array, np.zeros_like(array)]))
+        self._ids[self.known], self._told[self.known] = token, told
+        self.known += 1
+
+    def decide(self, until: int, mode: int) -> list[tuple[int, int, int]]:
+        """(token, blank, case) of the tokens that were not decided yet, up to before `until`."""
+        own = self._decoder
+        first, until = self.decided, max(self.decided, until)
+        ids, told, scores = (array[: self.known] for array in (self._ids, self._told, self._scores))
+        given = (own._kinds, own._none, own._unk, own._keys, own._weights, UNIT, mode, own._parity)
+        own._loops.decode_on(ids, told, *given, first, until, self._state, self._board, scores)
+        self.decided = until
+        rows = slice(first, until)
+        blanks, cases = kept(told[rows], *choose(scores[rows]))
+        return list(zip(ids[rows].tolist(), blanks.tolist(), cases.tolist(), strict=True))
+
+
+def kept(told: np.ndarray, blanks: np.ndarray, cases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The decisions, but for those that were told."""
+    return np.where(told[:, 0] >= 0, told[:, 0], blanks), np.where(told[:, 1] >= 0, told[:, 1], cases)
 
 
 def choose(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

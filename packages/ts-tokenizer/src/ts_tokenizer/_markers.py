@@ -36,6 +36,16 @@ class Markers:
             found.append(marks)
         return found
 
+    def take(self, i: int, waiting: list[int]) -> bool:
+        """Whether an id is a marker; what it tells goes into `waiting` [blank, case]."""
+        if i in self._blank:
+            waiting[0] = self._blank[i]
+        elif i in self._case:
+            waiting[1] = self._case[i]
+        else:
+            return False
+        return True
+
     def read(self, ids: Iterable[int]) -> tuple[list[int], np.ndarray]:
         """The tokens without markers, and what was told of each (blank, case), -1 where nothing was.
 
@@ -45,11 +55,7 @@ class Markers:
         told: list[list[int]] = []
         waiting = [-1, -1]
         for i in ids:
-            if i in self._blank:
-                waiting[0] = self._blank[i]
-            elif i in self._case:
-                waiting[1] = self._case[i]
-            else:
+            if not self.take(i, waiting):
                 tokens.append(i)
                 told.append(waiting)
                 waiting = [-1, -1]

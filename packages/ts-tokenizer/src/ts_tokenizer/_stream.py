@@ -9,35 +9,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ._decoder import LOOK_AHEAD, PAST, TOLD, Walk
+from ._markers import Markers
+
 __all__ = ["StreamDecoder"]
 
 
 class StreamDecoder:
-    """Made by `WordTokenizer.stream_decoder`; serves one text."""
+    """Made by `WordTokenizer.stream_decoder`; serves one text. A token takes the same time however long the text is."""
 
     def __init__(
         self,
         checked: Callable[[Sequence[int]], list[int]],
-        pieces: Callable[[Sequence[int]], list[str]],
-        look_ahead: int,
+        piece: Callable[[int, int, int], str],
+        walk: Walk,
+        markers: Markers | None,
     ) -> None:
-        self._checked, self._pieces = checked, pieces
-        self._look_ahead = look_ahead
-        self._ids: list[int] = []
-        self._printed = 0
+        self._checked, self._piece = checked, piece
+        self._walk, self._markers = walk, markers
+        self._waiting = [-1, -1]
 
     def push(self, token_id: int) -> str:
         """Take one id; give the text that it settles (often none, sometimes several words)."""
-        self._ids += self._checked([token_id])
-        return self._settle(self._look_ahead)
+        for i in self._checked([token_id]):
+            if self._markers is None or not self._markers.take(i, self._waiting):
+                self._walk.add(i, self._waiting)
+                self._waiting = [-1, -1]
+        return self._settle(self._walk.known - LOOK_AHEAD)
 
     def finish(self) -> str:
         """The rest of the text."""
-        return self._settle(0)
+        return self._settle(self._walk.known)
 
-    def _settle(self, held_back: int) -> str:
-        pieces = self._pieces(self._ids)
-        settled = max(self._printed, len(pieces) - held_back)
-        text = "".join(pieces[self._printed : settled])
-        self._printed = settled
-        return text
+    def _settle(self, until: int) -> str:
+        if until <= self._walk.decided:
+            return ""
+        decisions = self._walk.decide(until, PAST if self._markers is None else TOLD)
+        return "".join(self._piece(*decision) for decision in decisions)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -21,7 +21,7 @@ from ._bulk import Bulk, open_bulk
 from ._checks import check_column, check_ids, check_text, check_texts
 from ._chunks import ChunkTable
 from ._counting import count_tokens
-from ._decoder import LOOK_AHEAD, OTHER, PAST, WHOLE, Decoder, Stories, Story, case_of, cased
+from ._decoder import OTHER, PAST, WHOLE, Decoder, Stories, Story, case_of, cased
 from ._decoder_fit import fit
 from ._markers import Markers
 from ._migrations import TOKENIZER as MIGRATIONS
@@ -267,14 +267,14 @@ class WordTokenizer:
         else:
             words = list(ids)
             blanks, cases = self._decoder.guess(np.array(words, dtype=np.int64), PAST if streaming else WHOLE)
-        return [
-            " " * blank + (self.vocab[i] if i in self.special_ids else cased(self.vocab[i], case))
-            for i, blank, case in zip(words, blanks.tolist(), cases.tolist(), strict=True)
-        ]
+        return list(map(self._piece, words, blanks.tolist(), cases.tolist()))
+
+    def _piece(self, i: int, blank: int, case: int) -> str:
+        return " " * blank + (self.vocab[i] if i in self.special_ids else cased(self.vocab[i], case))
 
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for one text that is being generated: `.push(id)` and `.finish()` give text."""
-        return StreamDecoder(self.checked, partial(self.pieces, streaming=True), LOOK_AHEAD)
+        return StreamDecoder(self.checked, self._piece, self._decoder.walk(), self._markers)
 
     def checked(self, ids: Iterable[int], *, skip: bool = True) -> list[int]:
         """The ids as a list, without special ones (`<unk>` stays) where `skip`; `VocabularyError` for one that there is not."""

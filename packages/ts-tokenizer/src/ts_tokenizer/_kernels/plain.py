@@ -20,6 +20,7 @@ __all__ = [
     "case_context",
     "case_features",
     "decode",
+    "decode_on",
     "features",
     "fill_table",
     "first_slot",
@@ -30,6 +31,7 @@ __all__ = [
     "open_quotes",
     "pack",
     "quote_states",
+    "score_token",
     "space_context",
     "space_features",
     "step",
@@ -332,25 +334,62 @@ def decode(ids, told, kinds, none, unk, keys, weights, unit, mode, parity, score
     row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES, STORY_FEATURES), dtype=np.int64)
     walk = np.array([0, 1, none, 0])
     for i in range(n):
-        space_features(ids, i, states[i] if parity else open_quotes(ids, i, kinds, walk), kinds, none, row)
-        space_context(ids, i, walk[0], walk[1], kinds, none, row)
-        total = 0
-        if i > 0:
-            for j in range(SPACE_FEATURES):
-                slot = look_up(keys, row[j])
-                if slot >= 0:
-                    total += weights[slot, 0]
-        scores[i, 0] = total
-        step(ids, i, told[i, 0] if told[i, 0] >= 0 else (1 if total > 0 else 0), kinds, walk)
-        if ids[i] != unk and not kinds[ids[i]] & CASELESS:
-            case_features(ids, i, states[i] if parity else walk[0], kinds, none, row)
-            case_context(ids, i, walk, kinds, none, row)
-            for j in range(CASE_FEATURES):
+        score_token(ids, i, told, kinds, none, unk, keys, weights, states[i], parity, walk, row, scores)
+    weigh_story(ids, told, kinds, unk, keys, weights, unit, mode, scores, np.zeros((0, STORY_FEATURES), dtype=np.int64))
+
+
+def decode_on(ids, told, kinds, none, unk, keys, weights, unit, mode, parity, first, last, walk, board, scores):
+    """`decode` in mode 1 or 2 for the tokens from `first` to before `last`, after those before `first` were scored.
+
+    `walk` [5] and `board` [7, vocab] hold what is known of the tokens before: at the beginning [0, 1, none, 0, 0], and zeros,
+    but for -NEVER in rows 3 and 4 and NEVER in rows 5 and 6.
+    """
+    row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES, STORY_FEATURES), dtype=np.int64)
+    pool, votes, places, top, low = board[0], board[1], board[2], board[3:5].T, board[5:7].T
+    for i in range(first, last):
+        score_token(ids, i, told, kinds, none, unk, keys, weights, walk[4], parity, walk, row, scores)
+        kind = kinds[ids[i]]
+        if kind & QUOTE:
+            walk[4] ^= 1
+        elif kind & APOSTROPHE:
+            walk[4] ^= 2
+        elif kind & BREAK:
+            walk[4] = 0
+        if ids[i] != unk and not kind & CASELESS:
+            own = scores[i, 1]
+            inside = 1 if i > 0 and kinds[ids[i - 1]] & WORD else 0
+            c = ids[i]
+            story_features(c, kind & 7, inside, pool[c], votes[c], places[c], top[c, 0], low[c, 0], own, unit, mode, row)
+            for j in range(STORY_FEATURES):
                 slot = look_up(keys, row[j])
                 if slot >= 0:
                     scores[i, 1] += weights[slot, 0]
-                    scores[i, 2] += weights[slot, 1]
-    weigh_story(ids, told, kinds, unk, keys, weights, unit, mode, scores, np.zeros((0, STORY_FEATURES), dtype=np.int64))
+            if mode == 2:
+                capital = told[i, 1] > 0 if told[i, 1] >= 0 else max(scores[i, 1], scores[i, 2]) > 0
+                own = 4 * unit if capital else -4 * unit
+            add_vote(ids, i, kinds, unk, own, unit, pool, votes, places, top, low)
+
+
+def score_token(ids, i, told, kinds, none, unk, keys, weights, state, parity, walk, row, scores):
+    """Score token i by its neighbours and by the quotes that stand open, and take its blank into `walk`."""
+    space_features(ids, i, state if parity else open_quotes(ids, i, kinds, walk), kinds, none, row)
+    space_context(ids, i, walk[0], walk[1], kinds, none, row)
+    total = 0
+    if i > 0:
+        for j in range(SPACE_FEATURES):
+            slot = look_up(keys, row[j])
+            if slot >= 0:
+                total += weights[slot, 0]
+    scores[i, 0] = total
+    step(ids, i, told[i, 0] if told[i, 0] >= 0 else (1 if total > 0 else 0), kinds, walk)
+    if ids[i] != unk and not kinds[ids[i]] & CASELESS:
+        case_features(ids, i, state if parity else walk[0], kinds, none, row)
+        case_context(ids, i, walk, kinds, none, row)
+        for j in range(CASE_FEATURES):
+            slot = look_up(keys, row[j])
+            if slot >= 0:
+                scores[i, 1] += weights[slot, 0]
+                scores[i, 2] += weights[slot, 1]
 
 
 def grade(score, unit):

@@ -166,6 +166,11 @@ def test_what_does_not_belong_is_refused(corpus, tmp_path):
         StoryIndex.open(path, corpus[:-1])
     with pytest.raises(IndexMismatchError, match="other stories"):
         StoryIndex.open(path, corpus, corpus=corpus_hash(corpus[::-1]))
+    with pytest.raises(IndexMismatchError, match="story 0 has other words"):
+        StoryIndex.open(path, corpus[::-1])  # as many stories, but others
+    with pytest.raises(IndexMismatchError, match="has other words"):
+        StoryIndex.open(path, [*corpus[:-1], "Another story."])
+    assert len(StoryIndex.open(path, corpus)) == len(corpus)
     manifest = json.loads((path / "index.json").read_text())
     for change, error in (
         ({"tokenisation": 99}, IndexMismatchError),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ts_eval
-from ts_eval.errors import ArtefactError, ConfigError
+from ts_eval.errors import ArtefactError, ConfigError, UnavailableError
 from ts_eval.schemas import EvalConfig
 
 
@@ -235,3 +235,54 @@ def test_a_transformers_folder_runs_no_code_of_its_own(tmp_path):
         with pytest.raises(ArtefactError, match="transformers cannot open it"):
             ts_eval.open_model(folder)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "match"),
+    [
+        (b'{"choices": [{"index": 0, "text": null, "finish_reason": "stop"}]}', "no choices"),
+        (b'{"choices": [{"index": 0, "text": ["a"], "finish_reason": "stop"}]}', "no choices"),
+        (b'{"choices": [{"index": 0, "text": "a", "finish_reason": "content_filter"}]}', "filtered"),
+        (b'{"choices": []}', "no choices"),
+        (b'{"choices": {"0": {"text": "a"}}}', "no choices"),
+        (b'{"error": "model not loaded"}', "no choices"),
+        (b"[]", "no choices"),
+        (b'"a"', "no choices"),
+        (b"null", "no choices"),
+        (b"not JSON", "http"),
+        (b'{"choices": "\xff', "http"),
+        (b"", "http"),
+    ],
+)
+def test_what_is_no_completion_becomes_no_story(body, match):
+    pytest.importorskip("openai")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(UnavailableError, match=match):
+            ts_eval.open_model(f"http://127.0.0.1:{server.server_port}/v1#m").generate(["a"])
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_network_without_its_tokenizer_and_a_class_are_answered(model_folder):
+    import ts_models
+
+    with pytest.raises(ConfigError, match="without a tokenizer; pass what ts_models"):
+        ts_eval.open_model(ts_models.load(model_folder).model)
+    with pytest.raises(ConfigError, match="is a class; pass an object"):
+        ts_eval.open_model(ts_models.LanguageModel)

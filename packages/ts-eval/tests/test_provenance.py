@@ -131,6 +131,9 @@ def test_a_sweep_is_checked_too(run, trained, splits, redrawn, tmp_path):
     made = json.loads((tmp_path / "sweep.json").read_text())
     assert made["provenance"]["trained_on"] > 0
     assert made["warnings"]
+    assert (
+        ts_eval.evaluate(trained, splits, SMALL, sweep=tmp_path / "sweep.json").warnings[0].startswith("decoding sweep: trained")
+    )
     silent = ts_eval.sweep(trained, splits, SweepConfig(method=("greedy",), stories=4, max_new_tokens=4))
     assert silent.warnings == silent.notes == ()
 

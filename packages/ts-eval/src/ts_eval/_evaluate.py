@@ -147,7 +147,7 @@ def _measure(
             index_sha256=context.index_sha256,
         ),
         info=all_info() | INFO,
-        warnings=findings.warnings,
+        warnings=(*findings.warnings, *(f"decoding sweep: {warning}" for warning in (swept.warnings if swept else ()))),
         models=tuple(reports),
         real=real,
         baselines=tuple(b for parts in sections.values() for section in parts for b in section.baselines),

@@ -37,6 +37,8 @@ QUERIES = 128
 """Queries per pass: their weights then stay within the processor's cache."""
 SPARE = 64
 """Candidates kept beyond k, so that most near-ties are settled without a second look."""
+COMPARED = 200
+"""Stories that are compared with an index that is opened for them."""
 RARE = 0.005
 """A template masks words that stand in fewer than this share of the stories."""
 
@@ -110,12 +112,24 @@ class StoryIndex:
         corpus: str | None = None,
         kernel: str | None = None,
     ) -> StoryIndex:
-        """Read an index from its folder. IndexMismatchError when it is not of these stories, ArtefactError when it is damaged."""
+        """Read an index from its folder. ArtefactError when it is damaged, IndexMismatchError when it is of other stories.
+
+        That is told by their number and by `corpus`; without `corpus`, some stories, evenly spread, are compared.
+        """
         kernels(kernel)
         stories = None if stories is None else _some_stories(stories)
         folder = need_path(path, "path")
         arrays, sha256 = _index_store.load(folder, stories, corpus=corpus)
-        return cls(arrays, stories, kernel=kernel, sha256=sha256, path=folder)
+        index = cls(arrays, stories, kernel=kernel, sha256=sha256, path=folder)
+        if stories is not None and corpus is None:
+            index._compare(stories)
+        return index
+
+    def _compare(self, stories: Sequence[str]) -> None:
+        """Raise IndexMismatchError where one of some evenly spread stories has other words than the index."""
+        for i in sorted(set(np.linspace(0, len(self) - 1, COMPARED).astype(int).tolist())):
+            if [self.words.get(word) for word in runs(need_text(stories[i], f"stories[{i}]"))] != self._ids(i).tolist():
+                raise IndexMismatchError(f"{self.path}: is of other stories (story {i:,} has other words). Delete the folder.")
 
     @classmethod
     def cached(

@@ -59,6 +59,19 @@ class Completions(Subject):
 
         try:
             reply = self.client.completions.create(model=self.model, prompt=prompt or "\n", seed=seed, **settings)
-        except openai.OpenAIError as problem:
-            raise UnavailableError(f"{self.location}: {problem}") from None
-        return str(reply.choices[0].text)
+        except (openai.OpenAIError, ValueError) as problem:  # ValueError: a body that is no JSON or not UTF-8
+            reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+            raise UnavailableError(f"{self.location}: {reason}") from None
+        return self._text(reply)
+
+    def _text(self, reply: Any) -> str:
+        """The text of a reply. Whatever else a server sends is no completion."""
+        choices = getattr(reply, "choices", None)
+        first = choices[0] if isinstance(choices, list) and choices else None
+        text, ended = getattr(first, "text", None), getattr(first, "finish_reason", None)
+        if not isinstance(text, str) or ended == "content_filter":
+            what = "the server filtered it" if ended == "content_filter" else "it has no choices[0].text"
+            raise UnavailableError(
+                f"{self.location}: a reply is no completion: {what}. Check address and model, or take another server."
+            )
+        return text

@@ -23,6 +23,17 @@ def wrap(thing: Any) -> Subject:
         from .ours import Ours
 
         return Ours(thing)
+    if isinstance(thing, type):
+        raise ConfigError(f"{thing.__name__} is a class; pass an object of it.")
+    if (
+        {"forward", "state_dict", "config"} <= set(dir(thing))
+        and not hasattr(thing, "logprobs")
+        and not hasattr(thing, "tokenizer")
+    ):
+        raise ConfigError(
+            f"{type(thing).__name__} is a network without a tokenizer; pass what ts_models.load gives, a model's folder, or an "
+            "object whose generate takes texts."
+        )
     if not callable(getattr(thing, "generate", None)) and not callable(getattr(thing, "logprobs", None)):
         raise ConfigError(f"{type(thing).__name__} has neither `generate(prompts, **options)` nor `logprobs(texts)`.")
     return Stranger(thing)

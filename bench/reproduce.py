@@ -33,6 +33,7 @@ from ts_train import TrainConfig, recipe, train
 from ts_train._data import open_data
 from ts_train._decide import make_batches
 from ts_train._recipes import combine
+from ts_train.errors import Interrupted
 from ts_train.testing import fake_encoded
 
 TALK_STEPS = 2 * 1_725_028 / 64
@@ -107,6 +108,8 @@ def train_all(
             continue
         try:
             train_cell(folder, preset, precision, data, device, tokens, capture)
+        except Interrupted:
+            raise
         except Exception as problem:  # the other cells are still worth having
             say(f"{folder.name}: {type(problem).__name__}: {problem}")
 

@@ -71,10 +71,12 @@ def trainer(config: TrainConfig, data: TrainingData, device: torch.device) -> Tr
 
 def measure(step: Callable[[], int], seconds: float, clock: Callable[[], float], warm_up: int) -> float:
     """Real tokens per second. `step` gives the real tokens that it trained on and ends with its loss on the host."""
-    begun = clock()
+    begun = 0.0
     for number in range(warm_up):
+        if number == 3:  # compiling, which the first steps do, does not count
+            begun = clock()
         step()
-        if number >= 5 and clock() - begun > 4 * seconds:
+        if number >= 5 and clock() - begun > 5 * seconds:
             break
     start, tokens = clock(), 0
     while (spent := clock() - start) < seconds or tokens == 0:

@@ -33,6 +33,7 @@ from ts_train._distributed import World
 from ts_train._precision import Precision
 from ts_train._recipes import combine
 from ts_train._validate import ValidationSet
+from ts_train.errors import Interrupted
 from ts_train.testing import fake_encoded
 
 SMALL = {"name": "small", "preset": "story-1m", "max_steps": 4, "validation": {"every": 2, "samples": 0}}
@@ -98,6 +99,8 @@ def run_all(out: Path, trials: list[dict[str, Any]], data: Any, device: str, cap
             continue
         try:
             run_trial(folder, trial, data, device, capture)
+        except Interrupted:
+            raise
         except Exception as problem:  # the other trials are still worth having
             say(f"{trial['name']}: {type(problem).__name__}: {problem}")
 

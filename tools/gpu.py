@@ -118,7 +118,7 @@ def no_capture() -> list[str]:
 def reproduce(out: Path, tiny: bool, data: str | None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "bench/reproduce.py", "--out", str(WORK / "cells"), "--jobs", "3", *no_capture()]
     command += ["--small", *(["--data", data] if data else [])] if tiny else []
-    command += [] if tiny else ["--data", str(data), "--minutes", str(0.8 * SECONDS["reproduce"] / 60)]
+    command += [] if tiny else ["--data", str(data), "--minutes", str(0.65 * SECONDS["reproduce"] / 60)]
     return run("reproduce", command, out, SECONDS["reproduce"])
 
 
@@ -126,7 +126,7 @@ def trials(out: Path, tiny: bool, data: str | None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "bench/train_trials.py", "--out", str(WORK / "trials"), "--jobs", "4", *no_capture()]
     lists = [f"bench/trials/{name}.toml" for name in ("demo", "gpu-steps")]
     command += ["--small", *(["--data", data] if data else [])] if tiny else []
-    command += [] if tiny else [*lists, "--data", str(data), "--seconds", str(0.8 * SECONDS["trials"])]
+    command += [] if tiny else [*lists, "--data", str(data), "--seconds", str(0.65 * SECONDS["trials"])]
     return run("trials", command, out, SECONDS["trials"])
 
 

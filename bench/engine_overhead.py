@@ -45,7 +45,7 @@ def measure(pieces: list[str], size: float, folder: Path) -> None:
         for workers in (1, 2):
             splits, encoded = folder / "splits", folder / f"encoded-{engine}-{workers}"
             start = time.perf_counter()
-            ts_data.prepare(folder / "raw.txt", splits, workers=workers, engine=engine)
+            ts_data.prepare(folder / "raw.txt", splits, workers=workers, engine=engine, force=True)
             middle = time.perf_counter()
             if tokenizer is None:
                 tokenizer = ts_tokenizer.WordTokenizer.train(ts_data.read(splits, "train"))

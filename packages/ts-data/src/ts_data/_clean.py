@@ -38,7 +38,7 @@ CLEANED = pa.schema(
     ]
 )
 
-_CODE_VERSION = 4
+_CODE_VERSION = 5
 """Raised by whoever changes what a step does, so that the cleaner's hash tells the difference."""
 
 

@@ -21,7 +21,7 @@ _OTHERS = "\u2012\u2013\u2015\u2212\u2e3a\u2e3b"
 # What is looked for stands before what must stand beside it: `re` searches a literal many times faster than a look-behind.
 _RANGE = re.compile("[\u2012\u2013\u2212](?<=[0-9].)(?=[0-9])|[\u2012\u2013\u2212](?<=[0-9] .)(?= [0-9])")
 _NEGATIVE = re.compile("\u2212(?=[0-9])|[\u2012\u2013](?<![^ (].)(?=[0-9])")
-_MINUS = re.compile(" - (?<=[0-9] - )(?=[0-9])")
+_MINUS = re.compile(" - (?<=[0-9%] - )(?=[$]?[0-9])")
 _DOUBLE = re.compile("--+")
 
 

@@ -70,6 +70,12 @@ def test_errors_are_one_line(folder: Path, tmp_path: Path, capsys: pytest.Captur
     assert "no such file" in err
 
 
+def test_a_vocabulary_of_all_words_says_so(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _call(capsys, "train", folder / "splits", "--out", tmp_path / "t.json", "--vocab-size", 9_000)
+    assert code == 0
+    assert "distinct, all of them kept: fewer than the 9,000 asked for)" in out
+
+
 def test_importing_loads_nothing_heavy() -> None:
     heavy = "{'spacy', 'numba', 'torch', 'pyarrow', 'numpy', 'pydantic'}"
     code = f"import sys, ts_tokenizer, ts_tokenizer.cli; print(sorted({heavy} & set(sys.modules)))"

@@ -22,7 +22,7 @@ from ts_data.console import run
 from ts_tokenizer import WordTokenizer, _encode
 from ts_tokenizer._train import train_file
 from ts_tokenizer.cli import app
-from ts_tokenizer.errors import ArtefactError, ConfigError
+from ts_tokenizer.errors import ArtefactError, ConfigError, TsTokenizerError
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +232,12 @@ def test_a_strangers_work_folder_stays(folder: Path, tmp_path: Path, note: str |
     with pytest.raises(ArtefactError, match=r"\.encoded\.ts-work: is there and is no work folder of ts-tokenizer"):
         ts_tokenizer.encode_splits(folder / "splits", folder / "splits.json", tmp_path / "encoded")
     assert _files(work) == before
+
+
+def test_an_engine_that_there_is_not_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TsTokenizerError, match="--engine 'foo': there are: local, ray"):
+        ts_tokenizer.encode_splits(folder / "splits", folder / "splits.json", tmp_path / "encoded", engine="foo")
+    assert list(tmp_path.iterdir()) == []
 
 
 class _Killed(BaseException):

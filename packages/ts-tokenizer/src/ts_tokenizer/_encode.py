@@ -103,7 +103,7 @@ def encode_splits(
         if (done := _check_earlier(target, identity, force=force)) is None:
             need_space(target, sum(info.utf8_bytes for info in source.splits.values()), "encoding", error=ArtefactError)
             work = _open_work(target, {**identity, "batch_rows": BATCH_ROWS})  # a journal's lines stand between two batches
-            with engines.load(engine, splits, tokenizer, work, workers or os.cpu_count() or 1) as running:
+            with _loaded(engine, splits, tokenizer, work, workers) as running:
                 infos = {
                     name: _encode_split(work, name, ts_data.read(splits, name), running, progress)
                     for name in STEMS
@@ -114,6 +114,18 @@ def encode_splits(
             _finish(work, target, tokenizer, done)
         _clear_work(beside(target, "work"))
     return done
+
+
+def _loaded(
+    engine: str, splits: str | os.PathLike[str], tokenizer: WordTokenizer, work: Path, workers: int | None
+) -> engines.Engine:
+    """The engine; where it cannot be had, no empty work folder is left."""
+    try:
+        return engines.load(engine, splits, tokenizer, work, workers or os.cpu_count() or 1)
+    except Exception:
+        if not any(work.glob("*.journal")):
+            _clear_work(work)
+        raise
 
 
 def _identity(source: DatasetManifest, tokenizer: WordTokenizer) -> dict[str, Any]:

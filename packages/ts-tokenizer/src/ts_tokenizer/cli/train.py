@@ -30,6 +30,7 @@ def train(
     with show_progress(quiet=quiet) as progress:
         tokenizer = train_file(splits, out, vocab_size=vocab_size, casing=casing, force=force, progress=progress)  # type: ignore[arg-type]
     seen = tokenizer.spec.trained_on
+    few = f", all of them kept: fewer than the {vocab_size:,} asked for" if tokenizer.vocab_size < vocab_size else ""
     payload = {
         "path": str(out),
         "sha256": tokenizer.sha256,
@@ -40,6 +41,6 @@ def train(
     emit(
         payload,
         f"{out}: {tokenizer.vocab_size:,} entries from {seen.stories:,} stories "
-        f"({seen.tokens:,} tokens, {seen.distinct:,} distinct).\nNext: ts-tokenizer encode {splits} --tokenizer {out} --out encoded/",
+        f"({seen.tokens:,} tokens, {seen.distinct:,} distinct{few}).\nNext: ts-tokenizer encode {splits} --tokenizer {out} --out encoded/",
         as_json=as_json,
     )

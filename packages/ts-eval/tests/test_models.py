@@ -56,6 +56,14 @@ def test_files_of_stories(tmp_path):
     assert ts_eval.open_model(tmp_path / "a.txt").stories == ts_eval.open_model(tmp_path / "b.jsonl").stories == ["One.", "Two."]
     (tmp_path / "c.ndjson").write_text('"One."\n\n{"story": " "}\n{"text": "Two."}\n')
     assert ts_eval.open_model(tmp_path / "c.ndjson").stories == ["One.", "Two."]
+    for name, content in (
+        ("A.TXT", "One.<|endoftext|>Two."),
+        ("B.JSONL", '{"story": "One."}\n"Two."'),
+        ("c.json", '["One.", "Two."]'),
+    ):
+        for mark in ("", "\ufeff"):
+            (tmp_path / name).write_text(mark + content, encoding="utf-8")
+            assert ts_eval.open_model(tmp_path / name).stories == ["One.", "Two."]
     for name, content, match in (
         ("c.jsonl", "{", "line 1: not JSON"),
         ("d.jsonl", '\n{"a": 1}', "line 2"),

@@ -31,7 +31,7 @@ def open_model(spec: Any) -> Subject:
     """A model from a path, a name or an object.
 
     A ts-models folder; a llama2.c checkpoint (.bin) beside its tokenizer.bin; a transformers folder, or `hf:NAME` for one on the Hub; `http://host/v1#MODEL`, an OpenAI-compatible
-    completions server; a .txt (stories separated by <|endoftext|>) or .jsonl file of stories; a `LanguageModel`; any
+    completions server; a .txt (stories separated by <|endoftext|>), .jsonl or .json file of stories; a `LanguageModel`; any
     object that generates. Anything else is taken for a name that `ts_models.load` knows.
     """
     if not isinstance(spec, str | os.PathLike):
@@ -54,11 +54,12 @@ def _kind(spec: str) -> str:
         return "transformers"
     path = Path(spec)
     if path.is_file():
-        if path.suffix == ".bin":
+        ending = path.suffix.lower()
+        if ending == ".bin":
             return "ts-models"
-        if path.suffix not in {".txt", ".jsonl", ".ndjson"}:
+        if ending not in {".txt", ".jsonl", ".ndjson", ".json"}:
             raise ConfigError(
-                f"{spec}: a file of stories ends in .txt, .jsonl or .ndjson, a llama2.c model in .bin; others are folders."
+                f"{spec}: a file of stories ends in .txt, .jsonl, .ndjson or .json, a llama2.c model in .bin; others are folders."
             )
         return "stories"
     if path.is_dir():

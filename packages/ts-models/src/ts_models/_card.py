@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._sizes import count_parameters, flops_per_token, parameters_by_part
 from .schemas import ModelConfig, TrainingSummary, TransformerConfig
 
-__all__ = ["model_card"]
+if TYPE_CHECKING:
+    from ._lm import LanguageModel
+
+__all__ = ["model_card", "transformers_card"]
 
 
 def model_card(config: ModelConfig, training: TrainingSummary | None, name: str) -> str:
@@ -38,6 +43,42 @@ print(lm.generate("Once upon a time"))
 ```
 
 Text needs `pip install "ts-models[text]"`. It writes children's stories and knows nothing else.
+"""
+
+
+def transformers_card(lm: LanguageModel, name: str, *, qwen: bool) -> str:
+    """The card of a folder in transformers' format."""
+    config = lm.config
+    note = (
+        'With `import ts_models` (`pip install "ts-models[text]"`) words, blanks and capitals are exactly the original\'s. Without it the '
+        "weights open as Qwen3 all the same, and `tokenizer.json` cuts and joins words nearly so, in the vocabulary's own case."
+        if qwen
+        else '`import ts_models` (`pip install "ts-models[text]"`) registers the classes; no code of this folder is run.'
+    )
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+language: en
+tags: [tinystories, {config.kind}]
+---
+# {name}
+
+A small story language model ({_structure(config)}), {count_parameters(config):,} parameters, vocabulary {config.vocab_size:,},
+context {config.max_seq_len} tokens. Exported from a ts-models folder.
+{_training(lm.training)}
+## Use
+
+```python
+import ts_models  # before or after transformers
+from transformers import pipeline
+
+write = pipeline("text-generation", model="{name}")  # this folder's path, or its Hub id
+print(write("Once upon a time")[0]["generated_text"])
+```
+
+{note}
+A story begins with `<bos>`, which the tokenizer adds, and ends with `<eos>`; pad on the left. It writes children's stories and
+knows nothing else.
 """
 
 

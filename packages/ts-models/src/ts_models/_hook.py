@@ -17,33 +17,41 @@ from typing import Any
 
 __all__ = ["install"]
 
-_TARGET = "transformers.models.auto.modeling_auto"
+_TARGETS = {
+    "transformers.models.auto.modeling_auto": "register",
+    "transformers.pipelines.text_generation": "register_pipeline",
+}
+"""A module of transformers, and the function of `export.hf` to call once it is loaded."""
 
 
 def install() -> None:
-    """Register now where transformers' auto classes are loaded, else once they are."""
-    if _TARGET in sys.modules:
-        _register()
-    elif not any(isinstance(finder, _Waiting) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Waiting())
+    """Register now where transformers' modules are loaded, else once they are."""
+    for target, function in _TARGETS.items():
+        if target in sys.modules:
+            _register(function)
+        elif not any(isinstance(finder, _Waiting) and finder.target == target for finder in sys.meta_path):
+            sys.meta_path.insert(0, _Waiting(target))
 
 
 class _Waiting(MetaPathFinder):
+    def __init__(self, target: str) -> None:
+        self.target = target
+
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if fullname != _TARGET:
+        if fullname != self.target:
             return None
         sys.meta_path.remove(self)
         spec = find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            spec.loader = _ThenRegister(spec.loader)
+            spec.loader = _ThenRegister(spec.loader, _TARGETS[fullname])
         return spec
 
 
 class _ThenRegister(Loader):
     """The module's own loader; afterwards our classes are registered."""
 
-    def __init__(self, own: Loader) -> None:
-        self.own = own
+    def __init__(self, own: Loader, function: str) -> None:
+        self.own, self.function = own, function
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.own, name)
@@ -53,9 +61,9 @@ class _ThenRegister(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self.own.exec_module(module)
-        _register()
+        _register(self.function)
 
 
-def _register() -> None:
+def _register(function: str) -> None:
     """Importing our classes registers them; where that import is what loads transformers, it goes on by itself."""
-    import_module("ts_models.export.hf")
+    getattr(import_module("ts_models.export.hf"), function, lambda: None)()

@@ -82,7 +82,7 @@ def test_a_story_model_opens_as_qwen3(tmp_path: Path) -> None:
     ours = lm.model.generate(ids, max_new_tokens=12)[0]
     assert [i for i in written if i != lm.config.eos_id] == ours
     words = tokenizer.convert_ids_to_tokens(tokenizer("Once upon, A b's didn't x9")["input_ids"])
-    assert words == ["once", "upon", ",", "a", "b", "'s", "<unk>", "n't", "<unk>"]
+    assert words == ["<bos>", "once", "upon", ",", "a", "b", "'s", "<unk>", "n't", "<unk>"]
     assert tokenizer.eos_token_id == 56
     again = ts_models.load(tmp_path / "out")
     assert (again.model(ids) - lm.model(ids)).abs().max() < 1e-6

@@ -14,7 +14,7 @@ from ..artefact import write_file
 from ..console import Progress
 from ..errors import ConfigError
 from ..schemas import TransformerConfig
-from .to_transformers import is_qwen3, need, qwen3_tensors
+from .to_transformers import how_to_feed, is_qwen3, need, qwen3_tensors
 
 __all__ = ["export_gguf"]
 
@@ -60,7 +60,12 @@ def export_gguf(
     equal = all((stored[name].reshape(array.shape) == array).all() for name, array in tensors.items())
     if not equal or len(stored) != len(tensors):
         raise ConfigError(f"{out}: what was written does not read back equal")
-    return {"bytes": out.stat().st_size, "tensors": len(tensors), "checked": "every tensor reads back equal"}
+    return {
+        "bytes": out.stat().st_size,
+        "tensors": len(tensors),
+        "checked": "every tensor reads back equal",
+        "use": how_to_feed(config),
+    }
 
 
 def gguf_name(name: str) -> str:
@@ -103,4 +108,5 @@ def _describe(writer: Any, lm: LanguageModel, config: TransformerConfig) -> None
     ):
         if number >= 0:
             add(number)
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(config.bos_id >= 0)
+    writer.add_add_eos_token(False)

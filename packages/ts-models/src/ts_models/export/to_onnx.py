@@ -23,7 +23,7 @@ from ..artefact import write_file
 from ..console import Progress
 from ..errors import ConfigError
 from ..schemas import RecurrentConfig, TransformerConfig
-from .to_transformers import need, sample_ids
+from .to_transformers import how_to_feed, need, sample_ids
 
 __all__ = ["export_onnx", "names", "run_onnx"]
 
@@ -47,7 +47,13 @@ def export_onnx(
     difference = _check(lm, out)
     if difference > 1e-3:
         raise ConfigError(f"{out}: onnxruntime gives other logits (by {difference:.2g}); do not use this export")
-    return {"bytes": out.stat().st_size, "inputs": inputs, "outputs": outputs, "largest_difference": difference}
+    return {
+        "bytes": out.stat().st_size,
+        "inputs": inputs,
+        "outputs": outputs,
+        "largest_difference": difference,
+        "use": how_to_feed(config),
+    }
 
 
 def _exportable(config: Any) -> Any:

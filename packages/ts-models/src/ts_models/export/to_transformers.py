@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._card import transformers_card
 from .._lm import LanguageModel
-from .._store import KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, write_tensors
-from ..artefact import write_folder
+from .._store import CARD, KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, write_tensors
+from ..artefact import resolve_target, write_folder
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
 from ..layers.positions import silence
@@ -38,11 +39,15 @@ def export_transformers(
         (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         write_tensors(folder / WEIGHTS, tensors)
         special = {"bos_token_id": config.bos_id, "eos_token_id": config.eos_id, "pad_token_id": config.pad_id}
-        suppressed = {"suppress_tokens": list(config.banned_ids)}
-        generation = {**{k: v for k, v in special.items() if v >= 0}, **suppressed}
+        longest = {"max_length": config.max_seq_len} if config.max_seq_len <= _NEW else {"max_new_tokens": _NEW}
+        generation = {
+            **{name: number for name, number in special.items() if number >= 0},
+            "suppress_tokens": list(config.banned_ids), "do_sample": False, **longest,
+        }  # fmt: skip
         (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", encoding="utf-8")
         if lm.tokenizer is not None:
             _write_tokenizer(lm, folder)
+        (folder / CARD).write_text(transformers_card(lm, resolve_target(out).name, qwen=qwen), encoding="utf-8")
         for name in (TRAINING, TRAIN_STORIES):
             if lm.path is not None and (lm.path / name).is_file():
                 shutil.copyfile(lm.path / name, folder / name)
@@ -144,9 +149,11 @@ def own_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
     """tokenizer.json of a word-level tokenizer with our vocabulary, and our own file beside it.
 
-    It lower-cases where the vocabulary does and cuts words at blanks, punctuation and English contractions, which is
-    spaCy's rule nearly everywhere; where exactness matters, use ts_tokenizer with the word_tokenizer.json in the folder.
+    Where ts_models is imported, transformers reads our own file (`hf.TsModelsTokenizer`), which is exact. Elsewhere it reads
+    tokenizer.json: that one lower-cases where the vocabulary does, cuts words at blanks, punctuation and English contractions,
+    which is spaCy's rule nearly everywhere, puts `<bos>` first, and joins words by blanks but for punctuation and contractions.
     """
+    exact = lm.path is not None and (lm.path / TOKENIZER).exists()
     vocabulary = lm.vocabulary()
     ids = {token: number for number, token in enumerate(vocabulary)}
     config = lm.config
@@ -169,23 +176,46 @@ def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
         ],
         "normalizer": {"type": "Lowercase"} if lower else None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, split]},
-        "post_processor": None,
-        "decoder": None,
+        "post_processor": _begin(vocabulary[config.bos_id], config.bos_id) if config.bos_id >= 0 else None,
+        "decoder": _GLUE,
         "model": {"type": "WordLevel", "vocab": ids, "unk_token": vocabulary[config.unk_id]},
     }
     (folder / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
     names = {"bos_token": config.bos_id, "eos_token": config.eos_id, "unk_token": config.unk_id, "pad_token": config.pad_id}
     settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
+        "tokenizer_class": "TsModelsTokenizer" if exact else "PreTrainedTokenizerFast",
         "model_max_length": config.max_seq_len,
+        "padding_side": "left",
         "clean_up_tokenization_spaces": False,
         **{name: vocabulary[number] for name, number in names.items() if number >= 0},
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if lm.path is not None and (lm.path / TOKENIZER).exists():
+    if lm.path is not None and exact:
         shutil.copyfile(lm.path / TOKENIZER, folder / TOKENIZER)
 
 
+def _begin(token: str, number: int) -> dict[str, Any]:
+    """`<bos>` before a text."""
+    first, second = ({"Sequence": {"id": part, "type_id": 0}} for part in "AB")
+    bos = {"SpecialToken": {"id": token, "type_id": 0}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [bos, first],
+        "pair": [bos, first, second],
+        "special_tokens": {token: {"id": token, "ids": [number], "tokens": [token]}},
+    }
+
+
+_NEW = 256
+"""New tokens of a story, as in GenerationConfig: transformers' own default is 20."""
+_GLUE = {
+    "type": "Sequence",
+    "decoders": [
+        {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        {"type": "Replace", "pattern": {"Regex": r"^ (?=[;:)\]…]|'(?:ll|d)$|\.\.\.$)"}, "content": ""},
+    ],
+}
+"""Words with blanks between them, but for punctuation and contractions."""
 _WORDS = r"""(?i:n't(?![a-z])|'(?:s|re|ve|ll|d|m)(?![a-z]))|[a-z]+(?=n't(?![a-z]))|\w+|\.\.\.|[^\w\s]"""
 
 
@@ -222,3 +252,14 @@ def need(package: str, extra: str) -> None:
 
     if find_spec(package) is None:
         raise MissingExtraError(f'this needs {package}, which is not installed. Run: pip install "ts-models[{extra}]"')
+
+
+def how_to_feed(config: ModelConfig) -> str:
+    """What a caller of a file that takes ids has to do with special ids, in one sentence."""
+    begin = f"begin with <bos> (id {config.bos_id})" if config.bos_id >= 0 else "begin with the prompt's ids"
+    end = f", end at <eos> (id {config.eos_id})" if config.eos_id >= 0 else ""
+    banned = f", never choose ids {', '.join(map(str, config.banned_ids))}" if config.banned_ids else ""
+    return (
+        f"it takes ids: {begin}{banned}{end}; text to ids and back by ts_models.load(MODEL): lm.encode_prompt(text), "
+        "lm.tokenizer.decode(ids)"
+    )

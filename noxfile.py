@@ -262,7 +262,7 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def demo(session: nox.Session) -> None:
-    """Train the demo model that the wheel of ts-models carries, from the embedded corpus, by its recorded recipe."""
+    """Train the demo model that the wheel of ts-models carries: `-- --data FILE --test FILE` for real stories (hours)."""
     install(session, ALL)
     session.run("python", "-m", "tools.demo", *session.posargs)
 

@@ -1,11 +1,12 @@
-"""Trains the demo model of ts_models from the generated corpus and puts it into the package.
+"""Trains the demo model of ts_models and puts it into the package: from real stories, or from the generated corpus.
 
+    python -m tools.demo --data TinyStories-train.txt --test TinyStories-valid.txt --work FOLDER     # the recipe of demo.toml
     python -m tools.demo [--minutes 4] [--stories 6000] [--threads 2] [--work FOLDER] [--out packages/ts-models/src/ts_models/demo]
 
-Sample, prepare, vocabulary, encode, train story-1m, then store the weights as float16 (under 3 MB). The corpus comes from
-a seed, so the data are the same everywhere; the number of steps is what `--minutes` allows on the machine. The recipe is
-written beside the model (recipe.json); steps, loss and versions stand in training.json and in the card. With `--work` the
-prepared data stay there and are used again.
+Prepare, vocabulary, encode, train, then store the weights as float16, or as int8 where that is too large. With `--data` the
+recipe is `demo.toml` beside this file: hours on two cores, minutes on a GPU; with `--work` an interrupted run goes on. Without it,
+story-1m trains on stories that come from a seed, for as many steps as `--minutes` allows on the machine. The recipe is written
+beside the model (recipe.json); steps, loss and versions stand in training.json and in the card.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,11 @@ import ts_data
 import ts_models
 import ts_tokenizer
 import ts_train
+from ts_models.export.to_int8 import write_int8
+from ts_train._recipes import combine
 from ts_train.schemas import TrainConfig
 
-LIMIT = 3_000_000
+LIMIT = 6_000_000
 SEED = 1
 FOLDER = Path(__file__).parent.parent / "packages" / "ts-models" / "src" / "ts_models" / "demo"
 CARD = """
@@ -37,6 +41,58 @@ It knows {vocabulary:,} tokens and reads any other word as `<unk>`. The weights 
 
 Made by `nox -s demo` (`python -m tools.demo`); recipe.json beside this file holds the settings.
 """
+
+
+REAL_CARD = """
+## What this is
+
+The demo of the package. It was trained on {stories:,} stories of TinyStories (version 2, written by GPT-4; Eldan & Li 2023), by the
+settings of recipe.json beside this file (`nox -s demo -- --data FILE --test FILE`). It writes children's stories of a few hundred
+words in a child's vocabulary; it knows {vocabulary:,} tokens and reads any other word as `<unk>`. It answers no questions, follows no
+instructions and knows nothing of the world. The weights are stored as {stored}.
+
+Data licence: CDLA-Sharing-1.0, under which the weights are a Result and may be used and shared freely.
+"""
+RECIPE = Path(__file__).parent / "demo.toml"
+
+
+def encoded_stories(work: Path, data: Path, test: Path | None, *, vocab_size: int) -> Path:
+    """Prepare, vocabulary and encode raw stories; the folder of ids. What is there already is not made again."""
+    ids = work / "encoded"
+    if (ids / "manifest.json").exists():
+        return ids
+    ts_data.prepare(data, work / "splits", test=test)
+    tokenizer = ts_tokenizer.WordTokenizer.train(ts_data.read(work / "splits", "train"), vocab_size=vocab_size)
+    tokenizer.save(work / "word_tokenizer.json")
+    ts_tokenizer.encode_splits(work / "splits", work / "word_tokenizer.json", ids)
+    return ids
+
+
+def make_real(out: Path, work: Path, data: Path, test: Path | None, *, threads: int, epochs: float | None = None) -> int:
+    """Train by `RECIPE` on raw stories and write the model to `out`; gives its size in bytes."""
+    ids = encoded_stories(work, data, test, vocab_size=2048)
+    changes = tomllib.loads(RECIPE.read_text(encoding="utf-8"))
+    recipe = combine(ts_train.recipe(changes["preset"], device="auto"), {**changes, "threads": threads})
+    if epochs is not None:
+        recipe["epochs"] = epochs
+    run = ts_train.train(TrainConfig.model_validate(recipe), ids, work / "run", progress=None)
+    stored = store(run.path / "model", out, ids / "word_tokenizer.json")
+    settings = {"data": data.name, "test": None if test is None else test.name, "vocab_size": 2048, "train": recipe}
+    (out / "recipe.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    stories = len(ts_tokenizer.open_encoded(ids)["train"].offsets) - 1
+    with (out / "README.md").open("a", encoding="utf-8") as file:
+        file.write(REAL_CARD.format(stories=stories, vocabulary=2048, stored=stored))
+    return sum(file.stat().st_size for file in out.iterdir())
+
+
+def store(model: Path, out: Path, words: Path) -> str:
+    """Write a trained model small: as float16 where it then fits in `LIMIT`, else as int8; says which."""
+    lm = ts_models.load(model)
+    if 2 * sum(p.numel() for p in lm.model.parameters()) + words.stat().st_size < LIMIT:
+        ts_models.save(lm.model, out, tokenizer=words, training=lm.training, dtype=torch.float16)
+        return "float16"
+    write_int8(lm, out)
+    return "int8, one factor per row"
 
 
 def encoded(work: Path, *, stories: int, vocab_size: int) -> Path:
@@ -75,6 +131,9 @@ def make(out: Path, work: Path, *, stories: int, minutes: float, vocab_size: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="raw stories to train on, in place of the generated ones")
+    parser.add_argument("--test", type=Path, help="raw stories that are held out as the test split")
+    parser.add_argument("--epochs", type=float, help="with --data: other than the recipe's")
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--stories", type=int, default=6_000)
     parser.add_argument("--vocab-size", type=int, default=2048)
@@ -84,7 +143,11 @@ def main() -> None:
     options = parser.parse_args()
     settings = {name: getattr(options, name) for name in ("stories", "minutes", "vocab_size", "threads")}
     with tempfile.TemporaryDirectory() as scratch:
-        size = make(options.out, options.work or Path(scratch), **settings)
+        work = options.work or Path(scratch)
+        if options.data is None:
+            size = make(options.out, work, **settings)
+        else:
+            size = make_real(options.out, work, options.data, options.test, threads=options.threads, epochs=options.epochs)
     if size > LIMIT:
         raise SystemExit(f"{options.out}: {size:,} bytes, more than the {LIMIT:,} that a wheel should carry")
     lm = ts_models.load(options.out)

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-WORK = ROOT / ".gpu" / "work"
+WORK = Path(tempfile.gettempdir()) / "ts-gpu"
 """Where the machine keeps what it makes until it is fetched."""
 PIECE = 15_500_000
 PIECES = 4

@@ -1,4 +1,7 @@
-"""What is public, one line each, committed as docs/public.txt: names that modules export, commands, arguments and options.
+"""The public surface, one line each, committed as docs/public.txt: exported names, commands, arguments and options.
+
+A Python name is public if a package's `__init__` exports it, or one of the sub-packages in `SUBPACKAGES`. Every other module is private,
+whatever its name.
 
 `python -m tools.surface` fails where the file differs from the code; `--write` renews it, and the change shows in review. A line that
 is gone since the last tag is a break; parameters and types are griffe's to compare (`tools.release`).
@@ -18,6 +21,7 @@ import griffe
 from tools.workspace import ROOT, Package, packages
 
 FILE = ROOT / "docs" / "public.txt"
+SUBPACKAGES = ("ts_eval.metrics", "ts_models.layers", "ts_models.testing", "ts_train.testing", "ts_eval.testing")
 
 
 def lines(package: Package) -> Iterator[str]:
@@ -29,12 +33,16 @@ def lines(package: Package) -> Iterator[str]:
     yield from _commands(package)
 
 
-def _names(module: griffe.Module) -> Iterator[str]:
-    for name in module.exports or ():
-        yield f"{module.path}.{name}"
-    for name, inner in module.modules.items():
-        if not name.startswith("_") and name not in {"cli", "demo"}:
-            yield from _names(inner)
+def _names(package: griffe.Module) -> Iterator[str]:
+    inner = [package[path.partition(".")[2]] for path in SUBPACKAGES if _has(package, path)]
+    for module in (package, *inner):
+        for name in module.exports or ():
+            yield f"{module.path}.{name}"
+
+
+def _has(package: griffe.Module, path: str) -> bool:
+    parent, _, name = path.partition(".")
+    return parent == package.path and name in package.modules
 
 
 def _commands(package: Package) -> Iterator[str]:

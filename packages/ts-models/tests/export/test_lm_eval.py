@@ -95,3 +95,14 @@ metric_list: [{{metric: acc}}]
     found = simple_evaluate(model=lm, tasks=["word_order"], task_manager=manager, bootstrap_iters=0)
     assert found["results"]["word_order"]["acc,none"] == 1.0
     assert found["n-samples"]["word_order"]["effective"] == 2
+
+
+def test_ties_are_warned_of(lm: Any) -> None:
+    def candidate(document: int, text: str) -> Any:
+        return SimpleNamespace(args=("", text), doc_id=document, task_name="pairs")
+
+    requests = [candidate(0, "once qwertz"), candidate(0, "once qwert"), candidate(1, "once upon"), candidate(1, "once a")]
+    with pytest.warns(UserWarning, match=r"1 of 2 pairs of candidates \(50\.0%\) have equal ids"):
+        found = lm.loglikelihood(requests, disable_tqdm=True)
+    assert found[0][0] == found[1][0]
+    assert len(found) == 4

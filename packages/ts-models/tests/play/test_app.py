@@ -6,6 +6,7 @@ import socket
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+import torch
 
 pytest.importorskip("starlette", reason="the extra `play` is not installed")
 
@@ -133,3 +134,22 @@ def test_the_address_takes_connections_from_the_moment_it_is_told(lm):
 
     with pytest.raises(EnoughError):
         serve({"small": lm}, port=0, ready=ready)
+
+
+@pytest.mark.parametrize("problem", [RuntimeError("odd\nthing"), MemoryError(), ValueError("no"), KeyError("x")])
+def test_a_stream_never_stops_mutely(lm, monkeypatch, problem):
+    def broken(*_, **__):
+        raise problem
+
+    monkeypatch.setattr(type(lm), "events", broken)
+    told = events(ask(create_app({"small": lm}), "/api/stream", {"model": "small", "prompt": "w1"})[2])
+    assert told[-1]["error"].startswith(f"The story broke off: {type(problem).__name__}")
+    assert "\n" not in told[-1]["error"]
+
+
+def test_a_model_whose_weights_are_damaged_says_so(lm):
+    with torch.no_grad():
+        lm.model.norm.weight[:] = float("nan")
+    for method in ("greedy", "sample", "beam", "beam-sample"):
+        told = events(ask(create_app({"small": lm}), "/api/stream", {"model": "small", "prompt": "w1", "method": method})[2])
+        assert "not finite numbers" in told[-1]["error"]

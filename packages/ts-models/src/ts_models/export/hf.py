@@ -105,7 +105,7 @@ class TsModelsTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
         known = getattr(self._own, "vocab", None) or [
             self._own.decode([number], skip_special_tokens=False) for number in range(self._own.vocab_size)
         ]
-        self._tokens = list(known)
+        self._tokens: list[str] = list(known)
         self._ids = {token: number for number, token in enumerate(self._tokens)}
         self._before: list[int] = []
         for name in ("bos", "eos", "unk", "pad"):

@@ -8,6 +8,7 @@ vocabulary are read as `<unk>`, and two answers that differ in such words alone 
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from .._load import load
 from .._scoring import score_ids
 from .._story import make_story, stop_check
+from .._ties import count_ties
 from ..decoding import decode, make_config
 
 __all__ = ["StoryLM"]
@@ -64,6 +66,23 @@ class StoryLM(TemplateLM):  # type: ignore[misc]
         if add_special_tokens is False:
             return list(self.language.text_tokenizer().encode(string))
         return self.language.encode_prompt(string)
+
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """See `_loglikelihood_tokens`. Warns of candidates that the model cannot tell apart, because the harness takes a tie for right."""
+        questions: dict[Any, list[str]] = defaultdict(list)
+        for request in requests:
+            document = getattr(request, "doc_id", None)
+            if document is not None:
+                questions[getattr(request, "task_name", None), document].append("".join(request.args[:2]))
+        tied, pairs = count_ties(questions.values(), self.tok_encode)
+        if tied:
+            warnings.warn(
+                f"ts-models: {tied:,} of {pairs:,} pairs of candidates ({tied / pairs:.1%}) have equal ids, because they differ in words "
+                "outside of the vocabulary alone. The harness counts a tie as right: the accuracy is too high by up to that share.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return super().loglikelihood(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
 
     def _loglikelihood_tokens(self, requests: list[Pair], disable_tqdm: bool = False, **_: Any) -> list[tuple[float, bool]]:
         """(log-probability of the continuation, whether it is what greedy decoding writes) of each pair.

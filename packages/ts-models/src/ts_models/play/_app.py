@@ -6,6 +6,7 @@ A page of another site may not read from it: requests must name one of the allow
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -132,8 +133,13 @@ def tell(lm: LanguageModel, vocabulary: Sequence[str], prompt: str, options: Map
             others = [[vocabulary[number], math.exp(value)] for number, value in event.alternatives]
             chance = None if event.logprob is None else math.exp(event.logprob)
             yield _event({"text": event.text, "token": vocabulary[event.id], "p": chance, "others": others})
-    except TsModelsError as problem:
-        yield _event({"error": str(problem)})
+    except Exception as problem:
+        if getattr(problem, "is_expected", False) or isinstance(problem, TypeError):
+            yield _event({"error": str(problem)})
+        else:
+            logging.getLogger(__name__).exception("a story broke off")
+            reason = (str(problem).strip().splitlines() or [""])[0][:200]
+            yield _event({"error": f"The story broke off: {type(problem).__name__} {reason}".strip()})
 
 
 def _event(content: Mapping[str, Any]) -> str:

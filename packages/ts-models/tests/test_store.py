@@ -85,6 +85,15 @@ def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["m"]
 
 
+def test_saving_many_times_gives_the_same_bytes(tmp_path: Path) -> None:
+    """safetensors writes two entries of metadata in either order."""
+    model = ts_models.build("story-1m", **SIZES)
+    for number in range(12):
+        ts_models.save(model, tmp_path / str(number), dtype=torch.float16)
+    assert len({(tmp_path / str(number) / "model.safetensors").read_bytes() for number in range(12)}) == 1
+    assert len(load_file(tmp_path / "0" / "model.safetensors")) == len(list(model.parameters()))
+
+
 def _change(folder: Path, **fields: Any) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))

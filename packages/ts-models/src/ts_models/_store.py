@@ -6,6 +6,7 @@ Reading takes a folder or the id of a Hub repository. The model card's text is m
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -99,6 +100,17 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], **metadata: str) -> No
     """A safetensors file. Raises NonFiniteError that names the first tensor with NaN or infinity."""
     check_finite(tensors)
     save_file(tensors, path, metadata={"format": "pt", **metadata})
+    _sort_metadata(path)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the file's metadata in order of their names: safetensors writes several in another order each time."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        file.seek(8)
+        file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length))
 
 
 def check_finite(tensors: Mapping[str, Tensor]) -> None:

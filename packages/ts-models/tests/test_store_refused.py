@@ -72,6 +72,19 @@ def test_a_model_comes_back_in_its_number_format(tmp_path: Path, dtype: torch.dt
     assert lm.model.generate(IDS, max_new_tokens=3) == model.generate(IDS, max_new_tokens=3)
 
 
+@pytest.mark.parametrize("format", ["int8", "transformers", "onnx", "gguf"])
+def test_a_bfloat16_model_can_be_exported_and_stays_one(tmp_path: Path, format: str) -> None:
+    for package in {"transformers": ["transformers"], "onnx": ["onnx", "onnxruntime"], "gguf": ["gguf"]}.get(format, []):
+        pytest.importorskip(package, reason=f"needs the extra {format}")
+    model = ts_models.build("story-1m", **SIZES).eval().bfloat16()
+    lm = ts_models.load(ts_models.save(model, tmp_path / "m"))
+    export(lm, tmp_path / "out", format=format)
+    assert lm.model.dtype == torch.bfloat16
+    if format in {"int8", "transformers"}:
+        again = ts_models.load(tmp_path / "out").model
+        assert (again(IDS) - model(IDS).float()).abs().max() < 0.1
+
+
 def test_a_smaller_file_of_a_float32_model_comes_back_as_float32(tmp_path: Path) -> None:
     model = ts_models.build("story-1m", **SIZES)
     folder = ts_models.save(model, tmp_path / "m", dtype=torch.float16)

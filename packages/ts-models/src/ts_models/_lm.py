@@ -139,6 +139,9 @@ class LanguageModel:
         """
         import torch
 
+        check_text(word, "the word")
+        if k < 1:
+            raise ConfigError(f"k is {k}; at least one neighbour can be asked for.")
         vocabulary = self.vocabulary()
         spelling = word if word in vocabulary else word.lower()
         if spelling not in vocabulary:

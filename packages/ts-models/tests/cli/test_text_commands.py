@@ -103,3 +103,59 @@ def test_prompts_are_completed_up_to_a_sentence(capsys: pytest.CaptureFixture[st
     code, _, err = _run(capsys, "prompts", model, "--table", "facts")
     assert code == 2
     assert "factual, reasoning, context" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--num-beams", "8"], "num_beams=8 has no effect with method 'sample'"),
+        (["--method", "greedy", "--temperature", "0.5"], "temperature=0.5 has no effect with method 'greedy'"),
+        (["--temperature", "0"], "temperature is 0, which is greedy decoding"),
+        (["--method", "greedy", "--n", "3"], "num_return_sequences=3 has no effect"),
+    ],
+)
+def test_generate_names_options_that_do_nothing_once(
+    capsys: pytest.CaptureFixture[str], model: str, arguments: list[str], sentence: str
+) -> None:
+    code, out, told = _run(capsys, "generate", model, "--prompt", "once", "--seed", "1", *arguments)
+    assert code == 0
+    assert out.startswith("once")
+    assert told.count(sentence) == 1
+    assert told.count("warning:") == 1
+
+
+@pytest.mark.parametrize("method", ["sample", "beam", "greedy"])
+def test_generate_is_silent_about_its_own_defaults(capsys: pytest.CaptureFixture[str], model: str, method: str) -> None:
+    for command in (["generate", model, "--prompt", "once"], ["prompts", model, "--table", "factual", "--json"]):
+        code, _, told = _run(capsys, *command, "--method", method, "--seed", "1")
+        assert code == 0
+        assert "has no effect" not in told
+
+
+@pytest.mark.parametrize("prompt", ["caf\udce9", "\ud800"])
+def test_a_prompt_in_another_encoding_is_one_line(capsys: pytest.CaptureFixture[str], model: str, prompt: str) -> None:
+    code, _, told = _run(capsys, "generate", model, "--prompt", prompt)
+    assert code == 2
+    assert told.count("\n") == 1
+    assert "not UTF-8" in told
+
+
+@pytest.mark.parametrize("method", ["greedy", "sample", "beam", "beam-sample"])
+def test_a_model_with_damaged_weights_is_one_line(
+    capsys: pytest.CaptureFixture[str], model: str, method: str, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = Path(model) / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["norm.weight"][:] = float("nan")
+    save_file(tensors, weights)
+    for command in (
+        ["generate", model, "--prompt", "once", "--method", method],
+        ["export", model, "--format", "int8", "--out", str(tmp_path / "o")],
+    ):
+        code, _, told = _run(capsys, *command)
+        assert code == 2
+        assert told.strip().splitlines()[-1].startswith("error: ")
+        assert "Traceback" not in told
+    assert not (tmp_path / "o").exists()

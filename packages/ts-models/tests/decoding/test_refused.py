@@ -287,3 +287,17 @@ def test_more_rows_than_memory_are_refused_before_they_are_made(small, method):
     name = "num_return_sequences" if method == "sample" else "num_beams"
     with pytest.raises(ConfigError, match=r"10,000,000,000 rows .* GB"):
         generate(small, [[61]], method=method, **{name: 10**10})
+
+
+def test_precisions_and_neighbours_that_there_are_not(network, lm):
+    from ts_models.decoding import make_stepper
+
+    with pytest.raises(ConfigError, match="precision"):
+        make_stepper(network, precision="int4")
+    if network.config.kind != "transformer":
+        with pytest.raises(ConfigError, match="its own format"):
+            make_stepper(network, precision="int8")
+    with pytest.raises(ConfigError, match="k is 0"):
+        lm.neighbours("w1", k=0)
+    with pytest.raises(TypeError, match="text is expected"):
+        lm.neighbours(5)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..errors import ConfigError
 from ._fast import FastStepper
 from ._prompts import pad_right
 from ._weights import fits
@@ -62,4 +63,10 @@ class TorchStepper:
 
 def make_stepper(network: Any, *, precision: str = "float32") -> Stepper:
     """The fastest stepper for a network where it is: kernels for a float32 Transformer on the CPU, else its own forward."""
-    return FastStepper(network, precision=precision) if fits(network) else TorchStepper(network)
+    if fits(network):
+        return FastStepper(network, precision=precision)
+    if precision != "float32":
+        raise ConfigError(
+            f"precision {precision!r} is for float32 Transformers on the CPU; this network is stepped in its own format."
+        )
+    return TorchStepper(network)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .._kernels import plain
 from .._kernels.weights import ACTIVATIONS, Floats, Matrix, Weights, quantise
+from ..errors import ConfigError
 from ..schemas import TransformerConfig
 
 __all__ = ["fits", "read_weights"]
@@ -28,6 +29,8 @@ def fits(network: Any) -> bool:
 
 def read_weights(network: Any, precision: str = "float32", kernels: ModuleType = plain) -> Weights:
     """The arrays of a network, laid out for these kernels; `precision` is float32 or int8 (matrices rounded per row)."""
+    if precision not in {"float32", "int8"}:
+        raise ConfigError(f"no precision named {precision!r}; there are float32 and int8.")
     known, key = _known.setdefault(network, {}), (precision, kernels.NAME)
     mark = _fingerprint(network)
     if key not in known or known[key][0] != mark:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from importlib import import_module
@@ -44,6 +45,8 @@ def export(
     Gives what was found: where it lies, its size, the largest difference of logits, and for int8 its cost and speed.
     Raises ConfigError for an unknown format or a network that the format cannot hold.
     """
+    import torch
+
     from .._lm import LanguageModel
     from .._load import load
     from .._store import check_finite
@@ -54,6 +57,9 @@ def export(
     stories = None if text is None else _read_stories(Path(text))
     lm = model if isinstance(model, LanguageModel) else load(model)
     check_finite(lm.model.state_dict())
+    if lm.model.dtype != torch.float32:  # the formats hold float32; the caller's model stays as it is
+        lm = copy.copy(lm)
+        lm.model = copy.deepcopy(lm.model).float()
     module, name = FORMATS[format].split(":")
     write = getattr(import_module(f".{module}", __name__), name)
     return {"format": format, "path": str(out), **write(lm, Path(out), stories=stories, progress=progress)}

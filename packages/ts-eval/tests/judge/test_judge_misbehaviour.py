@@ -257,6 +257,8 @@ CASES: dict[str, Case] = {
     "429 with a date": Case(lambda n, body: error(429, "slow", headers={"Retry-After": date(1)}) if n < 2 else GOOD, "rated"),
     "429 without a pause": Case(first(5, error(429, "slow down")), "rated"),
     "429 with a negative pause": Case(first(2, error(429, "slow", headers={"Retry-After": "-5"})), "rated"),
+    "429 with a million years": Case(first(2, error(429, "slow", headers={"Retry-After": "31536000000000"})), "rated"),
+    "429 with a date in the next century": Case(lambda n, body: error(429, "slow", headers={"Retry-After": date(3e9)}) if n < 2 else GOOD, "rated"),
     "429 with nonsense": Case(first(2, error(429, "slow", headers={"Retry-After": "NaN"})), "rated"),
     "429 for ever": Case(always(error(429, "slow", headers={"Retry-After": "0.02"})), "dead", "too busy", config={"patience": 0.3}),
     "429, the quota is spent": Case(always(error(429, "You exceeded your current quota", code="insufficient_quota")), "dead", "quota"),
@@ -471,6 +473,30 @@ def test_bursts_of_429_with_16_in_flight_cost_nothing_but_time(server: Misbehavi
     assert bursts.most == 16
     assert bursts.refused >= 10
     assert max(bursts.after_a_burst[:3]) <= 8, "fewer calls in flight after a burst"
+
+
+def test_bursts_of_so_many_calls_are_got_through_one_call_at_a_time(server: MisbehavingServer) -> None:
+    server.extra["counted"] = lambda n, body: error(429, "slow", headers={"Retry-After": "0.02"}) if n % 30 >= 10 else GOOD
+    assert judge_stories(MANY, settings(server.url("counted"), 16, backoff=0.05, patience=20)).summary.rated == 40
+
+
+def test_a_pause_of_a_busy_server_stops_growing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ts_eval.judge import limits
+
+    now = [100.0]
+    monkeypatch.setattr(limits.time, "monotonic", lambda: now[0])
+    window = limits.Window(16)
+    waits = []
+    for wanted in (None, None, None, None, None, 0.0, 7.0, 90.0):
+        window.rest(now[0], wanted, lambda n: 2.0 ** (n - 1))
+        waits.append(window._rests_until - now[0])
+        now[0] = window._rests_until
+    assert waits == [1, 2, 4, 4, 4, 1, 7, 60]
+    assert (window.limit, window.rests) == (1, 8)
+    window.rest(now[0] - 0.5, None, lambda n: 99.0)
+    assert (window._rests_until, window.rests) == (now[0], 8), "a call from before the rest says nothing new"
+    window.answered()
+    assert (window.limit, window.rests, window.busy_for()) == (2, 0, 0)
 
 
 def test_429_from_the_first_call_on(server: MisbehavingServer) -> None:

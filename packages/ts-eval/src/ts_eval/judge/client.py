@@ -28,9 +28,10 @@ GIVEN_UP = "was given up"
 """Stands in the note about each endpoint for which that is so."""
 _MAX_TROUBLE = 12
 """Failed calls after which a story is left unrated for this run, so that one poisonous request cannot go round for ever."""
-_MOST_RESTS = 40
+_LEAST_RESTS, _MOST_RESTS = 5, 40
 _LEAST_PATIENCE = 30.0
-"""Rests in a row, without an answer between, and their seconds, after which a busy endpoint is given up; `patience` may end it before."""
+"""A busy endpoint is given up after so many rests in a row, without an answer between: 5 that take longer than `patience`, or 40 that
+take longer than this."""
 
 
 @dataclass
@@ -243,7 +244,7 @@ class _Worker:
         lane.heard = True
         lane.window.rest(started, problem.after, self.pause)
         rests, seconds = lane.window.rests, lane.window.busy_for()
-        if seconds > self.config.patience or (rests >= _MOST_RESTS and seconds > _LEAST_PATIENCE):
+        if (rests >= _LEAST_RESTS and seconds > self.config.patience) or (rests >= _MOST_RESTS and seconds > _LEAST_PATIENCE):
             lane.dead = f"too busy for every call for {seconds:.0f} s, the last: {problem}"
         return 0
 

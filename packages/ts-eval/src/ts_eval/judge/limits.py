@@ -36,13 +36,13 @@ class Limits:
 class Window:
     """Calls in flight of one endpoint: one more for each round of answers, half as many after "too many" (AIMD).
 
-    A burst of refusals counts once: those of calls that had started before the rest began say nothing new.
+    A burst of refusals counts once: those of calls that had started before the rest was over say nothing new.
     """
 
     def __init__(self, most: int) -> None:
         self._most, self.limit = most, float(most)
         self._in_flight = 0
-        self._rests_until = self._rested_at = 0.0
+        self._rests_until = self._counted_until = 0.0
         self.rests = 0
         """Rests since the last answer."""
         self._since: float | None = None
@@ -81,17 +81,19 @@ class Window:
     def rest(self, started: float, wanted: float | None, pause: Callable[[int], float]) -> None:
         """The server was too busy for a call that had `started` then, and asked for `wanted` seconds of rest (None: it did not say).
 
-        `pause(n)` is the n-th pause in a row; it holds where it is longer than what the server asked for a second time.
+        `pause(n)` is the n-th pause in a row where the server asks for none. It grows to `pause(3)` and no further: a busy server
+        is asked one call at a time by then. Where the server asks for less than `pause(1)`, it gets that from the second time on.
         """
         with self._changed:
             now = time.monotonic()
-            if started >= self._rested_at:
-                self._rested_at = now
+            if started >= self._counted_until:
                 self._since = now if self._since is None else self._since
                 self.rests += 1
                 self.limit = max(1.0, self.limit / 2)
-                own = pause(self.rests) if wanted is None or self.rests > 1 else 0.0
-                self._rests_until = max(self._rests_until, now + min(_LONGEST_REST, max(own, wanted or 0.0)))
+                own = pause(min(self.rests, 3)) if wanted is None else pause(1) if self.rests > 1 else 0.0
+                self._rests_until = self._counted_until = max(
+                    self._rests_until, now + min(_LONGEST_REST, max(own, wanted or 0.0))
+                )
             elif wanted is not None:
                 self._rests_until = max(self._rests_until, now + min(_LONGEST_REST, wanted))
 

@@ -28,6 +28,8 @@ __all__ = ["OpenAIBackend"]
 _LARGEST = 16 * 2**20
 """Bytes of a body; 120 tokens with 20 candidates each take 150,000."""
 _BUSY = {429, 503, 529}
+_LONGEST_WAIT = 3600.0
+"""Seconds. A server that asks for more does not mean this run, or is wrong."""
 _MAY_STEP = {None, 400, 406, 415, 422, 500, 501}
 """Statuses with which servers refuse a part of the request."""
 _NO_LOGPROBS = 'the server sends no token log-probabilities, which mode = "expected" needs; use mode = "sampled"'
@@ -279,7 +281,13 @@ def _short(message: str, key: str) -> str:
 
 
 def _after(headers: Any, message: str) -> float | None:
-    """Seconds of the pause that a server asks for: retry-after-ms, Retry-After (seconds or a date), or in its words."""
+    """Seconds of the pause that a server asks for; None where it asks for none that a run can wait for."""
+    seconds = _wanted(headers, message)
+    return seconds if seconds is not None and seconds <= _LONGEST_WAIT else None
+
+
+def _wanted(headers: Any, message: str) -> float | None:
+    """retry-after-ms, Retry-After (seconds or a date), or what the message says."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000

@@ -68,8 +68,8 @@ def prepare(folder: Path) -> dict[str, Any]:
     import pyarrow as pa
 
     import ts_data
-    from ts_data import _passes
     from ts_data.artefact import sha256_file
+    from ts_data.pipeline import stages as _passes
 
     pa.set_cpu_count(1)
     sha256_file(folder / "raw.txt")  # the file is in the cache of the disk from here on

@@ -9,7 +9,7 @@ import pytest
 
 # package, folder, table. Each table is a literal dict (or sequence) of name → "module:object".
 TABLES = [
-    ("ts-data", "steps", "STEPS"),
+    ("ts-data", "cleaning/rules", "STEPS"),
     ("ts-models", "architectures", "ARCHITECTURES"),
     ("ts-train", "optimizers", "OPTIMIZERS"),
     ("ts-train", "schedules", "SCHEDULES"),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ts_data import PrepareConfig, clean
-from ts_data._clean import CLEANED, KEPT, Cleaner, cleaner_hash
+from ts_data.cleaning.cleaner import CLEANED, KEPT, Cleaner, cleaner_hash
 from ts_data.schemas import DEFAULT_STEPS
 
 PIECES = st.lists(
@@ -174,7 +174,7 @@ def test_real_stories_come_out_without_damage(real: list[str]) -> None:
 
 @pytest.mark.real_data
 def test_the_table_leaves_only_five_marks_in_the_real_stories(real: list[str]) -> None:
-    from ts_data.steps.mojibake import apply
+    from ts_data.cleaning.rules.mojibake import apply
 
     assert {c for text in real for c in apply(text) if not c.isascii()} == set("“”’–—")
 

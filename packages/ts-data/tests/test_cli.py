@@ -140,8 +140,8 @@ def test_help_and_import_load_nothing_heavy() -> None:
 
 
 def test_in_the_histogram_a_bin_with_few_stories_shows() -> None:
-    from ts_data._report import histogram
-    from ts_data._stats import lengths
+    from ts_data.reports.lengths import lengths
+    from ts_data.reports.summary import histogram
 
     lines = histogram(lengths(np.array([10] * 1_000 + [30]))).splitlines()
     assert lines[0].split() == ["0–24", "█" * 50, "1,000"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ts_data import ConfigError, SourceError, download
-from ts_data._download import CORPORA, REPOSITORY, REVISION, Remote
+from ts_data.sources.download import CORPORA, REPOSITORY, REVISION, Remote
 
 pytest.importorskip("huggingface_hub")
 
@@ -72,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(
-        "ts_data._download.CORPORA",
+        "ts_data.sources.download.CORPORA",
         {"tinystories-v1": (Remote("train.txt", len(TRAIN), hashlib.sha256(TRAIN).hexdigest()), Remote("valid.txt", len(VALID)))},
     )
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
@@ -157,7 +157,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_whole_file_needs_no_network(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remote = Remote("train.txt", len(TRAIN), hashlib.sha256(TRAIN).hexdigest())
-    monkeypatch.setattr("ts_data._download.CORPORA", {"tinystories-v1": (remote,)})
+    monkeypatch.setattr("ts_data.sources.download.CORPORA", {"tinystories-v1": (remote,)})
     (tmp_path / "train.txt").write_bytes(TRAIN)
     assert download("tinystories-v1", tmp_path, endpoint=hub.endpoint) == [tmp_path / "train.txt"]
     assert hub.seen == []

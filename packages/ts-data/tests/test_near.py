@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ts_data import clean
-from ts_data._near import Held, Signer, candidates, grams, greedy, jaccard
+from ts_data.dedup.minhash import Held, Signer, candidates, grams, greedy, jaccard
 from ts_data.schemas import NearConfig
 
 NEAR = NearConfig(threshold=0.6, ngram=2, bands=32, rows=3)

@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, clean, open_manifest, prepare, read, removed
-from ts_data._jobs import perform
 from ts_data.artefact import sha256_file
 from ts_data.engines.answers import NO_SPACE, result_of
+from ts_data.pipeline.tasks import perform
 
 CONFIG = PrepareConfig(validation=20)
 
@@ -96,7 +96,7 @@ def test_same_bytes_for_any_number_of_workers(raw: Path, tmp_path: Path) -> None
 
 def test_block_size_moves_no_story(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(raw, tmp_path / "one", CONFIG, workers=1)
-    monkeypatch.setattr("ts_data._sources.BLOCK", 5_000)
+    monkeypatch.setattr("ts_data.sources.blocks.BLOCK", 5_000)
     prepare(raw, tmp_path / "many", CONFIG, workers=1)
     for split in ("train", "validation", "test", "removed"):
         assert list(read(tmp_path / "one", split)) == list(read(tmp_path / "many", split))
@@ -110,17 +110,17 @@ def test_the_pieces_that_are_read_together_move_no_story(
     source.write_text(join(stories), encoding="utf-8") if kind == "txt" else None
     source = source if kind == "txt" else as_file(kind, stories, tmp_path)
     prepare(source, tmp_path / "one", CONFIG, workers=1)
-    monkeypatch.setattr("ts_data._sources.PIECE", 700)  # less than a story, and a separator may lie across
-    monkeypatch.setattr("ts_data._sources.ROWS", 7)
+    monkeypatch.setattr("ts_data.sources.blocks.PIECE", 700)  # less than a story, and a separator may lie across
+    monkeypatch.setattr("ts_data.sources.blocks.ROWS", 7)
     prepare(source, tmp_path / "many", CONFIG, workers=1)
     assert tree(tmp_path / "one") == tree(tmp_path / "many")
 
 
 def test_a_process_for_all_that_is_worth_one(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ts_data._prepare import _useful
+    from ts_data.pipeline.pipeline import _useful
 
     assert _useful([str(raw)]) == 1
-    monkeypatch.setattr("ts_data._prepare.PROCESS", raw.stat().st_size // 3)
+    monkeypatch.setattr("ts_data.pipeline.pipeline.PROCESS", raw.stat().st_size // 3)
     assert _useful([str(raw)]) in (3, 4)
     assert _useful([str(raw), "-"]) > 1_000_000, "nobody knows how much comes through a pipe"
 
@@ -150,7 +150,7 @@ def test_a_test_file_is_normalised_and_loses_no_story(raw: Path, tmp_path: Path)
 
 
 def test_default_sizes() -> None:
-    from ts_data._split import sizes
+    from ts_data.pipeline.draw import sizes
 
     assert sizes(1_798_756, PrepareConfig(), test_given=True) == (73_728, 0)
     assert sizes(20_000, PrepareConfig(), test_given=False) == (1_000, 1_000)
@@ -386,8 +386,8 @@ def test_a_disk_that_fills_up_is_named_and_the_work_kept_and_gone_on_with(
     monkeypatch.undo()
     held = sum(file.stat().st_size for file in (tmp_path / ".splits.ts-work").iterdir())
     assert held > 60_000
-    monkeypatch.setattr("ts_data._sources.BLOCK", 20_000)
-    monkeypatch.setattr("ts_data._passes.SHARD", 60_000)
+    monkeypatch.setattr("ts_data.sources.blocks.BLOCK", 20_000)
+    monkeypatch.setattr("ts_data.pipeline.stages.SHARD", 60_000)
     room(monkeypatch, lambda _: int(raw.stat().st_size * 3.5) - held)  # enough for the rest, not for the whole
     seen = []
     prepare(raw, tmp_path / "splits", CONFIG, progress=lambda stage, done, total=None: seen.append((stage, done)))
@@ -446,8 +446,8 @@ def test_an_empty_folder_and_earlier_splits_are_replaced(raw: Path, tmp_path: Pa
 
 
 def test_errors_of_a_worker_arrive_as_what_they_are(stories: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ts_data._sources.BLOCK", 20_000)
-    monkeypatch.setattr("ts_data._prepare.PROCESS", 1)
+    monkeypatch.setattr("ts_data.sources.blocks.BLOCK", 20_000)
+    monkeypatch.setattr("ts_data.pipeline.pipeline.PROCESS", 1)
     bad = tmp_path / "bad.txt"
     bad.write_bytes(join(stories).encode() + b"\xff\xfe<|endoftext|>")
     with pytest.raises(SourceError, match="not UTF-8 at byte"):
@@ -465,8 +465,8 @@ def test_truncated_last_story_goes(stories: list[str], tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import sys, ts_data, ts_data._sources, ts_data._passes, ts_data._prepare
-ts_data._sources.BLOCK, ts_data._passes.SHARD, ts_data._prepare.PROCESS = 20_000, 60_000, 1
+import sys, ts_data, ts_data.sources.blocks, ts_data.pipeline.stages, ts_data.pipeline.pipeline
+ts_data.sources.blocks.BLOCK, ts_data.pipeline.stages.SHARD, ts_data.pipeline.pipeline.PROCESS = 20_000, 60_000, 1
 ts_data.prepare(sys.argv[1], sys.argv[2], ts_data.PrepareConfig(validation=20), workers=2)
 """
 
@@ -497,7 +497,7 @@ def test_work_of_another_call_is_not_taken_over(raw: Path, tmp_path: Path, monke
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ts_data._passes.assemble", fail)
+    monkeypatch.setattr("ts_data.pipeline.stages.assemble", fail)
     with pytest.raises(KeyboardInterrupt):
         prepare(raw, tmp_path / "out", CONFIG, workers=1)
     assert (tmp_path / ".out.ts-work").exists(), "an interrupt keeps the work"

@@ -16,8 +16,8 @@ pytest.importorskip("ray", reason="needs the extra `ray`; run by `nox -s integra
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("small_blocks")]
 
 from ts_data import PrepareConfig, SourceError, prepare  # noqa: E402
-from ts_data._dedup import first_of  # noqa: E402
 from ts_data.artefact import sha256_file  # noqa: E402
+from ts_data.dedup.exact import first_of  # noqa: E402
 from ts_data.engines import load  # noqa: E402
 
 CONFIG = PrepareConfig(validation=20)
@@ -50,7 +50,7 @@ def test_ray_gives_the_bytes_of_the_local_engine(deduplicate: str, raw: Path, tm
 
 
 def test_a_killed_worker_changes_nothing(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ts_data._sources.BLOCK", 5_000)  # many jobs, so that one worker dies among them
+    monkeypatch.setattr("ts_data.sources.blocks.BLOCK", 5_000)  # many jobs, so that one worker dies among them
     prepare(raw, tmp_path / "local", CONFIG, workers=1)
     killed: list[int] = []
 
@@ -88,7 +88,7 @@ def two_machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]
 def test_a_cluster_that_loses_a_machine_changes_nothing(
     two_machines: Callable[[], None], raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ts_data._sources.BLOCK", 5_000)
+    monkeypatch.setattr("ts_data.sources.blocks.BLOCK", 5_000)
     prepare(raw, tmp_path / "local", CONFIG, workers=1)
     jobs = raw.stat().st_size // 5_000
     done: list[int] = []

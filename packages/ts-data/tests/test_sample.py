@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ts_data import ConfigError, sample
-from ts_data._grammar import FEATURES, PATTERNS, Plan, plan, tell
-from ts_data._impurities import DAMAGE, RATES
-from ts_data._sample import write_sample
+from ts_data.corpus.grammar import FEATURES, PATTERNS, Plan, plan, tell
+from ts_data.corpus.impurities import DAMAGE, RATES
+from ts_data.corpus.sample import write_sample
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ts_data import PrepareConfig, SourceError, changes, clean
-from ts_data._show import highlight, visible
-from ts_data._show_text import fitted
+from ts_data.reports.show import highlight, visible
+from ts_data.reports.show_text import fitted
 
 
 def test_changes_of_one_step(raw: Path, stories: list[str]) -> None:

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, clean, prepare, read
-from ts_data._csv import delimiter_of
-from ts_data._json_list import entries
-from ts_data._names import kind_of
+from ts_data.sources.csv import delimiter_of
+from ts_data.sources.json_list import entries
+from ts_data.sources.names import kind_of
 
 CONFIG = PrepareConfig(validation=3, test=3)
 REST = " They walked to the park and played with the red ball until the sun went down, and then they all went home to eat. " * 2

@@ -28,9 +28,9 @@ from ts_data import (
     removed,
     sample,
 )
-from ts_data._sample import write_sample
-from ts_data._show_text import changed
 from ts_data.artefact import sha256_file
+from ts_data.corpus.sample import write_sample
+from ts_data.reports.show_text import changed
 
 CONFIG = PrepareConfig(validation=20)
 
@@ -105,7 +105,7 @@ def test_the_same_stories_under_another_name_are_prepared_anew(splits: Path, raw
 def test_a_change_of_the_cleaning_code_is_no_reason_to_replace_splits_unasked(
     splits: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ts_data._clean._CODE_VERSION", 99)
+    monkeypatch.setattr("ts_data.cleaning.cleaner._CODE_VERSION", 99)
     with pytest.raises(ConfigError, match="another version of the cleaning code"):
         prepare(raw, splits, CONFIG, workers=1)
 
@@ -183,7 +183,7 @@ def test_a_file_of_the_user_in_our_work_folder_survives(raw: Path, tmp_path: Pat
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ts_data._passes.assemble", fail)
+    monkeypatch.setattr("ts_data.pipeline.stages.assemble", fail)
     with pytest.raises(KeyboardInterrupt):
         prepare(raw, tmp_path / "splits", CONFIG, work=tmp_path / "work", workers=1)
     (tmp_path / "work" / "notes.md").write_text("mine")
@@ -196,7 +196,7 @@ def test_a_file_of_the_user_in_our_work_folder_survives(raw: Path, tmp_path: Pat
 
 @pytest.mark.skipif(os.name != "posix", reason="signals and links")
 def test_two_prepares_into_one_folder_give_one_sentence(raw: Path, tmp_path: Path) -> None:
-    script = "import sys, ts_data, ts_data._passes as p, time\nrun = p._run\n"
+    script = "import sys, ts_data, ts_data.pipeline.stages as p, time\nrun = p._run\n"
     script += (
         "def slow(*a):\n    print('in', flush=True); time.sleep(60)\np._run = slow\nts_data.prepare(sys.argv[1], sys.argv[2])"
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, open_manifest, prepare
-from ts_data._storage import _limited
 from ts_data.artefact import sha256_file
+from ts_data.sources.storage import _limited
 
 CONFIG = PrepareConfig(validation=20)
 

@@ -133,7 +133,7 @@ class PrepareConfig(_Frozen):
     @field_validator("steps")
     @classmethod
     def _known_steps(cls, steps: tuple[str, ...]) -> tuple[str, ...]:
-        from .steps import check_names
+        from .cleaning.rules import check_names
 
         return check_names(steps)
 
@@ -262,7 +262,7 @@ class LeakageReport(_Frozen):
 
 
 SCHEMAS: dict[str, type[BaseModel]] = {
-    "ts-data.manifest": DatasetManifest,
-    "ts-data.prepare-config": PrepareConfig,
-    "ts-data.leakage": LeakageReport,
+    "ts-data/manifest": DatasetManifest,
+    "ts-data/prepare-config": PrepareConfig,
+    "ts-data/leakage": LeakageReport,
 }

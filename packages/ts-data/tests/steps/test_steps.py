@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ts_data import clean
+from ts_data.cleaning.rules import ALWAYS, STEPS, Drop, check_names, load
 from ts_data.schemas import DEFAULT_STEPS
-from ts_data.steps import ALWAYS, STEPS, Drop, check_names, load
 
 CASES = json.loads((Path(__file__).parent / "cases.json").read_text(encoding="utf-8"))
 UNTOUCHED = json.loads((Path(__file__).parent / "untouched.json").read_text(encoding="utf-8"))

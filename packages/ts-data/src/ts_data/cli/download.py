@@ -23,7 +23,7 @@ def download(
 
     Example: ts-data download tinystories-v2 --out raw/
     """
-    from .._download import download as run
+    from ..sources.download import download as run
 
     with show_progress(quiet=quiet) as progress:
         train, test = run(corpus, out, endpoint=endpoint, progress=progress)

@@ -26,8 +26,8 @@ def leakage(
 
     Example: ts-data leakage splits/ --threshold 0.5
     """
-    from .._leakage import leakage as run
-    from .._read import open_manifest, read
+    from ..dataset import open_manifest, read
+    from ..reports.leakage import leakage as run
     from ..schemas import NearConfig
 
     defaults = open_manifest(splits).config.near.model_dump()

@@ -44,7 +44,7 @@ def prepare(
     Example: ts-data prepare raw.txt --out splits/ --validation 500
     Example: ts-data prepare raw/ --out splits/ --validation 0.02 --set bad_lines=skip --against other/splits
     """
-    from .._prepare import prepare as run
+    from ..pipeline.pipeline import prepare as run
     from ..schemas import PrepareConfig
 
     settings_ = validate(PrepareConfig, merge(config, settings, {"validation": _amount(validation), "seed": seed}))
@@ -66,7 +66,7 @@ def prepare(
         warn(message)
 
     def text() -> str:
-        from .._report import prepared
+        from ..reports.summary import prepared
 
         return prepared(manifest, out, table)
 

@@ -25,7 +25,7 @@ def sample(
 
     Example: ts-data sample --stories 20000 --seed 1 --out raw.txt
     """
-    from .._sample import write_sample
+    from ..corpus.sample import write_sample
 
     size = write_sample(out, stories, seed, impurities, force=force)
     emit(

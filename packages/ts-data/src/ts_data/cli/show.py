@@ -32,7 +32,7 @@ def show(
     Example: ts-data show splits/ --split removed --reason duplicate
     Example: ts-data show splits/ --changed mojibake
     """
-    from .. import _show_text as text
+    from ..reports import show_text as text
 
     if changed is not None:
         found = text.changed(splits, changed, start, n, color=sys.stdout.isatty())

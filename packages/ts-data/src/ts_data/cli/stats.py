@@ -21,12 +21,12 @@ def stats(
 
     Example: ts-data stats splits/
     """
-    from .._read import check_files
+    from ..dataset import check_files
 
     manifest = check_files(splits)
 
     def text() -> str:
-        from .._report import described
+        from ..reports.summary import described
 
         return described(manifest, table)
 

@@ -17,7 +17,7 @@ NO_SPACE = "no space"
 
 def answer(job: dict[str, Any]) -> Answer:
     """Perform a job; whatever it raises becomes part of the answer."""
-    from .._jobs import perform  # here, because who only asks for results needs none of it
+    from ..pipeline.tasks import perform  # here, because who only asks for results needs none of it
 
     try:
         return {"result": perform(job)}

@@ -59,7 +59,7 @@ class Engine:
 
     def first_of(self, hashes: np.ndarray) -> np.ndarray:
         """One sort in this process: 2.7 million stories take about a second."""
-        from .._dedup import first_of
+        from ..dedup.exact import first_of
 
         return first_of(hashes)
 
@@ -76,7 +76,7 @@ class _Here:
 
     def perform(self, job: dict[str, Any]) -> dict[str, Any]:
         """Do a job."""
-        from .._jobs import perform
+        from ..pipeline.tasks import perform
 
         return perform(job)
 

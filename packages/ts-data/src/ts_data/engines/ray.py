@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .._dedup import first_of
+from ..dedup.exact import first_of
 from ..errors import TsDataError
 from .answers import answer, result_of
 

@@ -15,7 +15,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business, from the first moment; it closes the pipe
     import pyarrow as pa
 
-    from .. import _jobs  # noqa: F401 - loaded now, while the parent loads the same, not with the first job
+    from ..pipeline import tasks  # noqa: F401 - loaded now, while the parent loads the same, not with the first job
     from .answers import answer
 
     pa.set_cpu_count(1)

@@ -1,0 +1,42 @@
+r"""Undoes escapes that were left in the text: `\"` → `"`, a written-out `\n` → a line break, any other backslash → nothing.
+
+A backslash stays between two digits (`1\2`), between two words (`either\or`; a space where it may be a line break, `a\nice day`) and in the path of a file (`C:\new\dog`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..two_words import are_two_words
+
+__all__ = ["TRIGGERS", "apply"]
+
+TRIGGERS = ("\\",)
+
+# `\n` is a line break where no lower-case word begins with that n: `\nOne`, `\n\n"`, `.\n` at the end.
+_RUN = re.compile(r"(?P<path>(?<![A-Za-z])[A-Za-z]:\\(?![nrt](?![a-z]))\S*)|(?P<break>\\+[nrt](?![a-z]))|\\+")
+_BEFORE = re.compile(r"[A-Za-z']+\Z")
+_AFTER = re.compile(r"[A-Za-z']+")
+
+
+def apply(text: str) -> str:
+    """The text without backslashes that escape something."""
+    return _RUN.sub(_replacement, text) if "\\" in text else text
+
+
+def _replacement(match: re.Match[str]) -> str:
+    if match["path"]:
+        return match[0]
+    if match["break"]:
+        return "\n"
+    if not _divides(match.string, match.start(), match.end()):
+        return ""
+    return " " if match.string[match.end()] in "nrt" else match[0]  # perhaps a line break
+
+
+def _divides(text: str, start: int, end: int) -> bool:
+    """Whether what stands between two places keeps two numbers or two words apart."""
+    if text[start - 1 : start].isdecimal() and text[end : end + 1].isdecimal():
+        return True
+    left, right = _BEFORE.search(text, max(0, start - 40), start), _AFTER.match(text, end)
+    return left is not None and right is not None and are_two_words(left[0], right[0])

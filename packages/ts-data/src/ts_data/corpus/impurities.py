@@ -1,0 +1,130 @@
+"""Damages clean stories the way the published TinyStories files are damaged, at known rates. Tests and benchmarks use the
+same functions with the truth kept aside."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from .grammar import DIALOGUE
+
+__all__ = ["DAMAGE", "DUPLICATES", "RATES", "damage"]
+
+DUPLICATES = 0.1513
+"""Share of stories that are exact copies of an earlier one (TinyStories V1)."""
+
+RATES = {
+    "empty": 0.0001,
+    "foreign": 0.0016,
+    "short": 0.03,
+    "mojibake": 0.033,
+    "curly": 0.011,
+    "invisible": 0.005,
+    "ligature": 0.005,
+    "stars": 0.005,
+    "backslashes": 0.005,
+    "comma_quote": 0.005,
+    "dash": 0.005,
+    "ellipsis": 0.005,
+    "spaces": 0.3,
+}
+"""Share of stories with each defect. `empty` and `foreign` are the talk's; `mojibake`, `curly` and `short` were counted in
+2,300 real stories (77, 26 and 69 of them); `spaces` likewise (blanks at line ends); for the others no rate is known."""
+
+_QUOTED = ("mojibake", "curly")
+
+
+def damage(text: str, dice: random.Random) -> str:
+    """The text with each kind of damage at its rate."""
+    for kind, rate in RATES.items():
+        if kind in _QUOTED:  # only stories with speech can have it, so they have it the more often
+            rate = rate / DIALOGUE if '"' in text else 0.0
+        if dice.random() < rate:
+            text = DAMAGE[kind](text, dice)
+    return text
+
+
+def _empty(text: str, dice: random.Random) -> str:
+    return dice.choice(("", "\n", " "))
+
+
+def _foreign(text: str, dice: random.Random) -> str:
+    return _insert(text, dice, dice.choice(("é", "ñ", "中", "😊", "½", "°")))
+
+
+def _short(text: str, dice: random.Random) -> str:
+    return text[: dice.randrange(20, 170)]
+
+
+def _curly(text: str, dice: random.Random) -> str:
+    """Straight quotes made curly: every second double one closes."""
+    parts = text.split('"')
+    marks = "“”"
+    joined = parts[0] + "".join(marks[i % 2] + part for i, part in enumerate(parts[1:]))
+    return joined.replace("'", "’")
+
+
+def _mojibake(text: str, dice: random.Random) -> str:
+    """Curly quotes whose UTF-8 was read as Windows-1252; the closing one loses its third byte, as in the real files."""
+    table = {"“": "â€œ", "”": "â€", "’": "â€™"}
+    return "".join(table.get(character, character) for character in _curly(text, dice))
+
+
+def _invisible(text: str, dice: random.Random) -> str:
+    return _insert(text, dice, dice.choice("\u200b\u00ad\ufeff\u200d\u2060"))
+
+
+def _ligature(text: str, dice: random.Random) -> str:
+    for letters, ligature in (("ffi", "ﬃ"), ("ff", "ﬀ"), ("fi", "ﬁ"), ("fl", "ﬂ")):
+        text = text.replace(letters, ligature)
+    return text
+
+
+def _stars(text: str, dice: random.Random) -> str:
+    words = text.split(" ")
+    at = dice.randrange(len(words))
+    words[at] = f"*{words[at]}*"
+    return " ".join(words)
+
+
+def _backslashes(text: str, dice: random.Random) -> str:
+    return text.replace('"', '\\"') if '"' in text else _insert(text, dice, "\\")
+
+
+def _comma_quote(text: str, dice: random.Random) -> str:
+    return text.replace('," ', ',"').replace(', "', ',"')
+
+
+def _dash(text: str, dice: random.Random) -> str:
+    return text.replace(", and ", dice.choice((" - ", "--", " – ", "—", " — ")), 1)
+
+
+def _ellipsis(text: str, dice: random.Random) -> str:
+    return text.replace(". ", dice.choice(("… ", "... ", ". . . ", ".... ")), 1)
+
+
+def _spaces(text: str, dice: random.Random) -> str:
+    return text.replace(".\n", ". \n").replace(". ", ".  ", 1)
+
+
+def _insert(text: str, dice: random.Random, what: str) -> str:
+    at = dice.randrange(1, max(2, len(text)))
+    return text[:at] + what + text[at:]
+
+
+DAMAGE: dict[str, Callable[[str, random.Random], str]] = {
+    "empty": _empty,
+    "foreign": _foreign,
+    "short": _short,
+    "mojibake": _mojibake,
+    "curly": _curly,
+    "invisible": _invisible,
+    "ligature": _ligature,
+    "stars": _stars,
+    "backslashes": _backslashes,
+    "comma_quote": _comma_quote,
+    "dash": _dash,
+    "ellipsis": _ellipsis,
+    "spaces": _spaces,
+}
+"""Kind → how it is done."""

@@ -1,0 +1,64 @@
+"""The embedded default corpus: as many stories as asked, from a seed. For first runs, tests and benchmarks only."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import random
+from collections.abc import Iterator
+
+from ..artefact import lock, resolve_target, write_file
+from ..errors import ConfigError
+from .grammar import story
+from .impurities import DUPLICATES, damage
+
+__all__ = ["sample", "write_sample"]
+
+SEPARATOR = "<|endoftext|>"
+
+
+def sample(stories: int, seed: int = 1, impurities: bool = False) -> Iterator[str]:
+    """Yield generated children's stories; the same seed gives the same stories, and more of them continue the row.
+
+    `impurities` adds the defects of the published files at their rates: 15.13 % exact copies of an earlier story,
+    mojibake, invisible characters, short and empty stories and so on.
+
+    >>> first, second = sample(2, seed=1)
+    >>> len(first) > 180
+    True
+    """
+    for name, value in (("stories", stories), ("seed", seed)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ConfigError(f"{name}: a whole number is expected, not {value!r}.")
+    if stories < 1:
+        raise ConfigError(f"stories: {stories}; ask for at least one.")
+    return (_damaged(seed, number) if impurities else story(seed, number) for number in range(stories))
+
+
+def _damaged(seed: int, number: int) -> str:
+    """Story `number` with its damage; a copy follows its chain of originals."""
+    while True:
+        dice = random.Random(f"{seed}/{number}/damage")
+        if number == 0 or dice.random() >= DUPLICATES:
+            return damage(story(seed, number), dice)
+        number = dice.randrange(number)
+
+
+def write_sample(
+    out: str | os.PathLike[str], stories: int, seed: int = 1, impurities: bool = False, *, force: bool = False
+) -> int:
+    """Write the stories to a text file in the layout of TinyStories-train.txt; returns its size in bytes.
+
+    Raises ConfigError where a file with other content stands at `out`, unless `force`: it may be somebody's real stories.
+    """
+    texts = sample(stories, seed, impurities)
+    target = resolve_target(out)
+    with lock(target, error=ConfigError), write_file(target) as aside:
+        with aside.open("w", encoding="utf-8", newline="\n") as handle:
+            for text in texts:
+                handle.write(f"{text}\n{SEPARATOR}\n")
+        if not force and target.is_file() and target.stat().st_size and not filecmp.cmp(aside, target, shallow=False):
+            raise ConfigError(
+                f"{out}: is there and holds something else; it is left alone. Name a new file, or replace it: --force"
+            )
+        return aside.stat().st_size

@@ -1,0 +1,3 @@
+"""`prepare`: raw stories to splits/, in stages that can resume."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""What a splits/ folder holds, as text, as a card and as a report of leakage."""
+
+__all__: list[str] = []

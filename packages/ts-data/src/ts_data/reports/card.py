@@ -1,0 +1,64 @@
+"""Writes the dataset card, the README.md of a splits/ folder: figures for people, `configs` for `datasets.load_dataset`."""
+
+from __future__ import annotations
+
+from ..schemas import DatasetManifest
+
+__all__ = ["card"]
+
+
+def card(manifest: DatasetManifest) -> str:
+    """The card as Markdown with the Hub's front matter."""
+    names = list(manifest.splits)
+    front = ["---", "configs:", "- config_name: default", "  data_files:"]
+    for name in filter(lambda name: manifest.splits[name].files, names):
+        front += [f"  - split: {name}", "    path:"]
+        front += [f"    - {file.name}" for file in manifest.splits[name].files]
+    stories = manifest.splits["train"].stories
+    front += ["language:", "- en", "task_categories:", "- text-generation", "size_categories:", f"- {_size(stories)}", "---"]
+    rows = [
+        f"| {name} | {info.stories:,} | {info.words:,} | {info.lengths.mean:.1f} ± {info.lengths.sd:.1f} | {info.utf8_bytes:,} |"
+        for name, info in manifest.splits.items()
+    ]
+    removed = [f"| {reason} | {count:,} |" for reason, count in manifest.removed.items() if count]
+    sources = [f"- `{s.name}` ({s.role}, {s.stories:,} stories, SHA-256 `{s.sha256}`)" for s in manifest.sources]
+    lines = [
+        *front,
+        "",
+        "# Stories, cleaned and split",
+        "",
+        "One column, `text`: one story per row, in canonical form (straight quotes, ` — ` for dashes, `...` for ellipses,",
+        "single blanks). Prepared with `ts-data prepare`; `manifest.json` holds every setting, count and hash.",
+        "",
+        "| split | stories | words | words per story | bytes |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+        "```python",
+        "from datasets import load_dataset",
+        "",
+        'stories = load_dataset("path/to/this/folder", split="train")',
+        "```",
+        "",
+        "## Where it comes from",
+        "",
+        *sources,
+        "",
+        "## What was removed",
+        "",
+        f"{manifest.stories_in:,} stories went in, {manifest.kept:,} stayed. `removed.parquet` lists each of the others.",
+        "",
+        "| reason | stories |",
+        "|---|---|",
+        *(removed or ["| nothing | 0 |"]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _size(stories: int) -> str:
+    """The Hub's word for the number of rows."""
+    for limit, word in [(1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M")]:
+        if stories < limit:
+            return word
+    return "n>10M"

@@ -1,0 +1,116 @@
+"""Looks at single stories: those of a split, the removed ones, and what each step changed in a raw source."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..cleaning.cleaner import Cleaned, clean
+from ..dataset import LEDGER, Split, open_manifest
+from ..errors import ArtefactError, SourceError
+from ..schemas import PrepareConfig
+from ..sources import blocks as _sources
+from ..sources.names import HUB, is_stream
+from ..sources.staging import lay_down
+
+__all__ = ["Removed", "changes", "highlight", "removed", "visible"]
+
+BOLD, OFF = ("\x1b[1;31m", "\x1b[1;32m"), "\x1b[0m"
+
+
+@dataclass(frozen=True)
+class Removed:
+    """One row of removed.parquet."""
+
+    source: str
+    story: int
+    reason: str
+    twin_source: str | None
+    twin: int | None
+    similarity: float | None
+    text: str
+
+
+def removed(splits: str | os.PathLike[str], reason: str | None = None) -> Iterator[Removed]:
+    """The ledger of removed stories, in source order; of one reason only, if given."""
+    manifest = open_manifest(splits)
+    if reason is not None and reason not in manifest.removed:
+        raise ArtefactError(f"{splits}: nothing was removed for {reason!r}; there are: {', '.join(manifest.removed) or 'none'}.")
+    path = Split(splits, LEDGER, (manifest.ledger,)).paths[0]
+    try:
+        file = pq.ParquetFile(path)
+        for batch in file.iter_batches(1_024):
+            for row in batch.to_pylist():
+                if reason is None or row["reason"] == reason:
+                    yield Removed(**row)
+    except (pa.ArrowException, OSError, TypeError, ValueError) as problem:
+        raise ArtefactError(f"{path}: damaged: {problem}. Run `ts-data prepare` again.") from None
+
+
+def changes(
+    source: str | os.PathLike[str], config: PrepareConfig | None = None, *, step: str | None = None
+) -> Iterator[tuple[int, Cleaned]]:
+    """Clean a raw file story by story: (position, result) of each that a step (or the named step) changed or dropped."""
+    config = config or PrepareConfig()
+    name = os.fspath(source)
+    if is_stream(name) or name.startswith(HUB):
+        raise SourceError(f"{name}: changes are shown for files, not for what came through a pipe or from the Hub.")
+    with TemporaryDirectory() as work:  # for what has to be unpacked
+        yield from _changes(lay_down(name, "train", 0, Path(work), config), config, step)
+
+
+def _changes(item: _sources.Input, config: PrepareConfig, step: str | None) -> Iterator[tuple[int, Cleaned]]:
+    bad: _sources.Bad = _sources.stop if config.bad_lines == "stop" else lambda _: None
+    batches = chain.from_iterable(_sources.read_block(block, config, bad) for block in _sources.plan(item, config))
+    texts = chain.from_iterable(batch.column("text").to_pylist() for batch in batches)
+    for position, text in enumerate(texts):
+        result = clean(text, config)
+        if (result.changes or result.dropped) if step is None else step in {*(c.step for c in result.changes), result.dropped}:
+            yield position, result
+
+
+def highlight(before: str, after: str, *, color: bool = False, around: int = 40) -> str:
+    """Before and after in one text: what went as `[-…-]`, what came as `{+…+}` (or in red and green), the rest shortened."""
+    old, new = _words(before), _words(after)
+    pieces = []
+    operations = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    for number, (kind, a, b, c, d) in enumerate(operations):
+        if kind == "equal":
+            pieces.append(_shortened(visible("".join(old[a:b])), around, first=number == 0, last=number == len(operations) - 1))
+            continue
+        if b > a:
+            pieces.append(_marked("".join(old[a:b]), BOLD[0], ("[-", "-]"), color))
+        if d > c:
+            pieces.append(_marked("".join(new[c:d]), BOLD[1], ("{+", "+}"), color))
+    return "".join(pieces)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\s+|\w+|[^\w\s]", text)
+
+
+def _marked(text: str, style: str, marks: tuple[str, str], color: bool) -> str:
+    shown = visible(text).replace("\n", "\\n")
+    return f"{style}{shown}{OFF}" if color else f"{marks[0]}{shown}{marks[1]}"
+
+
+def visible(text: str) -> str:
+    """The text with escapes for what no terminal shows, or would obey; line breaks stay."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _shortened(text: str, around: int, *, first: bool, last: bool) -> str:
+    if len(text) <= 2 * around + 3:
+        return text
+    return f"{'' if first else text[:around]}…{'' if last else text[-around:]}"

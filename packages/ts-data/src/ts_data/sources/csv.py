@@ -1,0 +1,140 @@
+"""Reads the stories of a CSV or TSV file: which delimiter, which quoting, which column, and rows that do not fit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.csv
+
+from ..errors import SourceError
+from ..schemas import PrepareConfig
+from .blocks import column_of
+from .encoding import not_utf8
+from .storage import open_file
+
+__all__ = ["Table", "delimiter_of"]
+
+_PIECE = 1 << 22
+_LOOK = 1 << 18
+"""Bytes at the beginning of a file by which its delimiter and its quoting are known."""
+
+_DELIMITERS = (",", ";", "\t", "|")
+_QUOTED = re.compile(r'"(?:[^"]|"")*"', re.DOTALL)
+
+
+class Table:
+    """One file. `skipped` counts the rows that were left out once `columns` is read through."""
+
+    def __init__(self, source: str, path: str, tabs: bool, config: PrepareConfig) -> None:
+        self._source, self._path, self._config = source, path, config
+        self.skipped = 0
+        with open_file(path) as handle:
+            head = handle.read(_LOOK).decode("utf-8-sig", "replace")
+        self._delimiter = "\t" if tabs else delimiter_of(head, (config.text_column, "story"))
+        self._quotes = not tabs or _is_quoted(head)
+        if not tabs:
+            _check_quotes(source, head, self._delimiter)
+
+    def columns(self) -> Iterator[pa.Array]:
+        """The stories, a column of text for each piece of the file."""
+        try:
+            column = column_of(self._source, self._names(), self._config)
+            skip = self._config.bad_lines == "skip"
+            kind = pa.binary() if skip else pa.string()
+            convert = pa.csv.ConvertOptions(include_columns=[column], column_types={column: kind}, strings_can_be_null=False)
+            with self._open(convert) as reader:
+                for batch in reader:
+                    yield self._utf8(batch.column(0)) if skip else batch.column(0)
+        except pa.ArrowException as problem:
+            reason = str(problem).splitlines()[0]
+            raise not_utf8(self._source, self._path) or SourceError(
+                f"{self._source}: not readable as {'TSV' if self._delimiter == chr(9) else 'CSV'}: {reason}. Mend that line, "
+                f"or leave such lines out: --set bad_lines=skip"
+            ) from None
+
+    def _names(self) -> list[str]:
+        """The header, for which pyarrow reads some rows."""
+        with self._open(None) as reader:
+            names = list(reader.schema.names)
+        self.skipped = 0
+        return names
+
+    def _open(self, convert: pa.csv.ConvertOptions | None) -> pa.csv.CSVStreamingReader:
+        parse = pa.csv.ParseOptions(
+            delimiter=self._delimiter,
+            quote_char='"' if self._quotes else False,
+            newlines_in_values=self._quotes,
+            invalid_row_handler=self._invalid if self._config.bad_lines == "skip" else None,
+        )
+        read = pa.csv.ReadOptions(block_size=_PIECE)
+        return pa.csv.open_csv(open_file(self._path), read_options=read, parse_options=parse, convert_options=convert)
+
+    def _invalid(self, row: object) -> str:
+        self.skipped += 1
+        return "skip"
+
+    def _utf8(self, column: pa.Array) -> pa.Array:
+        """The rows that are UTF-8."""
+        try:
+            return column.cast(pa.string())
+        except pa.ArrowInvalid:
+            good = [value for value in column.to_pylist() if _decodes(value)]
+            self.skipped += len(column) - len(good)
+            return pa.array(good, pa.binary()).cast(pa.string())
+
+
+def _decodes(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def delimiter_of(head: str, wanted: Sequence[str]) -> str:
+    """The delimiter of a CSV file by its beginning: one that gives the header the wanted column, and every row as many fields."""
+    found: list[tuple[bool, bool, int, str]] = []
+    for delimiter in _DELIMITERS:
+        rows = _rows(head, delimiter)
+        if rows:
+            has_column = any(name in rows[0] for name in wanted)
+            found.append((has_column, all(len(row) == len(rows[0]) for row in rows), len(rows[0]), delimiter))
+    return max(found, key=lambda item: item[:3], default=(False, False, 0, ","))[3]
+
+
+def _rows(head: str, delimiter: str, limit: int = 100) -> list[list[str]]:
+    """The first whole rows of a text; its last row may be cut."""
+    rows: list[list[str]] = []
+    try:
+        for row in csv.reader(io.StringIO(head, newline=""), delimiter=delimiter):
+            if row:
+                rows.append(row)
+            if len(rows) > limit:
+                break
+    except csv.Error:
+        return rows
+    return rows[:-1] if len(head) >= _LOOK // 4 and len(rows) > 1 else rows
+
+
+def _check_quotes(source: str, head: str, delimiter: str) -> None:
+    """Raise SourceError where a field goes on behind its closing quotation mark: pyarrow would leave the marks out."""
+    rows = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for _ in rows:
+            pass
+    except csv.Error as problem:
+        if "expected after" in str(problem):
+            raise SourceError(
+                f"{source}, line {rows.line_num:,}: text follows a closing quotation mark. Double the marks inside a quoted field, "
+                f"as CSV does, or make it a .tsv file with tabs and no quoting."
+            ) from None
+
+
+def _is_quoted(head: str) -> bool:
+    """Whether a TSV file quotes as CSV does: whatever field has a quotation mark stands in marks, and doubles those in it."""
+    fields = [field for line in head.splitlines() for field in line.split("\t") if '"' in field]
+    return any('""' in field[1:-1] for field in fields) and all(_QUOTED.fullmatch(field) for field in fields)

@@ -1,0 +1,107 @@
+"""Fetches the published TinyStories files from the Hub: a pinned revision, resumed where it broke off, checked by size and SHA-256."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..artefact import need_space, sha256_file
+from ..errors import ConfigError, SourceError, TsDataError
+from .quiet import silent
+
+if TYPE_CHECKING:
+    from ..console import Progress
+
+__all__ = ["CORPORA", "REPOSITORY", "REVISION", "Remote", "download"]
+
+REPOSITORY = "roneneldan/TinyStories"
+REVISION = "f54c09fd23315a6f9c86f9dc80f725de7d8f9c64"
+"""The commit of 2024-08-12; a later one could hold other files under the same names."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """One file of the Hub data set."""
+
+    name: str
+    bytes: int
+    sha256: str | None = None
+    """Pinned where known; otherwise the hash that the Hub states for the pinned revision is checked."""
+
+
+CORPORA: dict[str, tuple[Remote, ...]] = {
+    "tinystories-v1": (
+        Remote("TinyStories-train.txt", 1_924_281_556, "c5cf5e22ff13614e830afbe61a99fbcbe8bcb7dd72252b989fa1117a368d401f"),
+        Remote("TinyStories-valid.txt", 19_447_282, "94e431816c4cce81ff71e4408ff8d3bda9a42e8d2663986697c3954288cb38b4"),
+    ),
+    "tinystories-v2": (
+        Remote("TinyStoriesV2-GPT4-train.txt", 2_227_753_162),
+        Remote("TinyStoriesV2-GPT4-valid.txt", 22_502_601),
+    ),
+}
+"""Name → files, train first."""
+
+
+def download(
+    corpus: str, out: str | os.PathLike[str], *, endpoint: str | None = None, progress: Progress | None = None
+) -> list[Path]:
+    """Download a corpus into the folder `out`; returns its files, train first. A whole file that is there is kept.
+
+    `endpoint` is another Hub (a mirror); None is the library's own choice. Raises SourceError when a file cannot be
+    had or is not what was published; such a file is removed.
+    """
+    if corpus not in CORPORA:
+        raise ConfigError(f"corpus {corpus!r}: there are: {', '.join(CORPORA)}.")
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{out}: is a file, the raw files need a folder. Name a new one.")
+    files = CORPORA[corpus]
+    missing = sum(file.bytes for file in files if not (folder / file.name).exists())
+    need_space(folder, missing, "the download", error=SourceError)
+    paths = []
+    for number, file in enumerate(files):
+        if progress:
+            progress(f"download {corpus}", number, len(files))
+        paths.append(_fetch(file, folder, endpoint))
+    if progress:
+        progress(f"download {corpus}", len(files), len(files))
+    return paths
+
+
+def _fetch(file: Remote, folder: Path, endpoint: str | None) -> Path:
+    there = folder / file.name
+    if file.sha256 and there.is_file() and there.stat().st_size == file.bytes and sha256_file(there) == file.sha256:
+        return there
+    try:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    except ImportError:
+        raise TsDataError('downloading needs the Hub library: pip install "ts-data[hub]"') from None
+    where = {"repo_type": "dataset", "revision": REVISION, "endpoint": endpoint}
+    try:
+        with silent("huggingface_hub"):  # it tells of each try; asked first, it fails at once where there is no network
+            stated = get_hf_file_metadata(hf_hub_url(REPOSITORY, file.name, **where), endpoint=endpoint, timeout=30).etag
+            path = Path(hf_hub_download(REPOSITORY, file.name, local_dir=folder, **where))
+    except Exception as problem:  # the library's own errors, its HTTP client's, the disk's
+        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:  # the console says it
+            raise
+        reason = next((line.strip() for line in str(problem).splitlines() if line.strip()), type(problem).__name__).rstrip(".")
+        raise SourceError(
+            f"{file.name}: cannot be downloaded ({reason}). Check the network; the same command then goes on where it stood."
+        ) from None
+    _verify(path, file, file.sha256 or stated)
+    return path
+
+
+def _verify(path: Path, file: Remote, expected: str | None) -> None:
+    if path.stat().st_size != file.bytes:
+        found = path.stat().st_size
+        path.unlink()
+        raise SourceError(f"{path}: has {found:,} bytes, {file.bytes:,} were published. It was removed; download it again.")
+    if expected is None or len(expected) != 64:
+        raise SourceError(f"{path}: the Hub states no SHA-256 for it, so it cannot be checked.")
+    if (found_hash := sha256_file(path)) != expected:
+        path.unlink()
+        raise SourceError(f"{path}: SHA-256 is {found_hash}, {expected} was published. It was removed; download it again.")

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from ts_data.artefact import write_model
-from ts_eval.judge import feature_judge
 from ts_eval.judge.backends.features import read_reference
-from ts_eval.judge.stories import read_stories
+from ts_eval.judge.features import model as feature_judge
+from ts_eval.judge.files import read_stories
 from ts_eval.schemas import CATEGORIES
 
 SHARED = next((p / "shared/data" for p in Path(__file__).resolve().parents if (p / "shared/data").is_dir()), Path("shared/data"))

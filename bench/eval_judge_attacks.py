@@ -11,18 +11,21 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 from collections import Counter
 from pathlib import Path
 
-import _foreign_fit
+import _anomaly_fit
 
 from ts_eval.judge import judge_stories, read_stories
-from ts_eval.judge.attacks import ATTACKS, HELD_OUT, Attack, ObedientJudge, attack_stories
-from ts_eval.judge.flags import flags
-from ts_eval.judge.foreign import packaged_detector
-from ts_eval.judge.probe import is_extreme, without_each_part, without_suspect
+from ts_eval.judge.guards.anomaly import packaged_detector
+from ts_eval.judge.guards.flags import flags
+from ts_eval.judge.guards.leave_one_out import is_extreme, without_each_part, without_suspect
 from ts_eval.schemas import CATEGORIES, JudgeConfig, Scores
 from ts_eval.testing import FakeServer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "packages/ts-eval/tests/judge"))
+from attacks import ATTACKS, HELD_OUT, Attack, ObedientJudge, attack_stories
 
 SHARED = next((p / "shared/data" for p in Path(__file__).resolve().parents if (p / "shared/data").is_dir()), Path("shared/data"))
 LIMIT = JudgeConfig().max_characters
@@ -45,7 +48,7 @@ def harmless(attacks: list[Attack], chosen: argparse.Namespace) -> tuple[int, li
 
 def real_stories(stories: list[str]) -> None:
     """Flags and probes of real stories, by words and weights of other stories."""
-    detectors = _foreign_fit.of_other_folds(packaged_detector(), stories, list(ATTACKS.values()))
+    detectors = _anomaly_fit.of_other_folds(packaged_detector(), stories, list(ATTACKS.values()))
     found = [flags(s, max_characters=LIMIT, detector=detectors[i % len(detectors)]) for i, s in enumerate(stories)]
     probed = sum(
         not f and without_suspect(s, detectors[i % len(detectors)]) is not None
@@ -106,7 +109,7 @@ def main() -> None:
     stories = [s.text for s in read_stories(args.data)][: 600 if args.small else None]
     print(f"python {platform.python_version()}")
     if args.fit:
-        _foreign_fit.write(_foreign_fit.fitted(stories, list(ATTACKS.values())), args.fit)
+        _anomaly_fit.write(_anomaly_fit.fitted(stories, list(ATTACKS.values())), args.fit)
         return
     real_stories(stories)
     written_stories(args.written)

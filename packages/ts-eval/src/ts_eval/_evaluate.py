@@ -18,7 +18,7 @@ from ._places import check_index_folder, check_report_folder, local_paths, writi
 from ._provenance import Evaluated, Findings, check_provenance
 from ._splits import Splits, open_splits
 from .errors import ArtefactError, ConfigError
-from .judge._ratings_file import read_ratings
+from .judge.files import read_ratings
 from .metrics import all_info
 from .models import Subject, open_model
 from .parts import PARTS, Context, Section, load

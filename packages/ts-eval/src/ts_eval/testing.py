@@ -62,7 +62,7 @@ class FakeServer:
         self._known: dict[str, str] = {}
         self._draw, self._lock = random.Random(seed), threading.Lock()
         self._http = _QuietServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
 
     @property
     def url(self) -> str:

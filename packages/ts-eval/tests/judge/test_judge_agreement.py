@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ts_eval.calibration import calibrate, optimise_prompt
+from ts_eval.calibration.agreement import STATISTICS, compare, icc21, krippendorff_alpha, quadratic_kappa, spearman
+from ts_eval.calibration.damage import base_stories
 from ts_eval.errors import ArtefactError, ConfigError
-from ts_eval.judge import calibrate, judge_stories, optimise_prompt, read_stories
-from ts_eval.judge.agreement import STATISTICS, compare, icc21, krippendorff_alpha, quadratic_kappa, spearman
-from ts_eval.judge.damage import base_stories
-from ts_eval.judge.feature_judge import fit, packaged
-from ts_eval.judge.features import PLAIN, WITH_REFERENCE, describe
+from ts_eval.judge import judge_stories, read_stories
+from ts_eval.judge.features.describe import PLAIN, WITH_REFERENCE, describe
+from ts_eval.judge.features.model import fit, packaged
+from ts_eval.judge.features.reference import Reference
 from ts_eval.judge.prompt import load_prompt
-from ts_eval.judge.reference import Reference
 from ts_eval.schemas import CATEGORIES, CalibrationReport, FeatureWeights, JudgeConfig
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ts_eval.calibration import calibrate, optimise_prompt
 from ts_eval.cli import main
 from ts_eval.errors import ArtefactError, ConfigError, TsEvalError
 from ts_eval.judge import (
@@ -22,14 +23,12 @@ from ts_eval.judge import (
     RatingServer,
     RatingSession,
     Story,
-    calibrate,
     judge_stories,
-    optimise_prompt,
     read_ratings,
     read_stories,
 )
 from ts_eval.judge.backends.base import Reply, Token, lone_surrogate, without_surrogates
-from ts_eval.judge.feature_judge import packaged
+from ts_eval.judge.features.model import packaged
 from ts_eval.judge.parse import UnparsedError, parse_reply
 from ts_eval.judge.store import Store
 from ts_eval.schemas import CATEGORIES, JudgeConfig
@@ -638,7 +637,7 @@ def test_a_prompt_that_is_none_is_one_sentence(name: str) -> None:
 
 
 def test_what_a_user_holds_pickles(tmp_path: Path, stories: list[str]) -> None:
-    from ts_eval.judge.reference import Reference
+    from ts_eval.judge.features.reference import Reference
 
     run = judge_stories(STORIES, FAKE)
     assert through_pickle(run) == copy.deepcopy(run) == run

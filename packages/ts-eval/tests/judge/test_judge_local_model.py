@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from ts_eval.calibration.damage import base_stories
 from ts_eval.judge import judge_stories
-from ts_eval.judge.damage import base_stories
 from ts_eval.schemas import JudgeConfig
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

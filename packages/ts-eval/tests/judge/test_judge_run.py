@@ -7,12 +7,12 @@ import json
 import socket
 import sqlite3
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from ts_eval.errors import ArtefactError, ConfigError
 from ts_eval.judge import Story, estimate_cost, judge_stories, read_ratings
-from ts_eval.judge.attacks import ObedientJudge
 from ts_eval.schemas import CATEGORIES, Endpoint, JudgeConfig
 from ts_eval.testing import FakeServer
 
@@ -266,8 +266,8 @@ TALE = (
 )
 
 
-def test_a_story_whose_suspect_passage_decides_is_flagged(tmp_path: Path) -> None:
-    judge = ObedientJudge([TALE])
+def test_a_story_whose_suspect_passage_decides_is_flagged(tmp_path: Path, attacks: ModuleType) -> None:
+    judge = attacks.ObedientJudge([TALE])
     with FakeServer(judge.answer) as server:
         guess = estimate_cost([f"{TALE} {ASIDE}", TALE], settings(server))
         run = judge_stories([f"{TALE} {ASIDE}", TALE], settings(server), out=tmp_path / "r.jsonl")

@@ -41,7 +41,7 @@ def calibrate(
 
     Example: ts-eval calibrate human-rated.jsonl --base-url http://localhost:11434/v1 --model llama3 --repeats 3
     """
-    from ..judge import calibrate as work
+    from ..calibration import calibrate as work
     from ..judge.client import GIVEN_UP
 
     check_out(out, "an earlier calibration", '"ts-eval/calibration"', [*(references or []), config], store)

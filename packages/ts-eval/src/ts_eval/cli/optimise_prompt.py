@@ -41,7 +41,7 @@ def optimise_prompt(
 
     Example: ts-eval optimise-prompt rated.jsonl --prompt default --prompt mine.toml --base-url … --model …
     """
-    from ..judge import optimise_prompt as work
+    from ..calibration import optimise_prompt as work
 
     check_out(out, "an earlier search of prompts", '"ts-eval/prompt-search"', [rated, config], store)
     check_out(out.with_suffix(".prompt.json"), "an earlier prompt", '"ts-eval/prompt"', [rated, config])

@@ -1,4 +1,4 @@
-"""The judge: six categories, 1–10, by a language model or an estimate in its place. Loaded on use."""
+"""Rates stories in six categories from 1 to 10, by a language model or by an estimate. Loaded on first use."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._calibrate import calibrate
-    from ._judge import JudgeRun, estimate_cost, judge_stories
-    from ._optimise import optimise_prompt
-    from ._ratings_file import read_ratings
-    from .feature_judge import FeatureJudge
-    from .rating_server import RatingServer, RatingSession
-    from .stories import Story, read_stories
+    from .features.model import FeatureJudge
+    from .files import Story, read_ratings, read_stories
+    from .judge import JudgeRun, estimate_cost, judge_stories
+    from .rating.server import RatingServer
+    from .rating.session import RatingSession
 
 __all__ = [
     "FeatureJudge",
@@ -20,30 +18,26 @@ __all__ = [
     "RatingServer",
     "RatingSession",
     "Story",
-    "calibrate",
     "estimate_cost",
     "judge_stories",
-    "optimise_prompt",
     "read_ratings",
     "read_stories",
 ]
 
-_WHERE = {
-    "FeatureJudge": ".feature_judge",
-    "JudgeRun": "._judge",
-    "RatingServer": ".rating_server",
-    "RatingSession": ".rating_server",
-    "Story": ".stories",
-    "calibrate": "._calibrate",
-    "estimate_cost": "._judge",
-    "judge_stories": "._judge",
-    "optimise_prompt": "._optimise",
-    "read_ratings": "._ratings_file",
-    "read_stories": ".stories",
+_HOMES = {
+    "FeatureJudge": ".features.model",
+    "JudgeRun": ".judge",
+    "RatingServer": ".rating.server",
+    "RatingSession": ".rating.session",
+    "Story": ".files",
+    "estimate_cost": ".judge",
+    "judge_stories": ".judge",
+    "read_ratings": ".files",
+    "read_stories": ".files",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name], __name__), name)
+    return getattr(import_module(_HOMES[name], __name__), name)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from ..errors import TsEvalError
 from ..schemas import Endpoint, JudgeConfig
 from .backends.base import Backend, BackendError, BusyError, EndpointError, RefusedError, Reply, Request, TryAgainError
-from .fence import new_nonce
-from .ledger import Ledger, tokens_in, tokens_of
+from .budget import Ledger, tokens_in, tokens_of
+from .guards.delimiters import new_nonce
 from .limits import Limits, Window
 
 __all__ = ["GIVEN_UP", "NO_ENDPOINT", "Job", "Lane", "run_jobs"]

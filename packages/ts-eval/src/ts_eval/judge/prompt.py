@@ -16,7 +16,7 @@ from ts_data.artefact import parse_model
 
 from ..errors import ArtefactError, ConfigError
 from ..schemas import PromptTemplate
-from .fence import NONCE, fenced
+from .guards.delimiters import NONCE, fenced
 
 __all__ = ["Message", "json_schema", "label", "load_prompt", "packaged_prompts", "prompt_key", "render", "reordered"]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from ..schemas import CATEGORIES, Category, JudgeConfig, JudgeSummary, Rating, Scores
-from .anchors import drift
-from .ledger import cost
-from .probe import FLAG
+from .budget import cost
+from .drift import drift
+from .guards.leave_one_out import FLAG
 
 __all__ = ["means_by_source", "repeat_sd", "summarise", "usable"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import ArtefactError
-from ..judge.stories import read_stories
+from ..judge.files import read_stories
 from ._checked import without_surrogates
 from .base import Subject
 

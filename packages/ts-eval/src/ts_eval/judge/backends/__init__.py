@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["BACKENDS", "make_backend"]
 
 BACKENDS = {
-    "openai": "ts_eval.judge.backends.openai:OpenAIBackend",
+    "openai": "ts_eval.judge.backends.openai.backend:OpenAIBackend",
     "selenium": "ts_eval.judge.backends.selenium:SeleniumBackend",
     "features": "ts_eval.judge.backends.features:FeaturesBackend",
     "fake": "ts_eval.judge.backends.fake:FakeBackend",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ...errors import ConfigError
 from ...schemas import Endpoint, JudgeConfig
-from ..feature_judge import FeatureJudge, packaged
-from ..reference import MAX_STORIES, Reference
-from ..stories import read_stories
+from ..features.model import FeatureJudge, packaged
+from ..features.reference import MAX_STORIES, Reference
+from ..files import read_stories
 from .base import Reply, Request
 
 __all__ = ["FeaturesBackend", "read_reference"]

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ts_data.artefact import write_model
-from ts_eval.judge.foreign import FEATURES, Detector, describe_all, document_words
+from ts_eval.judge.guards.anomaly import FEATURES, Detector, describe_all, document_words
 from ts_eval.schemas import ForeignWeights
 
 FOLDS, SUSPECT, FLAGGED, NEIGHBOUR = 10, 0.10, 0.006, 0.05

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from ..schemas import ForeignWeights
+from ...schemas import ForeignWeights
 
 __all__ = ["FEATURES", "Detector", "Passage", "describe_all", "document_words", "packaged_detector", "sentence_places", "tokens"]
 

@@ -14,13 +14,12 @@ from ts_data.artefact import write_model
 
 from .._checks import need_count, need_instance
 from ..errors import ConfigError
+from ..judge.budget import together
+from ..judge.files import Story, check_output, read_stories
+from ..judge.judge import JudgeRun, estimate_cost, judge_stories
+from ..judge.prompt import label, load_prompt, reordered
+from ..judge.summary import repeat_sd, usable
 from ..schemas import CATEGORIES, JudgeConfig, PromptSearchReport, PromptTemplate, PromptTrial, Rating
-from ._judge import JudgeRun, estimate_cost, judge_stories
-from ._places import check_output
-from .ledger import together
-from .prompt import label, load_prompt, reordered
-from .stories import Story, read_stories
-from .summary import repeat_sd, usable
 
 if TYPE_CHECKING:
     from ts_data.console import Progress

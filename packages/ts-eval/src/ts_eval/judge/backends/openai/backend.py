@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ...__about__ import __version__
-from ...errors import ConfigError
-from ...schemas import Endpoint, JudgeConfig
-from ._transport import LOOPBACK, CallError, TooLongError, post
-from ._wire import NO_LOGPROBS, ServerError, error_in, loads, read_reply
-from .base import BusyError, EndpointError, RefusedError, Reply, Request, TryAgainError
+from ....__about__ import __version__
+from ....errors import ConfigError
+from ....schemas import Endpoint, JudgeConfig
+from ..base import BusyError, EndpointError, RefusedError, Reply, Request, TryAgainError
+from .transport import LOOPBACK, CallError, TooLongError, post
+from .wire import NO_LOGPROBS, ServerError, error_in, loads, read_reply
 
 __all__ = ["OpenAIBackend"]
 

@@ -1,4 +1,4 @@
-"""Stories to be judged: JSON lines, `<|endoftext|>` files or sequences of strings. It judges nothing."""
+"""Reads stories and ratings, writes ratings, and checks output paths before the first paid call."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ts_data.artefact import parse_model, write_file
+
 from .._checks import each_text, need_text, sequence_of_texts
 from .._json_lines import json_lines
-from ..errors import ArtefactError
+from .._places import local_paths
+from ..errors import ArtefactError, ConfigError
+from ..schemas import Rating
 
-__all__ = ["Story", "read_stories"]
+__all__ = ["Story", "check_output", "read_ratings", "read_stories", "write_ratings"]
 
 
 @dataclass(frozen=True)
@@ -128,3 +132,58 @@ def _ratings(row: dict[str, Any], where: str) -> tuple[dict[str, float], ...]:
         return tuple(Scores.model_validate(r).model_dump() for r in named)
     except (ValidationError, ValueError, TypeError):
         raise ArtefactError(f"{where}: ratings must be six numbers from 1 to 10 ({', '.join(CATEGORIES)}).") from None
+
+
+# --- ratings.jsonl -----------------------------------------------------------------------------
+
+
+def write_ratings(path: str | os.PathLike[str], ratings: Iterable[Rating]) -> None:
+    """ratings.jsonl, one `Rating` per line, complete or not at all."""
+    with write_file(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as handle:
+        for rating in ratings:
+            handle.write(json.dumps(rating.model_dump(mode="json"), ensure_ascii=False) + "\n")
+
+
+def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
+    """Read ratings.jsonl. Raises ArtefactError with file and line."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ArtefactError(f"{path}: no such file. `ts-eval judge` writes it.") from None
+    except (UnicodeDecodeError, IsADirectoryError):
+        raise ArtefactError(f"{path}: not a ratings.jsonl.") from None
+    return [_rating(content, place) for place, content in json_lines(text, path)]
+
+
+def _rating(content: Any, place: str) -> Rating:
+    if not isinstance(content, dict):
+        raise ArtefactError(f"{place}: an object was expected.")
+    return parse_model(content, Rating, source=place, package="tinystories-eval", error=ArtefactError)
+
+
+# --- output paths ------------------------------------------------------------------------------
+
+
+def check_output(out: str | os.PathLike[str] | None, kind: str, others: Iterable[str | os.PathLike[str] | None]) -> None:
+    """Refuse an `out` that is a folder, is one of the `others` (inputs, the store) or exists and is not of the format `kind`."""
+    if out is None:
+        return
+    path = Path(out)
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder; --out takes the name of a file.")
+    if path.resolve() in local_paths(*others) or any(Path(o) == path for o in others if o is not None):
+        raise ConfigError(f"{path}: is read by this command and would be overwritten; name another --out.")
+    if path.is_file() and not _is(path, kind):
+        raise ConfigError(f"{path}: is there and is none of {kind}; it is left alone. Name another --out.")
+
+
+def _is(path: Path, kind: str) -> bool:
+    """Whether a file is empty, or its JSON (its first line's, for JSON lines) names the format."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not text.strip():
+            return True
+        content = json.loads(text.split("\n", 1)[0] if kind == "ts-eval/rating" else text)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("format") == kind

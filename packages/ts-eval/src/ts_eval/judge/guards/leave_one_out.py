@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from ..schemas import Scores
-from .foreign import Detector, packaged_detector, sentence_places
+from ...schemas import Scores
+from .anomaly import Detector, packaged_detector, sentence_places
 
 __all__ = ["FLAG", "decides", "is_extreme", "moves_the_mean", "without_each_part", "without_suspect"]
 

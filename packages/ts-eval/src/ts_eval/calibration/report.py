@@ -15,6 +15,12 @@ from ts_data.artefact import write_model
 
 from .._checks import need_count, need_instance
 from ..errors import ConfigError
+from ..judge.budget import together
+from ..judge.client import GIVEN_UP
+from ..judge.features.reference import words
+from ..judge.files import Story, check_output, read_stories
+from ..judge.judge import JudgeRun, estimate_cost, judge_stories
+from ..judge.summary import repeat_sd, usable
 from ..schemas import (
     CATEGORIES,
     CalibrationReport,
@@ -26,15 +32,8 @@ from ..schemas import (
     ReferenceAgreement,
     Statistic,
 )  # fmt: skip
-from ._judge import JudgeRun, estimate_cost, judge_stories
-from ._places import check_output
 from .agreement import FEW, compare, spearman
-from .client import GIVEN_UP
 from .damage import AMOUNTS, DAMAGES, base_stories, damaged
-from .ledger import together
-from .reference import words
-from .stories import Story, read_stories
-from .summary import repeat_sd, usable
 
 if TYPE_CHECKING:
     from ts_data.console import Progress

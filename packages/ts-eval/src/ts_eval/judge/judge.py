@@ -16,21 +16,19 @@ from typing import TYPE_CHECKING, cast
 from .._checks import need_instance, need_path
 from ..errors import ConfigError
 from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating, Scores
-from ._places import check_output
-from ._ratings_file import write_ratings
-from .anchors import anchor_stories
 from .backends import make_backend
 from .backends.base import Reply, Request, lone_surrogate, without_surrogates
+from .budget import Estimate, Ledger, estimate, tokens_in, tokens_of
 from .client import GIVEN_UP, Job, Lane, run_jobs
+from .drift import anchor_stories
 from .expected import expected_scores
-from .fence import new_nonce
-from .flags import flags
-from .ledger import Estimate, Ledger, estimate, tokens_in, tokens_of
+from .files import Story, check_output, read_stories, write_ratings
+from .guards.delimiters import new_nonce
+from .guards.flags import flags
+from .guards.leave_one_out import FLAG, decides, is_extreme, moves_the_mean, without_each_part, without_suspect
 from .parse import UnparsedError, parse_estimate, parse_reply
-from .probe import FLAG, decides, is_extreme, moves_the_mean, without_each_part, without_suspect
 from .prompt import json_schema, label, load_prompt, prompt_key, render
 from .store import Store, Stored, open_store
-from .stories import Story, read_stories
 from .summary import repeat_sd, summarise
 
 if TYPE_CHECKING:

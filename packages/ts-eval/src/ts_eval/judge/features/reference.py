@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean, pstdev
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
 __all__ = ["FUNCTION_WORDS", "Reference", "sentences", "words"]
 

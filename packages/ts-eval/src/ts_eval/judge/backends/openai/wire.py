@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .base import Reply, Token, TryAgainError
+from ..base import Reply, Token, TryAgainError
 
 __all__ = ["NO_LOGPROBS", "ServerError", "error_in", "loads", "read_reply"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from .foreign import Detector, packaged_detector
+from .anomaly import Detector, packaged_detector
 
 __all__ = ["RULES", "flags"]
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ConfigError
-from ..schemas import CATEGORIES, FeatureWeights, HeldOutError, Scores
-from .features import PLAIN, WITH_REFERENCE, describe
+from ...errors import ConfigError
+from ...schemas import CATEGORIES, FeatureWeights, HeldOutError, Scores
+from .describe import PLAIN, WITH_REFERENCE, describe
 from .reference import Reference
 
 if TYPE_CHECKING:

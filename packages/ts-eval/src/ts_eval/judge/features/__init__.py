@@ -1,0 +1,1 @@
+"""Estimates ratings from text features, without a language model."""

@@ -155,7 +155,7 @@ def index(folder: Path) -> dict[str, Any]:
     """train split → the index of its stories; each kernel compiled before."""
     import ts_data
     from ts_eval import StoryIndex
-    from ts_eval._index_store import write
+    from ts_eval.index.store import write
 
     stories = ts_data.read(folder / "splits", "train")
     few = [stories[i] for i in range(3)]

@@ -50,7 +50,7 @@ def main() -> None:
 
 def build(path: Path, corpus: Recombined) -> None:
     """In a process of its own, so that its peak is its own."""
-    from ts_eval._index_store import write
+    from ts_eval.index.store import write
 
     start = time.perf_counter()
     for _ in corpus:

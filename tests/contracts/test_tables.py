@@ -15,7 +15,7 @@ TABLES = [
     ("ts-train", "schedules", "SCHEDULES"),
     ("ts-train", "sinks", "SINKS"),
     ("ts-eval", "metrics", "METRICS"),
-    ("ts-eval", "parts", "PARTS"),
+    ("ts-eval", "sections", "PARTS"),
     ("ts-eval", "judge/backends", "BACKENDS"),
 ]
 
@@ -28,14 +28,15 @@ def table(folder: str, place: str, name: str) -> dict[str, str]:
 def modules(root: Path, folder: str, place: str) -> set[str]:
     path = root / "packages" / folder / "src" / folder.replace("-", "_") / place
     helpers = {"base"}  # what the options of a folder share
-    return {p.stem for p in path.glob("*.py") if not p.stem.startswith("_")} - helpers
+    return {p.stem for p in [*path.glob("*.py"), *path.glob("*/")] if not p.stem.startswith("_")} - helpers
 
 
 @pytest.mark.parametrize(("folder", "place", "name"), TABLES)
 def test_every_file_is_in_the_table_and_every_entry_has_its_file(root, folder, place, name):
     entries = table(folder, place, name)
     assert entries, f"{folder}/{place}: {name} is empty"
-    targets = {str(target).partition(":")[0].rpartition(".")[2] for target in entries.values()}
+    prefix = f"{folder.replace('-', '_')}.{place.replace('/', '.')}."
+    targets = {str(target).partition(":")[0].removeprefix(prefix).lstrip(".").partition(".")[0] for target in entries.values()}
     assert targets == modules(root, folder, place)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,31 @@ def model_folder(tmp_path_factory, splits) -> Path:
     training = ts_models.TrainingSummary(parameters=1, steps=4, tokens=400, seconds=4, curve=points)
     ts_models.save(ts_models.build(config), folder / "tiny", tokenizer=folder / "word_tokenizer.json", training=training)
     return folder / "tiny"
+
+
+@pytest.fixture(scope="session")
+def plain_kernels():
+    """A context manager inside which searches and ROUGE run on the plain kernels of `plain_kernels.py` instead of Numba's."""
+    from ts_eval import fast
+
+    spec = importlib.util.spec_from_file_location("plain_kernels", Path(__file__).with_name("plain_kernels.py"))
+    oracle = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(oracle)
+
+    @contextmanager
+    def use() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fast, "load_kernels", lambda: oracle)
+            yield
+
+    return use
+
+
+@pytest.fixture(params=["compiled", "plain"])
+def kernels(request, plain_kernels) -> Iterator[str]:
+    """Runs a test twice: on the compiled kernels and on their oracle."""
+    with plain_kernels() if request.param == "plain" else nullcontext():
+        yield request.param
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,9 @@ import ts_eval
 from ts_eval.cli import app
 from ts_eval.errors import ArtefactError, ConfigError
 from ts_eval.metrics import METRICS
-from ts_eval.parts import PARTS
 from ts_eval.report import read_report, render
 from ts_eval.schemas import PART_NAMES, MetricInfo
+from ts_eval.sections import PARTS
 
 
 def test_parts_are_the_table():

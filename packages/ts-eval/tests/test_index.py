@@ -9,13 +9,12 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-import ts_eval._build
+import ts_eval.index.build
 from ts_eval import StoryIndex
-from ts_eval._index_store import corpus_hash, write
-from ts_eval._words import runs
 from ts_eval.errors import ArtefactError, IndexMismatchError
+from ts_eval.index.store import corpus_hash, write
+from ts_eval.texts import runs
 
-KERNELS = ("compiled", "plain")
 ODD = ["A café with snake_case and naïve words. é", "___", "", "!!! ?", "a b c d e", "İstanbul and ſtrange K letters."]
 
 
@@ -29,9 +28,9 @@ def queries(stories):
     return [*stories[300:320], stories[7], "zzz qqq", "", "a", ODD[0], "the dog was very big"]
 
 
-@pytest.fixture(params=KERNELS)
-def index(request, corpus):
-    return StoryIndex.build(corpus, kernel=request.param)
+@pytest.fixture
+def index(kernels, corpus):
+    return StoryIndex.build(corpus)
 
 
 def test_closest_equals_scikit_learn(index, corpus, queries):
@@ -109,14 +108,16 @@ def test_a_template_is_found_under_renaming(index):
     assert "dog" not in index.arrays.names
 
 
-def test_both_kernels_agree_on_templates(corpus, queries):
-    a, b = (StoryIndex.build(corpus, kernel=k).longest_spans(queries, template=True) for k in KERNELS)
-    assert a == b
+def test_both_kernels_agree_on_templates(corpus, queries, plain_kernels):
+    index = StoryIndex.build(corpus)
+    found = index.longest_spans(queries, template=True)
+    with plain_kernels():
+        assert index.longest_spans(queries, template=True) == found
 
 
 @pytest.mark.parametrize("batch", [100, 10_000])
 def test_wide_ids_give_the_same_answers(corpus, tmp_path, monkeypatch, batch):
-    monkeypatch.setattr(ts_eval._build, "BATCH", batch)  # widened half way, and before the first word is written
+    monkeypatch.setattr(ts_eval.index.build, "BATCH", batch)  # widened half way, and before the first word is written
     many = [" ".join(f"word{i}x{j}" for j in range(100)) for i in range(700)]
     big = StoryIndex.build([*corpus, *many])
     assert big.arrays.stream.dtype == np.uint32
@@ -146,7 +147,7 @@ def test_on_disk_the_index_is_the_same_and_is_opened_again(corpus, queries, tmp_
     first = StoryIndex.cached(path, corpus)
     assert first.closest(queries) == StoryIndex.build(corpus).closest(queries)
     before = (path / "index.json").read_bytes()
-    monkeypatch.setattr(ts_eval._build, "_numbered", None)  # building again would fail
+    monkeypatch.setattr(ts_eval.index.build, "_numbered", None)  # building again would fail
     assert StoryIndex.cached(path, corpus).longest_spans(queries) == first.longest_spans(queries)
     assert (path / "index.json").read_bytes() == before
     assert first.sha256
@@ -202,7 +203,7 @@ def test_bad_questions_are_answered_with_reasons(index):
 
 
 @pytest.mark.real_data
-def test_real_stories_against_the_oracles(real_stories):
+def test_real_stories_against_the_oracles(real_stories, plain_kernels):
     train, test = real_stories[:1500], real_stories[1500:1530]
     index = StoryIndex.build(train)
     vectorizer = TfidfVectorizer()
@@ -213,7 +214,10 @@ def test_real_stories_against_the_oracles(real_stories):
     scorer = RougeScorer(["rouge2"], use_stemmer=True)
     for query, best in zip(test[:2], index.max_rouge2_precision(test[:2]), strict=True):
         assert scorer.score(train[best.index], query)["rouge2"].precision == pytest.approx(best.score, abs=1e-12)
-    plain = StoryIndex(index.arrays, train, kernel="plain")
-    assert plain.closest(test) == index.closest(test)
-    assert plain.max_rouge2_precision(test) == index.max_rouge2_precision(test)
-    assert plain.longest_spans(test, own=range(30)) == index.longest_spans(test, own=range(30))
+    compiled = search(index, test)
+    with plain_kernels():
+        assert search(index, test) == compiled
+
+
+def search(index, texts):
+    return index.closest(texts), index.max_rouge2_precision(texts), index.longest_spans(texts, own=range(len(texts)))

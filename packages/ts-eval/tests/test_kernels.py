@@ -13,27 +13,26 @@ DIGEST = """
 import hashlib, sys
 import numpy as np
 from ts_eval import StoryIndex, rouge
-from ts_eval._kernels import compiled
-from ts_eval._build import build_arrays
-from numba.core.dispatcher import Dispatcher
+from ts_eval.fast import kernels
 
 rng = np.random.default_rng(0)
 words = [f"word{i}" for i in range(60)]
 stories = [" ".join(rng.choice(words, rng.integers(5, 60))) + "." for _ in range(300)]
 queries = [" ".join(rng.choice(words, 25)) for _ in range(20)]
 digest = hashlib.sha256()
-index = StoryIndex.build(stories, kernel="compiled")
+index = StoryIndex.build(stories)
 a = index.arrays
 digest.update(a.df.tobytes() + a.norms.tobytes())
-digest.update(compiled.norms(a.stream, a.offsets, index.idf, 0, 300).tobytes())
-row, weights = index._weights([index.vector(text) for text in queries])
+digest.update(kernels.norms(a.stream, a.offsets, index.idf, 0, 300).tobytes())
+cosine = index._cosine
+row, weights = cosine.weights([cosine.vector(text) for text in queries])
 own = np.full(20, -1, np.int64)
-for array in compiled.scan_cosine(a.stream, a.offsets, a.norms, row, weights, own, 0, 300, 9):
+for array in kernels.scan_cosine(a.stream, a.offsets, a.norms, row, weights, own, 0, 300, 9):
     digest.update(array.tobytes())
-row, weights = index._weights([index.vector(queries[0])])
-digest.update(compiled.score_cosine(a.stream, a.offsets, a.norms, row, weights, 0, 300).tobytes())
+row, weights = cosine.weights([cosine.vector(queries[0])])
+digest.update(kernels.score_cosine(a.stream, a.offsets, a.norms, row, weights, 0, 300).tobytes())
 digest.update(repr([index.closest(queries), index.max_rouge2_precision(queries), index.longest_spans(queries)]).encode())
-digest.update(repr(rouge(queries, queries[::-1], kernel="compiled")).encode())
+digest.update(repr(rouge(queries, queries[::-1])).encode())
 print(digest.hexdigest())
 """
 NOWHERE = """
@@ -53,7 +52,7 @@ caching.IndexDataCacheFile._open_for_write = refuse
 
 
 def start(cache: Path, before: str = "") -> subprocess.Popen[str]:
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "TS_EVAL_KERNELS": "compiled"}
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
     command = [sys.executable, "-c", before + DIGEST]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -98,7 +97,7 @@ def test_a_damaged_cache_is_no_obstacle(filled):
 
 def test_no_kernel_reorders_sums():
     """`fastmath` lets the copy of a helper that is cached round otherwise than the one that was just compiled."""
-    import ts_eval._kernels
+    import ts_eval.fast
 
-    for file in Path(ts_eval._kernels.__file__).parent.glob("*.py"):
+    for file in Path(ts_eval.fast.__file__).parent.glob("*.py"):
         assert "fastmath=" not in file.read_text(encoding="utf-8"), file

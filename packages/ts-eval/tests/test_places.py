@@ -16,9 +16,10 @@ import ts_data
 import ts_eval
 import ts_tokenizer
 from ts_data import artefact
-from ts_eval import StoryIndex, _index_store
+from ts_eval import StoryIndex
 from ts_eval.cli import main
 from ts_eval.errors import ArtefactError, ConfigError
+from ts_eval.index import store
 from ts_eval.schemas import EvalConfig
 
 SMALL = EvalConfig(stories=3, perplexity_stories=3, resamples=100, parts=("perplexity",))
@@ -166,8 +167,8 @@ def test_two_evaluations_into_one_folder_are_one_and_a_sentence(inputs):
 
 def test_an_index_that_two_want_is_built_once(stories, tmp_path, monkeypatch):
     built = []
-    whole = _index_store.write
-    monkeypatch.setattr(_index_store, "write", lambda *a, **k: (built.append(1), time.sleep(0.5), whole(*a, **k)))
+    whole = store.write
+    monkeypatch.setattr(store, "write", lambda *a, **k: (built.append(1), time.sleep(0.5), whole(*a, **k)))
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda _: StoryIndex.cached(tmp_path / "index", stories[:60]), range(3)))
     assert len(built) == 1

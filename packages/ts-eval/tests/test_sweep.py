@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import ts_eval
-from ts_eval._sweep import grid, pareto
 from ts_eval.schemas import SweepConfig
+from ts_eval.sweeping import grid, pareto
 
 
 def test_axes_that_a_method_ignores_are_not_multiplied():

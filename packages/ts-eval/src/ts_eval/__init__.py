@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 from .__about__ import __version__
 
 if TYPE_CHECKING:
-    from ._evaluate import evaluate
-    from ._index import Match, Span, StoryIndex
-    from ._sweep import sweep
+    from .evaluation import evaluate
+    from .index import Match, Span, StoryIndex
     from .metrics.rouge import rouge
     from .models import open_model
     from .schemas import EvalConfig, SweepConfig
+    from .sweeping import sweep
 
 __all__ = ["EvalConfig", "Match", "Span", "StoryIndex", "SweepConfig", "__version__", "evaluate", "open_model", "rouge", "sweep"]
 
 _HOMES = {
     "EvalConfig": ".schemas",
-    "Match": "._index",
-    "Span": "._index",
-    "StoryIndex": "._index",
+    "Match": ".index",
+    "Span": ".index",
+    "StoryIndex": ".index",
     "SweepConfig": ".schemas",
-    "evaluate": "._evaluate",
+    "evaluate": ".evaluation",
     "open_model": ".models",
     "rouge": ".metrics.rouge",
-    "sweep": "._sweep",
+    "sweep": ".sweeping",
 }
 
 

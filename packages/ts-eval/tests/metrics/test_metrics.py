@@ -11,7 +11,6 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from ts_eval import metrics
-from ts_eval._words import cut, words_of
 from ts_eval.metrics.cosine import Tfidf, cosine
 from ts_eval.metrics.distinct import distinct
 from ts_eval.metrics.length import length_distance, lengths
@@ -21,6 +20,7 @@ from ts_eval.metrics.perplexity import first_loss, loss, perplexity
 from ts_eval.metrics.repetition import repetition
 from ts_eval.metrics.self_bleu import self_bleu
 from ts_eval.metrics.vocabulary import vocabulary
+from ts_eval.texts import cut, words_of
 
 
 def test_the_table_is_the_folder_and_everything_loads():

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ts_eval.report import render
-from ts_eval.report._highlight import holds, side_by_side, with_exact
-from ts_eval.report._page import _holder
-from ts_eval.report._svg import _Axis, _number
+from ts_eval.report.highlight import holds, side_by_side, with_exact
+from ts_eval.report.page import _holder
+from ts_eval.report.svg import _Axis, _number
 from ts_eval.schemas import CATEGORIES, Closest, Estimate, EvalReport, SpanMatch, Story
 
 SCRIPT = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

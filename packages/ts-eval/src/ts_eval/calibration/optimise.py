@@ -12,7 +12,7 @@ import numpy as np
 
 from ts_data.artefact import write_model
 
-from .._checks import need_count, need_instance
+from ..checks import need_count, need_instance
 from ..errors import ConfigError
 from ..judge.budget import together
 from ..judge.files import Story, check_output, read_stories

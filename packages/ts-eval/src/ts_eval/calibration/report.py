@@ -13,7 +13,7 @@ import numpy as np
 
 from ts_data.artefact import write_model
 
-from .._checks import need_count, need_instance
+from ..checks import need_count, need_instance
 from ..errors import ConfigError
 from ..judge.budget import together
 from ..judge.client import GIVEN_UP

@@ -25,7 +25,7 @@ def evaluate_parts(
     quiet: bool,
 ) -> None:
     """Run the parts and print every metric; JSON holds models, real stories and baselines."""
-    from .._evaluate import evaluate
+    from ..evaluation import evaluate
     from ..schemas import EvalConfig
     from ._show import emit_report, summary
 

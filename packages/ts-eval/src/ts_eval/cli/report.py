@@ -41,7 +41,7 @@ def report(
 
     Example: ts-eval report run/model --data splits/ --out report/
     """
-    from .._evaluate import evaluate
+    from ..evaluation import evaluate
     from ..schemas import EvalConfig
     from ._show import emit_report, summary
 

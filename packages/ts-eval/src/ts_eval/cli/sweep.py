@@ -35,8 +35,8 @@ def sweep(
 
     Example: ts-eval sweep run/model --data splits/ --set temperature=[0.5,0.8] --out sweep.json
     """
-    from .._sweep import sweep as run
     from ..schemas import SweepConfig
+    from ..sweeping import sweep as run
 
     chosen = validate(SweepConfig, merge(config, settings, {"search": search, "trials": trials, "stories": stories}))
     with show_progress(quiet=quiet) as progress:

@@ -11,10 +11,10 @@ from typing import Any
 
 from ts_data.artefact import parse_model, write_file
 
-from .._checks import each_text, need_text, sequence_of_texts
 from .._json_lines import json_lines
-from .._places import local_paths
+from ..checks import each_text, need_text, sequence_of_texts
 from ..errors import ArtefactError, ConfigError
+from ..places import local_paths
 from ..schemas import Rating
 
 __all__ = ["Story", "check_output", "read_ratings", "read_stories", "write_ratings"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, cast
 
-from .._checks import need_instance, need_path
+from ..checks import need_instance, need_path
 from ..errors import ConfigError
 from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating, Scores
 from .backends import make_backend

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from .._checks import need_texts
+from ..checks import need_texts
 from ..schemas import MetricInfo
 
 __all__ = ["METRICS", "all_info", "load", "of_stories"]

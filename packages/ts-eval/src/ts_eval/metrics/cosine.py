@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from .._checks import each_text, need_text, need_texts, same_length, sequence_of_texts
-from .._words import runs
+from ..checks import each_text, need_text, need_texts, same_length, sequence_of_texts
 from ..schemas import MetricInfo
+from ..texts import runs
 
 __all__ = ["INFO", "Tfidf", "cosine"]
 

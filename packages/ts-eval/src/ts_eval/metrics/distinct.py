@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from .._checks import need_count, need_texts
-from .._words import words_of
+from ..checks import need_count, need_texts
 from ..schemas import MetricInfo
+from ..texts import words_of
 
 __all__ = ["INFO", "STORIES", "distinct"]
 

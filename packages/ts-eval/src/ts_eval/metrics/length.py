@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._checks import need_texts
-from .._words import words_of
+from ..checks import need_texts
 from ..schemas import MetricInfo
+from ..texts import words_of
 
 __all__ = ["INFO", "STORIES", "length_distance", "lengths"]
 

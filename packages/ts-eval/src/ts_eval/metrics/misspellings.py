@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Container
 from string import ascii_lowercase
 
-from .._checks import need_text
-from .._words import words_of
+from ..checks import need_text
 from ..schemas import MetricInfo
+from ..texts import words_of
 
 __all__ = ["INFO", "misspellings"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import need_count
+from ..checks import need_count
 from ..errors import ConfigError
 from ..schemas import MetricInfo
 

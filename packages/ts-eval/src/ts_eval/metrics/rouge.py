@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import need_texts, same_length
-from .._kernels import kernels
-from .._threads import in_threads
-from .._words import stems
+from .. import fast
+from ..checks import need_texts, same_length
 from ..schemas import MetricInfo
+from ..texts import stems
 
 __all__ = ["INFO", "Score", "rouge"]
 
@@ -57,7 +56,7 @@ class Score(NamedTuple):
     fmeasure: float
 
 
-def rouge(candidates: Sequence[str], references: Sequence[str], *, kernel: str | None = None) -> list[dict[str, Score]]:
+def rouge(candidates: Sequence[str], references: Sequence[str]) -> list[dict[str, Score]]:
     """Score each candidate against the reference at the same place (Lin 2004; equal to rouge-score with `use_stemmer`).
 
     An empty text scores 0, as it does there.
@@ -65,13 +64,13 @@ def rouge(candidates: Sequence[str], references: Sequence[str], *, kernel: str |
     >>> rouge(["the cat sat"], ["the cat ran"])[0]["rougeL"].precision
     0.6666666666666666
     """
-    count = kernels(kernel).rouge_counts
+    count = fast.load_kernels().rouge_counts
     candidates, references = need_texts(candidates, "candidates"), need_texts(references, "references")
     same_length(candidates, references, ("candidates", "references"))
     number: dict[str, int] = {}
     left, left_at = _ids(candidates, number)
     right, right_at = _ids(references, number)
-    parts = in_threads(lambda a, b: count(left, left_at, right, right_at, a, b), len(candidates))
+    parts = fast.in_threads(lambda a, b: count(left, left_at, right, right_at, a, b), len(candidates))
     shared = np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
     return [
         dict(zip(NAMES, _scores(row, n, m), strict=True))

@@ -7,9 +7,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
-from .._checks import need_texts
-from .._words import words_of
+from ..checks import need_texts
 from ..schemas import MetricInfo
+from ..texts import words_of
 
 __all__ = ["INFO", "STORIES", "self_bleu"]
 

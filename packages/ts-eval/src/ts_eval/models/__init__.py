@@ -1,7 +1,6 @@
-"""What can be evaluated: anything that tells stories. One kind per module; `open_model` finds the kind of a path or name.
+"""Adapters for every kind of model that can be evaluated, one kind per module. `open_model` selects by path, name or object.
 
-A stranger's model needs no class of ours: an object with `generate(prompts, **options)` is enough, `logprobs(texts)` and a
-`name` are welcome (see `base.Subject`).
+A foreign model needs no class from here: any object with `generate(prompts, **options)` works; `logprobs(texts)` and `name` are optional.
 """
 
 from __future__ import annotations
@@ -14,25 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArtefactError, ConfigError
-from .base import Subject
+from .adapter import ModelAdapter
 
-__all__ = ["MODELS", "Subject", "open_model"]
+__all__ = ["MODELS", "ModelAdapter", "open_model"]
 
 MODELS: dict[str, str] = {
-    "ts-models": "ours:open_ours",
+    "ts-models": "language_model:open_language_model",
     "transformers": "transformers_lm:open_transformers",
     "completions": "completions:open_completions",
     "stories": "stories:open_stories",
-    "object": "object:wrap",
+    "object": "object:adapt",
 }
 
 
-def open_model(spec: Any) -> Subject:
-    """A model from a path, a name or an object.
+def open_model(spec: Any) -> ModelAdapter:
+    """Open a model from a path, a name or an object.
 
-    A ts-models folder; a llama2.c checkpoint (.bin) beside its tokenizer.bin; a transformers folder, or `hf:NAME` for one on the Hub; `http://host/v1#MODEL`, an OpenAI-compatible
-    completions server; a .txt (stories separated by <|endoftext|>), .jsonl or .json file of stories; a `LanguageModel`; any
-    object that generates. Anything else is taken for a name that `ts_models.load` knows.
+    Accepts a ts-models folder; a llama2.c checkpoint (.bin) beside its tokenizer.bin; a transformers folder, or `hf:NAME` for one on
+    the Hub; `http://host/v1#MODEL`, an OpenAI-compatible completions server; a .txt (stories separated by <|endoftext|>), .jsonl or
+    .json file of stories; a `LanguageModel`; any object that generates. Other names go to `ts_models.load`.
     """
     if not isinstance(spec, str | os.PathLike):
         return _open("object", spec)
@@ -41,9 +40,9 @@ def open_model(spec: Any) -> Subject:
     return _open(kind, text.removeprefix("hf:"))
 
 
-def _open(kind: str, spec: Any) -> Subject:
+def _open(kind: str, spec: Any) -> ModelAdapter:
     module, _, function = MODELS[kind].partition(":")
-    opener: Callable[[Any], Subject] = getattr(import_module(f".{module}", __name__), function)
+    opener: Callable[[Any], ModelAdapter] = getattr(import_module(f".{module}", __name__), function)
     return opener(spec)
 
 

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible completions server (extra `judge`, for its SDK): llama.cpp, vLLM, Ollama, hosted ones."""
+"""Adapter for an OpenAI-compatible completions server (extra `judge`, for its SDK): llama.cpp, vLLM, Ollama, hosted ones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..errors import ConfigError, UnavailableError
-from .base import Subject
+from .adapter import ModelAdapter
 
-__all__ = ["Completions", "open_completions"]
+__all__ = ["CompletionsAdapter", "open_completions"]
 
 CONCURRENCY = 4
 
 
-def open_completions(spec: str) -> Subject:
+def open_completions(spec: str) -> ModelAdapter:
     """`http://host/v1#MODEL`; the key, if any, is read from OPENAI_API_KEY and kept nowhere."""
     base_url, _, model = spec.partition("#")
     if not model:
@@ -25,10 +25,10 @@ def open_completions(spec: str) -> Subject:
     except ImportError:
         raise UnavailableError(f'{spec}: needs the openai package. pip install "tinystories-eval[judge]"') from None
     client = openai.OpenAI(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"), max_retries=4, timeout=120)
-    return Completions(spec, model, client)
+    return CompletionsAdapter(spec, model, client)
 
 
-class Completions(Subject):
+class CompletionsAdapter(ModelAdapter):
     """Generates by POST /completions. It gives no log-probabilities of given texts: servers differ too much there."""
 
     def __init__(self, spec: str, model: str, client: Any) -> None:

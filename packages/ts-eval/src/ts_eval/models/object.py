@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
-from .base import Scored, Subject, TrainedOn
+from .adapter import ModelAdapter, Scored, TrainedOn
 
-__all__ = ["Stranger", "wrap"]
+__all__ = ["ObjectAdapter", "adapt"]
 
 TAKEN = "its log-probabilities are taken to pay for every character; if its tokenizer loses any, its bits per byte are too low"
 
 
-def wrap(thing: Any) -> Subject:
-    """A Subject from a Subject, a LanguageModel, or an object with `generate` or `logprobs`."""
-    if isinstance(thing, Subject):
+def adapt(thing: Any) -> ModelAdapter:
+    """Wrap a LanguageModel or an object with `generate` or `logprobs`; returns a ModelAdapter unchanged."""
+    if isinstance(thing, ModelAdapter):
         return thing
     if {"tokenizer", "encode_story", "model"} <= set(dir(thing)):
-        from .ours import Ours
+        from .language_model import LanguageModelAdapter
 
-        return Ours(thing)
+        return LanguageModelAdapter(thing)
     if isinstance(thing, type):
         raise ConfigError(f"{thing.__name__} is a class; pass an object of it.")
     if (
@@ -36,11 +36,11 @@ def wrap(thing: Any) -> Subject:
         )
     if not callable(getattr(thing, "generate", None)) and not callable(getattr(thing, "logprobs", None)):
         raise ConfigError(f"{type(thing).__name__} has neither `generate(prompts, **options)` nor `logprobs(texts)`.")
-    return Stranger(thing)
+    return ObjectAdapter(thing)
 
 
-class Stranger(Subject):
-    """Somebody else's model behind the two protocols of ts_models.protocols."""
+class ObjectAdapter(ModelAdapter):
+    """A foreign object that follows the protocols of ts_models.protocols."""
 
     def __init__(self, thing: Any) -> None:
         super().__init__(str(getattr(thing, "name", type(thing).__name__)), "object")
@@ -59,7 +59,7 @@ class Stranger(Subject):
         return list(written)
 
     def score(self, texts: Sequence[str]) -> Scored | None:
-        """The object's log-probabilities; they are taken to pay for every character, as a byte-level model's do."""
+        """The object's log-probabilities, assumed to cover every character, as a byte-level model's do."""
         if not callable(getattr(self.thing, "logprobs", None)):
             return None
         try:
@@ -70,7 +70,7 @@ class Stranger(Subject):
 
 
 def _trained_on(thing: Any) -> TrainedOn:
-    """The object's own record, where it has one: attributes `splits_fingerprint` and `train_stories`."""
+    """The object's own training record: its attributes `splits_fingerprint` and `train_stories`, if any."""
     splits, stories = getattr(thing, "splits_fingerprint", None), getattr(thing, "train_stories", None)
     hashes = None if stories is None else np.unique(np.asarray(stories))
     if hashes is not None and hashes.dtype != np.uint64:

@@ -1,4 +1,4 @@
-"""A file of finished stories: .txt separated by <|endoftext|>, or .jsonl with a field `story` or `text`, as the judge reads them."""
+"""Adapter for a file of finished stories: .txt separated by <|endoftext|>, or .jsonl with a field `story` or `text`, as the judge reads them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from pathlib import Path
 
 from ..errors import ArtefactError
 from ..judge.files import read_stories
-from ._checked import without_surrogates
-from .base import Subject
+from .adapter import ModelAdapter
+from .checked import without_surrogates
 
 __all__ = ["open_stories"]
 
 
-def open_stories(spec: str) -> Subject:
+def open_stories(spec: str) -> ModelAdapter:
     """The stories of a file, named after it. Raises ArtefactError that names the line that is wrong."""
     path = Path(spec)
     stories = [story.text for story in read_stories(path) if story.text.strip()]
     if not stories:
         raise ArtefactError(f"{path}: holds no story.")
-    subject = Subject(path.stem, "stories", spec)
-    subject.stories = without_surrogates(subject, stories)
-    return subject
+    adapter = ModelAdapter(path.stem, "stories", spec)
+    adapter.stories = without_surrogates(adapter, stories)
+    return adapter

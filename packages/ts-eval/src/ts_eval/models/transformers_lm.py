@@ -1,4 +1,4 @@
-"""A causal language model of Hugging Face transformers (extra `transformers`): TinyStories' GPT-Neo, Llamas and so on."""
+"""Adapter for a causal language model of Hugging Face transformers (extra `transformers`): GPT-Neo, Llama and others."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArtefactError, ConfigError, UnavailableError
-from ._checked import need_finite_weights
-from ._lost import price
-from .base import Scored, Subject, TrainedOn
-from .ours import trained_on
+from .adapter import ModelAdapter, Scored, TrainedOn
+from .checked import need_finite_weights
+from .language_model import trained_on
+from .restoration import price
 
-__all__ = ["HuggingFace", "open_transformers"]
+__all__ = ["TransformersAdapter", "open_transformers"]
 
 BATCH = 16
 
 
-def open_transformers(spec: str) -> Subject:
-    """Load a folder or Hub name; never with remote code, never from pickles."""
+def open_transformers(spec: str) -> ModelAdapter:
+    """Load a folder or Hub name; refuses remote code and pickled weights."""
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError:
@@ -29,13 +29,13 @@ def open_transformers(spec: str) -> Subject:
     try:
         tokenizer = AutoTokenizer.from_pretrained(spec, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(spec, trust_remote_code=False, use_safetensors=True)
-    except Exception as problem:  # a damaged folder raises KeyError, RuntimeError, SafetensorError …: written nowhere
+    except Exception as problem:  # a damaged folder raises KeyError, RuntimeError, SafetensorError …; undocumented
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
         raise ArtefactError(f"{spec}: transformers cannot open it: {reason}") from None
-    return HuggingFace(spec, model, tokenizer)
+    return TransformersAdapter(spec, model, tokenizer)
 
 
-class HuggingFace(Subject):
+class TransformersAdapter(ModelAdapter):
     """A transformers model and its tokenizer."""
 
     def __init__(self, spec: str, model: Any, tokenizer: Any) -> None:
@@ -79,7 +79,7 @@ class HuggingFace(Subject):
         return written
 
     def _need_finite(self, _ids: Any, logits: Any) -> Any:
-        """A logits processor of transformers that refuses what no token can be chosen from."""
+        """A transformers logits processor that raises ConfigError for logits from which no token can be chosen."""
         import torch
 
         if torch.isnan(logits).any() or (logits == torch.inf).any() or (logits == -torch.inf).all(dim=-1).any():
@@ -87,7 +87,7 @@ class HuggingFace(Subject):
         return logits
 
     def score(self, texts: Sequence[str]) -> Scored:
-        """Whole stories in windows of the context with half overlap; the end of the story is scored too."""
+        """Score whole stories, their end token included, in windows of the context with half overlap."""
         rows = [[self.begin, *self._ids(text), self.end] for text in texts]
         logprobs = [self._score(row) for row in rows]
         bits, note = price(texts, [self.tokenizer.decode(row[1:-1], clean_up_tokenization_spaces=False) for row in rows])
@@ -124,7 +124,7 @@ class HuggingFace(Subject):
 
 
 def _recorded(folder: Path) -> TrainedOn:
-    """The record of a folder that `ts-models export` wrote; the folders of others have none."""
+    """The training record of a folder that `ts-models export` wrote; other folders have none."""
     from ts_models.artefact import parse_model, read_json
     from ts_models.schemas import TrainingSummary
 
@@ -136,7 +136,7 @@ def _recorded(folder: Path) -> TrainedOn:
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
-    """Our method names as transformers' switches; the rest has its names already."""
+    """Translate our method names into transformers' switches; the other options have transformers' names already."""
     settings = {key: value for key, value in options.items() if key not in {"method", "max_new_tokens"}}
     method = options.get("method", "sample")
     settings["do_sample"] = method in {"sample", "beam-sample"}

@@ -31,7 +31,7 @@ def read_report(path: str | os.PathLike[str]) -> EvalReport:
 
 def render(report: EvalReport) -> str:
     """The report as one HTML page."""
-    from ._page import page
+    from .page import page
 
     return page(report)
 

@@ -20,9 +20,9 @@ from pydantic import ValidationError
 
 from ts_data.artefact import describe_invalid
 
-from ..._judge_schemas import ChatPage
 from ...errors import ConfigError
 from ...schemas import Endpoint, JudgeConfig
+from ...schemas.judge import ChatPage
 from .base import EndpointError, Reply, Request, TryAgainError
 
 __all__ = ["SeleniumBackend", "read_page"]

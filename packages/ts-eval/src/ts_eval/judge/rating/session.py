@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..._checks import need_path, need_text
+from ...checks import need_path, need_text
 from ...errors import ArtefactError
 from ...schemas import CATEGORIES, WholeScores
 from ..backends.base import without_surrogates

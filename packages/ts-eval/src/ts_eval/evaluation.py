@@ -1,0 +1,272 @@
+"""evaluate: models and splits → EvalReport. It runs the parts and puts their sections together; it measures nothing itself."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import stats
+from .checks import need_instance, need_path
+from .errors import ArtefactError, ConfigError
+from .judge.files import read_ratings
+from .metrics import all_info
+from .models import ModelAdapter, open_model
+from .places import check_index_folder, check_report_folder, local_paths, writing
+from .provenance import Evaluated, Findings, check_provenance
+from .schemas import (
+    Comparison,
+    Correlation,
+    DataInfo,
+    Estimate,
+    EvalConfig,
+    EvalReport,
+    LossPoint,
+    MetricInfo,
+    ModelReport,
+    Provenance,
+    Rating,
+    SweepReport,
+)
+from .sections import PARTS, Context, Section, load
+from .splits import Splits, open_splits
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+__all__ = ["evaluate"]
+
+PACKAGES = ("ts-data", "ts-models", "tinystories-tokenizer", "tinystories-eval", "torch", "numpy", "numba", "scipy", "nltk")
+
+INFO = {
+    "span_words": MetricInfo(
+        title="Longest exact span",
+        unit="words",
+        better="like real",
+        description="Longest run of words that some training story holds too; case and punctuation ignored.",
+    ),
+    "span_share": MetricInfo(
+        title="Share of the story in that span", better="like real", description="Words of the longest span per word."
+    ),
+    "template_words": MetricInfo(
+        title="Longest span under renaming",
+        unit="words",
+        better="like real",
+        description="Longest run in common once names and rare words are masked on both sides.",
+    ),
+    "plot_cosine": MetricInfo(
+        title="Closest plot",
+        better="like real",
+        description="Largest cosine of sentence embeddings to any training story.",
+    ),
+}
+
+
+def evaluate(
+    models: Any,
+    splits: str | os.PathLike[str],
+    config: EvalConfig | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    ratings: str | os.PathLike[str] | None = None,
+    sweep: str | os.PathLike[str] | None = None,
+    index: str | os.PathLike[str] | None = None,
+    allow_overlap: bool = False,
+    command: str = "",
+    progress: Progress | None = None,
+) -> EvalReport:
+    """Evaluate one model or several on a splits/ folder; with `out`, write report.json, report.html and stories.jsonl there.
+
+    `models`: whatever `open_model` takes, or a list of it. `ratings`: a judge's ratings.jsonl, matched by the models' names.
+    `sweep`: a sweep.json to show. `index`: where the index of the training stories is kept (default: in `out`, else in memory).
+    `allow_overlap`: evaluate a model also on held-out stories that it was trained on; the report then warns. Without it,
+    ConfigError says how many there are.
+    """
+    config = EvalConfig() if config is None else need_instance(config, EvalConfig, "config")
+    _check_places(models, splits, out, ratings, sweep, index)
+    if config.embeddings:
+        from .index.plots import embedder
+
+        embedder()
+    rated = None if ratings is None else read_ratings(ratings)
+    swept = None if sweep is None else _read_sweep(sweep)
+    adapters = _subjects(models)
+    opened = open_splits(splits)
+    context = Context(config, opened.train, opened.test, progress)
+    evaluated = Evaluated(context.held_out(), context.prompting())
+    findings = check_provenance(adapters, opened, evaluated, allow_overlap=allow_overlap)
+    with writing(None if out is None else Path(out) / "report.json"):
+        place = _index_folder(out, index)
+        if place is not None:
+            context.open_index(place, opened.fingerprint)
+        report = _measure(adapters, context, findings, opened, rated, swept, command)
+        if out is not None:
+            from .report import write_report
+
+            write_report(report, out)
+    return report
+
+
+def _measure(
+    adapters: Sequence[ModelAdapter],
+    context: Context,
+    findings: Findings,
+    opened: Splits,
+    rated: Sequence[Rating] | None,
+    swept: SweepReport | None,
+    command: str,
+) -> EvalReport:
+    """Run the parts over every adapter and over the real stories."""
+    config = context.config
+    sections = {adapter.name: _run(adapter, context) for adapter in adapters}
+    real = _model_report(ModelAdapter("real stories", "real"), _run(ModelAdapter("real stories", "real"), context), config)
+    reports = [
+        _model_report(adapter, sections[adapter.name], config, provenance)
+        for adapter, provenance in zip(adapters, findings.provenance, strict=True)
+    ]
+    correlations: tuple[Correlation, ...] = ()
+    by_whom: tuple[str, ...] = ()
+    if rated is not None:
+        from .ratings import correlate, judges, with_ratings
+
+        reports, real = with_ratings(reports, real, rated, config)
+        correlations, by_whom = correlate(reports, config), judges(rated)
+    return EvalReport(
+        config=config,
+        data=DataInfo(
+            fingerprint=opened.fingerprint,
+            train_stories=len(opened.train),
+            test_stories=len(opened.test),
+            test_in_train=findings.test_in_train,
+            index_sha256=context.index_sha256,
+        ),
+        info=all_info() | INFO,
+        warnings=(*findings.warnings, *(f"decoding sweep: {warning}" for warning in (swept.warnings if swept else ()))),
+        models=tuple(reports),
+        real=real,
+        baselines=tuple(b for parts in sections.values() for section in parts for b in section.baselines),
+        comparisons=tuple(_compare(reports, config)),
+        correlations=correlations,
+        judges=by_whom,
+        sweep=swept,
+        versions=_versions(),
+        command=command,
+    )
+
+
+def _check_places(models: Any, splits: Any, out: Any, ratings: Any, sweep: Any, index: Any) -> None:
+    """The paths, before any work: what is written stands neither in an input nor over somebody else's files."""
+    for value, name in ((splits, "splits"), (out, "out"), (ratings, "ratings"), (sweep, "sweep"), (index, "index")):
+        if value is not None or name == "splits":
+            need_path(value, name)
+    inputs = local_paths(*_several(models), splits, ratings, sweep)
+    if out is not None:
+        check_report_folder(Path(out), inputs)
+    place = _index_folder(out, index)
+    if place is not None:
+        check_index_folder(place, inputs)
+
+
+def _index_folder(out: Any, index: Any) -> Path | None:
+    return Path(index) if index is not None else None if out is None else Path(out) / "index"
+
+
+def _several(models: Any) -> Sequence[Any]:
+    return models if isinstance(models, Sequence) and not isinstance(models, (str, bytes)) else [models]
+
+
+def _subjects(models: Any) -> list[ModelAdapter]:
+    several = _several(models)
+    if not several:
+        raise ConfigError("there is no model to evaluate; name at least one.")
+    adapters = [open_model(model) for model in several]
+    taken: dict[str, int] = {}
+    for adapter in adapters:  # two folders of the same name stay apart
+        taken[adapter.name] = n = taken.get(adapter.name, 0) + 1
+        if n > 1:
+            adapter.name = f"{adapter.name} ({n})"
+    return adapters
+
+
+def _run(adapter: ModelAdapter, context: Context) -> list[Section]:
+    return [load(name)(adapter, context) for name in PARTS if name in context.config.parts]
+
+
+def _model_report(
+    adapter: ModelAdapter, sections: Sequence[Section], config: EvalConfig, provenance: Provenance | None = None
+) -> ModelReport:
+    columns = {name: column for section in sections for name, column in section.values.items()}
+    values = {name: tuple(map(_finite, column)) for name, column in columns.items()}
+    lost = {name: sum(x is not None and y is None for x, y in zip(columns[name], values[name], strict=True)) for name in values}
+    metrics: dict[str, Estimate] = {
+        name: stats.estimate(column, seed=config.seed, resamples=config.resamples) for name, column in values.items()
+    }
+    for section in sections:
+        metrics |= section.estimates
+    training = adapter.training
+    curve = () if training is None else tuple(
+        LossPoint(step=p.step, tokens=p.tokens, train_loss=_finite(p.train_loss), validation_loss=_finite(p.validation_loss))
+        for p in training.curve
+    )  # fmt: skip
+    notes = [*adapter.notes, *(note for section in sections for note in section.notes)]
+    notes += [f"{name}: no finite number for {n:,} of {len(values[name]):,} stories" for name, n in lost.items() if n]
+    return ModelReport(
+        name=adapter.name,
+        kind=adapter.kind,
+        location=adapter.location,
+        parameters=adapter.parameters,
+        preset=None if training is None else training.preset,
+        metrics=metrics,
+        values=values,
+        stories=tuple(story for section in sections for story in section.stories),
+        completions=tuple(c for section in sections for c in section.completions) if adapter.kind != "real" else (),
+        prompts=tuple(p for section in sections for p in section.prompts),
+        neighbours=tuple(n for section in sections for n in section.neighbours),
+        curve=curve,
+        provenance=provenance,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    """The number, or None for NaN and infinity, which JSON has not."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _compare(reports: Sequence[ModelReport], config: EvalConfig) -> list[Comparison]:
+    made = []
+    for a, b in combinations(reports, 2):
+        for metric in a.values:
+            if metric in b.values and len(a.values[metric]) == len(b.values[metric]) and not _files(a, b):
+                found = stats.compare(
+                    metric, a.name, b.name, a.values[metric], b.values[metric], seed=config.seed, resamples=config.resamples
+                )
+                made += [found] if found else []
+    return stats.holm(made)
+
+
+def _files(*reports: ModelReport) -> bool:
+    """Whether one is a file of stories: those have no prompts in common with anything, so nothing is paired."""
+    return any(report.kind == "stories" for report in reports)
+
+
+def _read_sweep(path: str | os.PathLike[str]) -> SweepReport:
+    from ts_data import artefact
+
+    return artefact.read_model(path, SweepReport, package="tinystories-eval", error=ArtefactError)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "platform": f"{sys.platform} {platform.machine()}"}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,7 @@
+"""Exact search over the training stories: building, storing and scanning the index. `StoryIndex` is the entry point."""
+
+from __future__ import annotations
+
+from .story_index import Match, Span, StoryIndex
+
+__all__ = ["Match", "Span", "StoryIndex"]

@@ -1,0 +1,201 @@
+"""Stories → the arrays of a StoryIndex: one stream of word ids, offsets, document frequencies, norms. No searching."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import fast
+from ..checks import each_text
+from ..texts import rouge_words, runs
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+__all__ = ["Arrays", "build_arrays", "idf_of"]
+
+Array = NDArray[Any]
+BATCH = 10_000
+NAME_SAMPLE = 20_000
+"""Stories that names are looked for in."""
+
+_END = b"\0"
+_TABLE = bytes(
+    c if c >= 128 or chr(c).isalnum() or c in b"_\0" else 32 for c in (ord(chr(i).lower()) if i < 128 else i for i in range(256))
+)
+_MIDDLE = re.compile(r"(?<=[a-z,] )([A-Z][a-z]+)\b")
+_LOWER = re.compile(r"\b[a-z]+\b")
+
+
+@dataclass
+class Arrays:
+    """The contents of an index.
+
+    Story s is stream[offsets[s]:offsets[s + 1]]. `second` [m, 3] holds (story, start, end) of the stories that rouge-score splits
+    into other words than scikit-learn.
+    """
+
+    stream: Array
+    offsets: Array
+    second: Array
+    words: list[str]
+    df: Array
+    norms: Array
+    names: tuple[str, ...]
+    corpus: str
+
+    def story(self, number: int) -> Array:
+        """The word ids of one story."""
+        return np.asarray(self.stream[self.offsets[number] : self.offsets[number + 1]])
+
+
+class _Numbers(dict[bytes, int]):
+    """Word → number, in the order of first use; 0 ends a story."""
+
+    def __missing__(self, word: bytes) -> int:
+        self[word] = number = len(self)
+        return number
+
+
+@dataclass
+class _Sink:
+    """The growing stream: in memory, or in a file that is widened once the words pass 65,535."""
+
+    path: Path | None
+    parts: list[Array] = field(default_factory=list)
+    wide: bool = False
+    size: int = 0
+
+    def append(self, ids: Array, vocabulary: int) -> None:
+        if vocabulary > 65_536 and not self.wide:
+            self._widen()
+        part = ids.astype(np.uint32 if self.wide else np.uint16)
+        self.size += len(part)
+        if self.path is None:
+            self.parts.append(part)
+        else:
+            with self.path.open("ab") as out:
+                out.write(part.tobytes())
+
+    def _widen(self) -> None:
+        self.wide = True
+        self.parts = [part.astype(np.uint32) for part in self.parts]
+        if self.path is not None and self.size:
+            old = np.memmap(self.path, np.uint16, "r")
+            wider = self.path.with_suffix(".wide")
+            with wider.open("wb") as out:
+                for at in range(0, len(old), 1 << 24):
+                    out.write(old[at : at + (1 << 24)].astype(np.uint32).tobytes())
+            del old
+            wider.replace(self.path)
+
+    def stream(self) -> Array:
+        kind = np.uint32 if self.wide else np.uint16
+        if self.path is None:
+            whole = np.concatenate(self.parts) if self.parts else np.zeros(0, kind)
+            whole.flags.writeable = False  # like a mapped file: the kernels are then compiled once for both
+            return whole
+        return np.memmap(self.path, kind, "r") if self.size else np.zeros(0, kind)
+
+
+def build_arrays(
+    stories: Iterable[str],
+    total: int | None = None,
+    *,
+    corpus: str | None = None,
+    stream_file: Path | None = None,
+    progress: Progress | None = None,
+) -> Arrays:
+    """Read the stories once and make the arrays; `corpus` names them where their hash is known already."""
+    numbers, sink, digest = _Numbers(), _Sink(stream_file), hashlib.sha256()
+    _ = numbers[_END]
+    lengths: list[Array] = []
+    odd: list[tuple[int, bytes]] = []
+    middle: Counter[str] = Counter()
+    lower: Counter[str] = Counter()
+    done = 0
+    for batch in _batches(each_text(stories, "stories")):
+        if corpus is None:
+            digest.update("".join(f"{len(text)}:{text}" for text in batch).encode("utf-8", "surrogatepass"))
+        ids, sizes = _numbered(batch, numbers, odd, done)
+        if done < NAME_SAMPLE:
+            _count_capitals(batch, middle, lower)
+        sink.append(ids, len(numbers))
+        lengths.append(sizes)
+        done += len(batch)
+        if progress is not None:
+            progress("index: words", done, total)
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]) if lengths else np.zeros(1, np.int64)
+    second = _append_second(odd, numbers, sink)
+    words = [word.decode("utf-8", "surrogatepass") for word in islice(numbers, 1, None)]
+    stream = sink.stream()
+    df, norms = _statistics(stream, offsets.astype(np.int64), words, progress)
+    names = tuple(sorted(w for w, n in middle.items() if n >= 3 and n >= 9 * lower[w]))
+    return Arrays(stream, offsets.astype(np.int64), second, words, df, norms, names, corpus or digest.hexdigest())
+
+
+def idf_of(df: Array, words: list[str], stories: int) -> Array:
+    """scikit-learn's smoothed inverse document frequency: float64; 0 for what it does not count as a word."""
+    counted = np.array([len(word) > 1 for word in words], bool) & (df > 0)
+    return np.where(counted, np.log((1 + stories) / (1 + df)) + 1, 0.0)
+
+
+def _batches(stories: Iterable[str]) -> Iterator[list[str]]:
+    texts = iter(stories)
+    while batch := list(islice(texts, BATCH)):
+        yield batch
+
+
+def _numbered(batch: list[str], numbers: _Numbers, odd: list[tuple[int, bytes]], first: int) -> tuple[Array, Array]:
+    """Word ids of a batch, and each story's number of words. What rouge-score would split otherwise goes to `odd`."""
+    pieces = []
+    for i, text in enumerate(batch):
+        plain = text.isascii()
+        if not plain or "_" in text:
+            found, other = runs(text), rouge_words(text)
+            if found != other:
+                odd.append((first + i, " ".join(other).encode()))
+            text = text if plain else " ".join(found)
+        pieces.append(text.replace("\0", " ") if "\0" in text else text)
+    words = " \0 ".join([*pieces, ""]).encode("utf-8", "surrogatepass").translate(_TABLE).split()
+    ids = np.fromiter(map(numbers.__getitem__, words), np.int64, len(words))
+    ends = np.flatnonzero(ids == 0)
+    sizes = np.diff(np.concatenate([[-1], ends])) - 1
+    return ids[ids > 0] - 1, sizes
+
+
+def _append_second(odd: list[tuple[int, bytes]], numbers: _Numbers, sink: _Sink) -> Array:
+    second = np.zeros((len(odd), 3), np.int64)
+    for row, (story, words) in enumerate(odd):
+        ids = np.array([numbers[word] - 1 for word in words.split()], np.int64)
+        second[row] = story, sink.size, sink.size + len(ids)
+        sink.append(ids, len(numbers))
+    return second
+
+
+def _count_capitals(batch: list[str], middle: Counter[str], lower: Counter[str]) -> None:
+    for text in batch:
+        middle.update(word.lower() for word in _MIDDLE.findall(text))
+        lower.update(_LOWER.findall(text))
+
+
+def _statistics(stream: Array, offsets: Array, words: list[str], progress: Progress | None) -> tuple[Array, Array]:
+    kernel, stories = fast.load_kernels(), len(offsets) - 1
+    if progress is not None:
+        progress("index: statistics", 0, 2)
+    parts = fast.in_threads(lambda a, b: kernel.count_documents(stream, offsets, a, b, len(words)), stories)
+    df = np.sum(parts, axis=0) if parts else np.zeros(len(words), np.int64)
+    idf = idf_of(df, words, stories)
+    parts = fast.in_threads(lambda a, b: kernel.norms(stream, offsets, idf, a, b), stories)
+    if progress is not None:
+        progress("index: statistics", 2, 2)
+    return df, (np.concatenate(parts) if parts else np.zeros(0)).astype(np.float32)

@@ -1,0 +1,131 @@
+"""Compares the stories that a model was trained on with the held-out stories that it is evaluated on.
+
+Both sides are hashes of stories (`ts_data.story_hashes`): the model carries those of its training stories, the splits'
+stories are hashed here. A model evaluated on stories that it was trained on is refused, or the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ConfigError
+from .models import ModelAdapter
+from .schemas import Provenance
+from .splits import Splits
+
+__all__ = ["Evaluated", "Findings", "check_provenance"]
+
+Hashes = NDArray[np.uint64]
+UNKNOWN = "carries no record of its training stories, so whether it was trained on held-out ones cannot be checked"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The stories that an evaluation measures on: held-out ones of test, and training stories as prompts."""
+
+    held_out: Sequence[str]
+    train: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Per adapter what was found, in the order of the adapters; and what readers of the report must be told."""
+
+    provenance: tuple[Provenance | None, ...]
+    test_in_train: int
+    warnings: tuple[str, ...]
+
+
+def check_provenance(
+    adapters: Sequence[ModelAdapter], splits: Splits, evaluated: Evaluated, *, allow_overlap: bool = False
+) -> Findings:
+    """Count, per model, the held-out stories that it was trained on.
+
+    The same splits: nothing to say. Other splits: more than none raises ConfigError with the numbers, unless
+    `allow_overlap`; then each is a warning. A model without a record gets a note. Training stories of other splits are
+    counted too, and a note says how many of them the model knows. Held-out stories that stand in the splits' own train
+    are a warning, whatever the model.
+    """
+    import ts_data
+
+    held_out = ts_data.story_hashes(evaluated.held_out)
+    found = [_compare(adapter, splits, held_out) for adapter in adapters]
+    overlaps = [
+        f"{adapter.name} was trained on {p.trained_on:,} of the {p.held_out:,} held-out stories evaluated"
+        for adapter, p in zip(adapters, found, strict=True)
+        if p is not None and p.checked == "story hashes" and p.trained_on
+    ]
+    if overlaps and not allow_overlap:
+        raise ConfigError(
+            f"{splits.path}: {'; '.join(overlaps)}. Evaluate on the splits that it was trained on, or pass --allow-overlap "
+            "(allow_overlap=True in Python): the report then says so."
+        )
+    for adapter, provenance in zip(adapters, found, strict=True):
+        adapter.notes += _notes(adapter, provenance, evaluated)
+    own = _own_overlap(adapters, splits, held_out)
+    warnings = [f"{overlap}: these numbers do not say how it does on new stories" for overlap in overlaps]
+    if own:
+        warnings.append(
+            f"{own:,} of the {len(held_out):,} held-out stories evaluated also stand in the train split of {splits.path}: "
+            "numbers on them flatter every model, and every n-gram model, fitted on it"
+        )
+    return Findings(tuple(found), own, tuple(warnings))
+
+
+def _compare(adapter: ModelAdapter, splits: Splits, held_out: Hashes) -> Provenance | None:
+    """None for a file of stories: no model is evaluated there."""
+    if adapter.stories is not None:
+        return None
+    trained = adapter.trained_on
+    if trained.splits == splits.fingerprint:
+        return Provenance(checked="same splits", splits_fingerprint=trained.splits, held_out=len(held_out), trained_on=None)
+    if trained.stories is None:
+        return Provenance(checked="not possible", splits_fingerprint=trained.splits, held_out=len(held_out), trained_on=None)
+    return Provenance(
+        checked="story hashes",
+        splits_fingerprint=trained.splits,
+        held_out=len(held_out),
+        trained_on=_members(held_out, trained.stories),
+    )
+
+
+def _notes(adapter: ModelAdapter, provenance: Provenance | None, evaluated: Evaluated) -> list[str]:
+    import ts_data
+
+    if provenance is None or provenance.checked == "same splits" or not (evaluated.held_out or evaluated.train):
+        return []
+    stories = adapter.trained_on.stories
+    if stories is None:
+        return [UNKNOWN]
+    if not evaluated.train:
+        return []
+    known = _members(ts_data.story_hashes(evaluated.train), stories)
+    note = (
+        f"was trained on {'splits that it does not name' if provenance.splits_fingerprint is None else 'other splits'}: it knows {known:,} of the {len(evaluated.train):,} training stories used as prompts, "
+        "and searches for the closest story are over the train split given, not over its own"
+    )
+    return [note]
+
+
+def _own_overlap(adapters: Iterable[ModelAdapter], splits: Splits, held_out: Hashes) -> int:
+    """Held-out stories that stand in the splits' own train; hashes that a model of these splits carries save the reading."""
+    import ts_data
+
+    if not len(held_out):
+        return 0
+    carried: Iterable[Any] = (s.trained_on.stories for s in adapters if s.trained_on.splits == splits.fingerprint)
+    known = next((hashes for hashes in carried if hashes is not None), None)
+    return _members(held_out, np.unique(ts_data.story_hashes(splits.train)) if known is None else known)
+
+
+def _members(hashes: Hashes, among: Hashes) -> int:
+    """How many of the hashes stand in a sorted list."""
+    if not len(hashes) or not len(among):
+        return 0
+    at = np.minimum(np.searchsorted(among, hashes), len(among) - 1)
+    return int((among[at] == hashes).sum())

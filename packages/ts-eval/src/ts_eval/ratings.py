@@ -1,0 +1,77 @@
+"""A judge's ratings.jsonl in the report: means per model with intervals, and loss against rating over models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from . import stats
+from .schemas import CATEGORIES, Correlation, Estimate, EvalConfig, ModelReport, Rating
+
+__all__ = ["correlate", "judges", "with_ratings"]
+
+REAL = "real"
+
+
+def with_ratings(
+    reports: Sequence[ModelReport], real: ModelReport, ratings: Sequence[Rating], config: EvalConfig
+) -> tuple[list[ModelReport], ModelReport]:
+    """The reports with their ratings; a model without any says so. Flagged and unscored ratings are in no mean."""
+    by_source: dict[str, list[Rating]] = {}
+    for rating in ratings:
+        by_source.setdefault(rating.source or "", []).append(rating)
+    rated = [_rated(report, by_source.get(report.name, []), config) for report in reports]
+    return rated, _rated(real, by_source.get(REAL, by_source.get(real.name, [])), config)
+
+
+def judges(ratings: Sequence[Rating]) -> tuple[str, ...]:
+    """Each judge in a sentence: name, mode, prompt and coverage."""
+    groups: dict[tuple[str, str, str], list[Rating]] = {}
+    for rating in ratings:
+        groups.setdefault((rating.judge, rating.mode, rating.prompt), []).append(rating)
+    return tuple(
+        f"{judge}, {mode}, prompt {prompt}: {sum(r.scores is not None and not r.flags for r in rows):,} of {len(rows):,} ratings count"
+        for (judge, mode, prompt), rows in groups.items()
+    )
+
+
+def _rated(report: ModelReport, ratings: Sequence[Rating], config: EvalConfig) -> ModelReport:
+    if not ratings:
+        return report.model_copy(update={"notes": (*report.notes, "has no ratings in the ratings file")})
+    stories = sorted({rating.story for rating in ratings})
+    made: dict[str, Estimate] = {}
+    for category in CATEGORIES:
+        column = [_mean([r for r in ratings if r.story == story], category) for story in stories]
+        made[category] = stats.estimate(column, seed=config.seed, resamples=config.resamples)
+    return report.model_copy(update={"ratings": made})
+
+
+def _mean(ratings: Sequence[Rating], category: str) -> float | None:
+    """Mean over a story's repeats; None when none is usable."""
+    scores = [getattr(r.scores, category) for r in ratings if r.scores is not None and not r.flags]
+    return sum(scores) / len(scores) if scores else None
+
+
+def correlate(reports: Sequence[ModelReport], config: EvalConfig) -> tuple[Correlation, ...]:
+    """Spearman's correlation of loss and each rating over the models that have both, resampled by model."""
+    points = []
+    for report in reports:
+        loss = report.metrics.get("perplexity.test.bits_per_byte") or report.metrics.get("perplexity.test.loss")
+        if loss is not None and loss.mean is not None and report.ratings:
+            points.append((loss.mean, report.ratings))
+    return tuple(_correlation(category, points, config) for category in CATEGORIES) if points else ()
+
+
+def _correlation(category: str, points: Sequence[tuple[float, dict[str, Estimate]]], config: EvalConfig) -> Correlation:
+    pairs = [(loss, rating[category].mean) for loss, rating in points]
+    x, y = [a for a, b in pairs if b is not None], [b for _, b in pairs if b is not None]
+    if len(x) < 4:
+        note = f"{len(x)} models with loss and rating; a correlation needs at least four"
+        return Correlation(rating=category, models=len(x), spearman=None, low=None, high=None, note=note)
+    rng = np.random.default_rng(config.seed)
+    draws = (rng.integers(0, len(x), len(x)) for _ in range(config.resamples))
+    resampled = [stats.spearman([x[i] for i in draw], [y[i] for i in draw]) for draw in draws]
+    found = [r for r in resampled if r is not None]
+    low, high = (float(q) for q in np.percentile(found, [2.5, 97.5])) if found else (None, None)
+    return Correlation(rating=category, models=len(x), spearman=stats.spearman(x, y), low=low, high=high)

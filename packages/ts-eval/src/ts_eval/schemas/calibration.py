@@ -1,0 +1,172 @@
+"""Schemas of what is known about a judge, and of fitted weights. Standard library and pydantic only."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from .base import Frozen
+from .judge import Category, Mode
+
+__all__ = [
+    "CalibrationReport",
+    "DamageResult",
+    "FeatureWeights",
+    "ForeignWeights",
+    "HeldOutError",
+    "PromptSearchReport",
+    "PromptTrial",
+    "ReferenceAgreement",
+    "Statistic",
+]
+
+
+class Statistic(Frozen):
+    """A number with its 95 % bootstrap interval over stories, or the reason why the data cannot bear it."""
+
+    stories: int
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    refused: str | None = None
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _value_or_reason(self) -> Statistic:
+        if (self.value is None) == (self.refused is None):
+            raise ValueError("a statistic has either a value or the reason why not")
+        return self
+
+
+class ReferenceAgreement(Frozen):
+    """A judge against the ratings that a file of stories came with."""
+
+    name: str
+    stories: int
+    compared: int
+    """Stories that the judge rated too."""
+    raters: int
+    categories: dict[Category, dict[str, Statistic]]
+    between_raters: dict[Category, dict[str, Statistic]]
+    """The first two raters of the file against each other: the ceiling. Empty with one rater."""
+    length_bias: dict[Category, Statistic]
+
+
+class DamageResult(Frozen):
+    """What one kind of damage does to the ratings."""
+
+    kind: str
+    category: Category
+    """The category that must fall."""
+    changes: dict[str, dict[Category, float]]
+    """Amount → category → mean change against the undamaged stories."""
+    change: Statistic
+    """Of `category` at the largest amount."""
+    falls: bool = False
+    specific: bool = False
+
+
+class CalibrationReport(Frozen):
+    """What is known about a judge as an instrument."""
+
+    format: Literal["ts-eval/calibration"] = "ts-eval/calibration"
+    schema_version: int = 1
+    judge: str
+    mode: Mode
+    prompt: str
+    repeats: int
+    asked: int
+    rated: int
+    references: tuple[ReferenceAgreement, ...]
+    halo: Statistic
+    sd_over_repeats: dict[Category, float] | None
+    damage: tuple[DamageResult, ...]
+    notes: tuple[str, ...] = ()
+
+
+class PromptTrial(Frozen):
+    """One candidate prompt on one half of the stories."""
+
+    prompt: str
+    mae: float | None
+    noise: float | None
+    """Root mean square SD over repeats and categories."""
+    parse_rate: float
+    """Share of replies that parse at the first attempt."""
+    rated: int
+    score: float | None
+    """MAE + noise / 2 + 5 x (1 - parse rate); lower is better. None where nothing was rated."""
+
+
+class PromptSearchReport(Frozen):
+    """A prompt chosen on one half of the stories, and how it does on the other."""
+
+    format: Literal["ts-eval/prompt-search"] = "ts-eval/prompt-search"
+    schema_version: int = 1
+    judge: str
+    mode: Mode
+    seed: int
+    chosen: str
+    tuning_stories: int
+    reporting_stories: int
+    tuning: tuple[PromptTrial, ...]
+    """All candidates, best first, on the half that chose."""
+    reporting: tuple[PromptTrial, ...]
+    """The chosen one and the first candidate (the one in use) on the other half."""
+    calls: int
+    tokens: int
+
+
+# --- the judge without a language model --------------------------------------------------------
+
+
+class HeldOutError(Frozen):
+    """Error on stories of a model that had no part in the fit, averaged over all models in turn."""
+
+    mae: dict[Category, float]
+    mae_of_mean: dict[Category, float]
+    """The same for a judge that always says the mean rating of the other models."""
+    squared_error_saved: dict[Category, float]
+    """1 - squared error / squared error of that mean; negative where the mean is better."""
+    squared_error_saved_in_all: float
+    correlation_of_model_means: dict[Category, float | None]
+
+
+class FeatureWeights(Frozen):
+    """A fitted feature judge, with its honest error inside."""
+
+    format: Literal["ts-eval/feature-weights"] = "ts-eval/feature-weights"
+    schema_version: int = 1
+    features: Literal["plain", "reference"]
+    names: tuple[str, ...]
+    signs: tuple[int, ...]
+    means: tuple[float, ...]
+    spreads: tuple[float, ...]
+    intercepts: tuple[float, ...]
+    coefficients: tuple[tuple[float, ...], ...]
+    """[6 categories, features], none negative: signs are in `signs`."""
+    stories: int
+    models: int
+    held_out: HeldOutError
+
+
+class ForeignWeights(Frozen):
+    """What makes a sentence foreign to a story, fitted on real stories and known attacks (see `judge/foreign.py`)."""
+
+    format: Literal["ts-eval/foreign-weights"] = "ts-eval/foreign-weights"
+    schema_version: int = 1
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    intercept: float
+    neighbour: float
+    """A sentence beside the most foreign one belongs to the same passage above this: the 95th percentile of real sentences."""
+    suspect: float
+    """A story with a sentence above this is rated once more without it."""
+    flagged: float
+    """A story with a sentence above this is flagged at once."""
+    real_stories: int
+    suspected: float
+    """Share of real stories above `suspect` when words and weights come from other stories (ten folds)."""
+    flagged_real: float
+    """The same above `flagged`."""

@@ -1,0 +1,98 @@
+"""Settings of an evaluation, of decoding and of a sweep. Standard library and pydantic only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from .base import Frozen
+
+__all__ = [
+    "PART_NAMES",
+    "Decoding",
+    "EvalConfig",
+    "SweepConfig",
+]
+
+PART_NAMES = ("perplexity", "memorisation", "paper", "overfitting", "texts", "prompts", "neighbours")
+"""The parts of a report, in the order in which they run."""
+
+Method = Literal["greedy", "sample", "beam", "beam-sample"]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Least1 = Annotated[int, Field(ge=1)]
+
+
+class Decoding(Frozen):
+    """How stories are generated; transformers' names. The defaults are the talk's: sampling at temperature 0.7."""
+
+    method: Method = "sample"
+    temperature: float = Field(default=0.7, gt=0)
+    top_k: int | None = Field(default=None, ge=1)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    num_beams: int | None = Field(default=None, ge=1)
+    repetition_penalty: float | None = Field(default=None, gt=0)
+    no_repeat_ngram_size: int | None = Field(default=None, ge=0)
+    max_new_tokens: int = Field(default=256, ge=1)
+
+    def options(self) -> dict[str, Any]:
+        """The fields that say something, for `generate(prompts, **options)`."""
+        chosen = self.model_dump(exclude_none=True)
+        if self.method in {"greedy", "beam"}:
+            chosen.pop("temperature")
+        return chosen
+
+
+class EvalConfig(Frozen):
+    """Settings of one evaluation."""
+
+    parts: tuple[str, ...] = Field(default=PART_NAMES, min_length=1)
+    stories: int = Field(default=100, ge=2)
+    """Prompts per part and split: 100 in the talk and in the paper."""
+    prompt_share: float = Field(default=0.4, gt=0, lt=1)
+    """Share of a story's words given as prompt (the talk: 40 %). The paper's procedure always uses half."""
+    opening_words: int = Field(default=5, ge=1)
+    """Words of a held-out story with which a story of the overfitting part begins."""
+    seed: int = Field(default=1, ge=0)
+    decoding: Decoding = Decoding()
+    perplexity_stories: int | None = Field(default=None, ge=2)
+    """Stories of the test split that perplexity is measured on; None is all."""
+    baseline_stories: int | None = Field(default=None, ge=2)
+    """Training stories that the n-gram baselines are fitted on; None is all."""
+    context: int = Field(default=256, ge=8)
+    """Tokens of the talk's loss: the first 256 of each story."""
+    resamples: int = Field(default=2000, ge=100)
+    """Bootstrap resamples, by story."""
+    shown: int = Field(default=8, ge=0)
+    """Stories and completions per model that the HTML page shows; report.json holds all."""
+    embeddings: bool = False
+    """Also look for complex templates (extra `embeddings`; embeds every training story once)."""
+    neighbour_words: tuple[str, ...] = ("doctor", "dog", "happy", "park", "lily")
+
+    @model_validator(mode="after")
+    def _parts_exist(self) -> EvalConfig:
+        unknown = [part for part in self.parts if part not in PART_NAMES]
+        if unknown:
+            raise ValueError(f"unknown part {unknown[0]!r}; there are {', '.join(PART_NAMES)}")
+        return self
+
+
+class SweepConfig(Frozen):
+    """The decoding settings to try. Each list is one axis; an axis that a method ignores is not multiplied."""
+
+    method: tuple[Method, ...] = Field(default=("greedy", "sample", "beam", "beam-sample"), min_length=1)
+    temperature: tuple[Positive, ...] = Field(default=(0.5, 0.7, 0.9, 1.1), min_length=1)
+    top_k: tuple[Least1 | None, ...] = Field(default=(None,), min_length=1)
+    top_p: tuple[Share | None, ...] = Field(default=(None, 0.95), min_length=1)
+    num_beams: tuple[Least1, ...] = Field(default=(4,), min_length=1)
+    repetition_penalty: tuple[Positive | None, ...] = Field(default=(None,), min_length=1)
+    no_repeat_ngram_size: tuple[Annotated[int, Field(ge=0)] | None, ...] = Field(default=(None,), min_length=1)
+    max_new_tokens: int = Field(default=200, ge=1)
+    stories: int = Field(default=50, ge=2)
+    seed: int = Field(default=1, ge=0)
+    search: Literal["grid", "optuna"] = "grid"
+    trials: int = Field(default=20, ge=1)
+    """optuna: settings tried."""
+    min_diversity: float = Field(default=0.9, gt=0)
+    """The winner keeps at least this share of the diversity of real stories, if any setting does."""

@@ -1,0 +1,186 @@
+"""What the parts share: the draw of stories, the index, what has been generated already, and the Section that they fill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..index import StoryIndex
+from ..models import ModelAdapter
+from ..models.checked import generate
+from ..schemas import BaselineScore, Completion, Estimate, EvalConfig, Neighbours, PromptAnswer, Story
+from ..texts import cut
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+    from ..index.plots import PlotIndex
+
+__all__ = ["Context", "Generations", "Section"]
+
+SPLITS = ("train", "test")
+PROMPTING = {"memorisation", "paper", "overfitting"}
+"""Parts that take prompts from training stories, and from held-out ones."""
+DRAWING = PROMPTING | {"texts"}
+"""Parts that take prompts from held-out stories."""
+
+
+@dataclass
+class Section:
+    """What one part says about one adapter. `values`: metric → one number per story; `estimates`: what is no plain mean."""
+
+    values: dict[str, list[float | None]] = field(default_factory=dict)
+    estimates: dict[str, Estimate] = field(default_factory=dict)
+    stories: list[Story] = field(default_factory=list)
+    completions: list[Completion] = field(default_factory=list)
+    prompts: list[PromptAnswer] = field(default_factory=list)
+    neighbours: list[Neighbours] = field(default_factory=list)
+    baselines: list[BaselineScore] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Generations:
+    """Real stories cut in two, and how a adapter ended them."""
+
+    split: str
+    index: list[int]
+    prompts: list[str]
+    references: list[str]
+    completions: list[str]
+
+
+class Context:
+    """One evaluation: the same stories, prompts and seeds for every adapter."""
+
+    def __init__(
+        self,
+        config: EvalConfig,
+        train: Sequence[str],
+        test: Sequence[str],
+        progress: Progress | None = None,
+    ) -> None:
+        self.config, self.train, self.test, self.progress = config, train, test, progress
+        self._index: StoryIndex | None = None
+        self.drawn = {"train": self._draw(train, 0), "test": self._draw(test, 1)}
+        self.texts = {s: self._read(stories, self.drawn[s]) for s, stories in (("train", train), ("test", test))}
+        self.fitted: set[object] = set()
+        self._completed: dict[tuple[int, str, float], Generations | None] = {}
+        self._opened: dict[tuple[int, str], list[tuple[str, str]] | None] = {}
+
+    @cached_property
+    def plots(self) -> PlotIndex:
+        """The training stories' embeddings, made at first use."""
+        from ..index.plots import PlotIndex, embedder
+
+        total = len(self.train)
+        return PlotIndex(self.train, embedder(), lambda done: self.notify("embedding the training stories", done, total))
+
+    @property
+    def index(self) -> StoryIndex:
+        """The index of the training stories: what `open_index` opened, else one in memory, made at first use."""
+        if self._index is None:
+            self._index = StoryIndex.build(self.train, progress=self.progress)
+        return self._index
+
+    def open_index(self, place: Path, corpus: str) -> None:
+        """Keep the index of the training stories at `place`."""
+        self._index = StoryIndex.cached(place, self.train, corpus=corpus, progress=self.progress)
+
+    @property
+    def index_sha256(self) -> str:
+        """Of the index on disk; empty where there is none."""
+        return "" if self._index is None else self._index.sha256
+
+    # --- which stories are measured ------------------------------------------------------------
+
+    @cached_property
+    def scored(self) -> list[str]:
+        """The held-out stories that perplexity is measured on: all of them, or a seeded draw."""
+        wanted = self.config.perplexity_stories
+        if wanted is None or wanted >= len(self.test):
+            return [text for text in self.test if text]
+        rng = np.random.default_rng([self.config.seed, 3])
+        return [self.test[i] for i in sorted(rng.choice(len(self.test), wanted, replace=False).tolist())]
+
+    def held_out(self) -> list[str]:
+        """The held-out stories that the chosen parts measure, each once."""
+        chosen = set(self.config.parts)
+        drawn = self.texts["test"] if chosen & DRAWING else []
+        return list(dict.fromkeys([*(self.scored if "perplexity" in chosen else []), *drawn]))
+
+    def prompting(self) -> list[str]:
+        """The training stories that the chosen parts take prompts from."""
+        return self.texts["train"] if set(self.config.parts) & PROMPTING else []
+
+    def _draw(self, stories: Sequence[str], stream: int) -> list[int]:
+        rng = np.random.default_rng([self.config.seed, stream])
+        return sorted(rng.choice(len(stories), min(self.config.stories, len(stories)), replace=False).tolist())
+
+    @staticmethod
+    def _read(stories: Sequence[str], numbers: list[int]) -> list[str]:
+        return [stories[i] for i in numbers]
+
+    def notify(self, stage: str, done: int, total: int | None = None) -> None:
+        """Pass progress on."""
+        if self.progress is not None:
+            self.progress(stage, done, total)
+
+    # --- what a adapter tells, once ------------------------------------------------------------
+
+    def complete(self, adapter: ModelAdapter, split: str, share: float) -> Generations | None:
+        """Ends of the drawn stories as the adapter tells them; real ones for real stories. None: it cannot generate.
+
+        For `real`, each beginning gets the end of the next drawn story: what a story's end has in common with any other.
+        """
+        key = (id(adapter), split, share)
+        if key not in self._completed:
+            self._completed[key] = self._complete(adapter, split, share)
+        return self._completed[key]
+
+    def _complete(self, adapter: ModelAdapter, split: str, share: float) -> Generations | None:
+        halves = [cut(text, share) for text in self.texts[split]]
+        prompts, references = [a.rstrip() for a, _ in halves], [b.strip() for _, b in halves]
+        if adapter.kind == "real":
+            written: list[str] | None = references[1:] + references[:1]
+        else:
+            written = self._generate(adapter, prompts, f"{split} {share:.0%}")
+        if written is None:
+            return None
+        return Generations(split, self.drawn[split], prompts, references, [text.strip() for text in written])
+
+    def generate_stories(self, adapter: ModelAdapter, split: str) -> list[tuple[str, str]] | None:
+        """(opening, whole story) from a few opening words of the drawn stories; None: it cannot generate."""
+        key = (id(adapter), split)
+        if key not in self._opened:
+            self._opened[key] = self._open(adapter, split)
+        return self._opened[key]
+
+    def _open(self, adapter: ModelAdapter, split: str) -> list[tuple[str, str]] | None:
+        if adapter.stories is not None:
+            rng = np.random.default_rng([self.config.seed, 2])
+            n = min(self.config.stories, len(adapter.stories))
+            return [("", adapter.stories[i]) for i in sorted(rng.choice(len(adapter.stories), n, replace=False).tolist())]
+        openings = [" ".join(text.split()[: self.config.opening_words]) for text in self.texts[split]]
+        if adapter.kind == "real":
+            return list(zip(openings, self.texts[split], strict=True))
+        written = self._generate(adapter, openings, f"{split} openings")
+        return None if written is None else [(a, joined(a, b)) for a, b in zip(openings, written, strict=True)]
+
+    def _generate(self, adapter: ModelAdapter, prompts: list[str], what: str) -> list[str] | None:
+        self.notify(f"{adapter.name}: stories from {what}", 0, len(prompts))
+        written = generate(adapter, prompts, seed=self.config.seed, **self.config.decoding.options())
+        if written is not None:
+            self.notify(f"{adapter.name}: stories from {what}", len(prompts), len(prompts))
+        return written
+
+
+def joined(prompt: str, completion: str) -> str:
+    """Prompt and completion as one text, with a blank where none of the two has one and a word begins."""
+    glue = "" if not completion or completion[0].isspace() or not (completion[0].isalnum() or completion[0] in '"“‘(—') else " "
+    return (prompt + glue + completion).strip()

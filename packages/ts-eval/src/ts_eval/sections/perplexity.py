@@ -1,0 +1,119 @@
+"""Perplexity, loss and bits per byte on the test split, and the n-gram models on the same tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metrics.bits_per_byte import bits_per_byte
+from ..metrics.ngrams import METHODS, BigramModel
+from ..metrics.perplexity import loss
+from ..models import ModelAdapter
+from ..models.adapter import Scored
+from ..models.checked import score
+from ..schemas import BaselineScore
+from ..stats import ratio
+from .base import Context, Section
+
+__all__ = ["fit_baselines", "run"]
+
+BATCH = 500
+"""Stories scored between two reports of progress."""
+
+
+def run(adapter: ModelAdapter, context: Context) -> Section:
+    """Whole stories, and the talk's first 256 tokens under its own name."""
+    section = Section()
+    texts = context.scored
+    scored = _score(adapter, context, texts)
+    if scored is None:
+        if adapter.kind != "real":
+            section.notes.append("gives no log-probabilities: perplexity is not measured")
+        return section
+    seed, resamples = context.config.seed, context.config.resamples
+    nll = [-float(story.sum(dtype="f8")) for story in scored.logprobs]
+    tokens = [float(len(story)) for story in scored.logprobs]
+    first = [story[: context.config.context - 1] for story in scored.logprobs]
+    made = {
+        "loss": ratio(nll, tokens, seed=seed, resamples=resamples),
+        "perplexity": ratio(nll, tokens, seed=seed, resamples=resamples, exp=True),
+        "first_loss": ratio([-float(s.sum(dtype="f8")) for s in first], [len(s) for s in first], seed=seed, resamples=resamples),
+    }
+    if scored.bits is not None:
+        bits = [n / math.log(2) + float(b.sum()) for n, b in zip(nll, scored.bits, strict=True)]
+        size = [float(len(text.encode())) for text in texts]
+        made["bits_per_byte"] = ratio(bits, size, seed=seed, resamples=resamples)
+        section.values["perplexity.test.bits_per_byte"] = [b / s for b, s in zip(bits, size, strict=True)]
+    if made["perplexity"].mean is None and made["loss"].mean is not None:
+        section.notes.append(f"perplexity is exp({made['loss'].mean:.0f}), more than a number can hold")
+    section.estimates = {f"perplexity.test.{name}": value for name, value in made.items()}
+    if scored.note:
+        section.notes.append(scored.note)
+    if adapter.encoder is None or scored.ids is None:
+        section.notes.append("gives no token ids to fit n-gram models on: none stand beside it")
+    section.baselines = _baselines(adapter, context, texts, scored)
+    return section
+
+
+def _score(adapter: ModelAdapter, context: Context, texts: Sequence[str]) -> Scored | None:
+    parts: list[Scored] = []
+    for at in range(0, len(texts), BATCH):
+        context.notify(f"{adapter.name}: perplexity", at, len(texts))
+        part = score(adapter, texts[at : at + BATCH])
+        if part is None:
+            return None
+        parts.append(part)
+    context.notify(f"{adapter.name}: perplexity", len(texts), len(texts))
+    bits = [part.bits for part in parts if part.bits is not None]
+    ids = [story for part in parts if part.ids is not None for story in part.ids]
+    return Scored(
+        [story for part in parts for story in part.logprobs],
+        np.concatenate(bits) if len(bits) == len(parts) else None,
+        ids or None,
+        "; ".join(dict.fromkeys(part.note for part in parts if part.note)),
+    )
+
+
+def fit_baselines(encoder: Any, stories: Iterator[str], total: int, context: Context, name: str) -> BigramModel:
+    """Count the bigrams of training stories in the ids of a tokenizer."""
+
+    def ids() -> Iterator[NDArray[Any]]:
+        batch: list[str] = []
+        for done, text in enumerate(stories):
+            batch.append(text)
+            if len(batch) == BATCH:
+                context.notify(f"{name}: n-gram baselines", done + 1, total)
+                yield from encoder.encode_batch(batch, add_special_tokens=True)
+                batch = []
+        yield from encoder.encode_batch(batch, add_special_tokens=True)
+        context.notify(f"{name}: n-gram baselines", total, total)
+
+    return BigramModel(ids(), encoder.vocab_size)
+
+
+def _baselines(adapter: ModelAdapter, context: Context, texts: Sequence[str], scored: Scored) -> list[BaselineScore]:
+    if adapter.encoder is None or scored.ids is None:
+        return []
+    key = getattr(adapter.encoder, "sha256", id(adapter.encoder))
+    if key in context.fitted:
+        return []
+    limit = min(context.config.baseline_stories or len(context.train), len(context.train))
+    chosen = iter(context.train) if limit == len(context.train) else (context.train[i] for i in range(limit))
+    model = fit_baselines(adapter.encoder, chosen, limit, context, adapter.name)
+    context.fitted.add(key)
+    size = sum(len(text.encode()) for text in texts)
+    made = []
+    for method in METHODS:
+        logprobs = model.logprobs(scored.ids, method)
+        mean = loss(logprobs) or 0.0
+        bits = None
+        if scored.bits is not None:
+            nll = -math.fsum(float(story.sum()) for story in logprobs)
+            spelling, restore = scored.bits.sum(axis=0).tolist()
+            bits = bits_per_byte(nll, utf8_bytes=size, unk_spelling_bits=spelling, restore_bits=restore)
+        made.append(BaselineScore(model=adapter.name, name=method, loss=mean, perplexity=math.exp(mean), bits_per_byte=bits))
+    return made

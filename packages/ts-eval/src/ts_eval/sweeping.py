@@ -1,0 +1,251 @@
+"""sweep: try decoding settings on the same openings, score quality and diversity, keep the Pareto front, name a winner.
+
+Quality is a judge's mean where one is given; else how near the stories are to real ones in bits per word under a bigram model
+of the training words: too few bits is repetition, too many is noise (after Holtzman et al. 2020).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import stats
+from .checks import need_instance, need_path
+from .errors import ConfigError, UnavailableError
+from .metrics.length import lengths
+from .metrics.ngrams import BigramModel
+from .metrics.repetition import repetition
+from .metrics.self_bleu import self_bleu
+from .models import ModelAdapter, open_model
+from .models.checked import generate
+from .places import check_sweep_file, local_paths, writing
+from .provenance import Evaluated, check_provenance
+from .schemas import SweepConfig, SweepPoint, SweepReport
+from .sections.base import joined
+from .splits import open_splits
+from .texts import runs
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+__all__ = ["grid", "pareto", "sweep"]
+
+Judge = Callable[[Sequence[str]], Sequence[float | None]]
+WORDS = 10_000
+"""Words of the reference model; all others are one word."""
+REFERENCE = 50_000
+"""Training stories that it is fitted on, at most."""
+USES = {
+    "greedy": ("repetition_penalty", "no_repeat_ngram_size"),
+    "sample": ("temperature", "top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size"),
+    "beam": ("num_beams", "repetition_penalty", "no_repeat_ngram_size"),
+    "beam-sample": ("temperature", "top_k", "top_p", "num_beams", "repetition_penalty", "no_repeat_ngram_size"),
+}
+"""Method → the axes that it heeds."""
+
+
+def sweep(
+    model: Any,
+    splits: str | os.PathLike[str],
+    config: SweepConfig | None = None,
+    *,
+    judge: Judge | None = None,
+    judge_name: str = "judge",
+    out: str | os.PathLike[str] | None = None,
+    allow_overlap: bool = False,
+    progress: Progress | None = None,
+) -> SweepReport:
+    """Search the decoding settings of one model; `out` takes sweep.json.
+
+    `judge(stories)` gives one number per story, higher is better, None where it has none. `allow_overlap`: as in `evaluate`.
+    """
+    from ts_data import artefact
+
+    config = SweepConfig() if config is None else need_instance(config, SweepConfig, "config")
+    if out is not None:
+        check_sweep_file(need_path(out, "out"), local_paths(model, splits))
+    adapter = open_model(model)
+    opened = open_splits(splits)
+    test = opened.test
+    rng = np.random.default_rng(config.seed)
+    drawn = sorted(rng.choice(len(test), min(config.stories, len(test)), replace=False).tolist())
+    real = [test[i] for i in drawn]
+    findings = check_provenance([adapter], opened, Evaluated(real), allow_overlap=allow_overlap)
+    openings = [" ".join(text.split()[:5]) for text in real]
+    score = _checked(judge) if judge else _LikeReal(list(itertools.islice(iter(opened.train), REFERENCE)), real)
+    trial = _Trial(adapter, openings, score, config)
+    with writing(None if out is None else Path(out)):
+        tried = _optuna(trial, config, progress) if config.search == "optuna" else _grid(trial, config, progress)
+        if not tried:
+            raise ConfigError(f"{adapter.name}: no setting could be scored: its stories are empty, or the judge gave no number.")
+        real_score = stats.estimate(score(real)).mean
+        report = SweepReport(
+            model=adapter.name,
+            config=config,
+            quality=judge_name if judge is not None else "like real",
+            points=tuple(_judged(tried, config, _diversity(real))),
+            real_quality=0.0 if real_score is None else real_score,
+            real_diversity=_diversity(real),
+            provenance=findings.provenance[0],
+            notes=tuple(dict.fromkeys(adapter.notes)),
+            warnings=findings.warnings,
+        )
+        if out is not None:
+            artefact.write_model(out, report)
+    return report
+
+
+def grid(config: SweepConfig) -> Iterator[dict[str, Any]]:
+    """Every setting once; an axis that a method does not heed is not multiplied."""
+    for method in config.method:
+        axes = [[(name, value) for value in getattr(config, name)] for name in USES[method]]
+        for chosen in itertools.product(*axes):
+            yield {"method": method, **{name: value for name, value in chosen if value is not None}}
+
+
+def _checked(judge: Judge) -> Judge:
+    """The judge with its answers checked: a number or None per story; NaN and infinity are no numbers."""
+
+    def score(texts: Sequence[str]) -> list[float | None]:
+        given = list(judge(texts))
+        if len(given) != len(texts):
+            raise ConfigError(f"judge gave {len(given)} numbers for {len(texts)} stories; one for each, or None, is expected.")
+        if any(isinstance(x, (str, bytes)) for x in given):
+            raise TypeError("judge gave a text; a number for each story, or None, is expected.")
+        numbers = [None if x is None else float(x) for x in given]
+        return [x if x is not None and math.isfinite(x) else None for x in numbers]
+
+    return score
+
+
+class _Trial:
+    """One setting → one point."""
+
+    def __init__(self, adapter: ModelAdapter, openings: list[str], score: Judge, config: SweepConfig) -> None:
+        self.adapter, self.openings, self.score, self.config = adapter, openings, score, config
+
+    def __call__(self, options: dict[str, Any]) -> SweepPoint | None:
+        config = self.config
+        made = generate(self.adapter, self.openings, seed=config.seed, max_new_tokens=config.max_new_tokens, **options)
+        if made is None:
+            raise ConfigError(f"{self.adapter.name}: cannot generate, so there is no decoding to sweep.")
+        texts = [joined(a, b) for a, b in zip(self.openings, made, strict=True)]
+        quality = stats.estimate(self.score(texts), seed=self.config.seed)
+        if quality.mean is None:
+            return None
+        repeated = [r for r in map(repetition, texts) if r is not None]
+        return SweepPoint(
+            options=options,
+            quality=quality.mean,
+            quality_low=quality.mean if quality.low is None else quality.low,
+            quality_high=quality.mean if quality.high is None else quality.high,
+            diversity=_diversity(texts),
+            repetition=sum(repeated) / len(repeated) if repeated else 0.0,
+            words=sum(lengths(texts)) / len(texts),
+            on_front=False,
+            example=texts[0],
+        )
+
+
+def _grid(trial: _Trial, config: SweepConfig, progress: Progress | None) -> list[SweepPoint]:
+    settings = list(grid(config))
+    points = []
+    for done, options in enumerate(settings):
+        if progress is not None:
+            progress("sweep", done, len(settings))
+        points.append(trial(options))
+    if progress is not None:
+        progress("sweep", len(settings), len(settings))
+    return [point for point in points if point is not None]
+
+
+def _optuna(trial: _Trial, config: SweepConfig, progress: Progress | None) -> list[SweepPoint]:
+    """Multi-objective search (TPE) between the smallest and the largest value of each axis."""
+    try:
+        import optuna
+    except ImportError:
+        raise UnavailableError('search=optuna needs Optuna. pip install "tinystories-eval[search]"') from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    points: dict[str, SweepPoint] = {}
+
+    def objective(asked: Any) -> tuple[float, float]:
+        options = _suggest(asked, config)
+        point = points.get(repr(options)) or trial(options)
+        if progress is not None:
+            progress("sweep", asked.number + 1, config.trials)
+        if point is None:
+            raise optuna.TrialPruned
+        points[repr(options)] = point
+        return point.quality, point.diversity
+
+    study = optuna.create_study(directions=["maximize", "maximize"], sampler=optuna.samplers.TPESampler(seed=config.seed))
+    study.optimize(objective, n_trials=config.trials)
+    return list(points.values())
+
+
+def _suggest(asked: Any, config: SweepConfig) -> dict[str, Any]:
+    method = asked.suggest_categorical("method", list(config.method))
+    options: dict[str, Any] = {"method": method}
+    for name in USES[method]:
+        values = getattr(config, name)
+        if name == "temperature":
+            value: Any = round(asked.suggest_float(name, min(values), max(values)), 2) if len(values) > 1 else values[0]
+        else:
+            value = asked.suggest_categorical(name, list(values))
+        if value is not None:
+            options[name] = value
+    return options
+
+
+def _judged(points: Sequence[SweepPoint], config: SweepConfig, real_diversity: float) -> list[SweepPoint]:
+    """Mark the front, and the winner: the best quality among settings diverse enough, else the most diverse on the front."""
+    front = pareto([(p.quality, p.diversity) for p in points])
+    enough = [i for i in front if points[i].diversity >= config.min_diversity * real_diversity]
+    winner = (
+        max(enough, key=lambda i: points[i].quality) if enough else max(front, key=lambda i: points[i].diversity, default=None)
+    )
+    return [p.model_copy(update={"on_front": i in front, "winner": i == winner}) for i, p in enumerate(points)]
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Which points no other one beats: at least as good in both, better in one (more is better)."""
+    return [i for i, (a, b) in enumerate(points) if not any(x >= a and y >= b and (x > a or y > b) for x, y in points)]
+
+
+def _diversity(texts: Sequence[str]) -> float:
+    scores = [s for s in self_bleu(texts) if s is not None]
+    return 1 - sum(scores) / len(scores) if scores else 0.0
+
+
+class _LikeReal:
+    """Minus the distance to real stories in bits per word; a story without two words has no score."""
+
+    def __init__(self, train: Sequence[str], real: Sequence[str]) -> None:
+        counts: dict[str, int] = {}
+        for text in train:
+            for word in runs(text):
+                counts[word] = counts.get(word, 0) + 1
+        kept = sorted(counts, key=lambda w: (-counts[w], w))[:WORDS]
+        self.number = {word: i + 2 for i, word in enumerate(kept)}
+        self.model = BigramModel((self._ids(text) for text in train), len(kept) + 2)
+        bits = [b for b in map(self._bits, real) if b is not None]
+        self.real = float(np.median(bits)) if bits else 0.0
+
+    def _ids(self, text: str) -> Any:
+        return np.array([0, *(self.number.get(word, 1) for word in runs(text)), 0], np.int64)
+
+    def _bits(self, text: str) -> float | None:
+        ids = self._ids(text)
+        if len(ids) < 4:
+            return None
+        return float(-self.model.logprobs([ids], "bigram Kneser-Ney")[0].mean() / math.log(2))
+
+    def __call__(self, texts: Sequence[str]) -> list[float | None]:
+        bits = [self._bits(text) for text in texts]
+        return [None if b is None else -abs(b - self.real) for b in bits]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, ValidationInfo, create_model, field_validator
+from pydantic.fields import FieldInfo
 
 __all__ = [
     "FULL_VALIDATION",
@@ -99,6 +100,10 @@ class PrepareConfig(_Frozen):
     min_characters: int = Field(default=180, ge=0)
     """Shorter stories are dropped by the step `short` (the talk's constraint)."""
 
+    step_options: dict[str, dict[str, JsonValue]] = Field(default={}, validate_default=True)
+    """Parameters of cleaning steps that have some: step → parameter → value. Complete after validation; a parameter that is a field of
+    its own, as `min_characters`, is not among them."""
+
     deduplicate: Literal["exact", "near", "cluster", "none"] = "exact"
     """exact: equal after cleaning, the first stays. near: near-duplicates go, too. cluster: near-duplicates stay, but a
     cluster of them goes whole to one split. none: keep all."""
@@ -136,6 +141,37 @@ class PrepareConfig(_Frozen):
         from .cleaning.rules import check_names
 
         return check_names(steps)
+
+    @field_validator("step_options")
+    @classmethod
+    def _known_options(cls, options: dict[str, dict[str, JsonValue]], info: ValidationInfo) -> dict[str, dict[str, JsonValue]]:
+        """Check each parameter and fill in the defaults of the steps that run."""
+        from .cleaning.rules import parameters_of
+
+        if "steps" not in info.data:  # refused already
+            return options
+        unused = [name for name in options if name not in info.data["steps"]]
+        if unused:
+            raise ValueError(f"{unused[0]!r} is not among `steps`")
+        filled = {}
+        for name in info.data["steps"]:
+            own = {field: kind for field, kind in parameters_of(name).items() if field not in cls.model_fields}
+            if unknown := options.get(name, {}).keys() - own.keys():
+                raise ValueError(f"{name} has no parameter {min(unknown)!r} (it has: {', '.join(own) or 'none'})")
+            if own:
+                filled[name] = _checked(name, own, options.get(name, {}))
+        return filled
+
+
+def _checked(name: str, fields: dict[str, FieldInfo], values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The values of a step's parameters, validated; ValueError names the parameter."""
+    definitions: dict[str, Any] = {field: (info.annotation, info) for field, info in fields.items()}
+    try:
+        checked: BaseModel = create_model(name, __config__=ConfigDict(extra="forbid"), **definitions)(**values)
+    except ValidationError as problem:
+        fault = problem.errors(include_url=False)[0]
+        raise ValueError(f"{name}.{'.'.join(map(str, fault['loc']))}: {fault['msg'][:1].lower()}{fault['msg'][1:]}") from None
+    return checked.model_dump(mode="json")
 
 
 # --- the manifest of splits/ -------------------------------------------------------------------

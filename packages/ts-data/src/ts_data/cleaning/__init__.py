@@ -1,3 +1,1 @@
-"""The cleaning rules and the cleaner that runs them."""
-
-__all__: list[str] = []
+"""The cleaning rules, and the cleaner that runs them over one story or over an Arrow batch."""

@@ -1,29 +1,30 @@
-"""Runs the cleaning steps: over one text, with what each changed, or over an Arrow batch, at speed.
+"""Runs the cleaning rules over one text, with what each changed, or over an Arrow batch.
 
-`Cleaner.batch` is the pure function Arrow batch -> Arrow batch that every engine runs. It opens no file and keeps
-no state. Which stories are duplicates is not its business; it only leaves a 128-bit hash for those who ask.
+`Cleaner.batch` is a pure function Arrow batch → Arrow batch that every engine can run. It opens no file and keeps no state. It does not
+look for duplicates; it leaves a 128-bit hash of each story for the stage that does.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ..arrow import fixed, numbers
+from ..arrow import fixed, numbers, strings
 from ..checks import check_config, check_text
-from ..schemas import DEFAULT_STEPS, PrepareConfig
-from .rules import ALWAYS, ApplyAll, Drop, Step, load
-from .spot import spotted
+from ..schemas import PrepareConfig
+from .rules import NON_ASCII, RULES, Apply, Drop, Rule, load, parameters_of
 
 __all__ = ["CLEANED", "KEPT", "Change", "Cleaned", "Cleaner", "clean", "cleaner_hash"]
 
 KEPT = -1
-"""The value of column `dropped_by` for a story that stays; otherwise the index of the step in `config.steps`."""
+"""Column `dropped_by` of a story that stays; otherwise it holds the index of the rule in `config.steps`."""
 
 CLEANED = pa.schema(
     [
@@ -39,7 +40,9 @@ CLEANED = pa.schema(
 )
 
 _CODE_VERSION = 5
-"""Raised by whoever changes what a step does, so that the cleaner's hash tells the difference."""
+"""Raise it with every change of what a rule does, so that the cleaner's hash changes too."""
+
+_IS_BLANK = np.isin(np.arange(256), np.frombuffer(b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f", np.uint8))
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,25 @@ class Change:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A cleaned text, the steps that changed it in their order, and the step that would drop it, if any."""
+    """A cleaned text, the steps that changed it in order, and the step that drops it, if any."""
 
     text: str
     changes: tuple[Change, ...]
     dropped: str | None
 
 
+@dataclass(frozen=True)
+class Step:
+    """A rule at its place in `config.steps`, loaded with its parameters."""
+
+    number: int
+    name: str
+    rule: Rule
+    apply: Apply
+
+
 def clean(text: str, config: PrepareConfig | None = None) -> Cleaned:
-    """Clean one story; a story that a step drops comes back as it stood then, with the step's name.
+    """Clean one story. A dropped story has the text that it had when it was dropped, and the name of the step.
 
     Raises TypeError for anything but a str, such as the None or NaN of an empty cell.
 
@@ -73,7 +86,7 @@ def clean(text: str, config: PrepareConfig | None = None) -> Cleaned:
         check_config(config)
     changes: list[Change] = []
     for step in steps_of(config or PrepareConfig()):
-        if step.cut_only:
+        if step.rule.cut_only:
             continue
         after = step.apply(text)
         if isinstance(after, Drop):
@@ -86,159 +99,106 @@ def clean(text: str, config: PrepareConfig | None = None) -> Cleaned:
 
 def steps_of(config: PrepareConfig) -> list[Step]:
     """The steps of a config, loaded."""
-    return [load(name, min_characters=config.min_characters) for name in config.steps]
+    return [Step(n, name, RULES[name], load(name, _parameters(name, config))) for n, name in enumerate(config.steps)]
+
+
+def _parameters(name: str, config: PrepareConfig) -> dict[str, Any]:
+    shared = {field: getattr(config, field) for field in parameters_of(name) if field in PrepareConfig.model_fields}
+    return {**shared, **config.step_options.get(name, {})}
 
 
 def cleaner_hash(config: PrepareConfig) -> str:
-    """SHA-256 that changes when the steps, their order, their settings or their code change."""
-    return hashlib.sha256(repr((_CODE_VERSION, config.steps, config.min_characters)).encode()).hexdigest()
+    """SHA-256 that changes with the steps, their order, their parameters or the code of the rules."""
+    options = (config.step_options,) if config.step_options else ()
+    return hashlib.sha256(repr((_CODE_VERSION, config.steps, config.min_characters, *options)).encode()).hexdigest()
 
 
 class Cleaner:
     """The steps of a config, ready to run over batches.
 
-    Most stories are plain: ASCII, no step's trigger in them, long enough. Of all steps only `whitespace` changes such a story,
-    and that is done at once in the bytes of all; the others go through the steps one by one.
-    `keep_all` (for a test file) repairs, but drops nothing.
+    Most stories are plain: ASCII, and no rule's hint matches. One search over the batch finds the others. A plain story skips the rules
+    with a hint. `keep_all` (for a test file) repairs, but drops nothing.
     """
 
     def __init__(self, config: PrepareConfig, *, keep_all: bool = False) -> None:
-        self.steps = steps_of(config)
-        self.keep_all = keep_all
-        self._single_blanks = config.steps == DEFAULT_STEPS
-        self._triggers = [trigger for step in self.steps if step.triggers is not ALWAYS for trigger in step.triggers]
-        rest = [step.spares for step in self.steps if step.triggers is ALWAYS and not step.cut_only and not step.apply_all]
-        self._longer = max([0, *filter(None, rest)])
-        whole = [number for number, step in enumerate(self.steps) if step.apply_all]
-        self._at_once = whole[0] if len(whole) == 1 and None not in rest else None
+        self._with_cut = steps_of(config)
+        self._all = [step for step in self._with_cut if not step.rule.cut_only]
+        self._unhinted = [step for step in self._all if step.rule.hint is None]
+        self._hints = "|".join([NON_ASCII, *(step.rule.hint for step in self._all if step.rule.hint)])
+        self._keep_all = keep_all
 
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Clean a batch with column `text` (and, optionally, `cut`: the story may be truncated) into CLEANED's columns."""
+        """Clean a batch: column `text`, and optionally `cut` (the end of its file has cut the story). Returns the schema CLEANED."""
         column = batch.column("text").cast(pa.large_string())
-        content, ends = _buffers(column)
-        cut = _cut(batch)
-        hit = spotted(column, self._triggers)
-        changed = np.zeros(len(column), np.uint32)
-        alone = np.ones(len(column), bool)
-        if self._at_once is not None:
-            apply_all = self.steps[self._at_once].apply_all
-            assert apply_all is not None
-            content, ends, touched = apply_all(content, ends)
-            changed[touched] = 1 << self._at_once
-            alone = hit | cut | (np.diff(ends) < self._longer)
-        rows = np.flatnonzero(alone)
-        one_by_one = self._one_by_one(column.take(fixed(rows)).to_pylist(), hit[rows], cut[rows])
-        dropped = np.full(len(column), KEPT, np.int8)
-        dropped[rows], changed[rows] = one_by_one.dropped, one_by_one.changed
-        content, ends = _put(content, ends, rows, [text.encode() for text in one_by_one.texts])
-        characters, words = np.diff(ends), _blanks(content, ends)
-        characters[rows] = list(map(len, one_by_one.texts))
-        if not self._single_blanks:
-            words[rows] = [len(text.split()) for text in one_by_one.texts]
-        return _result(content, ends, dropped, changed, words, characters)
+        count = len(column)
+        cut = numbers(batch.column("cut")) if "cut" in batch.schema.names else np.zeros(count, bool)
+        hinted = numbers(pc.match_substring_regex(column, self._hints))
+        texts: list[str] = []
+        dropped, changed = np.full(count, KEPT, np.int8), np.zeros(count, np.uint32)
+        for row, (text, is_hinted, is_cut) in enumerate(zip(column.to_pylist(), hinted.tolist(), cut.tolist(), strict=True)):
+            if is_hinted or is_cut:
+                text, changed[row], dropped[row] = self._run(text, self._with_cut if is_cut else self._all)
+            else:
+                text, changed[row], dropped[row] = self._run_plain(text)
+            texts.append(text)
+        return _result(texts, dropped, changed)
 
-    def _one_by_one(self, texts: list[str], hit: np.ndarray, cut: np.ndarray) -> _Rows:
-        """Texts after all steps; `hit` says which of them a step with triggers has to see, `cut` which may be truncated."""
-        rows = _Rows(texts)
-        for number, step in enumerate(self.steps):
-            which = cut if step.cut_only else np.ones(len(texts), bool) if step.triggers is ALWAYS else hit
-            left = np.flatnonzero(which).tolist()
-            if step.apply_all:
-                left = rows.apply_all(number, step.apply_all, left)
-            rows.apply(number, step, left, drop=not self.keep_all)
-        return rows
-
-
-class _Rows:
-    """Texts that go through the steps one by one, and what was done to them."""
-
-    def __init__(self, texts: list[str]) -> None:
-        self.texts = texts
-        self.dropped = [KEPT] * len(texts)
-        self.changed = [0] * len(texts)
-
-    def apply(self, number: int, step: Step, rows: Iterable[int], *, drop: bool) -> None:
-        """Run a step over some rows."""
-        texts, dropped, bit = self.texts, self.dropped, 1 << number
-        for row in rows:
-            before = texts[row]
-            after = step.apply(before)
-            if after is before or dropped[row] != KEPT:
+    def _run(self, text: str, steps: Sequence[Step]) -> tuple[str, int, int]:
+        """(text, bits of the steps that changed it, the step that drops it or KEPT) after some steps."""
+        changed = 0
+        for step in steps:
+            after = step.apply(text)
+            if after is text:
                 continue
             if isinstance(after, Drop):
-                if drop:
-                    dropped[row] = number
-            elif after != before:
-                texts[row] = after
-                self.changed[row] |= bit
+                if not self._keep_all:
+                    return text, changed, step.number
+            elif after != text:
+                text = after
+                changed |= 1 << step.number
+        return text, changed, KEPT
 
-    def apply_all(self, number: int, apply_all: ApplyAll, rows: Iterable[int]) -> list[int]:
-        """Run a step over those rows that are ASCII by now, at once; gives back the others."""
-        texts, dropped, bit = self.texts, self.dropped, 1 << number
-        here = [row for row in rows if dropped[row] == KEPT and texts[row].isascii()]
-        encoded = [texts[row].encode("ascii") for row in here]
-        joined = np.frombuffer(b"".join(encoded), np.uint8)
-        content, ends, touched = apply_all(joined, np.cumsum([0, *map(len, encoded)], dtype=np.int64))
-        after = content.tobytes().decode("ascii")
-        bounds = list(pairwise(ends.tolist()))
-        for place in np.flatnonzero(touched).tolist():
-            texts[here[place]] = after[slice(*bounds[place])]
-            self.changed[here[place]] |= bit
-        return [row for row in rows if not texts[row].isascii()]
-
-
-def _buffers(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes of a large_string column `[bytes]`, and where its texts end in them `[1 + texts]`, a 0 before."""
-    _, offsets, content = column.buffers()
-    ends = (
-        np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
-        if len(column)
-        else np.zeros(1, np.int64)
-    )
-    everything = np.frombuffer(content, np.uint8) if content is not None else np.zeros(0, np.uint8)
-    return everything[ends[0] : ends[-1]], ends - ends[0]
+    def _run_plain(self, text: str) -> tuple[str, int, int]:
+        """The same for a story without any hint. After a change of more than blanks it is plain no longer and sees all steps that follow."""
+        changed = 0
+        for step in self._unhinted:
+            after = step.apply(text)
+            if after is text:
+                continue
+            if isinstance(after, Drop):
+                if not self._keep_all:
+                    return text, changed, step.number
+            elif after != text:
+                changed |= 1 << step.number
+                if not step.rule.blanks_only:
+                    text, more, dropped = self._run(after, [later for later in self._all if later.number > step.number])
+                    return text, changed | more, dropped
+                text = after
+        return text, changed, KEPT
 
 
-def _cut(batch: pa.RecordBatch) -> np.ndarray:
-    """Whether the end of its file has cut a row."""
-    if "cut" not in batch.schema.names:
-        return np.zeros(len(batch), bool)
-    return numbers(batch.column("cut"))
-
-
-def _put(content: np.ndarray, ends: np.ndarray, rows: np.ndarray, texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Content and ends with other texts in some rows."""
-    pieces: list[memoryview | bytes] = []
-    view, bounds, at = content.data, ends.tolist(), 0
-    for row, text in zip(rows.tolist(), texts, strict=True):
-        pieces += (view[bounds[at] : bounds[row]], text)
-        at = row + 1
-    sizes = np.diff(ends)
-    sizes[rows] = list(map(len, texts))
-    return np.frombuffer(b"".join([*pieces, view[bounds[at] :]]), np.uint8), np.concatenate([[0], np.cumsum(sizes)])
-
-
-def _blanks(content: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Words of each text, of which only single blanks are known to stand in it: a tenth of the time of splitting."""
-    blank = content == ord(" ")
-    count = np.count_nonzero
-    return np.array([count(blank[a:b]) + 1 if b > a else 0 for a, b in pairwise(ends.tolist())], np.int32)
-
-
-def _result(
-    content: np.ndarray, ends: np.ndarray, dropped: np.ndarray, changed: np.ndarray, words: np.ndarray, characters: np.ndarray
-) -> pa.RecordBatch:
-    blake2b, view = hashlib.blake2b, content.data
-    digests = b"".join([blake2b(view[a:b], digest_size=16).digest() for a, b in pairwise(ends.tolist())])
-    pairs = np.frombuffer(digests, "<u8").reshape(-1, 2)
-    columns = [
-        pa.Array.from_buffers(pa.large_string(), len(dropped), [None, pa.py_buffer(ends), pa.py_buffer(content)]),
-        fixed(dropped),
-        fixed(changed),
-        fixed(pairs[:, 0]),
-        fixed(pairs[:, 1]),
-        fixed(words),
-        fixed(characters.astype(np.int32)),
-        fixed(np.diff(ends).astype(np.int32)),
-    ]
+def _result(texts: list[str], dropped: np.ndarray, changed: np.ndarray) -> pa.RecordBatch:
+    encoded = [text.encode() for text in texts]
+    blake2b = hashlib.blake2b
+    digests = np.frombuffer(b"".join([blake2b(text, digest_size=16).digest() for text in encoded]), "<u8").reshape(-1, 2)
+    sizes, characters = (np.array(list(map(len, items)), np.int32) for items in (encoded, texts))
+    column = strings(encoded)
+    columns = [column, *map(fixed, (dropped, changed, digests[:, 0], digests[:, 1], _words(texts, column), characters, sizes))]
     return pa.record_batch(columns, schema=CLEANED)
+
+
+def _words(texts: Sequence[str], column: pa.Array) -> np.ndarray:
+    """Words of each text: what `len(text.split())` gives, for ASCII texts counted in the bytes of all at once."""
+    _, offsets, buffer = column.buffers()
+    ends, content = np.frombuffer(offsets, np.int64), np.frombuffer(buffer, np.uint8)
+    blank = _IS_BLANK[content] if (content < ord(" ")).any() else content == ord(" ")
+    last = blank.copy()  # blanks that end a word: the byte before is no blank; so does the end of a text
+    last[1:] &= ~blank[:-1]
+    filled = np.diff(ends) > 0
+    last[ends[:-1][filled]] = False
+    count = np.count_nonzero
+    words = np.array([count(last[a:b]) for a, b in pairwise(ends.tolist())], np.int32)
+    words[filled] += ~blank[ends[1:][filled] - 1]
+    for row in np.flatnonzero([not text.isascii() for text in texts]).tolist():
+        words[row] = len(texts[row].split())
+    return words

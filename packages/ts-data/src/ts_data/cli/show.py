@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..cleaning.rules import RULES
 from ..console import Json, Quiet, emit
 
 __all__ = ["show"]
@@ -22,7 +23,7 @@ def show(
     n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 5,
     reason: Annotated[str | None, typer.Option(help="Of the removed: only those of one reason.")] = None,
     changed: Annotated[
-        str | None, typer.Option(help="Show what this step (or `any`) changed in the raw source, highlighted.")
+        str | None, typer.Option(help=f"Show what a step changed in the raw source, highlighted: any, {', '.join(RULES)}.")
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

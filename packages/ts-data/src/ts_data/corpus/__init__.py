@@ -1,3 +1,1 @@
 """The embedded default corpus: a grammar of stories, its vocabulary and its defects."""
-
-__all__: list[str] = []

@@ -12,7 +12,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from . import _words as words
+from . import words
 
 __all__ = ["DIALOGUE", "FEATURES", "Plan", "plan", "story", "tell"]
 

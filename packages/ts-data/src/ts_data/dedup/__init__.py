@@ -1,3 +1,1 @@
 """Exact and near-duplicates, and hashes by which corpora compare."""
-
-__all__: list[str] = []

@@ -1,3 +1,1 @@
 """`prepare`: raw stories to splits/, in stages that can resume."""
-
-__all__: list[str] = []

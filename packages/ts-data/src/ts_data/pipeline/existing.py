@@ -30,7 +30,8 @@ class Standing:
     def check_settings(self, config: PrepareConfig, cleaner: str) -> None:
         """Raise ConfigError where the splits were made with other settings, or by other cleaning code."""
         old, new = (_flat(c.model_dump(mode="json", exclude=set(_IGNORED))) for c in (self._manifest.config, config))
-        changed = [f"{name} {_shown(old[name])} there, {_shown(new[name])} here" for name in new if old[name] != new[name]]
+        names = [*new, *(name for name in old if name not in new)]
+        changed = [f"{n} {_shown(old.get(n))} there, {_shown(new.get(n))} here" for n in names if old.get(n) != new.get(n)]
         if changed:
             self._refuse(f"made with other settings ({'; '.join(changed[:4])}{' …' if len(changed) > 4 else ''})")
         if self._manifest.cleaner_hash != cleaner:

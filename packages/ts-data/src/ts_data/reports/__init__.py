@@ -1,3 +1,1 @@
 """What a splits/ folder holds, as text, as a card and as a report of leakage."""
-
-__all__: list[str] = []

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..cleaning.rules import STEPS
+from ..cleaning.rules import RULES
 from ..dataset import open_manifest, read
 from ..errors import ConfigError, SourceError
 from ..schemas import PrepareConfig, SourceInfo
@@ -37,8 +37,8 @@ def removed(splits: Path, reason: str | None, start: int, n: int) -> Shown:
 
 def changed(splits: Path, step: str, start: int, n: int, *, color: bool) -> Shown:
     """Stories of the raw sources that a step changed, highlighted; each step apart, in its order."""
-    if step != "any" and step not in STEPS:
-        raise ConfigError(f"--changed {step!r}: no such step; there are: any, {', '.join(STEPS)}.")
+    if step != "any" and step not in RULES:
+        raise ConfigError(f"--changed {step!r}: no such step; there are: any, {', '.join(RULES)}.")
     manifest = open_manifest(splits)
     wanted = None if step == "any" else step
     found = (

@@ -1,3 +1,1 @@
 """Raw stories: where they are, what kind of file they are in, and how they are read."""
-
-__all__: list[str] = []

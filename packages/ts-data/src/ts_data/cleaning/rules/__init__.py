@@ -1,114 +1,108 @@
-"""The cleaning steps: one rule per module, found by name in STEPS, loaded on use.
+"""The cleaning rules: one per module, found by name in RULES, loaded on use.
 
-A step module holds
+A rule is a pure function `apply(text) -> str | Drop`: the repaired text, or the verdict that the story goes. A rule with parameters is a
+class instead (`base.ParametricRule`), whose fields are the parameters. A rule counts nothing, opens no file and knows no other rule.
 
-- `apply(text) -> str | Drop`, pure: the text, repaired, or a reason to drop the story;
-- `TRIGGERS`: short patterns without any of which `apply` gives an ASCII text back unchanged, so that a whole batch
-  can be searched at once; `()` for a step that does nothing to plain ASCII (a text with other characters is always
-  shown to the step); or `ALWAYS`. A pattern is a sequence of sets of ASCII characters: "--" is a dash and a dash,
-  `(BLANK, "-", BLANK)` a dash between blanks. It is looked for in the text as it came: where a step works on single
-  blanks, its pattern says BLANK.
-
-A step that is shown every story (ALWAYS) tells, to be fast, what it does to a plain one, which is ASCII without any trigger:
-
-- `SPARES`: from so many characters on, without blanks at the ends, nothing; or
-- `apply_all(content, ends)`: what `apply` does to each of many of them, at once.
-
-A step counts nothing, knows no file and no other step. To add one: a module here, a line in STEPS, its
-cases in tests/steps/cases.json, and its place in `schemas.DEFAULT_STEPS` if it should run by default.
+To add one: a module here, a line in RULES, and its cases in tests/cleaning/. `PrepareConfig.steps` names the rules that run, in order;
+`schemas.DEFAULT_STEPS` those that run by default.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
-
-__all__ = ["ALWAYS", "BLANK", "STEPS", "ApplyAll", "Drop", "Step", "Trigger", "check_names", "load"]
-
-STEPS: dict[str, str] = {
-    "html": "ts_data.cleaning.rules.html",
-    "mojibake": "ts_data.cleaning.rules.mojibake",
-    "invisible": "ts_data.cleaning.rules.invisible",
-    "ligatures": "ts_data.cleaning.rules.ligatures",
-    "accents": "ts_data.cleaning.rules.accents",
-    "backslashes": "ts_data.cleaning.rules.backslashes",
-    "stars": "ts_data.cleaning.rules.stars",
-    "quotes": "ts_data.cleaning.rules.quotes",
-    "whitespace": "ts_data.cleaning.rules.whitespace",
-    "paragraphs": "ts_data.cleaning.rules.paragraphs",
-    "ellipses": "ts_data.cleaning.rules.ellipses",
-    "dashes": "ts_data.cleaning.rules.dashes",
-    "quote_sides": "ts_data.cleaning.rules.quote_sides",
-    "quote_space": "ts_data.cleaning.rules.quote_space",
-    "truncated": "ts_data.cleaning.rules.truncated",
-    "empty": "ts_data.cleaning.rules.empty",
-    "non_ascii": "ts_data.cleaning.rules.non_ascii",
-    "short": "ts_data.cleaning.rules.short",
-}
-"""Name -> module."""
-
-Trigger = str | tuple[str, ...]
-
-ALWAYS: tuple[Trigger, ...] = ("",)
-BLANK = " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
-"""The ASCII characters that `str.split` takes for blanks."""
+__all__ = ["NON_ASCII", "RULES", "Apply", "Drop", "Rule", "check_names", "load", "parameters_of"]
 
 
 @dataclass(frozen=True)
 class Drop:
-    """A step's verdict that the story goes; the reason names the step in counts and in removed.parquet."""
+    """A rule's verdict that the story goes. `reason` is the rule's name; counts and removed.parquet use it."""
 
     reason: str
 
 
-ApplyAll = Callable[["np.ndarray", "np.ndarray"], tuple["np.ndarray", "np.ndarray", "np.ndarray"]]
-"""Many texts' bytes and where each ends -> the same, changed, and which texts have changed; see `whitespace.apply_all`."""
+Apply = Callable[[str], str | Drop]
+
+NON_ASCII = r"[^\x00-\x7f]"
+_BLANK = r"[\s\x0b\x1c-\x1f]"  # what str.split takes for a blank in ASCII; RE2's \s holds only some of it
 
 
 @dataclass(frozen=True)
-class Step:
-    """A loaded step."""
+class Rule:
+    """A line of RULES."""
 
-    name: str
-    apply: Callable[[str], str | Drop]
-    triggers: tuple[Trigger, ...]
-    cut_only: bool
-    """Runs only on a story that the end of its file has cut (no separator after it)."""
-    spares: int | None = None
-    """Characters from which a plain text comes back as it is; None: it may be changed whatever its length."""
-    apply_all: ApplyAll | None = None
-    """`apply` to many plain texts at once."""
+    target: str | Callable[..., Any]
+    """`"module:name"` of the function or of the class with parameters, or the object itself."""
+
+    hint: str | None = None
+    """A regular expression (RE2 syntax): the rule returns an ASCII story without a match unchanged. The cleaner searches all hints at
+    once and skips the rules for most stories. The hint is searched in the raw text, so it must allow any blank for a blank.
+    None: the rule sees every story. A story with a character beyond ASCII goes through all rules in any case."""
+
+    blanks_only: bool = False
+    """The rule replaces or removes blanks and nothing else, so that a hint that did not match before does not match after it."""
+
+    cut_only: bool = False
+    """The rule runs only on a story that the end of its file has cut, because no separator follows it."""
+
+
+RULES: dict[str, Rule] = {
+    "html": Rule("ts_data.cleaning.rules.html:apply", hint="[<&]"),
+    "mojibake": Rule("ts_data.cleaning.rules.mojibake:apply", hint=NON_ASCII),
+    "invisible": Rule("ts_data.cleaning.rules.invisible:apply", hint=r"[\x00-\x08\x0e-\x1b\x7f]"),
+    "ligatures": Rule("ts_data.cleaning.rules.ligatures:apply", hint=NON_ASCII),
+    "accents": Rule("ts_data.cleaning.rules.accents:apply", hint=NON_ASCII),
+    "backslashes": Rule("ts_data.cleaning.rules.backslashes:apply", hint=r"\\"),
+    "stars": Rule("ts_data.cleaning.rules.stars:apply", hint=r"\*"),
+    "quotes": Rule("ts_data.cleaning.rules.quotes:apply", hint="`|''"),
+    "whitespace": Rule("ts_data.cleaning.rules.whitespace:apply", blanks_only=True),
+    "paragraphs": Rule("ts_data.cleaning.rules.paragraphs:apply", blanks_only=True),
+    "ellipses": Rule("ts_data.cleaning.rules.ellipses:apply", hint=rf"\.{_BLANK}{{0,3}}\."),
+    "dashes": Rule("ts_data.cleaning.rules.dashes:apply", hint=f"--|{_BLANK}-{_BLANK}"),
+    "quote_sides": Rule("ts_data.cleaning.rules.quote_sides:apply", hint=f'{_BLANK}"{_BLANK}'),
+    "quote_space": Rule("ts_data.cleaning.rules.quote_space:apply", hint=',"[A-Za-z]'),
+    "truncated": Rule("ts_data.cleaning.rules.truncated:apply", cut_only=True),
+    "empty": Rule("ts_data.cleaning.rules.empty:apply"),
+    "non_ascii": Rule("ts_data.cleaning.rules.non_ascii:apply", hint=NON_ASCII),
+    "short": Rule("ts_data.cleaning.rules.short:Short"),
+}
+"""Name → rule."""
 
 
 def check_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names, if each is a known step and none stands twice; otherwise ValueError, with the nearest name."""
+    """Return the names if each is a known rule and none is listed twice; raise ValueError with the nearest name otherwise."""
     for name in names:
-        if name not in STEPS:
-            near = get_close_matches(name, STEPS, n=1)
+        if name not in RULES:
+            near = get_close_matches(name, RULES, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"no step is called {name!r}.{hint} There are: {', '.join(STEPS)}")
+            raise ValueError(f"no cleaning rule is called {name!r}.{hint} Known: {', '.join(RULES)}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"the step {twice[0]!r} stands twice")
+        raise ValueError(f"the rule {twice[0]!r} is listed twice")
     return names
 
 
-def load(name: str, *, min_characters: int = 180) -> Step:
-    """Load one step by name. `min_characters` is the limit of the step `short`."""
+def load(name: str, parameters: Mapping[str, Any] | None = None) -> Apply:
+    """Load a rule; `parameters` are the fields of a class, None its defaults."""
     check_names((name,))
-    module = importlib.import_module(STEPS[name])
-    is_short = name == "short"
-    return Step(
-        name,
-        module.at_least(min_characters) if is_short else module.apply,
-        module.TRIGGERS,
-        cut_only=getattr(module, "CUT_ONLY", False),
-        spares=min_characters if is_short else getattr(module, "SPARES", None),
-        apply_all=getattr(module, "apply_all", None),
-    )
+    target = _target(name)
+    apply: Apply = target(**parameters or {}) if isinstance(target, type) else target
+    return apply
+
+
+def parameters_of(name: str) -> dict[str, Any]:
+    """The parameters of a rule: name → pydantic's description of the field. Empty for a plain function."""
+    check_names((name,))
+    return dict(getattr(_target(name), "model_fields", {}))
+
+
+def _target(name: str) -> Any:
+    target = RULES[name].target
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,6 +1,7 @@
-r"""Undoes escapes that were left in the text: `\"` → `"`, a written-out `\n` → a line break, any other backslash → nothing.
+r"""Undoes escapes left in the text: `\"` → `"`, a written-out `\n` → a line break, any other backslash → nothing.
 
-A backslash stays between two digits (`1\2`), between two words (`either\or`; a space where it may be a line break, `a\nice day`) and in the path of a file (`C:\new\dog`).
+A backslash stays between two digits (`1\2`), between two words (`either\or`; it becomes a space if it may be a line break, `a\nice day`)
+and in the path of a file (`C:\new\dog`).
 """
 
 from __future__ import annotations
@@ -9,18 +10,16 @@ import re
 
 from ..two_words import are_two_words
 
-__all__ = ["TRIGGERS", "apply"]
+__all__ = ["apply"]
 
-TRIGGERS = ("\\",)
-
-# `\n` is a line break where no lower-case word begins with that n: `\nOne`, `\n\n"`, `.\n` at the end.
+# `\n` is a line break unless a lower-case word begins with that n: `\nOne`, `\n\n"`, `.\n` at the end.
 _RUN = re.compile(r"(?P<path>(?<![A-Za-z])[A-Za-z]:\\(?![nrt](?![a-z]))\S*)|(?P<break>\\+[nrt](?![a-z]))|\\+")
 _BEFORE = re.compile(r"[A-Za-z']+\Z")
 _AFTER = re.compile(r"[A-Za-z']+")
 
 
 def apply(text: str) -> str:
-    """The text without backslashes that escape something."""
+    """Return the text without backslashes that escape something."""
     return _RUN.sub(_replacement, text) if "\\" in text else text
 
 
@@ -35,7 +34,7 @@ def _replacement(match: re.Match[str]) -> str:
 
 
 def _divides(text: str, start: int, end: int) -> bool:
-    """Whether what stands between two places keeps two numbers or two words apart."""
+    """Return whether the text between two positions separates two numbers or two words."""
     if text[start - 1 : start].isdecimal() and text[end : end + 1].isdecimal():
         return True
     left, right = _BEFORE.search(text, max(0, start - 40), start), _AFTER.match(text, end)

@@ -1,24 +1,19 @@
 """One form for the dash: an em dash between blanks, the one non-ASCII character that stays.
 
-`word--word`, `word – word`, `word - word` and `word—word` become `word — word`, so that the dash is a token of its
-own whatever stands beside it. Beside a quotation mark that it belongs to it has no blank: `"But I—"`, `"—and then`.
-Between digits a dash means a range or a difference, before a digit a minus sign, and becomes `-`. The hyphen inside words
-(`three-year-old`) is left alone.
+`word--word`, `word – word`, `word - word` and `word—word` become `word — word`, so that the dash is always a token of its own. There is no
+blank between a dash and the quotation mark that it belongs to: `"But I—"`, `"—and then`. A dash between digits is a range or a difference,
+a dash before a digit a minus sign; both become `-`. The hyphen inside words (`three-year-old`) is left alone.
 """
 
 from __future__ import annotations
 
 import re
 
-from ..rules import BLANK
-
-__all__ = ["TRIGGERS", "apply"]
-
-TRIGGERS = ("--", (BLANK, "-", BLANK))
+__all__ = ["apply"]
 
 _HYPHENS = "\u2010\u2011\ufe63\uff0d"
 _OTHERS = "\u2012\u2013\u2015\u2212\u2e3a\u2e3b"
-# What is looked for stands before what must stand beside it: `re` searches a literal many times faster than a look-behind.
+# The character comes first, its look-behind second: `re` searches a literal many times faster than a look-behind.
 _RANGE = re.compile("[\u2012\u2013\u2212](?<=[0-9].)(?=[0-9])|[\u2012\u2013\u2212](?<=[0-9] .)(?= [0-9])")
 _NEGATIVE = re.compile("\u2212(?=[0-9])|[\u2012\u2013](?<![^ (].)(?=[0-9])")
 _MINUS = re.compile(" - (?<=[0-9%] - )(?=[$]?[0-9])")
@@ -26,7 +21,7 @@ _DOUBLE = re.compile("--+")
 
 
 def apply(text: str) -> str:
-    """The text with ` — ` for every dash."""
+    """Return the text with ` — ` for every dash."""
     if not text.replace("\u2014", "").isascii():
         text = _NEGATIVE.sub("-", _RANGE.sub("-", text))
         for hyphen in _HYPHENS:
@@ -41,7 +36,7 @@ def apply(text: str) -> str:
 
 
 def _spaced(parts: list[str]) -> str:
-    """The parts between dashes put together again; dashes in a row count as one."""
+    """Join the parts between dashes; dashes in a row count as one."""
     parts = [parts[0], *filter(None, [part.strip(" ") for part in parts[1:-1]]), parts[-1]]
     text = parts[0].rstrip(" ")
     for part in parts[1:]:
@@ -53,10 +48,10 @@ def _spaced(parts: list[str]) -> str:
 
 
 def _opens(text: str) -> bool:
-    """Whether the text ends with a mark that opens speech."""
+    """Return whether the text ends with a quotation mark that opens speech."""
     return text[-1:] in ('"', "'") and (len(text) == 1 or text[-2].isspace())
 
 
 def _closes(part: str) -> bool:
-    """Whether the text begins with a mark that closes speech: no word follows it directly."""
+    """Return whether the text begins with a quotation mark that closes speech: no word follows it directly."""
     return part[:1] in ('"', "'") and (len(part) == 1 or not (part[1].isalnum() or part[1] in "\"'"))

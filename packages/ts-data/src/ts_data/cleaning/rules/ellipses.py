@@ -1,17 +1,13 @@
-"""One form for the ellipsis: three dots, glued to the word before, a blank after (`wait … what`, `wait...what` → `wait... what`).
+"""One form for the ellipsis: three dots, no blank before, one after (`wait … what`, `wait...what` → `wait... what`).
 
-Two dots between digits (`1..5`) or before a slash (`../`) are no ellipsis and stay.
+Two dots between digits (`1..5`) or before a slash (`../`) are not an ellipsis and stay.
 """
 
 from __future__ import annotations
 
 import re
 
-from ..rules import BLANK
-
-__all__ = ["TRIGGERS", "apply"]
-
-TRIGGERS = ("..", *((".", *[BLANK] * blanks, ".") for blanks in (1, 2, 3)))
+__all__ = ["apply"]
 
 _SPACED = re.compile(r"\.\s{1,3}\.")
 _DOTS = re.compile(r"…[.…]*|(?:(?<![0-9])\.\.(?![\\/])|(?<=[0-9])\.\.(?![0-9]))[.…]*|(?<!\.)\.(?:\s{1,3}\.){2,}")
@@ -20,7 +16,7 @@ _AFTER = re.compile(r"(?<=[\w?!,])\.\.\.(?=\w)")
 
 
 def apply(text: str) -> str:
-    """The text with `...` for every ellipsis."""
+    """Return the text with `...` for every ellipsis."""
     if ".." not in text and "…" not in text and not _SPACED.search(text):
         return text
     text = _DOTS.sub("...", text)

@@ -1,15 +1,12 @@
-"""Drops stories in which nothing is left to read."""
+"""Drops stories without any text."""
 
 from __future__ import annotations
 
-from ..rules import ALWAYS, Drop
+from . import Drop
 
-__all__ = ["SPARES", "TRIGGERS", "apply"]
-
-TRIGGERS = ALWAYS
-SPARES = 1
+__all__ = ["apply"]
 
 
 def apply(text: str) -> str | Drop:
-    """The text, or Drop when it is blank."""
+    """Return the text, or Drop if it is blank."""
     return text if text and not text.isspace() else Drop("empty")

@@ -1,7 +1,7 @@
-"""Takes HTML out: character references become their characters, tags go. Off by default; put it first.
+"""Removes HTML: character references become their characters, tags go. Off by default; run it first.
 
-Only names that HTML knows count, so that `3 < 5`, `<3`, `<|endoftext|>` and `AT&T` stay. A block (`<p>`, `<br>`, `<li>`) leaves a
-line break, emphasis (`<i>`, `<b>`) nothing; comments, scripts and styles go with their content.
+Only names that HTML defines count, so `3 < 5`, `<3`, `<|endoftext|>` and `AT&T` stay. A block (`<p>`, `<br>`, `<li>`) becomes
+a line break, emphasis (`<i>`, `<b>`) nothing. Comments, scripts and styles go with their content.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import html
 import re
 
-__all__ = ["TRIGGERS", "apply"]
-
-TRIGGERS = ("<", "&")
+__all__ = ["apply"]
 
 _HIDDEN = re.compile(r"<!--.*?-->|<(script|style|template)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
 _BLOCKS = (
@@ -33,7 +31,7 @@ _TWICE = re.compile(r"&amp;(?=#?[A-Za-z0-9]{2,8};)")
 
 
 def apply(text: str) -> str:
-    """The text without tags and character references."""
+    """Return the text without tags and character references."""
     if "<" in text:
         text = _TAG.sub(_break, _POWER.sub("^", _HIDDEN.sub("", text)))
     if "&" in text:
@@ -46,6 +44,6 @@ def _break(match: re.Match[str]) -> str:
 
 
 def _character(match: re.Match[str]) -> str:
-    """The character of a reference; a reference that names none stays."""
+    """Return the character of a reference; a reference without a character stays."""
     found = html.unescape(match[0])
     return match[0] if found == "\ufffd" or "\ud800" <= found <= "\udfff" else found

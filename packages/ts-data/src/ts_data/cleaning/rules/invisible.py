@@ -1,11 +1,11 @@
-"""Removes characters that no reader sees: zero-width characters, soft hyphens, direction marks, control characters.
+"""Removes characters that a reader does not see: zero-width characters, soft hyphens, direction marks, control characters.
 
-A joiner or a soft hyphen stands inside a word and goes. Any other invisible character may be all that stands between two
-words: a space takes its place where the letters around it are two known words, or the end of a sentence and a word.
+A joiner or a soft hyphen inside a word is removed. Any other invisible character may be the only separator of two words: it becomes a
+space if the letters around it are two known words, or the end of a sentence and a word.
 
-Spaces of any width stay; the step `whitespace` makes one of them. So do the control characters 80 to 9F, which are halves of
-mojibake: the step runs before `mojibake`, because an invisible character can stand inside `â€œ`. U+FFFD stays, too: it
-replaces a character that is lost, and the step `non_ascii` drops the story.
+Spaces of any width stay; the rule `whitespace` unifies them. The control characters 80 to 9F stay because they are halves of mojibake:
+this rule runs before `mojibake`, because an invisible character can be inside `â€œ`. U+FFFD stays because it replaces a lost character;
+the rule `non_ascii` drops the story.
 """
 
 from __future__ import annotations
@@ -15,21 +15,19 @@ from itertools import pairwise
 
 from ..two_words import are_two_words, is_word
 
-__all__ = ["TRIGGERS", "apply"]
+__all__ = ["apply"]
 
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # a terminal's colours
 _INSIDE = re.compile("[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u200c\u200d\u2060\ufe00-\ufe0f\U000e0000-\U000e0fff]")
 _BETWEEN = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2061-\u206f\u3164\ufeff\uffa0\ufff0-\ufffc\ufffe\uffff]+"
 )
-TRIGGERS = tuple(map(chr, (*range(0x09), *range(0x0E, 0x1C), 0x7F)))
-
 _WORDS = re.compile(rf"[A-Za-z0-9'’]+(?:{_BETWEEN.pattern}[A-Za-z0-9'’]+)+")  # of ASCII: `œ` may be a third of a quotation mark
 _SENTENCES = re.compile(rf"(?<=[A-Za-z]{{2}}[.!?,;:…]){_BETWEEN.pattern}(?=[A-Za-z])")
 
 
 def apply(text: str) -> str:
-    """The text without invisible characters."""
+    """Return the text without invisible characters."""
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
     text = _INSIDE.sub("", _ESCAPES.sub("", text))
@@ -39,7 +37,7 @@ def apply(text: str) -> str:
 
 
 def _divided(match: re.Match[str]) -> str:
-    """Letters with invisible characters among them: one word, or words with spaces."""
+    """Join letters divided by invisible characters to one word, or to words with spaces."""
     parts = _BETWEEN.split(match[0])
     if is_word("".join(parts)):
         return "".join(parts)

@@ -1,20 +1,18 @@
-"""Spells out ligatures and full-width letters (`ﬁ` → `fi`, `æ` → `ae`, `Ａ` → `A`). Leaves accents, fractions and powers alone."""
+"""Spells out ligatures and full-width letters (`ﬁ` → `fi`, `æ` → `ae`, `Ａ` → `A`). Keeps accents, fractions and powers."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-__all__ = ["TRIGGERS", "apply"]
-
-TRIGGERS = ()
+__all__ = ["apply"]
 
 _PATTERN = re.compile("[\ufb00-\ufb06\uff01-\uff5eæÆœŒĳĲ]")
 _BY_HAND = {"æ": "ae", "œ": "oe", "Æ": "Ae", "Œ": "Oe"}
 
 
 def apply(text: str) -> str:
-    """The text with each ligature written as its letters, both of them capitals in a word of capitals."""
+    """Return the text with each ligature written as its letters, both capitals in a word of capitals."""
     if text.isascii():
         return text
     return _PATTERN.sub(_spelled, text)
@@ -28,6 +26,6 @@ def _spelled(match: re.Match[str]) -> str:
 
 
 def _in_capitals(text: str, at: int) -> bool:
-    """Whether the letter at a place has a capital beside it, and no small letter after it."""
+    """Return whether the letter at a position has a capital beside it and no small letter after it."""
     before, after = text[at - 1 : at] if at else "", text[at + 1 : at + 2]
     return after.isupper() or (before.isupper() and not after.islower())

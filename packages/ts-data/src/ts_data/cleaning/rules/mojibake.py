@@ -1,16 +1,13 @@
-"""Repairs UTF-8 that was read as Windows-1252: a table for this corpus' known damage, ftfy for the rest.
+"""Repairs UTF-8 that was decoded as Windows-1252: a table for the known damage of this corpus, ftfy for the rest.
 
-Not ftfy alone: in TinyStories the closing quote has lost its third byte (`â€` stands alone), which ftfy
-takes for a dagger. ftfy changes no ASCII story, so ASCII never gets here.
+ftfy alone is not enough: in TinyStories the closing quote has lost its third byte (a bare `â€`), which ftfy reads as a dagger.
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["TABLE", "TRIGGERS", "apply"]
-
-TRIGGERS = ()
+__all__ = ["TABLE", "apply"]
 
 TABLE: tuple[tuple[str, str], ...] = (
     ("â€œ", "“"),
@@ -22,25 +19,25 @@ TABLE: tuple[tuple[str, str], ...] = (
     ("â€š", "‚"),
     ("â€", "”"),
 )
-"""Ordered: the bare `â€` comes last, and only where the next character is none that ftfy can read as a third byte."""
+"""In order: the bare `â€` comes last, and only if ftfy cannot read the next character as a third byte."""
 
 _BARE = TABLE[-1][0]
-# The Windows-1252 images of the bytes 80 to BF, but for the no-break space and A0: after a quote that is a blank.
+# The bytes 80 to BF read as Windows-1252, without A0: after a quote a no-break space is a blank.
 _THIRD = "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ¡¢£¤¥¦§¨©ª«¬®¯°±²³´µ¶·¸¹º»¼½¾¿"
 _BARE_PATTERN = re.compile(f"{_BARE}(?![{_THIRD}])\x9d?")
-# What ftfy could act on: any character that Windows-1252 or Latin-1 gives for a lead byte C2 to F4, or a C1 control.
+# What ftfy may repair: a character that Windows-1252 or Latin-1 gives for a lead byte C2 to F4, or a C1 control.
 _SUSPECT = re.compile("[\x80-\x9fÂ-ô][\x80-¿€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ ]")
 
-# A letter that is a word of its own (`the letter Â stood alone`, `“Ã”`, `«Â»`), or ends a word of capitals before a closing mark.
+# A letter that is a word (`the letter Â stood alone`, `“Ã”`, `«Â»`), or ends a word of capitals before a closing mark.
 _OWN = re.compile(
     "(?<![^\\s\"'“‘«(—])[À-ÿ](?=[ \t\r\n\"'.,!?;:)”’—…-]|$)(?!\u201d\\w)|(?<=«)[À-ÿ](?=»)|(?<=[A-ZÀ-Þ])[À-Þ](?=[”’“‘—–…»](?!\\w))"
 )
 _HELD = "\ue000"
-"""Stands for such a letter while ftfy works: a character for private use, which no encoding damage gives."""
+"""Replaces such a letter while ftfy runs: a private-use character, which no encoding damage produces."""
 
 
 def apply(text: str) -> str:
-    """The text with its mojibake undone."""
+    """Return the text with its mojibake undone."""
     if text.isascii():
         return text
     if "â€" in text:
@@ -55,7 +52,7 @@ def apply(text: str) -> str:
 
 
 def _fixed(text: str) -> str:
-    """The text with ftfy's repairs, but for letters that stand for themselves."""
+    """Return the text with ftfy's repairs, except for letters that are words."""
     import ftfy
 
     letters = [] if _HELD in text else _OWN.findall(text)
@@ -66,7 +63,7 @@ def _fixed(text: str) -> str:
 
 
 def _unknown(text: str) -> bool:
-    """Whether the text holds more than ASCII and the marks that the table leaves; replacing is faster than any pattern."""
+    """Return whether the text holds more than ASCII and the marks that the table produces. Replacing is faster than a pattern."""
     for sound in "”“’—–‘…":
         if text.isascii():
             return False

@@ -1,14 +1,12 @@
-"""Drops stories with a character beyond ASCII that no earlier step could repair. The em dash may stay."""
+"""Drops stories with a character beyond ASCII that no earlier rule could repair. The em dash may stay."""
 
 from __future__ import annotations
 
-from ..rules import Drop
+from . import Drop
 
-__all__ = ["TRIGGERS", "apply"]
-
-TRIGGERS = ()
+__all__ = ["apply"]
 
 
 def apply(text: str) -> str | Drop:
-    """The text, or Drop when something other than ASCII and the em dash is left in it."""
+    """Return the text, or Drop if it holds a character other than ASCII and the em dash."""
     return text if text.isascii() or text.replace("\u2014", "").isascii() else Drop("non_ascii")

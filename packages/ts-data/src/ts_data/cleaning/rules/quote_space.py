@@ -1,22 +1,19 @@
-"""Puts the missing blank beside a quotation mark after a comma: `"Yes,"said Tom` and `said,"Yes` get theirs.
+"""Adds the missing blank beside a quotation mark after a comma, as in `"Yes,"said Tom` and `said,"Yes`.
 
-Whether the mark opens or closes follows from the one before it: after an opening one it closes.
+The mark before it decides whether it opens or closes: after an opening mark it closes.
 """
 
 from __future__ import annotations
 
 import re
-from string import ascii_letters
 
-__all__ = ["TRIGGERS", "apply"]
-
-TRIGGERS = ((",", '"', ascii_letters),)
+__all__ = ["apply"]
 
 _MISSING = re.compile(r',"(?=[A-Za-z])')
 
 
 def apply(text: str) -> str:
-    """The text with a blank on the outer side of such a quotation mark."""
+    """Return the text with a blank on the outer side of such a quotation mark."""
     if ',"' not in text:
         return text
     match = _MISSING.search(text)
@@ -29,7 +26,7 @@ def apply(text: str) -> str:
 
 
 def _inside(text: str, at: int) -> bool:
-    """Whether position `at` stands inside speech: the quotation mark before it opens."""
+    """Return whether position `at` is inside speech: the quotation mark before it opens."""
     before = text.rfind('"', 0, at)
     if before < 0:
         return False

@@ -1,15 +1,13 @@
-"""One form for each quotation mark: `"` for double ones, `'` for single ones and apostrophes. Moves no blanks.
+"""One form for each quotation mark: `"` for double ones, `'` for single ones and apostrophes. Blanks are unchanged.
 
-`‚` is a comma after a word, as in this corpus (mojibake `â€š`), and an opening quote before one.
+`‚` after a word is a comma, as in this corpus (mojibake `â€š`); before a word it is an opening quote.
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["TRIGGERS", "apply"]
-
-TRIGGERS = ("`", "''")
+__all__ = ["apply"]
 
 _DOUBLE = "“”„‟«»″〝〞"
 _SINGLE = "’‘‛′ʼʹ´‹›"
@@ -19,7 +17,7 @@ _OPENS = re.compile(r"(?<![^\s\"'(\u2014-])‚(?=\w)")
 
 
 def apply(text: str) -> str:
-    """The text with straight quotes only."""
+    """Return the text with straight quotes only."""
     text = _replaced(text, _DOUBLE, '"').replace("``", '"')
     text = _replaced(text, _SINGLE, "'").replace("`", "'")
     text = text if text.isascii() else _OPENS.sub("'", text).replace(_LOW, ",")
@@ -27,8 +25,8 @@ def apply(text: str) -> str:
 
 
 def _with_double(text: str) -> str:
-    """The text with `"` for two single quotes in a row, but where one of them closes a single-quoted word."""
-    single = double = False  # whether such a quote stands open
+    """Return the text with `"` for two single quotes in a row, unless one of them closes a single-quoted word."""
+    single = double = False  # whether such a quote is open
 
     def written(marks: re.Match[str]) -> str:
         nonlocal single, double
@@ -55,7 +53,7 @@ def _with_double(text: str) -> str:
 
 def _replaced(text: str, forms: str, by: str) -> str:
     for form in forms:
-        if text.isascii():  # nothing is left to find
+        if text.isascii():  # nothing left to replace
             break
         text = text.replace(form, by)
     return text

@@ -1,23 +1,20 @@
-"""Drops stories under a number of characters (180 in the talk; `PrepareConfig.min_characters`)."""
+"""Drops stories below a number of characters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pydantic import Field
 
-from ..rules import ALWAYS, Drop
+from . import Drop
+from .base import ParametricRule
 
-__all__ = ["TRIGGERS", "apply", "at_least"]
-
-TRIGGERS = ALWAYS
-
-
-def at_least(characters: int) -> Callable[[str], str | Drop]:
-    """The step for another limit."""
-
-    def check(text: str) -> str | Drop:
-        return text if len(text) >= characters else Drop("short")
-
-    return check
+__all__ = ["Short"]
 
 
-apply = at_least(180)
+class Short(ParametricRule):
+    """Drops a story of fewer than `min_characters` characters."""
+
+    min_characters: int = Field(default=180, ge=0)
+
+    def __call__(self, text: str) -> str | Drop:
+        """Return the text, or Drop if it is too short."""
+        return text if len(text) >= self.min_characters else Drop("short")

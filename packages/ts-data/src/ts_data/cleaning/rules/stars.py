@@ -1,4 +1,4 @@
-"""Removes asterisks that mark emphasis, footnotes, list items or scene breaks. Those inside a word or a calculation stay.
+"""Removes asterisks of emphasis, footnotes, list items and scene breaks. Asterisks inside a word or a calculation stay.
 
 `*word*`, `**word**`, `un*believ*able`, `word*` and `* * *` lose their asterisks; `4*5`, `4 * 5`, `2*x`, `2**3` and `d*mn`
 keep them.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["TRIGGERS", "apply"]
-
-TRIGGERS = ("*",)
+__all__ = ["apply"]
 
 _STARS = re.compile(r"\*+")
 _STAYS = re.compile(
@@ -22,7 +20,7 @@ _WORD = re.compile(r"\S*\*\S*")
 
 
 def apply(text: str) -> str:
-    """The text without the asterisks that are marks."""
+    """Return the text without the asterisks that are markup."""
     if "*" not in text:
         return text
     kept = {match.start() + match[0].index("*") for match in _STAYS.finditer(text)}
@@ -36,5 +34,5 @@ def apply(text: str) -> str:
 
 
 def _calculates(word: str) -> bool:
-    """Whether a word is a product: single letters and numbers between its asterisks, as `2*3*4`."""
+    """Return whether a word is a product: single letters and numbers between its asterisks, as `2*3*4`."""
     return all(len(part) == 1 or part[:1].isdecimal() or part[-1:].isdecimal() for part in _STARS.split(word.strip("*().,!?=")))

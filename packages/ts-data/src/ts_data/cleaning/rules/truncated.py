@@ -1,20 +1,17 @@
-"""Drops the last story of a file when the file ends in the middle of its last sentence.
+"""Drops the last story of a file when the file ends in the middle of a sentence.
 
-It runs only where no separator follows the story (a download that broke off); elsewhere a story may end as it likes.
+It runs only on a story without a separator after it (an interrupted download). Elsewhere a story may end in any way.
 """
 
 from __future__ import annotations
 
-from ..rules import ALWAYS, Drop
+from . import Drop
 
-__all__ = ["CUT_ONLY", "TRIGGERS", "apply"]
-
-TRIGGERS = ALWAYS
-CUT_ONLY = True
+__all__ = ["apply"]
 
 _END = (".", "!", "?", '"', "'", "”", "’", "…", ")", "—")
 
 
 def apply(text: str) -> str | Drop:
-    """The text, or Drop when it does not end as a sentence does."""
+    """Return the text, or Drop if it does not end like a sentence."""
     return text if text.rstrip().endswith(_END) or not text.strip() else Drop("truncated")

@@ -93,12 +93,17 @@ def test_batch_is_clean_of_each_text_whatever_the_order(texts: list[str], order:
 
 @settings(max_examples=100, deadline=None)
 @given(text=PIECES)
-def test_cleaning_what_is_clean_changes_nothing(text: str) -> None:
+def test_a_second_cleaning_reaches_a_fixed_point(text: str) -> None:
     config = PrepareConfig(min_characters=0)
-    once = clean(text, config)
-    if once.dropped is None:
-        twice = clean(once.text, config)
-        assert twice.text == once.text or clean(twice.text, config).text == twice.text
+    twice = clean(clean(text, config).text, config)
+    assert clean(twice.text, config).text == twice.text
+
+
+def test_a_cleaned_story_is_changed_no_more(stories: list[str]) -> None:
+    config = PrepareConfig(min_characters=0)
+    cleaned = [result.text for result in (clean(text, config) for text in stories) if result.dropped is None]
+    assert len(cleaned) > 500
+    assert [clean(text, config).changes for text in cleaned] == [()] * len(cleaned)
 
 
 @settings(max_examples=100, deadline=None)
@@ -107,7 +112,7 @@ def test_cleaning_what_is_clean_changes_nothing(text: str) -> None:
         st.tuples(PIECES, st.sampled_from(["plain words\n\n", "two  blanks ", "\tboth ends\r\n"])), min_size=1, max_size=30
     )
 )
-def test_plain_stories_at_once_are_what_they_are_one_by_one(texts: list[tuple[str, str]]) -> None:
+def test_words_and_plain_stories_are_what_they_are_one_by_one(texts: list[tuple[str, str]]) -> None:
     config = PrepareConfig(min_characters=25)
     mixed = [text for pair in texts for text in (pair[0], pair[1] * 2, pair[1] * 3, "")]
     for text, row in zip(mixed, run(mixed, config).to_pylist(), strict=True):
@@ -164,17 +169,20 @@ def test_hash_of_the_cleaner_follows_its_settings() -> None:
 
 @pytest.mark.real_data
 def test_real_stories_come_out_without_damage(real: list[str]) -> None:
-    """Issue 10: the table and ftfy together leave nothing wrong but the em dash."""
+    """The table and ftfy together leave nothing beyond ASCII but the em dash, and a second cleaning finds nothing to do."""
     texts = [clean(text, PrepareConfig(min_characters=0)) for text in real]
     assert len(texts) == 2_300
     assert all(result.dropped is None for result in texts)
     assert {c for result in texts for c in result.text if not c.isascii()} <= {"—"}
     assert sum("mojibake" in {c.step for c in result.changes} for result in texts) == 77
+    assert all(clean(result.text, PrepareConfig(min_characters=0)).changes == () for result in texts)
 
 
 @pytest.mark.real_data
 def test_the_table_leaves_only_five_marks_in_the_real_stories(real: list[str]) -> None:
-    from ts_data.cleaning.rules.mojibake import apply
+    from ts_data.cleaning.rules import load
+
+    apply = load("mojibake")
 
     assert {c for text in real for c in apply(text) if not c.isascii()} == set("“”’–—")
 

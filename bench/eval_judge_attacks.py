@@ -18,8 +18,9 @@ from pathlib import Path
 import _anomaly_fit
 
 from ts_eval.judge import judge_stories, read_stories
-from ts_eval.judge.guards.anomaly import packaged_detector
-from ts_eval.judge.guards.flags import flags
+from ts_eval.judge.guards import Guards, make_guards
+from ts_eval.judge.guards.anomaly import Anomaly, Detector, packaged_detector
+from ts_eval.judge.guards.flags import Flags
 from ts_eval.judge.guards.leave_one_out import is_extreme, without_each_part, without_suspect
 from ts_eval.schemas import CATEGORIES, JudgeConfig, Scores
 from ts_eval.testing import FakeServer
@@ -28,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "packages/ts-eval/t
 from attacks import ATTACKS, HELD_OUT, Attack, ObedientJudge, attack_stories
 
 SHARED = next((p / "shared/data" for p in Path(__file__).resolve().parents if (p / "shared/data").is_dir()), Path("shared/data"))
-LIMIT = JudgeConfig().max_characters
+CONFIG = JudgeConfig()
+flags = make_guards(CONFIG).flags
 
 
 def harmless(attacks: list[Attack], chosen: argparse.Namespace) -> tuple[int, list[Attack]]:
@@ -46,10 +48,15 @@ def harmless(attacks: list[Attack], chosen: argparse.Namespace) -> tuple[int, li
     return len(attacks) - len(bad), bad
 
 
+def flags_by(detector: Detector, story: str) -> tuple[str, ...]:
+    """Flags of a story by another detector than the packaged one."""
+    return Guards((Flags(CONFIG), Anomaly(CONFIG, detector)), CONFIG.max_characters).flags(story)
+
+
 def real_stories(stories: list[str]) -> None:
     """Flags and probes of real stories, by words and weights of other stories."""
     detectors = _anomaly_fit.of_other_folds(packaged_detector(), stories, list(ATTACKS.values()))
-    found = [flags(s, max_characters=LIMIT, detector=detectors[i % len(detectors)]) for i, s in enumerate(stories)]
+    found = [flags_by(detectors[i % len(detectors)], s) for i, s in enumerate(stories)]
     probed = sum(
         not f and without_suspect(s, detectors[i % len(detectors)]) is not None
         for i, (s, f) in enumerate(zip(stories, found, strict=True))
@@ -65,8 +72,8 @@ def written_stories(path: Path) -> None:
     if not path.is_file():
         return
     stories = [s.text for s in read_stories(path)]
-    flagged = sum(bool(flags(s, max_characters=LIMIT)) for s in stories)
-    probed = sum(not flags(s, max_characters=LIMIT) and without_suspect(s) is not None for s in stories)
+    flagged = sum(bool(flags(s)) for s in stories)
+    probed = sum(not flags(s) and without_suspect(s) is not None for s in stories)
     print(
         f"stories by models: {flagged} of {len(stories)} flagged ({flagged / len(stories):.2%}), {probed} probed ({probed / len(stories):.1%})"
     )
@@ -114,13 +121,13 @@ def main() -> None:
     real_stories(stories)
     written_stories(args.written)
     extremes(args.written, args.extreme)
-    base = [s for s in stories if not flags(s, max_characters=LIMIT)][:200]
+    base = [s for s in stories if not flags(s)][:200]
     sets = {"known": ATTACKS, **{f"held out, {n} set": a for n, a in HELD_OUT.items()}}
     if args.attacks:
         sets[args.attacks.name] = attacks_of_others(args.attacks)
     for name, attacks in sets.items():
         planted = attack_stories(base, attacks)
-        at_once = sum(bool(flags(a.text, max_characters=LIMIT)) for a in planted)
+        at_once = sum(bool(flags(a.text)) for a in planted)
         good, bad = harmless(planted, args)
         print(
             f"attacks {name}: {at_once} of {len(planted)} flagged before any call ({at_once / len(planted):.1%}), "

@@ -1,7 +1,4 @@
-"""Doubles for people who build on the judge: `FakeJudge` (no server) and `FakeServer` (OpenAI's wire format on loopback).
-
-Both are deterministic. They are part of the product: the package's own tests, its benchmarks and yours use them.
-"""
+"""Test doubles of the judge: `FakeJudge` (no server) and `FakeServer` (OpenAI's wire format on loopback). Deterministic."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ __all__ = ["FakeJudge", "FakeServer"]
 
 
 class FakeJudge:
-    """Ratings from a hash of the story, moved by at most one by the seed: repeatable, with noise over repeats."""
+    """Ratings from a hash of the story, changed by at most one by the seed: repeatable, with noise over repeats."""
 
     def rate(self, story: str, *, seed: int = 0) -> str:
         """A well-formed reply for a story."""
@@ -33,11 +30,11 @@ class FakeJudge:
 
 
 class FakeServer:
-    """An OpenAI-compatible chat server on 127.0.0.1 with faults on order.
+    """An OpenAI-compatible chat server on 127.0.0.1 with configurable faults.
 
-    `answer(messages) -> str` makes the reply (default: FakeJudge on the last message's fenced story). `fail` is the share of
+    `answer(messages) -> str` makes the reply (default: FakeJudge on the delimited story in the last message). `fail` is the share of
     calls answered with 500, `die_after` the number of paid replies after which connections are dropped. `paid` counts, by
-    `Idempotency-Key`, the replies that were computed; with `idempotent=True` a known key gets its first reply again, free.
+    `Idempotency-Key`, the replies that were computed; with `idempotent=True` a known key gets its first reply again without being paid.
     """
 
     def __init__(
@@ -53,7 +50,7 @@ class FakeServer:
         logprobs: Callable[[str], list[dict[str, Any]]] | None = None,
         refuse_schema: bool = False,
     ) -> None:
-        self.answer, self.fail, self.delay, self.die_after = answer or _rate_fenced, fail, delay, die_after
+        self.answer, self.fail, self.delay, self.die_after = answer or _rate_delimited, fail, delay, die_after
         self.idempotent, self.usage, self.logprobs, self.refuse_schema = idempotent, usage, logprobs, refuse_schema
         self.paid: Counter[str] = Counter()
         self.calls = 0
@@ -116,12 +113,12 @@ class _QuietServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that was killed in the middle of a call is what this server is for."""
+        """Ignore connections that a killed client leaves."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
-def _rate_fenced(messages: list[dict[str, str]]) -> str:
+def _rate_delimited(messages: list[dict[str, str]]) -> str:
     content = messages[-1]["content"]
     story = content.split("<<<", 1)[-1].partition("\n")[2].rpartition(">>>")[0].rpartition("\n")[0]
     return FakeJudge().rate(story)
@@ -150,6 +147,6 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Quiet: tests read stderr."""
+            """Write no log; tests read stderr."""
 
     return Handler

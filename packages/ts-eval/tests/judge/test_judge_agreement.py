@@ -268,5 +268,5 @@ def test_two_models_show_nothing_about_a_third() -> None:
 @pytest.mark.parametrize("name", ["stories.jsonl", "stories.txt"])
 def test_a_file_without_a_story_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("\n", encoding="utf-8")
-    with pytest.raises(ArtefactError, match=f"{name}: holds no story"):
+    with pytest.raises(ArtefactError, match=f"{name}: contains no story"):
         read_stories(tmp_path / name)

@@ -195,7 +195,7 @@ def test_a_store_that_another_program_holds_is_one_sentence(tmp_path: Path, monk
 def test_a_disk_that_fills_up_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeServer() as server:
         monkeypatch.setattr(Store, "_open", _full(Store._open))
-        with pytest.raises(ArtefactError, match="a reply could not be kept"):
+        with pytest.raises(ArtefactError, match="a reply could not be written"):
             judge_stories(STORIES, settings(server), store=tmp_path / "s.sqlite")
 
 
@@ -213,7 +213,7 @@ def _full(opened: Any) -> Any:
 def test_a_reply_is_valid_whatever_it_is_made_of() -> None:
     odd = Reply(text=7, prompt_tokens=-1, completion_tokens="9", fingerprint={"a": 1}, fault=None)  # type: ignore[arg-type]
     assert (odd.text, odd.prompt_tokens, odd.completion_tokens, odd.fingerprint) == ("", None, None, None)
-    assert odd.fault == "the text of the reply is no string"
+    assert odd.fault == "the text of the reply is not a string"
     assert Reply("a", prompt_tokens=3.0).prompt_tokens == 3  # type: ignore[arg-type]
     assert Reply("a", prompt_tokens=True).prompt_tokens is None
     assert Reply("a", prompt_tokens=10**30).prompt_tokens is None
@@ -330,7 +330,7 @@ def test_what_is_no_list_of_stories_is_refused(stories: Any, words: str) -> None
 
 @pytest.mark.parametrize("text", ["Once upon a time there was a cat.", "word " * 2000, "a\0b"], ids=["short", "long", "NUL"])
 def test_a_story_in_place_of_a_list_is_told_apart_from_a_path(text: str) -> None:
-    with pytest.raises(ArtefactError, match=r"passed as a list: \[text\]"):
+    with pytest.raises(ArtefactError, match=r"Pass texts as a list: \[text\]"):
         judge_stories(text, FAKE)
 
 
@@ -357,7 +357,7 @@ def test_half_a_character_spoils_one_story(tmp_path: Path) -> None:
         run = judge_stories(stories, FAKE.model_copy(update={"probe": "all"}), out=tmp_path / "r.jsonl")
         assert [r.unscored for r in run.ratings] == [
             None,
-            "the story holds half a character (a lone surrogate, at place 6), not sent",
+            "the story contains a lone surrogate (at character 6), not sent",
             None,
         ]
         assert [r.text for r in run.ratings][1] == "A cat \ufffd sat."
@@ -374,8 +374,8 @@ def test_files_of_stories_by_their_names(tmp_path: Path) -> None:
     (tmp_path / "e.txt").write_text("\ufeffOne.<|endoftext|>Two.", encoding="utf-8")
     assert [s.text for s in read_stories(tmp_path / "e.txt")] == ["One.", "Two."]
     for content, words in [
-        (lines, "named .jsonl"),
-        ('{"story": "x"}', "a JSON list"),
+        (lines, "must be named .jsonl"),
+        ('{"story": "x"}', "expected a JSON list"),
         ("[" * 10_000, "not JSON"),
         ("[3]", "entry 1"),
     ]:
@@ -421,9 +421,9 @@ def test_files_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
     rated = stories_file(tmp_path, [{"story": s, "ratings": [RATINGS]} for s in STORIES])
     for out in (tmp_path / "human.jsonl", tmp_path / "notes.md", tmp_path):
         before = out.read_bytes() if out.is_file() else None
-        with pytest.raises(ConfigError, match=r"left alone|is a folder"):
+        with pytest.raises(ConfigError, match=r"left unchanged|is a folder"):
             judge_stories(STORIES, FAKE, out=out)
-        with pytest.raises(ConfigError, match=r"left alone|is a folder"):
+        with pytest.raises(ConfigError, match=r"left unchanged|is a folder"):
             calibrate([rated], FAKE, out=out)
         assert before is None or out.read_bytes() == before
     with pytest.raises(ConfigError, match="would be overwritten"):
@@ -532,14 +532,14 @@ def test_some_rated_is_exit_0_with_a_warning(tmp_path: Path, capsys: pytest.Capt
 )
 def test_an_address_that_is_none_is_found_before_the_first_call(url: str) -> None:
     config = JudgeConfig.model_validate({"endpoints": [{"base_url": url}]})
-    with pytest.raises(ConfigError, match=r"no address of a server|no key"):
+    with pytest.raises(ConfigError, match=r"not a server address|no key"):
         judge_stories(STORIES, config)
 
 
 def test_a_key_that_no_header_can_carry_is_found_before_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ODD_KEY", "sk-é\n")
     config = JudgeConfig.model_validate({"endpoints": [{"base_url": "http://127.0.0.1:1/v1", "api_key_env": "ODD_KEY"}]})
-    with pytest.raises(ConfigError, match="ODD_KEY holds characters") as caught:
+    with pytest.raises(ConfigError, match="ODD_KEY contains characters") as caught:
         judge_stories(STORIES, config)
     assert "sk-" not in str(caught.value)
 
@@ -590,12 +590,12 @@ class Browser:
     [
         (GOOD, None),
         ("Here \ud83d it is: " + GOOD, None),
-        ("\n".join(f"{k}: {v}" for k, v in RATINGS.items()), "nothing says that the answer is whole"),
+        ("\n".join(f"{k}: {v}" for k, v in RATINGS.items()), "the answer may be incomplete"),
         ("x" * 300_000, "characters"),
         (OSError("the pipe broke"), "the browser failed"),
         (IndexError("no answer any more"), "the browser failed"),
         (None, "no answer on the page"),
-        (7, "nothing says that the answer is whole"),
+        (7, "the answer may be incomplete"),
     ],
     ids=["good", "surrogate", "lines", "long", "gone", "vanished", "silent", "number"],
 )

@@ -150,7 +150,7 @@ CASES: dict[str, Case] = {
     "refusal block": Case(always(sends(completion([{"type": "refusal", "refusal": "no"}]))), "unrated", SILENT, 2),
     "tool call": Case(always(sends(completion(None, "tool_calls"))), "unrated", "tool_calls", 6),
     "unknown finish reason": Case(always(sends(completion(RATINGS, "pause_turn"))), "unrated", "pause_turn", 6),
-    "no finish reason, lines": Case(always(sends(completion(CUT_LINES, None))), "unrated", "nothing says that the reply is whole", 6),
+    "no finish reason, lines": Case(always(sends(completion(CUT_LINES, None))), "unrated", "the reply may be incomplete", 6),
     "no finish reason, an object": Case(always(sends(completion(RATINGS, None))), "rated", calls=2),
     "finish reason of no type": Case(always(sends(completion(CUT_LINES, {"type": "length"}))), "unrated", NOT_WHOLE, 6),
     "stop, but all tokens used": Case(always(sends(completion(CUT_LINES, usage={"prompt_tokens": 9, "completion_tokens": 120}))), "unrated", NOT_WHOLE, 6),
@@ -173,7 +173,7 @@ CASES: dict[str, Case] = {
     "harmony without marks": Case(thought("analysisWe rate. ", "assistantfinal"), "rated", calls=2),
     "harmony without marks, unclosed": Case(thought("analysisWe rate. "), "unrated", "reasoning", 6),
     "closing tag only": Case(thought("", "</think>"), "rated", calls=2),
-    "an unknown tag": Case(thought("<musing>"), "unrated", "unknown mark", 6),
+    "an unknown tag": Case(thought("<musing>"), "unrated", "unknown tag", 6),
     "second thought, unclosed": Case(thought("<think>a</think>\n<think>"), "unrated", "reasoning", 6),
     "reasoning_content only": Case(always(sends(completion(message={"content": "", "reasoning_content": RATINGS}))), "unrated", "no answer after it", 6),
     # shapes
@@ -182,9 +182,9 @@ CASES: dict[str, Case] = {
     "message a string": Case(always(sends(completion(message=RATINGS))), "unrated", "no message", 6),
     "content blocks": Case(always(sends(completion([{"type": "thinking", "thinking": DRAFT}, {"type": "text", "text": RATINGS[:9]}, {"type": "text", "text": RATINGS[9:]}]))), "rated", calls=2),
     "thinking blocks alone": Case(always(sends(completion([{"type": "thinking", "thinking": RATINGS}]))), "unrated", "empty", 6),
-    "content a number": Case(always(sends(completion(7))), "unrated", "no text (int)", 6),
-    "content a dictionary": Case(always(sends(completion(json.loads(RATINGS)))), "unrated", "no text", 6),
-    "blocks of numbers": Case(always(sends(completion([8, 7, 6]))), "unrated", "no text", 6),
+    "content a number": Case(always(sends(completion(7))), "unrated", "not text (int)", 6),
+    "content a dictionary": Case(always(sends(completion(json.loads(RATINGS)))), "unrated", "not text", 6),
+    "blocks of numbers": Case(always(sends(completion([8, 7, 6]))), "unrated", "not text", 6),
     "an image": Case(always(sends(completion([{"type": "image_url", "image_url": {}}]))), "unrated", "image_url", 6),
     "content null": Case(always(sends(completion(None))), "unrated", "empty", 6),
     "choices a dictionary": Case(always(sends({"choices": {"message": {"content": RATINGS}}})), "unrated", "no list of choices", 6),
@@ -218,7 +218,7 @@ CASES: dict[str, Case] = {
     "empty": Case(first(2, Answer()), "rated", calls=4),
     "always empty": Case(always(Answer()), "dead", "empty body"),
     "no content": Case(always(Answer(204)), "dead", "empty body"),
-    "a list": Case(always(Answer(body=b"[1, 2]")), "dead", "no JSON object"),
+    "a list": Case(always(Answer(body=b"[1, 2]")), "dead", "not a JSON object"),
     "100,000 brackets": Case(always(Answer(body=b"[" * 100_000)), "dead", "not JSON"),
     "a BOM": Case(always(Answer(body=b"\xef\xbb\xbf" + GOOD.body)), "rated", calls=2),
     "wrong content type": Case(always(Answer(body=GOOD.body, headers={"Content-Type": "image/png"})), "rated", calls=2),
@@ -231,7 +231,7 @@ CASES: dict[str, Case] = {
     "a gzip bomb": Case(always(Answer(body=gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"})), "unrated", "more than", 6),
     "gzip unasked": Case(always(Answer(body=gzip.compress(GOOD.body), headers={"Content-Encoding": "gzip"})), "rated", calls=2),
     "deflate unasked": Case(always(Answer(body=zlib.compress(GOOD.body), headers={"Content-Encoding": "deflate"})), "rated", calls=2),
-    "gzip that is none": Case(always(Answer(body=GOOD.body, headers={"Content-Encoding": "gzip"})), "dead", "compression"),
+    "gzip that is none": Case(always(Answer(body=GOOD.body, headers={"Content-Encoding": "gzip"})), "dead", "compressed answer"),
     "an unknown compression": Case(always(Answer(body=GOOD.body, headers={"Content-Encoding": "br"})), "dead", "compressed"),
     "a reply of a million characters": Case(always(sends(completion("a" * 1_000_000 + RATINGS))), "unrated", "characters", 6),
     "slow drip of the body": Case(always(Answer(body=GOOD.body, drip=0.05)), "dead", "no whole answer within 0.3 s", config={"timeout": 0.3, "dead_after": 1}),
@@ -240,7 +240,7 @@ CASES: dict[str, Case] = {
     "a stream unasked": Case(always(events(chunk(RATINGS[:20]), chunk(RATINGS[20:]), chunk(None, "stop"))), "rated", calls=2),
     "a stream with comments": Case(always(Answer(body=b": busy\n\n" + events(chunk(RATINGS), chunk(None, "stop")).body)), "rated", calls=2),
     "a stream of refusals": Case(always(events({"choices": [{"delta": {"refusal": "No"}}]}, chunk(RATINGS, "stop"))), "unrated", SILENT, 2),
-    "a stream of numbers": Case(always(events({"choices": [{"delta": {"content": 7}}]}, chunk(RATINGS, "stop"))), "unrated", "no text", 6),
+    "a stream of numbers": Case(always(events({"choices": [{"delta": {"content": 7}}]}, chunk(RATINGS, "stop"))), "unrated", "not text", 6),
     "a stream of errors": Case(always(events({"error": {"message": "boom"}})), "dead", "boom"),
     "one JSON a line": Case(always(Answer(body=b'{"message": {"content": "a"}}\n{"done": true}')), "dead", "not JSON"),
     "chunked": Case(always(Answer(raw=CHUNKED + b"0\r\n\r\n")), "rated", calls=2),
@@ -270,8 +270,8 @@ CASES: dict[str, Case] = {
     "404 that names a parameter": Case(always(error(404, "the model 'seed' does not exist")), "dead", "does not exist"),
     "404": Case(always(error(404, "no such model")), "dead", "no such model"),
     "400 for every story": Case(always(error(400, "context length exceeded, max_tokens")), "unrated", "refused by the server", 2),
-    "302 to another place": Case(always(Answer(302, b"", {"Location": "http://127.0.0.1:9/evil"})), "dead", "points to http://127.0.0.1:9/evil"),
-    "307 to itself": Case(always(Answer(307, b"", {"Location": "/"})), "dead", "name that address"),
+    "302 to another place": Case(always(Answer(302, b"", {"Location": "http://127.0.0.1:9/evil"})), "dead", "redirects to http://127.0.0.1:9/evil"),
+    "307 to itself": Case(always(Answer(307, b"", {"Location": "/"})), "dead", "use that address"),
     "an error page that is not UTF-8": Case(always(Answer(502, b"\xff\xfe<html>")), "dead", "HTTP 502"),
     "an error that is nested": Case(always(Answer(500, b'{"error": ' + b"[" * 50_000)), "dead", "HTTP 500"),
     "status 600": Case(always(error(600, "odd")), "dead", "HTTP 600"),
@@ -484,7 +484,7 @@ def test_a_pause_of_a_busy_server_stops_growing(monkeypatch: pytest.MonkeyPatch)
     from ts_eval.judge import limits
 
     now = [100.0]
-    monkeypatch.setattr(limits.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(limits.CLOCK, "now", lambda: now[0])
     window = limits.Window(16)
     waits = []
     for wanted in (None, None, None, None, None, 0.0, 7.0, 90.0):

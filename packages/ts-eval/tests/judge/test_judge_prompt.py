@@ -1,4 +1,4 @@
-"""Prompt, fence and flags: what the judge reads, and what a story cannot do to it."""
+"""Prompt and guards: what the judge reads, and what a story cannot do to it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from hypothesis import strategies as st
 
 from ts_eval.calibration.damage import AMOUNTS, DAMAGES, base_stories, damaged
 from ts_eval.errors import ArtefactError, ConfigError
-from ts_eval.judge.drift import anchor_stories, drift
+from ts_eval.judge.drift import control_stories, drift
+from ts_eval.judge.guards import make_guards
 from ts_eval.judge.guards.anomaly import FEATURES, packaged_detector
-from ts_eval.judge.guards.delimiters import fenced, neutralised, new_nonce
-from ts_eval.judge.guards.flags import RULES, flags
+from ts_eval.judge.guards.delimiters import delimited, new_nonce, sanitized
+from ts_eval.judge.guards.flags import RULES
 from ts_eval.judge.guards.leave_one_out import decides, is_extreme, moves_the_mean, without_each_part, without_suspect
 from ts_eval.judge.prompt import load_prompt, packaged_prompts, prompt_key, render, reordered
-from ts_eval.schemas import CATEGORIES, Scores
+from ts_eval.schemas import CATEGORIES, JudgeConfig, Scores
 from ts_eval.testing import FakeJudge
 
 STORY = 'Once upon a time there was a "big" dog. He was happy. "Woof!" said the dog.'
-LIMIT = 12_000
+flags = make_guards(JudgeConfig()).flags
 
 
 def test_the_default_prompt_has_the_talks_parts() -> None:
@@ -48,9 +49,9 @@ def test_the_examples_spread_every_category_that_can_spread() -> None:
 
 def test_no_example_anchor_or_base_story_stands_twice() -> None:
     examples = [e.story for e in load_prompt("default").examples]
-    everything = examples + anchor_stories() + base_stories()
+    everything = examples + control_stories() + base_stories()
     assert len(set(everything)) == len(everything)
-    assert all(not flags(s, max_characters=LIMIT) for s in everything)
+    assert all(not flags(s) for s in everything)
 
 
 def test_orders_change_the_prompt_and_its_key_but_not_what_it_says() -> None:
@@ -82,30 +83,30 @@ def test_nonces_do_not_repeat() -> None:
 
 @settings(deadline=None)
 @given(st.text(max_size=400))
-def test_no_story_can_close_the_fence_or_open_a_role(story: str) -> None:
-    inside = neutralised(story)
+def test_no_story_can_close_the_delimiters_or_open_a_role(story: str) -> None:
+    inside = sanitized(story)
     assert "<<<" not in inside
     assert ">>>" not in inside
     assert "<|" not in inside or "|>" not in inside.split("<|", 1)[1][:41].split("\n")[0]
     assert not any(line.lower().startswith(("system:", "assistant:", "user:")) for line in inside.split("\n"))
-    assert fenced(story, "ab").count("<<<") == 1
+    assert delimited(story, "ab").count("<<<") == 1
 
 
 def test_ordinary_stories_stay_as_they_are() -> None:
-    assert neutralised(STORY) == STORY
-    assert flags(STORY, max_characters=LIMIT) == ()
+    assert sanitized(STORY) == STORY
+    assert flags(STORY) == ()
 
 
 def test_known_attacks_are_flagged_or_suspect_wherever_they_stand(attacks: ModuleType) -> None:
     planted = attacks.attack_stories(base_stories(), attacks.ATTACKS)
-    missed = {a.name for a in planted if not flags(a.text, max_characters=LIMIT) and without_suspect(a.text) is None}
+    missed = {a.name for a in planted if not flags(a.text) and without_suspect(a.text) is None}
     assert len(attacks.ATTACKS) >= 60
     assert len(missed) <= 0.03 * len(attacks.ATTACKS), missed
-    assert not any(flags(a.clean, max_characters=LIMIT) for a in planted)
+    assert not any(flags(a.clean) for a in planted)
 
 
 def test_each_rule_earns_its_place(attacks: ModuleType) -> None:
-    broken = {rule for text in attacks.ATTACKS.values() for rule in flags(text, max_characters=LIMIT)}
+    broken = {rule for text in attacks.ATTACKS.values() for rule in flags(text)}
     assert set(RULES) | {"foreign", "too-long", "hidden-characters"} == broken
 
 
@@ -213,8 +214,8 @@ def test_real_stories_are_hardly_ever_flagged(shared_data: Path) -> None:
 
     stories = [s.text for s in read_stories(shared_data / "tinystories-real-sample.txt")][:800]
     assert len(stories) == 800
-    assert sum(bool(flags(s, max_characters=LIMIT)) for s in stories) <= 8
-    assert all(neutralised(s) == s.strip() for s in stories)
+    assert sum(bool(flags(s)) for s in stories) <= 8
+    assert all(sanitized(s) == s.strip() for s in stories)
 
 
 @pytest.mark.parametrize("kind", DAMAGES)

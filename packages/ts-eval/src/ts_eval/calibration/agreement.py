@@ -1,6 +1,6 @@
-"""How far raters agree: the usual statistics, each with a bootstrap interval, or with the reason why there is none.
+"""Agreement of raters: standard statistics with bootstrap intervals, or the reason why a value is refused.
 
-Pure functions over arrays; it knows no judge. `None` never stands for a number: a `Statistic` has either.
+Pure functions over arrays.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _stats
 from ..schemas import Statistic
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["STATISTICS", "compare", "icc21", "krippendorff_alpha", "quadratic_ka
 
 _DRAWS = 1000
 FEW, SOME = 10, 20
-"""Stories below which there is no interval and no rank correlation, and below which there is no reliability coefficient."""
+"""Fewest stories for an interval or a rank correlation, and for a reliability coefficient."""
 
 
 def mae(a: NDArray[Any], b: NDArray[Any]) -> float:
@@ -28,23 +29,19 @@ def mae(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def bias(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Mean of judge minus reference: above 0 the judge is too kind."""
+    """Mean of judge minus reference."""
     return float((a - b).mean())
 
 
 def within_one(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Share of stories on which both are at most one apart."""
+    """Share of stories with a difference of at most one."""
     return float((np.abs(a - b) <= 1 + 1e-9).mean())
 
 
 def spearman(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Rank correlation, ties by mean ranks; nan where one of them is constant."""
-    from scipy.stats import rankdata
-
-    x, y = rankdata(a), rankdata(b)
-    if x.std() == 0 or y.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])
+    """Rank correlation; nan where one side is constant."""
+    value = _stats.spearman(a.tolist(), b.tolist())
+    return float("nan") if value is None else value
 
 
 def quadratic_kappa(a: NDArray[Any], b: NDArray[Any]) -> float:
@@ -87,7 +84,9 @@ def _icc(a: NDArray[Any], b: NDArray[Any]) -> float:
     return icc21(np.column_stack([a, b]))
 
 
-STATISTICS: dict[str, tuple[Callable[[NDArray[Any], NDArray[Any]], float], int, bool]] = {
+Function = Callable[["NDArray[Any]", "NDArray[Any]"], float]
+
+STATISTICS: dict[str, tuple[Function, int, bool]] = {
     "mae": (mae, 1, False),
     "bias": (bias, 1, False),
     "within_one": (within_one, 1, False),
@@ -96,23 +95,16 @@ STATISTICS: dict[str, tuple[Callable[[NDArray[Any], NDArray[Any]], float], int, 
     "krippendorff_alpha": (_alpha, SOME, True),
     "icc_2_1": (_icc, SOME, True),
 }
-"""Name → function of (judge, reference), fewest stories, whether it needs variance."""
+"""Name → (function of judge and reference, fewest stories, needs variance)."""
 
 
 def compare(judge: Sequence[float], reference: Sequence[float], seed: int = 1) -> dict[str, Statistic]:
-    """All statistics of a judge's ratings against a reference's on the same stories."""
+    """All statistics of a judge's ratings against a reference on the same stories."""
     a, b = np.asarray(judge, dtype=float), np.asarray(reference, dtype=float)
     return {name: _one(function, a, b, fewest, spread, seed) for name, (function, fewest, spread) in STATISTICS.items()}
 
 
-def _one(
-    function: Callable[[NDArray[Any], NDArray[Any]], float],
-    a: NDArray[Any],
-    b: NDArray[Any],
-    fewest: int,
-    spread: bool,
-    seed: int,
-) -> Statistic:
+def _one(function: Function, a: NDArray[Any], b: NDArray[Any], fewest: int, spread: bool, seed: int) -> Statistic:
     n = len(a)
     reason = _refusal(a, b, fewest, spread)
     if reason:
@@ -141,10 +133,8 @@ def _refusal(a: NDArray[Any], b: NDArray[Any], fewest: int, spread: bool) -> str
     return None
 
 
-def _bootstrap(
-    function: Callable[[NDArray[Any], NDArray[Any]], float], a: NDArray[Any], b: NDArray[Any], seed: int
-) -> tuple[float, float]:
-    """Percentile interval, 95 %, stories drawn with replacement."""
+def _bootstrap(function: Function, a: NDArray[Any], b: NDArray[Any], seed: int) -> tuple[float, float]:
+    """95 % percentile interval over stories. Skips resamples where the statistic is undefined; scipy.stats.bootstrap does not."""
     draw = np.random.default_rng(seed)
     picks = draw.integers(0, len(a), size=(_DRAWS, len(a)))
     values = np.array([function(a[p], b[p]) for p in picks])

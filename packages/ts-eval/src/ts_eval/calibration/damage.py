@@ -1,7 +1,7 @@
-"""Stories damaged on purpose, in one respect and by a known amount: a good judge must fall in that category.
+"""Damages stories in one respect by a known amount, to test whether a judge's ratings in that category fall.
 
-It rates nothing. Damage of one kind leaves the others alone as far as that is possible: misspelled words stay where they are,
-wrong forms are spelled correctly, misplaced sentences are whole.
+Each kind of damage leaves the other categories unchanged as far as possible: misspelled words keep their places, wrong forms are
+spelled correctly, inserted sentences are whole.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..schemas import Category
 __all__ = ["AMOUNTS", "DAMAGES", "base_stories", "damaged"]
 
 AMOUNTS = (0.0, 0.1, 0.25, 0.5)
-"""Share of what can be damaged: words for spelling and grammar, sentences for coherence."""
+"""Share of words (spelling, grammar) or sentences (coherence) that are damaged."""
 
 _FORMS = {
     "was": "were", "were": "was", "is": "are", "are": "is", "has": "have", "have": "has", "had": "has", "he": "him", "she": "her",
@@ -29,15 +29,15 @@ _FORMS = {
 
 
 def base_stories() -> list[str]:
-    """Packaged whole stories without a fault; none of them stands in a prompt."""
+    """Packaged stories without faults; none of them is in a prompt."""
     content = tomllib.loads(resources.files(__package__).joinpath("base_stories.toml").read_text(encoding="utf-8"))
     return list(content["stories"])
 
 
 def damaged(story: str, kind: str, amount: float, *, others: list[str], seed: int = 1) -> str:
-    """The story with `amount` (0–1) of it damaged; the same seed damages nested sets, so that more is never better.
+    """The story with the share `amount` (0–1) damaged. With one seed, larger amounts include the damage of smaller ones.
 
-    `others` are stories that foreign sentences come from. Raises KeyError for an unknown kind.
+    `others` are the stories that sentences are inserted from. Raises KeyError for an unknown kind.
     """
     function = DAMAGES[kind][0]
     return function(story, amount, random.Random(f"{seed}{story}"), others) if amount > 0 else story
@@ -52,7 +52,7 @@ def _grammar(story: str, amount: float, draw: random.Random, others: list[str]) 
 
 
 def _coherence(story: str, amount: float, draw: random.Random, others: list[str]) -> str:
-    """Sentences replaced by sentences of other stories."""
+    """Replaces sentences by sentences of other stories."""
     rows = re.split(r"(?<=[.!?][\"”])\s+|(?<=[.!?])\s+", story)
     foreign = [s for other in others if other != story for s in re.split(r"(?<=[.!?])\s+", other) if s]
     places = list(range(1, len(rows)))
@@ -68,7 +68,7 @@ DAMAGES: dict[str, tuple[Callable[[str, float, random.Random, list[str]], str], 
     "spelling": (_spelling, "spelling"),
     "coherence": (_coherence, "consistency"),
 }
-"""Kind → (how, the category that must fall)."""
+"""Kind → (function, category that must fall)."""
 
 
 def _some_words(
@@ -85,7 +85,7 @@ def _some_words(
 
 
 def _misspelled(word: str, draw: random.Random) -> str:
-    """Two neighbouring letters swapped, one dropped or one doubled, never the first."""
+    """The word with two adjacent letters swapped, one dropped or one doubled, never the first."""
     i = draw.randrange(1, len(word) - 1)
     swapped = word[:i] + word[i + 1] + word[i] + word[i + 2 :]
     return draw.choice(

@@ -1,10 +1,10 @@
-"""`optimise_prompt`: candidate prompts tried on one half of the rated stories, the winner reported on the other."""
+"""`optimise_prompt`: chooses a prompt on one half of the rated stories and reports on the other half."""
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from ts_data.artefact import write_model
 
 from ..checks import need_count, need_instance
 from ..errors import ConfigError
-from ..judge.budget import together
+from ..judge.budget import Estimate, together
 from ..judge.files import Story, check_output, read_stories
 from ..judge.judge import JudgeRun, estimate_cost, judge_stories
 from ..judge.prompt import label, load_prompt, reordered
@@ -37,26 +37,26 @@ def optimise_prompt(
     store: str | os.PathLike[str] | None = None,
     limit: int | None = None,
     progress: Progress | None = None,
-    announce: object = None,
+    announce: Callable[[Estimate], object] | None = None,
 ) -> PromptSearchReport:
     """Choose a prompt by agreement with ratings, noise over repeats and parse rate.
 
-    `prompts` are tried beside `config.prompt`, each in its own order and in `orders` - 1 shuffled orders of examples and
-    categories. The halves are drawn with the seed. `config.repeats` must be 2 or more: noise is half of the point.
-    Raises ConfigError for fewer than 8 rated stories.
+    Candidates are `config.prompt` and `prompts`, each in its own order and in `orders` - 1 shuffled orders of examples and
+    categories. The seed draws the halves. Noise needs `config.repeats` of at least 2. Raises ConfigError for fewer than 8
+    rated stories.
     """
     need_instance(config, JudgeConfig, "config")
     if isinstance(prompts, str):
-        raise TypeError("prompts: a list of names is expected, not one str. Pass [name].")
+        raise TypeError("prompts: expected a list of names, not one str. Pass [name].")
     need_count(orders, "orders")
     if limit is not None:
         need_count(limit, "limit")
     if config.repeats < 2:
-        raise ConfigError("repeats: at least 2 are needed, since a prompt is also chosen by its noise.")
+        raise ConfigError("repeats: at least 2 are needed, because noise is one criterion.")
     stories = [s for s in read_stories(rated) if s.ratings][:limit]
     if len(stories) < 8:
         raise ConfigError(
-            f"{rated}: {len(stories)} rated stories; at least 8 are needed, half to choose by and half to report on."
+            f"{rated}: {len(stories)} rated stories; at least 8 are needed, half for the choice and half for the report."
         )
     place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
     inputs = [rated, config.prompt, *prompts, config.reference, place]
@@ -65,9 +65,9 @@ def optimise_prompt(
     tuning, reporting = _halves(stories, config.seed)
     templates = candidates([config.prompt, *prompts], orders)
     runs: list[JudgeRun] = []
+    # No rechecks: a story flagged under one prompt would be missing from its figures alone.
     settings = config.model_copy(update={"anchors": False, "probe": "off"})
-    """Every prompt is tried on the same stories: none is flagged by what one of them made of it."""
-    if callable(announce):
+    if announce is not None:
         halves = [*((t, tuning) for t in templates), *((t, reporting) for t in templates[:2])]
         announce(together(estimate_cost(half, settings, store=place, template=t) for t, half in halves))
 
@@ -79,7 +79,7 @@ def optimise_prompt(
     trials = sorted((rate(t, tuning) for t in templates), key=lambda t: (t.score is None, t.score))
     if trials[0].score is None:
         reason = next((r.unscored for run in runs for r in run.ratings if r.unscored), "none was asked for")
-        raise ConfigError(f"no candidate got a single rating ({reason}); check the judge with `ts-eval judge` first.")
+        raise ConfigError(f"no candidate got a rating ({reason}); test the judge with `ts-eval judge` first.")
     chosen = next(t for t in templates if label(t) == trials[0].prompt)
     finals = [rate(t, reporting) for t in _distinct([chosen, templates[0]])]
     report = PromptSearchReport(
@@ -94,12 +94,12 @@ def optimise_prompt(
 
 
 def candidates(prompts: Sequence[str], orders: int) -> list[PromptTemplate]:
-    """Each prompt as it is and in `orders` - 1 shuffled orders; the first is the one in use."""
+    """Each prompt unchanged and in `orders` - 1 shuffled orders; the first is the one in use."""
     return [reordered(load_prompt(name), seed) for name in dict.fromkeys(prompts) for seed in range(orders)]
 
 
 def trial(name: str, stories: Sequence[Story], ratings: Sequence[Rating]) -> PromptTrial:
-    """A prompt's figures on stories that have ratings. MAE is over story means; noise over repeats."""
+    """A prompt's figures on rated stories: MAE of story means, noise over repeats, parse rate."""
     good = usable(list(ratings))
     by_story: dict[int, list[list[float]]] = {}
     for rating in good:

@@ -1,10 +1,10 @@
-"""`calibrate`: a judge against people and other judges, against itself, and against stories damaged on purpose."""
+"""`calibrate`: compares a judge with people and other judges, with itself, and with damaged stories."""
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,8 @@ from ts_data.artefact import write_model
 
 from ..checks import need_count, need_instance
 from ..errors import ConfigError
-from ..judge.budget import together
+from ..judge.backends import backend_class
+from ..judge.budget import Estimate, together
 from ..judge.client import GIVEN_UP
 from ..judge.features.reference import words
 from ..judge.files import Story, check_output, read_stories
@@ -51,31 +52,31 @@ def calibrate(
     limit: int | None = None,
     template: PromptTemplate | None = None,
     progress: Progress | None = None,
-    announce: object = None,
+    announce: Callable[[Estimate], object] | None = None,
 ) -> CalibrationReport:
-    """Let the judge rate stories that already have ratings, and the damaged set, and compare.
+    """Compare the judge's ratings with those of rated stories, and check that ratings of damaged stories fall.
 
-    Each reference is a .jsonl file of stories with `ratings` (one or more raters per story) or `rating`. `limit` takes only
-    the first so many stories of each. `out` takes the report as JSON. Raises ConfigError where no story has a rating.
+    Each reference is a .jsonl file of stories with `ratings` (one or more raters per story) or `rating`; `limit` is the number
+    of stories used of each. `out`: path of the report (JSON). Raises ConfigError where no story has a rating.
     """
     need_instance(config, JudgeConfig, "config")
     if isinstance(references, (str, os.PathLike)):
-        raise TypeError("references: a list of files is expected, not one path. Pass [path].")
+        raise TypeError("references: expected a list of files, not one path. Pass [path].")
     if limit is not None:
         need_count(limit, "limit")
     if not references and not damage:
-        raise ConfigError("nothing to rate: name a file of stories with ratings, or let the damaged stories be rated.")
+        raise ConfigError("nothing to rate: name a file of rated stories, or keep the damaged stories.")
     place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
     check_output(out, "ts-eval/calibration", [*references, config.prompt, config.reference, place])
     named = [(Path(path).name, _rated(path, limit)) for path in references]
     cases = _cases() if damage else []
-    # Stories that we damaged ourselves attack nobody, and a rating that follows the damage is what is looked for.
+    # Damaged stories are no attacks, and their ratings are meant to change.
     trusting = config.model_copy(update={"anchors": False, "probe": "off"})
     wanted = [
         *((stories, config) for _, stories in named),
         *([([Story(text) for *_, text in cases], trusting)] if damage else []),
     ]
-    if callable(announce) and wanted:
+    if announce is not None and wanted:
         announce(together(estimate_cost(stories, c, store=place, template=template) for stories, c in wanted))
     runs = [judge_stories(stories, c, store=place, template=template, progress=progress) for stories, c in wanted]
     report = _report(config, named, [(kind, amount, base) for kind, amount, base, _ in cases], runs)
@@ -87,7 +88,7 @@ def calibrate(
 def _report(
     config: JudgeConfig, named: list[tuple[str, list[Story]]], cases: list[tuple[str, float, int]], runs: list[JudgeRun]
 ) -> CalibrationReport:
-    """The report on the references' runs and, where there are cases, on the damaged stories' run after them."""
+    """The report on the references' runs and, if there are cases, on the run of the damaged stories after them."""
     referred, damage = runs[: len(named)], runs[len(named) :]
     flagged = sum(bool(r.flags) for run in referred for r in run.ratings)
     rows = [run.ratings for run in referred] + [[r.model_copy(update={"flags": ()}) for r in run.ratings] for run in damage]
@@ -104,7 +105,7 @@ def _report(
 
 
 def _about_endpoints(runs: Sequence[JudgeRun]) -> list[str]:
-    """What the runs' summaries say about servers: given up, asked without a parameter, estimated."""
+    """The runs' notes about endpoints: given up, asked without a parameter, token counts estimated."""
     words = (GIVEN_UP, " refuses ", "are estimates: ")
     return list(dict.fromkeys(note for run in runs for note in run.summary.notes if any(w in note for w in words)))
 
@@ -117,12 +118,12 @@ def _rated(path: str | os.PathLike[str], limit: int | None) -> list[Story]:
 
 
 def _numbered_from(ratings: list[Rating], start: int) -> list[Rating]:
-    """Ratings with story numbers from `start` on, so that the stories of two runs are not taken for one."""
+    """Ratings with story numbers from `start` on, so that stories of several runs stay distinct."""
     return [r.model_copy(update={"story": r.story + start}) for r in ratings]
 
 
 def agreement_with(name: str, stories: Sequence[Story], ratings: Sequence[Rating]) -> ReferenceAgreement:
-    """Agreement per category with the ratings that stories came with; several raters are averaged, and compared with each other."""
+    """Agreement per category with the file's ratings. Several raters are averaged, and compared with each other."""
     mine: dict[int, list[Rating]] = defaultdict(list)
     for rating in usable(list(ratings)):
         mine[rating.story].append(rating)
@@ -145,7 +146,7 @@ def agreement_with(name: str, stories: Sequence[Story], ratings: Sequence[Rating
 
 
 def _length_bias(judge: list[float], theirs: list[float], lengths: list[int]) -> Statistic:
-    """Rank correlation of (judge - reference) with the story's length: what length buys beyond what it is worth."""
+    """Rank correlation of (judge - reference) with the story's length in words."""
     n = len(judge)
     if n < FEW:
         return Statistic(stories=n, refused=f"{n} stories, at least {FEW} are needed")
@@ -156,7 +157,7 @@ def _length_bias(judge: list[float], theirs: list[float], lengths: list[int]) ->
 
 
 def _halo(ratings: list[Rating]) -> Statistic:
-    """Mean correlation between categories that vary: near 1, the judge gives one number six times."""
+    """Mean correlation between categories that vary; near 1 the judge gives one number six times."""
     rows = np.array([r.scores.as_list() for r in ratings if r.scores is not None], dtype=float)
     if len(rows) < FEW:
         return Statistic(stories=len(rows), refused=f"{len(rows)} ratings, at least {FEW} are needed")
@@ -178,10 +179,10 @@ def _cases() -> list[tuple[str, float, int, str]]:
 
 
 def damage_results(cases: Sequence[tuple[str, float, int]], ratings: Sequence[Rating]) -> tuple[DamageResult, ...]:
-    """Per kind of damage: how each category's mean changes with the amount, and whether the right one falls.
+    """Per kind of damage: the change of each category's mean with the amount, and whether the target category falls.
 
-    `cases[i]` is (kind, amount, base story) of the story numbered i in `ratings`. It falls when the interval of the change
-    at the largest amount lies below 0; it is specific when no other category falls as far.
+    `cases[i]` is (kind, amount, base story) of story i in `ratings`. A category falls if the 95 % interval of its change at the
+    largest amount is below 0; the fall is specific if no other category falls as far.
     """
     table: dict[tuple[str, float, int], dict[Category, float]] = {}
     by_story: dict[int, list[Rating]] = defaultdict(list)
@@ -229,12 +230,10 @@ def _fall(
 def _notes(config: JudgeConfig, referred: bool, flagged: int) -> tuple[str, ...]:
     notes = []
     if flagged:
-        notes.append(f"{flagged} ratings are of flagged stories and in no figure")
-    if config.backend == "features":
-        notes.append(
-            "the packaged weights were fitted to GPT-4o's ratings of 350 stories: agreement with that file is agreement with the fit. "
-            "The error on models not fitted is in the weights' `held_out` and in docs/performance/ts-eval-judge.md"
-        )
+        notes.append(f"{flagged} ratings of flagged stories are excluded")
+    note = backend_class(config.backend).calibration_note
+    if note is not None:
+        notes.append(note)
     if not referred:
         notes.append("no reference ratings given: only noise, halo and damage are reported")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""What a run costs: an estimate before the first call, a token ledger with a budget while it runs. It makes no calls."""
+"""Cost of a run: an estimate before the first call, and the token budget while it runs."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import astuple, dataclass
 
 from ..schemas import JudgeConfig
 
-__all__ = ["Estimate", "Ledger", "estimate", "together", "tokens_in", "tokens_of"]
+__all__ = ["Budget", "Estimate", "cost", "estimate", "together", "tokens_in", "tokens_of"]
 
 _CHARACTERS_PER_TOKEN = 3.6
-"""Low on purpose (simple English has about 4.3 in common tokenizers): an estimate should not fall short."""
+"""Simple English has about 4.3 in common tokenizers; a lower value keeps estimates above the true count."""
 
 
 def tokens_of(messages: list[dict[str, str]]) -> int:
-    """An upper guess at the tokens of a request, with a few per message for the chat template."""
+    """Upper estimate of a request's tokens, with a few per message for the chat template."""
     return int(sum(len(m["content"]) for m in messages) / _CHARACTERS_PER_TOKEN) + 8 * len(messages)
 
 
 def tokens_in(text: str) -> int:
-    """An upper guess at the tokens of a text."""
+    """Upper estimate of a text's tokens."""
     return math.ceil(len(text) / _CHARACTERS_PER_TOKEN)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is still to be paid, retries left out."""
+    """Calls still to be made and their cost, without retries."""
 
     calls: int
     cached: int
@@ -36,7 +36,7 @@ class Estimate:
     cost: float
 
     def sentence(self) -> str:
-        """For people, before the first call."""
+        """One sentence for the terminal."""
         money = f", about {self.cost:,.2f} at the prices given" if self.cost else ""
         stored = f"; {self.cached:,} answers are in the store already" if self.cached else ""
         return (
@@ -46,39 +46,39 @@ class Estimate:
 
 
 def estimate(config: JudgeConfig, sizes: list[int], cached: int) -> Estimate:
-    """`sizes` are the prompt tokens of the calls still to be made."""
+    """`sizes`: prompt tokens of each call still to be made. `cached`: answers in the store."""
     prompt, completion = sum(sizes), config.max_tokens * len(sizes)
     return Estimate(len(sizes), cached, prompt, completion, cost(config, prompt, completion))
 
 
 def cost(config: JudgeConfig, prompt_tokens: int, completion_tokens: int) -> float:
-    """Money for so many tokens at the prices of the settings."""
+    """Price of the tokens, in the currency of `price_in` and `price_out`."""
     return (prompt_tokens * config.price_in + completion_tokens * config.price_out) / 1e6
 
 
 def together(estimates: Iterable[Estimate]) -> Estimate:
-    """Several runs as one."""
+    """The sum of several runs' estimates."""
     return Estimate(*(sum(column) for column in zip(*map(astuple, estimates), strict=True)))
 
 
-class Ledger:
-    """Tokens spent and reserved. A call starts only if it fits under the budget with everything in flight."""
+class Budget:
+    """Tokens spent and reserved. A call starts only if it fits below the limit together with all calls in flight."""
 
-    def __init__(self, budget: int | None, spent: int = 0) -> None:
-        self.budget, self.spent = budget, spent
+    def __init__(self, limit: int | None, spent: int = 0) -> None:
+        self.limit, self.spent = limit, spent
         self._reserved = 0
         self._lock = threading.Lock()
 
     def reserve(self, tokens: int) -> bool:
-        """Set tokens aside for a call; False when the budget does not bear it."""
+        """Reserve tokens for a call; False where the limit does not allow it."""
         with self._lock:
-            if self.budget is not None and self.spent + self._reserved + tokens > self.budget:
+            if self.limit is not None and self.spent + self._reserved + tokens > self.limit:
                 return False
             self._reserved += tokens
             return True
 
     def settle(self, reserved: int, used: int) -> None:
-        """A call has ended: what was reserved is free again, what was used is spent."""
+        """Release a call's reservation and count the tokens used."""
         with self._lock:
             self._reserved -= reserved
             self.spent += used

@@ -1,136 +1,121 @@
-"""Runs the calls: stories x repeats over the endpoints, each reply into the store as it comes. It computes no statistics.
+"""Client: makes the calls of a run over all endpoints and stores each reply as it arrives.
 
-One thread per allowed call. A lane is an endpoint with its limits; lanes draw jobs from one pool, so that a lane that dies
-leaves its jobs to the others.
+One thread per concurrent call. Each endpoint is a worker with its own limits; workers draw jobs from one pool, so that another
+worker takes over the jobs of an endpoint that is given up.
 """
 
 from __future__ import annotations
 
 import random
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import TsEvalError
-from ..schemas import Endpoint, JudgeConfig
+from ..schemas import Endpoint, JudgeConfig, PromptTemplate
 from .backends.base import Backend, BackendError, BusyError, EndpointError, RefusedError, Reply, Request, TryAgainError
-from .budget import Ledger, tokens_in, tokens_of
+from .budget import Budget, tokens_in, tokens_of
+from .guards import Guards
 from .guards.delimiters import new_nonce
-from .limits import Limits, Window
+from .jobs import Job, JobKeys, sha256
+from .limits import CLOCK, RateLimit, Window
+from .prompt import json_schema, render
+from .store import Replies, Stored
 
-__all__ = ["GIVEN_UP", "NO_ENDPOINT", "Job", "Lane", "run_jobs"]
+__all__ = ["GIVEN_UP", "NO_ENDPOINT", "Calls", "Worker", "run_jobs"]
 
 NO_ENDPOINT = "no endpoint left"
-"""Begins the reason of stories that were not asked because every endpoint had been given up."""
+"""Starts the reason of stories that were not asked because every endpoint had been given up."""
 GIVEN_UP = "was given up"
-"""Stands in the note about each endpoint for which that is so."""
-_MAX_TROUBLE = 12
-"""Failed calls after which a story is left unrated for this run, so that one poisonous request cannot go round for ever."""
-_LEAST_RESTS, _MOST_RESTS = 5, 40
-_LEAST_PATIENCE = 30.0
-"""A busy endpoint is given up after so many rests in a row, without an answer between: 5 that take longer than `patience`, or 40 that
-take longer than this."""
+"""Part of the note about each endpoint that was given up."""
+_MAX_FAILED_CALLS = 12
+"""Maximum failed calls per story before it is left unrated for this run."""
+_MIN_RESTS, _MAX_RESTS = 5, 40
+_MIN_PATIENCE = 30.0
+"""A busy endpoint is given up after 5 rests in a row that take longer than `patience`, or after 40 that take longer than this."""
 
 
 @dataclass
-class Job:
-    """One rating to be got. `keys[i]` is its place in the store when lane i answers."""
-
-    story: int
-    text: str
-    repeat: int
-    keys: list[str]
-    anchor: str | None = None
-    attempts: int = 0
-    trouble: int = 0
-    failure: str | None = None
-    """Why it stays unrated, where the store does not say it."""
-    done: bool = False
-
-
-@dataclass
-class Lane:
-    """An endpoint at work."""
+class Worker:
+    """An endpoint with its limits and its history in this run."""
 
     index: int
     endpoint: Endpoint
     backend: Backend
-    limits: Limits = field(init=False)
+    limits: RateLimit = field(init=False)
     window: Window = field(init=False)
     failures: int = 0
-    """Failures in a row; those of calls that start before the pause after one is over count with it."""
+    """Failed calls in a row. Calls that started before the pause after a failure ended count with that failure."""
     failed_at: float = 0.0
-    heard: bool = False
+    reached: bool = False
     """Whether a server has answered anything at all."""
     answered: bool = False
     """Whether there was a reply."""
     dead: str | None = None
+    """Why the endpoint was given up."""
 
     def __post_init__(self) -> None:
-        self.limits = Limits(self.endpoint.requests_per_minute, self.endpoint.tokens_per_minute)
+        self.limits = RateLimit(self.endpoint.requests_per_minute, self.endpoint.tokens_per_minute)
         self.window = Window(self.endpoint.concurrency)
 
 
-class _Pool:
-    """Jobs waiting and in flight, shared by the threads."""
+@dataclass(frozen=True)
+class Calls:
+    """Makes a job's request, asks the back end, stores the reply."""
 
-    def __init__(self, jobs: list[Job]) -> None:
-        self.waiting, self.in_flight = deque(jobs), 0
-        self.changed = threading.Condition()
-        self.error: BaseException | None = None
-        self.stopped = False
+    config: JudgeConfig
+    template: PromptTemplate
+    guards: Guards
+    keys: JobKeys
+    replies: Replies
 
-    def over(self) -> bool:
-        """Whether no job waits or may still be given back."""
-        with self.changed:
-            return self.stopped or not (self.waiting or self.in_flight)
+    def request(self, job: Job, worker: Worker, nonce: str) -> Request:
+        """The request of the job's next attempt."""
+        seed = self.config.seed + 1_000 * job.repeat + job.attempts
+        messages = render(self.template, job.text, nonce, self.guards.wrap)
+        key = sha256(f"{job.keys[worker.index]}\0{job.attempts}")
+        return Request(messages, job.text, key, seed, json_schema(self.template))
 
-    def take(self, lane: Lane) -> Job | None:
-        """A job for the lane; waits while others may still give one back. None: nothing left to do here."""
-        with self.changed:
-            while not self.waiting and self.in_flight and not self.stopped and lane.dead is None:
-                self.changed.wait(0.2)
-            if self.stopped or lane.dead is not None or not self.waiting:
-                return None
-            self.in_flight += 1
-            return self.waiting.popleft()
+    def ask(self, worker: Worker, request: Request) -> Reply:
+        """The back end's reply with token counts: the server's, or estimates where it sends none."""
+        reply = _ask(worker.backend, request)
+        known = reply.prompt_tokens is not None and reply.completion_tokens is not None
+        if not worker.backend.prices_tokens or (known and reply.total):
+            return reply
+        completion = reply.completion_tokens
+        return replace(
+            reply,
+            prompt_tokens=reply.prompt_tokens or tokens_of(request.messages),
+            completion_tokens=tokens_in(reply.text) if completion is None else completion,
+            estimated=True,
+        )
 
-    def give(self, job: Job, *, first: bool = False) -> None:
-        """End of a turn: an unfinished job goes back."""
-        with self.changed:
-            self.in_flight -= 1
-            if not job.done:
-                (self.waiting.appendleft if first else self.waiting.append)(job)
-            self.changed.notify_all()
+    def store(self, job: Job, worker: Worker, request: Request, nonce: str, reply: Reply) -> bool:
+        """Store the reply; whether it settles the job."""
+        i, endpoint = worker.index, worker.endpoint
+        answer = self.replies.add(
+            Stored(
+                job.keys[i], job.attempts, self.keys.calls[i], endpoint.base_url.rstrip("/"), endpoint.model or self.config.model,
+                self.keys.prompt, sha256(job.text), job.repeat, job.anchor, request.seed, nonce, reply, None,
+            )
+        )  # fmt: skip
+        job.attempts += 1
+        return answer.scores is not None or reply.refused or job.attempts > self.config.retries
 
-    def stop(self, error: BaseException | None = None) -> None:
-        with self.changed:
-            self.stopped, self.error = True, self.error or error
-            self.changed.notify_all()
 
+def run_jobs(jobs: Sequence[Job], workers: Sequence[Worker], calls: Calls, budget: Budget, report: Callable[[int], None]) -> None:
+    """Work until every job is done or no worker is left. `report` gets the number of finished jobs.
 
-def run_jobs(
-    jobs: list[Job],
-    lanes: list[Lane],
-    config: JudgeConfig,
-    ledger: Ledger,
-    make: Callable[[Job, Lane, str], Request],
-    keep: Callable[[Job, Lane, Request, str, Reply], bool],
-    report: Callable[[int], None],
-) -> None:
-    """Work until every job is done or no lane is left. `keep` stores a reply and says whether it settles the job.
-
-    What cannot be rated leaves with `job.failure`. An unexpected exception, Ctrl-C included, stops the run after the
-    calls in flight have been stored, and comes out here.
+    A job that cannot be rated gets `failure`. An unexpected exception (also Ctrl-C) stops the run after the calls in flight
+    have been stored, and is raised here.
     """
     pool = _Pool(jobs)
-    worker = _Worker(pool, config, ledger, make, keep, report)
+    runner = _Runner(pool, calls, budget, report)
     threads = [
-        threading.Thread(target=worker.work, args=(lane,), daemon=True)
-        for lane in lanes
-        for _ in range(lane.endpoint.concurrency)
+        threading.Thread(target=runner.work, args=(worker,), daemon=True)
+        for worker in workers
+        for _ in range(worker.endpoint.concurrency)
     ]
     for thread in threads:
         thread.start()
@@ -141,135 +126,174 @@ def run_jobs(
     except KeyboardInterrupt:
         pool.stop()
         for thread in threads:
-            thread.join(config.timeout)
+            thread.join(calls.config.timeout)
         raise
     if pool.error is not None:
         raise pool.error
-    reasons = "; ".join(f"{lane.endpoint.base_url}: {lane.dead}" for lane in lanes if lane.dead)
+    reasons = "; ".join(f"{worker.endpoint.base_url}: {worker.dead}" for worker in workers if worker.dead)
     for job in pool.waiting:
         job.failure = job.failure or f"{NO_ENDPOINT} ({reasons})"
 
 
-@dataclass
-class _Worker:
-    pool: _Pool
-    config: JudgeConfig
-    ledger: Ledger
-    make: Callable[[Job, Lane, str], Request]
-    keep: Callable[[Job, Lane, Request, str, Reply], bool]
-    report: Callable[[int], None]
-    finished: int = 0
+class _Pool:
+    """Jobs that wait and the number in flight, shared by the threads."""
 
-    def work(self, lane: Lane) -> None:
-        """A thread's life."""
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.waiting, self.in_flight, self.finished = deque(jobs), 0, 0
+        self.changed = threading.Condition()
+        self.error: BaseException | None = None
+        self.stopped = False
+
+    def over(self) -> bool:
+        """Whether no job waits and none in flight may come back."""
+        with self.changed:
+            return self.stopped or not (self.waiting or self.in_flight)
+
+    def take(self, worker: Worker) -> Job | None:
+        """A job for the worker; waits while one in flight may come back. None: nothing is left for this worker."""
+        with self.changed:
+            while not self.waiting and self.in_flight and not self.stopped and worker.dead is None:
+                self.changed.wait(0.2)
+            if self.stopped or worker.dead is not None or not self.waiting:
+                return None
+            self.in_flight += 1
+            return self.waiting.popleft()
+
+    def give_back(self, job: Job) -> int | None:
+        """End of a turn: the number of finished jobs, or None if the job goes back (to the front if it has attempts)."""
+        with self.changed:
+            self.in_flight -= 1
+            self.finished += job.done
+            if not job.done:
+                (self.waiting.appendleft if job.attempts else self.waiting.append)(job)
+            self.changed.notify_all()
+            return self.finished if job.done else None
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """End the run; the first error is kept."""
+        with self.changed:
+            self.stopped, self.error = True, self.error or error
+            self.changed.notify_all()
+
+
+@dataclass(frozen=True)
+class _Runner:
+    """The loop of every thread."""
+
+    pool: _Pool
+    calls: Calls
+    budget: Budget
+    report: Callable[[int], None]
+
+    def work(self, worker: Worker) -> None:
+        """Take turns until no job is left for the worker."""
         try:
-            while lane.window.enter(lambda: self.pool.over() or lane.dead is not None):
+            while worker.window.enter(lambda: self.pool.over() or worker.dead is not None):
                 try:
-                    job = self.pool.take(lane)
-                    pause = self.one(job, lane) if job is not None else 0.0
+                    job = self.pool.take(worker)
+                    pause = self.one(job, worker) if job is not None else 0.0
                 finally:
-                    lane.window.leave()
+                    worker.window.leave()
                 if job is None:
                     return
-                self.sleep(pause)
+                CLOCK.wait(pause, lambda: self.pool.stopped)
         except BaseException as problem:
             self.pool.stop(problem)
 
-    def one(self, job: Job, lane: Lane) -> float:
-        """A turn for a job that was taken; the job goes back unless it is done."""
+    def one(self, job: Job, worker: Worker) -> float:
+        """A turn for one job; returns the seconds that this thread should pause."""
+        finished = None
         try:
-            pause = self.turn(job, lane)
+            pause = self.turn(job, worker)
         finally:
-            self.pool.give(job, first=job.attempts > 0)
-        if job.done:
-            with self.pool.changed:
-                self.finished += 1
-            self.report(self.finished)
+            finished = self.pool.give_back(job)
+        if finished is not None:
+            self.report(finished)
         return pause
 
-    def turn(self, job: Job, lane: Lane) -> float:
-        """One call for one job; returns how long this thread should rest."""
+    def turn(self, job: Job, worker: Worker) -> float:
+        """One call for one job; returns the seconds of pause."""
         nonce = new_nonce()
-        request = self.make(job, lane, nonce)
-        size = tokens_of(request.messages) + self.config.max_tokens
-        if not self.ledger.reserve(size):
+        request = self.calls.request(job, worker, nonce)
+        size = tokens_of(request.messages) + self.calls.config.max_tokens
+        if not self.budget.reserve(size):
             return self.over_budget(job)
         used, started = 0, 0.0
+
+        def stopped() -> bool:
+            return self.pool.stopped or worker.dead is not None
+
         try:
-            lane.limits.wait(size, lambda: self.pool.stopped or lane.dead is not None)
-            started = lane.window.wait_out(lambda: self.pool.stopped or lane.dead is not None)
-            if self.pool.stopped or lane.dead is not None:
+            worker.limits.wait(size, stopped)
+            started = worker.window.wait_out(stopped)
+            if stopped():
                 return 0
-            reply = _counted(_ask(lane.backend, request), lane.backend, request)
+            reply = self.calls.ask(worker, request)
             used = reply.total
-            lane.failures, lane.heard, lane.answered = 0, True, True
-            lane.window.answered()
-            job.done = self.keep(job, lane, request, nonce, reply)
+            worker.failures, worker.reached, worker.answered = 0, True, True
+            worker.window.answered()
+            job.done = self.calls.store(job, worker, request, nonce, reply)
             return 0
         except RefusedError as problem:
-            lane.heard = True
+            worker.reached = True
             job.failure, job.done = f"refused by the server ({problem})", True
             return 0
         except EndpointError as problem:
-            if not lane.answered:
-                lane.dead = str(problem)
+            if not worker.answered:
+                worker.dead = str(problem)
                 return 0
-            return self.trouble(job, lane, TryAgainError(str(problem)), started)  # it worked before: one bad call among good ones
+            return self.failed(job, worker, TryAgainError(str(problem)), started)  # the endpoint has worked: count one bad call
         except BusyError as problem:
-            return self.busy(lane, problem, started)
+            return self.busy(worker, problem, started)
         except TryAgainError as problem:
-            return self.trouble(job, lane, problem, started)
+            return self.failed(job, worker, problem, started)
         finally:
-            self.ledger.settle(size, used)
+            self.budget.settle(size, used)
 
-    def trouble(self, job: Job, lane: Lane, problem: TryAgainError, started: float) -> float:
-        """Count a passing failure, give up a lane or a story that has had too many."""
+    def failed(self, job: Job, worker: Worker, problem: TryAgainError, started: float) -> float:
+        """Count a temporary failure; give up an endpoint or a story that has had too many."""
+        config = self.calls.config
         job.trouble += 1
         with self.pool.changed:
-            lane.heard = lane.heard or problem.reached
-            if started >= lane.failed_at or not lane.heard:
-                lane.failures += 1
-                lane.failed_at = time.monotonic() + self.pause(lane.failures)
-            failures = lane.failures
-        if failures >= self.config.dead_after:
-            lane.dead = f"{failures} failures in a row, the last: {problem}"
-        elif job.trouble >= _MAX_TROUBLE:
+            worker.reached = worker.reached or problem.reached
+            if started >= worker.failed_at or not worker.reached:
+                worker.failures += 1
+                worker.failed_at = CLOCK.now() + self.pause(worker.failures)
+            failures = worker.failures
+        if failures >= config.dead_after:
+            worker.dead = f"{failures} failures in a row, the last: {problem}"
+        elif job.trouble >= _MAX_FAILED_CALLS:
             job.failure, job.done = f"{job.trouble} calls failed, the last: {problem}", True
         if problem.after is not None:
-            lane.window.rest(started, problem.after, self.pause)
-        return max(self.pause(failures), lane.failed_at - time.monotonic())
+            worker.window.rest(started, problem.after, self.pause)
+        return max(self.pause(failures), worker.failed_at - CLOCK.now())
 
-    def busy(self, lane: Lane, problem: BusyError, started: float) -> float:
-        """Let the lane rest; give it up only if it has been too busy for every call for a long time."""
-        lane.heard = True
-        lane.window.rest(started, problem.after, self.pause)
-        rests, seconds = lane.window.rests, lane.window.busy_for()
-        if (rests >= _LEAST_RESTS and seconds > self.config.patience) or (rests >= _MOST_RESTS and seconds > _LEAST_PATIENCE):
-            lane.dead = f"too busy for every call for {seconds:.0f} s, the last: {problem}"
+    def busy(self, worker: Worker, problem: BusyError, started: float) -> float:
+        """Rest the endpoint; give it up if it has been too busy for every call for a long time."""
+        worker.reached = True
+        worker.window.rest(started, problem.after, self.pause)
+        rests, seconds = worker.window.rests, worker.window.busy_for()
+        patience = self.calls.config.patience
+        if (rests >= _MIN_RESTS and seconds > patience) or (rests >= _MAX_RESTS and seconds > _MIN_PATIENCE):
+            worker.dead = f"too busy for every call for {seconds:.0f} s, the last: {problem}"
         return 0
 
     def pause(self, failures: int) -> float:
-        """Seconds of the n-th pause in a row, with jitter."""
-        doubled: float = self.config.backoff * 2.0 ** min(max(failures, 1) - 1, 6)
+        """Seconds of the n-th pause in a row: doubled each time, at most 60, with jitter."""
+        doubled: float = self.calls.config.backoff * 2.0 ** min(max(failures, 1) - 1, 6)
         return min(60.0, doubled) * random.uniform(0.5, 1.0)
 
     def over_budget(self, job: Job) -> float:
-        """Wait for calls in flight to free what they reserved; alone, there is no budget left."""
+        """Wait for calls in flight to release their reservations; without any, the budget is used up."""
         with self.pool.changed:
             if self.pool.in_flight > 1:
                 return 0.05
-        job.failure, job.done = f"the budget of {self.ledger.budget:,} tokens is used up", True
+        job.failure, job.done = f"the budget of {self.budget.limit:,} tokens is used up", True
         return 0
-
-    def sleep(self, seconds: float) -> None:
-        """Rest, but wake up when the run stops."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not self.pool.stopped:
-            time.sleep(min(left, 0.2))
 
 
 def _ask(backend: Backend, request: Request) -> Reply:
-    """The back end's reply. Whatever else a back end raises is a failed call, not the end of the run."""
+    """The back end's reply. An unexpected exception of a back end is a failed call, not the end of the run."""
     try:
         reply = backend.ask(request)
     except (BackendError, TsEvalError):
@@ -277,19 +301,5 @@ def _ask(backend: Backend, request: Request) -> Reply:
     except Exception as problem:
         raise TryAgainError(f"the back end failed ({type(problem).__name__}: {str(problem)[:150]})") from problem
     if not isinstance(reply, Reply):
-        raise TryAgainError(f"the back end gave {type(reply).__name__} in place of a Reply")
+        raise TryAgainError(f"the back end returned {type(reply).__name__} instead of a Reply")
     return reply
-
-
-def _counted(reply: Reply, backend: Backend, request: Request) -> Reply:
-    """The reply with token counts: the server's, or estimates where it sends none."""
-    known = reply.prompt_tokens is not None and reply.completion_tokens is not None
-    if backend.mode == "estimated" or (known and reply.total):
-        return reply
-    prompt, completion = reply.prompt_tokens, reply.completion_tokens
-    return replace(
-        reply,
-        prompt_tokens=prompt or tokens_of(request.messages),
-        completion_tokens=tokens_in(reply.text) if completion is None else completion,
-        estimated=True,
-    )

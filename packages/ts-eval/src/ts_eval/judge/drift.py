@@ -1,26 +1,40 @@
-"""Anchor stories: the same few rated beside every run, so that a judge that drifts is seen. It changes no rating."""
+"""Drift: packaged control stories, rated once a day and store, show whether a judge changes. No rating depends on them."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable, Mapping
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from ..schemas import CATEGORIES, Category, Scores
 
-__all__ = ["anchor_stories", "drift"]
+if TYPE_CHECKING:
+    from .store import Answer
+
+__all__ = ["by_day", "control_stories", "drift"]
 
 
-def anchor_stories() -> list[str]:
-    """The packaged anchor stories."""
+def control_stories() -> list[str]:
+    """The packaged control stories."""
     content = tomllib.loads(resources.files(__package__).joinpath("anchors.toml").read_text(encoding="utf-8"))
     return list(content["stories"])
 
 
-def drift(days: dict[str, dict[str, list[Scores]]]) -> tuple[dict[Category, float] | None, tuple[str, ...]]:
-    """Mean change per category from the first day to the last, and a note for each that exceeds the anchors' own noise.
+def by_day(answers: Iterable[Answer]) -> dict[str, dict[str, list[Scores]]]:
+    """Day → SHA-256 of a control story → its scores."""
+    days: dict[str, dict[str, list[Scores]]] = {}
+    for answer in answers:
+        if answer.scores is not None and answer.row.anchor is not None:
+            days.setdefault(answer.row.anchor, {}).setdefault(answer.row.story_sha256, []).append(answer.scores)
+    return days
 
-    `days` maps a day to story (by hash) → its ratings of that day. Only stories rated on both days count. A change is
-    noted when it exceeds twice its standard error over the anchors and half a point.
+
+def drift(days: Mapping[str, Mapping[str, list[Scores]]]) -> tuple[dict[Category, float] | None, tuple[str, ...]]:
+    """Mean change per category from the first day to the last, and a note for each change beyond noise.
+
+    `days` is `by_day`. Only stories rated on both days count. A change is noted where it exceeds half a point and twice its
+    standard error over the stories.
     """
     if len(days) < 2:
         return None, ()
@@ -37,7 +51,7 @@ def drift(days: dict[str, dict[str, list[Scores]]]) -> tuple[dict[Category, floa
         spread = (sum((x - mean) ** 2 for x in steps) / max(1, len(steps) - 1) / len(steps)) ** 0.5
         if abs(mean) > max(0.5, 2 * spread):
             notes.append(
-                f"{name} of the anchor stories has moved by {mean:+.2f} from {first} to {last}: do not compare runs across these days"
+                f"{name} of the control stories changed by {mean:+.2f} from {first} to {last}: do not compare runs across these days"
             )
     return changes, tuple(notes)
 

@@ -22,7 +22,7 @@ __all__ = ["Story", "check_output", "read_ratings", "read_stories", "write_ratin
 
 @dataclass(frozen=True)
 class Story:
-    """A story, who wrote it (a model's name, `real`, or None), and ratings that the file already has for it."""
+    """A story, its author (a model's name, `real`, or None), and ratings that its file contains."""
 
     text: str
     source: str | None = None
@@ -35,10 +35,11 @@ class Story:
 
 
 def read_stories(source: str | os.PathLike[str] | Iterable[str | Story]) -> list[Story]:
-    """Stories from JSON (`.jsonl`: one a line; `.json`: a list; `story` or `text`, optionally `model` or `source`), a text file, or
-    an iterable.
+    """Stories from a file or an iterable.
 
-    Raises ArtefactError with file and line, TypeError for what is no list of texts.
+    `.jsonl` has an object or string per line, `.json` a list of them, with `story` or `text` and optionally `model` or `source`;
+    other files are text separated by <|endoftext|>. Raises ArtefactError that names file and line, TypeError for anything that
+    is not a list of texts.
     """
     if not isinstance(source, (str, os.PathLike)):
         return [s if isinstance(s, Story) else Story(s) for s in _texts(source)]
@@ -51,14 +52,14 @@ def read_stories(source: str | os.PathLike[str] | Iterable[str | Story]) -> list
     else:
         found = [Story(part.strip()) for part in text.split("<|endoftext|>") if part.strip()]
     if not found:
-        raise ArtefactError(f"{path}: holds no story.")
+        raise ArtefactError(f"{path}: contains no story.")
     return found
 
 
 def _texts(source: Iterable[str | Story]) -> list[str | Story]:
-    """The entries of a list, each a text or a Story."""
+    """The entries of a list, each checked to be a text or a Story."""
     if isinstance(source, Story):
-        raise TypeError("stories: a list is expected, not one Story. Pass [story].")
+        raise TypeError("stories: expected a list, not one Story. Pass [story].")
     entries: list[str | Story] = list(sequence_of_texts(source, "stories"))
     for _ in each_text(("" if isinstance(e, Story) else e for e in entries), "stories"):
         pass
@@ -69,17 +70,15 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        hint = " Texts themselves are passed as a list: [text]." if " " in path.name else ""
+        hint = " Pass texts as a list: [text]." if " " in path.name else ""
         raise ArtefactError(f"{path}: no such file.{hint}") from None
     except IsADirectoryError:
-        raise ArtefactError(f"{path}: is a folder; a file of stories (.jsonl or .txt) was expected.") from None
+        raise ArtefactError(f"{path}: is a folder; expected a file of stories (.jsonl or .txt).") from None
     except UnicodeDecodeError as problem:
         raise ArtefactError(f"{path}: not UTF-8 at byte {problem.start}.") from None
-    except (OSError, ValueError) as problem:  # a story as a path: too long a name, a NUL
+    except (OSError, ValueError) as problem:  # a story instead of a path: a name too long, a NUL
         reason = getattr(problem, "strerror", None) or problem
-        raise ArtefactError(
-            f"{str(path)[:60]!r}: cannot be read ({reason}). Texts themselves are passed as a list: [text]."
-        ) from None
+        raise ArtefactError(f"{str(path)[:60]!r}: cannot be read ({reason}). Pass texts as a list: [text].") from None
 
 
 def _listed(text: str, source: object) -> Iterator[tuple[str, Any]]:
@@ -87,11 +86,9 @@ def _listed(text: str, source: object) -> Iterator[tuple[str, Any]]:
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError):
-        raise ArtefactError(
-            f"{source}: not JSON; the file is damaged, or holds one object a line and is to be named .jsonl."
-        ) from None
+        raise ArtefactError(f"{source}: not JSON. A file with one object per line must be named .jsonl.") from None
     if not isinstance(rows, list):
-        raise ArtefactError(f"{source}: a JSON list of stories was expected, not {type(rows).__name__}.")
+        raise ArtefactError(f"{source}: expected a JSON list of stories, not {type(rows).__name__}.")
     yield from ((f"{source}, entry {number}", row) for number, row in enumerate(rows, 1))
 
 
@@ -99,12 +96,12 @@ def _row(row: Any, where: str) -> dict[str, Any]:
     if isinstance(row, str):
         return {"story": row}
     if not isinstance(row, dict):
-        raise ArtefactError(f"{where}: a JSON object or string was expected.")
+        raise ArtefactError(f"{where}: expected a JSON object or string.")
     return row
 
 
 def _merged(rows: list[tuple[dict[str, Any], str]]) -> list[Story]:
-    """The lines of the rating page: the last line of each rater about a story counts, raters of a story stand together."""
+    """Lines of the rating page as stories: the last line of each rater about a story counts."""
     last = {(story.text, str(row.get("rater"))): story for row, where in rows for story in [_story(row, where)]}
     stories: dict[str, Story] = {}
     for (text, _), story in last.items():
@@ -138,14 +135,14 @@ def _ratings(row: dict[str, Any], where: str) -> tuple[dict[str, float], ...]:
 
 
 def write_ratings(path: str | os.PathLike[str], ratings: Iterable[Rating]) -> None:
-    """ratings.jsonl, one `Rating` per line, complete or not at all."""
+    """Write ratings.jsonl, one `Rating` per line, atomically."""
     with write_file(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as handle:
         for rating in ratings:
             handle.write(json.dumps(rating.model_dump(mode="json"), ensure_ascii=False) + "\n")
 
 
 def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
-    """Read ratings.jsonl. Raises ArtefactError with file and line."""
+    """Read ratings.jsonl. Raises ArtefactError that names file and line."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -157,7 +154,7 @@ def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
 
 def _rating(content: Any, place: str) -> Rating:
     if not isinstance(content, dict):
-        raise ArtefactError(f"{place}: an object was expected.")
+        raise ArtefactError(f"{place}: expected a JSON object.")
     return parse_model(content, Rating, source=place, package="tinystories-eval", error=ArtefactError)
 
 
@@ -165,20 +162,20 @@ def _rating(content: Any, place: str) -> Rating:
 
 
 def check_output(out: str | os.PathLike[str] | None, kind: str, others: Iterable[str | os.PathLike[str] | None]) -> None:
-    """Refuse an `out` that is a folder, is one of the `others` (inputs, the store) or exists and is not of the format `kind`."""
+    """Refuse an `out` that is a folder, one of `others` (inputs, the store), or an existing file of another format than `kind`."""
     if out is None:
         return
     path = Path(out)
     if path.is_dir():
-        raise ConfigError(f"{path}: is a folder; --out takes the name of a file.")
+        raise ConfigError(f"{path}: is a folder; --out takes a file name.")
     if path.resolve() in local_paths(*others) or any(Path(o) == path for o in others if o is not None):
-        raise ConfigError(f"{path}: is read by this command and would be overwritten; name another --out.")
+        raise ConfigError(f"{path}: is an input and would be overwritten; name another --out.")
     if path.is_file() and not _is(path, kind):
-        raise ConfigError(f"{path}: is there and is none of {kind}; it is left alone. Name another --out.")
+        raise ConfigError(f"{path}: exists and is not a {kind} file; it is left unchanged. Name another --out.")
 
 
 def _is(path: Path, kind: str) -> bool:
-    """Whether a file is empty, or its JSON (its first line's, for JSON lines) names the format."""
+    """Whether a file is empty, or its JSON (first line of JSON lines) names the format."""
     try:
         text = path.read_text(encoding="utf-8")
         if not text.strip():

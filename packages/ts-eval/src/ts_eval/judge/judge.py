@@ -1,47 +1,45 @@
-"""`judge_stories`: stories in, ratings out, by way of prompt, store and back ends. The line of the judge, resumable."""
+"""`judge_stories`: rates stories, resumable. `estimate_cost`: its cost before the first call.
+
+A run: flags and keys (`jobs`), calls (`client`), ratings (`results`), summary. See docs/explanation/how-the-judge-is-calibrated.md.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ..checks import need_instance, need_path
 from ..errors import ConfigError
-from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating, Scores
-from .backends import make_backend
-from .backends.base import Reply, Request, lone_surrogate, without_surrogates
-from .budget import Estimate, Ledger, estimate, tokens_in, tokens_of
-from .client import GIVEN_UP, Job, Lane, run_jobs
-from .drift import anchor_stories
-from .expected import expected_scores
+from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating
+from .backends import backend_class
+from .backends.base import Backend
+from .budget import Budget, Estimate, estimate, tokens_of
+from .client import GIVEN_UP, Calls, Worker, run_jobs
+from .drift import by_day
 from .files import Story, check_output, read_stories, write_ratings
-from .guards.delimiters import new_nonce
-from .guards.flags import flags
-from .guards.leave_one_out import FLAG, decides, is_extreme, moves_the_mean, without_each_part, without_suspect
-from .parse import UnparsedError, parse_estimate, parse_reply
-from .prompt import json_schema, label, load_prompt, prompt_key, render
-from .store import Store, Stored, open_store
-from .summary import repeat_sd, summarise
+from .guards import make_guards
+from .guards.delimiters import NONCE
+from .jobs import Job, JobKeys, Plan, call_of, inspect
+from .parse import reader
+from .prompt import label, load_prompt, prompt_key, render
+from .results import Results
+from .store import Replies, open_store
+from .summary import summarise
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
-
-    from ..schemas import Category
 
 __all__ = ["JudgeRun", "estimate_cost", "judge_stories"]
 
 
 @dataclass(frozen=True)
 class JudgeRun:
-    """Ratings in the order of stories and repeats, and what they come to."""
+    """Ratings in the order of stories and repeats, with their summary and the estimate made before the first call."""
 
     ratings: list[Rating]
     summary: JudgeSummary
@@ -56,28 +54,27 @@ def judge_stories(
     store: str | os.PathLike[str] | None = None,
     template: PromptTemplate | None = None,
     progress: Progress | None = None,
-    announce: object = None,
+    announce: Callable[[Estimate], object] | None = None,
 ) -> JudgeRun:
-    """Rate stories. What the store already holds is not asked again; a killed run goes on where it was.
+    """Rate stories. Replies in the store are not asked for again, so an interrupted run resumes.
 
-    `out` takes ratings.jsonl; `store` defaults to judge.sqlite beside it (without either, replies are not kept). `template`
-    stands in for `config.prompt`. `announce`, if callable, gets the cost estimate before the first call. Raises ConfigError
-    before any call where a package, a key or a file is missing.
+    `out`: path of ratings.jsonl. `store`: path of the replies; judge.sqlite beside `out` by default, temporary without `out`.
+    `template` replaces `config.prompt`. `announce` is called with the cost estimate before the first call. Raises ConfigError
+    before the first call where a package, a key or a file is missing.
     """
     config = need_instance(config or JudgeConfig(), JudgeConfig, "config")
     items = read_stories(stories)
-    place = _store_of(stories, config, out, store)
+    place = _store_path(stories, config, out, store)
     with _opened(config, template, place, items) as run:
-        guess = run.estimate()
-        if callable(announce):
-            announce(guess)
+        expected = run.estimate()
+        if announce is not None:
+            announce(expected)
         run.work(progress)
-        ratings = run.ratings()
-        probes, parts = list(run.probe_ratings().values()), run.part_ratings()
-        summary = summarise(ratings, config, label(run.template), len(items), run.anchor_days(), probes, parts, run.notes())
+        ratings = run.results.ratings()
+        summary = run.summarise(ratings)
     if out is not None:
         write_ratings(out, ratings)
-    return JudgeRun(ratings, summary, guess)
+    return JudgeRun(ratings, summary, expected)
 
 
 def estimate_cost(
@@ -88,18 +85,18 @@ def estimate_cost(
     store: str | os.PathLike[str] | None = None,
     template: PromptTemplate | None = None,
 ) -> Estimate:
-    """What `judge_stories` with the same arguments would still have to pay; all its checks, no call."""
+    """What `judge_stories` would still cost with the same arguments. Makes all of its checks and no call."""
     need_instance(config, JudgeConfig, "config")
     items = read_stories(stories)
-    place = _store_of(stories, config, out, store)
+    place = _store_path(stories, config, out, store)
     with _opened(config, template, place if place is not None and place.exists() else None, items) as run:
         return run.estimate()
 
 
-def _store_of(
+def _store_path(
     stories: object, config: JudgeConfig, out: str | os.PathLike[str] | None, store: str | os.PathLike[str] | None
 ) -> Path | None:
-    """Where the store is, once it is sure that neither it nor `out` is something else."""
+    """The store's path, after a check that neither it nor `out` overwrites an input."""
     place = need_path(store, "store") if store is not None else Path(out).parent / "judge.sqlite" if out is not None else None
     inputs = [stories if isinstance(stories, (str, os.PathLike)) else None, config.prompt, config.page, config.reference]
     check_output(out, "ts-eval/rating", [*inputs, place])
@@ -111,292 +108,119 @@ def _store_of(
 
 @contextlib.contextmanager
 def _opened(
-    config: JudgeConfig, template: PromptTemplate | None, place: str | os.PathLike[str] | None, items: list[Story]
+    config: JudgeConfig, template: PromptTemplate | None, store_path: Path | None, stories: list[Story]
 ) -> Iterator[_Run]:
+    """A run with its back ends checked, its store open and its first jobs planned."""
     template = template or load_prompt(config.prompt)
-    lanes = [Lane(i, endpoint, make_backend(config, endpoint)) for i, endpoint in enumerate(_endpoints(config))]
+    kind = backend_class(config.backend)
+    workers = [Worker(i, endpoint, kind(config, endpoint)) for i, endpoint in enumerate(_endpoints(config, kind))]
     try:
-        for lane in lanes:
-            lane.backend.check()
-        with open_store(place) as store:
-            yield _Run(config, template, lanes, store, items)
+        for worker in workers:
+            worker.backend.check()
+        with open_store(store_path) as store:
+            backend = workers[0].backend
+            replies = Replies(store, reader(backend.mode, config.max_lost_mass), config.retries)
+            run = _assembled(config, template, workers, replies, stories)
+            run.plan_first()
+            yield run
     finally:
-        for lane in lanes:
-            lane.backend.close()
+        for worker in workers:
+            worker.backend.close()
 
 
-def _endpoints(config: JudgeConfig) -> tuple[Endpoint, ...]:
+def _endpoints(config: JudgeConfig, kind: type[Backend]) -> tuple[Endpoint, ...]:
     if config.endpoints:
         return config.endpoints
-    if config.backend == "openai":
-        raise ConfigError("the openai back end needs an endpoint: --base-url http://localhost:11434/v1, or endpoints in --config")
+    if kind.needs_endpoint:
+        raise ConfigError(
+            f"endpoints: the {config.backend} back end needs one: --base-url http://localhost:11434/v1, or endpoints in --config."
+        )
     return (Endpoint(base_url=f"local:{config.backend}", concurrency=1),)
 
 
+def _assembled(
+    config: JudgeConfig, template: PromptTemplate, workers: list[Worker], replies: Replies, stories: list[Story]
+) -> _Run:
+    backend, guards = workers[0].backend, make_guards(config)
+    keys = JobKeys(tuple(call_of(config, w.endpoint, w.backend) for w in workers), prompt_key(template, guards.wrap))
+    jobs = [keys.job(i, story.text, repeat) for i, story in enumerate(stories) for repeat in range(config.repeats)]
+    estimated = backend.mode == "estimated"  # by rules that no story can address
+    plan = Plan(inspect(stories, guards), jobs, keys, () if estimated else guards.members)
+    name = backend.identity if estimated else label(template, guards.wrap)
+    return _Run(workers, Calls(config, template, guards, keys, replies), plan, Results(config, plan, replies, backend, name))
+
+
+@dataclass
 class _Run:
-    """State of one call of `judge_stories`."""
+    """The parts of one call of `judge_stories`."""
 
-    def __init__(
-        self, config: JudgeConfig, template: PromptTemplate, lanes: list[Lane], store: Store, items: list[Story]
-    ) -> None:
-        self.config, self.template, self.lanes, self.store, self.items = config, template, lanes, store, items
-        self.mode = lanes[0].backend.mode
-        self._prompt_hash = prompt_key(template)
-        self._calls = [self._call(lane) for lane in lanes]
-        self.broken = {i: place for i, item in enumerate(items) if (place := lone_surrogate(item.text)) is not None}
-        self.flags = [flags(item.text, max_characters=config.max_characters) for item in items]
-        self.jobs = [self._job(i, item.text, repeat) for i, item in enumerate(items) for repeat in range(config.repeats)]
-        self._probing = config.probe != "off" and self.mode != "estimated"
-        self.probes = self._probe_jobs() if self._probing else {}
-        self.parts: dict[int, list[Job]] = {}
-        self._asked: dict[str, Job] = {}
-        self.open = self._still_open([*self.jobs, *self.probes.values()])
-        self.open += self._add_parts()
-        self.open += self._anchor_jobs() if self.open and config.anchors else []
+    workers: list[Worker]
+    calls: Calls
+    plan: Plan
+    results: Results
+    open: list[Job] | None = None
+    """Jobs that the store does not answer."""
 
-    # jobs
-
-    def _call(self, lane: Lane) -> str:
-        """Everything but prompt, story and repeat that a reply depends on, as canonical JSON."""
-        c = self.config
-        parameters = {
-            "temperature": c.temperature,
-            "top_p": c.top_p,
-            "max_tokens": c.max_tokens,
-            "seed": c.seed,
-            "structured": c.structured,
-        }
-        return json.dumps(
-            {
-                "backend": c.backend, "identity": lane.backend.identity, "endpoint": lane.endpoint.base_url.rstrip("/"),
-                "model": lane.endpoint.model or c.model, "mode": self.mode, "parameters": parameters,
-            },
-            sort_keys=True,
-        )  # fmt: skip
-
-    def _job(self, story: int, text: str, repeat: int, anchor: str | None = None) -> Job:
-        digest = _sha(text)
-        keys = [_sha("\0".join([call, self._prompt_hash, digest, str(repeat), anchor or ""])) for call in self._calls]
-        return Job(story, text, repeat, keys, anchor)
-
-    def _probe_jobs(self) -> dict[int, Job]:
-        """Story → the job that rates it without its suspect passage. A story that is flagged already needs none."""
-        every = self.config.probe == "all"
-        sound = (i for i in range(len(self.items)) if not self.flags[i] and i not in self.broken)
-        rests = {i: without_suspect(self.items[i].text, every=every) for i in sound}
-        return {i: self._job(i, rest, 0) for i, rest in rests.items() if rest is not None}
-
-    def _add_parts(self) -> list[Job]:
-        """Jobs for the parts of stories whose ratings, as far as known, are extreme; those among them that are still open."""
-        if not self._probing or self.config.probe_extreme is None:
-            return []
-        new = {i: self._part_jobs(i) for i in self._extreme() if i not in self.parts}
-        self.parts |= new
-        return self._still_open([job for jobs in new.values() for job in jobs])
-
-    def _part_jobs(self, story: int) -> list[Job]:
-        return [self._job(story, rest, 0) for rest in without_each_part(self.items[story].text)]
-
-    def _extreme(self) -> list[int]:
-        """Stories without a flag that are rated in full and near an end of the scale."""
-        limit = cast("float", self.config.probe_extreme)
-        ratings = self.ratings()
-        flagged = {r.story for r in ratings if r.flags}
-        whole = {i: found for i, found in _by_story(ratings).items() if i not in flagged}
-        return [i for i, found in whole.items() if len(found) == self.config.repeats and is_extreme(found, limit)]
-
-    def _still_open(self, wanted: list[Job]) -> list[Job]:
-        """The jobs that the store does not answer. A text that stands twice is asked once, and both places get the answer."""
-        for job in wanted:
-            self._asked.setdefault(job.keys[0], job)
-        return [job for job in wanted if self._asked[job.keys[0]] is job and not self._settled(job)]
-
-    def _anchor_jobs(self) -> list[Job]:
-        day = datetime.now(UTC).date().isoformat()
-        jobs = [self._job(i, text, 0, day) for i, text in enumerate(anchor_stories())]
-        return [job for job in jobs if not self._settled(job)]
-
-    def _settled(self, job: Job) -> bool:
-        """Whether the store (or the story itself) leaves nothing to ask."""
-        if job.anchor is None and self._unsent(job) is not None:
-            return True
-        replies = self.store.attempts(job.keys)
-        job.attempts = max((r.attempt + 1 for r in replies), default=0)
-        refused = any(r.reply.refused for r in replies)
-        return refused or len(replies) > self.config.retries or any(self._usable(r) for r in replies)
-
-    def _usable(self, row: Stored) -> bool:
-        try:
-            self.read(row.reply)
-        except UnparsedError:
-            return False
-        return True
-
-    def read(self, reply: Reply) -> tuple[Scores, dict[Category, float] | None]:
-        """A reply's scores in this run's mode, or UnparsedError."""
-        if reply.fault is not None:
-            raise UnparsedError(reply.fault)
-        if self.mode == "estimated":
-            return parse_estimate(reply.text), None
-        if self.mode == "expected":
-            return expected_scores(reply.text, reply.tokens, self.config.max_lost_mass)
-        return Scores(**{k: float(v) for k, v in parse_reply(reply.text).model_dump().items()}), None
-
-    # calls
+    def plan_first(self) -> None:
+        """Plan what can be planned before the first call; control stories only beside other calls."""
+        self.open = self._still_open([*self.plan.jobs, *self.plan.add_rechecks("before")])
+        self.open += self._open_rechecks()
+        if self.open and self.calls.config.anchors:
+            controls = self.plan.keys.controls(datetime.now(UTC).date().isoformat())
+            self.calls.replies.load(controls)
+            self.open += [job for job in controls if not self.calls.replies.settled(job)]
 
     def estimate(self) -> Estimate:
-        sizes = [tokens_of(render(self.template, job.text, new_nonce())) for job in self.open]
-        free = self.mode == "estimated"
-        return estimate(
-            self.config,
-            [0] * len(sizes) if free else sizes,
-            len(self.jobs) + len(self.probes) + sum(map(len, self.parts.values())) - sum(j.anchor is None for j in self.open),
-        )
+        """Cost of the open jobs."""
+        jobs, rechecks = self.open or [], sum(len(recheck.jobs) for recheck in self.plan.rechecks)
+        cached = len(self.plan.jobs) + rechecks - sum(job.anchor is None for job in jobs)
+        if not self.results.backend.prices_tokens:
+            return estimate(self.calls.config, [0] * len(jobs), cached)
+        return estimate(self.calls.config, [self._prompt_tokens(job) for job in jobs], cached)
 
     def work(self, progress: Progress | None) -> None:
-        ledger = Ledger(self.config.budget, self._spent() if self.config.budget is not None else 0)
+        """Make the calls; rechecks that depend on ratings follow in further rounds."""
+        limit = self.calls.config.budget
+        budget = Budget(limit, self._spent() if limit is not None else 0)
         while self.open:
-            self._run_open(ledger, progress)
-            self.open = self._add_parts()
+            total = len(self.open)
+            report = (lambda done: progress("judging", done, total)) if progress is not None else (lambda done: None)  # noqa: B023
+            run_jobs(self.open, self.workers, self.calls, budget, report)
+            self.open = self._open_rechecks()
+
+    def summarise(self, ratings: list[Rating]) -> JudgeSummary:
+        """The run's summary."""
+        config, results = self.calls.config, self.results
+        models = {worker.endpoint.model or config.model for worker in self.workers}
+        return summarise(
+            ratings, config, judge=results.backend.label, mode=results.backend.mode, prompt=results.prompt,
+            stories=len(self.plan.items), days=by_day(self.calls.replies.controls(sorted(models), self.plan.keys.prompt)),
+            checked=results.checked(), notes=self._notes(),
+        )  # fmt: skip
+
+    def _still_open(self, jobs: list[Job]) -> list[Job]:
+        self.calls.replies.load(jobs)
+        return [job for job in self.plan.first_asked(jobs) if not self.calls.replies.settled(job)]
+
+    def _open_rechecks(self) -> list[Job]:
+        return self._still_open(self.plan.add_rechecks("after", self.results.rated_in_full())) if self.plan.guards else []
+
+    def _prompt_tokens(self, job: Job) -> int:
+        return tokens_of(render(self.calls.template, job.text, NONCE, self.calls.guards.wrap))
 
     def _spent(self) -> int:
-        """Tokens of the stored replies; where a store of an earlier version has no count, an estimate."""
-        spent = 0
-        for job in self._asked.values():
-            for row in self.store.attempts(job.keys):
-                spent += row.reply.total
-                if not row.reply.total and self.mode != "estimated":
-                    spent += tokens_of(render(self.template, job.text, row.nonce)) + tokens_in(row.reply.text)
+        """Tokens of the stored replies; an estimate where a store of version 1 has no count."""
+        spent, replies = 0, self.calls.replies
+        for job in self.plan.asked.values():
+            for answer in replies.of(job):
+                spent += answer.row.reply.total
+                if not answer.row.reply.total and self.results.backend.prices_tokens:
+                    spent += self._prompt_tokens(job) + answer.text_tokens
         return spent
 
-    def _run_open(self, ledger: Ledger, progress: Progress | None) -> None:
-        total = len(self.open)
-
-        def report(done: int) -> None:
-            if progress is not None:
-                progress("judging", done, total)
-
-        run_jobs(list(self.open), self.lanes, self.config, ledger, self._request, self._keep, report)
-
-    def _request(self, job: Job, lane: Lane, nonce: str) -> Request:
-        seed = self.config.seed + 1_000 * job.repeat + job.attempts
-        messages = render(self.template, job.text, nonce)
-        key = _sha(f"{job.keys[lane.index]}\0{job.attempts}")
-        return Request(messages, job.text, key, seed, json_schema(self.template))
-
-    def _keep(self, job: Job, lane: Lane, request: Request, nonce: str, reply: Reply) -> bool:
-        try:
-            self.read(reply)
-            unparsed = None
-        except UnparsedError as problem:
-            unparsed = str(problem)
-        endpoint, model = lane.endpoint.base_url.rstrip("/"), lane.endpoint.model or self.config.model
-        self.store.add(
-            Stored(
-                job.keys[lane.index], job.attempts, self._calls[lane.index], endpoint, model, self._prompt_hash, _sha(job.text),
-                job.repeat, job.anchor, request.seed, nonce, reply, unparsed,
-            )
-        )  # fmt: skip
-        job.attempts += 1
-        return unparsed is None or reply.refused or job.attempts > self.config.retries
-
-    # results
-
-    def ratings(self) -> list[Rating]:
-        ratings = [self._rating(job) for job in self.jobs]
-        decided = self._decided(ratings)
-        return [
-            r.model_copy(update={"flags": (*r.flags, FLAG)}) if r.story in decided and r.scores is not None else r
-            for r in ratings
-        ]
-
-    def probe_ratings(self) -> dict[int, Rating]:
-        """Story → its rating without the suspect passage."""
-        return {i: self._rating(job) for i, job in self.probes.items()}
-
-    def part_ratings(self) -> dict[int, list[Rating]]:
-        """Story → its ratings without each of its parts, for the stories with an extreme rating."""
-        return {i: [self._rating(job) for job in jobs] for i, jobs in self.parts.items()}
-
-    def _decided(self, ratings: list[Rating]) -> set[int]:
-        """Stories whose rating hangs on one passage: by more than the tolerance, and two SD of the judge's noise if known."""
-        whole = _by_story(ratings)
-        noise = repeat_sd(ratings)
-        spread = 0.0 if noise is None else fmean(noise.values()) * (1 + 1 / self.config.repeats) ** 0.5
-        tolerance = max(self.config.probe_tolerance, 2 * spread)
-        rests = {i: rating.scores for i, rating in self.probe_ratings().items() if i in whole}
-        found = {i for i, rest in rests.items() if rest is not None and decides(whole[i], rest, tolerance)}
-        return found | {
-            i
-            for i, parts in self.part_ratings().items()
-            if any(part.scores is not None and moves_the_mean(whole[i], part.scores, tolerance) for part in parts)
-        }
-
-    def anchor_days(self) -> dict[str, dict[str, list[Scores]]]:
-        """Day → anchor story → its ratings, of all days that this judge and prompt have in the store."""
-        days: dict[str, dict[str, list[Scores]]] = {}
-        models = {lane.endpoint.model or self.config.model for lane in self.lanes}
-        for row in (row for model in sorted(models) for row in self.store.anchors(model, self._prompt_hash)):
-            with contextlib.suppress(UnparsedError):
-                days.setdefault(cast("str", row.anchor), {}).setdefault(row.story_sha256, []).append(self.read(row.reply)[0])
-        return days
-
-    def _rating(self, job: Job) -> Rating:
-        item = self.items[job.story]
-        base = {
-            "story": job.story, "text": without_surrogates(item.text),
-            "source": None if item.source is None else without_surrogates(item.source), "repeat": job.repeat, "mode": self.mode,
-            "flags": self.flags[job.story], "judge": self.config.model if self.config.backend == "openai" else self.config.backend,
-            "prompt": label(self.template) if self.mode != "estimated" else self.lanes[0].backend.identity, "key": job.keys[0],
-        }  # fmt: skip
-        rows = self.store.attempts(job.keys)
-        base["attempts"] = len(rows)
-        base["prompt_tokens"] = sum(r.reply.prompt_tokens or 0 for r in rows)
-        base["completion_tokens"] = sum(r.reply.completion_tokens or 0 for r in rows)
-        reason = self._asked[job.keys[0]].failure
-        for row in rows:
-            try:
-                scores, lost = self.read(row.reply)
-            except UnparsedError as problem:
-                reason = reason or _reason(row.reply, problem)
-                continue
-            seen = {"endpoint": row.endpoint, "seed": row.seed, "system_fingerprint": row.reply.fingerprint, "key": row.key}
-            return Rating(**base | seen, scores=scores, lost_mass=lost)
-        return Rating(**base, scores=None, unscored=reason or self._unsent(job) or "not asked")
-
-    def _unsent(self, job: Job) -> str | None:
-        """Why the story is not sent at all; None for one that is."""
-        if not job.text.strip():
-            return "the story is empty"
-        if self.flags[job.story] == ("too-long",):
-            return f"longer than {self.config.max_characters:,} characters, not sent"
-        if job.story in self.broken:
-            return f"the story holds half a character (a lone surrogate, at place {self.broken[job.story]:,}), not sent"
-        return None
-
-    def notes(self) -> tuple[str, ...]:
-        """What the endpoints were like, for the summary."""
-        dead = [f"{lane.endpoint.base_url} {GIVEN_UP}: {lane.dead}" for lane in self.lanes if lane.dead]
-        stepped = [note for lane in self.lanes for note in getattr(lane.backend, "notes", ())]
-        estimated = sum(r.reply.estimated for job in self._asked.values() for r in self.store.attempts(job.keys))
-        guessed = [f"the token counts of {estimated:,} replies are estimates: the server sends none"] if estimated else []
-        return (*stepped, *dead, *guessed)
-
-
-def _reason(reply: Reply, problem: UnparsedError) -> str:
-    if reply.refused:
-        return f"the judge gave no answer ({problem})"
-    return f"the reply is not whole ({problem})" if reply.fault is not None else f"the reply does not parse ({problem})"
-
-
-def _by_story(ratings: Iterable[Rating]) -> dict[int, list[Scores]]:
-    """Story → the scores of its repeats; without those that have none."""
-    found: dict[int, list[Scores]] = {}
-    for rating in ratings:
-        if rating.scores is not None:
-            found.setdefault(rating.story, []).append(rating.scores)
-    return found
-
-
-def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    def _notes(self) -> list[str]:
+        """Sentences of the back ends, about endpoints that were given up and about estimated token counts."""
+        notes = list(dict.fromkeys(note for worker in self.workers for note in worker.backend.notes))
+        notes += [f"{worker.endpoint.base_url} {GIVEN_UP}: {worker.dead}" for worker in self.workers if worker.dead]
+        count = self.results.estimated_counts()
+        return [*notes, f"the token counts of {count:,} replies are estimates: the server sends none"] if count else notes

@@ -1,4 +1,4 @@
-"""How fast an endpoint may be asked: requests and tokens per minute, calls in flight, and the rest that a busy server orders."""
+"""Rate limits of an endpoint: requests and tokens per minute, calls in flight, rests that a busy server asks for."""
 
 from __future__ import annotations
 
@@ -6,13 +6,37 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["Limits", "Window"]
+__all__ = ["CLOCK", "Clock", "RateLimit", "Window"]
 
-_LONGEST_REST = 60.0
+_MAX_REST = 60.0
+"""Seconds."""
 
 
-class Limits:
-    """Calls evenly spaced under both rates; `None` is no limit. Used by all threads of one endpoint."""
+class Clock:
+    """Time as the run sees it. Tests replace `now`, or set `speed` to make pauses shorter."""
+
+    speed = 1.0
+
+    def now(self) -> float:
+        """Seconds, from any origin."""
+        return time.monotonic() * self.speed
+
+    def wait(self, seconds: float, stopped: Callable[[], bool]) -> None:
+        """Sleep, but return when `stopped` says so."""
+        end = self.now() + seconds
+        while (left := end - self.now()) > 0 and not stopped():
+            time.sleep(min(left / self.speed, 0.2))
+
+    def wait_for(self, condition: threading.Condition, seconds: float) -> None:
+        """Wait for a change or `seconds`."""
+        condition.wait(seconds / self.speed)
+
+
+CLOCK = Clock()
+
+
+class RateLimit:
+    """Spaces calls evenly under both rates; None is no limit. Shared by all threads of one endpoint."""
 
     def __init__(self, requests_per_minute: float | None, tokens_per_minute: float | None) -> None:
         self._requests, self._tokens = requests_per_minute, tokens_per_minute
@@ -20,12 +44,11 @@ class Limits:
         self._lock = threading.Lock()
 
     def wait(self, tokens: int, stopped: Callable[[], bool]) -> None:
-        """Return when a call of so many tokens may start, or when `stopped` says so."""
+        """Return when a call of `tokens` may start, or when `stopped` says so."""
         with self._lock:
-            start = max(self._next, time.monotonic())
+            start = max(self._next, CLOCK.now())
             self._next = start + self._spacing(tokens)
-        while (left := start - time.monotonic()) > 0 and not stopped():
-            time.sleep(min(left, 0.2))
+        CLOCK.wait(start - CLOCK.now(), stopped)
 
     def _spacing(self, tokens: int) -> float:
         by_requests = 60 / self._requests if self._requests else 0.0
@@ -34,9 +57,9 @@ class Limits:
 
 
 class Window:
-    """Calls in flight of one endpoint: one more for each round of answers, half as many after "too many" (AIMD).
+    """Limit of calls in flight of one endpoint: additive increase with answers, halved by "too many requests" (AIMD).
 
-    A burst of refusals counts once: those of calls that had started before the rest was over say nothing new.
+    Refusals of calls that started before the current rest ended count with the refusal that caused it.
     """
 
     def __init__(self, most: int) -> None:
@@ -49,54 +72,52 @@ class Window:
         self._changed = threading.Condition()
 
     def enter(self, stopped: Callable[[], bool]) -> bool:
-        """Wait for a place; False when `stopped` says so."""
+        """Take a place in the window; False when `stopped` says so."""
         with self._changed:
             while not stopped():
-                wait = self._rests_until - time.monotonic()
+                wait = self._rests_until - CLOCK.now()
                 if wait <= 0 and self._in_flight < int(self.limit):
                     self._in_flight += 1
                     return True
-                self._changed.wait(min(wait, 0.1) if wait > 0 else 0.1)
+                CLOCK.wait_for(self._changed, min(wait, 0.1) if wait > 0 else 0.1)
         return False
 
     def wait_out(self, stopped: Callable[[], bool]) -> float:
-        """Wait, with a place taken, until no rest is ordered; the time at which the call starts."""
+        """Wait, with a place taken, until the rest is over; returns the time at which the call starts."""
         with self._changed:
-            while (wait := self._rests_until - time.monotonic()) > 0 and not stopped():
-                self._changed.wait(min(wait, 0.1))
-        return time.monotonic()
+            while (wait := self._rests_until - CLOCK.now()) > 0 and not stopped():
+                CLOCK.wait_for(self._changed, min(wait, 0.1))
+        return CLOCK.now()
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Free the place."""
         with self._changed:
             self._in_flight -= 1
             self._changed.notify()
 
     def answered(self) -> None:
-        """The server has answered: a little more may be in flight."""
+        """Widen the window after an answer."""
         with self._changed:
             self.rests, self._since = 0, None
             self.limit = min(float(self._most), self.limit + 1 / self.limit)
 
     def rest(self, started: float, wanted: float | None, pause: Callable[[int], float]) -> None:
-        """The server was too busy for a call that had `started` then, and asked for `wanted` seconds of rest (None: it did not say).
+        """Start a rest. The server was too busy for a call that began at `started` and asked for `wanted` seconds (None: for none).
 
-        `pause(n)` is the n-th pause in a row where the server asks for none. It grows to `pause(3)` and no further: a busy server
-        is asked one call at a time by then. Where the server asks for less than `pause(1)`, it gets that from the second time on.
+        Without a wish of the server the n-th rest in a row takes `pause(n)`, at most `pause(3)`: by then one call is in flight.
+        From the second rest on, a wish below `pause(1)` is raised to it.
         """
         with self._changed:
-            now = time.monotonic()
+            now = CLOCK.now()
             if started >= self._counted_until:
                 self._since = now if self._since is None else self._since
                 self.rests += 1
                 self.limit = max(1.0, self.limit / 2)
                 own = pause(min(self.rests, 3)) if wanted is None else pause(1) if self.rests > 1 else 0.0
-                self._rests_until = self._counted_until = max(
-                    self._rests_until, now + min(_LONGEST_REST, max(own, wanted or 0.0))
-                )
+                self._rests_until = self._counted_until = max(self._rests_until, now + min(_MAX_REST, max(own, wanted or 0.0)))
             elif wanted is not None:
-                self._rests_until = max(self._rests_until, now + min(_LONGEST_REST, wanted))
+                self._rests_until = max(self._rests_until, now + min(_MAX_REST, wanted))
 
     def busy_for(self) -> float:
         """Seconds since the first rest after the last answer."""
-        return 0.0 if self._since is None else time.monotonic() - self._since
+        return 0.0 if self._since is None else CLOCK.now() - self._since

@@ -1,4 +1,4 @@
-"""Prompt templates: read, reordered, rendered to messages. It sees no reply and knows no server."""
+"""Prompt templates: reads, reorders and renders them to messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import random
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,11 +16,13 @@ from ts_data.artefact import parse_model
 
 from ..errors import ArtefactError, ConfigError
 from ..schemas import PromptTemplate
-from .guards.delimiters import NONCE, fenced
+from .guards.delimiters import NONCE, delimited
 
 __all__ = ["Message", "json_schema", "label", "load_prompt", "packaged_prompts", "prompt_key", "render", "reordered"]
 
 Message = dict[str, str]
+Wrap = Callable[[str, str], str]
+"""(story, nonce) → the story as the prompt shows it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class _Parts:
 
 
 def packaged_prompts() -> list[str]:
-    """Names of the prompts that come with the package."""
+    """Names of the packaged prompts."""
     return sorted(
         p.name.removesuffix(".toml")
         for p in resources.files(__package__).joinpath("prompts").iterdir()
@@ -39,18 +41,18 @@ def packaged_prompts() -> list[str]:
 
 
 def load_prompt(name: str) -> PromptTemplate:
-    """A packaged prompt by name, or a TOML file (JSON where the name ends so) by path."""
+    """A packaged prompt by name, or a TOML (`.json`: JSON) file by path."""
     if name in packaged_prompts():
-        text, source = resources.files(__package__).joinpath("prompts", f"{name}.toml").read_text(encoding="utf-8"), name
+        text = resources.files(__package__).joinpath("prompts", f"{name}.toml").read_text(encoding="utf-8")
     else:
-        text, source = _read(name), name
+        text = _read(name)
     try:
         content = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise ArtefactError(f"{source}: not valid TOML (or JSON, where the name says so): {problem}") from None
+        raise ArtefactError(f"{name}: not valid {'JSON' if name.endswith('.json') else 'TOML'}: {problem}") from None
     if not isinstance(content, dict):
-        raise ArtefactError(f"{source}: an object was expected.")
-    return parse_model(content, PromptTemplate, source=source, package="tinystories-eval", error=ArtefactError)
+        raise ArtefactError(f"{name}: a JSON object was expected.")
+    return parse_model(content, PromptTemplate, source=name, package="tinystories-eval", error=ArtefactError)
 
 
 def _read(name: str) -> str:
@@ -66,7 +68,7 @@ def _read(name: str) -> str:
 
 
 def reordered(template: PromptTemplate, seed: int) -> PromptTemplate:
-    """The same prompt with examples and categories in another order; seed 0 leaves it as it is."""
+    """The prompt with examples and categories shuffled; seed 0 changes nothing."""
     if seed == 0:
         return template
     draw = random.Random(seed)
@@ -77,29 +79,29 @@ def reordered(template: PromptTemplate, seed: int) -> PromptTemplate:
     return template.model_copy(update={"name": name, "categories": tuple(categories), "examples": tuple(examples)})
 
 
-def render(template: PromptTemplate, story: str, nonce: str) -> list[Message]:
-    """System and user message. Only the user message holds the story, so that servers can cache the rest.
+def render(template: PromptTemplate, story: str, nonce: str, wrap: Wrap = delimited) -> list[Message]:
+    """System and user message. Only the user message contains the story, so that servers can cache the rest.
 
-    `nonce` is drawn anew for each call: what stands in a story cannot know it, and so cannot close the fence.
+    `nonce` must be new for each call, see `guards.delimiters`.
     """
     parts = _parts(template)
-    user = parts.user.format(story=fenced(story, nonce))
+    user = parts.user.format(story=wrap(story, nonce))
     return [{"role": "system", "content": parts.system}, {"role": "user", "content": user}]
 
 
-def prompt_key(template: PromptTemplate) -> str:
-    """SHA-256 of everything the judge reads but the story, with a stand-in for the nonce."""
+def prompt_key(template: PromptTemplate, wrap: Wrap = delimited) -> str:
+    """SHA-256 of the prompt without the story, with a placeholder for the nonce."""
     parts = _parts(template)
-    return hashlib.sha256(f"{parts.system}\0{parts.user}\0{fenced('', NONCE)}".encode()).hexdigest()
+    return hashlib.sha256(f"{parts.system}\0{parts.user}\0{wrap('', NONCE)}".encode()).hexdigest()
 
 
-def label(template: PromptTemplate) -> str:
-    """Name and first digits of the hash, as ratings carry it."""
-    return f"{template.name}@{prompt_key(template)[:12]}"
+def label(template: PromptTemplate, wrap: Wrap = delimited) -> str:
+    """Name and first digits of the hash, as in ratings."""
+    return f"{template.name}@{prompt_key(template, wrap)[:12]}"
 
 
 def json_schema(template: PromptTemplate) -> dict[str, object]:
-    """The reply's JSON schema, names in the prompt's order, each an integer out of an enum."""
+    """JSON schema of the reply: integer enums, names in the prompt's order."""
     names = [c.name for c in template.categories]
     one = {"type": "integer", "enum": list(range(1, 11))}
     return {"type": "object", "properties": dict.fromkeys(names, one), "required": names, "additionalProperties": False}

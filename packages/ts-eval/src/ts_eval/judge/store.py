@@ -1,6 +1,6 @@
-"""The append-only store of replies: one SQLite file, written at each reply, keyed by everything that matters.
+"""Append-only SQLite store of replies, and `Replies`: the rows of one run, each read and parsed once.
 
-It never updates or deletes a row, and it holds no key of any account.
+A row is written as soon as a reply arrives and never updated or deleted. API keys are not stored.
 """
 
 from __future__ import annotations
@@ -11,32 +11,29 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ts_data.artefact import lock
 
 from ..errors import ArtefactError, ConfigError
-from .backends.base import Reply, Token
+from .backends.base import Reply, Token, UnparsedError
+from .budget import tokens_in
 
-__all__ = ["Store", "Stored"]
+if TYPE_CHECKING:
+    from ..schemas import Category, Scores
+    from .jobs import Job
+
+__all__ = ["Answer", "Read", "Replies", "Store", "Stored", "open_store"]
 
 _VERSION = 2
 _COLUMNS = ("key", "attempt", "call", "endpoint", "model", "prompt", "story_sha256", "repeat", "anchor", "seed", "nonce")
 _ALL = [
-    *_COLUMNS,
-    "text",
-    "tokens",
-    "prompt_tokens",
-    "completion_tokens",
-    "fingerprint",
-    "unparsed",
-    "fault",
-    "refused",
-    "estimated",
-]
+    *_COLUMNS, "text", "tokens", "prompt_tokens", "completion_tokens", "fingerprint", "unparsed", "fault", "refused", "estimated",
+]  # fmt: skip
 _TABLE = """
 CREATE TABLE IF NOT EXISTS replies (
   key TEXT NOT NULL, attempt INTEGER NOT NULL, call TEXT NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL, prompt TEXT NOT NULL,
@@ -50,14 +47,15 @@ _MIGRATION = (
     "ALTER TABLE replies ADD COLUMN refused INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE replies ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0",
 )
-"""Lifts version 1: why a reply is no whole one, and whether its tokens are an estimate."""
-_FIRST = 17
-"""Columns of version 1."""
+"""From version 1 to 2: the fault of a reply, whether it is a refusal, whether its token counts are estimates."""
+_COLUMNS_OF_VERSION_1 = 17
+_CHUNK = 500
+"""Keys of one query."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A reply with what it answers. `key` is the same for all attempts; `call` describes endpoint, model and parameters."""
+    """A row: a reply with its job. `key` is the same for all attempts; `call` is `jobs.call_of`."""
 
     key: str
     attempt: int
@@ -75,14 +73,14 @@ class Stored:
 
 
 class Store:
-    """One open store; one process at a time (a second one is refused, or both would pay for the same story)."""
+    """An open store. Locked: two processes on one store would pay twice for the same story."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._lock = threading.Lock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._guard = _only_one(self.path)
+            self._file_lock = _locked(self.path)
         except OSError as problem:
             raise ConfigError(f"{self.path}: cannot be written ({problem.strerror}). Name another file with --store.") from None
         try:
@@ -104,13 +102,13 @@ class Store:
         if version > _VERSION:
             raise ArtefactError(f"{self.path}: written by a newer version (store {version}). pip install -U tinystories-eval")
         columns = [row[1] for row in self._db.execute("PRAGMA table_info(replies)")]
-        if columns not in ([], _ALL[:_FIRST], _ALL) or (not columns and self._tables()):
+        if columns not in ([], _ALL[:_COLUMNS_OF_VERSION_1], _ALL) or (not columns and self._tables()):
             raise ArtefactError(f"{self.path}: not a judge's store but another database. Name another file with --store.")
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")  # a paid reply survives a power cut too
+        self._db.execute("PRAGMA synchronous=FULL")  # a paid reply survives a power cut
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute(_TABLE)
-        for statement in _MIGRATION if columns == _ALL[:_FIRST] else ():
+        for statement in _MIGRATION if columns == _ALL[:_COLUMNS_OF_VERSION_1] else ():
             self._db.execute(statement)
         self._db.execute(f"PRAGMA user_version={_VERSION}")
         self._db.execute("COMMIT")
@@ -123,7 +121,7 @@ class Store:
         raise TypeError("a Store is an open file and cannot be pickled; open it again by its path")
 
     def add(self, row: Stored) -> None:
-        """Keep one reply; when this returns it is on disk."""
+        """Write one reply; it is on disk when this returns."""
         reply = row.reply
         tokens = json.dumps([asdict(t) for t in reply.tokens]) if reply.tokens is not None else None
         values = (
@@ -135,32 +133,33 @@ class Store:
             with self._lock:
                 self._db.execute(f"INSERT INTO replies VALUES ({','.join('?' * len(values))})", values)
         except sqlite3.Error as problem:
-            raise ArtefactError(f"{self.path}: a reply could not be kept ({problem}). What was kept before is safe.") from None
+            raise ArtefactError(f"{self.path}: a reply could not be written ({problem}). Earlier replies are safe.") from None
 
-    def attempts(self, keys: list[str]) -> list[Stored]:
-        """All replies under any of these keys (one per endpoint that may have answered), oldest attempt first."""
-        marks = ",".join("?" * len(keys))
-        return self._rows(f"SELECT * FROM replies WHERE key IN ({marks}) ORDER BY attempt", keys)
+    def rows(self, keys: Sequence[str]) -> list[Stored]:
+        """All replies under any of the keys, oldest attempt first."""
+        found: list[Stored] = []
+        for at in range(0, len(keys), _CHUNK):
+            some = keys[at : at + _CHUNK]
+            found += self._rows(f"SELECT * FROM replies WHERE key IN ({','.join('?' * len(some))}) ORDER BY attempt", some)
+        return found
 
-    def anchors(self, model: str, prompt: str) -> list[Stored]:
-        """Usable replies to anchor stories of a judge and prompt, all days."""
+    def controls(self, model: str, prompt: str) -> list[Stored]:
+        """Parsed replies to control stories by a model and prompt, of all days."""
         query = "SELECT * FROM replies WHERE anchor IS NOT NULL AND model = ? AND prompt = ? AND unparsed IS NULL ORDER BY anchor"
         return self._rows(query, [model, prompt])
 
-    def _rows(self, query: str, values: list[str]) -> list[Stored]:
+    def _rows(self, query: str, values: Sequence[str]) -> list[Stored]:
         try:
             with self._lock:
                 return [_stored(row) for row in self._db.execute(query, values).fetchall()]
         except sqlite3.DatabaseError as problem:
-            raise ArtefactError(
-                f"{self.path}: damaged ({problem}). Put a copy in its place, or name another with --store."
-            ) from None
+            raise ArtefactError(f"{self.path}: damaged ({problem}). Restore a copy, or name another file with --store.") from None
 
     def close(self) -> None:
-        """Close the file and let others at it."""
+        """Close the file and release the lock."""
         if hasattr(self, "_db"):
             self._db.close()
-        self._guard.close()
+        self._file_lock.close()
 
     def __enter__(self) -> Store:
         return self
@@ -170,7 +169,7 @@ class Store:
 
 
 def _text(raw: bytes) -> str:
-    """A column's text. A byte that is none spoils one reply, not the store."""
+    """A column's text. Bytes that are not UTF-8 damage one reply, not the store."""
     return raw.decode("utf-8", "replace")
 
 
@@ -185,7 +184,7 @@ def _stored(row: tuple[Any, ...]) -> Stored:
 
 
 def _tokens(column: Any) -> tuple[list[Token] | None, str | None]:
-    """Log-probabilities as they were stored, or why there are none."""
+    """Stored log-probabilities, or the reason why there are none."""
     if not column:
         return None, None
     try:
@@ -197,8 +196,8 @@ def _tokens(column: Any) -> tuple[list[Token] | None, str | None]:
         return None, "its log-probabilities are damaged in the store"
 
 
-def _only_one(path: Path) -> contextlib.ExitStack:
-    """The lock of the store, which the process loses however it ends."""
+def _locked(path: Path) -> contextlib.ExitStack:
+    """The store's lock; the operating system releases it when the process ends."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     stack = contextlib.ExitStack()
@@ -208,7 +207,7 @@ def _only_one(path: Path) -> contextlib.ExitStack:
 
 @contextlib.contextmanager
 def open_store(path: str | os.PathLike[str] | None) -> Iterator[Store]:
-    """The store at `path`, or one in memory's place that is gone afterwards."""
+    """The store at `path`, or a temporary one."""
     if path is not None:
         with Store(path) as store:
             yield store
@@ -217,3 +216,72 @@ def open_store(path: str | os.PathLike[str] | None) -> Iterator[Store]:
 
     with tempfile.TemporaryDirectory(prefix="ts-eval-judge-") as folder, Store(Path(folder) / "judge.sqlite") as store:
         yield store
+
+
+# --- the rows of a run -------------------------------------------------------------------------
+
+Read = Callable[[Reply], "tuple[Scores, dict[Category, float] | None]"]
+"""A reply's scores and, in mode `expected`, the lost probability mass. Raises UnparsedError."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A row after parsing. The reply's text and log-probabilities are dropped: they may be large."""
+
+    row: Stored
+    scores: Scores | None
+    lost_mass: dict[Category, float] | None = None
+    problem: str | None = None
+    """Why there are no scores."""
+    text_tokens: int = 0
+    """Estimated tokens of the text."""
+
+
+class Replies:
+    """The answers to a run's jobs. Each row is read from the store and parsed once."""
+
+    def __init__(self, store: Store, read: Read, retries: int) -> None:
+        self._store, self._read, self._retries = store, read, retries
+        self._answers: dict[str, list[Answer]] = defaultdict(list)
+
+    def load(self, jobs: Iterable[Job]) -> None:
+        """Read the rows of jobs that are not loaded yet."""
+        keys = list(dict.fromkeys(key for job in jobs for key in job.keys if key not in self._answers))
+        self._answers.update((key, []) for key in keys)
+        for row in self._store.rows(keys):
+            self._answers[row.key].append(self._parsed(row))
+
+    def add(self, row: Stored) -> Answer:
+        """Store a reply and parse it."""
+        answer = self._parsed(row)
+        self._store.add(replace(row, unparsed=answer.problem))
+        self._answers[row.key].append(answer)
+        return answer
+
+    def of(self, job: Job) -> list[Answer]:
+        """The answers to a job by any endpoint, oldest attempt first."""
+        found = [answer for key in job.keys for answer in self._answers[key]]
+        return sorted(found, key=lambda answer: (answer.row.attempt, answer.row.key)) if len(found) > 1 else found
+
+    def scores(self, job: Job) -> Scores | None:
+        """The scores of the first answer that has some."""
+        return next((answer.scores for answer in self.of(job) if answer.scores is not None), None)
+
+    def settled(self, job: Job) -> bool:
+        """Whether no further call is due: rated, refused, or out of retries. Sets the job's number of attempts."""
+        found = self.of(job)
+        job.attempts = max((answer.row.attempt + 1 for answer in found), default=0)
+        return len(found) > self._retries or any(answer.scores is not None or answer.row.reply.refused for answer in found)
+
+    def controls(self, models: Iterable[str], prompt: str) -> list[Answer]:
+        """Answers to control stories, of all days."""
+        return [self._parsed(row) for model in models for row in self._store.controls(model, prompt)]
+
+    def _parsed(self, row: Stored) -> Answer:
+        reply, size = row.reply, tokens_in(row.reply.text)
+        kept = replace(row, reply=replace(reply, text="", tokens=None))
+        try:
+            scores, lost_mass = self._read(reply)
+        except UnparsedError as problem:
+            return Answer(kept, None, problem=str(problem), text_tokens=size)
+        return Answer(kept, scores, lost_mass, text_tokens=size)

@@ -153,8 +153,10 @@ class JudgeConfig(Frozen):
     probe_tolerance: float = Field(default=1.5, gt=0)
     """Points by which a suspect passage may move the mean of the six categories; a single one may move twice as far. With repeats,
     at least two SD of the judge's noise."""
+    guards: tuple[str, ...] | None = None
+    """Names of the defences in use (`ts_eval.judge.guards`); None: all."""
     anchors: bool = True
-    """Rate the packaged anchor stories too, once a day and store, to see drift."""
+    """Rate the packaged control stories too, once a day and store, to detect drift."""
     budget: int | None = Field(default=None, ge=1)
     """Tokens in all (prompt and completion, what an interrupted run has spent included)."""
     price_in: float = Field(default=0, ge=0)

@@ -1,4 +1,7 @@
-"""The judge's back ends: name → "module:class", loaded on use. A new one is one module, one line here and one test."""
+"""Back ends of the judge.
+
+`BACKENDS` maps a name to "module:class", imported on first use. A new back end is one module, one line here and one test.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,9 @@ from typing import TYPE_CHECKING, cast
 from ...errors import ConfigError
 
 if TYPE_CHECKING:
-    from ...schemas import Endpoint, JudgeConfig
     from .base import Backend
 
-__all__ = ["BACKENDS", "make_backend"]
+__all__ = ["BACKENDS", "backend_class"]
 
 BACKENDS = {
     "openai": "ts_eval.judge.backends.openai.backend:OpenAIBackend",
@@ -22,11 +24,11 @@ BACKENDS = {
 }
 
 
-def make_backend(config: JudgeConfig, endpoint: Endpoint) -> Backend:
-    """The back end that the settings name, for one endpoint. Raises ConfigError for an unknown name."""
-    if config.backend not in BACKENDS:
-        near = difflib.get_close_matches(config.backend, BACKENDS, n=1)
+def backend_class(name: str) -> type[Backend]:
+    """The back end of this name. Raises ConfigError for an unknown name."""
+    if name not in BACKENDS:
+        near = difflib.get_close_matches(name, BACKENDS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"judge back end {config.backend!r} is not known; there are {', '.join(BACKENDS)}.{hint}")
-    module, name = BACKENDS[config.backend].split(":")
-    return cast("Backend", getattr(import_module(module), name)(config, endpoint))
+        raise ConfigError(f"backend: {name!r} is unknown; available: {', '.join(BACKENDS)}.{hint}")
+    module, attribute = BACKENDS[name].split(":")
+    return cast("type[Backend]", getattr(import_module(module), attribute))

@@ -1,10 +1,13 @@
-"""What a judge back end is: requests in, replies or failures out. It counts, stores and retries nothing."""
+"""Interface of the back ends: requests in, replies or failures out. A back end counts, stores and retries nothing."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from ...schemas import Endpoint, JudgeConfig
 
 __all__ = [
     "Backend",
@@ -16,31 +19,32 @@ __all__ = [
     "Request",
     "Token",
     "TryAgainError",
+    "UnparsedError",
     "lone_surrogate",
     "without_surrogates",
 ]
 
-_LONGEST = 200_000
-"""Characters of a reply that are looked at; six ratings need 100, a long chain of thought 50,000."""
-_MOST_TOKENS = 10**7
-"""Tokens of one call; a larger count is none."""
+_MAX_CHARACTERS = 200_000
+"""A longer reply is a fault. Six ratings need 100, long reasoning 50,000."""
+_MAX_TOKENS = 10**7
+"""A larger token count of one call is invalid."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One call: the messages for a chat, and the bare story for a back end that needs no prompt."""
+    """One call: chat messages, and the story alone for back ends without a prompt."""
 
     messages: list[dict[str, str]]
     story: str
     key: str
-    """Sent as `Idempotency-Key`: a server that honours it answers a repeated call without charging again."""
+    """Sent as `Idempotency-Key`: a server that supports it does not charge a repeated call."""
     seed: int
     schema: dict[str, object] | None = None
 
 
 @dataclass(frozen=True)
 class Token:
-    """A token of a reply: its text, its log-probability and those of the other candidates in its place."""
+    """A token of a reply with its log-probability and those of the other candidates."""
 
     text: str
     logprob: float
@@ -49,27 +53,27 @@ class Token:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back. Construction makes every field valid, whatever a server, a page or an old store put into it."""
+    """A reply. Construction makes every field valid, whatever a server, a page or an old store contains."""
 
     text: str
     prompt_tokens: int | None = None
-    """As the server counts them; None where it does not say."""
+    """The server's count; None where it sends none."""
     completion_tokens: int | None = None
     fingerprint: str | None = None
     tokens: list[Token] | None = field(default=None)
     fault: str | None = None
-    """Why this is no whole reply (cut, refused, of the wrong shape). A reply with a fault never becomes a rating."""
+    """Why the reply is not whole (cut, refused, wrong shape). Such a reply never becomes a rating."""
     refused: bool = False
-    """The judge will not answer: asking again costs the same and brings the same."""
+    """The judge refuses to answer; the call is not repeated."""
     estimated: bool = False
     """The token counts are estimates."""
 
     def __post_init__(self) -> None:
         text: Any = self.text
         fault = self.fault
-        if not isinstance(text, str):  # a store's column, or a page's property
-            text, fault = "", fault or "the text of the reply is no string"
-        if len(text) > _LONGEST:
+        if not isinstance(text, str):  # from a store's column or a page's property
+            text, fault = "", fault or "the text of the reply is not a string"
+        if len(text) > _MAX_CHARACTERS:
             text, fault = text[:200], fault or f"it has {len(text):,} characters"
         fingerprint = self.fingerprint[:200] if isinstance(self.fingerprint, str) else None
         self._set("text", without_surrogates(text))
@@ -90,23 +94,23 @@ class Reply:
 
 
 def _count(value: Any) -> int | None:
-    """A token count, None for anything that is none (negative, fractional, text, absurd)."""
+    """A token count; None for anything else (negative, fractional, text, too large)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if isinstance(value, float) and not (math.isfinite(value) and value.is_integer()):
         return None
-    return int(value) if 0 <= value <= _MOST_TOKENS else None
+    return int(value) if 0 <= value <= _MAX_TOKENS else None
 
 
 def without_surrogates(text: str) -> str:
-    """The text with surrogate pairs joined and each lone surrogate as U+FFFD, so that it can be encoded."""
+    """The text with surrogate pairs joined and each lone surrogate replaced by U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def lone_surrogate(text: str) -> int | None:
-    """Index of the first surrogate without its partner; None where there is none."""
+    """Index of the first lone surrogate, or None."""
     if text.isascii():
         return None
     for i, c in enumerate(text):
@@ -118,13 +122,13 @@ def lone_surrogate(text: str) -> int | None:
 
 
 class BackendError(Exception):
-    """Base of what a back end may raise; nothing else may come out of `ask`."""
+    """Base of the failures that `ask` may raise."""
 
 
 class TryAgainError(BackendError):
-    """A passing trouble (5xx, time-out, no connection); `after` is the pause in seconds that the server asks for.
+    """A temporary failure (5xx, time-out, no connection).
 
-    `reached` is False where no server answered at all.
+    `after` is the pause in seconds that the server asks for; `reached` is False where no server answered.
     """
 
     def __init__(self, message: str, after: float | None = None, *, reached: bool = True) -> None:
@@ -133,30 +137,50 @@ class TryAgainError(BackendError):
 
 
 class BusyError(TryAgainError):
-    """The server works but takes no call now (429, 503): the endpoint rests, and nothing has failed."""
+    """The server takes no call now (429, 503). The endpoint rests; this does not count as a failure."""
 
 
 class RefusedError(BackendError):
-    """This story will not be answered (too long for the context, filtered), others may be."""
+    """The server rejects this story (too long for its context, filtered)."""
 
 
 class EndpointError(BackendError):
     """No call to this endpoint can succeed (wrong key, unknown model, no log-probabilities)."""
 
 
-class Backend(Protocol):
-    """Made once per endpoint, used from several threads. `notes`, if there is one, goes into the run's summary."""
+class UnparsedError(ValueError):
+    """A reply does not contain six valid ratings; the message says why."""
 
-    mode: str
-    """`sampled`, `expected` or `estimated`: what its replies are."""
+
+class Backend:
+    """Base class. One instance per endpoint, used from several threads. A subclass defines `ask`."""
+
+    needs_endpoint: ClassVar[bool] = False
+    """Whether the settings must name a server."""
+    prices_tokens: ClassVar[bool] = True
+    """Whether calls use tokens, so that estimates, budget and price apply."""
+    mode: str = "sampled"
+    """`sampled`, `expected` or `estimated`: the kind of its ratings."""
     identity: str
-    """What else its replies depend on (a page, a fitted model), for the key in the store; final after `check`."""
+    """What else replies depend on (a page, fitted weights); part of the key in the store, final after `check`."""
+    label: str
+    """The judge's name in ratings and summaries."""
+    notes: list[str]
+    """Sentences for the run's summary."""
+    calibration_note: str | None = None
+    """A sentence for every calibration report."""
+
+    def __init__(self, config: JudgeConfig, endpoint: Endpoint) -> None:
+        self.config, self.endpoint = config, endpoint
+        self.identity = self.label = config.backend
+        self.notes = []
 
     def check(self) -> None:
-        """Prove before the first call that packages, keys and files are there; raise ConfigError. It pays for nothing."""
+        """Check packages, keys and files before the first call, without paying; raise ConfigError."""
 
     def ask(self, request: Request) -> Reply:
-        """One reply, or a `BackendError`."""
+        """One reply. Raises a `BackendError`."""
+        raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of connections and browsers."""
+        """Release connections and browsers."""

@@ -1,4 +1,4 @@
-"""The feature judge as a back end: no server, no cost, and ratings that say `estimated`."""
+"""The feature judge as a back end: no server, no tokens, and ratings in mode `estimated`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ...schemas import Endpoint, JudgeConfig
 from ..features.model import FeatureJudge, packaged
 from ..features.reference import MAX_STORIES, Reference
 from ..files import read_stories
-from .base import Reply, Request
+from .base import Backend, Reply, Request
 
 __all__ = ["FeaturesBackend", "read_reference"]
 
 
 def read_reference(place: str) -> Reference:
-    """A reference from splits/ (its train split) or from a file of stories."""
+    """A reference fitted on the train split of splits/, or on a file of stories."""
     if Path(place).is_dir():
         from ts_data import read
 
@@ -23,21 +23,29 @@ def read_reference(place: str) -> Reference:
     return Reference([s.text for s in read_stories(place)[:MAX_STORIES]])
 
 
-class FeaturesBackend:
-    """Packaged weights; with `reference`, those whose features need one."""
+class FeaturesBackend(Backend):
+    """Packaged weights; with `config.reference` also the features that compare with reference stories."""
 
     mode = "estimated"
+    prices_tokens = False
+    calibration_note = (
+        "the packaged weights were fitted to GPT-4o's ratings of 350 stories: agreement with that file is agreement with the fit. "
+        "The error on models not fitted is in the weights' `held_out` and in docs/performance/ts-eval-judge.md"
+    )
 
     def __init__(self, config: JudgeConfig, endpoint: Endpoint) -> None:
-        self._place = config.reference
+        super().__init__(config, endpoint)
         self._judge: FeatureJudge | None = None
-        self.identity = "features"
+        self.notes.append(
+            "estimates of a fitted model of text features, not ratings by a judge; see `ts-eval calibrate --backend features`"
+        )
 
     def check(self) -> None:
-        """Fit the reference, if one is given."""
-        if self._place is not None and not Path(self._place).exists():
-            raise ConfigError(f"reference {self._place}: no such file or folder.")
-        self._judge = packaged(read_reference(self._place) if self._place is not None else None)
+        """Load the weights and fit the reference, if the settings name one."""
+        place = self.config.reference
+        if place is not None and not Path(place).exists():
+            raise ConfigError(f"reference {place}: no such file or folder.")
+        self._judge = packaged(read_reference(place) if place is not None else None)
         self.identity = self._judge.identity
 
     def ask(self, request: Request) -> Reply:
@@ -46,6 +54,3 @@ class FeaturesBackend:
             self.check()
         assert self._judge is not None
         return Reply(text=self._judge.estimate(request.story).model_dump_json())
-
-    def close(self) -> None:
-        """Nothing to let go of."""

@@ -1,7 +1,7 @@
-"""A web chat driven by Selenium, as the talk did it. Address and selectors stand in a TOML file, so that a redesign needs no release.
+"""Back end for a web chat, driven by Selenium. Address and CSS selectors come from a TOML file.
 
-Only for chats whose terms allow it. It opens no account and stores no cookie: `profile` may name a browser profile that is
-already logged in. Replies carry no seed and no log-probabilities, and the ratings say so by their absence; token counts are estimates.
+Only for chats whose terms allow it. It opens no account and stores no cookie; `profile` may name a browser profile that is
+logged in. Replies have no seed and no log-probabilities; token counts are estimates.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from pydantic import ValidationError
 from ts_data.artefact import describe_invalid
 
 from ...errors import ConfigError
-from ...schemas import Endpoint, JudgeConfig
-from ...schemas.judge import ChatPage
-from .base import EndpointError, Reply, Request, TryAgainError
+from ...schemas import ChatPage, Endpoint, JudgeConfig
+from .base import Backend, EndpointError, Reply, Request, TryAgainError
 
 __all__ = ["SeleniumBackend", "read_page"]
 
 
 def read_page(path: str | None) -> ChatPage:
-    """The chat page's settings. Raises ConfigError with file and field."""
+    """The chat page's settings. Raises ConfigError that names file and field."""
     if path is None:
         raise ConfigError("the selenium back end needs a file with the chat's address and selectors: --page chat.toml")
     try:
@@ -44,26 +43,27 @@ def read_page(path: str | None) -> ChatPage:
         raise ConfigError(f"{path}: not valid TOML: {problem}") from None
 
 
-class SeleniumBackend:
-    """One browser, one call at a time; a new chat for each story, so that none colours the next."""
-
-    mode = "sampled"
+class SeleniumBackend(Backend):
+    """One browser, one call at a time, a new chat for each story."""
 
     def __init__(self, config: JudgeConfig, endpoint: Endpoint) -> None:
+        super().__init__(config, endpoint)
         if config.mode == "expected":
-            raise ConfigError('a web chat shows no token probabilities: mode = "expected" is not possible with selenium.')
-        self._config, self._page = config, read_page(config.page)
+            raise ConfigError(
+                'mode = "expected" needs token probabilities, which a web chat does not show; use mode = "sampled".'
+            )
+        self._page = read_page(config.page)
         self.identity = "selenium@" + hashlib.sha256(self._page.url.encode()).hexdigest()[:12]
         self._driver: Any = None
         self._lock = threading.Lock()
 
     def check(self) -> None:
-        """The package; the browser itself starts with the first call."""
+        """Check that Selenium is installed; the browser starts with the first call."""
         if importlib.util.find_spec("selenium") is None:
             raise ConfigError('the selenium back end needs Selenium: pip install "tinystories-eval[browser]"')
 
     def ask(self, request: Request) -> Reply:
-        """Type the prompt, send it, wait until the answer has stood still."""
+        """Enter the prompt, send it, wait until the answer no longer changes."""
         from selenium.common.exceptions import NoSuchElementException, TimeoutException, WebDriverException
         from urllib3.exceptions import HTTPError
 
@@ -72,26 +72,24 @@ class SeleniumBackend:
             try:
                 return self._reply(self._chat(prompt))
             except TimeoutException:
-                raise TryAgainError(f"no answer on the page within {self._config.timeout:g} s") from None
+                raise TryAgainError(f"no answer on the page within {self.config.timeout:g} s") from None
             except NoSuchElementException as problem:
-                raise EndpointError(f"the page does not fit its selectors: {_first_line(problem)}") from None
+                raise EndpointError(f"the page does not match its selectors: {_first_line(problem)}") from None
             except WebDriverException as problem:
                 self._quit()
                 raise TryAgainError(f"the browser failed: {_first_line(problem)}") from None
-            except (HTTPError, OSError, IndexError) as problem:  # the driver is gone; the page lost its answer
+            except (HTTPError, OSError, IndexError) as problem:  # the driver ended, or the page removed its answer
                 self._quit()
                 raise TryAgainError(f"the browser failed ({type(problem).__name__})") from None
 
     def _reply(self, text: str) -> Reply:
-        """The answer. Without a busy sign nobody knows whether `style: 1` stands still or waits for its 0."""
+        """The answer. Without a `busy` selector, `style: 1` may be an unfinished 10."""
         if self._page.busy is None and any(c.isdigit() for c in text[text.rfind("}") + 1 :]):
-            return Reply(
-                text, fault="nothing says that the answer is whole: it is no JSON object, and the page has no `busy` selector"
-            )
+            return Reply(text, fault="the answer may be incomplete: it is not a JSON object, and the page has no `busy` selector")
         return Reply(text)
 
     def close(self) -> None:
-        """End the browser."""
+        """Close the browser."""
         with self._lock:
             self._quit()
 
@@ -101,21 +99,21 @@ class SeleniumBackend:
 
         driver, page = self._started(), self._page
         driver.get(page.url)
-        wait = WebDriverWait(driver, self._config.timeout, poll_frequency=0.1)
+        wait = WebDriverWait(driver, self.config.timeout, poll_frequency=0.1)
         box = wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, page.input))[0]
         before = len(driver.find_elements(By.CSS_SELECTOR, page.answer))
-        # Set, not typed: keys would send at each line break, and drivers type no character beyond the basic plane.
+        # Set by script: typing would send at each line break, and drivers cannot type characters beyond the basic plane.
         driver.execute_script(_FILL, box, prompt)
         driver.find_element(By.CSS_SELECTOR, page.send).click()
         wait.until(lambda d: len(d.find_elements(By.CSS_SELECTOR, page.answer)) > before)
         return self._settled(driver)
 
     def _settled(self, driver: Any) -> str:
-        """The last answer's text once it has not changed for `settle` seconds and the busy sign is gone."""
+        """The last answer's text once it is unchanged for `settle` seconds and nothing matches `busy`."""
         from selenium.common.exceptions import TimeoutException
         from selenium.webdriver.common.by import By
 
-        end = time.monotonic() + self._config.timeout
+        end = time.monotonic() + self.config.timeout
         text, since = "", time.monotonic()
         while time.monotonic() < end:
             now = str(driver.find_elements(By.CSS_SELECTOR, self._page.answer)[-1].text or "")
@@ -125,7 +123,7 @@ class SeleniumBackend:
             elif time.monotonic() - since >= self._page.settle:
                 return text
             time.sleep(0.1)
-        raise TimeoutException("the answer never stood still")
+        raise TimeoutException("the answer kept changing")
 
     def _started(self) -> Any:
         if self._driver is None:
@@ -138,16 +136,16 @@ class SeleniumBackend:
                 options.add_argument("--headless")
             if self._page.profile:
                 options.add_argument(f"--user-data-dir={self._page.profile}")
-            # A driver on the PATH is taken as it is; without one Selenium looks for it on the net.
+            # Without a driver on the PATH Selenium downloads one.
             service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
             self._driver = webdriver.Chrome(options=options, service=service)
-            self._driver.set_page_load_timeout(self._config.timeout)
+            self._driver.set_page_load_timeout(self.config.timeout)
         return self._driver
 
     def _quit(self) -> None:
         driver, self._driver = self._driver, None
         if driver is not None:
-            with contextlib.suppress(Exception):  # a browser that is gone cannot be ended
+            with contextlib.suppress(Exception):  # the browser may have ended already
                 driver.quit()
 
 

@@ -1,7 +1,7 @@
-"""Numbers that describe a story without a language model, each with the direction in which more of it speaks.
+"""Text features of a story, each with a fixed sign.
 
-It knows no ratings. The direction is a prior: fitted freely, weights learn which *model* wrote a story (one writes paragraphs,
-another does not) and fail on models not seen; held to their sign they carry over (docs/performance/ts-eval-judge.md).
+The sign is a prior. Weights fitted without it learn which model wrote a story (one writes paragraphs, another does not) and fail
+on unseen models; with fixed signs they transfer (docs/performance/ts-eval-judge.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PLAIN: dict[str, int] = {
     "odd quotes": -1,
     "ends whole": 1,
 }
-"""Feature → +1 where more of it makes a story better, -1 where worse."""
+"""Feature → +1 if a larger value means a better story, else -1."""
 
 WITH_REFERENCE: dict[str, int] = PLAIN | {
     "more surprising than real stories": -1,
@@ -56,7 +56,7 @@ def describe(story: str, reference: Reference | None = None) -> dict[str, float]
 
 
 def _introduced(story: str, rows: list[str]) -> dict[str, float]:
-    """Share of `the x` whose x has not been named before."""
+    """Share of `the x` whose x has not occurred before."""
     seen: set[str] = set()
     definite = unknown = 0
     tokens = words(story)
@@ -69,7 +69,7 @@ def _introduced(story: str, rows: list[str]) -> dict[str, float]:
 
 
 def _names(story: str) -> dict[str, float]:
-    """People: named once and never again, brought in late, the main one lost."""
+    """Names that occur once, names that first occur late, and whether the most frequent name occurs near the end."""
     tokens = re.findall(r"[A-Za-z']+|[.!?\"“”,]", story)
     lower = {t for t in tokens if t.islower()}
     inside = [b for a, b in zip([".", *tokens], tokens, strict=False) if re.fullmatch(r"[A-Z][a-z]+", b) and a not in '.!?"“”']

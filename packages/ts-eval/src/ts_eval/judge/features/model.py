@@ -1,7 +1,7 @@
-"""A judge without a language model: features weighted to predict ratings. Its numbers are estimates, and say so.
+"""Feature judge: predicts ratings from text features, without a language model.
 
-Ridge regression with each weight held to the sign of its feature (non-negative least squares on signed features). The honest
-error is that on models not used in fitting: `leave_one_model_out`.
+Ridge regression with the sign of each weight fixed (non-negative least squares on signed features). Its error on models that
+were not fitted is `leave_one_model_out`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ __all__ = ["FeatureJudge", "fit", "leave_one_model_out", "packaged"]
 _RIDGE = 10.0
 """In units of standardised features and rows; from 1 to 50 the held-out error changes by less than 1 %."""
 _CLIP = 4.0
-"""A feature beyond four standard deviations counts as four: a freak story should not buy a freak rating."""
+"""Standardised features are clipped to ±4."""
 
 
 @dataclass(frozen=True)
 class FeatureJudge:
-    """Weights with the reference that their features need (None for the plain set)."""
+    """Weights, and the reference that their features need (None for the plain features)."""
 
     weights: FeatureWeights
     reference: Reference | None = None
@@ -47,7 +47,7 @@ class FeatureJudge:
         return f"{self.weights.features}@{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
     def estimate(self, story: str) -> Scores:
-        """Estimated ratings, held within 1–10."""
+        """Estimated ratings, clipped to 1–10."""
         w = self.weights
         row = np.array([list(describe(story, self.reference).values())])
         scaled = _scaled(row, np.array(w.signs), np.array(w.means), np.array(w.spreads))[0]
@@ -56,7 +56,7 @@ class FeatureJudge:
 
 
 def packaged(reference: Reference | None) -> FeatureJudge:
-    """The weights that come with the package, for stories with or without a reference."""
+    """The packaged weights for features with or without a reference."""
     name = "plain" if reference is None else "reference"
     text = resources.files(__package__).joinpath("weights", f"{name}.json").read_text(encoding="utf-8")
     return FeatureJudge(FeatureWeights.model_validate_json(text), reference)
@@ -65,7 +65,7 @@ def packaged(reference: Reference | None) -> FeatureJudge:
 def fit(
     stories: Sequence[str], ratings: Sequence[Sequence[float]], groups: Sequence[str], reference: Reference | None = None
 ) -> FeatureJudge:
-    """Fit to ratings [stories, 6]; `groups` names the model that wrote each story. Needs stories of at least three models."""
+    """Fit to ratings [stories, 6]. `groups` names the model that wrote each story; at least three models are needed."""
     rows, targets = _matrix(stories, reference), np.asarray(ratings, dtype=float)
     error = leave_one_model_out(stories, ratings, groups, reference)
     signs = _signs(reference)
@@ -81,12 +81,10 @@ def fit(
 def leave_one_model_out(
     stories: Sequence[str], ratings: Sequence[Sequence[float]], groups: Sequence[str], reference: Reference | None = None
 ) -> HeldOutError:
-    """Error on each model's stories when fitted on the others, beside that of always saying the others' mean rating."""
+    """Error on each model's stories when fitted on the others, and that of predicting the others' mean rating."""
     names = sorted(set(groups))
     if len(names) < 3:
-        raise ConfigError(
-            f"ratings of {len(names)} models cannot show what holds for a model not seen; at least three are needed."
-        )
+        raise ConfigError(f"groups: stories of {len(names)} models; the error on an unseen model needs at least three.")
     rows, targets, group = _matrix(stories, reference), np.asarray(ratings, dtype=float), np.asarray(groups)
     predicted, baseline = np.zeros_like(targets), np.zeros_like(targets)
     for name in names:

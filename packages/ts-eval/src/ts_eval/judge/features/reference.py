@@ -1,7 +1,6 @@
-"""What reference stories are like, as far as counting goes: word order, words that go together, how things are first named.
+"""Statistics of reference stories: trigrams, words that occur together, how words are first mentioned.
 
-It knows no ratings. Held-out stories of the reference give the scale on which others are measured, so that estimates carry
-over from one corpus to another.
+Held-out reference stories give the scale of the features, so that estimates transfer between corpora.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ __all__ = ["FUNCTION_WORDS", "Reference", "sentences", "words"]
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[.!?,\"“”]")
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*[\"”]?")
 MAX_STORIES = 5_000
-"""More reference stories are left out: the estimates hardly move, time and memory grow."""
+"""Further stories are ignored: they cost time and memory and hardly change the estimates."""
 
 FUNCTION_WORDS = frozenset(
     [
@@ -112,17 +111,17 @@ FUNCTION_WORDS = frozenset(
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words and the few punctuation marks that carry structure."""
+    """Lower-case words and structural punctuation."""
     return [w.lower().replace("’", "'") for w in _WORD.findall(text)]
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences, roughly: what stands between full stops, exclamation and question marks or line breaks."""
+    """Approximate sentences: text between full stops, exclamation marks, question marks or line breaks."""
     return [s.strip() for s in _SENTENCE.findall(text) if any(c.isalpha() for c in s)]
 
 
 class _Trigrams:
-    """Interpolated Witten-Bell smoothing (Witten & Bell 1991): nothing to tune."""
+    """Trigram model with interpolated Witten-Bell smoothing (Witten & Bell 1991)."""
 
     def __init__(self, stories: Sequence[str]) -> None:
         self._one: Counter[str] = Counter()
@@ -144,12 +143,12 @@ class _Trigrams:
             self._kinds_two[a, b] += 1
 
     def bits(self, story: str) -> float:
-        """Mean -log2 p per token, the end of the story included."""
+        """Mean -log2 p per token, including the end of the story."""
         tokens = ["<s>", "<s>", *words(story), "</s>"]
         return fmean(-math.log2(self._p(*three)) for three in zip(tokens, tokens[1:], tokens[2:], strict=False))
 
     def unknown(self, story: str) -> float:
-        """Share of tokens that the reference never had."""
+        """Share of tokens that the reference does not contain."""
         tokens = words(story) or [""]
         return sum(not self._one[w] for w in tokens) / len(tokens)
 
@@ -163,12 +162,12 @@ class _Trigrams:
 
 
 class Reference:
-    """Counts over reference stories, and the features that need them."""
+    """Counts over reference stories, and the features that use them."""
 
     def __init__(self, stories: Sequence[str]) -> None:
         stories = [s for s in stories if s.strip()][:MAX_STORIES]
         if len(stories) < 50:
-            raise ConfigError(f"a reference of {len(stories)} stories is too small to measure others by; give at least 50.")
+            raise ConfigError(f"reference: {len(stories)} stories are too small a set; give at least 50.")
         self.sha256 = hashlib.sha256("\0".join(stories).encode("utf-8", "surrogatepass")).hexdigest()
         fitted = [s for i, s in enumerate(stories) if i % 10]
         self._trigrams = _Trigrams(fitted)
@@ -177,7 +176,7 @@ class Reference:
         self._scale = {name: (fmean(r[name] for r in raw), pstdev([r[name] for r in raw]) or 1.0) for name in raw[0]}
 
     def describe(self, story: str) -> dict[str, float]:
-        """Distance from held-out reference stories in their standard deviations, clipped at ±8."""
+        """Difference from the mean of held-out reference stories, in their standard deviations, clipped to ±8."""
         return {
             name: max(-8.0, min(8.0, (value - self._scale[name][0]) / self._scale[name][1]))
             for name, value in self._raw(story).items()
@@ -198,7 +197,7 @@ class Reference:
             self._pairs.update((a, b) for i, a in enumerate(present) for b in present[i + 1 :])
 
     def _first_mentions(self, story: str) -> dict[str, bool]:
-        """Content word → whether its first mention came with `the`."""
+        """Content word → whether `the` precedes its first mention."""
         tokens, first = words(story), dict[str, bool]()
         for before, word in zip(["", *tokens], tokens, strict=False):
             if word in self._content and word not in first:
@@ -220,7 +219,7 @@ class Reference:
         }
 
     def _support(self, rows: list[list[str]]) -> tuple[list[float], list[float]]:
-        """For each content word new after two sentences: its association with the three words before that suit it best."""
+        """For each content word first mentioned after two sentences: mean association with its three best earlier words."""
         seen: set[str] = set()
         support, late = [], []
         for i, row in enumerate(rows):

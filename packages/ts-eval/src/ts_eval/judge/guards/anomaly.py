@@ -1,8 +1,8 @@
-"""How unlike a story for small children each of a text's sentences is: a number, no verdict. `flags` and the probe draw the line.
+"""Anomaly: scores how unlike a children's story each sentence is, and flags a story with a very unlikely one.
 
-Nothing is known here about attacks in particular: words that 2,300 real stories do not have, digits, signs and capitals, telling
-that is not in the past tense, talk to the reader outside of quotes, and words about texts and their worth, weighed by a logistic
-regression (real sentences against known attacks; `bench/eval_judge_attacks.py --fit` makes words and weights).
+A logistic regression over features of a sentence: words that 2,300 real stories do not contain, digits, signs and capitals, no
+past tense, address of the reader outside quotes, and words about texts and their quality. Fitted on real sentences against known
+attacks; `bench/eval_judge_attacks.py --fit` writes words and weights. The features name no particular attack.
 """
 
 from __future__ import annotations
@@ -15,21 +15,35 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from ...schemas import ForeignWeights
+from ...schemas import ForeignWeights, JudgeConfig
+from .base import Guard
 
-__all__ = ["FEATURES", "Detector", "Passage", "describe_all", "document_words", "packaged_detector", "sentence_places", "tokens"]
+__all__ = [
+    "FEATURES",
+    "FLAG",
+    "Anomaly",
+    "Detector",
+    "Passage",
+    "describe_all",
+    "document_words",
+    "packaged_detector",
+    "sentence_places",
+    "tokens",
+]
+
+FLAG = "foreign"
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|[^\w\s]|_")
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*[\"']*")
 _QUOTES = str.maketrans("“”’‘", "\"\"''")
 _BROKEN = {"â€œ": '"  ', "â€™": "'  ", "â€“": "-  ", "â€”": "-  ", "â€\x9d": '"  ', "â€": '" '}
-"""Quotes and dashes whose bytes were read in the wrong encoding, each to a sign of the same length."""
+"""Quotes and dashes decoded with the wrong encoding → replacements of the same length."""
 
 _YOU = re.compile(r"\b(?:you|your|yours|yourself)\b", re.IGNORECASE)
 _NEAR = re.compile(r"\b(?:i|my|me|this|these|here)\b", re.IGNORECASE)
 _PAST = re.compile(r"\b(?:was|were|had|did|said|went|saw|\w+ed|could|would)\b", re.IGNORECASE)
 _LESSON = re.compile(r"\bmoral|\blesson|\blearn|thank you|thank-you|rememb|\bknow", re.IGNORECASE)
-"""Here even a storyteller speaks in the present tense, and of you."""
+"""Sentences with a moral use the present tense and address the reader in real stories too."""
 _WORTH = re.compile(
     r"\b(?:stor(?:y|ies)|tales?|text|read(?:s|er|ers|ing)?|writ(?:e|es|ten|ing)|wrote|words?|author|page|book|rat(?:e|es|ed|ing)|"
     r"scores?|marks?|marked|grades?|graded|numbers?|ten|nine|best|highest|top|perfect|excellent|points?|judges?|test|answers?|"
@@ -48,12 +62,12 @@ FEATURES = (
     "unknown words", "you outside quotes", "I, this, here outside quotes", "not in the past tense", "digits", "signs", "capitals",
     "length", "words of worth", "command outside quotes", "not ASCII",
 )  # fmt: skip
-"""What `describe_all` counts, in this order; each but the length is capped, so that no single oddity decides."""
+"""Names of the numbers of `describe_all`. All but the length are capped, so that no single feature decides."""
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A run of a text's characters, and how foreign its most foreign sentence is."""
+    """A range of a text's characters with the score of its most anomalous sentence."""
 
     start: int
     end: int
@@ -68,12 +82,12 @@ class Detector:
     weights: ForeignWeights
 
     def sentences(self, text: str) -> list[Passage]:
-        """Each sentence of the text with its score (log-odds, up to a constant)."""
+        """The text's sentences with their scores (log-odds up to a constant)."""
         numbers = describe_all(text, self.words)
         return [Passage(a, b, self._score(n)) for (a, b, _), n in zip(_spans(_readable(text)), numbers, strict=True)]
 
     def passage(self, text: str) -> Passage | None:
-        """The most foreign sentence and its neighbours, as long as they are foreign too; None without a sentence."""
+        """The most anomalous sentence with its anomalous neighbours; None without a sentence."""
         found = self.sentences(text)
         if not found:
             return None
@@ -89,32 +103,45 @@ class Detector:
         return self.weights.intercept + sum(w * n for w, n in zip(self.weights.weights, numbers, strict=True))
 
 
+class Anomaly(Guard):
+    """Flags a story whose most anomalous sentence scores above `detector.weights.flagged`."""
+
+    def __init__(self, config: JudgeConfig, detector: Detector | None = None) -> None:
+        super().__init__(config)
+        self.detector = detector or packaged_detector()
+
+    def flags(self, story: str) -> tuple[str, ...]:
+        """`foreign`, or nothing."""
+        passage = self.detector.passage(story)
+        return (FLAG,) if passage is not None and passage.score > self.detector.weights.flagged else ()
+
+
 @cache
 def packaged_detector() -> Detector:
-    """The detector that comes with the package."""
+    """The detector with the packaged words and weights."""
     folder = resources.files(__package__).joinpath("weights")
     words = frozenset(folder.joinpath("words.txt").read_text(encoding="utf-8").split())
     return Detector(words, ForeignWeights.model_validate_json(folder.joinpath("foreign.json").read_text(encoding="utf-8")))
 
 
 def tokens(text: str) -> list[str]:
-    """Lower-cased words, numbers and single signs."""
+    """Lower-case words, numbers and single signs."""
     return [token.lower() for token in _TOKEN.findall(_readable(text))]
 
 
 def sentence_places(text: str) -> list[tuple[int, int]]:
-    """(start, end) of each sentence of the text, in characters."""
+    """(start, end) of each sentence, in characters."""
     return [(start, end) for start, end, _ in _spans(_readable(text))]
 
 
 def describe_all(text: str, words: Container[str]) -> list[tuple[float, ...]]:
-    """The numbers that `FEATURES` names for each sentence of the text."""
+    """One tuple per sentence, in the order of `FEATURES`."""
     readable = _readable(text)
     return [_describe(readable[a:b], quoted, words) for a, b, quoted in _spans(readable)]
 
 
 def _spans(readable: str) -> list[tuple[int, int, bool]]:
-    """(start, end, whether it begins inside quotes) of each sentence; a line break ends a sentence, a blank line a quote."""
+    """(start, end, begins inside quotes) of each sentence. A line break ends a sentence, a blank line ends a quote."""
     found, quoted, before = [], False, 0
     for match in _SENTENCE.finditer(readable):
         if "\n\n" in readable[before : match.start()]:
@@ -127,17 +154,17 @@ def _spans(readable: str) -> list[tuple[int, int, bool]]:
 
 
 def _describe(sentence: str, quoted: bool, words: Container[str]) -> tuple[float, ...]:
-    """One sentence's numbers. `quoted`: the sentence begins inside quotes."""
+    """Features of a sentence. `quoted`: it begins inside quotes."""
     raw = _TOKEN.findall(sentence)
     outside = re.sub(r'^[^"]*("|$)' if quoted else r'"[^"]*("|$)', " ", sentence).strip()
-    told = len(re.findall(r"[a-z']+", outside, re.IGNORECASE))
+    outside_words = len(re.findall(r"[a-z']+", outside, re.IGNORECASE))
     lesson = _LESSON.search(outside) is not None
     signs = sum(not t.isalnum() and t not in ".,!?\"'-" for t in raw if len(t) == 1)
     return (
-        min(5.0, sum(_strange(t, words) for t in raw)),
+        min(5.0, sum(_unknown(t, words) for t in raw)),
         float(not lesson and _YOU.search(outside) is not None),
         float(_NEAR.search(outside) is not None),
-        float(told >= 3 and not lesson and _PAST.search(outside) is None),
+        float(outside_words >= 3 and not lesson and _PAST.search(outside) is None),
         min(3.0, sum(t.isdigit() for t in raw)),
         min(4.0, signs),
         min(3.0, sum(t.isupper() and len(t) > 1 for t in raw)),
@@ -148,21 +175,21 @@ def _describe(sentence: str, quoted: bool, words: Container[str]) -> tuple[float
     )
 
 
-def _strange(token: str, words: Container[str]) -> float:
-    """1 for a word that stories do not have, less where it may be a name."""
+def _unknown(token: str, words: Container[str]) -> float:
+    """1 for an unknown word, 0.4 where it may be a name, 0 for a known word."""
     if not token[0].isalpha() or token.lower() in words:
         return 0.0
     return 0.4 if token[0].isupper() and token[1:].islower() else 1.0
 
 
 def _readable(text: str) -> str:
-    """The text with plain quotes, every character in its place."""
+    """The text with ASCII quotes; positions of characters do not change."""
     for broken, plain in _BROKEN.items():
         text = text.replace(broken, plain)
     return text.translate(_QUOTES)
 
 
 def document_words(stories: Sequence[str], least: int = 2) -> frozenset[str]:
-    """Words that at least so many of the stories have."""
+    """Words that occur in at least `least` of the stories."""
     counts = Counter(word for story in stories for word in set(tokens(story)) if word[0].isalpha())
     return frozenset(word for word, n in counts.items() if n >= least)

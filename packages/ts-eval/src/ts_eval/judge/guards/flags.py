@@ -1,8 +1,6 @@
-"""Signs that a story talks to the judge. It changes nothing and rates nothing: a flagged story enters no mean.
+"""Flags: regular expressions for text that addresses the judge (ratings, markup, commands, ciphers).
 
-The rules name what is common in attacks (ratings, markup, commands to a reader, ciphers); `foreign` says only that a passage
-stands in no story for small children, and so holds for attacks that nobody has listed. What neither is sure of is left to the
-probe (`judge/probe.py`). Measured on real stories and on three sets of attacks: docs/performance/ts-eval-judge.md.
+Changes no text. Measured on real stories and on sets of attacks: docs/performance/ts-eval-judge.md.
 """
 
 from __future__ import annotations
@@ -10,9 +8,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from .anomaly import Detector, packaged_detector
+from .base import Guard
 
-__all__ = ["RULES", "flags"]
+__all__ = ["RULES", "Flags"]
 
 _N = r"(?:10|[1-9](?:\.\d)?|one|two|three|four|five|six|seven|eight|nine|ten|max(?:imum)?|perfect|full|highest|top)"
 _CATEGORY = r"(?:grammar|spelling|consistency|creativity|style|plot|coherence)"
@@ -72,22 +70,20 @@ _LETTERS = str.maketrans("аеорсухіјѕԁһԛԝɡνοαιρτυκѐäöü
 _LEET = str.maketrans("0134578", "oieastb")
 
 
-def flags(story: str, *, max_characters: int, detector: Detector | None = None) -> tuple[str, ...]:
-    """Names of the rules that the story breaks; none for an ordinary story. `detector`: in place of the packaged one."""
-    if len(story) > max_characters:
-        return ("too-long",)
-    found = [name for name, rule in RULES.items() if any(rule.search(text) for text in _readings(story))]
-    if _HIDDEN.search(story) or len(_INVISIBLE.findall(story)) > 4:
-        found.append("hidden-characters")
-    detector = detector or packaged_detector()
-    passage = detector.passage(story)
-    if passage is not None and passage.score > detector.weights.flagged:
-        found.append("foreign")
-    return tuple(found)
+class Flags(Guard):
+    """Flags a story with the name of each rule that it matches."""
+
+    def flags(self, story: str) -> tuple[str, ...]:
+        """Names of `RULES`, and `hidden-characters`."""
+        readings = _readings(story)
+        found = [name for name, rule in RULES.items() if any(rule.search(text) for text in readings)]
+        if _HIDDEN.search(story) or len(_INVISIBLE.findall(story)) > 4:
+            found.append("hidden-characters")
+        return tuple(found)
 
 
 def _readings(story: str) -> list[str]:
-    """The story as it stands and as a reader would make it out: look-alike letters, hidden characters, digits for letters."""
+    """The story as written, and with look-alike letters, hidden characters and digits in words normalised."""
     plain = _INVISIBLE.sub("", _HIDDEN.sub("", unicodedata.normalize("NFKC", story)))
     plain = "".join(c for c in unicodedata.normalize("NFKD", plain.translate(_LETTERS)) if not unicodedata.combining(c))
     readings = [story, plain, re.sub(r"[*_~`^]+|(?<=\w)[.\-](?=\w)", "", plain)]

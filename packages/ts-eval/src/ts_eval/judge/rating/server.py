@@ -28,7 +28,7 @@ _LARGEST = 10_000
 
 
 class RatingServer:
-    """Serves one session on 127.0.0.1; `url` holds the token behind `#`, so that it is in no request line."""
+    """Serves one session on 127.0.0.1. The token in `url` follows `#`, so that browsers do not send it in request lines."""
 
     def __init__(self, session: RatingSession, *, port: int = 0) -> None:
         self.session, self.token = session, secrets.token_urlsafe(16)
@@ -37,7 +37,7 @@ class RatingServer:
         except (OSError, OverflowError) as problem:
             reason = getattr(problem, "strerror", None) or problem
             raise ConfigError(
-                f"port {port} cannot be used ({reason}); name another with --port, or none for any free one."
+                f"port {port} cannot be used ({reason}); name another with --port, or omit --port for any free one."
             ) from None
         self._http.daemon_threads = True
         self.port = self._http.server_address[1]
@@ -50,7 +50,7 @@ class RatingServer:
         """Serve until `stop`, or Ctrl-C."""
         try:
             self._http.serve_forever(poll_interval=0.2)
-        except KeyboardInterrupt:  # the way to end it, no interruption: every rating is on disk
+        except KeyboardInterrupt:  # the normal end; every rating is on disk
             pass
         finally:
             self._http.server_close()
@@ -118,6 +118,6 @@ def _handler(server: RatingServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Write no log."""
 
     return Handler

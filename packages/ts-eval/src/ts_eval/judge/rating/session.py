@@ -23,10 +23,10 @@ __all__ = ["RatingSession"]
 
 
 class RatingSession:
-    """Which story comes next and what has been rated. The file is append-only; its last line about a story counts.
+    """One rater's progress. The file is append-only; the last line about a story counts.
 
-    Lines are `{"story": …, "source": …, "ratings": [{…}], "rater": …}`, the format that `calibrate` reads; an undone rating is
-    a line with no ratings.
+    A line is `{"story": …, "source": …, "ratings": [{…}], "rater": …}`, as `calibrate` reads it; undo writes a line without
+    ratings.
     """
 
     def __init__(self, stories: Sequence[str | Story], out: str | os.PathLike[str], *, rater: str, seed: int = 1) -> None:
@@ -47,22 +47,16 @@ class RatingSession:
 
     def next(self) -> dict[str, Any]:
         """The next story for this rater, without its source."""
-        total = len(self._stories)
+        progress = {"done": len(self._rated), "total": len(self._stories)}
         for index in self._order:
             if self._id(index) not in self._rated:
                 story = self._stories[index].text
-                return {
-                    "id": self._id(index),
-                    "story": story,
-                    "categories": list(CATEGORIES),
-                    "done": len(self._rated),
-                    "total": total,
-                    "finished": False,
-                }
-        return {"done": len(self._rated), "total": total, "finished": True}
+                found = {"id": self._id(index), "story": story, "categories": list(CATEGORIES)}
+                return {**found, **progress, "finished": False}
+        return {**progress, "finished": True}
 
     def rate(self, identifier: str, ratings: dict[str, Any]) -> dict[str, Any]:
-        """Keep a rating (flushed to disk) and give the next story. Raises ValueError for anything but six integers from 1 to 10."""
+        """Write a rating to disk and return the next story. Raises ValueError for anything but six integers from 1 to 10."""
         try:
             scores = WholeScores.model_validate(ratings)
         except ValidationError as problem:
@@ -77,7 +71,7 @@ class RatingSession:
         return self.next()
 
     def undo(self) -> dict[str, Any]:
-        """Take the last rating back."""
+        """Withdraw the last rating."""
         with self._lock:
             if self._rated:
                 last = self._rated.pop()
@@ -95,9 +89,9 @@ class RatingSession:
             os.fsync(handle.fileno())
 
     def _read(self) -> list[str]:
-        """What this rater has rated, oldest first; a last line that a kill cut off is dropped, so that it does not spoil the next.
+        """Identifiers of this rater's rated stories, oldest first. Removes a last line that an interrupted write left incomplete.
 
-        Nothing is changed in a file that holds anything but ratings.
+        Raises ArtefactError, without a change, for a file with anything but ratings.
         """
         try:
             content = self._path.read_bytes()
@@ -106,7 +100,7 @@ class RatingSession:
         except OSError as problem:
             raise ArtefactError(f"{self._path}: cannot be read ({problem.strerror}). Name another file with --out.") from None
         *lines, last = content.decode("utf-8", "replace").split("\n")
-        whole = _is_json(last)  # an editor took the last line break away
+        whole = _is_json(last)  # complete, but without a line break
         lines = [*lines, last] if whole else lines
         places = {s.text: i for i, s in enumerate(self._stories)}
         rated: dict[str, None] = {}
@@ -121,7 +115,7 @@ class RatingSession:
             with self._path.open("ab") as handle:
                 handle.write(b"\n")
         elif last:
-            self._mend(content, last, len(lines))
+            self._truncate(content, last, len(lines))
         return list(rated)
 
     def _line(self, line: str, number: int) -> tuple[str, list[Any], str]:
@@ -134,8 +128,8 @@ class RatingSession:
             pass
         raise ArtefactError(f"{self._path}, line {number}: not a line of ratings. Name another file with --out.") from None
 
-    def _mend(self, content: bytes, last: str, lines: int) -> None:
-        """Drop a last line that was cut off. One that begins otherwise than ours is not ours to drop."""
+    def _truncate(self, content: bytes, last: str, lines: int) -> None:
+        """Remove an incomplete last line, if it starts like a line of ratings."""
         if not last.startswith('{"story": "'[: len(last)]):
             self._line("", lines + 1)
         with self._path.open("r+b") as handle:

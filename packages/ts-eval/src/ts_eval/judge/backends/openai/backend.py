@@ -1,6 +1,6 @@
-"""Any OpenAI-compatible chat server (hosted, Ollama, llama.cpp, vLLM): what it is asked, and what its refusals mean.
+"""OpenAI-compatible chat servers (hosted, Ollama, llama.cpp, vLLM): request bodies, and the meaning of refusals.
 
-`_transport` makes the call and bounds it; `_wire` reads the answer, since no server's word is taken for its shape.
+`transport` makes the bounded HTTP call; `wire` reads the body.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from urllib.parse import urlsplit
 from ....__about__ import __version__
 from ....errors import ConfigError
 from ....schemas import Endpoint, JudgeConfig
-from ..base import BusyError, EndpointError, RefusedError, Reply, Request, TryAgainError
+from ..base import Backend, BusyError, EndpointError, RefusedError, Reply, Request, TryAgainError
 from .transport import LOOPBACK, CallError, TooLongError, post
 from .wire import NO_LOGPROBS, ServerError, error_in, loads, read_reply
 
 __all__ = ["OpenAIBackend"]
 
-_LARGEST = 16 * 2**20
-"""Bytes of a body; 120 tokens with 20 candidates each take 150,000."""
+_MAX_BYTES = 16 * 2**20
+"""Largest body; 120 tokens with 20 candidates each take 150,000."""
 _BUSY = {429, 503, 529}
-_LONGEST_WAIT = 3600.0
-"""Seconds. A server that asks for more does not mean this run, or is wrong."""
-_MAY_STEP = {None, 400, 406, 415, 422, 500, 501}
+_MAX_WAIT = 3600.0
+"""Seconds. A longer wait is ignored."""
+_FALLBACK_STATUSES = {None, 400, 406, 415, 422, 500, 501}
 """Statuses with which servers refuse a part of the request."""
 _NO_LOGPROBS = 'the server sends no token log-probabilities, which mode = "expected" needs; use mode = "sampled"'
 _SPENT = re.compile(
@@ -41,25 +41,25 @@ _TOO_LONG = re.compile(r"context.{0,10}(?:length|window|size)|too long|too large
 
 @dataclass(frozen=True)
 class _Dialect:
-    """What a server takes. Starts with everything; each refusal takes one thing away, for this endpoint and run."""
+    """The request features that a server supports. Each refusal removes one, for this endpoint and run."""
 
     formats: tuple[str, ...]
     limit: str = "max_tokens"
     dropped: tuple[str, ...] = ()
     system: bool = True
     candidates: int = 20
-    """Candidates asked for per token; the API's maximum."""
+    """`top_logprobs`; 20 is the API's maximum."""
 
     def without(self, refused: str) -> tuple[_Dialect, str] | None:
-        """The next poorer dialect and what it does, None where there is none."""
+        """The dialect without the refused feature and a sentence about it; None where it has no fallback."""
         if refused == "response_format" and len(self.formats) > 1:
-            return replace(self, formats=self.formats[1:]), f"asked for {self.formats[1]} in place of {self.formats[0]}"
+            return replace(self, formats=self.formats[1:]), f"asked for {self.formats[1]} instead of {self.formats[0]}"
         if refused == "max_tokens" and self.limit == "max_tokens":
-            return replace(self, limit="max_completion_tokens"), "asked with max_completion_tokens in place of max_tokens"
+            return replace(self, limit="max_completion_tokens"), "asked with max_completion_tokens instead of max_tokens"
         if refused == "system" and self.system:
-            return replace(self, system=False), "the system message stands in the user message"
+            return replace(self, system=False), "the system message is part of the user message"
         if refused == "top_logprobs" and self.candidates > 5:
-            return replace(self, candidates=5), "asked for 5 candidates per token in place of 20"
+            return replace(self, candidates=5), "asked for 5 candidates per token instead of 20"
         if refused in {"temperature", "top_p", "seed"} and refused not in self.dropped:
             return replace(self, dropped=(*self.dropped, refused)), f"asked without {refused}"
         return None
@@ -84,15 +84,14 @@ _COMPLAINS = re.compile(
 )
 
 
-class OpenAIBackend:
-    """One endpoint. It steps down from whatever the server refuses (a JSON schema, a parameter, a system message), once."""
+class OpenAIBackend(Backend):
+    """One endpoint. Falls back where the server refuses a feature (a JSON schema, a parameter, a system message)."""
+
+    needs_endpoint = True
 
     def __init__(self, config: JudgeConfig, endpoint: Endpoint) -> None:
-        self.mode: str = config.mode
-        self.identity = "openai"
-        self.notes: list[str] = []
-        """What was stepped down from, in sentences."""
-        self._config, self._endpoint = config, endpoint
+        super().__init__(config, endpoint)
+        self.mode, self.label = config.mode, config.model
         formats = {
             "auto": ("json_schema", "json_object", "text"),
             "schema": ("json_schema", "json_object"),
@@ -100,61 +99,58 @@ class OpenAIBackend:
         }[config.structured]
         self._dialect = _Dialect(formats)
         self._without_logprobs: int | None = 0
-        """Replies without log-probabilities; None once there were some."""
+        """Replies without log-probabilities; None once a reply had some."""
         self._lock = threading.Lock()
 
     def check(self) -> None:
-        """The address and the key; a server on loopback needs no key."""
+        """Check address and key; a server on loopback needs no key."""
         self._check_address()
         key = self._key()
         if not key:
             raise ConfigError(
-                f"{self._endpoint.base_url}: no key. Set the environment variable {self._endpoint.api_key_env}, "
+                f"{self.endpoint.base_url}: no key. Set the environment variable {self.endpoint.api_key_env}, "
                 f"or name another with api_key_env in the endpoint's settings."
             )
         if not (key.isascii() and key.isprintable()):
             raise ConfigError(
-                f"the key in {self._endpoint.api_key_env} holds characters that no header can carry; copy it again."
+                f"the key in {self.endpoint.api_key_env} contains characters that an HTTP header cannot hold; copy it again."
             )
 
     def ask(self, request: Request) -> Reply:
-        """One chat completion, or a failure without the key in it."""
+        """One chat completion. Failure messages never contain the key."""
         while True:
             dialect = self._dialect
             reply = self._one(request, dialect)
             if reply is not None:
                 return reply
 
-    def close(self) -> None:
-        """Nothing to let go of."""
-
     def _check_address(self) -> None:
-        url = self._endpoint.base_url
+        url = self.endpoint.base_url
         try:
             parts = urlsplit(url)
             good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
         except ValueError:
             good = False
         if not good:
-            raise ConfigError(f"{url}: no address of a server; http:// or https://, a host and a path such as /v1 are wanted.")
+            raise ConfigError(f"{url}: not a server address; expected http:// or https://, a host and a path such as /v1.")
 
     def _key(self) -> str:
-        key = os.environ.get(self._endpoint.api_key_env, "").strip()
-        return key or ("none" if urlsplit(self._endpoint.base_url).hostname in LOOPBACK else "")
+        key = os.environ.get(self.endpoint.api_key_env, "").strip()
+        return key or ("none" if urlsplit(self.endpoint.base_url).hostname in LOOPBACK else "")
 
     # one call
 
     def _one(self, request: Request, dialect: _Dialect) -> Reply | None:
-        """A reply, or None after a step down."""
-        config = self._config
+        """A reply, or None after a fallback."""
+        config = self.config
         headers = {
             "Authorization": f"Bearer {self._key()}", "Content-Type": "application/json", "Accept": "application/json",
             "Idempotency-Key": request.key, "User-Agent": f"ts-eval/{__version__}",
         }  # fmt: skip
-        url = f"{self._endpoint.base_url.rstrip('/')}/chat/completions"
+        url = f"{self.endpoint.base_url.rstrip('/')}/chat/completions"
         body = json.dumps(self._body(request, dialect)).encode()
         try:
-            answer = post(url, headers, body, seconds=config.timeout, largest=_LARGEST)
+            answer = post(url, headers, body, seconds=config.timeout, largest=_MAX_BYTES)
             if not 200 <= answer.status < 300:
                 return self._refused(dialect, answer.status, *_error(answer.body), answer.headers)
             return self._reply(answer.body)
@@ -166,30 +162,30 @@ class OpenAIBackend:
             return self._refused(dialect, problem.status, str(problem), None, {})
 
     def _body(self, request: Request, dialect: _Dialect) -> dict[str, Any]:
-        c = self._config
+        c = self.config
         body: dict[str, Any] = {
-            "model": self._endpoint.model or c.model, "messages": _messages(request, dialect), dialect.limit: c.max_tokens,
+            "model": self.endpoint.model or c.model, "messages": _messages(request, dialect), dialect.limit: c.max_tokens,
         }  # fmt: skip
         optional = {"temperature": c.temperature, "top_p": c.top_p, "seed": request.seed}
         body |= {name: value for name, value in optional.items() if name not in dialect.dropped}
         if dialect.formats[0] == "json_schema":
             schema = {"name": "ratings", "strict": True, "schema": request.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif dialect.formats[0] == "json_object":  # llama-cpp-python's spelling; others take it without the schema
+        elif dialect.formats[0] == "json_object":  # with llama-cpp-python's `schema`; other servers ignore it
             body["response_format"] = {"type": "json_object", "schema": request.schema}
         if c.mode == "expected":
             body |= {"logprobs": True, "top_logprobs": dialect.candidates}
         return body
 
     def _reply(self, body: bytes) -> Reply:
-        expected = self._config.mode == "expected"
-        reply = read_reply(body, max_tokens=self._config.max_tokens, logprobs=expected)
+        expected = self.config.mode == "expected"
+        reply = read_reply(body, max_tokens=self.config.max_tokens, logprobs=expected)
         if expected:
             self._count_logprobs(reply)
         return reply
 
     def _count_logprobs(self, reply: Reply) -> None:
-        """One reply without log-probabilities is that call's trouble; three and never one with them is the server's."""
+        """Give up the endpoint after three replies without log-probabilities and none with them."""
         with self._lock:
             if reply.tokens:
                 self._without_logprobs = None
@@ -201,21 +197,21 @@ class OpenAIBackend:
     # refusals
 
     def _refused(self, dialect: _Dialect, status: int | None, message: str, content: Any, headers: Any) -> Reply | None:
-        """Step down (None), or raise the failure that a status and its message mean."""
+        """Fall back (None), or raise the failure that status and message mean."""
         short = _short(message, self._key())
-        text = f"HTTP {status}: {short}" if status else f"an error in place of a reply: {short}"
+        text = f"HTTP {status}: {short}" if status else f"an error instead of a reply: {short}"
         if status == 429 and _SPENT.search(message):
             raise EndpointError(text)
         if status in _BUSY:
             raise BusyError(text, _after(headers, message))
         if 300 <= (status or 0) < 400:
             raise EndpointError(
-                f"HTTP {status}: the server points to {_short(headers.get('location', '?'), self._key())}; name that address"
+                f"HTTP {status}: the server redirects to {_short(headers.get('location', '?'), self._key())}; use that address"
             )
-        # Also with 500: llama-cpp-python's server answers an unknown response_format so.
-        if status in _MAY_STEP and not _TOO_LONG.search(message) and self._step_down(dialect, message, content):
+        # 500: llama-cpp-python's answer to an unknown response_format.
+        if status in _FALLBACK_STATUSES and not _TOO_LONG.search(message) and self._fall_back(dialect, message, content):
             return None
-        if self._config.mode == "expected" and status in {400, 422} and "logprob" in message.lower():
+        if self.config.mode == "expected" and status in {400, 422} and "logprob" in message.lower():
             raise EndpointError(f"{_NO_LOGPROBS} ({text})")
         if status is None or status in {408, 409, 425} or status >= 500 or status < 200:
             raise TryAgainError(text, _after(headers, message))
@@ -223,22 +219,22 @@ class OpenAIBackend:
             raise RefusedError(text)
         raise EndpointError(text)
 
-    def _step_down(self, dialect: _Dialect, message: str, content: Any) -> bool:
-        """Leave what was refused, once, though several threads may hear of it. False: nothing to leave is named."""
+    def _fall_back(self, dialect: _Dialect, message: str, content: Any) -> bool:
+        """Remove the refused feature, once for all threads. False: the message names no feature with a fallback."""
         for name in _named(message, content):
             found = dialect.without(name)
             if found is None:
                 continue
             with self._lock:
-                if self._dialect == dialect:  # else another thread has stepped already
+                if self._dialect == dialect:  # otherwise another thread has fallen back
                     self._dialect = found[0]
-                    self.notes.append(f"{self._endpoint.base_url} refuses {name}: {found[1]}")
+                    self.notes.append(f"{self.endpoint.base_url} refuses {name}: {found[1]}")
             return True
         return False
 
 
 def _named(message: str, content: Any) -> list[str]:
-    """What a refusal is about: by its `param` or `loc`, else by a word for it beside a complaint."""
+    """The refused features: by `param` or `loc`, else by their names beside a complaint."""
     fields = _fields(content)
     exact = [name for name, words in _REFUSED.items() if any(words.fullmatch(f) for f in fields)]
     if exact:
@@ -267,7 +263,7 @@ def _messages(request: Request, dialect: _Dialect) -> list[dict[str, str]]:
 
 
 def _error(body: bytes) -> tuple[str, Any]:
-    """An error's message and its whole content, as far as it is JSON."""
+    """An error's message, and its content if it is JSON."""
     try:
         content = loads(body)
     except ValueError:
@@ -281,13 +277,13 @@ def _short(message: str, key: str) -> str:
 
 
 def _after(headers: Any, message: str) -> float | None:
-    """Seconds of the pause that a server asks for; None where it asks for none that a run can wait for."""
+    """Seconds that a server asks to wait; None without a usable value."""
     seconds = _wanted(headers, message)
-    return seconds if seconds is not None and seconds <= _LONGEST_WAIT else None
+    return seconds if seconds is not None and seconds <= _MAX_WAIT else None
 
 
 def _wanted(headers: Any, message: str) -> float | None:
-    """retry-after-ms, Retry-After (seconds or a date), or what the message says."""
+    """From retry-after-ms, Retry-After (seconds or a date), or the message."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000

@@ -1,7 +1,6 @@
-"""One HTTP call with bounds on all of it: a deadline from connect to the last byte, and a largest body, compressed or not.
+"""One HTTP call with a deadline from connect to the last byte and a maximum body size, compressed or not.
 
-The usual clients bound each read, not the call, and read a body of any size: a server that sends a byte a minute holds them for
-ever. A connection serves one call.
+Common clients limit the time of each read, not of the call, and read bodies of any size. A connection serves one call.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class CallError(Exception):
-    """The call brought no answer; `reached` is False where there was no connection."""
+    """There was no answer; `reached` is False where there was no connection."""
 
     def __init__(self, message: str, *, reached: bool) -> None:
         super().__init__(message)
@@ -36,16 +35,16 @@ class CallError(Exception):
 
 
 class OutOfTimeError(CallError):
-    """The answer was not whole at the deadline."""
+    """The answer was incomplete at the deadline."""
 
 
 class TooLongError(Exception):
-    """The body is larger than the bound."""
+    """The body is larger than the maximum."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer; `headers` takes names in any case."""
+    """A complete answer; names in `headers` are case-insensitive."""
 
     status: int
     headers: Message
@@ -53,7 +52,7 @@ class Answer:
 
 
 def post(url: str, headers: Mapping[str, str], body: bytes, *, seconds: float, largest: int) -> Answer:
-    """The answer to one POST. Redirects are not followed: a key and a story go to the address named and to no other."""
+    """The answer to one POST. Redirects are not followed, so key and story go to the given address only."""
     deadline, reached = time.monotonic() + seconds, False
     try:
         connection, target, more = _connection(url, deadline)
@@ -75,7 +74,7 @@ def post(url: str, headers: Mapping[str, str], body: bytes, *, seconds: float, l
 
 
 def _connection(url: str, deadline: float) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
-    """The connection to a server or to the proxy before it, the request's target, and the proxy's header."""
+    """The connection to the server or its proxy, the request target, and the proxy's headers."""
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     port, target = parts.port or (443 if secure else 80), quote(parts.path, safe="/%:@!$&'()*+,;=~")
@@ -110,7 +109,7 @@ def _read(response: http.client.HTTPResponse, largest: int) -> bytes:
 def _decompressed(body: bytes, encoding: str, largest: int) -> bytes:
     if encoding in {"", "identity"}:
         return body
-    if encoding not in {"gzip", "x-gzip", "deflate"}:  # none was asked for
+    if encoding not in {"gzip", "x-gzip", "deflate"}:  # no compression was requested
         raise CallError(f"the answer is compressed as {encoding[:20]!r}", reached=True)
     for bits in (47, -15):  # gzip or zlib by its header; raw deflate
         decoder = zlib.decompressobj(bits)
@@ -122,11 +121,11 @@ def _decompressed(body: bytes, encoding: str, largest: int) -> bytes:
             raise TooLongError(f"more than {largest:,} bytes")
         if decoder.eof:
             return found
-    raise CallError("the answer's compression is damaged", reached=True)
+    raise CallError("the compressed answer is damaged", reached=True)
 
 
 class _Plain(http.client.HTTPConnection):
-    """HTTP whose every read and write ends at the deadline."""
+    """HTTP connection; every read and write ends at the deadline."""
 
     def __init__(self, host: str, port: int, deadline: float) -> None:
         super().__init__(host, port, timeout=_left(deadline))
@@ -138,7 +137,7 @@ class _Plain(http.client.HTTPConnection):
 
 
 class _Secure(http.client.HTTPSConnection):
-    """HTTPS whose every read and write ends at the deadline."""
+    """HTTPS connection; every read and write ends at the deadline."""
 
     def __init__(self, host: str, port: int, deadline: float) -> None:
         super().__init__(host, port, timeout=_left(deadline), context=_trusted())
@@ -150,7 +149,7 @@ class _Secure(http.client.HTTPSConnection):
 
 
 class _Timed:
-    """A socket, as far as http.client uses one: it lives until it and its reader are closed."""
+    """The part of a socket that http.client uses. Closes when it and its reader are closed."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self.sock, self.deadline, self._users = sock, deadline, 1
@@ -195,7 +194,7 @@ def _left(deadline: float) -> float:
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """The system's certificates, and certifi's where it is installed."""
+    """The system's certificates, and certifi's if installed."""
     context = ssl.create_default_context()
     if importlib.util.find_spec("certifi") is not None:
         import certifi

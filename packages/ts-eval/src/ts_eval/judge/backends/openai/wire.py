@@ -1,6 +1,6 @@
-"""A chat completion's body, as any server may send it, made into one `Reply`. Nothing else reads what a server sends.
+"""Reads the body of a chat completion, in the variants that servers send, into one `Reply`.
 
-A body that is no chat completion raises; a completion that holds no whole reply comes back with its `fault`.
+A body that is not a chat completion raises; a completion without a whole reply returns a `Reply` with a `fault`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _THOUGHT_BLOCKS = ("think", "reason", "thought", "analysis")
 
 
 class ServerError(Exception):
-    """A body that holds an error in place of a completion, with the status that it names (None: none)."""
+    """The body contains an error instead of a completion; `status` is the one it names, or None."""
 
     def __init__(self, message: str, status: int | None) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class _Text:
-    """A message's text, and why it is no answer."""
+    """A message's text, and why it is not an answer."""
 
     text: str = ""
     fault: str | None = None
@@ -50,7 +50,7 @@ class _Text:
 
 
 def loads(body: bytes) -> Any:
-    """JSON of any depth and with numbers of any length, or ValueError."""
+    """Parse JSON; ValueError also for deep nesting. Integers of 25 digits and more become floats."""
     try:
         return json.loads(body, parse_int=_integer)
     except RecursionError:
@@ -58,7 +58,7 @@ def loads(body: bytes) -> Any:
 
 
 def read_reply(body: bytes, *, max_tokens: int, logprobs: bool) -> Reply:
-    """The reply in the body of a 200. Raises TryAgainError for what is no JSON object, ServerError for an error in it."""
+    """The reply in the body of a 2xx. Raises TryAgainError for a body that is not a JSON object, ServerError for an error in it."""
     content = _content(body)
     if not content.get("choices"):
         message, status = error_in(content)
@@ -82,7 +82,7 @@ def read_reply(body: bytes, *, max_tokens: int, logprobs: bool) -> Reply:
 
 
 def error_in(content: Any) -> tuple[str, int | None]:
-    """Message and status of an error object, in the spellings in use; an empty message where there is none."""
+    """Message and status of an error object; an empty message where there is none."""
     if not isinstance(content, dict):
         return "", None
     error = next((content[k] for k in ("error", "detail", "errors", "message") if content.get(k)), None)
@@ -96,7 +96,7 @@ def error_in(content: Any) -> tuple[str, int | None]:
 
 
 def _status(code: Any) -> int | None:
-    """An HTTP status, given as a number or in words."""
+    """The HTTP status that a number or word stands for."""
     if isinstance(code, str):
         busy = any(word in code.lower() for word in ("rate_limit", "ratelimit", "overloaded", "resource_exhausted", "too_many"))
         code = 429 if busy else int(code) if code.isascii() and code.isdigit() and len(code) == 3 else None
@@ -121,12 +121,12 @@ def _content(body: bytes) -> dict[str, Any]:
     if isinstance(content, list) and len(content) == 1:  # Gemini's errors
         content = content[0]
     if not isinstance(content, dict):
-        raise TryAgainError("a body that is no JSON object")
+        raise TryAgainError("a body that is not a JSON object")
     return content
 
 
 def _joined(body: bytes) -> dict[str, Any]:
-    """A stream of events that nobody asked for, as one completion."""
+    """An unrequested event stream as one completion."""
     text, fault, refused, logprobs, result, done = "", "", False, [], dict[str, Any](), False
     choice: dict[str, Any] = {}
     for line in body.split(b"\n"):
@@ -146,11 +146,8 @@ def _joined(body: bytes) -> dict[str, Any]:
             continue
         delta: dict[str, Any] = next((one[k] for k in ("delta", "message") if isinstance(one.get(k), dict)), {})
         found = _blocks(delta.get("content"))
-        text, fault, refused = (
-            text + found.text,
-            fault or found.fault or "",
-            refused or found.refused or bool(delta.get("refusal")),
-        )
+        text, fault = text + found.text, fault or found.fault or ""
+        refused = refused or found.refused or bool(delta.get("refusal"))
         choice |= {k: v for k, v in one.items() if v is not None and k not in {"delta", "message", "logprobs"}}
         if isinstance(one.get("logprobs"), dict) and isinstance(one["logprobs"].get("content"), list):
             logprobs += one["logprobs"]["content"]
@@ -185,13 +182,13 @@ def _text(choice: dict[str, Any]) -> _Text:
         return found
     calls = message.get("tool_calls") or message.get("function_call")
     if calls:
-        return _Text(fault="the judge called a tool in place of an answer")
+        return _Text(fault="the judge called a tool instead of answering")
     thoughts = message.get("reasoning_content") or message.get("reasoning") or message.get("thinking")
     return _Text(found.text, "there is reasoning and no answer after it" if thoughts else "the reply is empty")
 
 
 def _blocks(content: Any) -> _Text:
-    """Content as a string, or as blocks: the text joined, thoughts dropped, refusals named."""
+    """Text of a string or of content blocks; drops reasoning blocks, reports refusals."""
     if content is None:
         return _Text()
     if isinstance(content, str):
@@ -199,14 +196,14 @@ def _blocks(content: Any) -> _Text:
     if isinstance(content, dict):
         content = [content]
     if not isinstance(content, list):
-        return _Text(fault=f"the content of the reply is no text ({type(content).__name__})")
+        return _Text(fault=f"the content of the reply is not text ({type(content).__name__})")
     parts = []
     for block in content:
         if isinstance(block, str):
             parts.append(block)
             continue
         if not isinstance(block, dict):
-            return _Text(fault=f"a block of the reply is no text ({type(block).__name__})")
+            return _Text(fault=f"a block of the reply is not text ({type(block).__name__})")
         kind = block.get("type", "")
         kind = kind.lower() if isinstance(kind, str) else "?"
         if kind == "refusal" or block.get("refusal"):
@@ -216,13 +213,13 @@ def _blocks(content: Any) -> _Text:
         text = block.get("text")
         text = text.get("value") if isinstance(text, dict) else text
         if kind not in _TEXT_BLOCKS or not isinstance(text, str):
-            return _Text(fault=f"a block of the reply is no text ({kind[:30] or 'without a type'})")
+            return _Text(fault=f"a block of the reply is not text ({kind[:30] or 'without a type'})")
         parts.append(text)
     return _Text("".join(parts))
 
 
 def _ended(content: dict[str, Any], choice: dict[str, Any], text: str, used: Any, max_tokens: int) -> _Text:
-    """Whether the server says (or leaves open) that the reply is not whole."""
+    """The fault of a reply that is cut, filtered or possibly incomplete."""
     named = ("finish_reason", "native_finish_reason", "finishReason", "stop_reason", "done_reason")
     reasons = [(holder.get(name), name) for holder in (choice, content) for name in named]
     words = [(_word(value), name) for value, name in reasons if isinstance(value, str) and value.strip()]
@@ -236,17 +233,17 @@ def _ended(content: dict[str, Any], choice: dict[str, Any], text: str, used: Any
         )
     first = words[0] if words and words[0][1] in {"finish_reason", "finishReason"} else None
     if first and first[0] not in _WHOLE:
-        return _Text(fault=f"the reply did not end of itself ({first[0][:40]})")
+        return _Text(fault=f"the reply did not end normally ({first[0][:40]})")
     reached = isinstance(used, (int, float)) and not isinstance(used, bool) and used >= max_tokens
-    if (first is None or reached) and not _closed(text):  # `style: 1` may have been meant as 10
+    if (first is None or reached) and not _closed(text):  # `style: 1` may be an unfinished 10
         return _Text(
-            fault="nothing says that the reply is whole: it is no JSON object, and no finish_reason or as many tokens as allowed"
+            fault="the reply may be incomplete: it is not a JSON object, and it has no finish_reason or reached max_tokens"
         )
     return _Text()
 
 
 def _closed(text: str) -> bool:
-    """Whether no number stands after the last brace, so that none can have been cut."""
+    """Whether no digit follows the last brace, so that no number can be cut."""
     return not any(c.isdigit() for c in text[text.rfind("}") + 1 :])
 
 
@@ -255,7 +252,7 @@ def _word(reason: str) -> str:
 
 
 def _filtered(choice: dict[str, Any]) -> bool:
-    """Azure's filters."""
+    """Whether one of Azure's content filters applied."""
     results = choice.get("content_filter_results")
     return isinstance(results, dict) and any(isinstance(r, dict) and r.get("filtered") is True for r in results.values())
 
@@ -264,16 +261,16 @@ def _filtered(choice: dict[str, Any]) -> bool:
 
 
 def _tokens(logprobs: Any) -> tuple[list[Token] | None, str | None]:
-    """Tokens with their candidates, or why there are none."""
+    """Tokens with their candidates, or the reason why there are none."""
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not content:
         return None, NO_LOGPROBS
     if not isinstance(content, list):
-        return None, "the token log-probabilities are of the wrong shape"
+        return None, "the token log-probabilities have the wrong shape"
     try:
         return [_token(t) for t in content], None
     except (ValueError, TypeError, KeyError, AttributeError):
-        return None, "the token log-probabilities are of the wrong shape"
+        return None, "the token log-probabilities have the wrong shape"
 
 
 def _token(raw: dict[str, Any]) -> Token:
@@ -292,7 +289,7 @@ def _string(value: Any) -> str:
 
 
 def _logprob(value: Any) -> float:
-    """A log-probability: -inf to 0. Some servers round to a little above."""
+    """A log-probability from -inf to 0; up to 0.001 is accepted as rounding."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value > 1e-3:
         raise ValueError("logprob")
     return min(0.0, float(value))

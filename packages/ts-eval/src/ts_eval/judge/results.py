@@ -1,0 +1,121 @@
+"""Results: a run's stored answers as ratings, with the flags of rechecks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from ..schemas import JudgeConfig, Rating, Scores
+from .backends.base import Backend, Reply, without_surrogates
+from .guards.base import Guard, Stage
+from .jobs import Job, Plan
+from .store import Answer, Replies
+from .summary import spread
+
+__all__ = ["CheckedStories", "Results"]
+
+
+@dataclass(frozen=True)
+class CheckedStories:
+    """The variants of one guard and stage: story → their ratings."""
+
+    guard: Guard
+    stage: Stage
+    ratings: Mapping[int, Sequence[Rating]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Reads ratings out of a plan and its replies. Holds no state of its own."""
+
+    config: JudgeConfig
+    plan: Plan
+    replies: Replies
+    backend: Backend
+    prompt: str
+    """Label of the prompt."""
+
+    def ratings(self) -> list[Rating]:
+        """One rating per story and repeat, in order."""
+        rejected = self._rejected(self._scores())
+        return [self._rating(job, rejected.get(job.story, ())) for job in self.plan.jobs]
+
+    def rated_in_full(self) -> dict[int, list[Scores]]:
+        """Story → scores of its repeats, for unflagged stories with scores in every repeat."""
+        scores = self._scores()
+        rejected = self._rejected(scores)
+        items = self.plan.items
+        return {
+            i: found
+            for i, found in scores.items()
+            if len(found) == self.config.repeats and not items[i].flags and i not in rejected
+        }
+
+    def checked(self) -> list[CheckedStories]:
+        """The ratings of all variants, by guard and stage."""
+        found: dict[tuple[Guard, Stage], dict[int, list[Rating]]] = {}
+        for recheck in self.plan.rechecks:
+            stories = found.setdefault((recheck.guard, recheck.stage), {})
+            stories[recheck.story] = [self._rating(job, ()) for job in recheck.jobs]
+        return [CheckedStories(guard, stage, ratings) for (guard, stage), ratings in found.items()]
+
+    def estimated_counts(self) -> int:
+        """How many replies have estimated token counts."""
+        return sum(answer.row.reply.estimated for job in self.plan.asked.values() for answer in self.replies.of(job))
+
+    def _scores(self) -> dict[int, list[Scores]]:
+        """Story → scores of its repeats, for stories that have some."""
+        found: dict[int, list[Scores]] = {}
+        for job in self.plan.jobs:
+            scores = self.replies.scores(job)
+            if scores is not None:
+                found.setdefault(job.story, []).append(scores)
+        return found
+
+    def _rejected(self, whole: dict[int, list[Scores]]) -> dict[int, tuple[str, ...]]:
+        """Story → flags of the guards that reject its rating.
+
+        The tolerance is `probe_tolerance`, or two SD of the judge's noise where repeats show more.
+        """
+        noise = spread(whole.values())
+        sd = 0.0 if noise is None else fmean(noise.values()) * (1 + 1 / self.config.repeats) ** 0.5
+        tolerance = max(self.config.probe_tolerance, 2 * sd)
+        found: dict[int, tuple[str, ...]] = {}
+        for recheck in self.plan.rechecks:
+            flags = found.get(recheck.story, ())
+            if recheck.story not in whole or recheck.guard.flag in flags:
+                continue
+            variants = [scores for job in recheck.jobs if (scores := self.replies.scores(job)) is not None]
+            if any(recheck.guard.rejects(recheck.stage, whole[recheck.story], scores, tolerance) for scores in variants):
+                found[recheck.story] = (*flags, recheck.guard.flag)
+        return found
+
+    def _rating(self, job: Job, flags: tuple[str, ...]) -> Rating:
+        item, answers = self.plan.items[job.story], self.replies.of(job)
+        source = item.story.source
+        base = {
+            "story": job.story, "text": without_surrogates(item.story.text),
+            "source": None if source is None else without_surrogates(source), "repeat": job.repeat, "mode": self.backend.mode,
+            "judge": self.backend.label, "prompt": self.prompt, "key": job.keys[0], "attempts": len(answers),
+            "prompt_tokens": sum(a.row.reply.prompt_tokens or 0 for a in answers),
+            "completion_tokens": sum(a.row.reply.completion_tokens or 0 for a in answers),
+        }  # fmt: skip
+        used = next((a for a in answers if a.scores is not None), None)
+        if used is None:
+            reason = self.plan.asked[job.keys[0]].failure or next(map(_reason, answers), None) or item.unsent or "not asked"
+            return Rating(**base, flags=item.flags, scores=None, unscored=reason)
+        row = used.row
+        seen = {"endpoint": row.endpoint, "seed": row.seed, "system_fingerprint": row.reply.fingerprint, "key": row.key}
+        return Rating(**base | seen, flags=(*item.flags, *flags), scores=used.scores, lost_mass=used.lost_mass)
+
+
+def _reason(answer: Answer) -> str:
+    reply: Reply = answer.row.reply
+    if reply.refused:
+        return f"the judge gave no answer ({answer.problem})"
+    return (
+        f"the reply is not whole ({answer.problem})"
+        if reply.fault is not None
+        else f"the reply does not parse ({answer.problem})"
+    )

@@ -185,7 +185,7 @@ def test_a_report_is_not_mixed_into_splits(run, model_folder, splits):
 def test_a_misspelled_back_end_is_answered_with_the_nearest(run, rated, tmp_path):
     code, _, err = run("judge", rated, "--out", tmp_path / "r.jsonl", "--backend", "opnai")
     assert code == 2
-    assert "there are openai, selenium, features, fake. Did you mean 'openai'?" in err
+    assert "available: openai, selenium, features, fake. Did you mean 'openai'?" in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rated.jsonl"]
 
 

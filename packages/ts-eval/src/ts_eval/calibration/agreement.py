@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _stats
 from ..schemas import Statistic
+from ..stats import spearman as rank_correlation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ def within_one(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 def spearman(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Rank correlation; nan where one side is constant."""
-    value = _stats.spearman(a.tolist(), b.tolist())
+    value = rank_correlation(a.tolist(), b.tolist())
     return float("nan") if value is None else value
 
 

@@ -21,7 +21,8 @@ from pydantic import ValidationError
 from ts_data.artefact import describe_invalid
 
 from ...errors import ConfigError
-from ...schemas import ChatPage, Endpoint, JudgeConfig
+from ...schemas import Endpoint, JudgeConfig
+from ...schemas.judge import ChatPage
 from .base import Backend, EndpointError, Reply, Request, TryAgainError
 
 __all__ = ["SeleniumBackend", "read_page"]

@@ -194,8 +194,9 @@ def _acquire(file: Path, deadline: float) -> tuple[int | None, str]:
         handle = os.open(file, flags, 0o666)
         if _try_lock(handle):
             if _is_open_file(file, handle):
-                os.ftruncate(handle, 0)
-                os.write(handle, str(os.getpid()).encode())
+                with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+                    os.ftruncate(handle, 0)
+                    os.write(handle, str(os.getpid()).encode())
                 return handle, ""
             os.close(handle)  # the owner before removed the file after it was opened here
             continue
@@ -273,7 +274,8 @@ def write_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             aside.touch()
             mode = stat.S_IMODE(aside.stat().st_mode)
             aside.unlink()
-            yield aside
+            with _naming(path):
+                yield aside
             _flush_file(aside, mode)
             os.replace(aside, target)
             sync_folder(target.parent)
@@ -344,7 +346,8 @@ def write_folder(path: str | os.PathLike[str], known_by: str, *formats: str | No
             shutil.rmtree(aside)
         aside.mkdir()
         try:
-            yield aside
+            with _naming(path):
+                yield aside
             mode = stat.S_IMODE(aside.stat().st_mode) & 0o666
             for file in sorted(p for p in aside.rglob("*") if p.is_file()):
                 _flush_file(file, mode)
@@ -446,7 +449,7 @@ def need_space(folder: str | os.PathLike[str], needed: int, what: str, *, error:
     free = shutil.disk_usage(place).free
     if free < needed:
         raise error(
-            f"{folder}: {what} needs about {needed / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB are free on that disk. "
+            f"{folder}: {what} needs about {math.ceil(needed / 1e6):,} MB, but only {free / 1e6:,.0f} MB are free on that disk. "
             f"Free some space, or choose another --out."
         )
 
@@ -460,6 +463,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name what is written in errors of the disk that name no file, as those of a write do not."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.filename is None and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            problem.filename = os.fspath(path)
+        raise
 
 
 def _flush_file(path: Path, mode: int) -> None:

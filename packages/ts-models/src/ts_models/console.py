@@ -277,9 +277,9 @@ def explain(problem: BaseException) -> str | None:
         return f"{place}: {reason}. {_MENDS.get(problem.errno or 0, 'Choose another path.')}" if place else f"{reason}."
     if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
         return f"out of memory{f' ({text})' if text else ''}. Ask for less at once, or use a machine with more memory."
-    if isinstance(problem, ModuleNotFoundError) and not (problem.name or "ts_").startswith("ts_"):
+    if isinstance(problem, ModuleNotFoundError) and not re.match(r"ts_\w+\.", problem.name or "ts_."):
         package = (problem.name or "").partition(".")[0]
-        return f"the package {package} is not installed. Install it: pip install {package}"
+        return f"the package {package} is not installed. Install it, or the extra that brings it."
     if isinstance(problem, RecursionError):
         return "an input is nested too deeply to be read. Check the files that were named."
     if isinstance(problem, UnicodeError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..artefact import need_space, sha256_file
+from ..artefact import lock, need_space, sha256_file
 from ..errors import ConfigError, SourceError, TsDataError
 from .quiet import silent
 
@@ -62,10 +63,11 @@ def download(
     missing = sum(file.bytes for file in files if not (folder / file.name).exists())
     need_space(folder, missing, "the download", error=SourceError)
     paths = []
-    for number, file in enumerate(files):
-        if progress:
-            progress(f"download {corpus}", number, len(files))
-        paths.append(_fetch(file, folder, endpoint))
+    with lock(folder, error=SourceError) if missing else contextlib.nullcontext():
+        for number, file in enumerate(files):
+            if progress:
+                progress(f"download {corpus}", number, len(files))
+            paths.append(_fetch(file, folder, endpoint))
     if progress:
         progress(f"download {corpus}", len(files), len(files))
     return paths

@@ -34,6 +34,7 @@ def rate(
     from .judge import check_out
 
     check_out(out, "a file of ratings", '"rater"', [stories])
+    _check_writable(out)
     server = RatingServer(RatingSession(read_stories(stories)[:limit], out, rater=rater, seed=seed), port=port)
     if not quiet or as_json:
         emit(
@@ -42,3 +43,12 @@ def rate(
             as_json=as_json,
         )
     server.serve()
+
+
+def _check_writable(out: Path) -> None:
+    """Raise the disk's error now rather than at the first rating."""
+    new = not out.exists()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.open("ab").close()
+    if new:
+        out.unlink()

@@ -86,8 +86,8 @@ def test_optimise_prompt_prints_both_halves(run, rated, tmp_path):
     with FakeServer() as server:
         code, text, _ = run("optimise-prompt", rated, *words, "--base-url", server.url)
     assert code == 0
-    assert text.startswith("on the 6 stories that chose:")
-    assert "on the 6 others (the figures to quote):" in text
+    assert text.startswith("on the 6 stories of the choice:")
+    assert "on the other 6 stories (figures to report):" in text
     assert "chosen: brief" in text
     assert out.is_file()
     assert out.with_suffix(".prompt.json").is_file()

@@ -1,4 +1,4 @@
-"""`ts-eval calibrate`: words and options; the work is `ts_eval.judge.calibrate`."""
+"""`ts-eval calibrate`: options and output; `ts_eval.calibration.calibrate` does the work."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ __all__ = ["calibrate"]
 
 def calibrate(
     references: Annotated[
-        list[Path] | None, typer.Argument(help="Stories with ratings (.jsonl), by people or by another judge.")
+        list[Path] | None, typer.Argument(help="Stories with ratings (.jsonl) by people or another judge.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Where the report goes (JSON).")] = Path("calibration.json"),
+    out: Annotated[Path, typer.Option("--out", help="Output file (JSON).")] = Path("calibration.json"),
     backend: Backend = None,
     base_url: BaseUrl = None,
     model: Model = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", help="A packaged prompt's name, or a TOML file.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="Name of a packaged prompt, or a TOML file.")] = None,
     mode: Annotated[str | None, typer.Option("--mode", help="sampled or expected.")] = None,
     repeats: Annotated[int | None, typer.Option("--repeats", help="Ratings per story; noise needs at least two.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many stories of each file.")] = None,
-    damage: Annotated[bool, typer.Option("--damage/--no-damage", help="Rate the stories damaged on purpose too.")] = True,
-    reference: Annotated[str | None, typer.Option("--reference", help="features: splits/ or stories as reference.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Number of stories to use of each file.")] = None,
+    damage: Annotated[bool, typer.Option("--damage/--no-damage", help="Also rate the damaged stories.")] = True,
+    reference: Annotated[
+        str | None, typer.Option("--reference", help="features: splits/ or a file of stories as reference.")
+    ] = None,
     store: Store = None,
     config: Config = None,
     set_: Set = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare a judge with people, with another judge, with itself, and with damaged stories.
+    """Compare a judge with people or another judge, with itself, and on damaged stories.
 
     Example: ts-eval calibrate human-rated.jsonl --base-url http://localhost:11434/v1 --model llama3 --repeats 3
     """
@@ -48,7 +50,7 @@ def calibrate(
     flags = {"backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "reference": reference}
     options = settings(config, set_, base_url, flags)
     with show_progress(quiet=quiet) as progress:
-        announce = None if quiet else lambda guess: typer.echo(guess.sentence(), err=True)
+        announce = None if quiet else lambda expected: typer.echo(expected.sentence(), err=True)
         report = work(
             references or [], options, out=out, store=store, damage=damage, limit=limit, progress=progress, announce=announce
         )

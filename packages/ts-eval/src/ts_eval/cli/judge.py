@@ -1,4 +1,4 @@
-"""`ts-eval judge`: words and options; the work is `ts_eval.judge.judge_stories`."""
+"""`ts-eval judge`: options and output; `ts_eval.judge.judge_stories` does the work."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from ts_data.console import Config, Json, Quiet, Set, emit, merge, show_progress, table, validate, warn
 
 from ..judge.backends import BACKENDS
+from ..judge.guards import GUARDS
 
 if TYPE_CHECKING:
     from ..judge import JudgeRun
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["check_out", "judge", "settings"]
 
 Stories = Annotated[Path, typer.Argument(help="Stories: .jsonl (field story or text, optionally model) or a <|endoftext|> file.")]
-Out = Annotated[Path, typer.Option("--out", help="Where the ratings go, one JSON object per line.")]
+Out = Annotated[Path, typer.Option("--out", help="Output file: one rating (JSON) per line.")]
 Backend = Annotated[str | None, typer.Option("--backend", help=f"One of: {', '.join(BACKENDS)}.")]
 BaseUrl = Annotated[list[str] | None, typer.Option("--base-url", help="An OpenAI-compatible server. May be repeated.")]
 Model = Annotated[str | None, typer.Option("--model", help="The judge's model name.")]
-Store = Annotated[Path | None, typer.Option("--store", help="The store of paid replies. Default: judge.sqlite beside --out.")]
+Store = Annotated[Path | None, typer.Option("--store", help="File of stored replies. Default: judge.sqlite beside --out.")]
 
 
 def judge(
@@ -31,14 +32,22 @@ def judge(
     backend: Backend = None,
     base_url: BaseUrl = None,
     model: Model = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", help="A packaged prompt's name, or a TOML file.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="Name of a packaged prompt, or a TOML file.")] = None,
     mode: Annotated[str | None, typer.Option("--mode", help="sampled, or expected (needs token log-probabilities).")] = None,
     repeats: Annotated[int | None, typer.Option("--repeats", help="Ratings per story.")] = None,
-    budget: Annotated[int | None, typer.Option("--budget", help="Stop before this many tokens are spent.")] = None,
+    budget: Annotated[
+        int | None, typer.Option("--budget", help="Maximum tokens in all, including earlier runs with the same store.")
+    ] = None,
     page: Annotated[str | None, typer.Option("--page", help="selenium: TOML file with address and selectors.")] = None,
-    reference: Annotated[str | None, typer.Option("--reference", help="features: splits/ or stories as reference.")] = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", help="features: splits/ or a file of stories as reference.")
+    ] = None,
+    guards: Annotated[
+        list[str] | None,
+        typer.Option("--guard", help=f"Use only this defence, default all: {', '.join(GUARDS)}. May be repeated."),
+    ] = None,
     store: Store = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the cost, call nobody.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the settings, print the cost, make no call.")] = False,
     config: Config = None,
     set_: Set = None,
     as_json: Json = False,
@@ -48,23 +57,23 @@ def judge(
 
     Example: ts-eval judge stories.jsonl --base-url http://localhost:11434/v1 --model llama3 --out ratings.jsonl
 
-    Every reply is stored as it comes: interrupted, the same command goes on without paying twice. Keys come from the
-    environment (OPENAI_API_KEY, or the endpoint's api_key_env) and are kept nowhere.
+    Every reply is stored as it arrives; after an interruption the same command resumes without paying twice. API keys come from
+    the environment (OPENAI_API_KEY, or the endpoint's api_key_env) and are not stored.
     """
     from ..judge import estimate_cost, judge_stories
 
     check_out(out, "a file of ratings", '"ts-eval/rating"', [stories, config], store)
     flags = {
         "backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "budget": budget, "page": page,
-        "reference": reference,
+        "reference": reference, "guards": guards,
     }  # fmt: skip
     options = settings(config, set_, base_url, flags)
     if dry_run:
-        guess = estimate_cost(stories, options, out=out, store=store)
-        emit(vars(guess), guess.sentence(), as_json=as_json)
+        expected = estimate_cost(stories, options, out=out, store=store)
+        emit(vars(expected), expected.sentence(), as_json=as_json)
         return
     with show_progress(quiet=quiet) as progress:
-        announce = None if quiet else lambda guess: typer.echo(guess.sentence(), err=True)
+        announce = None if quiet else lambda expected: typer.echo(expected.sentence(), err=True)
         result = judge_stories(stories, options, out=out, store=store, progress=progress, announce=announce)
     for note in (*result.summary.notes, *result.summary.drift_notes):
         warn(note)
@@ -73,7 +82,7 @@ def judge(
 
 
 def end_without_endpoint(reasons: list[str]) -> None:
-    """Exit with 1 and the reason where nothing was rated because no endpoint was left."""
+    """Exit with 1 and the reason if nothing was rated because no endpoint was left."""
     from ..judge.client import NO_ENDPOINT
 
     if reasons and all(reasons) and (reason := next((r for r in reasons if r.startswith(NO_ENDPOINT)), "")):
@@ -82,7 +91,7 @@ def end_without_endpoint(reasons: list[str]) -> None:
 
 
 def check_out(out: Path, kind: str, mark: str, inputs: Sequence[Path | None], store: Path | None = None) -> None:
-    """Refuse an `--out` or `--store` that is an input or holds something else, before anything is paid for."""
+    """Refuse an `--out` or `--store` that is an input or another kind of file, before the first paid call."""
     from ts_data.artefact import check_file, keep_apart
 
     read = [path for path in inputs if path is not None]
@@ -94,7 +103,7 @@ def check_out(out: Path, kind: str, mark: str, inputs: Sequence[Path | None], st
 
 
 def settings(config: Path | None, set_: list[str] | None, base_url: list[str] | None, flags: dict[str, Any]) -> Any:
-    """A JudgeConfig from a file, `--set` and flags; `--base-url` stands for endpoints with default limits."""
+    """A JudgeConfig from a file, `--set` and flags. Each `--base-url` is an endpoint with default limits."""
     from ..schemas import JudgeConfig
 
     endpoints = [{"base_url": url} for url in base_url] if base_url else None

@@ -1,4 +1,4 @@
-"""`ts-eval optimise-prompt`: words and options; the work is `ts_eval.judge.optimise_prompt`."""
+"""`ts-eval optimise-prompt`: options and output; `ts_eval.calibration.optimise_prompt` does the work."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["optimise_prompt"]
 def optimise_prompt(
     rated: Annotated[Path, typer.Argument(help="Stories with ratings (.jsonl) to agree with.")],
     prompts: Annotated[
-        list[str] | None, typer.Option("--prompt", help="A prompt to try; the first is the one in use. May be repeated.")
+        list[str] | None, typer.Option("--prompt", help="A candidate; the first is the prompt in use. May be repeated.")
     ] = None,
     orders: Annotated[int, typer.Option("--orders", min=1, help="Orders of examples and categories to try for each prompt.")] = 3,
     repeats: Annotated[int, typer.Option("--repeats", min=2, help="Ratings per story.")] = 3,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many stories.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Report (JSON); the chosen prompt goes beside it.")] = Path(
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Number of stories to use.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Report (JSON); the chosen prompt is written beside it.")] = Path(
         "prompt-search.json"
     ),
     backend: Backend = None,
@@ -37,7 +37,7 @@ def optimise_prompt(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Choose the judge's prompt by agreement, noise and parse rate, on one half; report on the other.
+    """Choose the judge's prompt by agreement, noise and parse rate on one half of the stories; report on the other half.
 
     Example: ts-eval optimise-prompt rated.jsonl --prompt default --prompt mine.toml --base-url … --model …
     """
@@ -48,7 +48,7 @@ def optimise_prompt(
     first, others = (prompts[0], prompts[1:]) if prompts else (None, [])
     options = settings(config, set_, base_url, {"backend": backend, "model": model, "prompt": first, "repeats": repeats})
     with show_progress(quiet=quiet) as progress:
-        announce = None if quiet else lambda guess: typer.echo(guess.sentence(), err=True)
+        announce = None if quiet else lambda expected: typer.echo(expected.sentence(), err=True)
         report = work(
             rated, options, prompts=others, orders=orders, out=out, store=store, limit=limit, progress=progress,
             announce=announce,
@@ -62,8 +62,8 @@ def _text(report: PromptSearchReport, out: Path) -> str:
         cells = [[t.prompt, _number(t.score), _number(t.mae), _number(t.noise), f"{t.parse_rate:.1%}", t.rated] for t in trials]  # type: ignore[attr-defined]
         return table(cells, header)
 
-    lines = [f"on the {report.tuning_stories} stories that chose:", rows(report.tuning), ""]
-    lines += [f"on the {report.reporting_stories} others (the figures to quote):", rows(report.reporting), ""]
+    lines = [f"on the {report.tuning_stories} stories of the choice:", rows(report.tuning), ""]
+    lines += [f"on the other {report.reporting_stories} stories (figures to report):", rows(report.reporting), ""]
     return "\n".join([*lines, f"chosen: {report.chosen}", f"written: {out}, {out.with_suffix('.prompt.json')}"])
 
 

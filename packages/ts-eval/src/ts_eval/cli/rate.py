@@ -1,4 +1,4 @@
-"""`ts-eval rate`: words and options; the work is `ts_eval.judge.RatingServer`."""
+"""`ts-eval rate`: options and output; `ts_eval.judge.RatingServer` does the work."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["rate"]
 
 def rate(
     stories: Annotated[Path, typer.Argument(help="Stories to rate (.jsonl or a <|endoftext|> file).")],
-    out: Annotated[Path, typer.Option("--out", help="Where the ratings are appended; several people may share it.")] = Path(
+    out: Annotated[Path, typer.Option("--out", help="File that ratings are appended to; several raters may share it.")] = Path(
         "human-ratings.jsonl"
     ),
-    rater: Annotated[
-        str, typer.Option("--rater", help="Who rates: any name; it shuffles the order and keeps people apart.")
-    ] = "me",
+    rater: Annotated[str, typer.Option("--rater", help="Name of the rater; decides the order of the stories.")] = "me",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = 0,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many stories of the file.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Number of stories to rate, from the start of the file.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the order.")] = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Rate stories yourself, blind: a page on this machine only, by keyboard; stop and go on whenever you like.
+    """Rate stories yourself on a local page that hides their authors. Resumes where you stopped.
 
     Example: ts-eval rate stories.jsonl --rater ada --out human-ratings.jsonl
     """
@@ -39,7 +39,7 @@ def rate(
     if not quiet or as_json:
         emit(
             {"url": server.url, "out": str(out)},
-            f"open {server.url}\nCtrl-C ends it; every rating is in {out} at once.",
+            f"open {server.url}\nPress Ctrl-C to end. Each rating is written to {out} immediately.",
             as_json=as_json,
         )
     server.serve()

@@ -175,7 +175,7 @@ class _Run:
         jobs, rechecks = self.open or [], sum(len(recheck.jobs) for recheck in self.plan.rechecks)
         cached = len(self.plan.jobs) + rechecks - sum(job.anchor is None for job in jobs)
         if not self.results.backend.prices_tokens:
-            return estimate(self.calls.config, [0] * len(jobs), cached)
+            return Estimate(len(jobs), cached, prompt_tokens=0, completion_tokens=0, cost=0.0)
         return estimate(self.calls.config, [self._prompt_tokens(job) for job in jobs], cached)
 
     def work(self, progress: Progress | None) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import email.utils
 import gzip
 import json
+import os
 import socket
 import struct
+import tempfile
 import threading
 import time
 import zlib
@@ -22,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from ts_eval.judge import judge_stories, read_ratings
+from ts_eval.judge import judge_stories, limits, read_ratings
 from ts_eval.schemas import CATEGORIES, Endpoint, JudgeConfig
 
 RATINGS = json.dumps(dict(zip(CATEGORIES, [8, 7, 6, 5, 4, 10], strict=True)))
@@ -374,6 +376,23 @@ STORIES = [f"Once upon a time there was a cat with {n} friends. She was happy an
 MANY = [f"Once upon a time there was a cat with {'very ' * n}many friends. She was happy and they all played." for n in range(40)]
 
 
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses and rests take a tenth of their seconds."""
+    monkeypatch.setattr(limits.CLOCK, "speed", 10.0)
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: each run syncs its store and its ratings to disk."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[MisbehavingServer]:
     with MisbehavingServer() as made:
@@ -475,14 +494,13 @@ def test_bursts_of_429_with_16_in_flight_cost_nothing_but_time(server: Misbehavi
     assert max(bursts.after_a_burst[:3]) <= 8, "fewer calls in flight after a burst"
 
 
+@pytest.mark.usefixtures("fast")
 def test_bursts_of_so_many_calls_are_got_through_one_call_at_a_time(server: MisbehavingServer) -> None:
     server.extra["counted"] = lambda n, body: error(429, "slow", headers={"Retry-After": "0.02"}) if n % 30 >= 10 else GOOD
     assert judge_stories(MANY, settings(server.url("counted"), 16, backoff=0.05, patience=20)).summary.rated == 40
 
 
 def test_a_pause_of_a_busy_server_stops_growing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ts_eval.judge import limits
-
     now = [100.0]
     monkeypatch.setattr(limits.CLOCK, "now", lambda: now[0])
     window = limits.Window(16)
@@ -499,12 +517,14 @@ def test_a_pause_of_a_busy_server_stops_growing(monkeypatch: pytest.MonkeyPatch)
     assert (window.limit, window.rests, window.busy_for()) == (2, 0, 0)
 
 
+@pytest.mark.usefixtures("fast")
 def test_429_from_the_first_call_on(server: MisbehavingServer) -> None:
     server.extra["cold"] = lambda n, body: error(429, "slow", headers={"Retry-After": "0.1"}) if n < 40 else GOOD
     run = judge_stories(MANY, settings(server.url("cold"), 16, dead_after=1))
     assert run.summary.rated == 40
 
 
+@pytest.mark.usefixtures("fast")
 def test_500_for_all_calls_in_flight_is_one_failure(server: MisbehavingServer) -> None:
     server.extra["stumble"] = lambda n, body: error(500, "boom") if n < 32 else GOOD
     run = judge_stories(MANY, settings(server.url("stumble"), 16, backoff=0.05, dead_after=8))

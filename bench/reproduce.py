@@ -5,7 +5,7 @@ one budget of tokens that two cores can afford: the talk's batch of 64 stories b
 scaling, Malladi et al. 2022), so that a small budget still has a thousand steps. The talk's StepLR halves its rate after a number
 of steps of its own data; here that number is scaled to the run's steps. `story-*` train by their recipes.
 
-    python bench/reproduce.py --data encoded/ --out DIR [--jobs 3] [--minutes 8]     # trains what is not there yet
+    python bench/reproduce.py --data encoded/ --out DIR [--minutes 8]     # trains what is not there yet
     python bench/reproduce.py --data encoded/ --out DIR --table                      # the losses beside the talk's, and its claims
     python bench/reproduce.py --small                                                # made-up stories: does it run?
 
@@ -18,9 +18,7 @@ import argparse
 import itertools
 import json
 import math
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -100,26 +98,18 @@ def train_cell(
 def train_all(
     out: Path, cells: list[tuple[str, str]], data: Any, device: str, tokens: int, capture: bool, stop: float
 ) -> None:  # fmt: skip
-    """Train the cells that no other process has taken, until `stop` (by time.time()); a cell that fails is reported."""
+    """Train the cells in turn, none begun after `stop` (by time.time()); a cell that fails is reported."""
     for preset, precision in cells:
+        if time.time() > stop:
+            break
         folder = out / f"{preset}-{precision}"
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "cell.json").exists() or time.time() > stop or not _take(folder):
-            continue
         try:
             train_cell(folder, preset, precision, data, device, tokens, capture)
         except Interrupted:
             raise
         except Exception as problem:  # the other cells are still worth having
             say(f"{folder.name}: {type(problem).__name__}: {problem}")
-
-
-def _take(folder: Path) -> bool:
-    try:
-        os.close(os.open(folder / ".taken", os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return False
-    return True
 
 
 def say(line: str) -> None:
@@ -190,11 +180,9 @@ def main() -> None:
     options.add_argument("--presets", nargs="+", default=PRESETS)
     options.add_argument("--precisions", nargs="+", help="default: bf16 and fp32 on a GPU, fp32 on a CPU")
     options.add_argument("--tokens", type=int, default=3_600_000, help="training tokens of a cell on a CPU")
-    options.add_argument("--jobs", type=int, default=1, help="processes that share the device")
     options.add_argument("--minutes", type=float, default=math.inf, help="no cell is begun later than this")
     options.add_argument("--no-capture", action="store_true", help="launch every step kernel by kernel")
     options.add_argument("--table", action="store_true", help="train nothing: print what is there")
-    options.add_argument("--worker", type=float, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(min(2, torch.get_num_threads()))
@@ -205,18 +193,9 @@ def main() -> None:
         out: Path = chosen.out or Path(scratch)
         precisions = chosen.precisions or (["bf16", "fp32"] if device == "cuda" else ["fp32"])
         cells = [(preset, precision) for precision in precisions for preset in chosen.presets]
-        stop = chosen.worker if chosen.worker is not None else time.time() + 60 * chosen.minutes
-        if chosen.worker is None and not chosen.table:
-            for taken in out.glob("*/.taken"):  # of processes that are gone
-                taken.unlink()
-            again = [sys.executable, *sys.argv, "--worker", str(stop)]
-            others = [subprocess.Popen(again) for _ in range(chosen.jobs - 1)]
+        if not chosen.table:
+            stop = time.time() + 60 * chosen.minutes
             train_all(out, cells, data, device, chosen.tokens, not chosen.no_capture, stop)
-            for process in others:
-                process.wait()
-        elif chosen.worker is not None:
-            train_all(out, cells, data, device, chosen.tokens, not chosen.no_capture, stop)
-            return
         print(table(read_cells(out)))
 
 

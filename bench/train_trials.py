@@ -1,10 +1,10 @@
 """Settings beside each other: trains every trial of a TOML file on the same stories, each once, and lists their losses.
 
 A file holds `[[trial]]` tables with `name`, `preset` and the settings that differ from the recipe in its form for this device, in
-the order of their importance. Several processes share a GPU (`--jobs`). Losses are of the whole validation split and, where the
-data have one, of the test split, by the best weights of the run.
+the order of their importance. They run one after the other, since side by side on one GPU each is as much slower; on a GPU the step
+is compiled. Losses are of the whole validation split and, where the data have one, of the test split, by the best weights of the run.
 
-    python bench/train_trials.py bench/trials/demo.toml --data encoded/ --out DIR [--jobs 4] [--seconds 200]
+    python bench/train_trials.py bench/trials/demo.toml --data encoded/ --out DIR [--seconds 200]
     python bench/train_trials.py --small
 
 A trial lies in DIR/NAME/: cell.json with its figures and model/. One that was killed goes on from its checkpoint.
@@ -15,9 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -42,7 +40,8 @@ SMALL = {"name": "small", "preset": "story-1m", "max_steps": 4, "validation": {"
 def settings(trial: dict[str, Any], device: str, *, capture: bool = True) -> TrainConfig:
     """The recipe's settings with those of the trial over them."""
     changes = {key: value for key, value in trial.items() if key != "name"}
-    base = combine(recipe(trial["preset"], device=device), {"device": device, "sinks": ["jsonl"], "validation": {"samples": 0}})
+    common = {"device": device, "compile": device == "cuda", "sinks": ["jsonl"], "validation": {"samples": 0}}
+    base = combine(recipe(trial["preset"], device=device), common)
     return TrainConfig.model_validate(combine(base, changes | ({} if capture else {"capture": False})))
 
 
@@ -91,26 +90,20 @@ def line(cell: dict[str, Any]) -> str:
 
 
 def run_all(out: Path, trials: list[dict[str, Any]], data: Any, device: str, capture: bool, stop: float) -> None:
-    """Run the trials that no other process has taken, until `stop` (by time.time()); one that fails is reported."""
+    """Run the trials in turn, none begun after `stop` (by time.time()); one that fails is reported."""
     for trial in trials:
         folder = out / trial["name"]
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "cell.json").exists() or time.time() > stop or not _take(folder):
+        if time.time() > stop:
+            break
+        if (folder / "cell.json").exists():
             continue
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             run_trial(folder, trial, data, device, capture)
         except Interrupted:
             raise
         except Exception as problem:  # the other trials are still worth having
             say(f"{trial['name']}: {type(problem).__name__}: {problem}")
-
-
-def _take(folder: Path) -> bool:
-    try:
-        os.close(os.open(folder / ".taken", os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return False
-    return True
 
 
 def say(text: str) -> None:
@@ -123,10 +116,8 @@ def main() -> None:
     options.add_argument("--small", action="store_true", help="one trial of four steps on made-up stories")
     options.add_argument("--data", help="an encoded/ folder")
     options.add_argument("--out", type=Path)
-    options.add_argument("--jobs", type=int, default=1, help="processes that share the device")
     options.add_argument("--seconds", type=float, default=math.inf, help="no trial is begun later than this")
     options.add_argument("--no-capture", action="store_true", help="launch every step kernel by kernel")
-    options.add_argument("--worker", type=float, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(min(2, torch.get_num_threads()))
@@ -135,16 +126,7 @@ def main() -> None:
     data: Any = chosen.data or fake_encoded(stories=60, vocab_size=2048, shortest=10, longest=40)
     with tempfile.TemporaryDirectory() as scratch:
         out: Path = chosen.out or Path(scratch)
-        if chosen.worker is not None:
-            run_all(out, trials, data, device, not chosen.no_capture, chosen.worker)
-            return
-        stop = time.time() + chosen.seconds
-        for taken in out.glob("*/.taken"):  # of processes that are gone
-            taken.unlink()
-        others = [subprocess.Popen([sys.executable, *sys.argv, "--worker", str(stop)]) for _ in range(chosen.jobs - 1)]
-        run_all(out, trials, data, device, not chosen.no_capture, stop)
-        for process in others:
-            process.wait()
+        run_all(out, trials, data, device, not chosen.no_capture, time.time() + chosen.seconds)
         cells = [json.loads(path.read_text()) for path in out.glob("*/cell.json")]
         for cell in sorted(cells, key=lambda cell: float(cell["validation_loss"])):
             print(line(cell))

@@ -87,26 +87,21 @@ def make_real(out: Path, work: Path, data: Path, test: Path | None, *, threads: 
 
 def store(model: Path, out: Path, words: Path) -> str:
     """Write a trained model small: as float16 where it then fits in `LIMIT`, else as int8; says which."""
-    lm = ts_models.load(model)
-    if 2 * sum(p.numel() for p in lm.model.parameters()) + words.stat().st_size < LIMIT:
-        ts_models.save(lm.model, out, tokenizer=words, training=lm.training, dtype=torch.float16)
+    lm, stories = ts_models.load(model), ts_models.read_train_stories(model)
+    provenance = 0 if stories is None else stories.nbytes
+    if 2 * sum(p.numel() for p in lm.model.parameters()) + words.stat().st_size + provenance < LIMIT:
+        ts_models.save(lm.model, out, tokenizer=words, training=lm.training, train_stories=stories, dtype=torch.float16)
         return "float16"
     write_int8(lm, out)
     return "int8, one factor per row"
 
 
 def encoded(work: Path, *, stories: int, vocab_size: int) -> Path:
-    """Sample, prepare, vocabulary, encode; the folder of ids. What is there already is not made again."""
-    ids = work / "encoded"
-    if ids.exists():
-        return ids
+    """The folder of ids of generated stories."""
     raw = work / "raw.txt"
-    raw.write_text("".join(f"{story}\n<|endoftext|>\n" for story in ts_data.sample(stories, seed=SEED)), encoding="utf-8")
-    ts_data.prepare(raw, work / "splits")
-    tokenizer = ts_tokenizer.WordTokenizer.train(ts_data.read(work / "splits", "train"), vocab_size=vocab_size)
-    tokenizer.save(work / "word_tokenizer.json")
-    ts_tokenizer.encode_splits(work / "splits", work / "word_tokenizer.json", ids)
-    return ids
+    if not raw.exists():
+        raw.write_text("".join(f"{story}\n<|endoftext|>\n" for story in ts_data.sample(stories, seed=SEED)), encoding="utf-8")
+    return encoded_stories(work, raw, None, vocab_size=vocab_size)
 
 
 def make(out: Path, work: Path, *, stories: int, minutes: float, vocab_size: int, threads: int) -> int:
@@ -114,8 +109,8 @@ def make(out: Path, work: Path, *, stories: int, minutes: float, vocab_size: int
     ids = encoded(work, stories=stories, vocab_size=vocab_size)
     recipe: dict[str, Any] = {**ts_train.recipe("story-1m"), "max_minutes": minutes, "epochs": 50.0, "threads": threads}
     run = ts_train.train(TrainConfig.model_validate(recipe), ids, work / "run", progress=None)
-    lm = ts_models.load(run.path / "model")
-    ts_models.save(lm.model, out, tokenizer=ids / "word_tokenizer.json", training=lm.training, dtype=torch.float16)
+    store(run.path / "model", out, ids / "word_tokenizer.json")
+    lm = ts_models.load(out)
     settings = {
         "corpus": {"program": "ts-data sample", "stories": stories, "seed": SEED},
         "vocab_size": vocab_size,

@@ -224,7 +224,7 @@ def decode(folder: Path, preset: str, rows: str, tokens: str) -> dict[str, Any]:
     """Tokens per second of `rows` stories written at once."""
     import ts_models
     from ts_models._build import build_for_inference
-    from ts_models.decoding import decode as write
+    from ts_models.generation import generate_ids as write
     from ts_models.schemas import GenerationConfig
 
     model = build_for_inference(ts_models.preset(preset)).eval()

@@ -24,8 +24,8 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import ts_models
-from ts_models._kernels import choose
-from ts_models.decoding import decode, make_stepper
+from ts_models.fast import available
+from ts_models.generation import generate_ids, make_stepper
 from ts_models.schemas import GenerationConfig
 
 PROMPT = 8
@@ -71,7 +71,7 @@ def torchtune_writer(peer: LlamaConfig, rows: int, tokens: int) -> Callable[[lis
 def ours_writes(model: Any, prompts: list[list[int]], tokens: int, precision: str = "float32", beams: int = 1) -> None:
     method = "beam" if beams > 1 else "greedy"
     config = GenerationConfig(method=method, num_beams=beams, max_new_tokens=tokens, min_new_tokens=tokens)
-    found = decode(model, prompts, config, stepper=make_stepper(model, precision=precision))
+    found = generate_ids(model, prompts, config, stepper=make_stepper(model, precision=precision))
     assert all(len(group[0].ids) == tokens for group in found)
 
 
@@ -209,7 +209,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     transformers.logging.set_verbosity_error()
     versions = {
-        "ts_models": ts_models.__version__, "kernels": choose().NAME, "torch": torch.__version__, "transformers": transformers.__version__,
+        "ts_models": ts_models.__version__, "kernels": "compiled" if available() else "torch", "torch": torch.__version__, "transformers": transformers.__version__,
         "numpy": np.__version__, "python": platform.python_version(), "threads": options.threads, "tokens": options.tokens,
     }  # fmt: skip
     if not options.json:

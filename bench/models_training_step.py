@@ -49,7 +49,7 @@ class Peer(nn.Module):
         if config.positions == "rope-embedding":
             from torchtune.modules import RotaryPositionalEmbeddings
 
-            self.rotary = RotaryPositionalEmbeddings(config.width, config.max_seq_len)
+            self.rotary = RotaryPositionalEmbeddings(config.head_size, config.max_seq_len)
         else:
             from ts_models.layers.positions import sinusoidal_table
 

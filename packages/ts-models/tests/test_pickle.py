@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ts_models import LanguageModel
-from ts_models.decoding import decode, make_config, make_stepper
+from ts_models.generation import generate_ids, make_config, make_stepper
 from ts_models.schemas import TrainingSummary
 
 IDS = torch.tensor([[61, 3, 5, 7]])
@@ -72,13 +72,13 @@ def test_a_copy_has_weights_of_its_own(lm):
 def test_steppers_states_and_results(network, lm):
     stepper = make_stepper(network)
     with torch.inference_mode():
-        first = stepper.start([[61, 3]], 8, width=1)
+        first = stepper.start([[61, 3]], 8, per_prompt=1)
     other = pickle.loads(pickle.dumps(stepper))
     token = first.argmax(-1)
     with torch.inference_mode():
         assert torch.equal(other.step(token, None), stepper.step(token, None))
     for thing in (
-        decode(network, [[61]], make_config({"max_new_tokens": 2}))[0][0],
+        generate_ids(network, [[61]], make_config({"max_new_tokens": 2}))[0][0],
         lm.write("w1", max_new_tokens=2, logprobs=True)[0],
         next(iter(lm.events("w1", max_new_tokens=2))),
         make_config({"seed": 3}),

@@ -43,7 +43,7 @@ def test_equals_windows_by_hand_for_any_batch(batch_tokens: int) -> None:
 
 
 def test_every_token_has_at_least_half_a_context_before_it() -> None:
-    from ts_models._scoring import _windows
+    from ts_models.scoring import _windows
 
     for length in range(2, 60):
         scored = [(place, place - start) for _, start, first, end in _windows(0, length, 10) for place in range(first, end)]

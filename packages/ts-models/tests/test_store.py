@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ts_models
-from ts_models import _store, _tokenizers
-from ts_models.decoding import generate
 from ts_models.errors import ArtefactError, ConfigError, TokenizerError, WeightsError
+from ts_models.generation import generate
+from ts_models.io import model_folder, tokenizers
 from ts_models.schemas import CurvePoint, TrainingSummary
 
 SIZES: dict[str, Any] = {
@@ -215,8 +215,8 @@ class Words:
 
 
 def _register(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
-    found = [EntryPoint("somebody/words", value, _tokenizers.GROUP) for value in values]
-    monkeypatch.setattr(_tokenizers, "entry_points", lambda group: found)
+    found = [EntryPoint("somebody/words", value, tokenizers.GROUP) for value in values]
+    monkeypatch.setattr(tokenizers, "entry_points", lambda group: found)
 
 
 def test_a_registered_tokenizer_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +231,7 @@ def test_a_registered_tokenizer_is_found(tmp_path: Path, monkeypatch: pytest.Mon
     assert (scores < 0).all()
     _register(monkeypatch, "somewhere:Words", "elsewhere:Words")
     with pytest.raises(TokenizerError, match="several packages"):
-        _tokenizers.load_tokenizer(tmp_path / "t.json")
+        tokenizers.load_tokenizer(tmp_path / "t.json")
 
 
 # --- the Hub -------------------------------------------------------------------------------------
@@ -268,20 +268,22 @@ def test_push_sends_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
             return "https://hub/somebody/model"
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    assert _store.push_to_hub(folder, "somebody/model", private=True) == "https://hub/somebody/model"
+    assert model_folder.push_to_hub(folder, "somebody/model", private=True) == "https://hub/somebody/model"
     assert [name for name, _ in calls] == ["create", "upload"]
     assert calls[0][1]["private"] is True
     assert calls[1][1]["folder_path"] == str(folder)
     with pytest.raises(ArtefactError):
-        _store.push_to_hub(folder / "nothing", "somebody/model")
+        model_folder.push_to_hub(folder / "nothing", "somebody/model")
 
 
 def test_the_demo_comes_with_the_package_and_needs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     lm = ts_models.load("demo")
     assert lm.training is not None
-    assert sum(file.stat().st_size for file in _store.DEMO.iterdir()) < 3_000_000
-    assert {"recipe.json", "README.md", "training.json", "word_tokenizer.json"} <= {file.name for file in _store.DEMO.iterdir()}
+    assert sum(file.stat().st_size for file in model_folder.DEMO.iterdir()) < 3_000_000
+    assert {"recipe.json", "README.md", "training.json", "word_tokenizer.json"} <= {
+        file.name for file in model_folder.DEMO.iterdir()
+    }
     begin = [lm.config.bos_id]
     told = generate(lm.model, [begin], method="greedy", max_new_tokens=40)[0]
     assert told == generate(lm.model, [begin], method="greedy", max_new_tokens=40)[0]

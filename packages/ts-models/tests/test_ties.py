@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ts_models._ties import count_ties
+from ts_models.scoring import count_ties
 
 
 def test_pairs_of_one_question_are_compared(lm):

@@ -81,7 +81,7 @@ class TransformerConfig(_Network):
     n_kv_heads: Size | None = None
     """Heads of keys and values (grouped-query attention); left out, as many as `n_heads`."""
     head_dim: Size | None = None
-    """Width of a head; left out, d_model / n_heads."""
+    """Size of a head; left out, d_model / n_heads."""
     n_layers: Size = 4
     d_ff: Size = 512
     positions: Positions = "rope"
@@ -117,9 +117,9 @@ class TransformerConfig(_Network):
             raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}; change one, or set head_dim")
         if self.n_heads % self.kv_heads:
             raise ValueError(f"n_heads {self.n_heads} is not a multiple of n_kv_heads {self.kv_heads}")
-        if self.positions in {"rope", "rope-embedding"} and self.width % 2:
-            raise ValueError(f"rotary positions need an even head_dim, not {self.width}")
-        if self.positions == "rope-embedding" and self.width * self.n_heads != self.d_model:
+        if self.positions in {"rope", "rope-embedding"} and self.head_size % 2:
+            raise ValueError(f"rotary positions need an even head_dim, not {self.head_size}")
+        if self.positions == "rope-embedding" and self.head_size * self.n_heads != self.d_model:
             raise ValueError("rope-embedding cuts d_model into heads: head_dim × n_heads must be d_model")
         if self.tie_embeddings and self.head_bias:
             raise ValueError("head_bias needs tie_embeddings = false")
@@ -130,8 +130,8 @@ class TransformerConfig(_Network):
         return self
 
     @property
-    def width(self) -> int:
-        """Width of a head."""
+    def head_size(self) -> int:
+        """Size of a head: `head_dim`, or d_model / n_heads."""
         return self.head_dim or self.d_model // self.n_heads
 
     @property

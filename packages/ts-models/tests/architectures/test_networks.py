@@ -198,16 +198,17 @@ class Stranger(_Network):
 
 
 def test_sizes_of_a_kind_without_arithmetic_are_counted_on_its_network() -> None:
-    from ts_models import _card, _sizes
+    from ts_models import sizes
+    from ts_models.io import card
 
-    known = _sizes.count_parameters(CONFIGS["gru"])
+    known = sizes.count_parameters(CONFIGS["gru"])
     config: Any = Stranger(**CONFIGS["gru"].model_dump())
-    assert _sizes.count_parameters(config) == known
-    assert set(_sizes.parameters_by_part(config)) == {"embedding", "rnn", "head"}
-    assert _sizes.flops_per_token(config) == 2 * known
-    assert _sizes.inference_bytes(config) == 4 * known
-    assert _sizes.training_bytes(config, batch=1) == 4 * (4 * known + config.max_seq_len * 2 * config.vocab_size)
-    assert f"| all | {known:,} |" in _card.model_card(config, None, "m")
+    assert sizes.count_parameters(config) == known
+    assert set(sizes.parameters_by_part(config)) == {"embedding", "rnn", "head"}
+    assert sizes.flops_per_token(config) == 2 * known
+    assert sizes.inference_bytes(config) == 4 * known
+    assert sizes.training_bytes(config, batch=1) == 4 * (4 * known + config.max_seq_len * 2 * config.vocab_size)
+    assert f"| all | {known:,} |" in card.model_card(config, None, "m")
 
 
 def test_onnx_refuses_a_kind_whose_memory_it_does_not_know(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import ts_models
-from ts_models import _tokenizers
 from ts_models.cli import app
 from ts_models.console import run
+from ts_models.io import tokenizers
 
 WORDS = ["once", "upon", "a", "time", "dog", "cat", "ran", "sat", ".", "big", "red", "sun", "<eos>", "<bos>", "<unk>", "<pad>"]
 
@@ -40,7 +40,7 @@ class Words:
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(EntryPoint, "load", lambda self: Words)
     monkeypatch.setattr(
-        _tokenizers, "entry_points", lambda group: [EntryPoint("somebody/words", "somewhere:Words", _tokenizers.GROUP)]
+        tokenizers, "entry_points", lambda group: [EntryPoint("somebody/words", "somewhere:Words", tokenizers.GROUP)]
     )
     (tmp_path / "words.json").write_text(json.dumps({"format": "somebody/words", "vocab": WORDS}), encoding="utf-8")
     torch.manual_seed(2)

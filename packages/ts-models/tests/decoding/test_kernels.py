@@ -14,15 +14,15 @@ def tile(request, monkeypatch):
     """The module as it is on a machine with these vectors; LLVM splits or joins them for the machine that runs this."""
     from llvmlite import binding
 
-    from ts_models._kernels import _tile
+    from ts_models.fast.kernels import tile as tiles
 
     feature, lanes = request.param
     with monkeypatch.context() as patched:
         patched.setattr(binding, "get_host_cpu_features", lambda: {feature: True})
-        module = importlib.reload(_tile)
+        module = importlib.reload(tiles)
     assert lanes == module.LANES
     yield module
-    importlib.reload(_tile)
+    importlib.reload(tiles)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
@@ -51,7 +51,7 @@ def test_tiles_equal_the_product(tile, dtype):
 
 
 def test_exponentials_are_as_exact_as_they_say():
-    from ts_models._kernels._elementwise import erf, exp
+    from ts_models.fast.kernels.elementwise import erf, exp
 
     for x in np.linspace(-86.9, 87.9, 4001, dtype="f"):
         assert exp(x) == pytest.approx(math.exp(x), rel=3e-7)

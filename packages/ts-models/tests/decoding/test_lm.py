@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ts_models.decoding import METHODS
 from ts_models.errors import ConfigError, TokenizerError
+from ts_models.generation import METHODS
 
 pytestmark = pytest.mark.filterwarnings("ignore:generation.*no effect")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ts_models import GenerationConfig
-from ts_models.decoding import METHODS, Step, TorchStepper, decode, decode_steps, generate, stream
 from ts_models.errors import ConfigError, ContextError
+from ts_models.generation import METHODS, Step, TorchStepper, generate, generate_ids, generate_steps, stream
 
 pytestmark = pytest.mark.filterwarnings("ignore:generation.*no effect")
 
@@ -37,7 +37,7 @@ def test_beam_equals_exhaustive_search(tiny, penalty):
     prompt, length = [5, 0], 4
     ranked = sorted(all_stories(range(5), 4, length), key=lambda ids: -scored(tiny, prompt, ids) / len(ids) ** penalty)
     config = GenerationConfig(method="beam", num_beams=400, max_new_tokens=length, length_penalty=penalty, num_return_sequences=5)
-    found = decode(tiny, [prompt], config)[0]
+    found = generate_ids(tiny, [prompt], config)[0]
     assert [hypothesis.ids for hypothesis in found] == ranked[:5]
     assert found[0].score == pytest.approx(scored(tiny, prompt, ranked[0]) / len(ranked[0]) ** penalty, abs=1e-4)
 
@@ -45,7 +45,7 @@ def test_beam_equals_exhaustive_search(tiny, penalty):
 def test_beam_stops_early_without_loss(tiny):
     """Few beams: the same result as when every beam is followed to the full length."""
     config = GenerationConfig(method="beam", num_beams=3, max_new_tokens=12, num_return_sequences=3)
-    scores = [hypothesis.score for hypothesis in decode(tiny, [[5, 0]], config)[0]]
+    scores = [hypothesis.score for hypothesis in generate_ids(tiny, [[5, 0]], config)[0]]
     assert scores == sorted(scores, reverse=True)
 
 
@@ -73,7 +73,10 @@ def test_a_batch_equals_its_parts(network, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_both_steppers_write_the_same(transformer, method):
     config = GenerationConfig(method=method, max_new_tokens=12, seed=3, num_beams=3, num_return_sequences=2)
-    fast, plain = decode(transformer, PROMPTS, config), decode(transformer, PROMPTS, config, stepper=TorchStepper(transformer))
+    fast, plain = (
+        generate_ids(transformer, PROMPTS, config),
+        generate_ids(transformer, PROMPTS, config, stepper=TorchStepper(transformer)),
+    )
     assert [[h.ids for h in group] for group in fast] == [[h.ids for h in group] for group in plain]
 
 
@@ -145,7 +148,7 @@ def test_what_is_never_written(network):
 
 def test_eos_ends_and_min_new_tokens_holds_it_off(tiny):
     config = GenerationConfig(method="sample", max_new_tokens=30, seed=5, num_return_sequences=40)
-    found = decode(tiny, [[5, 0]], config)[0]
+    found = generate_ids(tiny, [[5, 0]], config)[0]
     assert {hypothesis.finish for hypothesis in found} == {"eos", "length"}
     for hypothesis in found:
         assert (hypothesis.finish == "eos") == (hypothesis.ids[-1] == 4)
@@ -157,7 +160,7 @@ def test_eos_ends_and_min_new_tokens_holds_it_off(tiny):
 
 def test_stop_ids_end(tiny):
     config = GenerationConfig(method="sample", max_new_tokens=30, seed=5, num_return_sequences=20, stop_ids=(2,))
-    found = decode(tiny, [[5, 0]], config)[0]
+    found = generate_ids(tiny, [[5, 0]], config)[0]
     assert "stop" in {hypothesis.finish for hypothesis in found}
     assert all(2 not in hypothesis.ids[:-1] for hypothesis in found)
 
@@ -166,11 +169,11 @@ def test_stop_ids_end(tiny):
 def test_the_context_is_the_end(small, method):
     config = GenerationConfig(method=method, max_new_tokens=200, min_new_tokens=200, seed=1)
     for prompt in ([61], [61] * 40):
-        found = decode(small, [prompt], config)[0][0]
+        found = generate_ids(small, [prompt], config)[0][0]
         assert len(prompt) + len(found.ids) == small.config.max_seq_len
         assert found.finish == "context"
     with pytest.raises(ContextError, match="48"):
-        decode(small, [[61] * 48], config)
+        generate_ids(small, [[61] * 48], config)
 
 
 def test_bad_prompts_and_options(small):
@@ -194,14 +197,14 @@ def test_streams_give_what_generate_gives(small, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_logprobs_are_the_models_own(small, method):
     config = GenerationConfig(method=method, max_new_tokens=6, seed=2, num_beams=2, temperature=3.0, repetition_penalty=1.3)
-    found = decode(small, [[61, 4]], config, logprobs=True, alternatives=3)[0][0]
+    found = generate_ids(small, [[61, 4]], config, logprobs=True, alternatives=3)[0][0]
     with torch.no_grad():
         whole = small(torch.tensor([[61, 4, *found.ids]]))[0].log_softmax(-1)
     for place, token in enumerate(found.ids):
         assert found.logprobs[place] == pytest.approx(whole[1 + place, token].item(), abs=1e-4)
         best = whole[1 + place].topk(3)
         assert [number for number, _ in found.alternatives[place]] == best.indices.tolist()
-    steps = [step for step in decode_steps(small, [[61, 4]], config, logprobs=True) if isinstance(step, Step)]
+    steps = [step for step in generate_steps(small, [[61, 4]], config, logprobs=True) if isinstance(step, Step)]
     assert [value for step in steps for value in step.logprobs] == pytest.approx(found.logprobs)
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ts_models import GenerationConfig, LanguageModel, score_ids
-from ts_models.decoding import METHODS, decode, generate, make_config, stream
 from ts_models.errors import ConfigError, ContextError, NonFiniteError, TokenizerError
+from ts_models.generation import METHODS, generate, generate_ids, make_config, stream
 
 BEAMS = ("beam", "beam-sample")
 
@@ -44,7 +44,7 @@ def test_logits_that_are_no_numbers_are_one_sentence(network, method, value, ker
 def test_logits_that_stop_being_numbers_later_are_noticed(small):
     broken(small, math.nan)  # ids 5 … 8: the prompt is sound where the output layer is not tied to them
     with pytest.raises(NonFiniteError):
-        decode(small, [[61]], GenerationConfig(max_new_tokens=3))
+        generate_ids(small, [[61]], GenerationConfig(max_new_tokens=3))
 
 
 def test_scores_that_are_no_numbers_are_one_sentence(network):
@@ -55,7 +55,7 @@ def test_scores_that_are_no_numbers_are_one_sentence(network):
 def test_a_mask_of_the_networks_own_is_no_fault(small, monkeypatch):
     own = type(small).logits
     monkeypatch.setattr(type(small), "logits", lambda self, x: own(self, x).index_fill(-1, torch.tensor([3, 4]), -torch.inf))
-    monkeypatch.setattr("ts_models.decoding._stepper.fits", lambda network: False)
+    monkeypatch.setattr("ts_models.generation.steppers.fits", lambda network: False)
     for method in METHODS:
         assert not {3, 4} & set(generate(small, [[61]], method=method, max_new_tokens=12, min_new_tokens=12, seed=1)[0])
 
@@ -79,7 +79,7 @@ def test_a_story_that_may_end_ends_where_all_else_is_banned(tiny, method):
 
 
 def test_a_word_that_stands_256_times_stays_banned():
-    from ts_models.decoding.processors import History, ban_repeated_ngrams
+    from ts_models.generation.logits import History, ban_repeated_ngrams
 
     logits = torch.zeros(1, 6)
     ban_repeated_ngrams(logits, History([[2] * 256], 260, torch.device("cpu")), 1)
@@ -290,7 +290,7 @@ def test_more_rows_than_memory_are_refused_before_they_are_made(small, method):
 
 
 def test_precisions_and_neighbours_that_there_are_not(network, lm):
-    from ts_models.decoding import make_stepper
+    from ts_models.generation import make_stepper
 
     with pytest.raises(ConfigError, match="precision"):
         make_stepper(network, precision="int4")

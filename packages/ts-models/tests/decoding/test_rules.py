@@ -5,8 +5,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ts_models.decoding.processors import History, ban_repeated_ngrams, penalise_repetition
-from ts_models.decoding.warpers import draw, keep_min_p, keep_top_k, keep_top_p
+from ts_models.generation.logits import (
+    History,
+    ban_repeated_ngrams,
+    draw,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    penalise_repetition,
+)
 
 ROWS = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=9), min_size=1, max_size=4)
 

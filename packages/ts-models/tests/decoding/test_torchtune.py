@@ -5,7 +5,7 @@ import torch
 
 from ts_models import TransformerConfig
 from ts_models._build import build_for_inference
-from ts_models.decoding import generate
+from ts_models.generation import generate
 
 
 def interleave(weight, heads):

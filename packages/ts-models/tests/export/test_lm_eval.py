@@ -15,7 +15,7 @@ pytest.importorskip("lm_eval", reason="needs the extra `lm-eval`; run by `nox -s
 pytestmark = pytest.mark.integration
 
 import ts_models  # noqa: E402
-from ts_models.lm_eval import StoryLM  # noqa: E402
+from ts_models.integrations.lm_eval import StoryLM  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from numba.core.caching import IndexDataCacheFile
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from conftest import CONFIGS, make
 
-from ts_models._kernels import choose
-from ts_models.decoding._fast import FastStepper
-from ts_models.layers.causal_fused import fused_causal_attention
+from ts_models.fast import available
+from ts_models.fast.attention import fused_causal_attention
+from ts_models.fast.decode import FastStepper
 from ts_models.layers.dropout import Dropout
 
 DECODE = ("story", "talk-rope", "sinusoidal", "learned", "local")
@@ -49,8 +49,8 @@ def dropout() -> str:
 
 @torch.inference_mode()
 def decode(name: str, precision: str, threads: int) -> str:
-    stepper = FastStepper(make(CONFIGS[name]), precision=precision, kernels="compiled")
-    outputs = [stepper.start([[1, 2, 3], [4], [5, 6]], 30, width=2)]
+    stepper = FastStepper(make(CONFIGS[name]), precision=precision)
+    outputs = [stepper.start([[1, 2, 3], [4], [5, 6]], 30, per_prompt=2)]
     for step in range(12):
         tokens, logits = torch.arange(6) + step, torch.empty(6, stepper.weights.head.bias.shape[1])
         slots = stepper.slots
@@ -69,7 +69,7 @@ def main() -> None:
     if os.environ.get("READ_ONLY"):
         IndexDataCacheFile._open_for_write = refuse
     torch.set_num_threads(1)
-    if choose("compiled").NAME != "compiled":
+    if not available():
         raise SystemExit("no Numba")
     only = sys.argv[1:]
     found = {}

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("numba")
 
 SCRIPT = Path(__file__).with_name("hashes.py")
-ENTRIES = ("compiled.forward", "attention.attention_", "dropout.drop")
+ENTRIES = ("decode.forward", "attention.attention_", "dropout.drop")
 
 
 def start(cache: Path, *only: str, **environment: str) -> subprocess.Popen[str]:
@@ -76,7 +76,7 @@ def test_a_cache_that_cannot_be_written_ends_nothing(cold: tuple[Path, dict[str,
 def test_a_change_of_any_module_of_the_kernels_compiles_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import numba
 
-    from ts_models._kernels import _options
+    from ts_models.fast.kernels import jit
 
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     source = tmp_path / "own.py"
@@ -85,11 +85,11 @@ def test_a_change_of_any_module_of_the_kernels_compiles_again(monkeypatch: pytes
     exec(compile(source.read_text(), str(source), "exec"), names)
 
     def compiled() -> int:
-        function = _options.kernel(names["double"])
+        function = jit.kernel(names["double"])
         assert function(3) == 6
         return sum(function.stats.cache_misses.values())
 
     assert compiled() == 1
     assert compiled() == 0
-    monkeypatch.setattr(_options, "_sources", lambda: "other sources")
+    monkeypatch.setattr(jit, "_sources", lambda: "other sources")
     assert compiled() == 1

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import ts_models
-from ts_models.layers.causal_fused import fused_causal_attention, fused_here
+from ts_models.fast.attention import attention_fits, fused_causal_attention
 
 pytest.importorskip("numba")
 
@@ -33,7 +33,7 @@ def results(attention: Any, q: Tensor, k: Tensor, v: Tensor, grad: Tensor) -> li
 def test_without_dropping_equals_sdpa(shape: tuple[int, int, int, int], scale: float | None) -> None:
     torch.manual_seed(0)
     q, k, v, grad = inputs(*shape)
-    assert fused_here(q)
+    assert attention_fits(q)
     ours = results(lambda q, k, v: fused_causal_attention(q, k, v, 0.0, scale), q, k, v, grad)
     theirs = results(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale), q, k, v, grad)
     for a, b in zip(ours, theirs, strict=True):
@@ -129,11 +129,10 @@ def test_a_network_trains_alike_with_and_without(preset: str, monkeypatch: pytes
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
 
 
-def test_only_where_it_trains_in_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_in_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(1, 1, 20, 8, requires_grad=True)
-    assert fused_here(x)
-    assert not fused_here(x.detach())
-    assert not fused_here(x[:, :, :3])
-    assert not fused_here(x.bfloat16())
+    assert attention_fits(x)
+    assert not attention_fits(x[:, :, :3])
+    assert not attention_fits(x.bfloat16())
     monkeypatch.setenv("TS_MODELS_KERNELS", "plain")
-    assert not fused_here(x)
+    assert not attention_fits(x)

@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ts_models.layers import linear as module
-from ts_models.layers.linear import Linear, has_onednn, linear
+from ts_models.fast import linear as module
+from ts_models.fast.linear import has_onednn, linear
+from ts_models.layers.linear import Linear
 
 here = pytest.mark.skipif(not has_onednn(), reason="oneDNN with AVX-512 is not at hand")
 

@@ -216,12 +216,12 @@ def _optimizers(config: TrainConfig, data: TrainingData, model: nn.Module, preci
 
 def environment(config: TrainConfig, world: World, device: torch.device, optimizer: str) -> Environment:
     """What may change the last bits: recorded in every checkpoint. `optimizer` is the `kind` of what was built."""
-    from ts_models.layers.dropout import training_kernels
+    from ts_models.fast import available
 
     return Environment(
         threads=torch.get_num_threads(), world_size=world.size, device=device.type, optimizer=optimizer,
         compile=config.compile, torch=str(torch.__version__), cpu_capability=torch.backends.cpu.get_cpu_capability(),
-        capture=config.capture, ts_train=__version__, kernels=training_kernels() if device.type == "cpu" else "torch",
+        capture=config.capture, ts_train=__version__, kernels="compiled" if device.type == "cpu" and available() else "torch",
     )  # fmt: skip
 
 

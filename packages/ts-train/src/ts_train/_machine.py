@@ -178,7 +178,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> floa
 
 def _fastest_product(device: torch.device, dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """What the zoo's linear layers multiply with: torch's own product, or oneDNN's."""
-    from ts_models.layers.linear import has_onednn, product
+    from ts_models.fast.linear import has_onednn, product
 
     return product if device.type == "cpu" and dtype == torch.float32 and has_onednn() else torch.matmul
 

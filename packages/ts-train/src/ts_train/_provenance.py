@@ -34,7 +34,7 @@ def inherited_stories(config: TrainConfig, data: TrainingData, manifest: RunMani
     if config.init_from is None:
         return None, manifest
     from ts_models import read_train_stories
-    from ts_models._store import read_training, resolve
+    from ts_models.io.model_folder import read_training, resolve
 
     before, now = read_train_stories(config.init_from), data.train_stories
     training = read_training(resolve(config.init_from))
@@ -69,6 +69,6 @@ def read_stories(path: Path, data: TrainingData) -> Hashes | None:
 
 def with_stories(summary: TrainingSummary, stories: Hashes | None) -> TrainingSummary:
     """The summary with count and hash of the list that lies beside the model."""
-    from ts_models._train_stories import pack
+    from ts_models.io.provenance import pack
 
     return pack(stories, summary)[1] or summary

@@ -251,7 +251,7 @@ def write_weights(
         return
     from safetensors.torch import save_file
 
-    from ts_models._train_stories import pack
+    from ts_models.io.provenance import pack
 
     hashes, known = pack(train_stories, training)
     with artefact.write_folder(path, "training.json", "ts-models/training") as aside:

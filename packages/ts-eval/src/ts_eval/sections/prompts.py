@@ -12,7 +12,7 @@ __all__ = ["run"]
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
     """Nothing for real stories, or where nothing can be generated."""
-    from ts_models._prompts import TABLES, first_sentence
+    from ts_models.prompts import TABLES, first_sentence
 
     section = Section()
     rows = [(table, prompt) for table, prompts in TABLES.items() for prompt in prompts]

@@ -41,7 +41,7 @@ class StoryModel(nn.Module):
 
     def generate(self, ids: Sequence[Sequence[int]] | Tensor, **options: Any) -> list[list[int]]:
         """Go on from prompts of ids; `options` are the fields of GenerationConfig. Gives the new ids of each story."""
-        from ..decoding import generate
+        from ..generation import generate
 
         return generate(self, ids, **options)
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from .._state import RecurrentState
 from ..errors import ContextError
 from ..layers.linear import Linear
 from ..schemas import RecurrentConfig
+from ..state import RecurrentState
 from .base import StoryModel, embed
 
 __all__ = ["Recurrent"]

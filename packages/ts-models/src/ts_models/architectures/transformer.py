@@ -1,4 +1,4 @@
-"""The causal Transformer: config → network. Its layers stand in `layers/`; how it generates, in `decoding/`."""
+"""The causal Transformer: config → network. Its layers stand in `layers/`; generation is in `generation/`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._state import KVCache
 from ..errors import ContextError
+from ..fast.linear import linear
 from ..layers.attention import Attention
 from ..layers.dropout import Dropout
 from ..layers.feed_forward import FeedForward
-from ..layers.linear import Linear, linear
+from ..layers.linear import Linear
 from ..layers.norms import make_norm
 from ..layers.positions import RotaryEmbedding, Sinusoidal, TorchtuneRotary, has_torchtune, rope_table
 from ..schemas import TransformerConfig
+from ..state import KVCache
 from .base import StoryModel, embed
 
 __all__ = ["Block", "Transformer"]
@@ -29,7 +30,7 @@ class Block(nn.Module):
         self.attention = Attention(config, layer)
         self.feed_forward = FeedForward(config)
         self.norm1, self.norm2 = make_norm(config), make_norm(config)
-        self.dropout = Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout, inplace=True)
         self.norm_first = config.norm_first
 
     def reset_parameters(self, config: TransformerConfig) -> None:
@@ -96,7 +97,7 @@ class Transformer(StoryModel):
         mask, positions = self._mask_and_positions(ids, state, segments)
         rope = None
         if self.config.positions == "rope":
-            rope = rope_table(positions, self.config.width, self.config.rope_theta)
+            rope = rope_table(positions, self.config.head_size, self.config.rope_theta)
         elif isinstance(self.positions, nn.Embedding):
             x = x + self.positions(positions)
         elif self.config.positions != "none":
@@ -116,7 +117,7 @@ class Transformer(StoryModel):
     def init_state(self, batch: int, max_length: int) -> KVCache:
         """An empty KV cache for `batch` rows of up to `max_length` tokens."""
         c = self.config
-        return KVCache(c.n_layers, batch, c.kv_heads, max_length, c.width, dtype=self.dtype, device=self.device)
+        return KVCache(c.n_layers, batch, c.kv_heads, max_length, c.head_size, dtype=self.dtype, device=self.device)
 
     def _check_length(self, time: int, state: KVCache | None) -> None:
         end = time + (0 if state is None else state.longest)

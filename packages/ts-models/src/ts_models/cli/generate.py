@@ -34,8 +34,8 @@ def generate(
 
     Example: ts-models generate demo --prompt "Once upon a time" --method sample --n 3 --seed 1
     """
-    from .._load import load
-    from ..decoding import make_config
+    from ..generation import make_config
+    from ..io.loading import load
     from ._hints import hints
 
     flags = {

@@ -20,8 +20,8 @@ def list_(
 
     Example: ts-models list --batch 16
     """
-    from .._sizes import count_parameters, flops_per_token, inference_bytes, training_bytes
     from ..presets import PRESETS
+    from ..sizes import count_parameters, flops_per_token, inference_bytes, training_bytes
 
     rows = [
         {

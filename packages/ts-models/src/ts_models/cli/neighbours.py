@@ -22,7 +22,7 @@ def neighbours(
 
     Example: ts-models neighbours demo dog
     """
-    from .._load import load
+    from ..io.loading import load
 
     lm = load(model)
     found = {word: lm.neighbours(word, k=k) for word in words}

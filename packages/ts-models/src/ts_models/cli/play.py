@@ -23,7 +23,7 @@ def play(
 
     Example: ts-models play demo run/model
     """
-    from .._load import load
+    from ..io.loading import load
     from ..play import serve
 
     paths = models or ["demo"]

@@ -25,8 +25,8 @@ def prompts(
 
     Example: ts-models prompts run-1m/model run-5m/model
     """
-    from .._load import load
-    from .._prompts import complete_tables, show_tables
+    from ..io.loading import load
+    from ..prompts import complete_tables, show_tables
     from ._hints import hints
 
     options: dict[str, Any] = {"method": method, "num_return_sequences": n, "seed": seed}

@@ -22,7 +22,7 @@ def show(
 
     Example: ts-models show talk-5m
     """
-    from .._show import describe
+    from ._show import describe
 
     shown = describe(model)
 

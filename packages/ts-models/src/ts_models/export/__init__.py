@@ -14,7 +14,7 @@ from ..console import Progress
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from .._lm import LanguageModel
+    from ..language_model import LanguageModel
 
 __all__ = ["FORMATS", "export"]
 
@@ -47,9 +47,9 @@ def export(
     """
     import torch
 
-    from .._lm import LanguageModel
-    from .._load import load
-    from .._store import check_finite
+    from ..io.loading import load
+    from ..io.model_folder import check_finite
+    from ..language_model import LanguageModel
 
     if format not in FORMATS:
         raise ConfigError(f"no format named {format!r}. There are: {', '.join(FORMATS)}.")
@@ -67,12 +67,12 @@ def export(
 
 def _check_target(out: Path, format: str, model: str | os.PathLike[str] | LanguageModel) -> None:
     """Refuse to replace the model that is exported, or what is no earlier export."""
-    from .._lm import LanguageModel
+    from ..language_model import LanguageModel
 
     path = model.path if isinstance(model, LanguageModel) else Path(model)
     source = [path] if path is not None and path.exists() else []
     if format not in SINGLE_FILE:
-        from .._store import KIND
+        from ..io.model_folder import KIND
 
         keep_apart(out, source, error=ConfigError)
         check_target(out, *KIND, error=ConfigError)

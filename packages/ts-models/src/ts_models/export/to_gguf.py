@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .._lm import LanguageModel
 from ..artefact import write_file
 from ..console import Progress
 from ..errors import ConfigError
+from ..language_model import LanguageModel
 from ..schemas import TransformerConfig
 from .to_transformers import how_to_feed, is_qwen3, need, qwen3_tensors
 
@@ -88,8 +88,8 @@ def _describe(writer: Any, lm: LanguageModel, config: TransformerConfig) -> None
     writer.add_feed_forward_length(config.d_ff)
     writer.add_head_count(config.n_heads)
     writer.add_head_count_kv(config.kv_heads)
-    writer.add_key_length(config.width)
-    writer.add_value_length(config.width)
+    writer.add_key_length(config.head_size)
+    writer.add_value_length(config.head_size)
     writer.add_rope_freq_base(config.rope_theta)
     writer.add_layer_norm_rms_eps(config.norm_eps)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)

@@ -14,13 +14,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._lm import LanguageModel
-from .._scoring import score_ids
-from .._store import CONFIG, KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, load_model, write_tensors
 from ..artefact import write_folder, write_model
 from ..console import Progress
-from ..decoding import make_stepper
-from ..decoding._weights import fits
+from ..fast.weights import fits
+from ..generation import make_stepper
+from ..io.model_folder import (
+    CONFIG,
+    KIND,
+    OWNED,
+    TOKENIZER,
+    TRAIN_STORIES,
+    TRAINING,
+    WEIGHTS,
+    clean_names,
+    load_model,
+    write_tensors,
+)
+from ..language_model import LanguageModel
+from ..scoring import score_ids
 
 __all__ = ["export_int8", "quantise_rows", "write_int8"]
 
@@ -85,7 +96,7 @@ def _speed(lm: LanguageModel, tokens: int = 100) -> dict[str, Any]:
     for _ in range(3):
         for precision in best:
             stepper = make_stepper(lm.model, precision=precision)
-            token = stepper.start([[0]], steps + 2, width=1).argmax(-1)
+            token = stepper.start([[0]], steps + 2, per_prompt=1).argmax(-1)
             begin = time.perf_counter()
             for _ in range(steps):
                 token = stepper.step(token, None).argmax(-1)

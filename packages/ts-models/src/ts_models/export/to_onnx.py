@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._lm import LanguageModel
-from .._state import RecurrentState
 from ..architectures import StoryModel
 from ..artefact import write_file
 from ..console import Progress
 from ..errors import ConfigError
+from ..language_model import LanguageModel
 from ..schemas import RecurrentConfig, TransformerConfig
+from ..state import RecurrentState
 from .to_transformers import how_to_feed, need, sample_ids
 
 __all__ = ["export_onnx", "names", "run_onnx"]
@@ -150,7 +150,7 @@ def _empty(model: StoryModel, *, batch: int, past: int = 0) -> tuple[Tensor, ...
     if isinstance(config, RecurrentConfig):
         zeros = torch.zeros(config.n_layers, batch, config.d_hidden)
         return (zeros, zeros.clone()) if config.kind == "lstm" else (zeros,)
-    shape = (config.n_layers, batch, config.kv_heads, past, config.width)
+    shape = (config.n_layers, batch, config.kv_heads, past, config.head_size)
     return torch.zeros(shape), torch.zeros(shape)
 
 

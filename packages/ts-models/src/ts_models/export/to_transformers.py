@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._card import transformers_card
-from .._lm import LanguageModel
-from .._store import CARD, KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, write_tensors
 from ..artefact import resolve_target, write_folder
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
+from ..io.card import transformers_card
+from ..io.model_folder import CARD, KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, write_tensors
+from ..language_model import LanguageModel
 from ..layers.positions import silence
 from ..schemas import ModelConfig, TransformerConfig
 
@@ -82,7 +82,7 @@ def qwen3_config(config: TransformerConfig) -> dict[str, Any]:
         "num_hidden_layers": getattr(config, "n_layers", 1),  # a kind of network need not have layers
         "num_attention_heads": config.n_heads,
         "num_key_value_heads": config.kv_heads,
-        "head_dim": config.width,
+        "head_dim": config.head_size,
         "hidden_act": "silu",
         "max_position_embeddings": config.max_seq_len,
         "rms_norm_eps": config.norm_eps,
@@ -104,7 +104,7 @@ def qwen3_tensors(config: TransformerConfig, state: dict[str, Tensor]) -> dict[s
     tensors = {"model.embed_tokens.weight": state["embedding.weight"], "model.norm.weight": state["norm.weight"]}
     if not config.tie_embeddings:
         tensors["lm_head.weight"] = state["head.weight"]
-    rows = [config.n_heads * config.width, config.kv_heads * config.width, config.kv_heads * config.width]
+    rows = [config.n_heads * config.head_size, config.kv_heads * config.head_size, config.kv_heads * config.head_size]
     for layer in range(config.n_layers):
         ours, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
         q, k, v = torch.split(state[ours + "attention.qkv.weight"], rows)
@@ -149,7 +149,7 @@ def own_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
     """tokenizer.json of a word-level tokenizer with our vocabulary, and our own file beside it.
 
-    Where ts_models is imported, transformers reads our own file (`hf.TsModelsTokenizer`), which is exact. Elsewhere it reads
+    Where ts_models is imported, transformers reads our own file (`classes.TsModelsTokenizer`), which is exact. Elsewhere it reads
     tokenizer.json: that one lower-cases where the vocabulary does, cuts words at blanks, punctuation and English contractions,
     which is spaCy's rule nearly everywhere, puts `<bos>` first, and joins words by blanks but for punctuation and contractions.
     """
@@ -225,7 +225,7 @@ def _compare(lm: LanguageModel, out: Path) -> dict[str, Any]:
         with silence():
             import transformers
 
-            from . import hf  # noqa: F401 - registers our classes
+            from ..integrations import transformers as classes  # noqa: F401 - registers our classes
     except ImportError:
         return {"checked": "no: transformers is not installed"}
     transformers.utils.logging.disable_progress_bar()

@@ -9,11 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._state import KVCache
+from ..fast.attention import attention_fits, fused_causal_attention
 from ..schemas import TransformerConfig
-from .causal_dropout import causal_attention_with_dropout
-from .causal_fused import fused_causal_attention, fused_here
-from .dropout import cheap_here, threshold
+from ..state import KVCache
 from .linear import Linear
 from .norms import make_norm
 from .positions import apply_rope
@@ -26,14 +24,14 @@ class Attention(nn.Module):
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
-        self.heads, self.kv_heads, self.width = config.n_heads, config.kv_heads, config.width
+        self.heads, self.kv_heads, self.head_dim = config.n_heads, config.kv_heads, config.head_size
         self.layer, self.dropout, self.scale = layer, config.dropout, config.attention_scale
         self.window = config.local_window if layer in config.local_layers else None
-        rows = (self.heads + 2 * self.kv_heads) * self.width
+        rows = (self.heads + 2 * self.kv_heads) * self.head_dim
         self.qkv = Linear(config.d_model, rows, bias=config.has_qkv_bias)
-        self.out = Linear(self.heads * self.width, config.d_model, bias=config.bias)
-        self.q_norm = make_norm(config, self.width) if config.qk_norm else nn.Identity()
-        self.k_norm = make_norm(config, self.width) if config.qk_norm else nn.Identity()
+        self.out = Linear(self.heads * self.head_dim, config.d_model, bias=config.bias)
+        self.q_norm = make_norm(config, self.head_dim) if config.qk_norm else nn.Identity()
+        self.k_norm = make_norm(config, self.head_dim) if config.qk_norm else nn.Identity()
 
     def forward(
         self,
@@ -61,17 +59,15 @@ class Attention(nn.Module):
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         batch, time, _ = x.shape
-        q, k, v = self.qkv(x).view(batch, time, -1, self.width).split([self.heads, self.kv_heads, self.kv_heads], dim=2)
+        q, k, v = self.qkv(x).view(batch, time, -1, self.head_dim).split([self.heads, self.kv_heads, self.kv_heads], dim=2)
         return self.q_norm(q).transpose(1, 2), self.k_norm(k).transpose(1, 2), v.transpose(1, 2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         p = self.dropout if self.training else 0.0
         grouped = self.heads != self.kv_heads
         causal = mask is None and q.shape[2] > 1
-        if causal and not grouped and fused_here(q):
+        if causal and not grouped and attention_fits(q):
             return fused_causal_attention(q, k, v, p, self.scale)
-        if causal and not grouped and (dropped := threshold(p)) and cheap_here(q.new_empty(0)):
-            return causal_attention_with_dropout(q, k, v, dropped, self.scale)
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=p, is_causal=causal, scale=self.scale, enable_gqa=grouped
         )

@@ -12,12 +12,12 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, MissingExtraError
+from ..fast.rotary import rotate
 from ..schemas import TransformerConfig
 
 __all__ = [
@@ -39,74 +39,50 @@ class Sinusoidal(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.length, self.width = config.max_seq_len, config.d_model
-        self.register_buffer("table", torch.empty(self.length, self.width), persistent=False)
+        self.length, self.d_model = config.max_seq_len, config.d_model
+        self.register_buffer("table", torch.empty(self.length, self.d_model), persistent=False)
         self.fill()
 
     def fill(self) -> None:
         """Compute the table where it is."""
-        self.table.data = sinusoidal_table(self.length, self.width).to(self.table)
+        self.table.data = sinusoidal_table(self.length, self.d_model).to(self.table)
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         """x [batch, time, d_model] → the same shape."""
         return x + self.table[positions].to(x.dtype)
 
 
-def sinusoidal_table(length: int, width: int) -> Tensor:
-    """[length, width]: sin in even columns, cos in odd ones."""
+def sinusoidal_table(length: int, d_model: int) -> Tensor:
+    """[length, d_model]: sin in even columns, cos in odd ones."""
     position = torch.arange(length, dtype=torch.float32)[:, None]
-    rates = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10_000.0) / width))
-    table = torch.zeros(length, width)
+    rates = torch.exp(torch.arange(0, d_model, 2, dtype=torch.float32) * (-math.log(10_000.0) / d_model))
+    table = torch.zeros(length, d_model)
     table[:, 0::2] = torch.sin(position * rates)
-    table[:, 1::2] = torch.cos(position * rates[: width // 2])
+    table[:, 1::2] = torch.cos(position * rates[: d_model // 2])
     return table
 
 
-def rope_angles(positions: Tensor, width: int, theta: float) -> Tensor:
-    """positions [...] → angles [..., width / 2] (Su et al. 2021)."""
-    rates = 1.0 / theta ** (torch.arange(0, width, 2, dtype=torch.float32, device=positions.device) / width)
+def rope_angles(positions: Tensor, head_dim: int, theta: float) -> Tensor:
+    """positions [...] → angles [..., head_dim / 2] (Su et al. 2021)."""
+    rates = 1.0 / theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32, device=positions.device) / head_dim)
     return positions[..., None].float() * rates
 
 
-def rope_table(positions: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:
-    """cos and sin for `apply_rope`: positions [time] or [batch, time] → [1 or batch, 1, time, width]."""
-    angles = rope_angles(positions if positions.dim() == 2 else positions[None], width, theta)
+def rope_table(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """cos and sin for `apply_rope`: positions [time] or [batch, time] → [1 or batch, 1, time, head_dim]."""
+    angles = rope_angles(positions if positions.dim() == 2 else positions[None], head_dim, theta)
     doubled = torch.cat([angles, angles], dim=-1)[:, None]
     return doubled.cos(), doubled.sin()
 
 
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate queries or keys [batch, heads, time, width] with the half-split convention (Qwen3, Llama in transformers)."""
+    """Rotate queries or keys [batch, heads, time, head_dim] with the half-split convention (Qwen3, Llama in transformers)."""
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     if x.device.type == "cpu" and x.requires_grad and not torch.compiler.is_compiling():
-        return _Rotation.apply(x, cos, sin)  # type: ignore[no-any-return, no-untyped-call]
+        return rotate(x, cos, sin)
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)
     return x * cos + turned * sin
-
-
-class _Rotation(torch.autograd.Function):
-    """The same in two passes, and its gradient, which is the rotation back, in two more. Keeps the table alone."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        return _turn(x, cos, sin, 1)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = ctx.saved_tensors
-        return _turn(grad, cos, sin, -1), None, None
-
-
-def _turn(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
-    """x cos + sign · (-second half, first half) sin."""
-    half = x.shape[-1] // 2
-    out = x * cos
-    out[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-sign)
-    out[..., half:].addcmul_(x[..., :half], sin[..., half:], value=sign)
-    return out
 
 
 class RotaryEmbedding(nn.Module):
@@ -114,22 +90,22 @@ class RotaryEmbedding(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.heads, self.width, self.theta = config.n_heads, config.width, config.rope_theta
+        self.heads, self.head_dim, self.theta = config.n_heads, config.head_size, config.rope_theta
         self.length = config.max_seq_len
-        self.register_buffer("table", torch.empty(self.length, self.width // 2, 2), persistent=False)
+        self.register_buffer("table", torch.empty(self.length, self.head_dim // 2, 2), persistent=False)
         self.fill()
 
     table: Tensor
 
     def fill(self) -> None:
-        """Compute the table, [max_seq_len, width / 2, (cos, sin)], where it is."""
-        angles = rope_angles(torch.arange(self.length, device=self.table.device), self.width, self.theta)
+        """Compute the table, [max_seq_len, head_dim / 2, (cos, sin)], where it is."""
+        angles = rope_angles(torch.arange(self.length, device=self.table.device), self.head_dim, self.theta)
         self.table.data = torch.stack([angles.cos(), angles.sin()], dim=-1).to(self.table)
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         """x [batch, time, d_model] → the same shape."""
         batch, time, _ = x.shape
-        pairs = x.float().view(batch, time, self.heads, self.width // 2, 2)
+        pairs = x.float().view(batch, time, self.heads, self.head_dim // 2, 2)
         table = self.table[positions if positions.dim() == 2 else positions[None]][:, :, None]
         cos, sin = table[..., 0], table[..., 1]
         even, odd = pairs[..., 0], pairs[..., 1]
@@ -147,18 +123,18 @@ class TorchtuneRotary(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.heads, self.width = config.n_heads, config.width
+        self.heads, self.head_dim = config.n_heads, config.head_size
         if config.rope_theta != int(config.rope_theta):
             raise ConfigError(f"rope_theta {config.rope_theta}: torchtune's rotation takes whole numbers only")
         rotary = _torchtune_rotary()
-        self.rotary = rotary(dim=config.width, max_seq_len=config.max_seq_len, base=int(config.rope_theta))
+        self.rotary = rotary(dim=config.head_size, max_seq_len=config.max_seq_len, base=int(config.rope_theta))
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         """x [batch, time, d_model] → the same shape."""
-        batch, time, width = x.shape
-        heads = x.view(batch, time, self.heads, self.width)
+        batch, time, d_model = x.shape
+        heads = x.view(batch, time, self.heads, self.head_dim)
         turned: Tensor = self.rotary(heads, input_pos=positions if positions.dim() == 2 else positions[None])
-        return turned.reshape(batch, time, width)
+        return turned.reshape(batch, time, d_model)
 
 
 def _torchtune_rotary() -> type[nn.Module]:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._lm import LanguageModel
-from .._sizes import count_parameters
-from ..decoding import make_config
 from ..errors import MissingExtraError, TsModelsError
+from ..generation import make_config
+from ..language_model import LanguageModel
+from ..sizes import count_parameters
 
 try:
     from starlette.applications import Starlette

@@ -6,8 +6,8 @@ import contextlib
 import socket
 from collections.abc import Callable, Mapping
 
-from .._lm import LanguageModel
 from ..errors import ConfigError, MissingExtraError
+from ..language_model import LanguageModel
 from ._app import LOOPBACK, create_app
 
 __all__ = ["serve"]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ts_models.layers.linear import has_onednn, product
+from ts_models.fast.linear import has_onednn, product
 
 __all__ = ["BatchedMuon", "orthogonalise"]
 

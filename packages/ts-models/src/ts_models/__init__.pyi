@@ -1,0 +1,50 @@
+from .__about__ import __version__
+from ._build import build
+from .architectures import StoryModel
+from .errors import (
+    ArtefactError,
+    ConfigError,
+    ContextError,
+    MissingExtraError,
+    NonFiniteError,
+    TokenizerError,
+    TsModelsError,
+    WeightsError,
+)
+from .io.loading import load
+from .io.model_folder import push_to_hub, save
+from .io.provenance import read_train_stories
+from .language_model import LanguageModel
+from .presets import preset
+from .schemas import GenerationConfig, ModelConfig, RecurrentConfig, TrainingSummary, TransformerConfig
+from .scoring import score_ids
+from .sizes import count_parameters, flops_per_token, parameters_by_part
+
+__all__ = [
+    "ArtefactError",
+    "ConfigError",
+    "ContextError",
+    "GenerationConfig",
+    "LanguageModel",
+    "MissingExtraError",
+    "ModelConfig",
+    "NonFiniteError",
+    "RecurrentConfig",
+    "StoryModel",
+    "TokenizerError",
+    "TrainingSummary",
+    "TransformerConfig",
+    "TsModelsError",
+    "WeightsError",
+    "__version__",
+    "build",
+    "count_parameters",
+    "flops_per_token",
+    "load",
+    "parameters_by_part",
+    "preset",
+    "push_to_hub",
+    "read_train_stories",
+    "save",
+    "score_ids",
+]

@@ -1,0 +1,98 @@
+"""The arrays that the kernels read: a Transformer's weights, stacked over its layers. Numpy only.
+
+Letters: L layers, V vocabulary, d d_model, H heads, K heads of keys and values, D head width, P positions.
+A table that a network does not have is empty; a bias that it does not have is zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ACTIVATIONS", "BLOCK", "Cache", "Matrix", "Weights", "aligned", "quantise"]
+
+Floats = NDArray[np.float32]
+
+BLOCK = 16
+"""Positions that lie together in a cache: as many as AVX-512 adds at once."""
+ACTIVATIONS = {"gelu": 0, "gelu-tanh": 1, "relu2": 2, "swiglu": 3}
+
+
+class Matrix(NamedTuple):
+    """Linear layers of like shape: value [L, out, in] float32, or int8 with one scale per row; y = scale · (value @ x) + bias.
+
+    The kernels may lay it out in another way first: `arrange`.
+    """
+
+    value: NDArray[np.float32] | NDArray[np.int8]
+    scale: Floats
+    """[L, out]; ones where the values are float32."""
+    bias: Floats
+    """[L, out]"""
+
+
+class Weights(NamedTuple):
+    """A whole network, and the switches of its config as numbers."""
+
+    embedding: Floats
+    """[V, d]"""
+    position_embedding: Floats
+    """[P, d] added to the embedding (sinusoidal, learned), or [0, d]."""
+    rotary_embedding: Floats
+    """[P, D/2, 2] cosine and sine that rotate the embedding in interleaved pairs, or [0, D/2, 2]."""
+    rope: Floats
+    """[P, D/2, 2] cosine and sine that rotate queries and keys in halves, or [0, D/2, 2]."""
+    norms: Floats
+    """[L, 2, 2, d]: first and second norm of each block, weight and bias."""
+    final_norm: Floats
+    """[2, d] weight and bias of the final norm, or [0, d]."""
+    qk: Floats
+    """[L, 2, 2, D]: norms of queries and keys, weight and bias, or [L, 0, 2, D]."""
+    qkv: Matrix
+    """out: (H + 2 K) · D"""
+    out: Matrix
+    up: Matrix
+    down: Matrix
+    head: Matrix
+    """One layer: [1, V, d]"""
+    windows: NDArray[np.int64]
+    """[L] tokens that a layer looks back, its own included; 0: all."""
+    heads: int
+    kv_heads: int
+    rms: bool
+    norm_first: bool
+    activation: int
+    eps: float
+    scale: float
+
+
+class Cache(NamedTuple):
+    """Keys and values of all rows, BLOCK positions to a cell. `where` says in which slot each row finds each block, so that
+    rows can part, move and share a beginning: only a block that is not yet full has one row (as in Kwon et al. 2023)."""
+
+    keys: Floats
+    """[L, slots, blocks, K, D, BLOCK]"""
+    values: Floats
+    """[L, slots, blocks, K, BLOCK, D padded to whole BLOCKs]"""
+    where: NDArray[np.int32]
+    """[rows, blocks] slot of each block of each row."""
+    lengths: NDArray[np.int64]
+    """[rows] tokens so far; the new token's position."""
+
+
+def quantise(matrix: Matrix) -> Matrix:
+    """Round float32 rows to int8: 127 steps to each side of zero, per row."""
+    largest = np.abs(matrix.value).max(axis=2).astype(np.float32)
+    scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+    value = np.rint(matrix.value / scale[:, :, None]).astype(np.int8)
+    return Matrix(value, scale, matrix.bias)
+
+
+def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+    """Zeros that begin at a cache line: a vector that crosses one is read at half the speed."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    zeros: NDArray[Any] = raw[-raw.ctypes.data % 64 :][:size].view(dtype).reshape(shape)
+    return zeros

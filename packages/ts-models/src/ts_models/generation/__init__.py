@@ -1,0 +1,26 @@
+"""Decoding: one loop, four methods. It sees ids, logits and a state; text belongs to `LanguageModel`.
+
+`METHODS` is the table of methods; `generate` and `stream` give new ids, `generate_ids` hypotheses with scores and reasons,
+`generate_steps` all of it step by step.
+"""
+
+from __future__ import annotations
+
+from .loop import METHODS, generate, generate_ids, generate_steps, stream
+from .options import make_config
+from .results import Hypothesis, Step
+from .steppers import Stepper, TorchStepper, make_stepper
+
+__all__ = [
+    "METHODS",
+    "Hypothesis",
+    "Step",
+    "Stepper",
+    "TorchStepper",
+    "generate",
+    "generate_ids",
+    "generate_steps",
+    "make_config",
+    "make_stepper",
+    "stream",
+]

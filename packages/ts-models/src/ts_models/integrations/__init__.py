@@ -1,0 +1,1 @@
+"""Other libraries that run our models: transformers and the lm-evaluation-harness."""

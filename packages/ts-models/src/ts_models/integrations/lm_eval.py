@@ -1,0 +1,151 @@
+"""Our models in EleutherAI's lm-evaluation-harness (extra `lm-eval`), under the name `ts-models`.
+
+    python -m ts_models.lm_eval --model ts-models --model_args path=model/ --tasks blimp --batch_size 64
+
+is the harness's own command line with our model among its names. What a harness task gives is text: words outside of the
+vocabulary are read as `<unk>`, and two answers that differ in such words alone are equally likely to a word-level model.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from lm_eval.api.model import TemplateLM
+from lm_eval.api.registry import register_model
+from tqdm import tqdm
+
+from ..generation import generate_ids, make_config
+from ..generation.text import make_story, stop_check
+from ..io.loading import load
+from ..scoring import count_ties, score_ids
+
+__all__ = ["StoryLM"]
+
+Pair = tuple[tuple[str, str], list[int], list[int]]
+"""(context, continuation) as text, and their ids."""
+
+
+@register_model("ts-models")
+class StoryLM(TemplateLM):  # type: ignore[misc]
+    """`path`: what `ts_models.load` takes. `max_gen_toks`: new tokens where a task does not say."""
+
+    def __init__(
+        self, path: str, batch_size: int | str = 64, max_gen_toks: int = 128, device: str | None = None, **_: Any
+    ) -> None:
+        super().__init__()
+        self.language = load(path)
+        here = device if device and (torch.cuda.is_available() or not device.startswith("cuda")) else "cpu"
+        self.language.model.to(here)  # the harness says "cuda" where nobody has said anything
+        self._device = torch.device(here)
+        self.batch_size = int(batch_size) if str(batch_size).isdigit() else 64
+        self.max_gen_toks = max_gen_toks
+
+    @property
+    def eot_token_id(self) -> int:
+        """`<eos>`."""
+        return self.language.config.eos_id
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What stands before a text: `<bos>`."""
+        config = self.language.config
+        return config.bos_id if config.bos_id >= 0 else config.eos_id
+
+    @property
+    def tokenizer_name(self) -> str:
+        """For the harness's cache of requests: a name that changes with the tokenizer."""
+        return str(getattr(self.language.text_tokenizer(), "sha256", self.language.name))
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
+        """Ids, `<bos>` first unless it is declined."""
+        if add_special_tokens is False:
+            return list(self.language.text_tokenizer().encode(string))
+        return self.language.encode_prompt(string)
+
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """See `_loglikelihood_tokens`. Warns of candidates that the model cannot tell apart, because the harness takes a tie for right."""
+        questions: dict[Any, list[str]] = defaultdict(list)
+        for request in requests:
+            document = getattr(request, "doc_id", None)
+            if document is not None:
+                questions[getattr(request, "task_name", None), document].append("".join(request.args[:2]))
+        tied, pairs = count_ties(questions.values(), self.tok_encode)
+        if tied:
+            warnings.warn(
+                f"ts-models: {tied:,} of {pairs:,} pairs of candidates ({tied / pairs:.1%}) have equal ids, because they differ in words "
+                "outside of the vocabulary alone. The harness counts a tie as right: the accuracy is too high by up to that share.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return super().loglikelihood(requests, disable_tqdm=disable_tqdm)  # type: ignore[no-any-return]
+
+    def _loglikelihood_tokens(self, requests: list[Pair], disable_tqdm: bool = False, **_: Any) -> list[tuple[float, bool]]:
+        """(log-probability of the continuation, whether it is what greedy decoding writes) of each pair.
+
+        A text longer than the model's context loses its beginning.
+        """
+        found: list[tuple[float, bool]] = [(0.0, True)] * len(requests)
+        order = sorted(range(len(requests)), key=lambda i: len(requests[i][1]) + len(requests[i][2]))
+        for start in tqdm(range(0, len(order), self.batch_size), desc="loglikelihood", disable=disable_tqdm):
+            group = order[start : start + self.batch_size]
+            scored = self._score([(requests[i][1], requests[i][2]) for i in group])
+            for i, value in zip(group, scored, strict=True):
+                found[i] = value
+        return found
+
+    @torch.inference_mode()
+    def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> Iterator[tuple[float, bool]]:
+        limit = self.language.config.max_seq_len
+        rows = [(context + continuation)[-limit - 1 :] for context, continuation in pairs]
+        ids = torch.zeros(len(rows), max(map(len, rows)) - 1, dtype=torch.long)
+        for row, tokens in enumerate(rows):
+            ids[row, : len(tokens) - 1] = torch.tensor(tokens[:-1])
+        scores = self.language.model(ids.to(self._device)).float().log_softmax(dim=-1)
+        for row, (tokens, (_, continuation)) in enumerate(zip(rows, pairs, strict=True)):
+            end = len(tokens) - 1
+            wanted = torch.tensor(tokens[1:], device=self._device)[max(0, end - len(continuation)) :]
+            there = scores[row, end - len(wanted) : end]
+            greedy = bool((there.argmax(dim=-1) == wanted).all())
+            yield float(there.gather(1, wanted[:, None]).double().sum()), greedy
+
+    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
+        """Log-probability of whole texts, each token once, in windows of the context with half overlap."""
+        texts = [[self.prefix_token_id, *self.tok_encode(request.args[0], add_special_tokens=False)] for request in requests]
+        return [float(scores.astype("float64").sum()) for scores in score_ids(self.language.model, texts)]
+
+    def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
+        """What the model writes behind each context, up to the first of the task's `until` texts."""
+        alike: dict[str, list[int]] = defaultdict(list)
+        for number, request in enumerate(requests):
+            alike[repr(sorted(request.args[1].items()))].append(number)
+        found = [""] * len(requests)
+        bar = tqdm(total=len(requests), desc="generate", disable=disable_tqdm)
+        for numbers in alike.values():
+            for start in range(0, len(numbers), self.batch_size):
+                group = numbers[start : start + self.batch_size]
+                texts = self._write([requests[i].args[0] for i in group], dict(requests[group[0]].args[1]))
+                for i, text in zip(group, texts, strict=True):
+                    found[i] = text
+                bar.update(len(group))
+        return found
+
+    def _write(self, contexts: Sequence[str], wanted: dict[str, Any]) -> list[str]:
+        until = wanted.get("until") or []
+        stops = tuple([until] if isinstance(until, str) else until)
+        limit = self.language.config.max_seq_len
+        new = min(int(wanted.get("max_gen_toks", self.max_gen_toks)), limit - 1)
+        options: dict[str, Any] = {"method": "greedy", "max_new_tokens": new}
+        if wanted.get("do_sample") and float(wanted.get("temperature", 1.0)) > 0:
+            options.update(method="sample", temperature=float(wanted.get("temperature", 1.0)), top_p=wanted.get("top_p", 1.0))
+        tokenizer = self.language.text_tokenizer()
+        ids = [self.tok_encode(context)[-(limit - new) :] for context in contexts]
+        check = stop_check(tokenizer, ids, stops)
+        groups = generate_ids(self.language.model, ids, make_config(options), stop=check, stepper=self.language.stepper())
+        return [
+            make_story(tokenizer, context, beginning, group[0], stops).text
+            for context, beginning, group in zip(contexts, ids, groups, strict=True)
+        ]

@@ -1,0 +1,69 @@
+"""Tells transformers about our classes, whichever of the two packages is imported first. Standard library only.
+
+transformers takes seconds to import, so `import ts_models` must not: where it is not loaded yet, a finder waits for its
+auto classes and registers ours behind them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+__all__ = ["install"]
+
+_TARGETS = {
+    "transformers.models.auto.modeling_auto": "register",
+    "transformers.pipelines.text_generation": "register_pipeline",
+}
+"""A module of transformers, and the function of `integrations.transformers` to call once it is loaded."""
+
+
+def install() -> None:
+    """Register now where transformers' modules are loaded, else once they are."""
+    for target, function in _TARGETS.items():
+        if target in sys.modules:
+            _register(function)
+        elif not any(isinstance(finder, _Waiting) and finder.target == target for finder in sys.meta_path):
+            sys.meta_path.insert(0, _Waiting(target))
+
+
+class _Waiting(MetaPathFinder):
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname != self.target:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _ThenRegister(spec.loader, _TARGETS[fullname])
+        return spec
+
+
+class _ThenRegister(Loader):
+    """The module's own loader; afterwards our classes are registered."""
+
+    def __init__(self, own: Loader, function: str) -> None:
+        self.own, self.function = own, function
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.own, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.own.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.own.exec_module(module)
+        _register(self.function)
+
+
+def _register(function: str) -> None:
+    """Importing our classes registers them; where that import is what loads transformers, it goes on by itself."""
+    getattr(import_module("ts_models.integrations.transformers"), function, lambda: None)()

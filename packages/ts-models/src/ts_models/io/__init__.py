@@ -1,0 +1,1 @@
+"""A model folder: writing, loading, its card, its provenance, its tokenizer."""

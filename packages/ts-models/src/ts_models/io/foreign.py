@@ -1,0 +1,289 @@
+"""Models of others → our networks: Hugging Face folders (GPT-Neo, Llama, Qwen3) and llama2.c checkpoints.
+
+Weights and config are translated, so everything here (cache, beams, scoring) works on them. transformers is needed only
+for their tokenizers.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from ..architectures import StoryModel
+from ..artefact import describe_invalid, read_json
+from ..errors import ArtefactError, WeightsError
+from ..schemas import ModelConfig, TransformerConfig
+from .model_folder import build_for, load_weights, parse_config, read_tensors
+
+__all__ = ["HEADER", "load_huggingface", "load_llama2c", "read_foreign_config"]
+
+_BLOCK = {
+    "attn.attention.out_proj": "attention.out",
+    "ln_1": "norm1",
+    "ln_2": "norm2",
+    "mlp.c_fc": "feed_forward.up",
+    "mlp.c_proj": "feed_forward.down",
+    "self_attn.o_proj": "attention.out",
+    "self_attn.q_norm": "attention.q_norm",
+    "self_attn.k_norm": "attention.k_norm",
+    "input_layernorm": "norm1",
+    "post_attention_layernorm": "norm2",
+    "mlp.down_proj": "feed_forward.down",
+}
+_TOP = {
+    "wte": "embedding",
+    "wpe": "positions",
+    "ln_f": "norm",
+    "embed_tokens": "embedding",
+    "norm": "norm",
+    "lm_head": "head",
+}
+_FUSED = {  # ours: theirs, in the order of our rows
+    "attention.qkv": (
+        ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        ("attn.attention.q_proj", "attn.attention.k_proj", "attn.attention.v_proj"),
+    ),
+    "feed_forward.up": (("mlp.gate_proj", "mlp.up_proj"),),
+}
+OURS = "ts_models"
+"""`model_type` of our own classes: names and config are ours."""
+_IGNORED = ("attn.attention.bias", "attn.attention.masked_bias", "rotary_emb.inv_freq")
+
+
+# --- Hugging Face folders ------------------------------------------------------------------------
+
+
+def load_huggingface(folder: Path) -> StoryModel:
+    """A folder with config.json and safetensors of GPT-Neo, Llama or Qwen3."""
+    content = read_json(folder / "config.json", error=ArtefactError)
+    config = _config_of(content, folder)
+    stored = _all_tensors(folder)
+    network = build_for(config, sum(tensor.nbytes for tensor in stored.values()), str(folder))
+    if content.get("model_type") == OURS:
+        tensors = {name.removeprefix("network."): tensor for name, tensor in stored.items()}
+    else:
+        assert isinstance(config, TransformerConfig)
+        tensors = _translate(stored, config)
+    load_weights(network, tensors, source=str(folder))
+    return network.eval()
+
+
+def read_foreign_config(path: Path) -> ModelConfig:
+    """The config alone, in our words: of a Hugging Face folder, or of a llama2.c checkpoint."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return _llama2c_config(file.read(HEADER.size), path)
+    return _config_of(read_json(path / "config.json", error=ArtefactError), path)
+
+
+def _config_of(content: dict[str, Any], folder: Path) -> ModelConfig:
+    path = folder / "config.json"
+    if content.get("model_type") == OURS:
+        own = content.get("ts_models")
+        return parse_config(own if isinstance(own, dict) else {}, f"{path}, `ts_models`")
+    kinds = {"gpt_neo": _gpt_neo, "llama": _llama, "qwen3": _llama}
+    kind = content.get("model_type")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ArtefactError(f"{folder}: holds a model of type {kind!r}; those that can be read are ours, {', '.join(kinds)}.")
+    try:
+        values = kinds[kind](content)
+        special = {f"{name}_id": _one(content.get(f"{name}_token_id")) for name in ("eos", "bos", "pad")}
+        return TransformerConfig.model_validate({**values, **special, "unk_id": -1})
+    except KeyError as problem:
+        raise ArtefactError(f"{path}: field `{problem.args[0]}` is missing") from None
+    except (TypeError, AttributeError, ZeroDivisionError) as problem:
+        raise ArtefactError(f"{path}: a field holds what no {kind} model has ({problem})") from None
+    except ValidationError as problem:
+        raise ArtefactError(f"{path}: {describe_invalid(problem)}") from None
+    except ValueError as problem:
+        raise ArtefactError(f"{path}: a field holds what no {kind} model has ({problem})") from None
+    except ArtefactError as problem:
+        raise ArtefactError(f"{path}: {problem}") from None
+
+
+def _one(value: Any) -> int:
+    number = value[0] if isinstance(value, list) and value else value
+    return number if isinstance(number, int) else -1
+
+
+def _gpt_neo(c: dict[str, Any]) -> dict[str, Any]:
+    layers = [kind for kinds, times in c["attention_types"] for _ in range(times) for kind in kinds]
+    local = tuple(i for i, kind in enumerate(layers) if kind == "local")
+    return {
+        "vocab_size": c["vocab_size"],
+        "max_seq_len": c["max_position_embeddings"],
+        "d_model": c["hidden_size"],
+        "n_heads": c["num_heads"],
+        "n_layers": c["num_layers"],
+        "d_ff": c.get("intermediate_size") or 4 * c["hidden_size"],
+        "positions": "learned",
+        "norm": "layernorm",
+        "norm_eps": c.get("layer_norm_epsilon", 1e-5),
+        "feed_forward": _activation(c.get("activation_function", "gelu_new")),
+        "bias": True,
+        "qkv_bias": False,
+        "tie_embeddings": True,
+        "attention_scale": 1.0,  # GPT-Neo does not divide by √head_dim
+        "local_window": c.get("window_size", 256) if local else None,
+        "local_layers": local,
+    }
+
+
+def _llama(c: dict[str, Any]) -> dict[str, Any]:
+    rope = c.get("rope_parameters") or {}
+    scaling = c.get("rope_scaling") or {}
+    if {rope.get("rope_type", "default"), scaling.get("rope_type", "default")} != {"default"}:
+        raise ArtefactError(f"rotary scaling {rope or scaling} is not supported: only the default rotation is")
+    if c.get("attention_bias") or c.get("mlp_bias") or c.get("hidden_act", "silu") != "silu":
+        raise ArtefactError("biases and other activations than silu are not supported in Llama and Qwen3 models")
+    return {
+        "vocab_size": c["vocab_size"],
+        "max_seq_len": c["max_position_embeddings"],
+        "d_model": c["hidden_size"],
+        "n_heads": c["num_attention_heads"],
+        "n_kv_heads": c.get("num_key_value_heads") or c["num_attention_heads"],
+        "head_dim": c.get("head_dim") or (128 if c["model_type"] == "qwen3" else c["hidden_size"] // c["num_attention_heads"]),
+        "n_layers": c["num_hidden_layers"],
+        "d_ff": c["intermediate_size"],
+        "positions": "rope",
+        "rope_theta": rope.get("rope_theta") or c.get("rope_theta", 10_000.0),
+        "norm": "rmsnorm",
+        "norm_eps": c.get("rms_norm_eps", 1e-6),
+        "feed_forward": "swiglu",
+        "qk_norm": c["model_type"] == "qwen3",
+        "tie_embeddings": c.get("tie_word_embeddings", False),
+    }
+
+
+def _activation(name: str) -> str:
+    known = {"gelu_new": "gelu-tanh", "gelu_pytorch_tanh": "gelu-tanh", "gelu": "gelu"}
+    if name not in known:
+        raise ArtefactError(f"activation {name!r} is not supported; those that are: {', '.join(known)}")
+    return known[name]
+
+
+def _all_tensors(folder: Path) -> dict[str, Tensor]:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ArtefactError(
+            f"{folder}: holds no safetensors file. Pickled weights (pytorch_model.bin) are never opened; where you trust them, "
+            "transformers writes the other kind: AutoModelForCausalLM.from_pretrained(…).save_pretrained(FOLDER)."
+        )
+    return {name: tensor.float() for file in files for name, tensor in read_tensors(file).items()}
+
+
+def _translate(tensors: dict[str, Tensor], config: TransformerConfig) -> dict[str, Tensor]:
+    """Their names → ours; queries, keys and values, gate and up are joined."""
+    layers: dict[str, dict[str, Tensor]] = {}
+    ours: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        short = name.removeprefix("transformer.").removeprefix("model.")
+        if short.endswith(_IGNORED):
+            continue
+        part, _, kind = short.rpartition(".")
+        if short.startswith(("h.", "layers.")):
+            _, layer, inner = part.split(".", 2)
+            layers.setdefault(layer, {})[f"{inner}.{kind}"] = tensor
+        elif part == "lm_head" and config.tie_embeddings:
+            continue
+        else:
+            ours[f"{_TOP.get(part, part)}.{kind}"] = tensor
+    for layer, parts in layers.items():
+        ours |= {f"blocks.{layer}.{name}": tensor for name, tensor in _block(parts).items()}
+    return ours
+
+
+def _block(parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    parts, ours = dict(parts), {}
+    for name, choices in _FUSED.items():
+        for theirs in choices:
+            for kind in ("weight", "bias"):
+                if all(f"{piece}.{kind}" in parts for piece in theirs):
+                    ours[f"{name}.{kind}"] = torch.cat([parts.pop(f"{piece}.{kind}") for piece in theirs])
+    for name, tensor in parts.items():
+        part, _, kind = name.rpartition(".")
+        ours[f"{_BLOCK.get(part, part)}.{kind}"] = tensor
+    return ours
+
+
+# --- llama2.c ------------------------------------------------------------------------------------
+
+HEADER = struct.Struct("<7i")
+"""dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size (negative: untied), seq_len: the first 28 bytes."""
+
+
+def load_llama2c(path: Path) -> StoryModel:
+    """A llama2.c checkpoint of version 0: the header, then float32 weights part by part (its `legacy_export`).
+
+    Its rotation turns neighbouring pairs; the rows of queries and keys are reordered for ours, which splits in halves.
+    """
+    raw = path.read_bytes()
+    config = _llama2c_config(raw, path)
+    tensors = _llama2c_tensors(raw, config, path)
+    network = build_for(config, len(raw), str(path))
+    load_weights(network, tensors, source=str(path))
+    return network.eval()
+
+
+def _llama2c_config(raw: bytes, path: Path) -> TransformerConfig:
+    """What the first bytes of a checkpoint say."""
+    if len(raw) < HEADER.size:
+        raise ArtefactError(f"{path}: too short for a llama2.c checkpoint ({len(raw)} bytes)")
+    d, ff, layers, heads, kv, vocab, length = HEADER.unpack_from(raw)
+    if raw[:4] == b"24ka":
+        raise ArtefactError(
+            f"{path}: a llama2.c checkpoint of version 1 or 2; only version 0 (the published stories*.bin) can be read"
+        )
+    tied, vocab = vocab > 0, abs(vocab)
+    if min(d, ff, layers, heads, kv, vocab, length) < 1 or d % heads or heads % kv or d > 1 << 16 or layers > 1024:
+        raise ArtefactError(f"{path}: not a llama2.c checkpoint (its header reads {HEADER.unpack_from(raw)})")
+    return TransformerConfig(
+        vocab_size=vocab, max_seq_len=length, d_model=d, n_heads=heads, n_kv_heads=kv, n_layers=layers, d_ff=ff,
+        positions="rope", norm="rmsnorm", norm_eps=1e-5, feed_forward="swiglu", tie_embeddings=tied,
+        bos_id=1, eos_id=1, unk_id=0, pad_id=-1,  # <s> alone parts the stories; </s> was never trained
+    )  # fmt: skip
+
+
+def _llama2c_tensors(raw: bytes, c: TransformerConfig, path: Path) -> dict[str, Tensor]:
+    place = HEADER.size
+
+    def take(*shape: int) -> Tensor:
+        nonlocal place
+        size = 4 * int(np.prod(shape))
+        if place + size > len(raw):
+            raise WeightsError(f"{path}: ends at byte {len(raw)}, its header promises at least {place + size}. Fetch it again.")
+        values = np.frombuffer(raw, dtype="<f4", count=size // 4, offset=place).reshape(shape)
+        place += size
+        return torch.from_numpy(values.copy())
+
+    n, d, kv = c.n_layers, c.d_model, c.kv_heads * c.head_size
+    embedding, norm1 = take(c.vocab_size, d), take(n, d)
+    wq, wk, wv, wo = take(n, d, d), take(n, kv, d), take(n, kv, d), take(n, d, d)
+    norm2, gate, down, up = take(n, d), take(n, c.d_ff, d), take(n, d, c.d_ff), take(n, c.d_ff, d)
+    ours = {"embedding.weight": embedding, "norm.weight": take(d)}
+    take(2, c.max_seq_len, c.head_size // 2)  # tables of cosines and sines, no longer used
+    if not c.tie_embeddings:
+        ours["head.weight"] = take(c.vocab_size, d)
+    for i in range(n):
+        block = f"blocks.{i}."
+        ours |= {
+            block + "attention.qkv.weight": torch.cat([_halves(wq[i], c.head_size), _halves(wk[i], c.head_size), wv[i]]),
+            block + "attention.out.weight": wo[i],
+            block + "feed_forward.up.weight": torch.cat([gate[i], up[i]]),
+            block + "feed_forward.down.weight": down[i],
+            block + "norm1.weight": norm1[i],
+            block + "norm2.weight": norm2[i],
+        }
+    return ours
+
+
+def _halves(weight: Tensor, width: int) -> Tensor:
+    """Rows in neighbouring pairs → first the even, then the odd ones of each head."""
+    rows, columns = weight.shape
+    return weight.view(rows // width, width // 2, 2, columns).transpose(1, 2).reshape(rows, columns)

@@ -1,0 +1,273 @@
+"""model/ on disk: config.json, model.safetensors, word_tokenizer.json, training.json,
+train_stories.npy, README.md. No pickle.
+
+Reading takes a folder or the id of a Hub repository. The model card's text is made in `card`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .._build import build_for_inference
+from ..architectures import StoryModel
+from ..artefact import parse_model, read_json, write_folder, write_model
+from ..errors import ArtefactError, ConfigError, NonFiniteError, WeightsError
+from ..presets import PRESETS
+from ..schemas import CONFIGS, ModelConfig, TrainingSummary, TransformerConfig
+from ..sizes import count_parameters
+from .card import model_card
+from .provenance import FILE, pack
+
+__all__ = ["clean_names", "load_model", "load_weights", "push_to_hub", "read_config", "read_training", "resolve", "save"]
+
+CONFIG, WEIGHTS, TOKENIZER, TRAINING, TRAIN_STORIES, CARD = (
+    "config.json",
+    "model.safetensors",
+    "word_tokenizer.json",
+    "training.json",
+    FILE,
+    "README.md",
+)
+
+DEMO = Path(__file__).parents[1] / "demo"
+"""The model in the package: `load("demo")`."""
+KIND = (CONFIG, "ts-models/config", None)
+"""By what a model folder is known, also in transformers' format, so that no other one is replaced."""
+OWNED = (
+    CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD, TRAIN_STORIES,
+    "generation_config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
+)  # fmt: skip
+"""The files of a model folder, also in transformers' format; any other file in it is the user's."""
+_SCALE = ".scale"
+_FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+
+
+def save(
+    model: StoryModel,
+    path: str | os.PathLike[str],
+    *,
+    tokenizer: str | os.PathLike[str] | None = None,
+    training: TrainingSummary | None = None,
+    train_stories: NDArray[np.uint64] | None = None,
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Write a model folder, complete or not at all, and give back its path.
+
+    tokenizer: a word_tokenizer.json to copy beside the weights. Its vocabulary must be the model's.
+    train_stories: hashes (`ts_data.story_hashes`) of the stories that it was trained on; needs `training`.
+    dtype: store the weights in this number format (float16 halves the file). Loading turns them back to the model's own.
+    Raises NonFiniteError for weights that are NaN or infinite.
+    """
+    path = Path(path)
+    network = getattr(model, "_orig_mod", model)
+    config = network.config
+    if dtype is not None and not dtype.is_floating_point:
+        raise ConfigError(f"dtype is {dtype}; weights are stored as floats (for int8 use ts_models.export.export).")
+    if tokenizer is not None:
+        _check_tokenizer(Path(tokenizer), config)
+    hashes, training = pack(train_stories, training)
+    with write_folder(path, *KIND, owned=OWNED) as folder:
+        write_model(folder / CONFIG, config)
+        write_tensors(folder / WEIGHTS, _tensors(network, dtype), dtype=str(network.dtype).removeprefix("torch."))
+        if tokenizer is not None:
+            shutil.copyfile(tokenizer, folder / TOKENIZER)
+        if training is not None:
+            write_model(folder / TRAINING, training)
+        if hashes is not None:
+            (folder / TRAIN_STORIES).write_bytes(hashes)
+        (folder / CARD).write_text(model_card(config, training, path.resolve().name), encoding="utf-8")
+    return path
+
+
+def clean_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names without the traces of torch.compile and DistributedDataParallel."""
+    return {name.replace("_orig_mod.", "").removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], **metadata: str) -> None:
+    """A safetensors file. Raises NonFiniteError that names the first tensor with NaN or infinity."""
+    check_finite(tensors)
+    save_file(tensors, path, metadata={"format": "pt", **metadata})
+    _sort_metadata(path)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the file's metadata in order of their names: safetensors writes several in another order each time."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        file.seek(8)
+        file.write(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length))
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raise NonFiniteError that names the first tensor with NaN or infinity."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise NonFiniteError(
+                f"tensor `{name}` holds NaN or infinity: such a model writes nothing and is not written. Take an earlier checkpoint, or "
+                "train again at a lower learning rate."
+            )
+
+
+def _tensors(network: StoryModel, dtype: torch.dtype | None) -> dict[str, Tensor]:
+    state = clean_names(network.state_dict())
+    return {name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous() for name, tensor in state.items()}
+
+
+def _check_tokenizer(path: Path, config: ModelConfig) -> None:
+    """Refuse a tokenizer of another vocabulary, as far as its file says."""
+    content = read_json(path, error=ArtefactError)
+    vocabulary = content.get("vocab", content.get("vocabulary"))
+    size = len(vocabulary) if isinstance(vocabulary, list) else content.get("vocab_size")
+    if isinstance(size, int) and size != config.vocab_size:
+        raise ConfigError(
+            f"{path}: holds {size} tokens, but the model's vocab_size is {config.vocab_size}. Give the one it was trained with."
+        )
+    for field in ("eos_id", "bos_id", "unk_id", "pad_id"):
+        token, ours = f"<{field.removesuffix('_id')}>", getattr(config, field)
+        if isinstance(vocabulary, list) and ours >= 0 and token in vocabulary and vocabulary.index(token) != ours:
+            raise ConfigError(
+                f"{path}: `{token}` has id {vocabulary.index(token)}, but the model's {field} is {ours}. Give the one it was trained with."
+            )
+
+
+def resolve(path_or_id: str | os.PathLike[str], *, revision: str | None = None) -> Path:
+    """The folder of a model: a path, or the id of a Hub repository ("name/model"), which is fetched and cached."""
+    path = Path(path_or_id)
+    if str(path_or_id) == "demo" and not path.exists():
+        path = DEMO
+    if path.exists():
+        inner = path / "model"
+        if (inner / CONFIG).is_file() and not (path / WEIGHTS).exists():
+            raise ArtefactError(f"{path}: is no model folder, but holds one. Did you mean {inner}?")
+        return path
+    name = str(path_or_id)
+    if name in PRESETS:
+        raise ArtefactError(f"{name}: is a preset, which has no weights. Train it: ts-train run --preset {name} --data … --out …")
+    if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith("/"):
+        raise ArtefactError(f"{name}: no such folder. Give a model folder, or a Hub id of the form name/model.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.md", "*.txt", "*.model", TRAIN_STORIES]
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as problem:
+        reason = str(problem).strip().splitlines()[0]
+        raise ArtefactError(f"{name}: neither a folder here nor a repository that the Hub gives out ({reason})") from None
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """config.json of a model folder."""
+    path = folder / CONFIG
+    return parse_config(read_json(path, error=ArtefactError), str(path))
+
+
+def parse_config(content: dict[str, Any], source: str) -> ModelConfig:
+    """A config from its JSON object."""
+    kind = content.get("kind")
+    schema = CONFIGS.get(kind if isinstance(kind, str) else "", TransformerConfig)
+    return parse_model(content, schema, source=source, package="ts-models", error=ArtefactError)
+
+
+def read_training(folder: Path) -> TrainingSummary | None:
+    """training.json of a model folder, if it has one; None where a folder of another project has a file of that name."""
+    path = folder / TRAINING
+    if not path.exists():
+        return None
+    content = read_json(path, error=ArtefactError)
+    if "format" not in content and "format" not in read_json(folder / CONFIG, error=ArtefactError):
+        return None
+    return parse_model(content, TrainingSummary, source=str(path), package="ts-models", error=ArtefactError)
+
+
+def load_model(folder: Path, *, device: str | torch.device = "cpu") -> StoryModel:
+    """The network of a model folder, in evaluation mode, in the number format that it had when it was saved."""
+    config, weights = read_config(folder), folder / WEIGHTS
+    tensors = read_tensors(weights)
+    network = build_for(config, weights.stat().st_size, str(weights))
+    load_weights(network, tensors, source=str(weights))
+    return network.to(device, _FORMATS.get(_metadata(weights).get("dtype", ""), torch.float32)).eval()
+
+
+def build_for(config: ModelConfig, size: int, source: str) -> StoryModel:
+    """A network for weights of `size` bytes. Raises WeightsError before a network of a billion layers is built."""
+    if count_parameters(config) > size:
+        raise WeightsError(f"{source}: holds too few bytes for the {count_parameters(config):,} parameters of {CONFIG}.")
+    try:
+        return build_for_inference(config)
+    except (RuntimeError, MemoryError, OverflowError) as problem:
+        raise WeightsError(f"{source}: no network of these sizes can be built here; see {CONFIG} ({problem}).") from None
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file."""
+    if not path.is_file():
+        raise ArtefactError(f"{path}: no such file. A model folder holds {CONFIG} and {WEIGHTS}.")
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError) as problem:
+        raise ArtefactError(f"{path}: not a whole safetensors file ({problem}). Write or fetch it again.") from None
+
+
+def load_weights(network: StoryModel, tensors: dict[str, Tensor], *, source: str) -> None:
+    """Put tensors into a network. Raises WeightsError that names the first tensor that differs."""
+    tensors = _dequantise(clean_names(tensors))
+    expected = network.state_dict()
+    for name, tensor in expected.items():
+        if name not in tensors:
+            raise WeightsError(f"{source}: tensor `{name}` is missing; config.json expects shape {list(tensor.shape)}.")
+        if tensors[name].shape != tensor.shape:
+            raise WeightsError(
+                f"{source}: tensor `{name}` has shape {list(tensors[name].shape)}, but config.json makes it {list(tensor.shape)}."
+            )
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise WeightsError(
+                f"{source}: tensor `{name}` holds {tensor.dtype}; weights are floats, or int8 with a `{name}{_SCALE}`."
+            )
+        if name not in expected:
+            raise WeightsError(f"{source}: tensor `{name}` has no place in the network that config.json describes.")
+    network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+
+
+def _dequantise(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """int8 matrices with a factor for each row (`<name>.scale`) → float32."""
+    whole = {name: tensor for name, tensor in tensors.items() if not name.endswith(_SCALE)}
+    for name, tensor in whole.items():
+        if tensor.dtype == torch.int8 and name + _SCALE in tensors:
+            whole[name] = tensor.float() * tensors[name + _SCALE][:, None]
+    return whole
+
+
+def push_to_hub(folder: str | os.PathLike[str], repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+    """Upload a model folder to the Hub (made if need be); gives the address of the commit.
+
+    The token is the one of `hf auth login`, unless given. Raises ArtefactError where the folder holds no model of ours.
+    """
+    path = Path(folder)
+    read_config(path)
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    return str(api.upload_folder(repo_id=repo_id, folder_path=str(path), commit_message="Upload a ts-models model"))

@@ -1,0 +1,206 @@
+"""LanguageModel: a network joined to its tokenizer. Text in, text out; ids where there is no tokenizer."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .architectures import StoryModel
+from .errors import ConfigError, TokenizerError
+from .generation.text import Event, Story, check_text, make_story, stop_check, stream_events, text_list
+from .protocols import Tokenizer
+from .schemas import ModelConfig, TrainingSummary
+from .scoring import score_ids
+
+if TYPE_CHECKING:
+    from .generation import Stepper
+
+__all__ = ["LanguageModel"]
+
+
+class LanguageModel:
+    """What `ts_models.load` gives. `tokenizer` and `training` are None where the model has none."""
+
+    def __init__(
+        self,
+        model: StoryModel,
+        tokenizer: Tokenizer | None = None,
+        *,
+        training: TrainingSummary | None = None,
+        path: str | os.PathLike[str] | None = None,
+        missing_tokenizer: str = "this model has no tokenizer; it takes ids only.",
+    ) -> None:
+        self.model, self.tokenizer, self.training = model, tokenizer, training
+        self.path = None if path is None else Path(path)
+        self._missing_tokenizer = missing_tokenizer
+        if tokenizer is not None:
+            _check_fit(tokenizer, model.config, str(self.path or "model"))
+
+    @property
+    def config(self) -> ModelConfig:
+        """The network's config."""
+        return self.model.config
+
+    @property
+    def name(self) -> str:
+        """The folder's name, to show beside results."""
+        return self.path.resolve().name if self.path is not None else self.config.kind
+
+    def text_tokenizer(self) -> Tokenizer:
+        """The tokenizer, or TokenizerError saying what to install."""
+        if self.tokenizer is None:
+            raise TokenizerError(self._missing_tokenizer)
+        return self.tokenizer
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """Ids of the beginning of a story: `<bos>` and the prompt.
+
+        A tokenizer with `encode_prompt` repairs the prompt as its corpus was repaired (curly quotes, double blanks).
+        """
+        check_text(prompt, "the prompt")
+        tokenizer = self.text_tokenizer()
+        encode = getattr(tokenizer, "encode_prompt", tokenizer.encode)
+        return [*self._opening(), *encode(prompt)]
+
+    def encode_story(self, text: str) -> list[int]:
+        """Ids of a whole story as it is written: `<bos> … <eos>`."""
+        check_text(text, "the story")
+        return [*self._opening(), *self.text_tokenizer().encode(text), self.config.eos_id]
+
+    def _opening(self) -> list[int]:
+        return [self.config.bos_id] if self.config.bos_id >= 0 else []
+
+    @overload
+    def generate(self, prompts: str, *, return_full_text: bool = True, **options: Any) -> str | list[str]: ...
+    @overload
+    def generate(self, prompts: Sequence[str], *, return_full_text: bool = True, **options: Any) -> list[str]: ...
+    def generate(self, prompts: str | Sequence[str], *, return_full_text: bool = True, **options: Any) -> str | list[str]:
+        """Write stories that begin with the prompts; `options` are the fields of GenerationConfig.
+
+        One prompt gives one text, or a list of them where num_return_sequences is above 1; a list gives a list, each
+        prompt's stories side by side. A prompt stands in the full text as it was given, also where the vocabulary lacks
+        a word of it (the model reads `<unk>` there). See `write` for where a story ends.
+        """
+        stories = self.write(prompts, **options)
+        texts = [story.full_text if return_full_text else story.text for story in stories]
+        return texts[0] if isinstance(prompts, str) and len(texts) == 1 else texts
+
+    def write(
+        self, prompts: str | Sequence[str], *, logprobs: bool = False, alternatives: int = 0, **options: Any
+    ) -> list[Story]:
+        """Like `generate`, with all that is known of each story: ids, why it ended, score, log-probabilities.
+
+        A story ends with `<eos>`; after `max_new_tokens`; where it fills the model's `max_seq_len` together with its
+        prompt (`context`, Transformers only); or before the first of the texts in `stop`.
+        """
+        from .generation import generate_ids, make_config
+
+        config, tokenizer = make_config(options), self.text_tokenizer()
+        beginnings = [prompts] if isinstance(prompts, str) else text_list(prompts, "prompts")
+        ids = [self.encode_prompt(prompt) for prompt in beginnings]
+        stop = stop_check(tokenizer, ids, config.stop)
+        found = generate_ids(
+            self.model, ids, config, logprobs=logprobs, alternatives=alternatives, stop=stop, stepper=self.stepper()
+        )
+        return [
+            make_story(tokenizer, prompt, beginning, hypothesis, config.stop)
+            for prompt, beginning, group in zip(beginnings, ids, found, strict=True)
+            for hypothesis in group
+        ]
+
+    def stream(self, prompt: str, **options: Any) -> Iterator[str]:
+        """Write one story, piece by piece; no piece is ever taken back, and together they are its text after the prompt."""
+        for event in self.events(prompt, **options):
+            if event.text:
+                yield event.text
+
+    def events(self, prompt: str, *, logprobs: bool = False, alternatives: int = 0, **options: Any) -> Iterator[Event]:
+        """Like `stream`, with each new token beside the text that became certain with it; the last one tells why it ended."""
+        from .generation import generate_steps, make_config
+
+        config, tokenizer = make_config({**options, "num_return_sequences": 1}), self.text_tokenizer()
+        check_text(prompt, "the prompt")
+        beginning = self.encode_prompt(prompt)
+        check = stop_check(tokenizer, [beginning], config.stop)
+        steps = generate_steps(
+            self.model, [beginning], config, logprobs=logprobs, alternatives=alternatives, stop=check, stepper=self.stepper()
+        )
+        yield from stream_events(tokenizer, beginning, steps, config.stop)
+
+    def neighbours(self, word: str, *, k: int = 10) -> list[tuple[str, float]]:
+        """The k tokens nearest to a word in embedding space, with their cosines, nearest first.
+
+        Raises ConfigError for a word that the vocabulary lacks, naming near spellings.
+        """
+        import torch
+
+        check_text(word, "the word")
+        if k < 1:
+            raise ConfigError(f"k is {k}; at least one neighbour can be asked for.")
+        vocabulary = self.vocabulary()
+        spelling = word if word in vocabulary else word.lower()
+        if spelling not in vocabulary:
+            near = difflib.get_close_matches(spelling, vocabulary, n=3)
+            hint = f" Did you mean {', '.join(near)}?" if near else ""
+            raise ConfigError(f"{word!r} is not one of the {len(vocabulary):,} tokens of this vocabulary.{hint}")
+        own = vocabulary.index(spelling)
+        with torch.inference_mode():
+            embedding: Any = self.model.embedding
+            directions = torch.nn.functional.normalize(embedding.weight.float(), dim=1)
+            cosines = directions @ directions[own]
+            special = [number for number in {*self.config.banned_ids, self.config.eos_id} if number >= 0]
+            cosines[[own, *special]] = -2.0
+            best = cosines.topk(min(k, len(vocabulary) - 1 - len(special)))
+        return [(vocabulary[i], c) for i, c in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of a text that the model reads as `<unk>`, in order, each once; empty where the tokenizer cannot tell."""
+        check_text(text, "the text")
+        tokenizer = self.text_tokenizer()
+        split = getattr(tokenizer, "tokens", None)
+        if split is None:
+            return []
+        text = getattr(tokenizer, "clean_prompt", str)(text)
+        numbers = tokenizer.encode(text)
+        words = split(text)
+        if len(words) != len(numbers):
+            return []
+        return list(dict.fromkeys(word for word, number in zip(words, numbers, strict=True) if number == self.config.unk_id))
+
+    def vocabulary(self) -> list[str]:
+        """All tokens in id order."""
+        tokenizer = self.text_tokenizer()
+        known = getattr(tokenizer, "vocab", None)
+        if known is not None:
+            return list(known)
+        return [tokenizer.decode([number], skip_special_tokens=False) for number in range(tokenizer.vocab_size)]
+
+    def stepper(self) -> Stepper:
+        """What runs the network while it writes: the fast path where it fits the network and the machine."""
+        from .generation import make_stepper
+
+        return make_stepper(self.model)
+
+    def logprobs(self, texts: Sequence[str], *, context: int | None = None) -> list[NDArray[np.float32]]:
+        """Natural log-probabilities of the tokens of each whole story (`<eos>` included, `<bos>` given)."""
+        return score_ids(self.model, [self.encode_story(text) for text in text_list(texts, "texts")], context=context)
+
+
+def _check_fit(tokenizer: Tokenizer, config: ModelConfig, name: str) -> None:
+    """Raise TokenizerError where tokenizer and network have other vocabularies or other special ids."""
+    if tokenizer.vocab_size != config.vocab_size:
+        raise TokenizerError(
+            f"{name}: the tokenizer has {tokenizer.vocab_size} tokens, the model {config.vocab_size}. They do not belong together."
+        )
+    for field in ("eos_id", "bos_id", "unk_id", "pad_id"):
+        theirs, ours = getattr(tokenizer, field), getattr(config, field)
+        if ours >= 0 and theirs >= 0 and theirs != ours:
+            raise TokenizerError(
+                f"{name}: {field} is {theirs} in the tokenizer, but {ours} in the model's config. They do not belong together."
+            )

@@ -1,0 +1,137 @@
+"""What a network remembers of a text between calls: a KV cache, or a recurrent state. Both behind one protocol.
+
+Both count the tokens of each row in `lengths`, so that the rows of a batch may be of different length: after a batch
+of right-padded prompts, `forward(ids, state=state, lengths=lengths)` leaves each row at its own length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["KVCache", "RecurrentState", "State", "pad_right"]
+
+
+class State(Protocol):
+    """What decoding needs to know of a memory."""
+
+    lengths: Tensor
+    """Tokens seen by each row, [batch] int64."""
+
+    def reorder(self, rows: Tensor) -> None:
+        """Keep the rows named by `rows` [new batch] int64, in that order (beams, finished stories)."""
+        ...
+
+
+class KVCache:
+    """Keys and values of all layers, preallocated as [batch, kv_heads, max_length, head_dim] each.
+
+    `start` is the length of all rows where it is the same, or None where rows differ.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        batch: int,
+        heads: int,
+        max_length: int,
+        head_dim: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        shape = (batch, heads, max_length, head_dim)
+        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
+        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
+        self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
+        self.start: int | None = 0
+        self.longest = 0
+        self.max_length = max_length
+
+    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write keys and values [batch, kv_heads, time, head_dim] behind each row; give back all up to the longest row."""
+        time = keys.shape[2]
+        end = self.longest + time
+        if self.start is not None:
+            self.keys[layer][:, :, self.start : end] = keys
+            self.values[layer][:, :, self.start : end] = values
+        else:
+            rows = torch.arange(keys.shape[0], device=keys.device)[:, None]
+            places = self.lengths[:, None] + torch.arange(time, device=keys.device)
+            self.keys[layer][rows, :, places] = keys.transpose(1, 2).to(self.keys[layer].dtype)
+            self.values[layer][rows, :, places] = values.transpose(1, 2).to(self.values[layer].dtype)
+        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+
+    def mask(self, time: int) -> Tensor | None:
+        """[batch or 1, 1, time, seen] bool: what `time` new tokens may see; None where the plain causal rule says it."""
+        if self.start == 0 or (self.start is not None and time == 1):
+            return None
+        steps = torch.arange(self.longest + time, device=self.lengths.device)
+        own = self.positions(time).view(-1, time)
+        return (steps <= own[:, :, None])[:, None]
+
+    def positions(self, time: int) -> Tensor:
+        """Positions of `time` new tokens: [time], or [batch, time] where rows differ."""
+        steps = torch.arange(time, device=self.lengths.device)
+        return steps + self.start if self.start is not None else self.lengths[:, None] + steps
+
+    def advance(self, time: int, lengths: Tensor | None = None) -> None:
+        """Count `time` new tokens in every row, or `lengths` [batch] of them where the rest was padding."""
+        if lengths is not None:
+            self.set_lengths(self.lengths + lengths.to(self.lengths.device))
+            return
+        self.lengths = self.lengths + time
+        self.longest += time
+        self.start = None if self.start is None else self.start + time
+
+    def set_lengths(self, lengths: Tensor) -> None:
+        """Cut (or set) each row to its length, [batch] int64."""
+        self.lengths = lengths
+        self.longest = int(lengths.max()) if len(lengths) else 0
+        self.start = self.longest if bool((lengths == self.longest).all()) else None
+
+    def reorder(self, rows: Tensor) -> None:
+        """Keep the rows named, in that order."""
+        self.keys = [layer.index_select(0, rows) for layer in self.keys]
+        self.values = [layer.index_select(0, rows) for layer in self.values]
+        self.set_lengths(self.lengths[rows])
+
+
+class RecurrentState:
+    """The hidden state of all layers, [layers, batch, d_hidden], and for an LSTM its cell beside it."""
+
+    def __init__(
+        self,
+        layers: int,
+        batch: int,
+        d_hidden: int,
+        *,
+        cell: bool,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.hidden = torch.zeros(layers, batch, d_hidden, dtype=dtype, device=device)
+        self.cell = torch.zeros_like(self.hidden) if cell else None
+        self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def advance(self, time: int, lengths: Tensor | None = None) -> None:
+        """Count `time` new tokens in every row, or `lengths` [batch] of them."""
+        self.lengths = self.lengths + (time if lengths is None else lengths.to(self.lengths.device))
+
+    def reorder(self, rows: Tensor) -> None:
+        """Keep the rows named, in that order."""
+        self.hidden = self.hidden.index_select(1, rows)
+        self.cell = None if self.cell is None else self.cell.index_select(1, rows)
+        self.lengths = self.lengths[rows]
+
+
+def pad_right(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Ids `[prompts, longest]`, 0 behind shorter ones, and lengths `[prompts]`."""
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    ids = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = torch.as_tensor(list(prompt))
+    return ids, lengths

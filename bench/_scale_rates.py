@@ -69,12 +69,12 @@ def prepare(folder: Path) -> dict[str, Any]:
 
     import ts_data
     from ts_data.artefact import sha256_file
-    from ts_data.pipeline import stages as _passes
+    from ts_data.pipeline import splits
 
     pa.set_cpu_count(1)
     sha256_file(folder / "raw.txt")  # the file is in the cache of the disk from here on
     stages: dict[str, dict[str, float]] = {}
-    meter, held = Meter(), _watch_assignment(_passes)
+    meter, held = Meter(), _watch_assignment(splits)
 
     def mark(stage: str, done: int, total: int | None) -> None:
         if done == 0 or done == total:

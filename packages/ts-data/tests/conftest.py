@@ -37,5 +37,5 @@ def real() -> list[str]:
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 20 kB and shards of 60 kB, so that small data make many of them (also in worker processes: they are told)."""
     monkeypatch.setattr("ts_data.sources.blocks.BLOCK", 20_000)
-    monkeypatch.setattr("ts_data.pipeline.stages.SHARD", 60_000)
+    monkeypatch.setattr("ts_data.pipeline.pipeline.SHARD", 60_000)
     monkeypatch.setattr("ts_data.pipeline.pipeline.PROCESS", 1)

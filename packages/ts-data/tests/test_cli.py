@@ -140,7 +140,7 @@ def test_help_and_import_load_nothing_heavy() -> None:
 
 
 def test_in_the_histogram_a_bin_with_few_stories_shows() -> None:
-    from ts_data.reports.lengths import lengths
+    from ts_data.pipeline.manifest import lengths
     from ts_data.reports.summary import histogram
 
     lines = histogram(lengths(np.array([10] * 1_000 + [30]))).splitlines()

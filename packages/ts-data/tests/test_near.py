@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ts_data import clean
-from ts_data.dedup.minhash import Held, Signer, candidates, grams, greedy, jaccard
+from ts_data.dedup.minhash import MinHasher, ReferenceSet, candidates, grams, greedy, jaccard
 from ts_data.schemas import NearConfig
 
 NEAR = NearConfig(threshold=0.6, ngram=2, bands=32, rows=3)
@@ -37,7 +37,7 @@ def test_jaccard_by_hand() -> None:
 
 
 def test_nearly_all_similar_pairs_become_candidates(texts: list[str]) -> None:
-    bands = Signer(NEAR).bands(texts)
+    bands = MinHasher(NEAR).bands(texts)
     sets = [grams(text, NEAR.ngram) for text in texts]
     similar = [(i, j) for i, j in combinations(range(len(texts)), 2) if jaccard(sets[i], sets[j]) >= NEAR.threshold]
     found = [pair for pair in similar if (bands[pair[0]] == bands[pair[1]]).any()]
@@ -48,7 +48,7 @@ def test_nearly_all_similar_pairs_become_candidates(texts: list[str]) -> None:
 def test_collision_rate_of_one_value_is_the_similarity(texts: list[str]) -> None:
     """MinHash's one property: two texts share a value with the probability of their Jaccard similarity."""
     single = NearConfig(ngram=2, bands=128, rows=1)
-    bands = Signer(single).bands(texts)
+    bands = MinHasher(single).bands(texts)
     sets = [grams(text, 2) for text in texts]
     half = len(texts) // 2
     errors = [(bands[i] == bands[i + half]).mean() - jaccard(sets[i], sets[i + half]) for i in range(half)]
@@ -57,7 +57,7 @@ def test_collision_rate_of_one_value_is_the_similarity(texts: list[str]) -> None
 
 
 def test_greedy_equals_brute_force_over_candidates(texts: list[str]) -> None:
-    bands = Signer(NEAR).bands(texts)
+    bands = MinHasher(NEAR).bands(texts)
     twins = greedy(range(len(texts)), bands, texts.__getitem__, NEAR)
     sets = [grams(text, NEAR.ngram) for text in texts]
     kept: list[int] = []
@@ -79,15 +79,15 @@ def test_a_chain_is_not_swallowed_whole() -> None:
     a, b, c = (" ".join(words[start : start + 60]) for start in (0, 10, 20))
     near = NearConfig(threshold=0.7, ngram=1, bands=128, rows=1)
     assert jaccard(grams(a, 1), grams(b, 1)) > 0.7 > jaccard(grams(a, 1), grams(c, 1))
-    assert set(greedy(range(3), Signer(near).bands([a, b, c]), [a, b, c].__getitem__, near)) == {1}
+    assert set(greedy(range(3), MinHasher(near).bands([a, b, c]), [a, b, c].__getitem__, near)) == {1}
 
 
 def test_texts_around_a_text_do_not_change_its_bands(texts: list[str]) -> None:
     odd = ["", "one", "one two three four", *texts[:5], "x"]
-    together = Signer(NearConfig()).bands(odd)
-    alone = np.concatenate([Signer(NearConfig()).bands([text]) for text in odd])
+    together = MinHasher(NearConfig()).bands(odd)
+    alone = np.concatenate([MinHasher(NearConfig()).bands([text]) for text in odd])
     assert (together == alone).all()
-    assert Signer(NEAR).bands([]).shape == (0, 32)
+    assert MinHasher(NEAR).bands([]).shape == (0, 32)
 
 
 def test_candidates_share_a_key() -> None:
@@ -98,7 +98,7 @@ def test_candidates_share_a_key() -> None:
 
 def test_held_out_stories_are_matched(texts: list[str]) -> None:
     half = len(texts) // 2
-    held = Held(texts[:half], NEAR)
+    held = ReferenceSet(texts[:half], NEAR)
     sets = [grams(text, NEAR.ngram) for text in texts]
     pairs = {(i, j) for i in range(half) for j in range(half) if jaccard(sets[half + i], sets[j]) >= NEAR.threshold}
     found = {(i, j) for i, j, _ in held.match(texts[half:])}

@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -24,8 +23,8 @@ import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, clean, open_manifest, prepare, read, removed
 from ts_data.artefact import sha256_file
-from ts_data.engines.answers import NO_SPACE, result_of
-from ts_data.pipeline.tasks import perform
+from ts_data.engines import Task
+from ts_data.engines.messages import decode, encode, outcome_of, raise_failure
 
 CONFIG = PrepareConfig(validation=20)
 
@@ -117,12 +116,12 @@ def test_the_pieces_that_are_read_together_move_no_story(
 
 
 def test_a_process_for_all_that_is_worth_one(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ts_data.pipeline.pipeline import _useful
+    from ts_data.pipeline.pipeline import _useful_workers
 
-    assert _useful([str(raw)]) == 1
+    assert _useful_workers([str(raw)]) == 1
     monkeypatch.setattr("ts_data.pipeline.pipeline.PROCESS", raw.stat().st_size // 3)
-    assert _useful([str(raw)]) in (3, 4)
-    assert _useful([str(raw), "-"]) > 1_000_000, "nobody knows how much comes through a pipe"
+    assert _useful_workers([str(raw)]) in (3, 4)
+    assert _useful_workers([str(raw), "-"]) > 1_000_000, "nobody knows how much comes through a pipe"
 
 
 def test_pandas_is_not_loaded(raw: Path, tmp_path: Path) -> None:
@@ -150,7 +149,7 @@ def test_a_test_file_is_normalised_and_loses_no_story(raw: Path, tmp_path: Path)
 
 
 def test_default_sizes() -> None:
-    from ts_data.pipeline.draw import sizes
+    from ts_data.pipeline.splits import sizes
 
     assert sizes(1_798_756, PrepareConfig(), test_given=True) == (73_728, 0)
     assert sizes(20_000, PrepareConfig(), test_given=False) == (1_000, 1_000)
@@ -352,7 +351,7 @@ def test_the_disk_of_the_work_and_the_one_of_the_splits_are_looked_at(
     size = raw.stat().st_size
     (tmp_path / "other").mkdir()
     room(monkeypatch, lambda path: 4 * size if path.name == "other" else size // 2)
-    with pytest.raises(TsDataError, match=r"splits: what comes of these stories needs about"):
+    with pytest.raises(TsDataError, match=r"splits: the result needs about"):
         prepare(raw, tmp_path / "splits", CONFIG, work=tmp_path / "other" / "work")
     room(monkeypatch, lambda path: size if path.name == "other" else 10 * size)
     with pytest.raises(TsDataError, match=r"work: preparing these stories needs about"):
@@ -373,21 +372,27 @@ def test_packed_stories_need_the_room_that_they_take_unpacked(
 def test_a_disk_that_fills_up_is_named_and_the_work_kept_and_gone_on_with(
     raw: Path, tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    def full(self: object, jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        for number, job in enumerate(jobs):
+    def no_space(task: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    def full(self: object, tasks: Sequence[Task]) -> Iterator[int]:
+        for number, task in enumerate(tasks):
             if number == 5:
-                found = {"error": NO_SPACE} if workers == 2 else None
-                raise OSError(errno.ENOSPC, "full") if found is None else pytest.fail(str(result_of(found)))
-            yield number, perform(job)
+                monkeypatch.setattr(type(task), "run", no_space)
+            if workers == 2:  # as a worker process does it
+                raise_failure(outcome_of(decode(encode(task))))
+            else:
+                task.run()
+            yield number
 
     monkeypatch.setattr("ts_data.engines.local.Engine.run", full)
-    with pytest.raises(TsDataError, match=r"\.splits\.ts-work: no space is left on its disk\..*it goes on where it stood"):
+    with pytest.raises(TsDataError, match=r"\.splits\.ts-work: no space is left on its disk\..*it resumes"):
         prepare(raw, tmp_path / "splits", CONFIG, workers=workers)
     monkeypatch.undo()
     held = sum(file.stat().st_size for file in (tmp_path / ".splits.ts-work").iterdir())
     assert held > 60_000
     monkeypatch.setattr("ts_data.sources.blocks.BLOCK", 20_000)
-    monkeypatch.setattr("ts_data.pipeline.stages.SHARD", 60_000)
+    monkeypatch.setattr("ts_data.pipeline.pipeline.SHARD", 60_000)
     room(monkeypatch, lambda _: int(raw.stat().st_size * 3.5) - held)  # enough for the rest, not for the whole
     seen = []
     prepare(raw, tmp_path / "splits", CONFIG, progress=lambda stage, done, total=None: seen.append((stage, done)))
@@ -465,8 +470,8 @@ def test_truncated_last_story_goes(stories: list[str], tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import sys, ts_data, ts_data.sources.blocks, ts_data.pipeline.stages, ts_data.pipeline.pipeline
-ts_data.sources.blocks.BLOCK, ts_data.pipeline.stages.SHARD, ts_data.pipeline.pipeline.PROCESS = 20_000, 60_000, 1
+import sys, ts_data, ts_data.sources.blocks, ts_data.pipeline.pipeline
+ts_data.sources.blocks.BLOCK, ts_data.pipeline.pipeline.SHARD, ts_data.pipeline.pipeline.PROCESS = 20_000, 60_000, 1
 ts_data.prepare(sys.argv[1], sys.argv[2], ts_data.PrepareConfig(validation=20), workers=2)
 """
 
@@ -497,7 +502,7 @@ def test_work_of_another_call_is_not_taken_over(raw: Path, tmp_path: Path, monke
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ts_data.pipeline.stages.assemble", fail)
+    monkeypatch.setattr("ts_data.pipeline.writer.write_splits", fail)
     with pytest.raises(KeyboardInterrupt):
         prepare(raw, tmp_path / "out", CONFIG, workers=1)
     assert (tmp_path / ".out.ts-work").exists(), "an interrupt keeps the work"

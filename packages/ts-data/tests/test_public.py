@@ -58,6 +58,6 @@ def test_schemas_open_with_format_and_version() -> None:
 def test_engines_table_names_modules() -> None:
     assert set(ENGINES) == {path.stem for path in Path(ts_data.__file__).parent.glob("engines/*.py")} - {
         "__init__",
-        "answers",
+        "messages",
         "worker",
     }

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("small_blocks")]
 
 from ts_data import PrepareConfig, SourceError, prepare  # noqa: E402
 from ts_data.artefact import sha256_file  # noqa: E402
-from ts_data.dedup.exact import first_of  # noqa: E402
+from ts_data.dedup.exact import first_occurrence  # noqa: E402
 from ts_data.engines import load  # noqa: E402
 
 CONFIG = PrepareConfig(validation=20)
@@ -111,8 +111,8 @@ def test_a_cluster_that_loses_a_machine_changes_nothing(
 def test_the_shuffle_finds_the_first_of_each_hash() -> None:
     hashes = np.random.default_rng(4).integers(0, 60, (20_000, 2), dtype=np.uint64)
     with load("ray", 2) as engine:
-        assert (engine.first_of(hashes) == first_of(hashes)).all()
-        assert len(engine.first_of(hashes[:0])) == 0
+        assert (engine.first_occurrence(hashes) == first_occurrence(hashes)).all()
+        assert len(engine.first_occurrence(hashes[:0])) == 0
 
 
 def test_an_error_of_a_worker_arrives_as_what_it_is(raw: Path, tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_a_file_of_the_user_in_our_work_folder_survives(raw: Path, tmp_path: Pat
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ts_data.pipeline.stages.assemble", fail)
+    monkeypatch.setattr("ts_data.pipeline.writer.write_splits", fail)
     with pytest.raises(KeyboardInterrupt):
         prepare(raw, tmp_path / "splits", CONFIG, work=tmp_path / "work", workers=1)
     (tmp_path / "work" / "notes.md").write_text("mine")
@@ -196,9 +196,9 @@ def test_a_file_of_the_user_in_our_work_folder_survives(raw: Path, tmp_path: Pat
 
 @pytest.mark.skipif(os.name != "posix", reason="signals and links")
 def test_two_prepares_into_one_folder_give_one_sentence(raw: Path, tmp_path: Path) -> None:
-    script = "import sys, ts_data, ts_data.pipeline.stages as p, time\nrun = p._run\n"
+    script = "import sys, ts_data, ts_data.pipeline.pipeline as p, time\n"
     script += (
-        "def slow(*a):\n    print('in', flush=True); time.sleep(60)\np._run = slow\nts_data.prepare(sys.argv[1], sys.argv[2])"
+        "def slow(*a):\n    print('in', flush=True); time.sleep(60)\np._Run.run = slow\nts_data.prepare(sys.argv[1], sys.argv[2])"
     )
     arguments = [sys.executable, "-c", script, str(raw), str(tmp_path / "splits")]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as first:

@@ -12,7 +12,7 @@ import pytest
 
 from ts_data import ConfigError, DatasetManifest, PrepareConfig, prepare, read, removed
 from ts_data.cli import main
-from ts_data.pipeline.draw import sizes
+from ts_data.pipeline.splits import sizes
 from ts_data.sources.separators import found_inside
 
 CONFIG = PrepareConfig(validation=3, test=3)

@@ -35,6 +35,7 @@ __all__ = [
     "describe_invalid",
     "finite_json",
     "keep_apart",
+    "link_or_copy",
     "lock",
     "member",
     "need_space",
@@ -375,12 +376,13 @@ def _keep_others(old: Path, new: Path, owned: tuple[str, ...]) -> None:
             ours = _OURS.fullmatch(name) or any(fnmatch.fnmatchcase(relative, pattern) for pattern in owned)
             if not ours and not os.path.lexists(there / name):
                 there.mkdir(parents=True, exist_ok=True)
-                _link(here / name, there / name)
+                link_or_copy(here / name, there / name)
         if not names and not files:
             there.mkdir(parents=True, exist_ok=True)
 
 
-def _link(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name by a hard link; copy it on a disk without hard links. A symbolic link stays one."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:  # a disk without hard links

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["first_of", "members"]
+__all__ = ["first_occurrence", "members"]
 
 
-def first_of(hashes: np.ndarray) -> np.ndarray:
+def first_occurrence(hashes: np.ndarray) -> np.ndarray:
     """For each row of `[stories, 2]` uint64 hashes, the lowest row with the same hash (itself, if it is the first)."""
     count = len(hashes)
     if count == 0:
@@ -24,5 +24,5 @@ def first_of(hashes: np.ndarray) -> np.ndarray:
 
 def members(hashes: np.ndarray, among: np.ndarray) -> np.ndarray:
     """For each row of `hashes`, the lowest row of `among` with the same hash, or -1."""
-    both = first_of(np.concatenate([among, hashes]))[len(among) :]
+    both = first_occurrence(np.concatenate([among, hashes]))[len(among) :]
     return np.where(both < len(among), both, -1)

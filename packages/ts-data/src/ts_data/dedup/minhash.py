@@ -15,7 +15,7 @@ import numpy as np
 
 from ..schemas import NearConfig
 
-__all__ = ["Held", "Signer", "candidates", "grams", "greedy", "jaccard"]
+__all__ = ["MinHasher", "ReferenceSet", "candidates", "grams", "greedy", "jaccard"]
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 
@@ -32,7 +32,7 @@ def jaccard(a: frozenset[tuple[str, ...]], b: frozenset[tuple[str, ...]]) -> flo
     return both / (len(a) + len(b) - both)
 
 
-class Signer:
+class MinHasher:
     """Makes band keys of texts: equal keys in one band make two texts candidates."""
 
     def __init__(self, near: NearConfig) -> None:
@@ -117,14 +117,14 @@ def greedy(
     return twins
 
 
-class Held:
-    """Held-out stories, against which batches of others are matched; memory is that of the held-out stories."""
+class ReferenceSet:
+    """ReferenceSet-out stories, against which batches of others are matched; memory is that of the held-out stories."""
 
-    def __init__(self, texts: Sequence[str], near: NearConfig, signer: Signer | None = None) -> None:
+    def __init__(self, texts: Sequence[str], near: NearConfig, hasher: MinHasher | None = None) -> None:
         self.near = near
-        self.signer = signer or Signer(near)
+        self.hasher = hasher or MinHasher(near)
         self._sets = [grams(text, near.ngram) for text in texts]
-        bands = self.signer.bands(texts)
+        bands = self.hasher.bands(texts)
         self._keys = [np.unique(bands[:, band]) for band in range(near.bands)]
         self._rows: list[defaultdict[int, list[int]]] = [defaultdict(list) for _ in range(near.bands)]
         for row, keys in enumerate(bands.tolist()):
@@ -133,7 +133,7 @@ class Held:
 
     def match(self, texts: Sequence[str]) -> list[tuple[int, int, float]]:
         """(index in `texts`, held-out row, similarity) of every pair at or above the threshold."""
-        bands = self.signer.bands(texts)
+        bands = self.hasher.bands(texts)
         hit = np.zeros(len(texts), bool)
         for band, keys in enumerate(self._keys):
             hit |= np.isin(bands[:, band], keys)

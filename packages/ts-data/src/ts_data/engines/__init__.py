@@ -1,26 +1,44 @@
-"""Where jobs run: one engine per module, found by name in ENGINES, loaded on use.
+"""Where tasks run: one engine per module, found by name in ENGINES, loaded on use.
 
-An engine looks into no job: it hands each to `_jobs.perform` somewhere and gives back what comes of it. None changes
-a byte of the result.
+An engine knows nothing of a task but how to run it. No engine changes a byte of the result.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ENGINES", "Engine", "load"]
+__all__ = ["ENGINES", "Engine", "Task", "load"]
+
+
+class Task(Protocol):
+    """A piece of work: a dataclass of what JSON can hold. Its results are files. A task that was killed can run again."""
+
+    @property
+    def marker(self) -> Path:
+        """The file that the task writes last."""
+        ...
+
+    @property
+    def weight(self) -> int:
+        """Its share of the progress."""
+        ...
+
+    def run(self) -> None:
+        """Do the work."""
+        ...
 
 
 class Engine(Protocol):
-    """A context in which work runs; on leaving it everything that it started ends."""
+    """A context in which tasks run. Leaving it ends every process that it started."""
 
     def __enter__(self) -> Engine: ...
 
@@ -28,21 +46,21 @@ class Engine(Protocol):
         self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...
 
-    def run(self, jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Perform the jobs; yields (number of the job, its result) as they end, in any order."""
+    def run(self, tasks: Sequence[Task]) -> Iterator[int]:
+        """Run the tasks; yields the index of each as it ends, in any order."""
         ...
 
-    def first_of(self, hashes: np.ndarray) -> np.ndarray:
-        """For each row of `[stories, 2]` uint64 hashes the lowest row with the same hash; see `_dedup.first_of`."""
+    def first_occurrence(self, hashes: np.ndarray) -> np.ndarray:
+        """For each row of `[stories, 2]` uint64 hashes the lowest row with the same hash; see `dedup.exact.first_occurrence`."""
         ...
 
 
 ENGINES: dict[str, str] = {"local": "ts_data.engines.local", "ray": "ts_data.engines.ray"}
-"""Name -> module."""
+"""Name → module."""
 
 
 def load(name: str, workers: int) -> Engine:
-    """The engine of that name with so many workers."""
+    """The engine of that name with `workers` processes."""
     if name not in ENGINES:
-        raise ConfigError(f"--engine {name!r}: there are: {', '.join(ENGINES)}")
+        raise ConfigError(f"--engine {name!r}: unknown; there are: {', '.join(ENGINES)}.")
     return cast("Engine", importlib.import_module(ENGINES[name]).Engine(workers))

@@ -1,13 +1,11 @@
-"""Runs jobs on this machine: in this process, and in worker processes that speak JSON lines over pipes.
+"""Runs tasks on this machine: in this process, and in worker processes that speak JSON lines over pipes.
 
-Workers are started as `python -m ts_data.engines.worker`: nothing is forked (Arrow and torch have threads) or
-pickled, and a script that calls `prepare` needs no `if __name__ == "__main__"`. A worker ends when its pipe closes,
-so none outlives a killed parent for longer than its present job.
+Workers start as `python -m ts_data.engines.worker`. Nothing is forked (Arrow and torch have threads) or pickled, and a script that calls
+`prepare` needs no `if __name__ == "__main__"`. A worker ends when its pipe closes, so it outlives a killed parent by one task at most.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -19,16 +17,21 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TsDataError
-from .answers import result_of
+from .messages import encode, raise_failure
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from . import Task
+
 __all__ = ["Engine"]
+
+_WARM_UP = ("ts_data.pipeline.tasks",)
+"""Modules that a worker imports while this process imports the same."""
 
 
 class Engine:
-    """This process is the first worker; the others start on entering the context, at once, and serve until it ends."""
+    """This process is the first worker. The others start when the context is entered."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -45,50 +48,48 @@ class Engine:
     def __exit__(self, *problem: Any) -> None:
         self._stack.__exit__(*problem)
 
-    def run(self, jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Perform the jobs, `workers` at a time."""
-        waiting = iter(enumerate(jobs))
-        running: dict[Future[dict[str, Any]], int] = {}
+    def run(self, tasks: Sequence[Task]) -> Iterator[int]:
+        """Run the tasks, `workers` at a time."""
+        waiting = iter(enumerate(tasks))
+        running: dict[Future[None], int] = {}
         while True:
             while len(running) < self._workers and (following := next(waiting, None)):
-                running[self._pool.submit(self._ask, following[1])] = following[0]
+                running[self._pool.submit(self._run_one, following[1])] = following[0]
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
+                future.result()
+                yield running.pop(future)
 
-    def first_of(self, hashes: np.ndarray) -> np.ndarray:
+    def first_occurrence(self, hashes: np.ndarray) -> np.ndarray:
         """One sort in this process: 2.7 million stories take about a second."""
-        from ..dedup.exact import first_of
+        from ..dedup.exact import first_occurrence
 
-        return first_of(hashes)
+        return first_occurrence(hashes)
 
-    def _ask(self, job: dict[str, Any]) -> dict[str, Any]:
+    def _run_one(self, task: Task) -> None:
         worker = self._idle.get()
         try:
-            return worker.perform(job)
+            worker.run(task)
         finally:
             self._idle.put(worker)
 
 
 class _Here:
-    """This process. Its libraries load with the first job."""
+    """This process."""
 
-    def perform(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Do a job."""
-        from ..pipeline.tasks import perform
-
-        return perform(job)
+    def run(self, task: Task) -> None:
+        task.run()
 
 
 class _Worker:
-    """One worker process and its two pipes."""
+    """A worker process and its two pipes."""
 
     def __enter__(self) -> _Worker:
         package = str(Path(__file__).resolve().parents[2])
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ts_data.engines.worker"],
+            [sys.executable, "-m", "ts_data.engines.worker", *_WARM_UP],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
@@ -97,22 +98,22 @@ class _Worker:
         )
         return self
 
-    def perform(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Send a job and wait for its result; an error of ours is raised here again as what it was."""
+    def run(self, task: Task) -> None:
+        """Send a task and wait for its outcome; its error is raised here."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.write(encode(task) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
         if not line:
             raise TsDataError(
-                f"a worker process died (exit code {self._process.wait()}); is there too little memory? Run the same command "
-                f"again to go on, with fewer workers."
+                f"a worker process died (exit code {self._process.wait()}), perhaps for lack of memory. Run the same command again to "
+                f"resume, with fewer workers."
             )
-        return result_of(json.loads(line))
+        raise_failure(line)
 
     def __exit__(self, *_: object) -> None:
         self._process.kill() if sys.exc_info()[0] else None

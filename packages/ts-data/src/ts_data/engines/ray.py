@@ -1,25 +1,27 @@
-"""Runs jobs on a Ray cluster (extra `ray`): Ray Data schedules them, runs a lost worker's again, and shuffles the hashes.
+"""Runs tasks on a Ray cluster (extra `ray`). Ray Data schedules them, repeats those of a lost worker, and shuffles the hashes.
 
-A cluster that RAY_ADDRESS names is joined; without one, a Ray of so many workers starts on this machine and ends with
-the work. Jobs pass files to each other through the work folder, so all machines must see it under one path.
+Joins the cluster of RAY_ADDRESS; without one, starts Ray with `workers` processes on this machine and stops it at the end. Tasks exchange
+files through the work folder, so all machines must see it under one path.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from ..dedup.exact import first_of
+from ..dedup.exact import first_occurrence
 from ..errors import TsDataError
-from .answers import answer, result_of
+from .messages import decode, encode, outcome_of, raise_failure
+
+if TYPE_CHECKING:
+    from . import Task
 
 __all__ = ["Engine", "session"]
 
@@ -29,7 +31,7 @@ PARTITION = 2_000_000
 
 @contextlib.contextmanager
 def session(workers: int) -> Iterator[Any]:
-    """The module `ray`, connected, with Ray Data set to be silent; a Ray that was there before stays afterwards."""
+    """Yield the module `ray`, connected, with Ray Data silent. A Ray that ran before keeps running."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry unless the user asks for it
     try:
         import ray
@@ -44,7 +46,7 @@ def session(workers: int) -> Iterator[Any]:
         else:
             ray.init(num_cpus=workers, include_dashboard=False, **quiet)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False  # the caller shows its own
+    ray.data.DataContext.get_current().enable_progress_bars = False  # the caller shows progress
     try:
         yield ray
     finally:
@@ -53,7 +55,7 @@ def session(workers: int) -> Iterator[Any]:
 
 
 class Engine:
-    """Ray from the first work to the end of the context."""
+    """Holds a `session` while the context is open."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -66,19 +68,20 @@ class Engine:
     def __exit__(self, *problem: Any) -> None:
         self._session.__exit__(*problem)
 
-    def run(self, jobs: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """One task of Ray Data per job; a job whose worker died is run again by Ray."""
-        if not jobs:
+    def run(self, tasks: Sequence[Task]) -> Iterator[int]:
+        """One item of Ray Data per task; Ray repeats a task whose worker died."""
+        if not tasks:
             return
-        items = [{"number": number, "job": json.dumps(job)} for number, job in enumerate(jobs)]
-        tasks = self._ray.data.from_items(items, override_num_blocks=len(items)).map(_perform)
-        for row in tasks.iter_rows():
-            yield row["number"], result_of(json.loads(row["answer"]))
+        items = [{"number": number, "task": encode(task)} for number, task in enumerate(tasks)]
+        done = self._ray.data.from_items(items, override_num_blocks=len(items)).map(_perform)
+        for row in done.iter_rows():
+            raise_failure(row["outcome"])
+            yield row["number"]
 
-    def first_of(self, hashes: np.ndarray) -> np.ndarray:
-        """Ray Data shuffles the hashes, so that equal ones meet on one worker, which sorts its share."""
+    def first_occurrence(self, hashes: np.ndarray) -> np.ndarray:
+        """Ray Data shuffles the hashes: equal ones meet on one worker, which sorts its share."""
         if not len(hashes):
-            return first_of(hashes)
+            return first_occurrence(hashes)
         self._ray.data.DataContext.get_current().target_max_block_size = None  # a partition stays one block
         pieces = max(1, math.ceil(len(hashes) / PARTITION))
         table = pa.table({"high": hashes[:, 0], "low": hashes[:, 1], "row": np.arange(len(hashes))})
@@ -95,12 +98,12 @@ class Engine:
 
 def _perform(row: dict[str, Any]) -> dict[str, Any]:
     pa.set_cpu_count(1)  # Ray gives a task one core
-    return {"number": row["number"], "answer": json.dumps(answer(json.loads(row["job"])))}
+    return {"number": row["number"], "outcome": outcome_of(decode(row["task"]))}
 
 
 def _first_in_partition(partition: pa.Table) -> pa.Table:
-    """All rows of some hashes, in any order: the lowest row of each hash."""
+    """The lowest row of each hash. A partition holds all rows of its hashes, in any order."""
     partition = partition.sort_by("row")
     rows = partition["row"].to_numpy()
     hashes = np.stack([partition["high"].to_numpy(), partition["low"].to_numpy()], axis=1)
-    return pa.table({"row": rows, "first": rows[first_of(hashes)]})
+    return pa.table({"row": rows, "first": rows[first_occurrence(hashes)]})

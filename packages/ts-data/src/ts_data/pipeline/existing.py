@@ -1,4 +1,4 @@
-"""What stands at `out` before `prepare` begins: splits of the same settings and sources, of others, or none."""
+"""The splits at `out` before `prepare` begins: of the same settings and sources, of others, or none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import ArtefactError, ConfigError, SourceError
 from ..schemas import DatasetManifest, PrepareConfig
 from ..sources.storage import is_uri, open_file, sha256_of
 
-__all__ = ["Given", "Standing", "standing"]
+__all__ = ["Existing", "Given", "existing_splits"]
 
 Given = Sequence[tuple[str, str, str]]
 """(name, role, SHA-256) of each source, in order."""
@@ -21,14 +21,14 @@ Given = Sequence[tuple[str, str, str]]
 _IGNORED = ("format", "schema_version")
 
 
-class Standing:
-    """The manifest of splits that stand at `out`."""
+class Existing:
+    """The splits at `out`, by their manifest."""
 
     def __init__(self, out: str, manifest: DatasetManifest) -> None:
         self._out, self._manifest = out, manifest
 
     def check_settings(self, config: PrepareConfig, cleaner: str) -> None:
-        """Raise ConfigError where the splits were made with other settings, or by other cleaning code."""
+        """Raise ConfigError if the splits were made with other settings, or by other cleaning code."""
         old, new = (_flat(c.model_dump(mode="json", exclude=set(_IGNORED))) for c in (self._manifest.config, config))
         names = [*new, *(name for name in old if name not in new)]
         changed = [f"{n} {_shown(old.get(n))} there, {_shown(new.get(n))} here" for n in names if old.get(n) != new.get(n)]
@@ -38,7 +38,7 @@ class Standing:
             self._refuse("made by another version of the cleaning code")
 
     def check_sources(self, given: Given) -> None:
-        """Raise ConfigError where the splits were made of other stories."""
+        """Raise ConfigError if the splits were made of other stories."""
         old = [(source.role, source.sha256) for source in self._manifest.sources]
         if old == [(role, sha256) for _, role, sha256 in given]:
             return
@@ -50,8 +50,8 @@ class Standing:
         what = f"; they differ in {', '.join(dict.fromkeys(names))}" if names else ", in another order"
         self._refuse(f"made of other sources{what}")
 
-    def whole(self, given: Given, folder: Path) -> DatasetManifest | None:
-        """The manifest, where it is of just these sources and every file in `folder` is as it says."""
+    def manifest_if_whole(self, given: Given, folder: Path) -> DatasetManifest | None:
+        """The manifest if it is of exactly these sources and every file in `folder` is as it says, else None."""
         if [(source.name, source.role, source.sha256) for source in self._manifest.sources] != list(given):
             return None
         files = [file for split in self._manifest.splits.values() for file in split.files] + [self._manifest.ledger]
@@ -65,16 +65,16 @@ class Standing:
         raise ConfigError(f"{self._out}: holds splits {what}. Name a new folder, or replace them: --force")
 
 
-def standing(out: str | os.PathLike[str]) -> Standing | None:
-    """What stands at `out`; None where no splits do. Raises ConfigError where their manifest cannot be read."""
+def existing_splits(out: str | os.PathLike[str]) -> Existing | None:
+    """The splits at `out`, or None. Raises ConfigError if their manifest cannot be read."""
     name = os.fspath(out)
     try:
         content = _remote(f"{name.rstrip('/')}/manifest.json") if is_uri(name) else _here(Path(name) / "manifest.json")
         if content is None:
             return None
-        return Standing(name, parse_model(content, DatasetManifest, source=f"{name}/manifest.json", package="ts-data"))
+        return Existing(name, parse_model(content, DatasetManifest, source=f"{name}/manifest.json", package="ts-data"))
     except ArtefactError as problem:
-        raise ConfigError(f"{problem} To replace what stands there: --force") from None
+        raise ConfigError(f"{problem} To replace it: --force") from None
 
 
 def _here(path: Path) -> dict[str, Any] | None:
@@ -85,7 +85,7 @@ def _remote(uri: str) -> dict[str, Any] | None:
     try:
         with open_file(uri) as handle:
             content = json.loads(handle.read())
-    except SourceError:  # nothing is there, or nobody may read it: then nobody may replace it, and the upload says so
+    except SourceError:  # missing, or not readable: then the upload reports it
         return None
     except ValueError:
         raise ArtefactError(f"{uri}: is not JSON.") from None

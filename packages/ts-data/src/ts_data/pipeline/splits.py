@@ -1,33 +1,37 @@
-"""Decides where each story goes: a split, or out, and why. Arrays in, arrays out; it reads no text but for near-duplicates."""
+"""Decides where each story goes: a split, or out, and why. Arrays in, arrays out; it reads no text except for near-duplicates.
+
+The draw of validation and test gives every story a random key from the seed and its own 128-bit hash: the smallest keys are validation,
+the next test. So it does not depend on the order of the stories, the number of workers or a library's generator.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from ..cleaning.cleaner import KEPT
-from ..dedup.exact import first_of, members
-from ..dedup.minhash import Held, candidates, greedy
-from ..schemas import PrepareConfig
-from . import draw as _split
+from ..dedup.exact import first_occurrence, members
+from ..dedup.minhash import ReferenceSet, candidates, greedy
+from ..errors import ConfigError
+from ..schemas import FULL_VALIDATION, SMALL_FRACTION, PrepareConfig
 from .tasks import NOWHERE, REMOVED, TEST, TRAIN, VALIDATION
 
-__all__ = ["Assignment", "assign", "reasons_of", "removed_of"]
+__all__ = ["Assignment", "assign", "draw", "reasons_of", "removed_of", "sizes"]
 
 DUPLICATE, NEAR, LEAKAGE, AGAINST = 100, 101, 102, 103
 _EXTRA = {DUPLICATE: "duplicate", NEAR: "near_duplicate", LEAKAGE: "leakage", AGAINST: "against"}
 
 
 def reasons_of(config: PrepareConfig) -> dict[int, str]:
-    """Why a story goes: the number in `Assignment.reason` -> its name; the steps' own numbers, and some more."""
+    """Number in `Assignment.reason` → name: the steps by their index, and some more."""
     return {**dict(enumerate(config.steps)), **_EXTRA}
 
 
 def removed_of(reason: np.ndarray, config: PrepareConfig) -> dict[str, int]:
-    """How many stories go for each reason."""
+    """Number of stories per reason."""
     return {name: int((reason == code).sum()) for code, name in reasons_of(config).items()}
 
 
@@ -50,11 +54,11 @@ class Stories(Protocol):
 @dataclass(frozen=True)
 class Assignment:
     """Per story (row): `to` a split or REMOVED; `reason` a step's number, DUPLICATE, NEAR, LEAKAGE or AGAINST, KEPT if none;
-    `twin` the row that stayed instead, or -1; `similarity` to it (nan if none)."""
+    `duplicate_of` the row that stayed instead, or -1; `similarity` to it, NaN if none."""
 
     to: np.ndarray
     reason: np.ndarray
-    twin: np.ndarray
+    duplicate_of: np.ndarray
     similarity: np.ndarray
 
 
@@ -64,14 +68,21 @@ def assign(
     train_rows: int,
     config: PrepareConfig,
     stories: Stories | None = None,
-    first_of: Callable[[np.ndarray], np.ndarray] = first_of,
+    first_occurrence: Callable[[np.ndarray], np.ndarray] = first_occurrence,
     test_end: int | None = None,
 ) -> Assignment:
-    """Assign every row: the first `train_rows` come from the training sources, those up to `test_end` from given test files,
-    the rest are stories that the training sources must not hold (`against`).
+    """Assign every row.
 
-    `dropped` [stories] int8 and `hashes` [stories, 2] uint64 are the cleaner's columns. `stories` gives texts and band
-    keys where near-duplicates are asked for; `first_of` finds the duplicates, in this process or by an engine's shuffle.
+    The first `train_rows` rows come from the training sources, those up to `test_end` from given test files, the rest from `against`.
+
+    Args:
+        dropped: [stories] int8, column of the cleaner.
+        hashes: [stories, 2] uint64, columns of the cleaner.
+        train_rows: rows of the training sources.
+        config: the settings.
+        stories: texts and band keys, if near-duplicates are wanted.
+        first_occurrence: finds exact duplicates, in this process or by an engine.
+        test_end: the row behind the test files; None is the number of rows.
     """
     count = len(dropped)
     result = Assignment(
@@ -85,22 +96,22 @@ def assign(
     if test_end < count:
         pool = _without(result, pool, hashes, (test_end, count, AGAINST), config, stories)
     if config.deduplicate != "none":
-        pool = _remove(result, pool, pool[first_of(hashes[pool])], DUPLICATE)
+        pool = _remove(result, pool, pool[first_occurrence(hashes[pool])], DUPLICATE)
     if config.leakage == "drop" and train_rows < test_end:
         pool = _without(result, pool, hashes, (train_rows, test_end, LEAKAGE), config, stories)
     leader = np.arange(count)
     if stories is not None:
-        twins = _near_twins(pool, stories, config)
-        for row, (twin, similarity) in twins.items():
-            leader[row] = twin
+        near = _near_duplicates(pool, stories, config)
+        for row, (other, similarity) in near.items():
+            leader[row] = other
             if config.deduplicate == "near":
-                result.reason[row], result.twin[row], result.similarity[row] = NEAR, twin, similarity
+                result.reason[row], result.duplicate_of[row], result.similarity[row] = NEAR, other, similarity
         if config.deduplicate == "near":
             pool = pool[leader[pool] == pool]
-    validation, test = _split.sizes(
+    validation, test = sizes(
         len(pool), config, test_given=train_rows < test_end, removed=removed_of(result.reason[:train_rows], config)
     )
-    chosen, tested = _split.draw(hashes[pool], config, validation, test, np.searchsorted(pool, leader[pool]))
+    chosen, tested = draw(hashes[pool], config, validation, test, np.searchsorted(pool, leader[pool]))
     result.to[pool] = TRAIN
     result.to[pool[chosen]] = VALIDATION
     result.to[pool[tested]] = TEST
@@ -117,39 +128,113 @@ def _without(
     config: PrepareConfig,
     stories: Stories | None,
 ) -> np.ndarray:
-    """Take out what also stands in other rows: exactly, and nearly where near-duplicates are asked for.
+    """Remove from the pool what other rows hold too: exactly, and nearly if near-duplicates are wanted.
 
-    `others`: the first of those rows, their end, and the reason.
+    `others`: the first of these rows, their end, and the reason.
     """
     first, end, reason = others
-    twin = members(hashes[pool], hashes[first:end])
-    pool = _remove(result, pool, np.where(twin >= 0, twin + first, pool), reason)
+    same = members(hashes[pool], hashes[first:end])
+    pool = _remove(result, pool, np.where(same >= 0, same + first, pool), reason)
     if stories is None:
         return pool
-    held = Held([stories.text(row) for row in range(first, end)], config.near)
+    reference = ReferenceSet([stories.text(row) for row in range(first, end)], config.near)
     gone = set()
     for start in range(0, len(pool), _PIECE):
         rows = pool[start : start + _PIECE].tolist()
-        for index, other, similarity in held.match([stories.text(row) for row in rows]):
+        for index, other, similarity in reference.match([stories.text(row) for row in rows]):
             row = rows[index]
             if row not in gone or similarity > result.similarity[row]:
-                result.reason[row], result.twin[row], result.similarity[row] = reason, first + other, similarity
+                result.reason[row], result.duplicate_of[row], result.similarity[row] = reason, first + other, similarity
                 gone.add(row)
     return np.array([row for row in pool.tolist() if row not in gone], np.int64)
 
 
-def _near_twins(pool: np.ndarray, stories: Stories, config: PrepareConfig) -> dict[int, tuple[int, float]]:
-    """Near-duplicates in the pool: row → (the earlier row that leads its cluster, similarity)."""
+def _near_duplicates(pool: np.ndarray, stories: Stories, config: PrepareConfig) -> dict[int, tuple[int, float]]:
+    """Near-duplicates in the pool: row → (the earlier row that represents its cluster, similarity)."""
     shared = candidates(stories.bands(pool))
     rows = pool[shared]
     return greedy(rows.tolist(), stories.bands(rows), stories.text, config.near)
 
 
-def _remove(result: Assignment, pool: np.ndarray, twin: np.ndarray, reason: int) -> np.ndarray:
-    """Take the rows of `pool` that have a twin other than themselves out; returns the others."""
-    gone = twin != pool
+def _remove(result: Assignment, pool: np.ndarray, first: np.ndarray, reason: int) -> np.ndarray:
+    """Remove the rows of `pool` whose `first` occurrence is another row; returns the others."""
+    gone = first != pool
     result.reason[pool[gone]] = reason
-    result.twin[pool[gone]] = twin[gone]
+    result.duplicate_of[pool[gone]] = first[gone]
     result.similarity[pool[gone]] = 1.0
     stay: np.ndarray = pool[~gone]
     return stay
+
+
+# --- the draw ----------------------------------------------------------------------------------
+
+
+def sizes(
+    available: int, config: PrepareConfig, *, test_given: bool, removed: Mapping[str, int] | None = None
+) -> tuple[int, int]:
+    """(validation, test) stories to draw out of `available`. Raises ConfigError if none would be left for train.
+
+    `removed`: stories per reason, for the message.
+    """
+    default = min(FULL_VALIDATION, max(1, int(available * SMALL_FRACTION)))
+    validation = default if config.validation is None else _stories(config.validation, available)
+    wanted_test = validation if config.test is None else _stories(config.test, available)
+    test = 0 if test_given else wanted_test
+    if validation + test >= available:
+        wanted = f"{validation:,} for validation" + (f" and {test:,} for test" if test else "")
+        gone = ", ".join(f"{name} {count:,}" for name, count in (removed or {}).items() if count)
+        raise ConfigError(
+            f"field `validation`: {wanted} were requested, but only {available:,} stories are left after cleaning"
+            f"{f' (removed: {gone})' if gone else ''}, and train needs some. Request fewer (--validation), or add stories."
+        )
+    return validation, test
+
+
+def _stories(amount: float, available: int) -> int:
+    """A number of stories; a share means at least one."""
+    return amount if isinstance(amount, int) else max(1, round(amount * available))
+
+
+def keys(hashes: np.ndarray, seed: int) -> np.ndarray:
+    """One uniform 64-bit key per story from its hash `[stories, 2]` and the seed (splitmix64's finaliser, twice)."""
+    with np.errstate(over="ignore"):
+        start = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
+        mixed: np.ndarray = _mix(_mix(hashes[:, 0] + start) ^ hashes[:, 1])
+    return mixed
+
+
+def draw(
+    hashes: np.ndarray, config: PrepareConfig, validation: int, test: int, leader: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of validation and of test, each in ascending order.
+
+    `leader[i]` represents the cluster of row i. A cluster is drawn whole; one that no longer fits is skipped.
+    """
+    order = np.lexsort((hashes[:, 1], keys(hashes, config.seed)))
+    if leader is None or (leader == np.arange(len(leader))).all():
+        return np.sort(order[:validation]), np.sort(order[validation : validation + test])
+    members: dict[int, list[int]] = {}
+    for row, lead in enumerate(leader.tolist()):
+        members.setdefault(lead, []).append(row)
+    drawn: tuple[list[int], list[int]] = ([], [])
+    for lead in order.tolist():
+        cluster = members.get(lead, [])
+        for rows, size in zip(drawn, (validation, test), strict=True):
+            if cluster and len(rows) + len(cluster) <= size:
+                rows += cluster
+                break
+        if len(drawn[0]) == validation and len(drawn[1]) == test:
+            break
+    else:
+        raise ConfigError(
+            f"field `validation`: no {validation:,} stories (and {test:,} for test) can be drawn without splitting a cluster of "
+            f"near-duplicates. Request fewer, or use deduplicate=near."
+        )
+    return np.sort(np.array(drawn[0], np.int64)), np.sort(np.array(drawn[1], np.int64))
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x

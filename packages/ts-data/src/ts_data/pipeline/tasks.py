@@ -1,15 +1,14 @@
-"""The pieces of work that `prepare` hands to an engine: JSON in, JSON out, everything large goes through files.
+"""The tasks of `prepare`, which an engine runs. Input and output are files of the work folder.
 
-Each job writes its files aside and renames them, and writes the one that marks it as done last; so a job that
-was killed is simply run again. Jobs know nothing of each other.
+A task writes each file aside and renames it, and its marker last. A task that was killed runs again. Tasks do not know each other.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,220 +19,249 @@ import pyarrow.parquet as pq
 from ..arrow import fixed, numbers
 from ..artefact import sha256_file
 from ..cleaning.cleaner import KEPT, Cleaner
-from ..dedup.minhash import Signer
+from ..dedup.minhash import MinHasher
 from ..errors import SourceError
 from ..schemas import NearConfig, PrepareConfig
 from ..sources.blocks import Block, read_block, stop
 from ..sources.separators import found_inside
 from ..sources.storage import sha256_of
+from .workdir import WorkDir, written_whole
 
-__all__ = ["REMOVED", "SPLIT_SCHEMA", "open_text", "parquet_writer", "perform"]
+__all__ = [
+    "EXAMPLES",
+    "SPLIT_SCHEMA",
+    "BandKeys",
+    "BlockCounts",
+    "CleanBlock",
+    "HashSource",
+    "StepCounts",
+    "WriteParts",
+    "WriteShard",
+]
+__all__ += ["NOWHERE", "REMOVED", "TEST", "TRAIN", "VALIDATION", "open_batch", "parquet_writer"]
 
 REMOVED, TRAIN, VALIDATION, TEST, NOWHERE = range(5)
-"""Where a story goes: the values of assignment.npy. NOWHERE: a story of `against`, which is neither kept nor removed."""
+"""Destinations of stories: the values of assignment.npy. NOWHERE: a story of `against`, neither kept nor removed."""
 
 SPLIT_SCHEMA = pa.schema([("text", pa.large_string())])
-LEDGER_SCHEMA = pa.schema(
-    [
-        ("source", pa.string()),
-        ("story", pa.int64()),  # position in that source, from 0
-        ("reason", pa.string()),
-        ("twin_source", pa.string()),
-        ("twin", pa.int64()),  # position of the story that stayed
-        ("similarity", pa.float32()),  # of the two, where they are duplicates
-        ("text", pa.large_string()),  # as it stood when it was removed
-    ]
-)
+_PART_SCHEMA = pa.schema([("text", pa.large_string()), ("row", pa.int64())])
 
 EXAMPLES = 3
 """Changed stories per step that the manifest shows."""
 
 
-def perform(job: dict[str, Any]) -> dict[str, Any]:
-    """Do one job; what it gives back is JSON."""
-    return _JOBS[job["job"]](job)
+@dataclass
+class StepCounts:
+    """What one step did in a block, and the rows and raw texts of its first changes."""
+
+    changed: int = 0
+    dropped: int = 0
+    rows: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
 
-# --- hash a source -----------------------------------------------------------------------------
+@dataclass
+class BlockCounts:
+    """What the steps did in a block."""
 
+    steps: dict[str, StepCounts]
+    stories: int = 0
+    kept: int = 0
+    skipped: int = 0
+    """Stories that could not be read."""
+    separators: dict[str, int] = field(default_factory=dict)
+    """Possible separators inside stories: spelling → stories."""
 
-def _hash(job: dict[str, Any]) -> dict[str, Any]:
-    return _done(Path(job["done"]), {"sha256": sha256_of(job["path"])})
-
-
-# --- clean a block -----------------------------------------------------------------------------
-
-
-def _clean(job: dict[str, Any]) -> dict[str, Any]:
-    block = Block.from_dict(job["block"])
-    config = PrepareConfig.model_validate(job["config"])
-    _keep_memory()
-    cleaner = Cleaner(config, keep_all=block.input.role != "train")
-    counts, batches = _Counts(config), []
-    for raw in read_block(block, config, counts.skip if config.bad_lines == "skip" else stop):
-        batches.append(cleaner.batch(raw))
-        counts.add(raw, batches[-1])
-    place = Path(job["place"])
-    _write_ipc(place.with_suffix(".text"), _whole([batch.select(["text"]) for batch in batches]))
-    _write_ipc(place.with_suffix(".meta"), _whole([batch.drop_columns(["text"]) for batch in batches]))
-    return _done(place.with_suffix(".json"), counts.to_dict())
-
-
-def _keep_memory() -> None:
-    """Let glibc keep what this process frees. It hands large pieces back to the system, to get them again as new pages, which
-    takes a seventh of the whole time; but having seen one freed of this size, it keeps up to twice as much."""
-    bytearray(31 << 20)
-
-
-def _whole(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    """One batch of several (at least one)."""
-    table = pa.Table.from_batches(batches).combine_chunks()
-    return pa.record_batch([_chunk(column) for column in table.columns], schema=table.schema)
-
-
-def _chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks else pa.nulls(0, column.type)
-
-
-class _Counts:
-    """What the steps did to the stories of a block: how many each changed and dropped, and its first changed ones as they came."""
-
-    def __init__(self, config: PrepareConfig) -> None:
-        self.stories = self.kept = self.skipped = 0
-        self.separators: Counter[str] = Counter()
-        self.steps: dict[str, dict[str, Any]] = {
-            name: {"changed": 0, "dropped": 0, "rows": [], "texts": []} for name in config.steps
-        }
+    def add(self, raw: pa.RecordBatch, cleaned: pa.RecordBatch) -> None:
+        """Count the next batch."""
+        dropped = numbers(cleaned.column("dropped_by"))
+        changed = numbers(cleaned.column("changed"))
+        for number, count in enumerate(self.steps.values()):
+            rows = np.flatnonzero(changed & (1 << number))
+            count.changed += len(rows)
+            count.dropped += int((dropped == number).sum())
+            for row in rows[: EXAMPLES - len(count.rows)].tolist():
+                count.rows.append(self.stories + row)
+                count.texts.append(raw.column("text")[row].as_py())
+        self.separators = dict(Counter(self.separators) + found_inside(raw.column("text")))
+        self.stories += len(cleaned)
+        self.kept += int((dropped == KEPT).sum())
 
     def skip(self, _: SourceError) -> None:
         """Count a story that could not be read."""
         self.skipped += 1
 
-    def add(self, raw: pa.RecordBatch, cleaned: pa.RecordBatch) -> None:
-        """Count a batch, which follows the ones before."""
-        dropped = numbers(cleaned.column("dropped_by"))
-        changed = numbers(cleaned.column("changed"))
-        for i, count in enumerate(self.steps.values()):
-            rows = np.flatnonzero(changed & (1 << i))
-            count["changed"] += len(rows)
-            count["dropped"] += int((dropped == i).sum())
-            for row in rows[: EXAMPLES - len(count["rows"])].tolist():
-                count["rows"].append(self.stories + row)
-                count["texts"].append(raw.column("text")[row].as_py())
-        self.separators += found_inside(raw.column("text"))
-        self.stories += len(cleaned)
-        self.kept += int((dropped == KEPT).sum())
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "stories": self.stories,
-            "kept": self.kept,
-            "skipped": self.skipped,
-            "separators": dict(self.separators),
-            "steps": self.steps,
-        }
+@dataclass(frozen=True)
+class HashSource:
+    """Hash a source."""
+
+    work: WorkDir
+    number: int
+    path: str
+
+    weight = 0
+
+    @property
+    def marker(self) -> Path:
+        """The file that holds the hash."""
+        return self.work.source_hash(self.number)
+
+    def run(self) -> None:
+        """Write the SHA-256 of the source."""
+        _write_json(self.marker, {"sha256": sha256_of(self.path)})
 
 
-# --- write a shard -----------------------------------------------------------------------------
+@dataclass(frozen=True)
+class CleanBlock:
+    """Clean a block."""
+
+    work: WorkDir
+    number: int
+    block: Block
+    config: PrepareConfig
+
+    @property
+    def marker(self) -> Path:
+        """The counts."""
+        return self.work.block_counts(self.number)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of the block (row groups, of Parquet)."""
+        return self.block.end - self.block.start
+
+    def run(self) -> None:
+        """Write the cleaned texts, the cleaner's columns and the counts."""
+        cleaner = Cleaner(self.config, keep_all=self.block.input.role != "train")
+        counts, batches = BlockCounts({name: StepCounts() for name in self.config.steps}), []
+        for raw in read_block(self.block, self.config, counts.skip if self.config.bad_lines == "skip" else stop):
+            batches.append(cleaner.batch(raw))
+            counts.add(raw, batches[-1])
+        _write_batch(self.work.block_text(self.number), _joined([batch.select(["text"]) for batch in batches]))
+        _write_batch(self.work.block_columns(self.number), _joined([batch.drop_columns(["text"]) for batch in batches]))
+        _write_json(self.marker, asdict(counts))
 
 
-def _blocks(job: dict[str, Any]) -> Iterator[tuple[pa.RecordBatch, np.ndarray, int]]:
-    """The job's blocks in order: the texts, where each goes, and the first one's row."""
-    work = Path(job["work"])
-    assignment = np.load(work / "assignment.npy", mmap_mode="r")
-    for block in job["blocks"]:
-        table = open_text(work / f"block-{block['number']:06d}.text")
-        yield table, np.asarray(assignment[block["first"] : block["first"] + len(table)]), block["first"]
+@dataclass(frozen=True)
+class BandKeys:
+    """Make the MinHash band keys of a cleaned block."""
+
+    work: WorkDir
+    number: int
+    near: NearConfig
+
+    weight = 1
+
+    @property
+    def marker(self) -> Path:
+        """The keys."""
+        return self.work.block_bands(self.number)
+
+    def run(self) -> None:
+        """Write the keys `[stories, bands]`."""
+        texts = open_batch(self.work.block_text(self.number)).column("text").to_numpy(zero_copy_only=False).tolist()
+        with written_whole(self.marker) as aside, aside.open("wb") as file:
+            np.save(file, MinHasher(self.near).bands(texts))
 
 
-def _shard(job: dict[str, Any]) -> dict[str, Any]:
-    """The stories of train in some blocks, as one Parquet file."""
-    place = Path(job["place"])
-    rows = 0
-    aside = place.with_suffix(f".{os.getpid()}.partial")
-    with parquet_writer(aside, SPLIT_SCHEMA) as writer:
-        for table, to, _ in _blocks(job):
-            train = table.filter(fixed(to == TRAIN))
-            if len(train):
-                writer.write_batch(train, row_group_size=len(train))
-                rows += len(train)
-    os.replace(aside, place)
-    return _done(Path(job["done"]), {"rows": rows, "bytes": place.stat().st_size, "sha256": sha256_file(place)})
+@dataclass(frozen=True)
+class _GroupTask:
+    """Work over a group of consecutive blocks."""
+
+    work: WorkDir
+    number: int
+    blocks: tuple[tuple[int, int], ...]
+    """(number, first row) of each block."""
+    weight: int
+    """Bytes of text."""
+
+    def _batches(self) -> Iterator[tuple[pa.RecordBatch, np.ndarray, int]]:
+        """(texts, destinations, first row) of each block."""
+        assignment = np.load(self.work.assignment, mmap_mode="r")
+        for block, first in self.blocks:
+            batch = open_batch(self.work.block_text(block))
+            yield batch, np.asarray(assignment[first : first + len(batch)]), first
 
 
-def _parts(job: dict[str, Any]) -> dict[str, Any]:
-    """The other stories in some blocks, one file for each place where they go."""
-    parts: dict[int, list[pa.RecordBatch]] = {REMOVED: [], VALIDATION: [], TEST: []}
-    for table, to, first in _blocks(job):
-        for part, found in parts.items():
-            chosen = np.flatnonzero(to == part)
-            if len(chosen):
-                found.append(_numbered(table, chosen, first))
-    for part, found in parts.items():
-        _write_part(Path(job["place"]).with_suffix(f".part{part}"), found)
-    return _done(Path(job["done"]), {})
+@dataclass(frozen=True)
+class WriteShard(_GroupTask):
+    """Write the stories of train in a group as one Parquet file."""
+
+    @property
+    def marker(self) -> Path:
+        """The description of the file."""
+        return self.work.shard_info(self.number)
+
+    def run(self) -> None:
+        """Write the shard."""
+        path, rows = self.work.shard(self.number), 0
+        with written_whole(path) as aside, parquet_writer(aside, SPLIT_SCHEMA) as writer:
+            for batch, to, _ in self._batches():
+                train = batch.filter(fixed(to == TRAIN))
+                if len(train):
+                    writer.write_batch(train, row_group_size=len(train))
+                    rows += len(train)
+        _write_json(self.marker, {"rows": rows, "bytes": path.stat().st_size, "sha256": sha256_file(path)})
 
 
-def _numbered(table: pa.RecordBatch, rows: np.ndarray, first: int) -> pa.RecordBatch:
-    return pa.record_batch([table.column("text").take(fixed(rows)), fixed(rows + first)], schema=_PART)
+@dataclass(frozen=True)
+class WriteParts(_GroupTask):
+    """Write the other stories in a group, one file per destination."""
+
+    @property
+    def marker(self) -> Path:
+        """A file without content of its own."""
+        return self.work.parts_done(self.number)
+
+    def run(self) -> None:
+        """Write the parts."""
+        parts: dict[int, list[pa.RecordBatch]] = {REMOVED: [], VALIDATION: [], TEST: []}
+        for batch, to, first in self._batches():
+            for destination, found in parts.items():
+                rows = np.flatnonzero(to == destination)
+                if len(rows):
+                    columns = [batch.column("text").take(fixed(rows)), fixed(rows + first)]
+                    found.append(pa.record_batch(columns, schema=_PART_SCHEMA))
+        for destination, found in parts.items():
+            with (
+                written_whole(self.work.part(self.number, destination)) as aside,
+                pa.OSFile(str(aside), "wb") as sink,
+                pa.ipc.new_stream(sink, _PART_SCHEMA) as writer,
+            ):
+                for batch in found:
+                    writer.write_batch(batch)
+        _write_json(self.marker, {})
 
 
-_PART = pa.schema([("text", pa.large_string()), ("row", pa.int64())])
-
-
-def _write_part(path: Path, batches: list[pa.RecordBatch]) -> None:
-    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_stream(sink, _PART) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-    os.replace(aside, path)
+# --- files -------------------------------------------------------------------------------------
 
 
 def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Parquet as we write it: Snappy (fast to read everywhere), no dictionary (stories do not repeat), no text statistics."""
+    """Parquet with Snappy (fast to read everywhere), without a dictionary (stories do not repeat) and statistics of texts."""
     return pq.ParquetWriter(
         path, schema, compression="snappy", use_dictionary=False, write_statistics=False, store_schema=False, version="2.6"
     )
 
 
-def open_text(path: Path) -> pa.RecordBatch:
-    """The one batch of an Arrow IPC file of ours, read (not mapped: mapped pages would count as our memory)."""
+def open_batch(path: Path) -> pa.RecordBatch:
+    """The one batch of an Arrow IPC file, read and not mapped: mapped pages would count as memory of this process."""
     with pa.OSFile(str(path), "rb") as source:
         return pa.ipc.open_file(source).get_batch(0)
 
 
-def _write_ipc(path: Path, batch: pa.RecordBatch) -> None:
-    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """One batch of at least one."""
+    table = pa.Table.from_batches(batches).combine_chunks()
+    columns = [column.chunk(0) if column.num_chunks else pa.nulls(0, column.type) for column in table.columns]
+    return pa.record_batch(columns, schema=table.schema)
+
+
+def _write_batch(path: Path, batch: pa.RecordBatch) -> None:
+    with written_whole(path) as aside, pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    os.replace(aside, path)
 
 
-def _done(path: Path, result: dict[str, Any]) -> dict[str, Any]:
-    aside = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    aside.write_text(json.dumps(result), encoding="utf-8")
-    os.replace(aside, path)
-    return result
-
-
-# --- band keys for near-duplicates -------------------------------------------------------------
-
-
-def _bands(job: dict[str, Any]) -> dict[str, Any]:
-    """MinHash band keys `[stories, bands]` of one cleaned block."""
-    place = Path(job["place"])
-    texts = open_text(place.with_suffix(".text")).column("text").to_numpy(zero_copy_only=False).tolist()
-    aside = place.with_suffix(f".bands.{os.getpid()}.partial.npy")
-    np.save(aside, Signer(NearConfig.model_validate(job["near"])).bands(texts))
-    os.replace(aside, place.with_suffix(".bands.npy"))
-    return _done(Path(job["done"]), {"stories": len(texts)})
-
-
-_JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "hash": _hash,
-    "clean": _clean,
-    "bands": _bands,
-    "shard": _shard,
-    "parts": _parts,
-}
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with written_whole(path) as aside:
+        aside.write_text(json.dumps(content), encoding="utf-8")

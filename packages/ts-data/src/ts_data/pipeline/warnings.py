@@ -1,19 +1,17 @@
-"""What looks wrong with sources, as warnings with numbers: separators inside stories, stories far too long, known test stories."""
+"""Warnings about sources, with numbers: separators inside stories, stories that are far too long, test stories in train."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..cleaning.cleaner import KEPT
 from ..dedup.exact import members
 from ..schemas import PrepareConfig
+from .cleaned import CleanedStories
+from .splits import Assignment
 from .tasks import TRAIN, VALIDATION
-
-if TYPE_CHECKING:
-    from .writer import Line
 
 __all__ = ["warnings_of"]
 
@@ -24,22 +22,22 @@ FEW = 5
 """Stories under which a median says nothing."""
 
 
-def warnings_of(line: Line) -> tuple[str, ...]:
-    """The warnings about the sources of a run, in the order of the sources."""
+def warnings_of(stories: CleanedStories, assignment: Assignment) -> tuple[str, ...]:
+    """The warnings of a run: about its settings, then about each source in order, then about test stories in train."""
     found: list[str] = []
-    for number, item in enumerate(line.inputs):
-        if skipped := line.skipped(number):
+    for number, item in enumerate(stories.inputs):
+        if skipped := stories.skipped(number):
             unit = "entries" if item.unit == "entry" else "lines or rows"
             found.append(f"{item.name}: {skipped:,} {unit} could not be read and were left out.")
         if item.role != "against":
-            found += _separators(line, number)
-            found += _long_story(line, number)
-    return (*_idle_settings(line), *found, *_known_tests(line))
+            found += _separators(stories, number)
+            found += _long_story(stories, number)
+    return (*_idle_settings(stories), *found, *_known_tests(stories, assignment))
 
 
-def _idle_settings(line: Line) -> list[str]:
+def _idle_settings(stories: CleanedStories) -> list[str]:
     """Settings that do nothing."""
-    config, test_given = line.config, any(item.role == "test" for item in line.inputs)
+    config, test_given = stories.config, any(item.role == "test" for item in stories.inputs)
     found = []
     if config.leakage == "drop" and not test_given:
         found.append("leakage=drop does nothing: no test file is given. Name one: --test")
@@ -50,23 +48,23 @@ def _idle_settings(line: Line) -> list[str]:
     return found
 
 
-def _separators(line: Line, number: int) -> list[str]:
+def _separators(stories: CleanedStories, number: int) -> list[str]:
     counts: Counter[str] = Counter()
-    for block, count in zip(line.blocks, line.counts, strict=True):
-        if block.input == line.inputs[number]:
-            counts.update(count["separators"])
-    stories = line.input_firsts[number + 1] - line.input_firsts[number]
-    name = line.inputs[number].name
+    for block, count in zip(stories.blocks, stories.counts, strict=True):
+        if block.input == stories.inputs[number]:
+            counts.update(count.separators)
+    total = stories.input_starts[number + 1] - stories.input_starts[number]
+    name = stories.inputs[number].name
     return [
-        f"{name}: {held:,} of {stories:,} stories hold {mark!r} inside, which may be a separator. If stories end there, put the "
+        f"{name}: {held:,} of {total:,} stories hold {mark!r} inside, which may be a separator. If stories end there, put the "
         f"separator in its place, or name it: --set separator=…"
         for mark, held in counts.most_common(3)
     ]
 
 
-def _long_story(line: Line, number: int) -> list[str]:
-    first, end = line.input_firsts[number : number + 2]
-    words = line.meta["words"][first:end]
+def _long_story(stories: CleanedStories, number: int) -> list[str]:
+    first, end = stories.input_starts[number : number + 2]
+    words = stories.columns["words"][first:end]
     filled = words[words > 0]
     if len(filled) < FEW:
         return []
@@ -77,19 +75,18 @@ def _long_story(line: Line, number: int) -> list[str]:
     longest = int(words.argmax())
     rest = f" {long:,} stories are more than {TIMES} times as long as it." if long > 1 else ""
     what = f"{int(words[longest]):,} words, {words[longest] / median:.0f} times the median of {median:.0f}"
-    return [f"{line.inputs[number].name}: story {longest:,} has {what}; is a separator missing in it?{rest}"]
+    return [f"{stories.inputs[number].name}: story {longest:,} has {what}; is a separator missing in it?{rest}"]
 
 
-def _known_tests(line: Line) -> list[str]:
+def _known_tests(stories: CleanedStories, assignment: Assignment) -> list[str]:
     """Stories of a given test file that also stand in train or validation."""
-    assert line.assignment is not None
-    first, end = line.train_rows, line.test_end
+    first, end = stories.train_rows, stories.test_end
     if first == end:
         return []
-    kept = np.flatnonzero(np.isin(line.assignment.to[:first], (TRAIN, VALIDATION)) & (line.assignment.reason[:first] == KEPT))
-    known = int((members(line.hashes[first:end], line.hashes[kept]) >= 0).sum())
+    kept = np.flatnonzero(np.isin(assignment.to[:first], (TRAIN, VALIDATION)) & (assignment.reason[:first] == KEPT))
+    known = int((members(stories.hashes[first:end], stories.hashes[kept]) >= 0).sum())
     if not known:
         return []
-    names = ", ".join(item.name for item in line.inputs if item.role == "test")
+    names = ", ".join(item.name for item in stories.inputs if item.role == "test")
     known_of = f"{known:,} of its {end - first:,} test stories also stand in train or validation"
     return [f"{names}: {known_of}. Take them out there: --set leakage=drop"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from ..dataset import check_files, read
-from ..dedup.minhash import Held
+from ..dedup.minhash import ReferenceSet
 from ..schemas import LeakageReport, NearConfig, SplitLeakage
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class _Finder:
     """Matches of one held-out split: for each of its rows the most similar row of train."""
 
     def __init__(self, texts: Sequence[str], near: NearConfig) -> None:
-        self._held = Held(texts, near)
+        self._held = ReferenceSet(texts, near)
         self._rows: dict[bytes, list[int]] = {}
         for row, text in enumerate(texts):
             self._rows.setdefault(_digest(text), []).append(row)

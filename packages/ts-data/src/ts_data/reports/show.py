@@ -20,7 +20,7 @@ from ..errors import ArtefactError, SourceError
 from ..schemas import PrepareConfig
 from ..sources import blocks as _sources
 from ..sources.names import HUB, is_stream
-from ..sources.staging import lay_down
+from ..sources.staging import stage
 
 __all__ = ["Removed", "changes", "highlight", "removed", "visible"]
 
@@ -65,7 +65,7 @@ def changes(
     if is_stream(name) or name.startswith(HUB):
         raise SourceError(f"{name}: changes are shown for files, not for what came through a pipe or from the Hub.")
     with TemporaryDirectory() as work:  # for what has to be unpacked
-        yield from _changes(lay_down(name, "train", 0, Path(work), config), config, step)
+        yield from _changes(stage(name, "train", lambda suffix: Path(work) / f"input{suffix}", config), config, step)
 
 
 def _changes(item: _sources.Input, config: PrepareConfig, step: str | None) -> Iterator[tuple[int, Cleaned]]:

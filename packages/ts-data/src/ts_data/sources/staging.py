@@ -28,7 +28,7 @@ from .names import HUB, STDIN, is_stream, kind_of
 from .quiet import silent
 from .storage import open_file
 
-__all__ = ["lay_down", "origin_of"]
+__all__ = ["origin_of", "stage"]
 
 _PIECE = 1 << 22
 _ROWS = 8_192
@@ -42,29 +42,28 @@ def origin_of(source: str) -> str | None:
     return None if is_stream(source) or source.startswith(HUB) else existing(source)
 
 
-def lay_down(source: str, role: Role, number: int, work: Path, config: PrepareConfig) -> Input:
-    """Input `number` as a file that can be cut into blocks."""
-    base = work / f"input-{number}"
+def stage(source: str, role: Role, place: Callable[[str], Path], config: PrepareConfig) -> Input:
+    """A source as a file that can be cut into blocks. `place` gives the path of a converted file for its suffix."""
     if source.startswith(HUB):
-        made = _hub(source, base.with_suffix(".parquet"), config)
+        made = _hub(source, place(".parquet"), config)
         return Input(name=source, path=str(made), origin=str(made), kind="parquet", role=role)
     if is_stream(source):
-        made = _stream(source, base)
+        made = _stream(source, place(""))
         origin, (kind, packed) = str(made), (_kind_by_content(made))
     else:
         origin = existing(source)
         kind, packed = kind_of(origin)
     path = origin
     if packed:
-        path = str(_unpack(source, origin, packed, work / f"input-{number}.{kind}"))
+        path = str(_unpack(source, origin, packed, place(f".{kind}")))
         kind = _kind_by_content(Path(path))[0] if is_stream(source) else kind
     if kind != "parquet":
         check_encoding(source, path)
     if kind in ("csv", "tsv"):
-        laid, skipped = _parquet_of_csv(source, path, kind == "tsv", base.with_suffix(".parquet"), config)
+        laid, skipped = _parquet_of_csv(source, path, kind == "tsv", place(".parquet"), config)
         return Input(name=source, path=str(laid), origin=origin, kind="parquet", role=role, skipped=skipped)
     if kind == "jsonl" and _first_bytes(path)[:1] == b"[":
-        path = str(_lines_of_list(source, path, work / f"input-{number}.entries.jsonl"))
+        path = str(_lines_of_list(source, path, place(".entries.jsonl")))
         return Input(name=source, path=path, origin=origin, kind=kind, role=role, unit="entry")
     return Input(name=source, path=path, origin=origin, kind=kind, role=role)
 

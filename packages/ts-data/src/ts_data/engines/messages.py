@@ -1,0 +1,58 @@
+"""Tasks and their outcome as JSON, for engines that run tasks in other processes."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import traceback
+from typing import TYPE_CHECKING
+
+from .. import errors
+
+if TYPE_CHECKING:
+    from . import Task
+
+__all__ = ["decode", "encode", "outcome_of", "raise_failure"]
+
+_NO_SPACE = "no space"
+
+
+def encode(task: Task) -> str:
+    """A task, a dataclass, as one line of JSON: the place of its class and its fields."""
+    from pydantic import TypeAdapter
+
+    fields = TypeAdapter(type(task)).dump_python(task, mode="json")
+    return json.dumps({"task": f"{type(task).__module__}:{type(task).__qualname__}", "fields": fields})
+
+
+def decode(message: str) -> Task:
+    """The task of `encode`."""
+    from pydantic import TypeAdapter
+
+    content = json.loads(message)
+    module, _, name = content["task"].partition(":")
+    task: Task = TypeAdapter(getattr(importlib.import_module(module), name)).validate_python(content["fields"])
+    return task
+
+
+def outcome_of(task: Task) -> str:
+    """Run a task; returns its failure as JSON, `{}` if there is none."""
+    try:
+        task.run()
+    except errors.TsDataError as problem:
+        return json.dumps({"error": type(problem).__name__, "message": str(problem)})
+    except Exception as problem:
+        if getattr(problem, "errno", None) == errno.ENOSPC:
+            return json.dumps({"error": _NO_SPACE})
+        return json.dumps({"error": "unexpected", "message": traceback.format_exc()})
+    return "{}"
+
+
+def raise_failure(outcome: str) -> None:
+    """Raise the failure that `outcome_of` describes: an error of this package as itself, any other as RuntimeError with its traceback."""
+    found = json.loads(outcome)
+    if found.get("error") == _NO_SPACE:
+        raise OSError(errno.ENOSPC, "no space left on the disk")
+    if "error" in found:
+        raise getattr(errors, found["error"], RuntimeError)(found["message"])

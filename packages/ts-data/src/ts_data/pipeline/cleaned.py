@@ -1,0 +1,92 @@
+"""The cleaned stories of all sources: counts, columns and texts by row. A row is a story's number over all sources in order."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+from pydantic import TypeAdapter
+
+from ..arrow import numbers
+from ..schemas import PrepareConfig
+from ..sources.blocks import Block, Input
+from .tasks import BlockCounts, open_batch
+from .workdir import WorkDir
+
+__all__ = ["CleanedStories"]
+
+
+class CleanedStories:
+    """The results of all `CleanBlock` tasks. The rows of the training sources come first, then test files, then `against`."""
+
+    def __init__(self, work: WorkDir, config: PrepareConfig, inputs: Sequence[Input], blocks: Sequence[Block]) -> None:
+        self.work, self.config, self.inputs, self.blocks = work, config, inputs, blocks
+        read = TypeAdapter(BlockCounts).validate_json
+        self.counts = [read(work.block_counts(number).read_bytes()) for number in range(len(blocks))]
+        batches = [open_batch(work.block_columns(number)) for number in range(len(blocks))]
+        names = batches[0].schema.names
+        self.columns = {name: np.concatenate([numbers(batch.column(name)) for batch in batches]) for name in names}
+        """The cleaner's columns but the text: name → `[stories]`."""
+        self.block_starts = [0, *np.cumsum([count.stories for count in self.counts]).tolist()]
+        """The first row of each block, and the number of rows."""
+        self._mapped: dict[int, pa.Array] = {}
+
+    @cached_property
+    def hashes(self) -> np.ndarray:
+        """[stories, 2] uint64."""
+        return np.stack([self.columns["hash_hi"], self.columns["hash_lo"]], axis=1)
+
+    @cached_property
+    def input_starts(self) -> list[int]:
+        """The first row of each input, and the number of rows."""
+        positions = {item: number for number, item in enumerate(self.inputs)}
+        stories = [0] * len(self.inputs)
+        for block, count in zip(self.blocks, self.counts, strict=True):
+            stories[positions[block.input]] += count.stories
+        return [0, *np.cumsum(stories).tolist()]
+
+    @property
+    def train_rows(self) -> int:
+        """Rows of the training sources."""
+        return self.input_starts[sum(item.role == "train" for item in self.inputs)]
+
+    @property
+    def test_end(self) -> int:
+        """The row behind the last one of the test files."""
+        return self.input_starts[sum(item.role != "against" for item in self.inputs)]
+
+    def skipped(self, number: int) -> int:
+        """Lines or rows of an input that could not be read."""
+        pairs = zip(self.blocks, self.counts, strict=True)
+        return self.inputs[number].skipped + sum(count.skipped for block, count in pairs if block.input == self.inputs[number])
+
+    def text(self, row: int) -> str:
+        """The cleaned text of a row, mapped from the work folder: near-duplicates need few."""
+        block = bisect_right(self.block_starts, row) - 1
+        return str(self._texts(block)[row - self.block_starts[block]].as_py())
+
+    def bands(self, rows: np.ndarray) -> np.ndarray:
+        """MinHash band keys `[rows, bands]` of ascending rows."""
+        found = []
+        for number, (first, end) in enumerate(pairwise(self.block_starts)):
+            inside = rows[(rows >= first) & (rows < end)] - first
+            if len(inside):
+                found.append(np.load(self.work.block_bands(number), mmap_mode="r")[inside])
+        return np.concatenate(found) if found else np.zeros((0, self.config.near.bands), np.uint64)
+
+    def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(number of the source, position in it) of each row; -1 for row -1."""
+        number = np.searchsorted(self.input_starts, rows, side="right") - 1
+        return number, np.where(rows >= 0, rows - np.array(self.input_starts)[number], -1)
+
+    def _texts(self, block: int) -> pa.Array:
+        if block not in self._mapped:
+            if len(self._mapped) > 8:
+                self._mapped.clear()
+            source = pa.memory_map(str(self.work.block_text(block)))
+            self._mapped[block] = pa.ipc.open_file(source).get_batch(0).column(0)
+        return self._mapped[block]

@@ -15,7 +15,7 @@ TABLES = [
     ("ts-train", "schedules", "SCHEDULES"),
     ("ts-train", "sinks", "SINKS"),
     ("ts-eval", "metrics", "METRICS"),
-    ("ts-eval", "sections", "PARTS"),
+    ("ts-eval", "sections", "SECTIONS"),
     ("ts-eval", "judge/backends", "BACKENDS"),
 ]
 

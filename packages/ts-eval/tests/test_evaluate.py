@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 import ts_eval
 from ts_eval.cli import app
 from ts_eval.errors import ArtefactError, ConfigError
-from ts_eval.metrics import METRICS
+from ts_eval.metrics import METRICS, EndingMetric, StoryMetric
 from ts_eval.report import read_report, render
 from ts_eval.schemas import PART_NAMES, MetricInfo
-from ts_eval.sections import PARTS
+from ts_eval.sections import SECTIONS
 
 
 def test_parts_are_the_table():
-    assert tuple(PARTS) == PART_NAMES
+    assert tuple(SECTIONS) == PART_NAMES
 
 
 def test_every_part_says_something_about_model_and_real_stories(made):
@@ -54,23 +54,61 @@ def test_the_same_model_twice_differs_in_nothing(made):
     assert all(c.difference == 0 and not c.resolved and c.more_stories is None for c in report.comparisons)
 
 
-def test_a_metric_of_stories_is_in_the_report_once_it_is_in_the_table(model_folder, splits, eval_config, monkeypatch):
-    module = types.SimpleNamespace(
-        INFO={
-            name: MetricInfo(title=f"The {name}", better="lower", description="For a test.") for name in ("shouts", "shouting")
-        },
-        STORIES={"shouts": lambda texts: [t.count("!") for t in texts], "shouting": lambda texts: "".join(texts).count("!")},
-    )
-    monkeypatch.setitem(sys.modules, "ts_eval.metrics.shouts", module)
-    monkeypatch.setitem(METRICS, "shouts", "shouts:shouts")
-    report = ts_eval.evaluate([model_folder], splits, eval_config.model_copy(update={"parts": ("texts",)}))
-    model, page = report.models[0], render(report)
-    stories = [story.text for story in report.models[0].stories] or [None] * eval_config.stories
-    assert len(model.values["texts.test.shouts"]) == len(stories)
+def describe(name, **more):
+    return MetricInfo(title=f"The {name}", better="lower", description="For a test.", **more)
+
+
+@pytest.fixture
+def shouts(monkeypatch):
+    """A metric of stories (one with a number per story, one for all) and one with references: a module and a line in the table."""
+    table = {
+        "shouts": StoryMetric(describe("shouts", summary="texts", label="Shouts"), lambda s: [t.count("!") for t in s.texts]),
+        "shouting": StoryMetric(describe("shouting"), lambda s: "".join(s.texts).count("!")),
+        "longer": EndingMetric(
+            describe("longer", reference="another ending"),
+            lambda e: [float(len(a) - len(b)) for a, b in zip(e.completions, e.references, strict=True)],
+        ),
+    }
+    monkeypatch.setitem(sys.modules, "ts_eval.metrics.shouts", types.SimpleNamespace(REPORTED=table))
+    monkeypatch.setitem(METRICS, "shouts", "shouts:REPORTED")
+    return table
+
+
+def test_a_metric_is_in_everything_once_it_is_in_the_table(model_folder, splits, eval_config, tmp_path, shouts):
+    config = eval_config.model_copy(update={"parts": ("texts", "memorisation")})
+    ts_eval.evaluate([model_folder, model_folder], splits, config, out=tmp_path)
+    report = read_report(tmp_path)  # what report.json holds is enough for the page
+    model = report.models[0]
+    assert len(model.values["texts.test.shouts"]) == len(report.real.values["texts.test.shouts"]) == eval_config.stories
     assert "texts.test.shouting" in model.metrics
     assert "texts.test.shouting" not in model.values
+    ending = model.completions[0]
+    assert (
+        ending.scores["longer"] == model.values["memorisation.train.longer"][0] == len(ending.completion) - len(ending.reference)
+    )
+    assert "memorisation.test.longer" in {c.metric for c in report.comparisons}
+    assert report.info["longer"] == shouts["longer"].info
+    page = (tmp_path / "report.html").read_text()
     assert "<h3>The shouts</h3>" in page
+    assert ">Shouts<" in page, "a column of the summary"
     assert "<td>The shouting</td>" in page
+    assert "<h3>The longer</h3>" in page
+    assert "grey: another ending" in page
+
+
+def test_the_page_of_a_report_from_elsewhere_reads_the_metrics_that_it_describes(
+    model_folder, splits, eval_config, shouts, monkeypatch
+):
+    report = ts_eval.evaluate([model_folder], splits, eval_config.model_copy(update={"parts": ("texts",)}))
+    monkeypatch.delitem(METRICS, "shouts")
+    assert "<h3>The shouts</h3>" in render(report)
+
+
+def test_a_command_prints_the_metrics_of_the_table(model_folder, splits, shouts):
+    arguments = ["memorisation", str(model_folder), "--data", str(splits), "--stories", "4", "--quiet", "--set", "resamples=100"]
+    result = RUN.invoke(app, [*arguments, "--set", "decoding.max_new_tokens=4"])
+    assert result.exit_code == 0, result.output
+    assert "memorisation.test.longer" in result.stdout
 
 
 def test_the_report_on_disk_is_the_report(made):

@@ -16,7 +16,7 @@ import ts_eval
 import ts_models
 from ts_eval.cli import main
 from ts_eval.errors import TsEvalError
-from ts_eval.metrics import METRICS
+from ts_eval.metrics import METRICS, StoryMetric
 from ts_eval.report import read_report, render
 from ts_eval.schemas import PART_NAMES, Estimate, EvalConfig, MetricInfo
 
@@ -186,12 +186,15 @@ def test_a_loss_whose_exp_is_no_number_leaves_perplexity_empty_with_the_reason(s
 
 def test_a_metric_of_ones_own_that_gives_nan_is_empty_with_the_reason(splits, tmp_path, monkeypatch):
     functions = {
-        "odd": lambda texts: [math.nan, math.inf, *[1.0] * (len(texts) - 2)],
-        "odder": lambda texts: math.nan,
+        "odd": lambda stories: [math.nan, math.inf, *[1.0] * (len(stories.texts) - 2)],
+        "odder": lambda stories: math.nan,
     }
-    info = {name: MetricInfo(title=name, better="lower", description="For a test.") for name in functions}
-    monkeypatch.setitem(sys.modules, "ts_eval.metrics.odd", types.SimpleNamespace(INFO=info, STORIES=functions))
-    monkeypatch.setitem(METRICS, "odd", "odd:odd")
+    table = {
+        name: StoryMetric(MetricInfo(title=name, better="lower", description="For a test."), function)
+        for name, function in functions.items()
+    }
+    monkeypatch.setitem(sys.modules, "ts_eval.metrics.odd", types.SimpleNamespace(REPORTED=table))
+    monkeypatch.setitem(METRICS, "odd", "odd:REPORTED")
     model = types.SimpleNamespace(name="own", generate=lambda prompts, **_: [f"ran {i} miles." for i, _ in enumerate(prompts)])
     report = ts_eval.evaluate(model, splits, SMALL.model_copy(update={"parts": ("texts",)}), out=tmp_path)
     found = parsed(tmp_path / "report.json")["models"][0]

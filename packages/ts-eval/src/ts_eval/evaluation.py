@@ -1,8 +1,7 @@
-"""evaluate: models and splits → EvalReport. It runs the parts and puts their sections together; it measures nothing itself."""
+"""evaluate: models and splits → EvalReport. Runs the sections and assembles their results; measures nothing itself."""
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import sys
@@ -28,13 +27,13 @@ from .schemas import (
     EvalConfig,
     EvalReport,
     LossPoint,
-    MetricInfo,
     ModelReport,
     Provenance,
     Rating,
     SweepReport,
 )
-from .sections import PARTS, Context, Section, load
+from .sections import SECTIONS, Context, Section, load
+from .sections.base import finite
 from .splits import Splits, open_splits
 
 if TYPE_CHECKING:
@@ -43,29 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 PACKAGES = ("ts-data", "ts-models", "tinystories-tokenizer", "tinystories-eval", "torch", "numpy", "numba", "scipy", "nltk")
-
-INFO = {
-    "span_words": MetricInfo(
-        title="Longest exact span",
-        unit="words",
-        better="like real",
-        description="Longest run of words that some training story holds too; case and punctuation ignored.",
-    ),
-    "span_share": MetricInfo(
-        title="Share of the story in that span", better="like real", description="Words of the longest span per word."
-    ),
-    "template_words": MetricInfo(
-        title="Longest span under renaming",
-        unit="words",
-        better="like real",
-        description="Longest run in common once names and rare words are masked on both sides.",
-    ),
-    "plot_cosine": MetricInfo(
-        title="Closest plot",
-        better="like real",
-        description="Largest cosine of sentence embeddings to any training story.",
-    ),
-}
 
 
 def evaluate(
@@ -122,7 +98,7 @@ def _measure(
     swept: SweepReport | None,
     command: str,
 ) -> EvalReport:
-    """Run the parts over every adapter and over the real stories."""
+    """Run the sections over every model and over the real stories."""
     config = context.config
     sections = {adapter.name: _run(adapter, context) for adapter in adapters}
     real = _model_report(ModelAdapter("real stories", "real"), _run(ModelAdapter("real stories", "real"), context), config)
@@ -146,7 +122,7 @@ def _measure(
             test_in_train=findings.test_in_train,
             index_sha256=context.index_sha256,
         ),
-        info=all_info() | INFO,
+        info=all_info(),
         warnings=(*findings.warnings, *(f"decoding sweep: {warning}" for warning in (swept.warnings if swept else ()))),
         models=tuple(reports),
         real=real,
@@ -195,14 +171,14 @@ def _subjects(models: Any) -> list[ModelAdapter]:
 
 
 def _run(adapter: ModelAdapter, context: Context) -> list[Section]:
-    return [load(name)(adapter, context) for name in PARTS if name in context.config.parts]
+    return [load(name)(adapter, context) for name in SECTIONS if name in context.config.parts]
 
 
 def _model_report(
     adapter: ModelAdapter, sections: Sequence[Section], config: EvalConfig, provenance: Provenance | None = None
 ) -> ModelReport:
     columns = {name: column for section in sections for name, column in section.values.items()}
-    values = {name: tuple(map(_finite, column)) for name, column in columns.items()}
+    values = {name: tuple(map(finite, column)) for name, column in columns.items()}
     lost = {name: sum(x is not None and y is None for x, y in zip(columns[name], values[name], strict=True)) for name in values}
     metrics: dict[str, Estimate] = {
         name: stats.estimate(column, seed=config.seed, resamples=config.resamples) for name, column in values.items()
@@ -211,7 +187,7 @@ def _model_report(
         metrics |= section.estimates
     training = adapter.training
     curve = () if training is None else tuple(
-        LossPoint(step=p.step, tokens=p.tokens, train_loss=_finite(p.train_loss), validation_loss=_finite(p.validation_loss))
+        LossPoint(step=p.step, tokens=p.tokens, train_loss=finite(p.train_loss), validation_loss=finite(p.validation_loss))
         for p in training.curve
     )  # fmt: skip
     notes = [*adapter.notes, *(note for section in sections for note in section.notes)]
@@ -232,11 +208,6 @@ def _model_report(
         provenance=provenance,
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def _finite(value: float | None) -> float | None:
-    """The number, or None for NaN and infinity, which JSON has not."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _compare(reports: Sequence[ModelReport], config: EvalConfig) -> list[Comparison]:

@@ -57,7 +57,7 @@ def correlate(reports: Sequence[ModelReport], config: EvalConfig) -> tuple[Corre
     """Spearman's correlation of loss and each rating over the models that have both, resampled by model."""
     points = []
     for report in reports:
-        loss = report.metrics.get("perplexity.test.bits_per_byte") or report.metrics.get("perplexity.test.loss")
+        loss = report.held_out_loss
         if loss is not None and loss.mean is not None and report.ratings:
             points.append((loss.mean, report.ratings))
     return tuple(_correlation(category, points, config) for category in CATEGORIES) if points else ()

@@ -136,8 +136,8 @@ def _holm(group: list[Comparison]) -> list[Comparison]:
     return corrected
 
 
-def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Rank correlation; None where one side does not vary."""
+def spearman(x: Sequence[float] | Array, y: Sequence[float] | Array) -> float | None:
+    """Spearman's rank correlation, ties by mean ranks. None for fewer than three pairs, or if one side is constant."""
     from scipy.stats import rankdata
 
     a, b = rankdata(x), rankdata(y)

@@ -19,11 +19,11 @@ from . import stats
 from .checks import need_instance, need_path
 from .errors import ConfigError, UnavailableError
 from .metrics.length import lengths
-from .metrics.ngrams import BigramModel
 from .metrics.repetition import repetition
 from .metrics.self_bleu import self_bleu
 from .models import ModelAdapter, open_model
 from .models.checked import generate
+from .ngrams import BigramModel
 from .places import check_sweep_file, local_paths, writing
 from .provenance import Evaluated, check_provenance
 from .schemas import SweepConfig, SweepPoint, SweepReport

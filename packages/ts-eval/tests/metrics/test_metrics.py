@@ -10,41 +10,56 @@ import pytest
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from ts_eval import metrics
-from ts_eval.metrics.cosine import Tfidf, cosine
+from ts_eval import StoryIndex, metrics
 from ts_eval.metrics.distinct import distinct
 from ts_eval.metrics.length import length_distance, lengths
 from ts_eval.metrics.misspellings import misspellings
-from ts_eval.metrics.ngrams import METHODS, BigramModel
-from ts_eval.metrics.perplexity import first_loss, loss, perplexity
+from ts_eval.metrics.perplexity import loss
 from ts_eval.metrics.repetition import repetition
 from ts_eval.metrics.self_bleu import self_bleu
 from ts_eval.metrics.vocabulary import vocabulary
+from ts_eval.ngrams import METHODS, BigramModel
 from ts_eval.texts import cut, words_of
 
 
 def test_the_table_is_the_folder_and_everything_loads():
-    files = {p.stem for p in Path(metrics.__file__).parent.glob("*.py")} - {"__init__"}
+    files = {p.stem for p in Path(metrics.__file__).parent.glob("*.py")} - {"__init__", "base"}
     assert {place.partition(":")[0] for place in metrics.METRICS.values()} == files
-    assert all(callable(metrics.load(name)) for name in metrics.METRICS)
-    assert len(metrics.all_info()) > 10
-    with pytest.raises(KeyError, match="there are"):
-        metrics.load("nothing")
+    kinds = (metrics.StoryMetric, metrics.EndingMetric, metrics.SearchMetric, metrics.ScoreMetric)
+    assert all(metrics.reported(kind) for kind in kinds)
+    computed = {name for kind in kinds for name in metrics.reported(kind)}
+    assert set(metrics.all_info()) - computed == {"max_train_rouge2_other"}, "needs the prompts' stories: computed by its section"
+
+
+def test_every_number_of_a_report_is_described_by_its_metric(made):
+    report = made[0]
+    names = {key.split(".", 2)[2] for model in [*report.models, report.real] for key in model.metrics}
+    assert names == set(metrics.all_info()) - {"plot_cosine"}
+    assert set(report.info) == set(metrics.all_info())
 
 
 def test_loss_and_perplexity_by_hand():
     logprobs = [np.log(np.array([0.5, 0.25])), np.log(np.array([0.125]))]
     assert loss(logprobs) == pytest.approx(2 * math.log(2))
-    assert perplexity(logprobs) == pytest.approx(4)
-    assert first_loss(logprobs, context=2) == pytest.approx(2 * math.log(2))
-    assert loss([]) is perplexity([]) is None
+    assert loss([]) is None
+    scored = metrics.ScoredStories(["four", "more"], logprobs, np.array([[1.0, 2.0], [0.0, 0.0]]), context=2)
+    found = {name: metric.compute(scored) for name, metric in metrics.reported(metrics.ScoreMetric).items()}
+    means = {name: sum(ratio.above) / sum(ratio.below) for name, ratio in found.items()}
+    assert means["loss"] == means["perplexity"] == pytest.approx(2 * math.log(2))
+    assert found["perplexity"].exp
+    assert means["first_loss"] == pytest.approx(2 * math.log(2))  # one token of each story is scored
+    assert means["bits_per_byte"] == pytest.approx((3 + 6) / 8)
+    assert found["bits_per_byte"].per_story
+    unpaid = metrics.ScoredStories(["four", "more"], logprobs, None, context=2)
+    assert metrics.reported(metrics.ScoreMetric)["bits_per_byte"].compute(unpaid) is None
 
 
-def test_tfidf_equals_scikit_learn(stories):
-    fitted, vectorizer = Tfidf(stories[:100]), TfidfVectorizer().fit(stories[:100])
+def test_the_cosine_of_endings_is_scikit_learns(stories):
+    vectorizer = TfidfVectorizer().fit(stories[:100])
     a, b = [*stories[100:150], "", "zzz"], [*stories[150:200], "a", "dog"]
     expected = np.asarray(vectorizer.transform(a).multiply(vectorizer.transform(b)).sum(axis=1))[:, 0]
-    assert np.allclose(cosine(a, b, fitted), expected, atol=1e-12)
+    found = metrics.reported(metrics.EndingMetric)["cosine"].compute(metrics.Endings(a, b, StoryIndex.build(stories[:100])))
+    assert np.allclose(found, expected, atol=1e-12)
 
 
 def test_self_bleu_equals_nltk(stories):
@@ -72,6 +87,16 @@ def test_small_ones_by_hand():
     assert lengths(["don't go", ""]) == [2, 0]
     assert length_distance(["a b"], ["a b c d"]) == 1
     assert length_distance([], ["a"]) is None
+    assert length_distance(["a", "b c", "d e f"], ["a b", "c d"]) == pytest.approx(1 / 3)
+    assert length_distance(["a b c d e", "a"], ["a", "b", "c d e f g h", "a b"]) == pytest.approx(1 / 4)
+
+
+def test_length_distance_equals_scipy(stories):
+    from scipy.stats import ks_2samp
+
+    a, b = stories[:40], stories[100:170]
+    expected = ks_2samp(lengths(a), lengths(b)).statistic
+    assert length_distance(a, b) == pytest.approx(expected, abs=1e-12)
 
 
 def test_misspellings_are_near_known_words_only():
@@ -114,7 +139,7 @@ def test_kneser_ney_by_hand():
 def test_counting_in_chunks_is_the_same(monkeypatch):
     stories = [np.random.default_rng(i).integers(0, 9, 40) for i in range(30)]
     whole = BigramModel(stories, 9)
-    monkeypatch.setattr("ts_eval.metrics.ngrams.CHUNK", 100)
+    monkeypatch.setattr("ts_eval.ngrams.CHUNK", 100)
     parts = BigramModel(stories, 9)
     assert np.array_equal(whole.keys, parts.keys)
     assert np.array_equal(whole.counts, parts.counts)

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 from ..checks import need_count, need_texts
 from ..schemas import MetricInfo
 from ..texts import words_of
+from .base import StoryMetric, StorySet
 
-__all__ = ["INFO", "STORIES", "distinct"]
-
-INFO = {
-    f"distinct{n}": MetricInfo(
-        title=f"Distinct-{n}",
-        better="like real",
-        description=f"Different {n}-grams per {n}-gram over all stories; compare only equal amounts of text.",
-    )
-    for n in (1, 2, 3)
-}
+__all__ = ["REPORTED", "distinct"]
 
 
 def distinct(texts: Sequence[str], n: int) -> float | None:
@@ -33,4 +24,18 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
     return len(seen) / total if total else None
 
 
-STORIES = {f"distinct{n}": partial(distinct, n=n) for n in (1, 2, 3)}
+def _of_set(n: int) -> Callable[[StorySet], float | None]:
+    return lambda stories: distinct(stories.texts, n)
+
+
+REPORTED = {
+    f"distinct{n}": StoryMetric(
+        MetricInfo(
+            title=f"Distinct-{n}",
+            better="like real",
+            description=f"Different {n}-grams per {n}-gram over all stories; compare only equal amounts of text.",
+        ),
+        _of_set(n),
+    )
+    for n in (1, 2, 3)
+}

@@ -9,18 +9,9 @@ import numpy as np
 from ..checks import need_texts
 from ..schemas import MetricInfo
 from ..texts import words_of
+from .base import StoryMetric
 
-__all__ = ["INFO", "STORIES", "length_distance", "lengths"]
-
-INFO = {
-    "words": MetricInfo(title="Length", unit="words", better="like real", description="Words per story."),
-    "length_distance": MetricInfo(
-        title="Length distance",
-        better="lower",
-        description="Largest gap between the cumulative length distributions of these and of real stories "
-        "(Kolmogorov-Smirnov), 0 to 1.",
-    ),
-}
+__all__ = ["REPORTED", "length_distance", "lengths"]
 
 
 def lengths(texts: Sequence[str]) -> list[int]:
@@ -29,7 +20,10 @@ def lengths(texts: Sequence[str]) -> list[int]:
 
 
 def length_distance(texts: Sequence[str], real: Sequence[str]) -> float | None:
-    """The two-sample Kolmogorov-Smirnov statistic of the lengths; None where one side is empty."""
+    """The two-sample Kolmogorov-Smirnov statistic of the lengths; None if one side is empty.
+
+    Equal to `scipy.stats.ks_2samp`, which also computes a p-value and warns on small samples.
+    """
     a, b = np.sort(lengths(texts)), np.sort(lengths(need_texts(real, "real")))
     if not len(a) or not len(b):
         return None
@@ -38,4 +32,21 @@ def length_distance(texts: Sequence[str], real: Sequence[str]) -> float | None:
     return float(np.abs(gaps).max())
 
 
-STORIES = {"words": lengths}
+REPORTED = {
+    "words": StoryMetric(
+        MetricInfo(
+            title="Length", unit="words", better="like real", description="Words per story.", summary="texts", label="Words"
+        ),
+        lambda stories: lengths(stories.texts),
+    ),
+    "length_distance": StoryMetric(
+        MetricInfo(
+            title="Length distance",
+            better="lower",
+            description="Largest gap between the cumulative length distributions of these and of real stories "
+            "(Kolmogorov-Smirnov), 0 to 1.",
+        ),
+        lambda stories: length_distance(stories.texts, stories.real),
+        of_models=True,
+    ),
+}

@@ -8,17 +8,12 @@ from string import ascii_lowercase
 from ..checks import need_text
 from ..schemas import MetricInfo
 from ..texts import words_of
+from .base import StoryMetric, StorySet
 
-__all__ = ["INFO", "misspellings"]
+__all__ = ["REPORTED", "misspellings"]
 
-INFO = {
-    "misspellings": MetricInfo(
-        title="Misspellings",
-        unit="per 1,000 words",
-        better="lower",
-        description="Words of four letters or more that the training stories lack, one edit away from one that they have.",
-    )
-}
+KNOWN = 2
+"""Training stories that a word must stand in to count as known: a misspelling may stand in one."""
 
 
 def misspellings(text: str, known: Container[str]) -> list[str]:
@@ -47,3 +42,25 @@ def _edits(word: str) -> set[str]:
     changed = {a + c + b[1:] for a, b in halves if b for c in ascii_lowercase}
     added = {a + c + b for a, b in halves for c in ascii_lowercase}
     return lost | swapped | changed | added
+
+
+def _per_1000_words(stories: StorySet) -> list[float | None]:
+    arrays = stories.index.arrays
+    known = {word for word, df in zip(arrays.words, arrays.df.tolist(), strict=True) if df >= KNOWN}
+    wrong = [len(misspellings(text, known)) for text in stories.texts]
+    return [1000 * w / n if n else None for w, n in zip(wrong, map(len, map(words_of, stories.texts)), strict=True)]
+
+
+REPORTED = {
+    "misspellings": StoryMetric(
+        MetricInfo(
+            title="Misspellings",
+            unit="per 1,000 words",
+            better="lower",
+            description="Words of four letters or more that the training stories lack, one edit away from one that they have.",
+            summary="texts",
+            label="Misspellings per 1,000",
+        ),
+        _per_1000_words,
+    )
+}

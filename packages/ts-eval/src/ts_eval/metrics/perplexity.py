@@ -1,4 +1,4 @@
-"""Perplexity and loss from log-probabilities, over whole stories and over the talk's first 256 tokens."""
+"""Perplexity and loss from log-probabilities, over whole stories and over the first tokens of each (256 in the talk)."""
 
 from __future__ import annotations
 
@@ -9,51 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import need_count
 from ..errors import ConfigError
 from ..schemas import MetricInfo
+from .base import Ratio, ScoredStories, ScoreMetric
 
-__all__ = ["INFO", "first_loss", "loss", "perplexity"]
-
-INFO = {
-    "loss": MetricInfo(
-        title="Loss",
-        unit="nats/token",
-        better="lower",
-        description="Mean negative log-likelihood of a token over whole stories. Depends on the vocabulary.",
-    ),
-    "first_loss": MetricInfo(
-        title="Loss, first 256 tokens",
-        unit="nats/token",
-        better="lower",
-        description="The talk's loss: the first 256 tokens of each story, mean over tokens.",
-    ),
-    "perplexity": MetricInfo(
-        title="Perplexity", better="lower", description="exp of the loss over whole stories. Depends on the vocabulary."
-    ),
-}
+__all__ = ["REPORTED", "loss"]
 
 
 def loss(logprobs: Sequence[NDArray[Any]]) -> float | None:
-    """Nats per token; `logprobs` holds one array per story. None where there is no token. ConfigError for NaN and infinity."""
+    """Nats per token; `logprobs` holds one array per story. None without a token. ConfigError for NaN and infinity."""
     stories = _checked(logprobs)
     tokens = sum(len(story) for story in stories)
     return -math.fsum(float(story.sum(dtype="f8")) for story in stories) / tokens if tokens else None
-
-
-def first_loss(logprobs: Sequence[NDArray[Any]], context: int = 256) -> float | None:
-    """The loss of the first `context` tokens of each story (the first of them is given, so context - 1 are scored)."""
-    context = need_count(context, "context", 2)
-    return loss([story[: context - 1] for story in _checked(logprobs)])
-
-
-def perplexity(logprobs: Sequence[NDArray[Any]]) -> float | None:
-    """exp of the loss; infinity where that is more than a float holds."""
-    mean = loss(logprobs)
-    try:
-        return None if mean is None else math.exp(mean)
-    except OverflowError:
-        return math.inf
 
 
 def _checked(logprobs: object) -> list[NDArray[Any]]:
@@ -66,3 +33,42 @@ def _checked(logprobs: object) -> list[NDArray[Any]]:
         if not np.isfinite(story).all():
             raise ConfigError(f"logprobs[{row}]: holds NaN or infinity, so the loss is no number. Check the model's weights.")
     return stories
+
+
+def _per_token(scored: ScoredStories, tokens: int | None = None, *, exp: bool = False) -> Ratio:
+    """Negative log-likelihood per token; of the first `tokens` of each story, of which the first is not scored."""
+    stories = [story if tokens is None else story[: tokens - 1] for story in scored.logprobs]
+    return Ratio([-float(story.sum(dtype="f8")) for story in stories], [float(len(story)) for story in stories], exp=exp)
+
+
+REPORTED = {
+    "perplexity": ScoreMetric(
+        MetricInfo(
+            title="Perplexity",
+            better="lower",
+            description="exp of the loss over whole stories. Depends on the vocabulary.",
+            summary="perplexity",
+        ),
+        lambda scored: _per_token(scored, exp=True),
+    ),
+    "first_loss": ScoreMetric(
+        MetricInfo(
+            title="Loss, first 256 tokens",
+            unit="nats/token",
+            better="lower",
+            description="The talk's loss: the first 256 tokens of each story, mean over tokens.",
+            summary="perplexity",
+            label="Loss, first {context} tokens",
+        ),
+        lambda scored: _per_token(scored, scored.context),
+    ),
+    "loss": ScoreMetric(
+        MetricInfo(
+            title="Loss",
+            unit="nats/token",
+            better="lower",
+            description="Mean negative log-likelihood of a token over whole stories. Depends on the vocabulary.",
+        ),
+        _per_token,
+    ),
+}

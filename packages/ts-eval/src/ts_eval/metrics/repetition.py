@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ..checks import need_count, need_text, need_texts
+from ..checks import need_count, need_text
 from ..schemas import MetricInfo
 from ..texts import words_of
+from .base import StoryMetric
 
-__all__ = ["INFO", "STORIES", "repetition"]
-
-INFO = {
-    "repetition": MetricInfo(
-        title="Repetition", better="like real", description="Share of a story's word 4-grams that stand earlier in it."
-    )
-}
+__all__ = ["REPORTED", "repetition"]
 
 
 def repetition(text: str, n: int = 4) -> float | None:
@@ -25,8 +18,14 @@ def repetition(text: str, n: int = 4) -> float | None:
     return 1 - len(set(grams)) / len(grams) if grams else None
 
 
-def _of_each(texts: Sequence[str]) -> list[float | None]:
-    return [repetition(text) for text in need_texts(texts, "texts")]
-
-
-STORIES = {"repetition": _of_each}
+REPORTED = {
+    "repetition": StoryMetric(
+        MetricInfo(
+            title="Repetition",
+            better="like real",
+            description="Share of a story's word 4-grams that stand earlier in it.",
+            summary="texts",
+        ),
+        lambda stories: [repetition(text) for text in stories.texts],
+    )
+}

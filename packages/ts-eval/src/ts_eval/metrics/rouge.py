@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,38 +13,10 @@ from .. import fast
 from ..checks import need_texts, same_length
 from ..schemas import MetricInfo
 from ..texts import stems
+from .base import EndingMetric, Endings
 
-__all__ = ["INFO", "Score", "rouge"]
+__all__ = ["REPORTED", "Score", "rouge"]
 
-INFO = {
-    **{
-        key: MetricInfo(
-            title=title, better="like real", description=f"{title} F1 of the completion and the true ending, stemmed."
-        )
-        for key, title in (("rouge1", "ROUGE-1"), ("rouge2", "ROUGE-2"), ("rougeL", "ROUGE-L"))
-    },
-    "rouge2_precision": MetricInfo(
-        title="ROUGE-2 precision",
-        better="like real",
-        description="Share of the completion's word pairs that stand in the true ending.",
-    ),
-    "max_train_rouge2": MetricInfo(
-        title="Largest ROUGE-2 precision in train",
-        better="like real",
-        description="Share of the text's word pairs that stand in one training story, the best of all. Grows with their "
-        "number: compare with the real row.",
-    ),
-    "max_train_rouge2_other": MetricInfo(
-        title="The same, without its own story",
-        better="like real",
-        description="As above, the story that the prompt was taken from left out.",
-    ),
-    "max_other_rouge2": MetricInfo(
-        title="Largest ROUGE-2 F1 among completions",
-        better="like real",
-        description="ROUGE-2 F1 to the most similar other completion: how alike a model's endings are.",
-    ),
-}
 
 NAMES = ("rouge1", "rouge2", "rougeL")
 
@@ -100,3 +73,63 @@ def _ids(texts: Sequence[str], number: dict[str, int]) -> tuple[NDArray[Any], ND
         ids.extend(number.setdefault(word, len(number)) for word in stems(text))
         at.append(len(ids))
     return np.array(ids, np.int64), np.array(at, np.int64)
+
+
+def _fmeasure(name: str, endings: Endings) -> list[float | None]:
+    return [score[name].fmeasure for score in rouge(endings.completions, endings.references)]
+
+
+def _precision(endings: Endings) -> list[float | None]:
+    return [score["rouge2"].precision for score in rouge(endings.completions, endings.references)]
+
+
+def _max_other(endings: Endings) -> list[float | None]:
+    """Largest ROUGE-2 F1 of each completion to any other of them."""
+    texts = endings.completions
+    n = len(texts)
+    if n < 2:
+        return [None] * n
+    pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
+    scores = rouge([texts[i] for i, _ in pairs], [texts[j] for _, j in pairs])
+    best = [0.0] * n
+    for (i, j), score in zip(pairs, scores, strict=True):
+        f = score["rouge2"].fmeasure
+        best[i], best[j] = max(best[i], f), max(best[j], f)
+    return [b if texts[i] else None for i, b in enumerate(best)]
+
+
+REPORTED = {
+    **{
+        name: EndingMetric(
+            MetricInfo(
+                title=title,
+                better="like real",
+                description=f"{title} F1 of the completion and the true ending, stemmed.",
+                summary="memorisation" if name == "rouge2" else "",
+                label=f"Completion {title}",
+                reference="the end of another real story",
+            ),
+            partial(_fmeasure, name),
+        )
+        for name, title in zip(NAMES, ("ROUGE-1", "ROUGE-2", "ROUGE-L"), strict=True)
+    },
+    "rouge2_precision": EndingMetric(
+        MetricInfo(
+            title="ROUGE-2 precision",
+            better="like real",
+            description="Share of the completion's word pairs that stand in the true ending.",
+            reference="the end of another real story",
+        ),
+        _precision,
+        section="paper",
+    ),
+    "max_other_rouge2": EndingMetric(
+        MetricInfo(
+            title="Largest ROUGE-2 F1 among completions",
+            better="like real",
+            description="ROUGE-2 F1 to the most similar other completion: how alike a model's endings are.",
+        ),
+        _max_other,
+        section="paper",
+    ),
+}

@@ -10,16 +10,10 @@ from collections.abc import Sequence
 from ..checks import need_texts
 from ..schemas import MetricInfo
 from ..texts import words_of
+from .base import StoryMetric
 
-__all__ = ["INFO", "STORIES", "self_bleu"]
+__all__ = ["REPORTED", "self_bleu"]
 
-INFO = {
-    "self_bleu": MetricInfo(
-        title="Self-BLEU",
-        better="like real",
-        description="BLEU-4 of each story against all the others of its set; compare only sets of equal size.",
-    )
-}
 ORDERS = (1, 2, 3, 4)
 FLOOR = 0.1
 """Matches of an order that has none: nltk's smoothing method 1."""
@@ -75,4 +69,14 @@ def _nearest(length: int, lengths: list[int]) -> int:
     return min(others, key=lambda other: (abs(other - length), other))
 
 
-STORIES = {"self_bleu": self_bleu}
+REPORTED = {
+    "self_bleu": StoryMetric(
+        MetricInfo(
+            title="Self-BLEU",
+            better="like real",
+            description="BLEU-4 of each story against all the others of its set; compare only sets of equal size.",
+            summary="texts",
+        ),
+        lambda stories: self_bleu(stories.texts),
+    )
+}

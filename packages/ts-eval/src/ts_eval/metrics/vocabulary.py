@@ -7,17 +7,9 @@ from collections.abc import Sequence
 from ..checks import need_count, need_texts
 from ..schemas import MetricInfo
 from ..texts import words_of
+from .base import StoryMetric
 
-__all__ = ["INFO", "STORIES", "vocabulary"]
-
-INFO = {
-    "vocabulary": MetricInfo(
-        title="Vocabulary",
-        unit="words",
-        better="like real",
-        description="Different words among the first 5,000 words of the stories (fewer where there are fewer).",
-    )
-}
+__all__ = ["REPORTED", "vocabulary"]
 
 
 def vocabulary(texts: Sequence[str], words: int = 5000) -> int | None:
@@ -31,4 +23,14 @@ def vocabulary(texts: Sequence[str], words: int = 5000) -> int | None:
     return len(seen) or None
 
 
-STORIES = {"vocabulary": vocabulary}
+REPORTED = {
+    "vocabulary": StoryMetric(
+        MetricInfo(
+            title="Vocabulary",
+            unit="words",
+            better="like real",
+            description="Different words among the first 5,000 words of the stories (fewer where there are fewer).",
+        ),
+        lambda stories: vocabulary(stories.texts),
+    )
+}

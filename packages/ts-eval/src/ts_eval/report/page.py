@@ -3,74 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from ..schemas import CATEGORIES, Estimate, EvalReport, ModelReport, Story
+from ..metrics import all_info
+from ..schemas import CATEGORIES, Estimate, EvalReport, MetricInfo, ModelReport, Story
 from .highlight import Piece, holds, side_by_side, with_exact
 from .svg import Line, Row, Spot, intervals, lines, scatter
 
 __all__ = ["page"]
 
-SUMMARY = (
-    ("perplexity.test.bits_per_byte", "Bits per byte"),
-    ("perplexity.test.perplexity", "Perplexity"),
-    ("perplexity.test.first_loss", "Loss, first {context} tokens"),
-    ("memorisation.test.cosine", "Completion cosine"),
-    ("memorisation.test.rouge2", "Completion ROUGE-2"),
-    ("overfitting.test.max_cosine", "Closest training story"),
-    ("overfitting.test.max_train_rouge2", "Max ROUGE-2 in train"),
-    ("overfitting.test.span_words", "Longest exact span"),
-    ("texts.test.self_bleu", "Self-BLEU"),
-    ("texts.test.repetition", "Repetition"),
-    ("texts.test.misspellings", "Misspellings per 1,000"),
-    ("texts.test.words", "Words"),
-)
-COMPLETION_CHARTS = ("cosine", "rouge1", "rouge2", "rougeL")
-MAXIMUM_CHARTS = (
-    ("overfitting", "max_cosine"),
-    ("overfitting", "max_train_rouge2"),
-    ("overfitting", "span_words"),
-    ("overfitting", "template_words"),
-    ("overfitting", "plot_cosine"),
-    ("paper", "rouge2_precision"),
-    ("paper", "max_other_rouge2"),
-    ("paper", "max_train_rouge2"),
-    ("paper", "max_train_rouge2_other"),
-)
-TEXT_FIRST = ("self_bleu", "repetition", "words", "misspellings")
-"""The order of the charts of what stories are like by themselves; what other metrics there are comes behind."""
 MANY = 4
 """From this many models on, the charts leave out the single stories."""
 
 
 def page(report: EvalReport) -> str:
     """The whole HTML page. All text is escaped by the template; only the charts come in as markup."""
-    completion_charts = [_chart(report, "memorisation", name) for name in COMPLETION_CHARTS]
-    maximum_charts = [_chart(report, part, name) for part, name in MAXIMUM_CHARTS]
+    info = _info(report)
+    completion_charts = _charts(report, info, "memorisation")
+    maximum_charts = _charts(report, info, "overfitting") + _charts(report, info, "paper")
+    columns = _columns(report, info)
     text: str = _template().render(
         report=report,
         rows=[*report.models, report.real],
-        summary=_summary(report),
+        summary=_summary(report, info, columns),
         curves=_curves(report),
         baselines=_baselines(report),
         completion_charts=completion_charts,
         maximum_charts=maximum_charts,
         memorisation=any(chart["svg"] for chart in completion_charts + maximum_charts),
-        told_any=any(model.stories or model.completions for model in report.models),
-        text_charts=[_chart(report, "texts", name) for name in _text_names(report, of_each=True)],
-        whole=_whole(report),
+        any_stories=any(model.stories or model.completions for model in report.models),
+        text_charts=_charts(report, info, "texts"),
+        whole=_whole(report, info),
         ratings=_ratings(report),
         correlations=_correlations(report),
-        comparisons=[c for c in report.comparisons if c.metric in dict(SUMMARY)],
+        comparisons=[c for c in report.comparisons if c.metric in columns],
         shown=[(model, _shown(report, model)) for model in report.models],
         prompts=_prompts(report.models),
         words=_neighbour_words(report.models),
         sweep=_sweep(report),
         config=json.dumps(report.config.model_dump(mode="json", exclude_defaults=True), indent=1),
         estimate=_estimate,
-        title_of=_title(report),
+        title_of=_title(info),
     )
     return text
 
@@ -109,41 +84,51 @@ def _estimate(e: Estimate | None) -> dict[str, str]:
     return {"mean": _number(e.mean), "interval": interval, "sd": "" if e.sd is None else f"± {_number(e.sd)}"}
 
 
-def _title(report: EvalReport) -> Any:
+Info = Mapping[str, MetricInfo]
+
+
+def _info(report: EvalReport) -> Info:
+    """Name → how to read it: of every metric of this version, then of the others that the report describes itself."""
+    known = all_info()
+    return known | {name: info for name, info in report.info.items() if name not in known}
+
+
+def _title(info: Info) -> Callable[[str], str]:
     def title(metric: str) -> str:
-        part, _, rest = metric.partition(".")
-        split, _, name = rest.partition(".")
-        known = report.info.get(name)
-        return f"{known.title if known else name} ({part}, {split})"
+        section, split, name = metric.split(".", 2)
+        return f"{info[name].title if name in info else name} ({section}, {split})"
 
     return title
 
 
-def _summary(report: EvalReport) -> dict[str, Any]:
-    columns = [(key, title) for key, title in SUMMARY if any(key in m.metrics for m in report.models)]
-    titles = [title.format(context=report.config.context) for _, title in columns]
-    info = [report.info.get(key.rpartition(".")[2]) for key, _ in columns]
-    rows = [(m, [_estimate(m.metrics.get(key)) for key, _ in columns]) for m in [*report.models, report.real]]
-    return {"titles": titles, "info": info, "rows": rows}
+def _columns(report: EvalReport, info: Info) -> dict[str, MetricInfo]:
+    """Key → metric of the summary table: what some model has."""
+    keys = {f"{metric.summary}.test.{name}": metric for name, metric in info.items() if metric.summary}
+    return {key: metric for key, metric in keys.items() if any(key in model.metrics for model in report.models)}
 
 
-def _text_names(report: EvalReport, *, of_each: bool) -> list[str]:
-    """The numbers of the part `texts`: those with a value for each story, or those with one for all."""
+def _summary(report: EvalReport, info: Info, columns: Mapping[str, MetricInfo]) -> dict[str, Any]:
+    titles = [(metric.label or metric.title).format(context=report.config.context) for metric in columns.values()]
+    rows = [(m, [_estimate(m.metrics.get(key)) for key in columns]) for m in [*report.models, report.real]]
+    return {"titles": titles, "info": list(columns.values()), "rows": rows}
+
+
+def _names(report: EvalReport, info: Info, section: str, *, per_story: bool) -> list[str]:
+    """The metrics of a section: those with a value per story, or those with one for all; in the order of `info`."""
     rows = [*report.models, report.real]
-    keys = dict.fromkeys(key for row in rows for key in row.metrics if key.startswith("texts.test."))
-    each = {key for row in rows for key in row.values}
-    names = [key.removeprefix("texts.test.") for key in keys if (key in each) == of_each]
-    return sorted(names, key=lambda name: TEXT_FIRST.index(name) if name in TEXT_FIRST else len(TEXT_FIRST))
+    keys = dict.fromkeys(key for row in rows for key in row.metrics if key.startswith(f"{section}."))
+    with_values = {key for row in rows for key in row.values}
+    names = dict.fromkeys(key.split(".", 2)[2] for key in keys if (key in with_values) == per_story)
+    order = {name: i for i, name in enumerate(info)}
+    return sorted(names, key=lambda name: order.get(name, len(order)))
 
 
-def _whole(report: EvalReport) -> list[tuple[str, list[str]]]:
+def _whole(report: EvalReport, info: Info) -> list[tuple[str, list[str]]]:
+    """Rows of (title, each model's number) of the metrics that have one number for all stories."""
     rows = []
-    for name in _text_names(report, of_each=False):
-        key = f"texts.test.{name}"
-        found = [m.metrics.get(key) for m in [*report.models, report.real]]
-        if any(found):
-            info = report.info.get(name)
-            rows.append((info.title if info else name, [_number(e.mean) if e else "–" for e in found]))
+    for name in _names(report, info, "texts", per_story=False):
+        found = [m.metrics.get(f"texts.test.{name}") for m in [*report.models, report.real]]
+        rows.append((info[name].title if name in info else name, [_number(e.mean) if e else "–" for e in found]))
     return rows
 
 
@@ -193,27 +178,26 @@ def _band(report: EvalReport, keys: Sequence[str]) -> tuple[float, float, float]
     return None
 
 
-def _chart(report: EvalReport, part: str, name: str) -> dict[str, Any]:
+def _charts(report: EvalReport, info: Info, section: str) -> list[dict[str, Any]]:
+    names = _names(report, info, section, per_story=True)
+    return [_chart(report, section, name, info.get(name)) for name in names if name not in info or info[name].chart]
+
+
+def _chart(report: EvalReport, section: str, name: str, info: MetricInfo | None) -> dict[str, Any]:
     rows, crowded = [], len(report.models) >= MANY
     for colour, model in enumerate(report.models):
         spots = []
         for split in ("train", "test"):
-            key = f"{part}.{split}.{name}"
+            key = f"{section}.{split}.{name}"
             e = model.metrics.get(key)
             if e is not None and e.mean is not None:
                 values = () if crowded else tuple(v for v in model.values.get(key, ()) if v is not None)
                 spots.append(Spot(e.mean, e.low, e.high, values, hollow=split == "train", label=split))
         rows.append(Row(model.name, colour, spots))
-    info = report.info.get(name)
     title = info.title if info else name
-    band = _band(report, [f"{part}.test.{name}", f"{part}.train.{name}"])
-    label = (
-        "grey: the end of another real story"
-        if part == "memorisation" or name == "rouge2_precision"
-        else "grey: real held-out stories"
-    )
-    svg = intervals(rows, band=band, band_label=label, title=title)
-    return {"title": title, "svg": svg, "description": info.description if info else "", "part": part}
+    band = _band(report, [f"{section}.test.{name}", f"{section}.train.{name}"])
+    svg = intervals(rows, band=band, band_label=f"grey: {info.reference}" if info else "", title=title)
+    return {"title": title, "svg": svg, "section": section}
 
 
 def _curves(report: EvalReport) -> str:
@@ -264,7 +248,7 @@ def _correlations(report: EvalReport) -> list[dict[str, Any]]:
     for c in report.correlations:
         points, colours = [], []
         for i, m in enumerate(report.models):
-            loss = m.metrics.get("perplexity.test.bits_per_byte") or m.metrics.get("perplexity.test.loss")
+            loss = m.held_out_loss
             rating = m.ratings.get(c.rating)
             if loss is not None and rating is not None and loss.mean is not None and rating.mean is not None:
                 points.append((loss.mean, rating.mean, "mean", f"{m.name}: {loss.mean:.3f}, {rating.mean:.2f}"))

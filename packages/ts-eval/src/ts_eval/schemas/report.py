@@ -47,13 +47,21 @@ class Estimate(Frozen):
 
 
 class MetricInfo(Frozen):
-    """How to read a metric."""
+    """How to read a metric, and where the page shows it."""
 
     title: str
     unit: str = ""
     better: Literal["higher", "lower", "like real"]
     """`like real`: neither end is good; compare it with the row of real stories."""
     description: str
+    summary: str = ""
+    """The section whose value on held-out stories stands in the summary table; empty: not in the summary."""
+    label: str = ""
+    """Column heading in the summary (default: the title); `{context}` stands for the config's context."""
+    chart: bool = True
+    """Whether the page draws the values of the stories."""
+    reference: str = "real held-out stories"
+    """What the grey band of the chart shows."""
 
 
 class Comparison(Frozen):
@@ -243,6 +251,11 @@ class ModelReport(Frozen):
     """None for real stories and files of stories, and in reports of earlier versions."""
     notes: tuple[str, ...] = ()
     """What could not be measured, and why."""
+
+    @property
+    def held_out_loss(self) -> Estimate | None:
+        """Bits per byte on held-out stories, or the loss per token where there are none."""
+        return self.metrics.get("perplexity.test.bits_per_byte") or self.metrics.get("perplexity.test.loss")
 
 
 class BaselineScore(Frozen):

@@ -1,6 +1,6 @@
-"""The parts of an evaluation: (adapter, context) → a Section. One per module; `PARTS` names them in the order of the report.
+"""The sections of a report: (model, context) → `Section`, one module each. `SECTIONS` lists them in the order of the report.
 
-The real held-out stories pass through the same parts as a adapter of kind `real`.
+The real held-out stories pass through the same sections, as a model of kind `real`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from importlib import import_module
 from ..models import ModelAdapter
 from .base import Context, Section
 
-__all__ = ["PARTS", "Context", "Section", "load"]
+__all__ = ["SECTIONS", "Context", "Section", "load"]
 
-PARTS: dict[str, str] = {
+SECTIONS: dict[str, str] = {
     "perplexity": "perplexity:run",
     "memorisation": "memorisation:run",
     "paper": "paper:run",
@@ -25,7 +25,7 @@ PARTS: dict[str, str] = {
 
 
 def load(name: str) -> Callable[[ModelAdapter, Context], Section]:
-    """The function of a part."""
-    module, _, function = PARTS[name].partition(":")
+    """The function of a section."""
+    module, _, function = SECTIONS[name].partition(":")
     found: Callable[[ModelAdapter, Context], Section] = getattr(import_module(f".{module}", __name__), function)
     return found

@@ -1,7 +1,8 @@
-"""What the parts share: the draw of stories, the index, what has been generated already, and the Section that they fill."""
+"""Shared by the sections: the draw of stories, the index, the stories generated so far, and the `Section` that each returns."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,14 +26,14 @@ __all__ = ["Context", "Generations", "Section"]
 
 SPLITS = ("train", "test")
 PROMPTING = {"memorisation", "paper", "overfitting"}
-"""Parts that take prompts from training stories, and from held-out ones."""
+"""Sections that take prompts from training stories and from held-out ones."""
 DRAWING = PROMPTING | {"texts"}
-"""Parts that take prompts from held-out stories."""
+"""Sections that take prompts from held-out stories."""
 
 
 @dataclass
 class Section:
-    """What one part says about one adapter. `values`: metric → one number per story; `estimates`: what is no plain mean."""
+    """The results of one section for one model. `values`: metric → one number per story; `estimates`: metrics that are no plain mean."""
 
     values: dict[str, list[float | None]] = field(default_factory=dict)
     estimates: dict[str, Estimate] = field(default_factory=dict)
@@ -46,7 +47,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Generations:
-    """Real stories cut in two, and how a adapter ended them."""
+    """Real stories cut in two, and the endings that a model generated."""
 
     split: str
     index: list[int]
@@ -56,7 +57,7 @@ class Generations:
 
 
 class Context:
-    """One evaluation: the same stories, prompts and seeds for every adapter."""
+    """One evaluation: the same stories, prompts and seeds for every model."""
 
     def __init__(
         self,
@@ -127,16 +128,16 @@ class Context:
         return [stories[i] for i in numbers]
 
     def notify(self, stage: str, done: int, total: int | None = None) -> None:
-        """Pass progress on."""
+        """Report progress."""
         if self.progress is not None:
             self.progress(stage, done, total)
 
-    # --- what a adapter tells, once ------------------------------------------------------------
+    # --- what a model generates, once ------------------------------------------------------------
 
     def complete(self, adapter: ModelAdapter, split: str, share: float) -> Generations | None:
-        """Ends of the drawn stories as the adapter tells them; real ones for real stories. None: it cannot generate.
+        """Endings of the drawn stories, generated once per model. None if it cannot generate.
 
-        For `real`, each beginning gets the end of the next drawn story: what a story's end has in common with any other.
+        For `real`, each beginning gets the ending of the next drawn story: what a story's ending shares with any other.
         """
         key = (id(adapter), split, share)
         if key not in self._completed:
@@ -155,7 +156,7 @@ class Context:
         return Generations(split, self.drawn[split], prompts, references, [text.strip() for text in written])
 
     def generate_stories(self, adapter: ModelAdapter, split: str) -> list[tuple[str, str]] | None:
-        """(opening, whole story) from a few opening words of the drawn stories; None: it cannot generate."""
+        """(opening, whole story) from a few opening words of the drawn stories. None if it cannot generate."""
         key = (id(adapter), split)
         if key not in self._opened:
             self._opened[key] = self._open(adapter, split)
@@ -178,6 +179,11 @@ class Context:
         if written is not None:
             self.notify(f"{adapter.name}: stories from {what}", len(prompts), len(prompts))
         return written
+
+
+def finite(value: float | None) -> float | None:
+    """The number; None for NaN and infinity, which JSON does not have."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def joined(prompt: str, completion: str) -> str:

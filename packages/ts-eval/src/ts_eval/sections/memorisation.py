@@ -1,37 +1,36 @@
-"""Memorisation, the talk's way: first 40 % of a story as prompt, the model's end against the true end, ends alone."""
+"""Memorisation as in the talk: the first 40 % of a story as prompt, the model's ending against the true ending, endings alone."""
 
 from __future__ import annotations
 
-from ..metrics.rouge import rouge
+from ..metrics import EndingMetric, Endings, reported
 from ..models import ModelAdapter
 from ..schemas import Completion
-from .base import SPLITS, Context, Section
+from .base import SPLITS, Context, Section, finite
 
 __all__ = ["run"]
 
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
-    """TF-IDF cosine and ROUGE-1/2/L F1 on stories of train and of test. Real: the end of another story instead."""
+    """Every `EndingMetric` of memorisation, on stories of train and of test. Real: the ending of another story instead."""
     section = Section()
+    metrics = {name: metric for name, metric in reported(EndingMetric).items() if metric.section == "memorisation"}
     for split in SPLITS:
-        told = context.complete(adapter, split, context.config.prompt_share)
-        if told is None:
+        made = context.complete(adapter, split, context.config.prompt_share)
+        if made is None:
             section.notes.append("cannot complete stories: memorisation is not measured")
             return section
-        columns = {"cosine": context.index.cosine(told.completions, told.references)}
-        scores = rouge(told.completions, told.references)
-        columns |= {name: [score[name].fmeasure for score in scores] for name in ("rouge1", "rouge2", "rougeL")}
-        for name, values in columns.items():
-            section.values[f"memorisation.{split}.{name}"] = list(values)
+        endings = Endings(made.completions, made.references, context.index)
+        columns = {name: list(metric.compute(endings)) for name, metric in metrics.items()}
+        section.values |= {f"memorisation.{split}.{name}": column for name, column in columns.items()}
         section.completions += [
             Completion(
                 split=split,
-                index=told.index[i],
-                prompt=told.prompts[i],
-                reference=told.references[i],
-                completion=told.completions[i],
-                scores={name: values[i] for name, values in columns.items()},
+                index=made.index[i],
+                prompt=made.prompts[i],
+                reference=made.references[i],
+                completion=made.completions[i],
+                scores={name: x for name, column in columns.items() if (x := finite(column[i])) is not None},
             )
-            for i in range(len(told.prompts))
+            for i in range(len(made.prompts))
         ]
     return section

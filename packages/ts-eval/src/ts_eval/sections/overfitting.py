@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..index import Match, Span
+from ..metrics import SearchMetric, reported
 from ..models import ModelAdapter
 from ..schemas import Closest, SpanMatch, Story
 from .base import SPLITS, Context, Section
@@ -21,19 +22,21 @@ def run(adapter: ModelAdapter, context: Context) -> Section:
     for split in SPLITS:
         if split == "train" and (adapter.kind == "real" or adapter.stories is not None):
             continue
-        told = context.generate_stories(adapter, split)
-        if told is None:
+        made = context.generate_stories(adapter, split)
+        if made is None:
             section.notes.append("cannot tell stories: overfitting is not measured")
             return section
-        stories = _search(context, adapter.name, told)
-        _note(section, f"overfitting.{split}", stories)
+        stories = _search(context, adapter.name, made)
+        for name, metric in reported(SearchMetric).items():
+            if name != "plot_cosine" or context.config.embeddings:
+                section.values[f"overfitting.{split}.{name}"] = [metric.compute(story) for story in stories]
         if split == "test":
             section.stories += stories
     return section
 
 
-def _search(context: Context, name: str, told: list[tuple[str, str]]) -> list[Story]:
-    index, texts = context.index, [text for _, text in told]
+def _search(context: Context, name: str, made: list[tuple[str, str]]) -> list[Story]:
+    index, texts = context.index, [text for _, text in made]
     stage = f"{name}: search of {len(index):,} stories"
     steps = 5 if context.config.embeddings else 4
     context.notify(stage, 0, steps)
@@ -51,7 +54,7 @@ def _search(context: Context, name: str, told: list[tuple[str, str]]) -> list[St
         context.notify(stage, 5, steps)
     return [
         Story(
-            prompt=told[i][0],
+            prompt=made[i][0],
             text=texts[i],
             closest=_closest(closest[i][0]),
             rouge2=_closest(rouge2[i]),
@@ -76,16 +79,3 @@ def _span(span: Span, train: Sequence[str] | None = None) -> SpanMatch:
         story=train[span.index] if train is not None and span.index >= 0 else None,
         count=span.count,
     )
-
-
-def _note(section: Section, name: str, stories: list[Story]) -> None:
-    columns: dict[str, list[float | None]] = {
-        "max_cosine": [s.closest.score if s.closest and s.text else None for s in stories],
-        "max_train_rouge2": [s.rouge2.score if s.rouge2 else None for s in stories],
-        "span_words": [float(s.span.words) if s.span and s.text else None for s in stories],
-        "span_share": [s.span.share if s.span and s.text else None for s in stories],
-        "template_words": [float(s.template.words) if s.template and s.text else None for s in stories],
-    }
-    if any(s.plot for s in stories):
-        columns["plot_cosine"] = [s.plot.score if s.plot else None for s in stories]
-    section.values |= {f"{name}.{key}": values for key, values in columns.items()}

@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-from ..metrics.rouge import rouge
+from ..metrics import EndingMetric, Endings, reported
 from ..models import ModelAdapter
-from .base import SPLITS, Context, Section
+from .base import SPLITS, Context, Generations, Section
 
 __all__ = ["run"]
 
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
-    """R2 precision against the true end; largest R2 F1 to another completion; largest R2 precision over all training stories.
+    """ROUGE-2 precision against the true ending; largest F1 to another completion; largest precision over all training stories.
 
-    Real: the true ends themselves for the two maxima (the chance baseline), another story's end against the true one.
+    Real: the true endings themselves for the two maxima (the chance baseline), another story's ending against the true one.
     """
     section = Section()
+    metrics = {name: metric for name, metric in reported(EndingMetric).items() if metric.section == "paper"}
     for split in SPLITS:
-        told = context.complete(adapter, split, 0.5)
-        if told is None:
+        made = context.complete(adapter, split, 0.5)
+        if made is None:
             section.notes.append("cannot complete stories: the paper's procedure is not run")
             return section
-        texts = told.completions
-        name = f"paper.{split}"
-        section.values[f"{name}.rouge2_precision"] = [s["rouge2"].precision for s in rouge(texts, told.references)]
-        section.values[f"{name}.max_other_rouge2"] = _max_other(texts)
-        context.notify(f"{adapter.name}: paper, search of train", 0, len(texts))
-        if adapter.kind != "real" or split != "train":
-            best = context.index.max_rouge2_precision(texts)
-            section.values[f"{name}.max_train_rouge2"] = [m.score if m else None for m in best]
-        if split == "train":
-            own = told.index if adapter.kind != "real" else told.index[1:] + told.index[:1]
-            best = context.index.max_rouge2_precision(texts, own=own)
-            section.values[f"{name}.max_train_rouge2_other"] = [m.score if m else None for m in best]
-        context.notify(f"{adapter.name}: paper, search of train", len(texts), len(texts))
+        endings = Endings(made.completions, made.references, context.index)
+        columns = {name: list(metric.compute(endings)) for name, metric in metrics.items()}
+        columns |= _search(adapter, context, split, made)
+        section.values |= {f"paper.{split}.{name}": column for name, column in columns.items()}
     return section
 
 
-def _max_other(texts: list[str]) -> list[float | None]:
-    """Largest ROUGE-2 F1 of each text to any other of them."""
-    n = len(texts)
-    if n < 2:
-        return [None] * n
-    pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
-    scores = rouge([texts[i] for i, _ in pairs], [texts[j] for _, j in pairs])
-    best = [0.0] * n
-    for (i, j), score in zip(pairs, scores, strict=True):
-        f = score["rouge2"].fmeasure
-        best[i], best[j] = max(best[i], f), max(best[j], f)
-    return [b if texts[i] else None for i, b in enumerate(best)]
+def _search(adapter: ModelAdapter, context: Context, split: str, made: Generations) -> dict[str, list[float | None]]:
+    """The largest ROUGE-2 precision over all training stories; on prompts of train also without the prompt's own story."""
+    texts, found = made.completions, {}
+    stage = f"{adapter.name}: paper, search of train"
+    context.notify(stage, 0, len(texts))
+    if adapter.kind != "real" or split != "train":
+        best = context.index.max_rouge2_precision(texts)
+        found["max_train_rouge2"] = [m.score if m else None for m in best]
+    if split == "train":
+        own = made.index if adapter.kind != "real" else made.index[1:] + made.index[:1]
+        best = context.index.max_rouge2_precision(texts, own=own)
+        found["max_train_rouge2_other"] = [m.score if m else None for m in best]
+    context.notify(stage, len(texts), len(texts))
+    return found

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics.bits_per_byte import bits_per_byte
-from ..metrics.ngrams import METHODS, BigramModel
+from ts_tokenizer import bits_per_byte
+
+from ..metrics import ScoredStories, ScoreMetric, reported
 from ..metrics.perplexity import loss
 from ..models import ModelAdapter
 from ..models.adapter import Scored
 from ..models.checked import score
+from ..ngrams import METHODS, BigramModel
 from ..schemas import BaselineScore
 from ..stats import ratio
 from .base import Context, Section
@@ -26,7 +28,7 @@ BATCH = 500
 
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
-    """Whole stories, and the talk's first 256 tokens under its own name."""
+    """Every `ScoreMetric`, on whole held-out stories, and the n-gram baselines."""
     section = Section()
     texts = context.scored
     scored = _score(adapter, context, texts)
@@ -34,29 +36,27 @@ def run(adapter: ModelAdapter, context: Context) -> Section:
         if adapter.kind != "real":
             section.notes.append("gives no log-probabilities: perplexity is not measured")
         return section
-    seed, resamples = context.config.seed, context.config.resamples
-    nll = [-float(story.sum(dtype="f8")) for story in scored.logprobs]
-    tokens = [float(len(story)) for story in scored.logprobs]
-    first = [story[: context.config.context - 1] for story in scored.logprobs]
-    made = {
-        "loss": ratio(nll, tokens, seed=seed, resamples=resamples),
-        "perplexity": ratio(nll, tokens, seed=seed, resamples=resamples, exp=True),
-        "first_loss": ratio([-float(s.sum(dtype="f8")) for s in first], [len(s) for s in first], seed=seed, resamples=resamples),
-    }
-    if scored.bits is not None:
-        bits = [n / math.log(2) + float(b.sum()) for n, b in zip(nll, scored.bits, strict=True)]
-        size = [float(len(text.encode())) for text in texts]
-        made["bits_per_byte"] = ratio(bits, size, seed=seed, resamples=resamples)
-        section.values["perplexity.test.bits_per_byte"] = [b / s for b, s in zip(bits, size, strict=True)]
-    if made["perplexity"].mean is None and made["loss"].mean is not None:
-        section.notes.append(f"perplexity is exp({made['loss'].mean:.0f}), more than a number can hold")
-    section.estimates = {f"perplexity.test.{name}": value for name, value in made.items()}
+    _measure(section, ScoredStories(texts, scored.logprobs, scored.bits, context.config.context), context)
     if scored.note:
         section.notes.append(scored.note)
     if adapter.encoder is None or scored.ids is None:
         section.notes.append("gives no token ids to fit n-gram models on: none stand beside it")
     section.baselines = _baselines(adapter, context, texts, scored)
     return section
+
+
+def _measure(section: Section, stories: ScoredStories, context: Context) -> None:
+    config = context.config
+    for name, metric in reported(ScoreMetric).items():
+        found, key = metric.compute(stories), f"perplexity.test.{name}"
+        if found is None:
+            continue
+        estimate = ratio(found.above, found.below, seed=config.seed, resamples=config.resamples, exp=found.exp)
+        section.estimates[key] = estimate
+        if found.per_story:
+            section.values[key] = [a / b for a, b in zip(found.above, found.below, strict=True)]
+        if found.exp and estimate.mean is None and (mean := ratio(found.above, found.below).mean) is not None:
+            section.notes.append(f"{name} is exp({mean:.0f}), more than a number can hold")
 
 
 def _score(adapter: ModelAdapter, context: Context, texts: Sequence[str]) -> Scored | None:

@@ -1,4 +1,4 @@
-"""N-gram models of token ids, the floor that a network must beat: unigram, bigram add-one, bigram Kneser-Ney.
+"""N-gram models of token ids, the baselines of perplexity: unigram, bigram add-one, bigram Kneser-Ney.
 
 They score whole stories, `<bos> … <eos>`: every token but the first.
 """
@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import need_count
-from ..errors import ConfigError
-from ..schemas import MetricInfo
+from .checks import need_count
+from .errors import ConfigError
 
-__all__ = ["INFO", "METHODS", "BigramModel"]
+__all__ = ["METHODS", "BigramModel"]
 
 Array = NDArray[Any]
-INFO: dict[str, MetricInfo] = {}
 METHODS = ("unigram", "bigram add-one", "bigram Kneser-Ney")
 CHUNK = 4_000_000
 """Bigrams counted at once: bounds the memory."""

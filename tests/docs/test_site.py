@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -65,3 +67,13 @@ def test_a_link_to_nowhere_is_found(tmp_path: Path) -> None:
         "[here](page.md) [gone](gone.md) [host](https://example.org)\n```\n[code](not-a-link.md)\n```\n", encoding="utf-8"
     )
     assert links.markdown_problems(page) == [f"{page}: gone.md does not exist"]
+
+
+def test_a_chart_shows_the_table_of_its_page(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "performance" / "gpu.md"
+    command = (
+        next(line for line in page.read_text(encoding="utf-8").splitlines() if "bench/_bars.py" in line).split("`")[1].split()
+    )
+    out = tmp_path / "chart.svg"
+    subprocess.run([sys.executable, *command[1:-1], str(out)], cwd=ROOT, check=True)
+    assert out.read_text(encoding="utf-8") == (ROOT / command[-1]).read_text(encoding="utf-8")

@@ -1,3 +1,15 @@
+from . import architectures as architectures
+from . import artefact as artefact
+from . import console as console
+from . import errors as errors
+from . import export as export
+from . import fast as fast
+from . import generation as generation
+from . import layers as layers
+from . import play as play
+from . import presets as presets
+from . import protocols as protocols
+from . import schemas as schemas
 from .__about__ import __version__
 from ._build import build
 from .architectures import StoryModel

@@ -42,6 +42,11 @@ class LanguageModel:
         if tokenizer is not None:
             _check_fit(tokenizer, model.config, str(self.path or "model"))
 
+    def __repr__(self) -> str:
+        tokenizer = "without a tokenizer" if self.tokenizer is None else f"vocabulary {self.config.vocab_size:,}"
+        size = sum(parameter.numel() for parameter in self.model.parameters())
+        return f"<LanguageModel {self.name}: {self.config.kind}, {size:,} parameters, {tokenizer}, on {self.model.device}>"
+
     @property
     def config(self) -> ModelConfig:
         """The network's config."""

@@ -1,7 +1,7 @@
-"""The harness's own command line, with our model among its names."""
-
-import lm_eval.models  # noqa: F401  # the harness's names; ours came with the package
-from lm_eval.__main__ import cli_evaluate
+"""`python -m ts_models.lm_eval`: the command line of the lm-evaluation-harness, with the model `ts-models` registered."""
 
 if __name__ == "__main__":
+    import lm_eval.models  # noqa: F401  # registers the harness's own models
+    from lm_eval.__main__ import cli_evaluate
+
     cli_evaluate()

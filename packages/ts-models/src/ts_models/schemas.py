@@ -66,6 +66,11 @@ class _Network(_Frozen):
         return self
 
     @property
+    def context_limit(self) -> int | None:
+        """Most tokens of prompt and story together; None where the network has no limit."""
+        return self.max_seq_len
+
+    @property
     def banned_ids(self) -> tuple[int, ...]:
         """Ids that generation never writes: bos, unk and pad, where they exist and are not eos."""
         ids = {self.bos_id, self.unk_id, self.pad_id} - {self.eos_id, -1}
@@ -157,6 +162,11 @@ class RecurrentConfig(_Network):
     d_model: Size = 384
     d_hidden: Size = 512
     n_layers: Size = 2
+
+    @property
+    def context_limit(self) -> None:
+        """None: the state has one size, and `max_seq_len` is only the length that the network is trained with."""
+        return
 
 
 ModelConfig = Annotated[TransformerConfig | RecurrentConfig, Field(discriminator="kind")]

@@ -63,7 +63,8 @@ class LanguageModelAdapter(ModelAdapter):
 
     def _fitting(self, prompt: str) -> str:
         """The prompt, cut from the left to at most half of the context, which leaves the other half for the completion."""
-        room = self.lm.config.max_seq_len // 2 if self.lm.config.kind == "transformer" else None
+        limit = self.lm.config.context_limit
+        room = None if limit is None else limit // 2
         words = prompt.split(" ")
         shortened = False
         while room is not None and len(words) > 1 and (over := len(self.lm.encode_prompt(" ".join(words))) - room) > 0:

@@ -119,7 +119,7 @@ def make_task(
     for token in config.stop_ids:
         if not 0 <= token < shape.vocab_size:
             raise ConfigError(f"generation: stop_ids holds {token}, which is outside of the vocabulary of {shape.vocab_size}.")
-    context = shape.max_seq_len if shape.kind == "transformer" else None
+    context = shape.context_limit
     if config.truncate_prompt:
         limit = shape.max_seq_len
         rows = [cut_prompt(row, context=limit, wanted=config.max_new_tokens, bos_id=shape.bos_id) for row in rows]

@@ -61,10 +61,9 @@ class StoryLM(TemplateLM):  # type: ignore[misc]
         return str(getattr(self.language.text_tokenizer(), "sha256", self.language.name))
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
-        """Ids, `<bos>` first unless it is declined."""
-        if add_special_tokens is False:
-            return list(self.language.text_tokenizer().encode(string))
-        return self.language.encode_prompt(string)
+        """Ids of the text as the task gives it, without the repairs of `LanguageModel.encode_prompt`; `<bos>` first unless declined."""
+        ids = list(self.language.text_tokenizer().encode(string))
+        return ids if add_special_tokens is False or self.language.config.bos_id < 0 else [self.language.config.bos_id, *ids]
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """See `_loglikelihood_tokens`. Warns of candidates that the model cannot tell apart, because the harness takes a tie for right."""

@@ -1,7 +1,7 @@
-"""Tells transformers about our classes, whichever of the two packages is imported first. Standard library only.
+"""Registers our classes with transformers, in either order of imports. Standard library only.
 
-transformers takes seconds to import, so `import ts_models` must not: where it is not loaded yet, a finder waits for its
-auto classes and registers ours behind them.
+transformers has no entry-point group for model classes, and importing it takes seconds, so `import ts_models` must not import it.
+Where it is not loaded yet, a finder waits for its auto classes and registers ours after them. The finder removes itself.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def rope_table(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, 
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate queries or keys [batch, heads, time, head_dim] with the half-split convention (Qwen3, Llama in transformers)."""
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    if x.device.type == "cpu" and x.requires_grad and not torch.compiler.is_compiling():
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
         return rotate(x, cos, sin)
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)

@@ -104,7 +104,7 @@ def describe(name: str, lm: LanguageModel) -> dict[str, Any]:
         "name": name,
         "kind": lm.config.kind,
         "parameters": count_parameters(lm.config),
-        "context": lm.config.max_seq_len if lm.config.kind == "transformer" else None,
+        "context": lm.config.context_limit,
         "validation_loss": loss,
     }
 

@@ -351,8 +351,12 @@ def test_devices_roots_and_the_folder_one_is_in_are_refused(tmp_path: Path, monk
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="a device")
 def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     (tmp_path / "null").symlink_to("/dev/null")
-    with pytest.raises(ArtefactError, match="a device or pipe, where a file is to be written"):
-        artefact.write_text(tmp_path / "null", "x")
+    reader, writer = os.pipe()
+    for place in (tmp_path / "null", Path(f"/dev/fd/{writer}")):
+        with pytest.raises(ArtefactError, match="a device or pipe, where a file is to be written"):
+            artefact.write_text(place, "x")
+    os.close(reader)
+    os.close(writer)
     assert not Path("/dev/null").is_file()
 
 

@@ -106,6 +106,10 @@ def of_library(module: str, name: str, *bases: type[Exception]) -> type[Exceptio
         ),
         (RecursionError("maximum recursion depth exceeded"), "an input is nested too deeply"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "a text is not UTF-8 ('utf-8' codec"),
+        (
+            UnicodeEncodeError("utf-8", "caf\udce9.txt", 3, 4, "surrogates not allowed"),
+            r"'caf\udce9.txt': a name or text that is not",
+        ),
         (EOFError("Compressed file ended"), "a file cannot be read or written: Compressed file ended."),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,

@@ -282,6 +282,8 @@ def explain(problem: BaseException) -> str | None:
         return f"the package {package} is not installed. Install it, or the extra that brings it."
     if isinstance(problem, RecursionError):
         return "an input is nested too deeply to be read. Check the files that were named."
+    if isinstance(problem, UnicodeEncodeError) and isinstance(problem.object, str):
+        return f"{problem.object[:200]!a}: a name or text that is not UTF-8. Rename the file, or convert the text."
     if isinstance(problem, UnicodeError):
         return f"a text is not UTF-8 ({text}). Convert it to UTF-8."
     if isinstance(problem, EOFError) or origins & _FILES:

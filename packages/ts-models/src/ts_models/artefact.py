@@ -123,11 +123,11 @@ def check_file(
 
     What is there may be replaced if it is empty, or if `recognise` takes its first 64 KiB for an earlier one of this `kind`.
     """
+    given = Path(path)  # not resolved: the link /dev/stdout leads to a name that is no path
+    if given.exists() and not given.is_file():
+        there = "a folder" if given.is_dir() else "a device or pipe"
+        raise error(f"{path}: is {there}, where a file is to be written. Name a file.")
     target = resolve_target(path)
-    if target.is_dir() or (target.exists() and not target.is_file()):
-        raise error(
-            f"{path}: is {'a folder' if target.is_dir() else 'a device or pipe'}, where a file is to be written. Name a file."
-        )
     if target.exists():
         with target.open("rb") as handle:
             start = handle.read(1 << 16)
@@ -266,8 +266,8 @@ def write_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     A symbolic link stays one: the file behind it is replaced. A folder, device or pipe is refused.
     """
-    target = resolve_target(path)
     check_file(path, "a file", lambda _: True)
+    target = resolve_target(path)
     with lock(target, wait=WAIT, reenter=True):
         aside = beside(target, "partial")
         try:

@@ -96,6 +96,7 @@ def train(
     )
     world, device = join_world(settings.device)
     encoded = open_data(data)
+    world.lead(lambda: _check_tokenizer(settings, encoded))
     if model is not None:
         _check_own(model, settings, encoded)
     with _held(path, world):
@@ -243,6 +244,12 @@ def _trainer(
         warn=warn,
         in_place=owns_logits(model) and not config.compile,
     )
+
+
+def _check_tokenizer(settings: TrainConfig, data: TrainingData) -> None:
+    """Read the tokenizer now where stories are to be sampled: one that is damaged or too new would end the first validation."""
+    if settings.validation.samples:
+        _ = data.tokenizer
 
 
 def _connect(t: Trainer, store: CheckpointStore, data: TrainingData, path: Path, stories: Any) -> None:

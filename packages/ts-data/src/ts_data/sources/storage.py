@@ -43,7 +43,10 @@ def open_file(name: str) -> pa.NativeFile:
     import pyarrow as pa
 
     if not is_uri(name):
-        return pa.OSFile(name, "rb")
+        try:
+            return pa.OSFile(name, "rb")
+        except UnicodeEncodeError:
+            raise SourceError(f"{name!a}: the name is not UTF-8, which Arrow cannot open. Rename the file.") from None
     system, path = _resolve(name)
     try:
         return system.open_input_file(path)

@@ -17,6 +17,7 @@ TABLES = [
     ("ts-eval", "metrics", "METRICS"),
     ("ts-eval", "sections", "SECTIONS"),
     ("ts-eval", "judge/backends", "BACKENDS"),
+    ("ts-eval", "judge/guards", "GUARDS"),
 ]
 
 
@@ -52,6 +53,6 @@ def test_every_entry_loads(folder, place, name):
 def test_contributing_names_the_tables(root):
     text = (root / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for folder, place, name in TABLES:
-        if name in {"RULES", "ARCHITECTURES", "METRICS", "BACKENDS"}:
+        if name in {"RULES", "ARCHITECTURES", "METRICS", "BACKENDS", "GUARDS"}:
             assert f"{name}" in text
             assert place in text, f"{folder}/{place}"

@@ -119,7 +119,7 @@ class Anomaly(Guard):
 @cache
 def packaged_detector() -> Detector:
     """The detector with the packaged words and weights."""
-    folder = resources.files(__package__).joinpath("weights")
+    folder = resources.files(__package__)
     words = frozenset(folder.joinpath("words.txt").read_text(encoding="utf-8").split())
     return Detector(words, ForeignWeights.model_validate_json(folder.joinpath("foreign.json").read_text(encoding="utf-8")))
 

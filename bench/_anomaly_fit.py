@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ts_data.artefact import write_model
 from ts_eval.judge.guards.anomaly import FEATURES, Detector, describe_all, document_words
-from ts_eval.schemas import ForeignWeights
+from ts_eval.schemas import AnomalyWeights
 
 FOLDS, SUSPECT, FLAGGED, NEIGHBOUR = 10, 0.10, 0.006, 0.05
 """Shares of real stories above `suspect` and `flagged`, and of real sentences above `neighbour`."""
@@ -65,7 +65,7 @@ def fitted(stories: list[str], attacks: list[str]) -> Detector:
     weights, intercept = fit(real, known)
     return Detector(
         words,
-        ForeignWeights(
+        AnomalyWeights(
             names=FEATURES, weights=tuple(round(float(w), 6) for w in weights), intercept=round(intercept, 6),
             neighbour=round(float(np.quantile(np.concatenate(scores), 1 - NEIGHBOUR)), 4), suspect=round(float(suspect), 4),
             flagged=round(float(flagged), 4), real_stories=len(stories), suspected=float(np.mean(most > suspect)),

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from ts_eval.errors import ArtefactError, ConfigError
-from ts_eval.judge import Story, estimate_cost, judge_stories, read_ratings
+from ts_eval.judge import Story, estimate_cost, judge_stories, parse, read_ratings, store
 from ts_eval.schemas import CATEGORIES, Endpoint, JudgeConfig
 from ts_eval.testing import FakeServer
 
@@ -39,6 +39,20 @@ def test_every_story_is_rated_once_and_a_second_run_asks_nobody(tmp_path: Path) 
     assert {r.mode for r in first.ratings} == {"sampled"}
     assert {r.system_fingerprint for r in first.ratings} == {"fake-1"}
     assert {r.seed for r in first.ratings} == {1}
+
+
+def test_a_row_of_the_store_is_read_and_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = JudgeConfig(backend="fake", anchors=False, repeats=3)
+    judge_stories(STORIES, config, out=tmp_path / "r.jsonl")
+    queries: list[int] = []
+    parsed: list[str] = []
+    rows, parse_reply = store.Store.rows, parse.parse_reply
+    monkeypatch.setattr(store.Store, "rows", lambda self, keys: (queries.append(len(keys)), rows(self, keys))[1])
+    monkeypatch.setattr(parse, "parse_reply", lambda text: (parsed.append(text), parse_reply(text))[1])
+    again = judge_stories(STORIES, config, out=tmp_path / "r.jsonl")
+    assert again.estimate.calls == 0
+    assert sum(queries) == len(parsed) == again.summary.calls
+    assert len(queries) <= 2, "one query for the ratings, one for the rechecks"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from typing import Any
 
 from ts_data.artefact import parse_model, write_file
 
-from .._json_lines import json_lines
 from ..checks import each_text, need_text, sequence_of_texts
 from ..errors import ArtefactError, ConfigError
 from ..places import local_paths
@@ -47,7 +46,7 @@ def read_stories(source: str | os.PathLike[str] | Iterable[str | Story]) -> list
     text = _read(path)
     kind = path.suffix.lower()
     if kind in {".jsonl", ".ndjson", ".json"}:
-        rows = [(_row(value, place), place) for place, value in (_listed if kind == ".json" else json_lines)(text, path)]
+        rows = [(_row(value, place), place) for place, value in (_listed if kind == ".json" else _json_lines)(text, path)]
         found = _merged(rows) if any("rater" in r for r, _ in rows) else [_story(r, where) for r, where in rows]
     else:
         found = [Story(part.strip()) for part in text.split("<|endoftext|>") if part.strip()]
@@ -79,6 +78,19 @@ def _read(path: Path) -> str:
     except (OSError, ValueError) as problem:  # a story instead of a path: a name too long, a NUL
         reason = getattr(problem, "strerror", None) or problem
         raise ArtefactError(f"{str(path)[:60]!r}: cannot be read ({reason}). Pass texts as a list: [text].") from None
+
+
+def _json_lines(text: str, source: object) -> Iterator[tuple[str, Any]]:
+    """("FILE, line N", value) of each line that is not blank. Raises ArtefactError for a line that is not JSON."""
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: a story may contain U+2028
+        if not line.strip():
+            continue
+        place = f"{source}, line {number}"
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            raise ArtefactError(f"{place}: not JSON; the file is damaged.") from None
+        yield place, value
 
 
 def _listed(text: str, source: object) -> Iterator[tuple[str, Any]]:
@@ -149,7 +161,7 @@ def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
         raise ArtefactError(f"{path}: no such file. `ts-eval judge` writes it.") from None
     except (UnicodeDecodeError, IsADirectoryError):
         raise ArtefactError(f"{path}: not a ratings.jsonl.") from None
-    return [_rating(content, place) for place, content in json_lines(text, path)]
+    return [_rating(content, place) for place, content in _json_lines(text, path)]
 
 
 def _rating(content: Any, place: str) -> Rating:

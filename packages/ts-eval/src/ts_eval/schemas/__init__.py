@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from .calibration import (
+    AnomalyWeights,
     CalibrationReport,
     DamageResult,
     FeatureWeights,
-    ForeignWeights,
     HeldOutError,
     PromptSearchReport,
     PromptTrial,
@@ -62,6 +62,7 @@ __all__ = [
     "CATEGORIES",
     "PART_NAMES",
     "SCHEMAS",
+    "AnomalyWeights",
     "BaselineScore",
     "CalibrationReport",
     "Category",
@@ -77,7 +78,6 @@ __all__ = [
     "EvalConfig",
     "EvalReport",
     "FeatureWeights",
-    "ForeignWeights",
     "HeldOutError",
     "IndexManifest",
     "JudgeConfig",
@@ -112,7 +112,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "ts-eval/chat-page": ChatPage,
     "ts-eval/eval-config": EvalConfig,
     "ts-eval/feature-weights": FeatureWeights,
-    "ts-eval/foreign-weights": ForeignWeights,
+    "ts-eval/foreign-weights": AnomalyWeights,
     "ts-eval/index": IndexManifest,
     "ts-eval/judge-config": JudgeConfig,
     "ts-eval/judge-summary": JudgeSummary,

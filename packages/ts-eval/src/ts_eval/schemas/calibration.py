@@ -10,10 +10,10 @@ from .base import Frozen
 from .judge import Category, Mode
 
 __all__ = [
+    "AnomalyWeights",
     "CalibrationReport",
     "DamageResult",
     "FeatureWeights",
-    "ForeignWeights",
     "HeldOutError",
     "PromptSearchReport",
     "PromptTrial",
@@ -151,8 +151,8 @@ class FeatureWeights(Frozen):
     held_out: HeldOutError
 
 
-class ForeignWeights(Frozen):
-    """What makes a sentence foreign to a story, fitted on real stories and known attacks (see `judge/foreign.py`)."""
+class AnomalyWeights(Frozen):
+    """Weights of the anomaly guard, fitted on real stories and known attacks (see `judge/guards/anomaly.py`)."""
 
     format: Literal["ts-eval/foreign-weights"] = "ts-eval/foreign-weights"
     schema_version: int = 1
@@ -160,11 +160,11 @@ class ForeignWeights(Frozen):
     weights: tuple[float, ...]
     intercept: float
     neighbour: float
-    """A sentence beside the most foreign one belongs to the same passage above this: the 95th percentile of real sentences."""
+    """Score above which a sentence beside the most anomalous one belongs to its passage: 95th percentile of real sentences."""
     suspect: float
-    """A story with a sentence above this is rated once more without it."""
+    """Score above which a sentence is suspect: its story is rated again without it."""
     flagged: float
-    """A story with a sentence above this is flagged at once."""
+    """Score above which a sentence flags its story."""
     real_stories: int
     suspected: float
     """Share of real stories above `suspect` when words and weights come from other stories (ten folds)."""

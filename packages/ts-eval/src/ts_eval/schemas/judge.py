@@ -112,7 +112,7 @@ class Endpoint(Frozen):
 
 
 class JudgeConfig(Frozen):
-    """How stories are judged. All but limits, budget and price is part of each reply's key in the store."""
+    """Settings of the judge. Everything but limits, budget and prices is part of a reply's key in the store."""
 
     backend: str = "openai"
     model: str = "unnamed"
@@ -120,23 +120,23 @@ class JudgeConfig(Frozen):
     prompt: str = "default"
     """The name of a packaged prompt, or the path of a TOML file."""
     mode: Literal["sampled", "expected"] = "sampled"
-    """`expected` takes the mean over the token probabilities of 1–10 and fails where the server gives none."""
+    """`expected`: mean over the token probabilities of 1–10; fails if the server sends none."""
     structured: Literal["auto", "schema", "text"] = "auto"
-    """`auto` asks for the JSON schema, and for plain text once a server has refused it."""
+    """`auto`: ask for the JSON schema, and for plain text after a server has refused it."""
     temperature: float = Field(default=0.3, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=120, ge=16)
     seed: int = Field(default=1, ge=-(2**53), le=2**53)
     repeats: int = Field(default=1, ge=1, le=1000)
     retries: int = Field(default=2, ge=0, le=20)
-    """Further attempts after a reply that does not parse; then the story is unrated."""
+    """Further attempts after a reply that does not parse, before the story is left unrated."""
     max_lost_mass: float = Field(default=0.2, ge=0, lt=1)
-    """In `expected` mode: the largest share of probability outside of 1–10 that is still renormalised."""
+    """`expected`: largest probability outside 1–10 that is renormalised away."""
     timeout: float = Field(default=60, gt=0)
     """Seconds that one call may take."""
     dead_after: int = Field(default=8, ge=1)
     """Failures in a row after which an endpoint is given up for this run (a server that fails every fifth call: 1 in 400,000).
-    A 429 or 503 is no failure, and calls that fail together count once."""
+    A 429 or 503 does not count, and calls that fail together count once."""
     backoff: float = Field(default=1.0, gt=0)
     """Seconds of the first pause after a failed call; doubled each time, up to 60, with jitter."""
     patience: float = Field(default=120, gt=0)
@@ -144,21 +144,21 @@ class JudgeConfig(Frozen):
     max_characters: int = Field(default=12_000, ge=100)
     """A longer story is flagged and not sent. The longest of the 2,300 real stories looked at has about 4,000."""
     probe: Literal["suspect", "all", "off"] = "suspect"
-    """Rate a story once more without its most foreign passage, and flag it if that passage decides: suspect ones (a tenth of real
-    stories, so a tenth more calls), all, or none."""
+    """Stories rated once more without their most anomalous passage, and flagged if it decides the rating: those with a suspect
+    passage (a tenth of real stories, so a tenth more calls), all, or none."""
     probe_extreme: float | None = Field(default=8.5, gt=5.5, le=10)
-    """A story whose mean of the six is at least this, or as near to the lower end, is rated again without each of its parts in turn
-    (about six calls more), and flagged if one of them decides. Of 350 stories by small models GPT-4o gave one such a mean. None
-    (or `probe` off): no story."""
+    """A story whose mean over the categories is at least this, or at most 11 minus this, is rated again without each of its parts
+    (about six calls more), and flagged if one part decides. GPT-4o gave one of 350 stories by small models such a mean. None (or
+    `probe` off): no story."""
     probe_tolerance: float = Field(default=1.5, gt=0)
-    """Points by which a suspect passage may move the mean of the six categories; a single one may move twice as far. With repeats,
-    at least two SD of the judge's noise."""
+    """Points by which leaving out a passage may change the mean over the categories; one category may change by twice as much.
+    With repeats at least two SD of the judge's noise."""
     guards: tuple[str, ...] | None = None
     """Names of the defences in use (`ts_eval.judge.guards`); None: all."""
     anchors: bool = True
     """Rate the packaged control stories too, once a day and store, to detect drift."""
     budget: int | None = Field(default=None, ge=1)
-    """Tokens in all (prompt and completion, what an interrupted run has spent included)."""
+    """Maximum tokens (prompt and completion), including those of earlier runs with the same store."""
     price_in: float = Field(default=0, ge=0)
     """Money per million prompt tokens."""
     price_out: float = Field(default=0, ge=0)
@@ -177,7 +177,7 @@ class JudgeConfig(Frozen):
 
 
 class ChatPage(Frozen):
-    """Where a web chat is and what its parts are called (CSS selectors)."""
+    """Address and CSS selectors of a web chat."""
 
     url: str = Field(min_length=1)
     input: str = Field(min_length=1)
@@ -187,9 +187,9 @@ class ChatPage(Frozen):
     answer: str = Field(min_length=1)
     """Answers; the last one is read."""
     busy: str | None = None
-    """There while an answer is being written."""
+    """Present while an answer is being written."""
     settle: float = Field(default=2.0, ge=0.2)
-    """Seconds that an answer must stand still."""
+    """Seconds without change after which an answer is complete."""
     headless: bool = False
     profile: str | None = None
     """A browser profile's folder, already logged in."""
@@ -200,7 +200,7 @@ class ChatPage(Frozen):
 
 
 class Rating(Frozen):
-    """One line of ratings.jsonl: what a judge said about one story, or why it said nothing."""
+    """One line of ratings.jsonl: the scores of one story, or why there are none."""
 
     format: Literal["ts-eval/rating"] = "ts-eval/rating"
     schema_version: int = 1
@@ -215,9 +215,9 @@ class Rating(Frozen):
     unscored: str | None = None
     """Why there are no scores."""
     flags: tuple[str, ...] = ()
-    """Signs that the story talks to the judge; a flagged rating enters no mean."""
+    """Signs that the story addresses the judge; a flagged rating enters no mean."""
     lost_mass: dict[Category, float] | None = None
-    """`expected`: the probability outside of 1–10 that was left out before renormalising."""
+    """`expected`: the probability outside 1–10 that was removed before renormalising."""
     judge: str
     endpoint: str | None = None
     prompt: str
@@ -238,7 +238,7 @@ class Rating(Frozen):
 
 
 class JudgeSummary(Frozen):
-    """What one run of the judge came to: coverage before anything else."""
+    """Summary of one run of the judge."""
 
     format: Literal["ts-eval/judge-summary"] = "ts-eval/judge-summary"
     schema_version: int = 1

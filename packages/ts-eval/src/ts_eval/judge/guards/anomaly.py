@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from ...schemas import ForeignWeights, JudgeConfig
+from ...schemas import AnomalyWeights, JudgeConfig
 from .base import Guard
 
 __all__ = [
@@ -79,7 +79,7 @@ class Detector:
     """Known words and weights; see `packaged_detector`."""
 
     words: Container[str]
-    weights: ForeignWeights
+    weights: AnomalyWeights
 
     def sentences(self, text: str) -> list[Passage]:
         """The text's sentences with their scores (log-odds up to a constant)."""
@@ -121,7 +121,7 @@ def packaged_detector() -> Detector:
     """The detector with the packaged words and weights."""
     folder = resources.files(__package__)
     words = frozenset(folder.joinpath("words.txt").read_text(encoding="utf-8").split())
-    return Detector(words, ForeignWeights.model_validate_json(folder.joinpath("foreign.json").read_text(encoding="utf-8")))
+    return Detector(words, AnomalyWeights.model_validate_json(folder.joinpath("foreign.json").read_text(encoding="utf-8")))
 
 
 def tokens(text: str) -> list[str]:

@@ -1,0 +1,65 @@
+from .__about__ import __version__
+from .calibration import calibrate, optimise_prompt
+from .errors import ArtefactError, ConfigError, IndexMismatchError, TsEvalError, UnavailableError
+from .evaluation import evaluate
+from .index import Match, Span, StoryIndex
+from .judge import JudgeRun, RatingServer, RatingSession, estimate_cost, judge_stories, read_ratings, read_stories
+from .metrics.distinct import distinct
+from .metrics.repetition import repetition
+from .metrics.rouge import rouge
+from .metrics.self_bleu import self_bleu
+from .models import ModelAdapter, open_model
+from .report import read_report, render, write_report
+from .schemas import (
+    CalibrationReport,
+    Endpoint,
+    EvalConfig,
+    EvalReport,
+    JudgeConfig,
+    MetricInfo,
+    Rating,
+    SweepConfig,
+    SweepReport,
+)
+from .sweeping import sweep
+
+__all__ = [
+    "ArtefactError",
+    "CalibrationReport",
+    "ConfigError",
+    "Endpoint",
+    "EvalConfig",
+    "EvalReport",
+    "IndexMismatchError",
+    "JudgeConfig",
+    "JudgeRun",
+    "Match",
+    "MetricInfo",
+    "ModelAdapter",
+    "Rating",
+    "RatingServer",
+    "RatingSession",
+    "Span",
+    "StoryIndex",
+    "SweepConfig",
+    "SweepReport",
+    "TsEvalError",
+    "UnavailableError",
+    "__version__",
+    "calibrate",
+    "distinct",
+    "estimate_cost",
+    "evaluate",
+    "judge_stories",
+    "open_model",
+    "optimise_prompt",
+    "read_ratings",
+    "read_report",
+    "read_stories",
+    "render",
+    "repetition",
+    "rouge",
+    "self_bleu",
+    "sweep",
+    "write_report",
+]

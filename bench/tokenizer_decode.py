@@ -23,7 +23,7 @@ from _tokenizer_common import read_stories, versions
 
 import ts_data
 from ts_tokenizer import WordTokenizer
-from ts_tokenizer._reports import check
+from ts_tokenizer.reports.check import check
 
 BARS = "bars 85 %, 99.5 %"
 

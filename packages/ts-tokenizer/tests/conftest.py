@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -42,3 +43,14 @@ def real_stories() -> list[str]:
     if path is None:
         pytest.skip("the real stories (shared/data/tinystories-real-sample.txt beside the checkout) are not here")
     return [story.strip() for story in path.read_text(encoding="utf-8").split("<|endoftext|>") if story.strip()]
+
+
+@pytest.fixture(scope="session")
+def plain_loops() -> ModuleType:
+    """The loops of the detokenizer as interpreted Python, whatever this process compiles: the oracle of the compiled ones."""
+    path = Path(ts_tokenizer.__file__).parent / "fast" / "loops.py"
+    source = path.read_text(encoding="utf-8")
+    assert "from .jit import jit\n" in source
+    module = ModuleType("plain_loops")
+    exec(compile(source.replace("from .jit import jit\n", "jit = lambda loop: loop\n"), path, "exec"), module.__dict__)
+    return module

@@ -11,8 +11,10 @@ import pytest
 
 import ts_tokenizer
 from ts_tokenizer import WordTokenizer
-from ts_tokenizer._reports import check, compare, coverage
 from ts_tokenizer.errors import ConfigError, TextError, TsTokenizerError, VocabularyError
+from ts_tokenizer.reports.check import check
+from ts_tokenizer.reports.compare import compare
+from ts_tokenizer.reports.coverage import coverage
 
 NAN = float("nan")
 TEXT_METHODS = ["tokens", "encode", "align", "clean_prompt", "encode_prompt"]

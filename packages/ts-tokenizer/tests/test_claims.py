@@ -17,9 +17,9 @@ import ts_data
 import ts_tokenizer
 from ts_data.console import run
 from ts_tokenizer import WordTokenizer
-from ts_tokenizer._reports import check
 from ts_tokenizer.cli import app
 from ts_tokenizer.errors import ArtefactError
+from ts_tokenizer.reports.check import check
 
 WORDS = [
     "Tom", "tom", "TOM", "Lily's", "can't", "Can't", "said", "the", "The", "U.S.", "p.m.", "well-known", "5kg", "(a)", '"Look', 'Mom!"',
@@ -67,7 +67,7 @@ def test_a_tokenizer_file_asks_nothing_of_the_installed_rules(
 
 
 def test_other_patterns_than_the_proven_ones_give_spacys_tokens_all_the_same(tokenizer: WordTokenizer) -> None:
-    from ts_tokenizer._rules import Rules
+    from ts_tokenizer.rules.pinned import Rules
 
     spec = tokenizer.spec.rules.model_copy(update={"infix": tokenizer.spec.rules.infix + "|~", "spacy_version": "4.0"})
     other = WordTokenizer(tokenizer.spec.model_copy(update={"rules": spec}))

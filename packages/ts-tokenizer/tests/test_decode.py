@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ts_tokenizer import WordTokenizer, load
-from ts_tokenizer._decoder import PAST, TOLD, WHOLE, Decoder, kinds_of
-from ts_tokenizer._kernels import plain
-from ts_tokenizer._reports import check
+from ts_tokenizer.detokenizer import model
+from ts_tokenizer.detokenizer.model import PAST, TOLD, WHOLE, Decoder, kinds_of
+from ts_tokenizer.fast import loops
+from ts_tokenizer.reports.check import check
 
 
 @pytest.fixture(scope="module")
@@ -100,22 +102,29 @@ def test_a_stream_of_sixteen_thousand_tokens_takes_no_minute(tokenizer: WordToke
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 59), max_size=40))
-def test_plain_and_compiled_loops_agree(tokenizer: WordTokenizer, ids: list[int]) -> None:
-    pytest.importorskip("numba")
-    plain = Decoder(tokenizer.spec.decoder, tokenizer.vocab, loops="plain")
-    compiled = Decoder(tokenizer.spec.decoder, tokenizer.vocab, loops="compiled")
+def test_plain_and_compiled_loops_agree(tokenizer: WordTokenizer, plain_loops: ModuleType, ids: list[int]) -> None:
+    compiled = _decisions(tokenizer, ids)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "loops", plain_loops)
+        plain = _decisions(tokenizer, ids)
+    assert len(plain) == len(compiled) == 10
+    for one, other in zip(plain, compiled, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def _decisions(tokenizer: WordTokenizer, ids: list[int]) -> list[np.ndarray]:
+    """All that the decoder says of ids: scores of every mode, without and with known decisions, and the walks' decisions."""
+    decoder = Decoder(tokenizer.spec.decoder, tokenizer.vocab)
     array = np.array(ids, dtype=np.int64)
     marks = np.column_stack([array % 3 - 1, array % 4 - 1])
-    for mode in (WHOLE, PAST, TOLD):
-        np.testing.assert_array_equal(plain.scores(array, mode), compiled.scores(array, mode))
-        np.testing.assert_array_equal(plain.scores(array, mode, marks), compiled.scores(array, mode, marks))
-    np.testing.assert_array_equal(plain.retell(array, marks), compiled.retell(array, marks))
+    found = [decoder.scores(array, mode, told) for mode in (WHOLE, PAST, TOLD) for told in (None, marks)]
+    found += decoder.retell(array, marks)
     for mode in (PAST, TOLD):
-        walks = [plain.walk(), compiled.walk()]
+        walk = decoder.walk()
         for token, told in zip(ids, marks.tolist(), strict=True):
-            for walk in walks:
-                walk.add(token, told)
-        assert walks[0].decide(len(ids), mode) == walks[1].decide(len(ids), mode)
+            walk.add(token, told)
+        found.append(np.array(walk.decide(len(ids), mode)))
+    return found
 
 
 def test_what_was_learned_comes_back(tokenizer: WordTokenizer, stories: list[str]) -> None:
@@ -129,9 +138,9 @@ def test_what_was_learned_comes_back(tokenizer: WordTokenizer, stories: list[str
 def test_single_quotes_learn_from_double_ones() -> None:
     vocab = ["said", ",", '"', "'", "yes", "<eos>", "<bos>", "<unk>", "<pad>"]
     kinds = kinds_of(vocab, np.zeros(0, dtype=np.int64))
-    rows = np.full((2, plain.SPACE_FEATURES), -1, dtype=np.int64)
+    rows = np.full((2, loops.SPACE_FEATURES), -1, dtype=np.int64)
     for row, mark in zip(rows, (2, 3), strict=True):
-        plain.space_context(np.array([0, 1, mark, 4]), 2, 0, 0, kinds, len(vocab) - 1, row)
+        loops.space_context(np.array([0, 1, mark, 4]), 2, 0, 0, kinds, len(vocab) - 1, row)
     shared = rows[0] == rows[1]
     assert shared[28:].all()
     assert (rows[0][28:] >= 0).all()

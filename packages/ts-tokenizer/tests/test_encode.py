@@ -12,7 +12,7 @@ import pytest
 
 import ts_data
 import ts_tokenizer
-from ts_tokenizer import WordTokenizer, _encode
+from ts_tokenizer import WordTokenizer, encode
 from ts_tokenizer.errors import ArtefactError, ConfigError
 
 
@@ -86,12 +86,12 @@ def test_killed_it_goes_on_to_the_same_bytes(
     splits: Path, trained: WordTokenizer, encoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instant: int
 ) -> None:
     whole = tmp_path / "whole"
-    monkeypatch.setattr(_encode, "BATCH_ROWS", 50)
+    monkeypatch.setattr(encode, "BATCH_ROWS", 50)
     ts_tokenizer.encode_splits(splits, trained, whole)
     out, calls = tmp_path / "encoded", 0
-    real = _encode._Journal.add
+    real = encode._Journal.add
 
-    def add(self: _encode._Journal, result: _encode.BatchResult) -> None:
+    def add(self: encode._Journal, result: encode.BatchResult) -> None:
         nonlocal calls
         calls += 1
         if calls == instant + 2:
@@ -99,11 +99,11 @@ def test_killed_it_goes_on_to_the_same_bytes(
             raise _Killed
         real(self, result)
 
-    monkeypatch.setattr(_encode._Journal, "add", add)
+    monkeypatch.setattr(encode._Journal, "add", add)
     with pytest.raises(_Killed):
         ts_tokenizer.encode_splits(splits, trained, out)
     assert not out.exists()
-    monkeypatch.setattr(_encode._Journal, "add", real)
+    monkeypatch.setattr(encode._Journal, "add", real)
     ts_tokenizer.encode_splits(splits, trained, out)
     assert _files(out) == _files(whole)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
@@ -115,16 +115,16 @@ def test_what_a_power_loss_leaves_goes_on_to_the_same_bytes(
 ) -> None:
     """The journal may reach the disk before the ids do, or in part."""
     out, work = tmp_path / "encoded", tmp_path / ".encoded.ts-work"
-    monkeypatch.setattr(_encode, "BATCH_ROWS", 16)
-    real, left = _encode._Journal.add, [3]
+    monkeypatch.setattr(encode, "BATCH_ROWS", 16)
+    real, left = encode._Journal.add, [3]
 
-    def add(self: _encode._Journal, result: _encode.BatchResult) -> None:
+    def add(self: encode._Journal, result: encode.BatchResult) -> None:
         if not left[0]:
             raise KeyboardInterrupt
         left[0] -= 1
         real(self, result)
 
-    monkeypatch.setattr(_encode._Journal, "add", add)
+    monkeypatch.setattr(encode._Journal, "add", add)
     with pytest.raises(KeyboardInterrupt):
         ts_tokenizer.encode_splits(splits, trained, out, workers=1)
     if lost == "ids":
@@ -135,7 +135,7 @@ def test_what_a_power_loss_leaves_goes_on_to_the_same_bytes(
     left[0] = 1  # one batch more, then a kill
     with pytest.raises(KeyboardInterrupt):
         ts_tokenizer.encode_splits(splits, trained, out, workers=1)
-    monkeypatch.setattr(_encode._Journal, "add", real)
+    monkeypatch.setattr(encode._Journal, "add", real)
     ts_tokenizer.encode_splits(splits, trained, out, workers=1)
     assert _files(out) == _files(encoded)
 

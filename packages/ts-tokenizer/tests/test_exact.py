@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ts_tokenizer import WordTokenizer, _bulk
-from ts_tokenizer._bulk import Bulk, utf8
-from ts_tokenizer._chunks import ChunkTable
-from ts_tokenizer._rules import Rules, pin
-from ts_tokenizer._surface import places
+from ts_tokenizer import WordTokenizer, fast
+from ts_tokenizer.detokenizer import fit, log_linear, model
+from ts_tokenizer.errors import ConfigError
+from ts_tokenizer.fast import table as fast_table
+from ts_tokenizer.fast.table import Bulk, utf8
+from ts_tokenizer.rules.chunks import ChunkTable
+from ts_tokenizer.rules.pinned import Rules, pin
+from ts_tokenizer.rules.text import places
 
 PIECES = [
     "the", "Tom", "Don't", "can't", "cannot", "we'll", "he's", "Tom's", "boys'", "'Twas", "'em", "o'clock", "y'all", "gonna",
@@ -98,7 +103,7 @@ def test_chunks_asked_together_are_split_as_if_alone() -> None:
 def test_the_whole_real_sample(real_stories: list[str]) -> None:
     _same(real_stories)
     table, _, _ = _tables()
-    from ts_tokenizer._chunks import split_chunks
+    from ts_tokenizer.rules.chunks import split_chunks
 
     flagged = sum(table.crossing(table.numbers(split_chunks(story.lower()))) for story in real_stories)
     assert flagged <= 5, "the guard should send next to none of the real stories to spaCy"
@@ -120,7 +125,7 @@ def test_plain_and_compiled_give_the_same_ids(
 ) -> None:
     texts = [*stories[:5], *PIECES, " ".join(PIECES)]
     compiled = tokenizer.encode_batch(texts, add_special_tokens=True)
-    monkeypatch.setenv("TS_TOKENIZER_KERNELS", "plain")
+    monkeypatch.setattr(fast_table, "available", lambda: False)
     plain = WordTokenizer(tokenizer.spec)
     assert plain._bulk is None
     assert [ids.tolist() for ids in plain.encode_batch(texts, add_special_tokens=True)] == [ids.tolist() for ids in compiled]
@@ -139,7 +144,7 @@ def test_a_scan_that_stops_for_new_chunks_goes_on_where_it_stopped(
         "a" * 40 + " " + "b" * 40 + " " + "a" * 39 + "b",
         " ".join(f"w{i}x" for i in range(3000)),
     ]
-    monkeypatch.setattr(_bulk, "MISSES", misses)
+    monkeypatch.setattr(fast_table, "MISSES", misses)
     fresh = WordTokenizer(tokenizer.spec)
     assert fresh._bulk is not None
     assert [ids.tolist() for ids in fresh.encode_batch(texts)] == [tokenizer.encode(text) for text in texts]
@@ -148,7 +153,7 @@ def test_a_scan_that_stops_for_new_chunks_goes_on_where_it_stopped(
 def test_threads_that_share_a_growing_table_give_the_same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long, short and new chunks from four threads at once: what one inserts the others may read half-made."""
     pytest.importorskip("numba")
-    monkeypatch.setattr(_bulk, "MISSES", 100)
+    monkeypatch.setattr(fast_table, "MISSES", 100)
     texts = [" ".join(chr(97 + (i * j) % 26) * (1 + (i + j) % 40) for j in range(60)) + f" {i}th" for i in range(400)]
     parts = [utf8(texts[start::4]) for start in range(4)]
     for _ in range(3):
@@ -166,24 +171,42 @@ def test_threads_that_share_a_growing_table_give_the_same_ids(monkeypatch: pytes
 
 
 def test_plain_and_compiled_train_the_same_vocabulary(stories: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from ts_tokenizer._counting import count_tokens
+    from ts_tokenizer.vocabulary import count_tokens
 
     texts = [*stories, "8( :}8", *PIECES]
     compiled = count_tokens(texts, ChunkTable(_rules()), 10)
-    monkeypatch.setenv("TS_TOKENIZER_KERNELS", "plain")
+    monkeypatch.setattr(fast_table, "available", lambda: False)
     assert count_tokens(texts, ChunkTable(_rules()), 10) == compiled
 
 
-def test_plain_and_compiled_learn_the_same_decoder(stories: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_and_compiled_learn_the_same_decoder(
+    stories: list[str], plain_loops: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compiled = WordTokenizer.train(stories[:12], vocab_size=64)
-    monkeypatch.setenv("TS_TOKENIZER_KERNELS", "plain")
+    for module in (model, fit, log_linear):
+        monkeypatch.setattr(module, "loops", plain_loops)
+    monkeypatch.setattr(fast_table, "available", lambda: False)
     assert WordTokenizer.train(stories[:12], vocab_size=64).spec == compiled.spec
 
 
-def test_kernels_can_be_forced_and_named_wrongly() -> None:
-    from ts_tokenizer._kernels import kernels
-    from ts_tokenizer.errors import ConfigError
+@pytest.mark.parametrize(
+    ("wanted", "jit_off", "expected"), [("", 0, True), ("plain", 0, False), ("", 1, False), ("compiled", 0, True)]
+)
+def test_the_environment_chooses_the_loops(wanted: str, jit_off: int, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TS_TOKENIZER_KERNELS", wanted)
+    monkeypatch.setattr("numba.config.DISABLE_JIT", jit_off)
+    assert fast.available.__wrapped__() is expected
 
-    assert kernels("plain").__name__.endswith(".plain")
-    with pytest.raises(ConfigError, match="choose plain or compiled"):
-        kernels("fast")
+
+@pytest.mark.parametrize(("wanted", "message"), [("fast", "Choose plain or compiled"), ("compiled", "NUMBA_DISABLE_JIT is set")])
+def test_loops_that_cannot_be_had(wanted: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TS_TOKENIZER_KERNELS", wanted)
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    with pytest.raises(ConfigError, match=message):
+        fast.available.__wrapped__()
+
+
+def test_without_numba_the_loops_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TS_TOKENIZER_KERNELS", raising=False)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert fast.available.__wrapped__() is False

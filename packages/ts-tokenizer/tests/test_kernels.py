@@ -80,7 +80,7 @@ def test_a_cache_of_another_signature_is_not_run(monkeypatch: pytest.MonkeyPatch
     """Two processes can leave an index that names the code of another signature."""
     import numba
 
-    from ts_tokenizer._kernels._jit import jit
+    from ts_tokenizer.fast.jit import jit
 
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     source = tmp_path / "own.py"
@@ -103,7 +103,7 @@ def test_without_a_place_for_the_cache_it_compiles_all_the_same(monkeypatch: pyt
     """A read-only __pycache__ and no usable home make `njit(cache=True)` raise."""
     import numba
 
-    from ts_tokenizer._kernels._jit import jit
+    from ts_tokenizer.fast.jit import jit
 
     real, seen = numba.njit, []
 

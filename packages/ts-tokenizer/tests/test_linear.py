@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ts_tokenizer import WordTokenizer
-from ts_tokenizer._linear import _USER, _USER_LINEAR, LONG, WINDOW, LinearTokenizer
-from ts_tokenizer._rules import Rules, pin
+from ts_tokenizer.rules.linear import _USER, _USER_LINEAR, LONG, WINDOW, LinearTokenizer
+from ts_tokenizer.rules.pinned import Rules, pin
 
 UNITS = ["km", "m²", "kg", "mb", "°c.", "us$", "c$", "%", "'s", "'S", "’s"]
 ALPHABET = "ab1.,!?'\"()-–—…:;)(8o_/@#$£+*&<>[]{}|~`^\\=§°²·“”‘’é漢、。🙂\u200b\x00"

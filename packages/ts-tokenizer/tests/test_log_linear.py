@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 
-from ts_tokenizer import _decoder_fit, _log_linear
-from ts_tokenizer._kernels import kernels
-from ts_tokenizer._log_linear import number
+from ts_tokenizer import WordTokenizer
+from ts_tokenizer.detokenizer import fit, log_linear
+from ts_tokenizer.detokenizer.log_linear import number
 
 
 def test_number_keeps_what_stands_twice() -> None:
@@ -41,13 +43,12 @@ def test_learn_and_scores() -> None:
     assert (settled == 0).all(), "what is sure and right teaches nothing"
 
 
-def test_plain_and_compiled_loops_learn_the_same(tokenizer, stories: list[str], monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    pytest.importorskip("numba")
+def test_plain_and_compiled_loops_learn_the_same(
+    tokenizer: WordTokenizer, stories: list[str], plain_loops: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     aligned = tokenizer.stories(stories)
-    found = []
-    for name in ("plain", "compiled"):
-        for module in (_decoder_fit, _log_linear):
-            monkeypatch.setattr(module, "kernels", lambda name=name: kernels(name))
-        found.append(_decoder_fit.fit(aligned, tokenizer.vocab))
-    assert found[0] == found[1]
-    assert len(found[0].keys) > 1000
+    compiled = fit.fit(aligned, tokenizer.vocab)
+    for module in (fit, log_linear):
+        monkeypatch.setattr(module, "loops", plain_loops)
+    assert fit.fit(aligned, tokenizer.vocab) == compiled
+    assert len(compiled.keys) > 1000

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ts_tokenizer._plain import MARKS, STAND_IN, PlainWords
-from ts_tokenizer._rules import PROVEN, Rules, fingerprint, pin
+from ts_tokenizer.rules.pinned import PROVEN, Rules, fingerprint, pin
+from ts_tokenizer.rules.plain_words import MARKS, STAND_IN, PlainWords
 
 LETTERS = frozenset(string.ascii_lowercase)
 CATEGORIES = {"CATEGORY_WORD": r"\w", "CATEGORY_DIGIT": r"\d", "CATEGORY_SPACE": r"\s", "CATEGORY_NOT_SPACE": r"\S"}

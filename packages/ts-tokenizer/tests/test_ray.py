@@ -26,7 +26,7 @@ def splits(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tokenizer(splits: Path, monkeypatch: pytest.MonkeyPatch) -> WordTokenizer:
-    monkeypatch.setattr("ts_tokenizer._encode.BATCH_ROWS", 10)  # many small batches
+    monkeypatch.setattr("ts_tokenizer.encode.BATCH_ROWS", 10)  # many small batches
     return WordTokenizer.train(ts_data.read(splits, "train"), vocab_size=300)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ts_tokenizer._reports import coverage
+from ts_tokenizer.reports.coverage import coverage
 
 STORIES = ["the cat sat.", "the cat ran.", "the dog ran."]  # the 3, . 3, cat 2, ran 2, dog 1, sat 1
 

@@ -19,10 +19,10 @@ import ts_data
 import ts_tokenizer
 from ts_data.artefact import sha256_file
 from ts_data.console import run
-from ts_tokenizer import WordTokenizer, _encode
-from ts_tokenizer._train import train_file
+from ts_tokenizer import WordTokenizer, encode
 from ts_tokenizer.cli import app
 from ts_tokenizer.errors import ArtefactError, ConfigError, TsTokenizerError
+from ts_tokenizer.train import train_file
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +250,7 @@ def test_what_a_user_put_into_the_work_folder_stays(folder: Path, tmp_path: Path
     def kill(*_: object) -> None:
         raise _Killed
 
-    monkeypatch.setattr(_encode, "_finish", kill)
+    monkeypatch.setattr(encode, "_finish", kill)
     with pytest.raises(_Killed):
         ts_tokenizer.encode_splits(folder / "splits", folder / "splits.json", out)
     monkeypatch.undo()
@@ -264,7 +264,7 @@ def test_what_a_user_put_into_the_work_folder_stays(folder: Path, tmp_path: Path
 def test_what_a_kill_after_the_last_rename_left_is_cleared(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of the work folder are hard links to the finished ones: damage in one must not come back from the other."""
     out = tmp_path / "encoded"
-    clear = _encode._clear_work
+    clear = encode._clear_work
 
     def kill(work: Path) -> None:
         if out.exists():
@@ -272,7 +272,7 @@ def test_what_a_kill_after_the_last_rename_left_is_cleared(folder: Path, tmp_pat
         clear(work)
 
     for damaged in (False, True):
-        monkeypatch.setattr(_encode, "_clear_work", kill)
+        monkeypatch.setattr(encode, "_clear_work", kill)
         with pytest.raises(_Killed):
             ts_tokenizer.encode_splits(folder / "splits", folder / "splits.json", out)
         monkeypatch.undo()
@@ -290,8 +290,8 @@ def test_what_a_kill_after_the_last_rename_left_is_cleared(folder: Path, tmp_pat
 
 CODE = """
 import sys, ts_data.artefact
-from ts_tokenizer import _encode, encode_splits
-_encode.BATCH_ROWS = 4
+from ts_tokenizer import encode, encode_splits
+encode.BATCH_ROWS = 4
 print("ready", flush=True)
 sys.stdin.readline()
 try:

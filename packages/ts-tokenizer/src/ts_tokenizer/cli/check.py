@@ -30,7 +30,7 @@ def check(
     import ts_data
 
     from .. import load
-    from .._reports import check as measure
+    from ..reports.check import check as measure
 
     with show_progress(quiet=quiet) as progress:
         result = measure(load(tokenizer), islice(ts_data.read(splits, split), limit), progress=progress)

@@ -31,7 +31,7 @@ def compare(
     import ts_data
 
     from .. import load
-    from .._reports import compare as measure
+    from ..reports.compare import compare as measure
 
     stories = list(islice(ts_data.read(splits, split), limit))
     with show_progress(quiet=quiet) as progress:

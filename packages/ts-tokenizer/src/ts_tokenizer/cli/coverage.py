@@ -27,7 +27,7 @@ def coverage(
     """
     import ts_data
 
-    from .._reports import coverage as measure
+    from ..reports.coverage import coverage as measure
 
     with show_progress(quiet=quiet) as progress:
         found = measure(ts_data.read(splits, split), vocab_size, top=top, progress=progress)

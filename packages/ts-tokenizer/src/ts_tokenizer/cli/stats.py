@@ -23,7 +23,7 @@ def stats(
     Example: ts-tokenizer stats encoded/
     """
     from .. import open_encoded
-    from .._reports import stats as measure
+    from ..reports.stats import stats as measure
 
     with show_progress(quiet=quiet) as progress:
         found = measure(open_encoded(encoded), progress=progress)

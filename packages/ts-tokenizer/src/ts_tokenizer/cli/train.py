@@ -25,7 +25,7 @@ def train(
 
     Example: ts-tokenizer train splits/ --out word_tokenizer.json --vocab-size 2048
     """
-    from .._train import train_file
+    from ..train import train_file
 
     with show_progress(quiet=quiet) as progress:
         tokenizer = train_file(splits, out, vocab_size=vocab_size, casing=casing, force=force, progress=progress)  # type: ignore[arg-type]

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, cast
 
-from .._batch import BatchResult
-from .._tokenizer import WordTokenizer
 from ..errors import TsTokenizerError
+from ..tokenizer import WordTokenizer
+from .batch import BatchResult
 
 __all__ = ["ENGINES", "Engine", "load"]
 

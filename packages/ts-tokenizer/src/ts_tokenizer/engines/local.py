@@ -12,8 +12,8 @@ import pyarrow as pa
 
 import ts_data
 
-from .._batch import BatchResult, encode_batch_of_texts
-from .._tokenizer import WordTokenizer
+from ..tokenizer import WordTokenizer
+from .batch import BatchResult, encode_batch_of_texts
 
 __all__ = ["Engine"]
 

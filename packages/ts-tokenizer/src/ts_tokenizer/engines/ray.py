@@ -20,9 +20,9 @@ import pyarrow as pa
 import ts_data
 from ts_data.engines.ray import session
 
-from .._batch import BatchResult, Sums, encode_batch_of_texts
-from .._encoded import TOKENIZER_FILE
-from .._tokenizer import WordTokenizer, load
+from ..encoded import TOKENIZER_FILE
+from ..tokenizer import WordTokenizer, load
+from .batch import BatchResult, Sums, encode_batch_of_texts
 
 __all__ = ["Engine"]
 

@@ -1,0 +1,190 @@
+"""Fits the detokenizer from aligned stories: word classes, feature weights, and weights of a story's own evidence.
+
+`model` applies the result; `fast.loops` defines the features.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..fast import loops
+from ..fast.loops import APOSTROPHE, CASE_ALIKE, CASE_FEATURES, CASELESS, QUOTE, SPACE_FEATURES, STORY_FEATURES, WORD
+from ..schemas import DecoderSpec
+from .log_linear import number
+from .model import CAPITAL, LOWER, OTHER, PAST, TOLD, UNIT, UPPER, WHOLE, Stories, kinds_of, pack
+
+__all__ = ["fit"]
+
+EPOCHS = 5
+SPACE_RATE, CASE_RATE, STORY_RATE = 0.5, 0.2, 0.05
+"""The best of those tried by cross-validation over the real stories: what a blank follows is nearly a rule, a capital is not."""
+SPACE_DECAY, CASE_DECAY = 1e-6, 1e-4
+UPPER_EPOCHS = 2  # few words are ever all capitals
+PARTS, MANY = 4, 4_000
+"""The case of each story is scored by weights learned without its quarter: that is what new stories will look like. From so
+many stories on, half of them teach as well, in a third of the time."""
+UNSURE = 8 * UNIT
+"""Beyond this score no other place of the word changes a decision, and nothing is to be learned of it."""
+SMALLEST = UNIT // 16  # weights below 1/16 nat are dropped: they make the file, not the decisions
+
+Table = tuple[np.ndarray, np.ndarray]
+"""Keys in rising order, and whole-number weights [keys, 2]."""
+
+
+def fit(stories: Stories, vocab: Sequence[str]) -> DecoderSpec:
+    """Learn from aligned stories."""
+    if not len(stories.ids):
+        return DecoderSpec()
+    classes = _classes(stories, vocab)
+    corpus = _Corpus.of(stories, kinds_of(vocab, classes), unk=len(vocab) - 2)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        space = pool.submit(_space, corpus)
+        case, scores = _case(corpus, pool)
+        evidence = pool.map(lambda mode: _story(corpus, scores, mode), (WHOLE, PAST, TOLD))
+        parts = [space.result(), case, *evidence]
+    keys, weights = (np.concatenate(column) for column in zip(*parts, strict=True))  # templates keep the parts apart
+    return DecoderSpec(classes=pack(classes, "<u1"), keys=pack(keys, "<i8"), weights=pack(weights, "<i2"))
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """The stories, and what each token is."""
+
+    stories: Stories
+    kinds: np.ndarray
+    unk: int
+    open_case: np.ndarray
+    """Whether a token's case is to be guessed."""
+
+    @classmethod
+    def of(cls, stories: Stories, kinds: np.ndarray, *, unk: int) -> _Corpus:
+        open_case = (stories.ids != unk) & (kinds[stories.ids] & CASELESS == 0) & (stories.cases != OTHER)
+        return cls(stories, kinds, unk, open_case)
+
+    def features(self, rows: np.ndarray, *, space: int = 0, case: int = 0) -> np.ndarray:
+        """int64 [features, rows] of the blanks or of the capitals, for the tokens that are True in `rows` [tokens]."""
+        columns = np.empty((space or case, rows.sum()), dtype=np.int64)
+        nothing = np.empty((0, 0), dtype=np.int64)
+        both = (columns, nothing) if space else (nothing, columns)
+        places = np.where(rows, np.cumsum(rows) - 1, -1)
+        stories = self.stories
+        loops.features(stories.ids, stories.blanks, np.array(stories.bounds), places, self.kinds, self.unk + 1, *both)
+        return columns
+
+
+# --- classes of words --------------------------------------------------------------------------
+
+
+def _classes(stories: Stories, vocab: Sequence[str]) -> np.ndarray:
+    """Four classes of each word, uint8 [4, vocab]: 0 where it was not seen enough, else steps of a share.
+
+    How often it is capital behind a word; how often it tells who speaks (stands behind speech, in a clause that goes on with
+    the sentence); how often it has no blank before it; how often none behind it (but beside quotation marks).
+    """
+    ids, cases, owners = stories.ids, stories.cases, stories.owners
+    kinds = kinds_of(vocab, np.zeros(0, dtype=np.int64))
+    word, quote = kinds & WORD != 0, kinds & (QUOTE | APOSTROPHE) != 0
+    same = owners[1:] == owners[:-1]
+    before, behind = same & ~quote[ids[:-1]], same & ~quote[ids[1:]]  # beside quotes all words are alike
+    joined = stories.blanks[1:] == 0
+    inside = np.concatenate([[False], same & word[ids[:-1]]])
+
+    def count(tokens: np.ndarray) -> np.ndarray:
+        return np.bincount(tokens, minlength=len(vocab))
+
+    glued = [0.02, 0.3, 0.7, 0.98]
+    return np.stack(
+        [
+            _steps(count(ids[inside & (cases != LOWER)]), count(ids[inside]), 1, [0.02, 0.2, 0.8, 0.98]),
+            _steps(count(ids[_telling(stories, vocab, word)]), count(ids), 2, [0.03, 0.08, 0.2, 0.4]),
+            _steps(count(ids[1:][before & joined]), count(ids[1:][before]), 5, glued),
+            _steps(count(ids[:-1][behind & joined]), count(ids[:-1][behind]), 5, glued),
+        ]
+    )
+
+
+def _telling(stories: Stories, vocab: Sequence[str], word: np.ndarray) -> np.ndarray:
+    """The places of the first words, four at most, of clauses like `said Tom`.
+
+    Such a clause stands behind a closing quotation mark, with a comma before that, or no capital after it.
+    """
+    ids, owners = stories.ids, stories.owners
+    comma, quote = (vocab.index(mark) if mark in vocab else -1 for mark in (",", '"'))
+    begin = np.flatnonzero((ids[1:-1] == quote) & (stories.blanks[1:-1] == 0) & (owners[:-2] == owners[2:])) + 2
+    begin = begin[(ids[begin - 2] == comma) | (stories.cases[begin] == LOWER)]
+    found = []
+    for ahead in range(4):
+        places = np.minimum(begin + ahead, len(ids) - 1)
+        begin = begin[(begin + ahead < len(ids)) & (owners[places] == owners[begin]) & word[ids[places]]]
+        found.append(begin + ahead)
+    return np.concatenate(found)
+
+
+def _steps(part: np.ndarray, whole: np.ndarray, least: int, bounds: list[float]) -> np.ndarray:
+    found: np.ndarray = np.where(whole < least, 0, 1 + np.searchsorted(bounds, part / np.maximum(whole, 1)))
+    return found.astype(np.int64)
+
+
+# --- weights -----------------------------------------------------------------------------------
+
+
+def _space(corpus: _Corpus) -> Table:
+    """Weights of the blanks."""
+    rows = np.diff(corpus.stories.owners, prepend=-1) == 0  # none stands before a story's first token
+    numbered = number(corpus.features(rows, space=SPACE_FEATURES))
+    weights = numbered.learn(corpus.stories.blanks[rows], rate=SPACE_RATE, decay=SPACE_DECAY, epochs=EPOCHS)
+    return _whole(numbered.keys, weights, np.zeros_like(weights))
+
+
+def _case(corpus: _Corpus, pool: ThreadPoolExecutor) -> tuple[Table, np.ndarray]:
+    """Weights of the capitals, and each token's score for one by weights that never saw its story, in 1/1024 nat."""
+    numbered = number(corpus.features(corpus.open_case, case=CASE_FEATURES), CASE_ALIKE)
+    cases, owners = corpus.stories.cases[corpus.open_case], corpus.stories.owners[corpus.open_case]
+    count = len(corpus.stories.lengths)
+    parts = PARTS if count < MANY else 2
+    part = owners * parts // count
+
+    def learned(job: tuple[int, int]) -> np.ndarray:
+        case, without = job
+        epochs = EPOCHS if case == CAPITAL else UPPER_EPOCHS
+        return numbered.learn(cases == case, rate=CASE_RATE, decay=CASE_DECAY, epochs=epochs, chosen=part != without)
+
+    capital, upper, *others = pool.map(learned, [(CAPITAL, -1), (UPPER, -1), *((CAPITAL, n) for n in range(parts))])
+    scores = np.zeros(len(cases))
+    for n, weights in enumerate(others):
+        scores[part == n] = numbered.scores(weights, part == n)
+    spread = np.zeros(len(corpus.open_case), dtype=np.int64)
+    spread[corpus.open_case] = np.rint(scores * UNIT)
+    return _whole(numbered.keys, capital, upper), spread
+
+
+def _story(corpus: _Corpus, scores: np.ndarray, mode: int) -> Table:
+    """Weights of what a story says of the same word elsewhere, beside the scores."""
+    stories = corpus.stories
+    rows = np.full((len(scores), STORY_FEATURES), -1, dtype=np.int64)
+    nothing = (np.full(1, -1, dtype=np.int64), np.zeros((1, 2), dtype=np.int64))
+    three = np.column_stack([np.zeros_like(scores), scores, np.zeros_like(scores)])
+    told = np.column_stack([stories.blanks, stories.cases])
+    for start, end in itertools.pairwise(stories.bounds):
+        own = slice(start, end)
+        loops.add_story_scores(stories.ids[own], told[own], corpus.kinds, corpus.unk, *nothing, UNIT, mode, three[own], rows[own])
+    unsure = corpus.open_case & (np.abs(scores) < UNSURE)
+    numbered = number(np.ascontiguousarray(rows[unsure].T))
+    labels, known = (stories.cases == CAPITAL)[unsure], scores[unsure] / UNIT
+    weights = numbered.learn(labels, rate=STORY_RATE, decay=CASE_DECAY, epochs=EPOCHS, offsets=known)
+    return _whole(numbered.keys, weights, np.zeros_like(weights))
+
+
+def _whole(keys: np.ndarray, *columns: np.ndarray) -> Table:
+    """The keys whose weights matter, in rising order, with the weights as whole numbers."""
+    whole = np.column_stack([np.clip(np.rint(column * UNIT), -32_000, 32_000).astype(np.int64) for column in columns])
+    strong = (np.abs(whole) >= SMALLEST).any(axis=1)
+    keys, whole = keys[strong], whole[strong]
+    rising = np.argsort(keys)
+    return keys[rising], whole[rising]

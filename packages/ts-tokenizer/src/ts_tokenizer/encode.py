@@ -1,0 +1,313 @@
+"""Splits to an encoded/ folder: resumable, atomic, the same bytes for any number of workers.
+
+Work stands in `.<name>.ts-work` beside the folder: each split's ids grow batch by batch, and a journal says up to where
+they are good. A rerun cuts what lies behind the journal's last line and goes on; the finished folder appears by a rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ts_data.artefact import (
+    beside,
+    keep_apart,
+    lock,
+    need_space,
+    read_json,
+    recover,
+    sha256_file,
+    write_folder,
+    write_model,
+    write_text,
+)
+from ts_data.schemas import DatasetManifest, FileInfo
+
+from . import engines
+from .encoded import STEMS, TOKENIZER_FILE, TRAIN_STORIES, open_encoded
+from .engines.batch import BatchResult, Sums
+from .errors import ArtefactError
+from .schemas import EncodedManifest, EncodedSplitInfo
+from .tokenizer import WordTokenizer, load
+
+if TYPE_CHECKING:
+    import ts_data
+    from ts_data.console import Progress
+
+__all__ = ["encode_splits"]
+
+OWNED = (
+    "manifest.json",
+    TOKENIZER_FILE,
+    TRAIN_STORIES,
+    *(f"{stem}{end}" for stem in STEMS.values() for end in (".bin", ".idx.npy")),
+)
+"""The files of an encoded folder; any other file in it is the user's."""
+BATCH_ROWS = 8_000
+"""What a kill can cost: some three times as many stories."""
+NOTE = "identity.json"
+"""By what a work folder is known: the inputs that it belongs to."""
+WORK_FILES = (
+    TOKENIZER_FILE,
+    TRAIN_STORIES,
+    *(f"{stem}.{end}" for stem in STEMS.values() for end in ("bin", "idx.npy", "lengths", "journal")),
+)
+PRICED = 2_000
+"""Stories of a split whose extra bits are measured, spread evenly; their sum is scaled to all."""
+
+
+def encode_splits(
+    splits: str | os.PathLike[str],
+    tokenizer: WordTokenizer | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    force: bool = False,
+    progress: Progress | None = None,
+) -> EncodedManifest:
+    """Write `out` (encoded/) from `splits` (what `ts_data.prepare` wrote) under a tokenizer.
+
+    Killed at any instant, the same call finishes with the same bytes. A folder that is already whole, for this tokenizer
+    and these splits, is left as it is; a damaged one is written again.
+
+    Args:
+        splits: the folder of stories.
+        tokenizer: a tokenizer, or the path of its file.
+        out: the folder to write; a link to a folder stays a link. Files in it that are not `encode_splits`' are kept.
+        workers: threads; all cores by default. Their number changes no byte.
+        engine: "local", or "ray" for a cluster (extra `ray`) whose machines all see the splits and `out`. It changes no byte.
+        force: replace ids of other splits or of another tokenizer.
+        progress: is called with the number of stories encoded.
+
+    Raises:
+        ArtefactError: `out` holds ids of other inputs, or something else; or it lies in, is, or holds `splits`; or another
+            process is writing it.
+    """
+    import ts_data
+
+    tokenizer = tokenizer if isinstance(tokenizer, WordTokenizer) else load(tokenizer)
+    source = ts_data.open_manifest(splits)
+    target = Path(out)
+    keep_apart(target, [splits], error=ArtefactError)
+    with lock(target, error=ArtefactError):
+        recover(target)
+        identity = _identity(source, tokenizer)
+        if (done := _check_earlier(target, identity, force=force)) is None:
+            need_space(target, sum(info.utf8_bytes for info in source.splits.values()), "encoding", error=ArtefactError)
+            work = _open_work(target, {**identity, "batch_rows": BATCH_ROWS})  # a journal's lines stand between two batches
+            with _loaded(engine, splits, tokenizer, work, workers) as running:
+                infos = {
+                    name: _encode_split(work, name, ts_data.read(splits, name), running, progress)
+                    for name in STEMS
+                    if name in source.splits
+                }
+            hashes = _write_train_stories(work, ts_data.read(splits, "train"), progress)
+            done = EncodedManifest.model_validate({**identity, "splits": infos, "train_stories": hashes})
+            _finish(work, target, tokenizer, done)
+        _clear_work(beside(target, "work"))
+    return done
+
+
+def _loaded(
+    engine: str, splits: str | os.PathLike[str], tokenizer: WordTokenizer, work: Path, workers: int | None
+) -> engines.Engine:
+    """The engine; where it cannot be had, no empty work folder is left."""
+    try:
+        return engines.load(engine, splits, tokenizer, work, workers or os.cpu_count() or 1)
+    except Exception:
+        if not any(work.glob("*.journal")):
+            _clear_work(work)
+        raise
+
+
+def _identity(source: DatasetManifest, tokenizer: WordTokenizer) -> dict[str, Any]:
+    """The fields of the manifest that say what a folder was encoded from."""
+    return {
+        "tokenizer_sha256": tokenizer.sha256,
+        "splits_fingerprint": source.fingerprint,
+        "cleaner_hash": source.cleaner_hash,
+        "vocab_size": tokenizer.vocab_size,
+        "bos_id": tokenizer.bos_id,
+        "eos_id": tokenizer.eos_id,
+        "unk_id": tokenizer.unk_id,
+        "pad_id": tokenizer.pad_id,
+    }
+
+
+def _finish(work: Path, target: Path, tokenizer: WordTokenizer, manifest: EncodedManifest) -> None:
+    with write_folder(target, "manifest.json", "ts-tokenizer/encoded", owned=OWNED) as aside:
+        for file in sorted(work.iterdir()):
+            if file.name in OWNED and file.name != TOKENIZER_FILE:
+                _link(file, aside / file.name)
+        tokenizer.save(aside / TOKENIZER_FILE)
+        write_model(aside / "manifest.json", manifest)
+        # From here on the files of the work folder are those of the result: a later call must not append to them.
+        write_text(work / NOTE, json.dumps({**(_noted(work) or {}), "finished": True}))
+
+
+def _check_earlier(target: Path, identity: dict[str, Any], *, force: bool) -> EncodedManifest | None:
+    """The manifest of a whole folder of the same inputs. Refuses other results (but with `force`) and strangers' folders."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return None
+    if not (target / "manifest.json").is_file():
+        raise ArtefactError(f"{target}: exists and is not an encoded folder; it is left alone. Choose another --out.")
+    content = read_json(target / "manifest.json", error=ArtefactError)
+    if content.get("format") != "ts-tokenizer/encoded":
+        raise ArtefactError(f"{target}: holds another kind of artefact; it is left alone. Choose another --out.")
+    found = {"splits_fingerprint": "other splits", "tokenizer_sha256": "another tokenizer"}
+    other = [name for field, name in found.items() if content.get(field) != identity[field]]
+    if other and not force:
+        raise ArtefactError(
+            f"{target}: holds ids of {' and '.join(other)}. Pass --force (force=True) to replace them, or choose another --out."
+        )
+    try:
+        encoded = open_encoded(target, verify=True)
+    except ArtefactError:
+        return None  # damaged: it is written again
+    return None if other or encoded.manifest.train_stories is None else encoded.manifest
+
+
+# --- the work folder ---------------------------------------------------------------------------
+
+
+def _open_work(target: Path, identity: dict[str, Any]) -> Path:
+    """The folder for intermediate files, with those of an interrupted call on the same inputs."""
+    work = beside(target, "work")
+    if work.exists() and _noted(work) is None and (not work.is_dir() or any(work.iterdir())):
+        raise ArtefactError(
+            f"{work}: is there and is no work folder of ts-tokenizer; it is left alone. Move it away, or choose another --out."
+        )
+    if _noted(work) != identity:
+        _clear_work(work)
+    work.mkdir(parents=True, exist_ok=True)
+    write_text(work / NOTE, json.dumps(identity))
+    return work
+
+
+def _noted(work: Path) -> dict[str, Any] | None:
+    """The inputs that a work folder belongs to; None for what is no work folder of this package."""
+    try:
+        content = read_json(work / NOTE, error=ArtefactError)
+    except (ArtefactError, OSError):
+        return None
+    return content if "tokenizer_sha256" in content else None
+
+
+def _clear_work(work: Path) -> None:
+    """Remove the files of this package from a work folder, the note last, and then the folder if nothing else is in it."""
+    if _noted(work) is None:
+        return
+    for name in (*WORK_FILES, NOTE):
+        (work / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        work.rmdir()
+
+
+# --- splits ------------------------------------------------------------------------------------
+
+
+def _encode_split(
+    work: Path, name: str, stories: ts_data.Split, engine: engines.Engine, progress: Progress | None
+) -> EncodedSplitInfo:
+    bin_path, idx_path = work / f"{STEMS[name]}.bin", work / f"{STEMS[name]}.idx.npy"
+    total = len(stories)
+    stride = max(1, total // PRICED)
+    with _Journal(work, STEMS[name]) as journal:
+        # The cuts are alike in every run, so that what a journal stands for ends at one of them.
+        cuts = [cut for cut in stories.cuts(BATCH_ROWS) if cut[0] >= journal.sums.stories]
+        for result in engine.run(name, cuts, stride):
+            journal.add(result)
+            if progress is not None:
+                progress(f"encode {name}", journal.sums.stories, total)
+        sums, offsets = journal.sums, journal.offsets()
+    np.save(idx_path, offsets)
+    scale = sums.stories / sums.priced_stories if sums.priced_stories else 1.0
+    return EncodedSplitInfo.model_validate(
+        {
+            **asdict(sums),
+            "unk_spelling_bits": round(sums.unk_spelling_bits * scale, 3),
+            "restore_bits": round(sums.restore_bits * scale, 3),
+            "bin": _file_info(bin_path, sums.tokens),
+            "idx": _file_info(idx_path, sums.stories + 1),
+        }
+    )
+
+
+def _write_train_stories(work: Path, stories: ts_data.Split, progress: Progress | None) -> FileInfo:
+    """Write the hashes of the train split's stories, by which an evaluation recognises a story that was trained on."""
+    from ts_data import story_hashes
+
+    found = [np.zeros(0, dtype=np.uint64)]
+    done = 0
+    for first, end in stories.cuts(BATCH_ROWS):
+        found.append(story_hashes(stories.batch(first, end).column("text").to_pylist()))
+        done += end - first
+        if progress is not None:
+            progress("hash train stories", done, len(stories))
+    hashes = np.unique(np.concatenate(found)).astype("<u8")
+    np.save(work / TRAIN_STORIES, hashes)
+    return _file_info(work / TRAIN_STORIES, len(hashes))
+
+
+class _Journal:
+    """A split's growing files; each line of the journal stands for bytes that are on disk."""
+
+    def __init__(self, work: Path, stem: str) -> None:
+        self._paths = {kind: work / f"{stem}.{kind}" for kind in ("bin", "lengths", "journal")}
+        self._written, self.sums = self._last()
+
+    def _last(self) -> tuple[int, Sums]:
+        """The bytes of the journal's whole lines, and what the last of them says."""
+        if not self._paths["journal"].exists():
+            return 0, Sums()
+        content = self._paths["journal"].read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        return len(whole), Sums(**json.loads(whole.splitlines()[-1])) if whole else Sums()
+
+    def __enter__(self) -> _Journal:
+        self._files = {kind: path.open("ab") for kind, path in self._paths.items()}
+        if (
+            self._paths["bin"].stat().st_size < 2 * self.sums.tokens
+            or self._paths["lengths"].stat().st_size < 8 * self.sums.stories
+        ):
+            self.sums = Sums()  # the journal reached the disk, the ids did not (a power loss): begin again
+        self._files["journal"].truncate(self._written)  # half a line, left by a power loss, would spoil the next one
+        self._files["bin"].truncate(2 * self.sums.tokens)
+        self._files["lengths"].truncate(8 * self.sums.stories)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def add(self, result: BatchResult) -> None:
+        self._files["bin"].write(result.ids.tobytes())
+        self._files["lengths"].write(result.lengths.astype("<i8").tobytes())
+        self._files["bin"].flush()
+        self._files["lengths"].flush()
+        self.sums = self.sums + result.sums
+        self._files["journal"].write(json.dumps(asdict(self.sums)).encode() + b"\n")
+        self._files["journal"].flush()
+
+    def offsets(self) -> np.ndarray:
+        lengths = np.fromfile(self._paths["lengths"], dtype="<i8")
+        return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _file_info(path: Path, rows: int) -> FileInfo:
+    return FileInfo(name=path.name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)  # the work stays whole until the folder stands
+    except OSError:
+        shutil.copyfile(source, target)

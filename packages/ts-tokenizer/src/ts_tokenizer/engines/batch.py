@@ -1,0 +1,58 @@
+"""The pure function of `encode`: an Arrow array of stories to ids and to what a manifest counts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..tokenizer import WordTokenizer
+
+__all__ = ["BatchResult", "Sums", "encode_batch_of_texts"]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a manifest counts, over the stories so far."""
+
+    stories: int = 0
+    tokens: int = 0
+    unk_tokens: int = 0
+    utf8_bytes: int = 0
+    unk_spelling_bits: float = 0.0
+    restore_bits: float = 0.0
+    priced_stories: int = 0
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(*(a + b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True)))
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """A batch's ids in a row (uint16), each story's length (int64), and the sums."""
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    sums: Sums
+
+
+def encode_batch_of_texts(tokenizer: WordTokenizer, texts: pa.Array, first: int, stride: int) -> BatchResult:
+    """The pure function of `encode`: an Arrow array of stories to ids; `first` is the number of its first in the split.
+
+    Every `stride`-th story of the split is priced: what `<unk>` hides, and what decode would get wrong.
+    """
+    ids, lengths = tokenizer.encode_flat(texts, add_special_tokens=True)
+    priced = [texts[i].as_py() for i in range(-first % stride, len(texts), stride)]
+    spelling, restore = tokenizer.extra_bits(priced).sum(axis=0).tolist()
+    sums = Sums(
+        stories=len(texts),
+        tokens=len(ids),
+        unk_tokens=int((ids == tokenizer.unk_id).sum()),
+        utf8_bytes=int(pc.sum(pc.binary_length(texts)).as_py() or 0),
+        unk_spelling_bits=spelling,
+        restore_bits=restore,
+        priced_stories=len(priced),
+    )
+    return BatchResult(ids.astype("<u2", copy=False), lengths, sums)

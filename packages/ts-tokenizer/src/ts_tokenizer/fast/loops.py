@@ -1,0 +1,534 @@
+# mypy: ignore-errors
+# (loops without annotations: Numba infers the types)
+"""The loops of the detokenizer: features of a token, their scores, and logistic regression. Callers check shapes and types.
+
+Every sum that decides something is of whole numbers, so compiled and interpreted loops give the same results to the bit. All
+loops that call each other are in this one file: Numba's cache compiles a loop again if its own file changes, and ignores
+changes in files of loops that it calls.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .jit import jit
+
+SPACE_FEATURES = 32
+CASE_FEATURES = 31
+CASE_ALIKE = (18, 19, 20)
+"""The columns of a case's features that share templates; every other has its own."""
+STORY_FEATURES = 11
+STORY_TEMPLATE = 96
+LOOK_AHEAD = 3
+SPREAD = (1_640_531_527, 1_779_033_703)
+"""Factors that set neighbours apart in the table: keys of one template are consecutive."""
+
+GRADES = (2, 4, 7, 10, 14, 18, 24, 32)
+"""Bounds of a score's grades, in quarters of a nat."""
+
+NEVER = 1 << 40
+SURE = 0.001
+
+QUOTE, APOSTROPHE, BREAK, WORD, CASELESS = 8, 16, 32, 64, 128
+"""Bits of a token's `kinds` entry above the three of its class of capitals."""
+
+
+@jit
+def quote_states(ids, kinds, states):
+    """For each token the quotes that stand open before it: 1 for `"`, 2 for `'`; a line break closes them all."""
+    state = 0
+    for i in range(len(ids)):
+        states[i] = state
+        kind = kinds[ids[i]]
+        if kind & QUOTE:
+            state ^= 1
+        elif kind & APOSTROPHE:
+            state ^= 2
+        elif kind & BREAK:
+            state = 0
+
+
+@jit
+def space_features(ids, i, state, kinds, none, out):
+    """The features of the blank before token i: template, three ids, 53 bits in all."""
+    n = len(ids)
+    a = ids[i - 2] if i > 1 else none
+    b = ids[i - 1] if i > 0 else none
+    c = ids[i]
+    d = ids[i + 1] if i + 1 < n else none
+    double = state & 1
+    out[0] = c
+    out[1] = (1 << 48) | b
+    out[2] = (2 << 48) | (b << 16) | c
+    out[3] = (3 << 48) | (a << 32) | (b << 16) | c
+    out[4] = ((4 + double) << 48) | (b << 16) | c
+    out[5] = (6 << 48) | (b << 32) | (c << 16) | d
+    out[6] = ((7 + double) << 48) | c
+    out[7] = ((9 + double) << 48) | b
+    out[8] = ((11 + state) << 48) | (b << 16) | c
+    out[9] = ((15 + state) << 48) | (c << 16) | d
+    out[10] = ((19 + double) << 48) | (a << 16) | b
+    wide = c if kinds[c] & (QUOTE | APOSTROPHE) else none  # quotes look further: one that is missing upsets the count
+    out[11] = ((21 + double) << 48) | (a << 16) | wide
+    out[12] = ((23 + double) << 48) | ((ids[i + 2] if i + 2 < n else none) << 16) | wide
+    out[13] = ((25 + double) << 48) | ((ids[i - 3] if i > 2 else none) << 16) | wide
+
+
+@jit
+def case_features(ids, i, state, kinds, none, out):
+    """The features of the case of token i."""
+    n = len(ids)
+    a = ids[i - 2] if i > 1 else none
+    b = ids[i - 1] if i > 0 else none
+    c = ids[i]
+    d = ids[i + 1] if i + 1 < n else none
+    e = ids[i + 2] if i + 2 < n else none
+    f = ids[i + 3] if i + 3 < n else none
+    z = ids[i - 3] if i > 2 else none
+    k = kinds[c] & 7
+    q = state & 1
+    out[0] = (32 << 48) | c
+    out[1] = (33 << 48) | b
+    out[2] = (34 << 48) | (b << 16) | c
+    out[3] = (35 << 48) | (a << 16) | b
+    out[4] = (36 << 48) | (a << 32) | (b << 16) | c
+    out[5] = (37 << 48) | (c << 16) | d
+    out[6] = (38 << 48) | (b << 32) | (c << 16) | d
+    out[7] = ((39 + q) << 48) | (k << 32) | (a << 16) | b
+    out[8] = ((41 + q) << 48) | (k << 32) | b
+    out[9] = ((43 + q) << 48) | (b << 16) | c
+    out[10] = (45 << 48) | (k << 32) | (b << 16) | d
+    out[11] = (46 << 48) | (k << 32) | d
+    out[12] = (47 << 48) | (c << 32) | (d << 16) | e
+    out[13] = (48 << 48) | (z << 32) | (a << 16) | b
+    out[14] = (49 << 48) | (k << 32) | (d << 16) | e
+    out[15] = (50 << 48) | (k << 32) | (z << 16) | a
+    out[16] = (51 << 48) | (k << 16) | ((state & 3) << 8)
+    if kinds[b] & QUOTE:  # after a closing quote: does a sentence begin, or does "said Tom" follow?
+        out[17] = ((52 + q) << 48) | (a << 32) | (c << 16) | d
+        out[18] = ((54 + q) << 48) | (a << 16) | d
+        out[19] = ((54 + q) << 48) | (a << 16) | e
+        out[20] = ((54 + q) << 48) | (a << 16) | f
+        out[21] = ((56 + q) << 48) | (k << 32) | (a << 16) | c
+    else:
+        out[17] = (58 << 48) | (z << 16) | c
+        out[18] = (59 << 48) | (a << 16) | c
+        out[19] = (60 << 48) | (c << 16) | e
+        out[20] = ((61 + q) << 48) | c
+        out[21] = (63 << 48) | (k << 32) | (a << 16) | d
+
+
+@jit
+def space_context(ids, i, decided, before, kinds, none, out):
+    """More features of the blank before token i: what was decided before it, and classes of words."""
+    n = len(ids)
+    a = ids[i - 2] if i > 1 else none
+    b = ids[i - 1] if i > 0 else none
+    c = ids[i]
+    d = ids[i + 1] if i + 1 < n else none
+    left = (kinds[c] >> 11) & 7
+    right = (kinds[b] >> 14) & 7
+    out[14] = (64 << 48) | (left << 8) | (right << 4) | decided
+    out[15] = (65 << 48) | (left << 16) | b
+    out[16] = (66 << 48) | (right << 16) | c
+    for j in range(17, SPACE_FEATURES):
+        out[j] = -1
+    if kinds[b] & (QUOTE | APOSTROPHE):
+        t = (decided << 1) | before
+        out[17] = (67 << 48) | (t << 16) | b
+        out[18] = (68 << 48) | (t << 32) | (b << 16) | c
+        out[19] = (69 << 48) | (t << 32) | (b << 16) | a
+        out[20] = (70 << 48) | (t << 32) | (b << 16) | (left << 8) | ((kinds[a] >> 14) & 7)
+        alike = (((decided >> 1) & 1 if kinds[b] & APOSTROPHE else decided & 1) << 1) | before  # `'` is rare: learn from `"`
+        out[26] = (86 << 48) | alike
+        out[27] = (87 << 48) | (alike << 8) | (left << 4) | ((kinds[a] >> 14) & 7)
+    if kinds[c] & (QUOTE | APOSTROPHE):
+        out[21] = (71 << 48) | (decided << 32) | (c << 16) | b
+        out[22] = (72 << 48) | (decided << 32) | (c << 16) | d
+        out[23] = (73 << 48) | (decided << 32) | (c << 16) | (right << 8) | ((kinds[d] >> 11) & 7)
+        near = 0
+        for j in range(1, LOOK_AHEAD + 1):
+            if near == 0 and i + j < n and ids[i + j] == c:
+                near = j
+        out[24] = (74 << 48) | (decided << 32) | (c << 16) | (near << 8) | right
+        out[25] = (75 << 48) | (b << 32) | (near << 24) | (decided << 16) | c
+        alike = (decided >> 1) & 1 if kinds[c] & APOSTROPHE else decided & 1
+        out[28] = (88 << 48) | (alike << 32) | b
+        out[29] = (89 << 48) | (alike << 32) | (near << 8) | (right << 4) | ((kinds[d] >> 11) & 7)
+        out[30] = (92 << 48) | (alike << 32) | (b << 16) | a
+        out[31] = (93 << 48) | (alike << 32) | (b << 16) | d
+
+
+@jit
+def next_decided(decided, kind, before, blank, first):
+    """The quotes that stand open behind a token, by the blanks on both of its sides."""
+    if kind & QUOTE:
+        if before == 1 and blank == 0:
+            return decided | 1
+        if before == 0 and blank == 1:
+            return decided & 2
+        return (decided | 1) if first else decided ^ 1
+    if kind & APOSTROPHE:
+        if before == 1 and blank == 0:
+            return decided | 2
+        if before == 0 and blank == 1:
+            return decided & 1
+    if kind & BREAK:
+        return 0
+    return decided
+
+
+@jit
+def case_context(ids, i, walk, kinds, none, out):
+    """More features of the case of token i behind a quotation mark: whether it goes on with a sentence, or a new one begins."""
+    n = len(ids)
+    a = ids[i - 2] if i > 1 else none
+    b = ids[i - 1] if i > 0 else none
+    c = ids[i]
+    k = kinds[c] & 7
+    for j in range(22, CASE_FEATURES):
+        out[j] = -1
+    if kinds[b] & QUOTE:
+        inner = walk[2]
+        if walk[0] & 1:
+            s = min(walk[3], 7)
+            out[22] = (76 << 48) | (k << 40) | (s << 32) | (inner << 16) | a
+            out[23] = (77 << 48) | (inner << 32) | (a << 16) | c
+            out[24] = (78 << 48) | (k << 32) | (inner << 16) | a
+        else:
+            verb = 0
+            at = 0
+            end = none
+            size = 7
+            last = none
+            for j in range(LOOK_AHEAD + 1):
+                if i + j < n and end == none:
+                    t = ids[i + j]
+                    if not kinds[t] & WORD:
+                        end = t
+                        size = j
+                        last = ids[i + j - 1]
+                    elif (kinds[t] >> 8) & 7 > verb:
+                        verb = (kinds[t] >> 8) & 7
+                        at = j
+            out[22] = (79 << 48) | (at << 32) | (verb << 16) | a
+            out[23] = (80 << 48) | (verb << 32) | (a << 16) | c
+            out[24] = (81 << 48) | (k << 32) | (verb << 16) | a
+            out[25] = (82 << 48) | (end << 32) | (verb << 16) | a
+            out[26] = (83 << 48) | (((kinds[c] >> 8) & 7) << 32) | (verb << 16) | a
+            out[27] = (84 << 48) | (verb << 32) | (end << 16) | c
+            out[28] = (85 << 48) | (verb << 40) | (at << 32) | (a << 16) | c
+            out[29] = (90 << 48) | (size << 40) | (last << 16) | a
+            out[30] = (91 << 48) | (size << 40) | (last << 16) | c
+
+
+@jit
+def open_quotes(ids, i, kinds, walk):
+    """The quotes that stand open before token i, where its own blank is not known yet: one with a blank before it opens."""
+    if i == 0:
+        return 0
+    kind = kinds[ids[i - 1]]
+    if kind & QUOTE:
+        return (walk[0] & 2) | walk[1]
+    if kind & APOSTROPHE:
+        return (walk[0] & 1) | (walk[1] << 1)
+    return 0 if kind & BREAK else walk[0]
+
+
+@jit
+def take_blank(ids, i, blank, kinds, walk):
+    """Take the blank before token i into `walk`: quotes open before it, that blank, what ended the last speech, how long ago."""
+    if i > 0:
+        was = walk[0]
+        walk[0] = next_decided(was, kinds[ids[i - 1]], walk[1], blank, i == 1)
+        if was & 1 and not walk[0] & 1 and i > 1:
+            walk[2] = ids[i - 2]
+            walk[3] = 0
+        walk[1] = blank
+    walk[3] += 1
+
+
+@jit
+def features(ids, blanks, bounds, places, kinds, none, space, case):
+    """Fill `space` [SPACE_FEATURES, rows] or `case` [CASE_FEATURES, rows] for stories in a row; one has no rows and is left so.
+
+    `places` [tokens] is each token's place among the rows, -1 for none.
+    """
+    row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES), dtype=np.int64)
+    for story in range(len(bounds) - 1):
+        first = bounds[story]
+        own = ids[first : bounds[story + 1]]
+        walk = np.array([0, 1, none, 0])
+        for i in range(len(own)):
+            place = places[first + i]
+            if place >= 0 and space.shape[1]:
+                space_features(own, i, open_quotes(own, i, kinds, walk), kinds, none, row)
+                space_context(own, i, walk[0], walk[1], kinds, none, row)
+                for j in range(SPACE_FEATURES):
+                    space[j, place] = row[j]
+            take_blank(own, i, blanks[first + i], kinds, walk)
+            if place >= 0 and case.shape[1]:
+                case_features(own, i, walk[0], kinds, none, row)
+                case_context(own, i, walk, kinds, none, row)
+                for j in range(CASE_FEATURES):
+                    case[j, place] = row[j]
+
+
+@jit
+def first_slot(key, slots):
+    """Where the search for a key begins in a table whose size is a power of two. No product passes 63 bits."""
+    return (((key >> 24) * SPREAD[0] + (key & 0xFFFFFF) * SPREAD[1]) >> 20) & (slots - 1)
+
+
+@jit
+def fill_table(keys, weights, slots, values):
+    """Put keys and their rows of weights into an open-addressed table: `slots`, a power of two, all -1."""
+    size = len(slots)
+    for i in range(len(keys)):
+        slot = first_slot(keys[i], size)
+        while slots[slot] >= 0:
+            slot = (slot + 1) & (size - 1)
+        slots[slot] = keys[i]
+        for j in range(weights.shape[1]):
+            values[slot, j] = weights[i, j]
+
+
+@jit
+def look_up(keys, key):
+    """The row of a key in an open-addressed table (-1 marks an empty slot), or -1."""
+    if key < 0:
+        return -1
+    size = len(keys)
+    slot = first_slot(key, size)
+    while keys[slot] != key:
+        if keys[slot] < 0:
+            return -1
+        slot = (slot + 1) & (size - 1)
+    return slot
+
+
+@jit
+def score_story(ids, told, kinds, none, unk, keys, weights, unit, mode, parity, scores):
+    """Score one story's tokens: `scores` [tokens, 3] for a blank, a capital, all capitals, in units of 1/`unit` nat.
+
+    `keys` and `weights` [slots, 2] are the table (column 0 blank or capital, column 1 all capitals). `told` [tokens, 2]
+    holds the blanks and cases that are known, -1 where none is: a score never sees those of its own token. With `parity`
+    every second quotation mark closes one, whatever was decided about blanks.
+    """
+    n = len(ids)
+    states = np.zeros(n, dtype=np.int64)
+    quote_states(ids, kinds, states)
+    row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES, STORY_FEATURES), dtype=np.int64)
+    walk = np.array([0, 1, none, 0])
+    for i in range(n):
+        score_token(ids, i, told, kinds, none, unk, keys, weights, states[i], parity, walk, row, scores)
+    add_story_scores(ids, told, kinds, unk, keys, weights, unit, mode, scores, np.zeros((0, STORY_FEATURES), dtype=np.int64))
+
+
+@jit
+def score_next(ids, told, kinds, none, unk, keys, weights, unit, mode, parity, first, last, walk, board, scores):
+    """`score_story` in mode 1 or 2 for the tokens from `first` to before `last`, after those before `first` were scored.
+
+    `walk` [5] and `board` [7, vocab] hold what is known of the tokens before: at the beginning [0, 1, none, 0, 0], and zeros,
+    but for -NEVER in rows 3 and 4 and NEVER in rows 5 and 6.
+    """
+    row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES, STORY_FEATURES), dtype=np.int64)
+    pool, votes, places, top, low = board[0], board[1], board[2], board[3:5].T, board[5:7].T
+    for i in range(first, last):
+        score_token(ids, i, told, kinds, none, unk, keys, weights, walk[4], parity, walk, row, scores)
+        kind = kinds[ids[i]]
+        if kind & QUOTE:
+            walk[4] ^= 1
+        elif kind & APOSTROPHE:
+            walk[4] ^= 2
+        elif kind & BREAK:
+            walk[4] = 0
+        if ids[i] != unk and not kind & CASELESS:
+            own = scores[i, 1]
+            inside = 1 if i > 0 and kinds[ids[i - 1]] & WORD else 0
+            c = ids[i]
+            story_features(c, kind & 7, inside, pool[c], votes[c], places[c], top[c, 0], low[c, 0], own, unit, mode, row)
+            for j in range(STORY_FEATURES):
+                slot = look_up(keys, row[j])
+                if slot >= 0:
+                    scores[i, 1] += weights[slot, 0]
+            if mode == 2:
+                capital = told[i, 1] > 0 if told[i, 1] >= 0 else max(scores[i, 1], scores[i, 2]) > 0
+                own = 4 * unit if capital else -4 * unit
+            add_vote(ids, i, kinds, unk, own, unit, pool, votes, places, top, low)
+
+
+@jit
+def score_token(ids, i, told, kinds, none, unk, keys, weights, state, parity, walk, row, scores):
+    """Score token i by its neighbours and by the quotes that stand open, and take its blank into `walk`."""
+    space_features(ids, i, state if parity else open_quotes(ids, i, kinds, walk), kinds, none, row)
+    space_context(ids, i, walk[0], walk[1], kinds, none, row)
+    total = 0
+    if i > 0:
+        for j in range(SPACE_FEATURES):
+            slot = look_up(keys, row[j])
+            if slot >= 0:
+                total += weights[slot, 0]
+    scores[i, 0] = total
+    take_blank(ids, i, told[i, 0] if told[i, 0] >= 0 else (1 if total > 0 else 0), kinds, walk)
+    if ids[i] != unk and not kinds[ids[i]] & CASELESS:
+        case_features(ids, i, state if parity else walk[0], kinds, none, row)
+        case_context(ids, i, walk, kinds, none, row)
+        for j in range(CASE_FEATURES):
+            slot = look_up(keys, row[j])
+            if slot >= 0:
+                scores[i, 1] += weights[slot, 0]
+                scores[i, 2] += weights[slot, 1]
+
+
+@jit
+def grade(score, unit):
+    """A score in 18 steps, finer about 0."""
+    size = abs(score) * 4 // unit
+    steps = 0
+    for bound in GRADES:
+        if size >= bound:
+            steps += 1
+    return 9 + steps if score > 0 else 8 - steps
+
+
+@jit
+def add_story_scores(ids, told, kinds, unk, keys, weights, unit, mode, scores, rows):
+    """Add to each capital's score what the other places of the same word in the story say.
+
+    A place votes where the word stands behind a word, so that a capital means a name: mode 0 all places, by their scores;
+    mode 1 those before, by their scores; mode 2 those before, by their case as told or decided. The features are left in
+    `rows` [tokens, STORY_FEATURES] where it has any.
+    """
+    n = len(ids)
+    pool, votes, places = np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64)
+    top, low = np.full((len(kinds), 2), -NEVER), np.full((len(kinds), 2), NEVER)
+    own = scores[:, 1].copy()
+    row = np.zeros(STORY_FEATURES, dtype=np.int64)
+    if mode == 0:
+        for i in range(n):
+            add_vote(ids, i, kinds, unk, own[i], unit, pool, votes, places, top, low)
+    for i in range(n):
+        c = ids[i]
+        if c == unk or kinds[c] & CASELESS:
+            continue
+        inside = 1 if i > 0 and kinds[ids[i - 1]] & WORD else 0
+        others, voters, seen, most, least = pool[c], votes[c], places[c], top[c, 0], low[c, 0]
+        if mode == 0:
+            seen -= 1
+            if inside:
+                others -= min(max(own[i], -4 * unit), 4 * unit)
+                voters -= 1
+                most = top[c, 1] if own[i] == most else most
+                least = low[c, 1] if own[i] == least else least
+        story_features(c, kinds[c] & 7, inside, others, voters, seen, most, least, own[i], unit, mode, row)
+        for j in range(STORY_FEATURES):
+            slot = look_up(keys, row[j])
+            if slot >= 0:
+                scores[i, 1] += weights[slot, 0]
+        if len(rows):
+            rows[i] = row
+        if mode == 1:
+            add_vote(ids, i, kinds, unk, own[i], unit, pool, votes, places, top, low)
+        if mode == 2:
+            capital = told[i, 1] > 0 if told[i, 1] >= 0 else max(scores[i, 1], scores[i, 2]) > 0
+            add_vote(ids, i, kinds, unk, 4 * unit if capital else -4 * unit, unit, pool, votes, places, top, low)
+
+
+@jit
+def add_vote(ids, i, kinds, unk, score, unit, pool, votes, places, top, low):
+    """Count the place i of its word: sum, number, the two highest and the two lowest scores."""
+    c = ids[i]
+    if c == unk or kinds[c] & CASELESS:
+        return
+    places[c] += 1
+    if i > 0 and kinds[ids[i - 1]] & WORD:
+        pool[c] += min(max(score, -4 * unit), 4 * unit)
+        votes[c] += 1
+        if score > top[c, 0]:
+            top[c, 1] = top[c, 0]
+            top[c, 0] = score
+        elif score > top[c, 1]:
+            top[c, 1] = score
+        if score < low[c, 0]:
+            low[c, 1] = low[c, 0]
+            low[c, 0] = score
+        elif score < low[c, 1]:
+            low[c, 1] = score
+
+
+@jit
+def story_features(c, k, inside, others, voters, seen, most, least, own, unit, mode, out):
+    """The features of a capital from what the other places of the word say, a template each."""
+    bucket = min(max((others + 17 * unit // 2) // unit, 0), 16)
+    most = 31 if voters == 0 else (grade(most, unit) + 1) // 2
+    least = 31 if voters == 0 else (grade(least, unit) + 1) // 2
+    own = grade(own, unit)
+    voters = min(voters, 4)
+    seen = min(seen, 4)
+    kind = (k << 1) | inside
+    first = STORY_TEMPLATE + mode * STORY_FEATURES
+    out[0] = (first << 48) | (kind << 8) | bucket
+    out[1] = ((first + 1) << 48) | (kind << 16) | (most << 8) | least
+    out[2] = ((first + 2) << 48) | (kind << 16) | (own << 8) | bucket
+    out[3] = ((first + 3) << 48) | (kind << 16) | (own << 8) | most
+    out[4] = ((first + 4) << 48) | (kind << 16) | (own << 8) | least
+    out[5] = ((first + 5) << 48) | (kind << 16) | (voters << 8) | bucket
+    out[6] = ((first + 6) << 48) | (own << 16) | (most << 8) | least
+    out[7] = ((first + 7) << 48) | (kind << 16) | (own << 8) | seen
+    out[8] = ((first + 8) << 48) | (kind << 16) | (most << 8) | seen
+    out[9] = ((first + 9) << 48) | (c << 8) | bucket
+    out[10] = ((first + 10) << 48) | (c << 16) | (most << 8) | least
+
+
+@jit
+def pack_rows(table, order, starts, numbers):
+    """The rows of `table` [rows, columns] in that order, less what is below 0: their numbers in a row, and where each starts."""
+    count = 0
+    for n in range(len(order)):
+        starts[n] = count
+        for number in table[order[n]]:
+            if number >= 0:
+                numbers[count] = number
+                count += 1
+    starts[len(order)] = count
+
+
+@jit
+def sum_weights(starts, numbers, rows, weights, sums):
+    """The sum of the weights of each of `rows`."""
+    for i in rows:
+        for j in range(starts[i], starts[i + 1]):
+            sums[i] += weights[numbers[j]]
+
+
+@jit
+def learn(starts, numbers, rows, offsets, labels, weights, rate, decay, epochs):
+    """Logistic regression by AdaGrad (Duchi et al. 2011) over `rows`, in that order; `weights` [keys, 2] holds squares beside.
+
+    The weights of row i are `numbers[starts[i] : starts[i + 1]]`, `offsets[i]` what is known of its logit beforehand. A row
+    that is sure and right has nothing to teach and is not looked at again.
+    """
+    rows = rows.copy()
+    count = len(rows)
+    for _ in range(epochs):
+        left = 0
+        for n in range(count):
+            i = rows[n]
+            total = offsets[i]
+            for j in range(starts[i], starts[i + 1]):
+                total += weights[numbers[j], 0]
+            total = min(max(total, -30.0), 30.0)
+            gradient = 1.0 / (1.0 + math.exp(-total)) - labels[i]
+            if abs(gradient) < SURE:
+                continue
+            rows[left] = i
+            left += 1
+            for j in range(starts[i], starts[i + 1]):
+                w = numbers[j]
+                g = gradient + decay * weights[w, 0]
+                weights[w, 1] += g * g
+                weights[w, 0] -= rate * g / math.sqrt(weights[w, 1])
+        count = left

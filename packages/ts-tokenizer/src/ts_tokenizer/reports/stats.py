@@ -1,0 +1,74 @@
+"""`stats`: story lengths, rare tokens and the share of `<unk>` in an encoded folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..encoded import Encoded
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+__all__ = ["SplitStats", "quantiles", "stats"]
+
+
+@dataclass(frozen=True)
+class SplitStats:
+    """One split of encoded/ in the talk's terms; lengths count tokens without `<bos>` and `<eos>`."""
+
+    stories: int
+    tokens: int
+    distinct: int
+    """Vocabulary entries that occur."""
+    mean_length: float
+    sd_length: float
+    longest: int
+    over_256: float
+    """Share of stories that a context of 256 tokens, `<bos>` and `<eos>` included, cuts."""
+    unk_share: float
+    rare_quantiles: tuple[int, int]
+    """A quarter, and a half, of the entries that occur do so at most this often."""
+    histogram: tuple[int, ...]
+    """Stories by length in steps of `step` tokens."""
+    step: int
+
+
+def stats(encoded: Encoded, *, progress: Progress | None = None) -> dict[str, SplitStats]:
+    """The talk's table for each split of an encoded folder."""
+    unk = encoded.manifest.unk_id
+    found = {}
+    for name, split in encoded.items():
+        lengths = np.maximum(np.diff(split.offsets) - 2, 0)
+        counts = np.zeros(encoded.vocab_size, dtype=np.int64)
+        for start in range(0, len(split.ids), 1 << 24):
+            counts += np.bincount(split.ids[start : start + (1 << 24)], minlength=encoded.vocab_size)
+        counts[[encoded.manifest.bos_id, encoded.manifest.eos_id]] = 0
+        seen, tokens = counts[counts > 0], int(counts.sum())
+        step = 25
+        found[name] = SplitStats(
+            stories=len(lengths),
+            tokens=tokens,
+            distinct=len(seen),
+            mean_length=float(lengths.mean()) if len(lengths) else 0.0,
+            sd_length=float(lengths.std()) if len(lengths) else 0.0,
+            longest=int(lengths.max(initial=0)),
+            over_256=float((lengths + 2 > 256).mean()) if len(lengths) else 0.0,
+            unk_share=float(counts[unk] / tokens) if tokens else 0.0,
+            rare_quantiles=quantiles(seen),
+            histogram=tuple(np.bincount(lengths // step).tolist()),
+            step=step,
+        )
+        if progress is not None:
+            progress("stats", len(found), len(encoded))
+    return found
+
+
+def quantiles(counts: np.ndarray) -> tuple[int, int]:
+    """The lower quartile and the median of counts, both 0 if there are none."""
+    if not len(counts):
+        return 0, 0
+    quarter, half = np.quantile(counts, [0.25, 0.5], method="lower")
+    return int(quarter), int(half)

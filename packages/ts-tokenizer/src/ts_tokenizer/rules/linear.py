@@ -1,0 +1,176 @@
+"""spaCy's tokenizer algorithm in time linear in the length of a chunk.
+
+spaCy searches the whole rest of a chunk for a prefix and a suffix once for each mark that it splits off: 16,000
+exclamation marks take 16 s. The patterns see only the first and the last few characters (but for a run of periods), so
+here each search looks at `WINDOW` characters. The steps and their order are those of `spacy.tokenizer.Tokenizer`.
+Holds for the patterns in `_rules.PROVEN`: `tests/test_linear.py` checks their widths and compares the results with spaCy's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..schemas import RulesSpec
+
+__all__ = ["LONG", "WINDOW", "LinearTokenizer", "has_long_chunk"]
+
+LONG = 128
+"""Characters from which a chunk goes through this module instead of spaCy."""
+
+WINDOW = 16
+"""More than the widest prefix or suffix, with what stands beside it, other than a run of periods."""
+
+_RUNS = re.compile(r"\S+|\s+")
+_USER = r"(?:\S+(?::\S*)?@)?"
+_USER_LINEAR = r"(?:\S+@)?"
+"""The user part of a web address, written so that it is searched once: both accept the same strings."""
+
+
+def has_long_chunk(text: str) -> bool:
+    """Whether a chunk of the text is so long that spaCy would be slow."""
+    return len(text) > LONG and max(map(len, text.split()), default=0) > LONG
+
+
+@dataclass
+class _Node:
+    """A node of the tree of special cases by their tokens."""
+
+    after: dict[str, _Node] = field(default_factory=dict)
+    ends: bool = False
+
+
+class LinearTokenizer:
+    """The tokens of spaCy's `Tokenizer` for pinned rules.
+
+    `split_cases` maps each special case that spaCy's matcher looks for to its tokens under the patterns alone.
+    """
+
+    def __init__(self, spec: RulesSpec, split_cases: Mapping[str, Sequence[str]]) -> None:
+        self._prefix = re.compile(spec.prefix).match  # each alternative begins with "^", so that `match` is `search`
+        self._suffix = re.compile(spec.suffix).search
+        self._infixes = re.compile(spec.infix).finditer
+        self._url = re.compile((spec.url_match or "(?!)").replace(_USER, _USER_LINEAR)).match
+        self._cases = spec.exceptions
+        self._longest = max(map(len, spec.exceptions), default=0)
+        self._tree = _Node()
+        for tokens in split_cases.values():
+            node = self._tree
+            for token in tokens:
+                node = node.after.setdefault(token, _Node())
+            node.ends = True
+
+    @classmethod
+    def looked_for(cls, spec: RulesSpec) -> list[str]:
+        """The special cases that spaCy's matcher looks for in a whole text."""
+        patterns = [re.compile(pattern).search for pattern in (spec.prefix, spec.suffix, spec.infix)]
+        return [case for case in spec.exceptions if " " in case or any(search(case) for search in patterns)]
+
+    def split(self, text: str) -> list[str]:
+        """The tokens of a whole text."""
+        tokens: list[str] = []
+        spaced: list[bool] = []
+        for run in _RUNS.findall(text):
+            if run[0] == " " and tokens:
+                spaced[-1] = True
+                run = run[1:]
+            if run:
+                tokens += self._split_chunk(run)
+                spaced += [False] * (len(tokens) - len(spaced))
+        return self._merge_cases(tokens, spaced)
+
+    # --- one chunk ---------------------------------------------------------------------------
+
+    def _is_case(self, chunk: str, start: int, end: int) -> bool:
+        return 0 < end - start <= self._longest and chunk[start:end] in self._cases
+
+    def _split_chunk(self, chunk: str) -> list[str]:
+        """Prefixes, the middle, suffixes, as `Tokenizer._split_affixes` and `_attach_tokens` find them."""
+        start, end, before = 0, len(chunk), -1
+        prefixes: list[str] = []
+        suffixes: list[str] = []
+        while start < end and end - start != before and not self._is_case(chunk, start, end):
+            before = end - start
+            inner = start + self._prefix_length(chunk, start, end)
+            if inner > start:
+                prefixes.append(chunk[start:inner])
+                if self._is_case(chunk, inner, end):
+                    start = inner
+                    break
+            outer = end - self._suffix_length(chunk, inner, end)
+            if outer < end and self._is_case(chunk, start, outer):
+                if inner > start:
+                    prefixes.pop()  # spaCy looks for the case with the prefix still on it
+                suffixes.append(chunk[outer:end])
+                end = outer
+                break
+            if outer < end:
+                suffixes.append(chunk[outer:end])
+            start, end = inner, outer
+        return [*prefixes, *self._split_middle(chunk[start:end]), *reversed(suffixes)]
+
+    def _prefix_length(self, chunk: str, start: int, end: int) -> int:
+        stop = min(end, start + WINDOW)
+        while stop < end and chunk[stop - 1] == "." == chunk[stop]:
+            stop += 1
+        found = self._prefix(chunk[start:stop])
+        return found.end() if found else 0
+
+    def _suffix_length(self, chunk: str, start: int, end: int) -> int:
+        begin = max(start, end - WINDOW)
+        while begin > start and chunk[begin] == "." == chunk[begin - 1]:
+            begin -= 1
+        found = self._suffix(chunk[begin:end])
+        return found.end() - found.start() if found else 0
+
+    def _split_middle(self, middle: str) -> list[str]:
+        if not middle:
+            return []
+        if middle in self._cases:
+            return self._cases[middle]
+        if self._url(middle):
+            return [middle]
+        tokens: list[str] = []
+        start = 0
+        for infix in self._infixes(middle):
+            if infix.start() == 0:
+                continue
+            tokens += [middle[start : infix.start()], infix.group()]
+            start = infix.end()
+        return [token for token in [*tokens, middle[start:]] if token]
+
+    # --- special cases in the whole text -----------------------------------------------------
+
+    def _merge_cases(self, tokens: list[str], spaced: list[bool]) -> list[str]:
+        """Put the tokens of special cases in the place of theirs, as `Tokenizer._apply_special_cases` does."""
+        out: list[str] = []
+        at = 0
+        for start, end in self._spans(tokens):
+            inside = "".join(token + " " * blank for token, blank in zip(tokens[start : end - 1], spaced[start:], strict=False))
+            own = self._cases.get(inside + tokens[end - 1], tokens[start:end])
+            out += [*tokens[at:start], *own]
+            at = end
+        return [*out, *tokens[at:]]
+
+    def _spans(self, tokens: Sequence[str]) -> list[tuple[int, int]]:
+        """Spans of special cases in rising order; a longer one goes before a shorter one, then an earlier one."""
+        found = [span for start in range(len(tokens)) for span in self._spans_from(tokens, start)]
+        chosen = []
+        seen: set[int] = set()
+        for start, end in sorted(found, key=lambda span: (span[0] - span[1], span[0])):
+            if start not in seen and end - 1 not in seen:
+                chosen.append((start, end))
+            seen.update(range(start, end))
+        return sorted(chosen)
+
+    def _spans_from(self, tokens: Sequence[str], start: int) -> list[tuple[int, int]]:
+        found = []
+        node = self._tree.after.get(tokens[start])
+        end = start + 1
+        while node is not None:
+            if node.ends:
+                found.append((start, end))
+            node = node.after.get(tokens[end]) if end < len(tokens) else None
+            end += 1
+        return found

@@ -1,0 +1,155 @@
+"""spaCy's English rules: pinned as data, and rebuilt into spaCy's Tokenizer. The only module that imports spaCy."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+from ..schemas import RulesSpec
+from .linear import LONG, LinearTokenizer, has_long_chunk
+
+__all__ = ["PROVEN", "Rules", "fingerprint", "pin"]
+
+PROVEN = frozenset({"c75a06d143966f8e5e20fd8409bc0ea0b64df4ee8531dc7826c5877c1f70050a"})
+"""Fingerprints of the patterns of which `_plain` and `_linear` know enough to do without spaCy: spaCy 3.8's."""
+
+
+def fingerprint(spec: RulesSpec) -> str:
+    """SHA-256 of the patterns; the special cases are no part of it."""
+    patterns = (spec.prefix, spec.suffix, spec.infix, spec.token_match, spec.url_match)
+    return hashlib.sha256("\0".join(str(pattern) for pattern in patterns).encode("utf-8")).hexdigest()
+
+
+def pin() -> RulesSpec:
+    """The rules of `spacy.blank("en")` in the installed spaCy."""
+    import spacy
+
+    tokenizer: Any = spacy.blank("en").tokenizer
+
+    def pattern(method: Any) -> str | None:
+        return None if method is None else str(method.__self__.pattern)
+
+    return RulesSpec(
+        spacy_version=spacy.__version__,
+        prefix=pattern(tokenizer.prefix_search) or "",
+        suffix=pattern(tokenizer.suffix_search) or "",
+        infix=pattern(tokenizer.infix_finditer) or "",
+        token_match=pattern(tokenizer.token_match),
+        url_match=pattern(tokenizer.url_match),
+        exceptions={text: [part[_orth()] for part in parts] for text, parts in sorted(tokenizer.rules.items())},
+    )
+
+
+def _orth() -> int:
+    from spacy.symbols import ORTH
+
+    return int(ORTH)
+
+
+class Rules:
+    """spaCy's Tokenizer rebuilt from pinned rules, on first use; it sees text that is already normalised."""
+
+    def __init__(self, spec: RulesSpec) -> None:
+        self.spec = spec
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return self._build({text: [{_orth(): part} for part in parts] for text, parts in self.spec.exceptions.items()})
+
+    def _build(self, exceptions: dict[str, Any]) -> Any:
+        from spacy.tokenizer import Tokenizer
+        from spacy.vocab import Vocab
+
+        spec = self.spec
+        return Tokenizer(
+            Vocab(),
+            rules=exceptions,
+            prefix_search=re.compile(spec.prefix).search if spec.prefix else None,
+            suffix_search=re.compile(spec.suffix).search if spec.suffix else None,
+            infix_finditer=re.compile(spec.infix).finditer if spec.infix else None,
+            token_match=re.compile(spec.token_match).match if spec.token_match else None,
+            url_match=re.compile(spec.url_match).match if spec.url_match else None,
+        )
+
+    @cached_property
+    def _linear(self) -> LinearTokenizer | None:
+        """The same tokens in linear time, where the patterns are known to allow it."""
+        if fingerprint(self.spec) not in PROVEN:
+            return None
+        bare = self._build({})
+        return LinearTokenizer(self.spec, {case: _texts(bare(case)) for case in LinearTokenizer.looked_for(self.spec)})
+
+    def split(self, text: str) -> list[str]:
+        """spaCy's answer for a whole text."""
+        if has_long_chunk(text) and self._linear is not None:
+            return self._linear.split(text)
+        return _texts(self._tokenizer(text))
+
+    def split_chunks(self, chunks: Sequence[str]) -> list[list[str]]:
+        """spaCy's answer for each chunk as if it stood alone.
+
+        Short ones without white space are asked about in one go, a line break between two: no special case holds one
+        (`_separable`), so that nothing can reach across.
+        """
+        if not self._separable:
+            return [self.split(chunk) for chunk in chunks]
+        ink = [chunk for chunk in chunks if len(chunk) <= LONG and chunk.split() == [chunk]]
+        found: dict[str, list[str]] = {}
+        for start in range(0, len(ink), 512):
+            found.update(zip(ink[start : start + 512], self._split_lines(ink[start : start + 512]), strict=True))
+        return [found[chunk] if chunk in found else self.split(chunk) for chunk in chunks]
+
+    def _split_lines(self, chunks: Sequence[str]) -> list[list[str]]:
+        found: list[list[str]] = [[]]
+        for token in self._tokenizer("\n".join(chunks)):
+            text = token.text
+            if text == "\n":
+                found.append([])
+            else:
+                found[-1].append(text)
+        return found
+
+    @cached_property
+    def _separable(self) -> bool:
+        return not any("\n" in first or "\n" in second for first, second in self.pairs)
+
+    @cached_property
+    def pairs(self) -> frozenset[tuple[str, str]]:
+        """Neighbours inside special cases of several tokens: all that spaCy's matcher can join across a blank."""
+        bare = self._build({})
+        pairs: set[tuple[str, str]] = set()
+        for text in self.spec.exceptions:
+            pairs.update(itertools.pairwise(_texts(bare(text))))
+        return frozenset(pairs)
+
+    def edges(self, chunk: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Which second tokens of `pairs` the chunk could begin with, and which first ones it could end with."""
+        starts = [second for second in self._seconds.get(chunk[:1], ()) if chunk.startswith(second)]
+        ends = [first for first in self._firsts.get(chunk[-1:], ()) if chunk.endswith(first)]
+        return frozenset(starts), frozenset(ends)
+
+    @cached_property
+    def _seconds(self) -> dict[str, list[str]]:
+        """First character -> second tokens of `pairs`."""
+        return _grouped((second[0], second) for _, second in self.pairs)
+
+    @cached_property
+    def _firsts(self) -> dict[str, list[str]]:
+        """Last character -> first tokens of `pairs`."""
+        return _grouped((first[-1], first) for first, _ in self.pairs)
+
+
+def _texts(doc: Any) -> list[str]:
+    return [token.text for token in doc]
+
+
+def _grouped(items: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for key, token in sorted(set(items)):
+        groups[key].append(token)
+    return dict(groups)

@@ -1,0 +1,107 @@
+"""Plain chunks: a word with punctuation around it, whose tokens follow from the rules without asking spaCy for each.
+
+The rules see the letters of a word only one at a time, beside a punctuation mark, and there all lower-case letters
+alike; the one exception is the `'s` at an end. So two chunks that differ in a word of two letters or more, where neither
+word is part of a special case that the chunk holds, are split alike: spaCy is asked once for a stand-in between the
+same marks. `tests/test_plain.py` proves what is said here of the patterns from the patterns themselves, for the ones
+whose hash stands in `_rules.PROVEN`; under other patterns no chunk is plain.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from .pinned import PROVEN, Rules, fingerprint
+
+__all__ = ["MARKS", "PlainWords", "Row"]
+
+MARKS = string.punctuation
+STAND_IN = "qzxqzx"
+_LINE = re.compile(rf"^([{re.escape(MARKS)}]*)([a-z]{{2,}})((?:'s)?[{re.escape(MARKS)}]*)$|^.*$", re.MULTILINE)
+_WORDS = re.compile("[a-z]{2,}")
+_NONE: frozenset[str] = frozenset()
+
+
+class Row(NamedTuple):
+    """A chunk's tokens, and the tokens of special cases that its start and its end could be part of."""
+
+    tokens: list[str]
+    starts: frozenset[str]
+    ends: frozenset[str]
+
+
+class _Frame(NamedTuple):
+    """What stands around the word: tokens before and after, and what they could be part of (None: the word itself)."""
+
+    before: list[str]
+    after: list[str]
+    starts: frozenset[str] | None
+    ends: frozenset[str] | None
+
+
+class PlainWords:
+    """Splits the plain ones among chunks."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._frames: dict[tuple[str, str], _Frame | None] = {}
+
+    @cached_property
+    def _firsts(self) -> frozenset[str]:
+        return frozenset(first for first, _ in self._rules.pairs)
+
+    @cached_property
+    def _seconds(self) -> frozenset[str]:
+        return frozenset(second for _, second in self._rules.pairs)
+
+    @cached_property
+    def _cases(self) -> dict[str, list[str]]:
+        """Word -> the special cases that it is part of."""
+        cases = defaultdict(list)
+        for case in self._rules.spec.exceptions:
+            for word in _WORDS.findall(case):
+                cases[word].append(case)
+        return dict(cases)
+
+    @cached_property
+    def _proven(self) -> bool:
+        return fingerprint(self._rules.spec) in PROVEN and STAND_IN not in self._cases
+
+    def split(self, chunks: Sequence[str]) -> list[Row | None]:
+        """The row of each chunk, None where only spaCy knows it."""
+        if not (chunks and self._proven):
+            return [None] * len(chunks)
+        cases, firsts, seconds = self._cases, self._firsts, self._seconds
+        rows: list[Row | None] = []
+        lines = "\n".join([chunk.replace("\n", " ") for chunk in chunks])
+        for (lead, word, trail), chunk in zip(_LINE.findall(lines), chunks, strict=True):
+            frame = None
+            if word and not (word in cases and any(case in chunk for case in cases[word])):
+                frame = self._frames.get((lead, trail)) or self._frame(lead, trail)
+            if frame is None:
+                rows.append(None)
+                continue
+            before, after, starts, ends = frame
+            if starts is None:
+                starts = frozenset((word,)) if word in seconds else _NONE
+            if ends is None:
+                ends = frozenset((word,)) if word in firsts else _NONE
+            rows.append(Row([*before, word, *after], starts, ends))
+        return rows
+
+    def _frame(self, lead: str, trail: str) -> _Frame | None:
+        if (lead, trail) not in self._frames:
+            tokens = self._rules.split(f"{lead}{STAND_IN}{trail}")
+            frame = None
+            if STAND_IN in tokens:
+                place = tokens.index(STAND_IN)
+                starts = frozenset(second for second in self._seconds if lead.startswith(second)) if lead else None
+                ends = frozenset(first for first in self._firsts if trail.endswith(first)) if trail else None
+                frame = _Frame(tokens[:place], tokens[place + 1 :], starts, ends)
+            self._frames[lead, trail] = frame
+        return self._frames[lead, trail]

@@ -1,0 +1,354 @@
+"""WordTokenizer: train, encode, decode, save, load."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+import pyarrow as pa
+
+from ts_data.artefact import parse_model, read_json, sha256_bytes, write_text
+from ts_data.schemas import DatasetManifest
+
+from .bits import Spelling, fit_spelling
+from .checks import check_column, check_ids, check_text, check_texts
+from .detokenizer.align import align
+from .detokenizer.fit import fit
+from .detokenizer.markers import Markers
+from .detokenizer.model import OTHER, PAST, WHOLE, Decoder, Stories, Story, case_of, cased
+from .detokenizer.stream import StreamDecoder
+from .errors import ArtefactError, ConfigError, VocabularyError
+from .fast.table import Bulk, open_bulk
+from .migrations import TOKENIZER as MIGRATIONS
+from .rules.chunks import ChunkTable
+from .rules.pinned import Rules, pin
+from .rules.text import normalise, places
+from .schemas import MARKERS, SPECIALS, Casing, DecoderSpec, TokenizerSpec, TrainedOn
+from .vocabulary import check_size, choose, count_tokens
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+    from .prompt import PromptCleaner
+
+__all__ = ["WordTokenizer", "load"]
+
+DECODER_STORIES = 6_000  # bounds the time and memory of learning the decoder
+ROWS = 4_000  # stories that go through the scan together: some 3 MB, which stay in the cache
+
+
+class WordTokenizer:
+    """A word-level vocabulary on spaCy's English rules; `train` or `load` makes one.
+
+    Ids follow the original: words by falling count, then `<eos> <bos> <unk> <pad>` last.
+    """
+
+    def __init__(self, spec: TokenizerSpec) -> None:
+        self.spec = spec
+        self.casing: Casing = spec.casing
+        self.vocab: tuple[str, ...] = tuple(spec.vocab)
+        self.vocab_size = len(self.vocab)
+        self.token_to_id = {token: i for i, token in enumerate(self.vocab)}
+        self.eos_id, self.bos_id, self.unk_id, self.pad_id = (self.token_to_id[token] for token in SPECIALS)
+        self.special_ids = frozenset((self.eos_id, self.bos_id, self.unk_id, self.pad_id))
+        self._words = {token: i for token, i in self.token_to_id.items() if token not in SPECIALS}
+        self._markers: Markers | None = None
+        if spec.casing == "keep":
+            self._markers = Markers(self.token_to_id)
+            self._words = {token: i for token, i in self._words.items() if token not in MARKERS}
+        self._table = ChunkTable(Rules(spec.rules))
+        self._decoder = Decoder(spec.decoder, self.vocab)
+        self._spelling = Spelling(spec.spelling)
+
+    # --- making and keeping ------------------------------------------------------------------
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        *,
+        vocab_size: int = 2048,
+        casing: Casing = "lower",
+        manifest: DatasetManifest | None = None,
+        progress: Progress | None = None,
+    ) -> WordTokenizer:
+        """Learn the vocabulary, the decoder and the spelling model from the stories of the training split.
+
+        Args:
+            texts: the stories, as any iterable of str or as what `ts_data.read` gives.
+            vocab_size: entries, with the four specials (and the markers of `casing="keep"`).
+            casing: "lower" guesses capitals; "keep" writes markers where the guess would be wrong.
+            manifest: of the splits that the stories come from (`ts_data.open_manifest`); what `ts_data.read` gives brings
+                its own. The tokenizer then knows its splits, and repairs prompts by their cleaning rules.
+            progress: is called with the number of stories read.
+
+        Raises:
+            ConfigError: the size leaves no room for words.
+            TypeError: `texts` is a single str, or an entry is no str.
+        """
+        check_size(vocab_size, casing)
+        if manifest is None and getattr(texts, "name", None) == "train":
+            manifest = getattr(texts, "manifest", None)
+        table = ChunkTable(Rules(pin()))
+        counts, sample, stories = count_tokens(texts, table, DECODER_STORIES, progress)
+        if not stories:
+            raise ConfigError("texts: there is no story in them; a vocabulary needs at least one.")
+        vocab = choose(counts, vocab_size, casing)
+        kept = set(vocab)
+        hidden = {word: count for word, count in counts.items() if word not in kept}
+        spec = TokenizerSpec(
+            casing=casing,
+            vocab=vocab,
+            trained_on=TrainedOn(
+                stories=stories,
+                tokens=counts.total(),
+                distinct=len(counts),
+                splits_fingerprint=None if manifest is None else manifest.fingerprint,
+                cleaning=None if manifest is None else manifest.config.steps,
+            ),
+            rules=table.rules.spec,
+            decoder=DecoderSpec(),
+            spelling=fit_spelling(hidden or counts),
+        )
+        bare = cls._on(table, spec)
+        decoder = fit(bare.stories(sample), vocab)
+        return cls._on(table, spec.model_copy(update={"decoder": decoder}))
+
+    @classmethod
+    def _on(cls, table: ChunkTable, spec: TokenizerSpec) -> WordTokenizer:
+        """A tokenizer that shares a table of chunks that were split under the same rules."""
+        tokenizer = cls(spec)
+        tokenizer._table = table
+        return tokenizer
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The contents; tables and locks are made anew where it is unpickled."""
+        return {"spec": self.spec, "content": self._content}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["spec"])  # type: ignore[misc]
+        self._content = state["content"]
+
+    def __repr__(self) -> str:
+        return f"<WordTokenizer: {self.vocab_size:,} entries, casing={self.casing}>"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write word_tokenizer.json, complete or not at all."""
+        write_text(path, self._content)
+
+    @cached_property
+    def _content(self) -> str:
+        return json.dumps(self.spec.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the file that `save` writes."""
+        return sha256_bytes(self._content.encode("utf-8"))
+
+    def to_huggingface(self) -> Any:
+        """A `transformers.PreTrainedTokenizerFast` with the same ids, as far as its rules go (`_huggingface` says how far)."""
+        from .huggingface import to_huggingface
+
+        return to_huggingface(self.token_to_id, self.casing)
+
+    # --- text to ids -------------------------------------------------------------------------
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens of `spacy.blank("en")` for the text in lower case."""
+        return self._table.split(normalise(check_text(text)))
+
+    def clean_prompt(self, text: str) -> str:
+        """The text repaired as the stories of the corpus were: quotes, dashes, blanks, invisible characters."""
+        return self._prompt_cleaner(check_text(text))
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Ids of the beginning of a story that a person typed: `encode` of what `clean_prompt` gives."""
+        return self.encode(self.clean_prompt(text))
+
+    @cached_property
+    def _prompt_cleaner(self) -> PromptCleaner:
+        from .prompt import PromptCleaner
+
+        return PromptCleaner(self.spec.trained_on.cleaning, self.vocab, lambda text: self.encode(text).count(self.unk_id))
+
+    @overload
+    def encode(self, text: str, *, offsets: Literal[False] = False, add_special_tokens: bool = False) -> list[int]: ...
+    @overload
+    def encode(
+        self, text: str, *, offsets: Literal[True], add_special_tokens: bool = False
+    ) -> tuple[list[int], list[tuple[int, int]]]: ...
+    def encode(
+        self, text: str, *, offsets: bool = False, add_special_tokens: bool = False
+    ) -> list[int] | tuple[list[int], list[tuple[int, int]]]:
+        """Ids of a text; with `offsets` also each token's (start, end) in it, in characters.
+
+        `add_special_tokens` puts `<bos>` before and `<eos>` after (with empty places at the text's ends).
+        """
+        if self._markers is not None:
+            ids, found = self._encode_keep(text)
+        else:
+            tokens = self.tokens(text)
+            ids = [self._words.get(token, self.unk_id) for token in tokens]
+            found = places(text, tokens) if offsets else []
+        if add_special_tokens:
+            ids = [self.bos_id, *ids, self.eos_id]
+        if not offsets:
+            return ids
+        if add_special_tokens:
+            found = [(0, 0), *found, (len(text), len(text))]
+        return ids, found
+
+    def _encode_keep(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids with markers where the decoder would err; a marker's place is empty, at the start of its token's."""
+        assert self._markers is not None
+        story, found = self.align(text)
+        ids: list[int] = []
+        where: list[tuple[int, int]] = []
+        for i, marks, (start, end) in zip(
+            story.ids.tolist(), self._markers.write(story, self._decoder, self.unk_id), found, strict=True
+        ):
+            ids += [*marks, i]
+            where += [*[(start, start)] * len(marks), (start, end)]
+        return ids, where
+
+    def encode_batch(self, texts: Iterable[str], *, add_special_tokens: bool = False) -> list[np.ndarray]:
+        """Ids of many texts, each an array uint16 [tokens]. Many thousands are shared out to as many threads as there are cores."""
+        texts = check_texts(texts)
+        parts = [texts[start : start + ROWS] for start in range(0, len(texts), ROWS)]
+        out: list[np.ndarray] = []
+        with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1) or 1) as pool:
+            for ids, lengths in pool.map(lambda part: self.encode_flat(part, add_special_tokens=add_special_tokens), parts):
+                ends = np.cumsum(lengths).tolist()
+                out += [ids[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+        return out
+
+    def encode_flat(
+        self, texts: Iterable[str] | pa.Array | pa.ChunkedArray, *, add_special_tokens: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of many texts in a row, uint16 [tokens], and each text's length, int64 [texts]: the fastest way in.
+
+        An Arrow array of strings is read where it lies.
+        """
+        array = _column(texts)
+        if self._bulk is not None and self._markers is None:
+            return self._bulk.encode(array, *((self.bos_id, self.eos_id) if add_special_tokens else (-1, -1)))
+        stories = [self.encode(text, add_special_tokens=add_special_tokens) for text in array.to_pylist()]
+        flat = np.fromiter((i for story in stories for i in story), dtype=np.uint16)
+        return flat, np.array([len(story) for story in stories], dtype=np.int64)
+
+    @cached_property
+    def _bulk(self) -> Bulk | None:
+        return open_bulk(self._table, self._id)
+
+    # --- ids to text -------------------------------------------------------------------------
+
+    def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
+        """Book text for ids: blanks and capitals as train taught them; `<unk>` is shown as it is.
+
+        Raises `VocabularyError` for an id that the vocabulary does not have, TypeError for what are no whole numbers.
+        """
+        return "".join(self.pieces(self.checked(ids, skip=skip_special_tokens)))
+
+    def pieces(self, ids: Sequence[int], *, streaming: bool = False) -> list[str]:
+        """The text of each token, its blank included; markers give none. `streaming` weighs nothing that comes later
+        than three tokens on.
+        """
+        if self._markers is not None:
+            words, told = self._markers.read(ids)
+            blanks, cases = self._decoder.retell(np.array(words, dtype=np.int64), told)
+        else:
+            words = list(ids)
+            blanks, cases = self._decoder.guess(np.array(words, dtype=np.int64), PAST if streaming else WHOLE)
+        return list(map(self._piece, words, blanks.tolist(), cases.tolist()))
+
+    def _piece(self, i: int, blank: int, case: int) -> str:
+        return " " * blank + (self.vocab[i] if i in self.special_ids else cased(self.vocab[i], case))
+
+    def stream_decoder(self) -> StreamDecoder:
+        """A decoder for one text that is being generated: `.push(id)` and `.finish()` give text."""
+        return StreamDecoder(self.checked, self._piece, self._decoder.walk(), self._markers)
+
+    def checked(self, ids: Iterable[int], *, skip: bool = True) -> list[int]:
+        """The ids as a list, without special ones (`<unk>` stays) where `skip`; `VocabularyError` for one that there is not."""
+        hidden = self.special_ids - {self.unk_id} if skip else frozenset()
+        kept = []
+        for row, i in enumerate(check_ids(ids)):
+            if not 0 <= i < self.vocab_size:
+                raise VocabularyError(f"ids[{row}]: id {i} is outside of this vocabulary of {self.vocab_size:,} entries.")
+            if i not in hidden:
+                kept.append(i)
+        return kept
+
+    def align(self, text: str) -> tuple[Story, list[tuple[int, int]]]:
+        """Ids of a text (no markers) with the blanks and cases that it really has, and each token's place.
+
+        Under `casing="keep"` a token whose case no marker tells ("McDonald") is `<unk>`.
+        """
+        tokens = self.tokens(text)
+        found = places(text, tokens)
+        ids = np.array([self._words.get(token, self.unk_id) for token in tokens], dtype=np.int64)
+        blanks = np.array([i > 0 and start > found[i - 1][1] for i, (start, _) in enumerate(found)], dtype=np.int64)
+        cases = np.array([case_of(text[a:b], token) for token, (a, b) in zip(tokens, found, strict=True)], dtype=np.int64)
+        if self.casing == "keep":
+            ids[cases == OTHER] = self.unk_id
+        return Story(ids, blanks, cases), found
+
+    def stories(self, texts: Iterable[str]) -> Stories:
+        """What `align` gives of many texts, in a row."""
+        return align(check_texts(texts), self._table, self._id, self.unk_id, keep=self.casing == "keep")
+
+    def _id(self, token: str) -> int:
+        return self._words.get(token, self.unk_id)
+
+    # --- what ids leave out ------------------------------------------------------------------
+
+    def extra_bits(self, texts: Iterable[str]) -> np.ndarray:
+        """Bits that a model's loss over ids does not pay, as an array [texts, 2].
+
+        Column 0: to spell what stands behind each `<unk>`, case included; column 1: to put right the blanks and the
+        case where decode errs.
+        """
+        texts = check_texts(texts)
+        stories = self.stories(texts)
+        priced = stories.ids == self.unk_id
+        restore = np.zeros(len(texts))  # with casing="keep" the markers tell all, and the model pays for them
+        if self.casing == "lower":
+            restore, other = self._decoder.bits(stories)
+            restore += stories.sums(self._spelled(stories, other))
+        return np.column_stack([stories.sums(self._spelled(stories, priced)), restore])
+
+    def _spelled(self, stories: Stories, chosen: np.ndarray) -> np.ndarray:
+        """Bits to spell the chosen tokens, 0 for the others, float64 [tokens]."""
+        bits = np.zeros(len(stories.surfaces))
+        for place in np.unique(stories.where[chosen]).tolist():
+            bits[place] = self._spelling.bits(stories.surfaces[place])
+        return np.where(chosen, bits[stories.where], 0.0)
+
+
+def load(path: str | os.PathLike[str]) -> WordTokenizer:
+    """Read a word_tokenizer.json. Raises `ArtefactError` where it is missing, damaged, of another kind or too new."""
+    content = read_json(path, error=ArtefactError)
+    tokenizer = WordTokenizer(
+        parse_model(
+            content,
+            TokenizerSpec,
+            source=str(path),
+            package="tinystories-tokenizer",
+            migrations=MIGRATIONS,
+            error=ArtefactError,
+        )
+    )
+    tokenizer._content = Path(path).read_bytes().decode("utf-8")  # `sha256` is the file's: folders were encoded under it
+    return tokenizer
+
+
+def _column(texts: Iterable[str] | pa.Array | pa.ChunkedArray) -> pa.Array:
+    if isinstance(texts, pa.Array | pa.ChunkedArray):
+        return check_column(texts)
+    return pa.array(check_texts(texts), type=pa.large_string())

@@ -1,0 +1,85 @@
+"""Splits to a word_tokenizer.json: refuses to replace a file of other splits or settings. `WordTokenizer.train` learns."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ts_data.artefact import keep_apart, lock, read_json
+
+from .errors import ArtefactError
+from .schemas import Casing
+from .tokenizer import WordTokenizer
+from .vocabulary import check_size, reserved
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+__all__ = ["train_file"]
+
+
+def train_file(
+    splits: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    vocab_size: int = 2048,
+    casing: Casing = "lower",
+    force: bool = False,
+    progress: Progress | None = None,
+) -> WordTokenizer:
+    """Learn a tokenizer from the train split of `splits` and write it to the file `out`.
+
+    Raises ArtefactError where `out` is a tokenizer of other splits or settings (unless `force`), or any other file.
+    """
+    import ts_data
+
+    manifest = ts_data.open_manifest(splits)
+    check_size(vocab_size, casing)
+    keep_apart(out, [splits], error=ArtefactError)
+    with lock(out, error=ArtefactError):
+        other = _differences(Path(out), manifest.fingerprint, vocab_size, casing)
+        if other and not force:
+            raise ArtefactError(
+                f"{out}: is a tokenizer {' and '.join(other)}. Pass --force (force=True) to replace it, or choose another --out."
+            )
+        texts = ts_data.read(splits, "train")
+        tokenizer = WordTokenizer.train(texts, vocab_size=vocab_size, casing=casing, progress=progress)
+        tokenizer.save(out)
+    return tokenizer
+
+
+def _differences(out: Path, fingerprint: str, vocab_size: int, casing: Casing) -> list[str]:
+    """In what a tokenizer file that is there differs from the one that is wanted. Refuses what is no tokenizer file."""
+    if not out.exists():
+        return []
+    if out.is_dir():
+        raise ArtefactError(f"{out}: is a folder, where a file is to be written. Name a file.")
+    try:
+        content = read_json(out, error=ArtefactError)
+    except ArtefactError:
+        content = {}
+    if content.get("format") != "ts-tokenizer/word":
+        raise ArtefactError(f"{out}: is there and is no tokenizer file; it is left alone. Choose another --out.")
+    other = []
+    trained_on = content.get("trained_on")
+    trained_on = trained_on if isinstance(trained_on, dict) else {}
+    if trained_on.get("splits_fingerprint") != fingerprint:
+        other.append("of other splits" if trained_on.get("splits_fingerprint") else "that does not name its splits")
+    if content.get("casing") != casing:
+        other.append(f"with casing={content.get('casing')}")
+    entries, expected = _size(content), _expected_size(trained_on, vocab_size, casing)
+    if entries != expected:
+        other.append(f"of {entries:,} entries instead of {expected:,}")
+    return other
+
+
+def _size(content: dict[str, Any]) -> int:
+    vocab = content.get("vocab")
+    return len(vocab) if isinstance(vocab, list) else 0
+
+
+def _expected_size(trained_on: dict[str, Any], vocab_size: int, casing: Casing) -> int:
+    """Entries of a vocabulary of this size over the same stories: no more than there are distinct tokens."""
+    distinct = trained_on.get("distinct")
+    return min(vocab_size, distinct + len(reserved(casing))) if isinstance(distinct, int) else vocab_size

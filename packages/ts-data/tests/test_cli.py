@@ -80,7 +80,7 @@ def test_show(run: Run, splits: Path) -> None:
     code, text, _ = run("show", splits, "--n", 2, "--start", 3)
     assert code == 0
     assert text.startswith("[train 3]\n")
-    assert text.endswith("(go on with --start 5)\n")
+    assert text.endswith("(continue with --start 5)\n")
     assert "duplicate of story" in run("show", splits, "--split", "removed", "--reason", "duplicate", "--n", 1)[1]
     assert "[-*-]" in run("show", splits, "--changed", "stars", "--n", 1)[1]
     rows = json.loads(run("show", splits, "--split", "removed", "--json", "--n", 3)[1])["stories"]
@@ -108,7 +108,7 @@ def test_leakage(run: Run, splits: Path) -> None:
         (("prepare", "none.txt", "--out", "s", "--validation", "few"), "`validation`: value error, should be a whole number"),
         (("prepare", "*.none", "--out", "s"), "*.none: matches no file."),
         (("prepare", "tales.zip", "--out", "s"), "tales.zip: no such file."),
-        (("sample", "--out", "none/../x.txt", "--stories", "-1"), "ask for at least one"),
+        (("sample", "--out", "none/../x.txt", "--stories", "-1"), "at least one is needed"),
         (("stats", "none"), "no such file"),
         (("show", "none"), "no such file"),
         (("download", "tinystories-v3", "--out", "raw"), "there are: tinystories-v1, tinystories-v2"),

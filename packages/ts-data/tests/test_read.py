@@ -75,7 +75,7 @@ def test_a_cut_or_damaged_file_is_refused(splits: Path) -> None:
     path = splits / "validation.parquet"
     content = path.read_bytes()
     path.write_bytes(content[:-10])
-    with pytest.raises(ArtefactError, match="cut or changed"):
+    with pytest.raises(ArtefactError, match="truncated or changed"):
         read(splits, "validation")
     path.write_bytes(content[:-4] + b"XXXX")
     with pytest.raises(ArtefactError, match="not readable as Parquet"):

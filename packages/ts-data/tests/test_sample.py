@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ts_data import ConfigError, sample
-from ts_data.corpus.grammar import FEATURES, PATTERNS, Plan, plan, tell
+from ts_data.corpus.grammar import FEATURES, PATTERNS, Plan, plan, render
 from ts_data.corpus.impurities import DAMAGE, RATES
 from ts_data.corpus.sample import write_sample
 
@@ -46,7 +46,7 @@ def test_a_story_has_its_words_and_features(feature: str) -> None:
     for number in range(40):
         dice = random.Random(number)
         drawn = plan(dice)
-        story = tell(Plan(drawn.noun, drawn.verb, drawn.adjective, frozenset([feature])), dice)
+        story = render(Plan(drawn.noun, drawn.verb, drawn.adjective, frozenset([feature])), dice)
         assert drawn.noun in story
         assert drawn.adjective in story
         assert ('"' in story) == (feature == "dialogue")

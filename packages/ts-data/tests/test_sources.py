@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, clean, prepare, read
+from ts_data.sources import kind_of
 from ts_data.sources.csv import delimiter_of
-from ts_data.sources.json_list import entries
-from ts_data.sources.names import kind_of
+from ts_data.sources.jsonl import entries
 
 CONFIG = PrepareConfig(validation=3, test=3)
 REST = " They walked to the park and played with the red ball until the sun went down, and then they all went home to eat. " * 2
@@ -148,8 +148,8 @@ def test_a_json_list_is_read_in_pieces(tales: list[str]) -> None:
         ("wide.json", '["Once there was"]'.encode("utf-16"), "is UTF-16, not UTF-8.*iconv -f UTF-16 "),
         ("wide.tsv", "n\ttext\n1\tOnce there was\n".encode("utf-16-be"), "is UTF-16BE"),
         ("tales.txt", b'{"text": "One"}\n' * 3, "looks like JSON, but its ending says text"),
-        ("tales.txt", b"One.\n---\nTwo.\n---\n", r"stands nowhere in it \(but '---' does\)"),
-        ("tales.tar.gz", b"x", ".tar files are not read"),
+        ("tales.txt", b"One.\n---\nTwo.\n---\n", r"is not in the file \(but '---' is\)"),
+        ("tales.tar.gz", b"x", ".tar files cannot be read"),
         ("tales.txt", b"PK\x03\x04xxx", r"is no text but a \.zip file"),
     ],
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """Arrow arrays from NumPy's and back, by their buffers.
 
-`pa.array` and `to_numpy` do as much, but where pandas is installed they load it: 0.2 s in every process, for nothing.
+`pa.array` and `to_numpy` do the same, but load pandas where it is installed: 0.2 s in every process.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ __all__ = ["fixed", "numbers", "strings"]
 
 
 def fixed(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
-    """Numbers or truth values `[rows]`; null where `valid` says False."""
+    """Numbers or booleans `[rows]`; null where `valid` is False."""
     data = _bits(values) if values.dtype == bool else np.ascontiguousarray(values)
     buffers = [None if valid is None else pa.py_buffer(_bits(valid)), pa.py_buffer(data)]
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
 
 
 def strings(texts: Sequence[bytes]) -> pa.Array:
-    """Texts, which nobody has looked at whether they are UTF-8 (`validate(full=True)` does), as large_string."""
+    """Texts as large_string. Whether they are UTF-8 is not checked (`validate(full=True)` does)."""
     ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
     return pa.Array.from_buffers(pa.large_string(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))])
 
 
 def numbers(column: pa.Array) -> np.ndarray:
-    """A column of numbers or truth values without nulls as an array `[rows]`."""
+    """A column of numbers or booleans without nulls as an array `[rows]`."""
     first, end = column.offset, column.offset + len(column)
     data = column.buffers()[1]
     if data is None:
@@ -38,7 +38,7 @@ def numbers(column: pa.Array) -> np.ndarray:
 
 
 def _dtype(kind: pa.DataType) -> np.dtype:
-    """Of a type of numbers. `to_pandas_dtype` knows too, but in PyArrow 16 not without pandas."""
+    """The NumPy type of an Arrow type of numbers. In PyArrow 16 `to_pandas_dtype` needs pandas."""
     return np.dtype({"halffloat": "float16", "float": "float32"}.get(str(kind), str(kind)))
 
 

@@ -1,4 +1,4 @@
-"""Refuses what is no text where a text is expected, in one sentence."""
+"""Checks the types of arguments; an error is one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens a splits/ folder: its manifest, and its stories as a sequence or as Arrow batches. Writes nothing."""
+"""Opens a splits/ folder: its manifest, and its stories as a sequence or as Arrow batches. Read-only."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def open_manifest(splits: str | os.PathLike[str]) -> DatasetManifest:
 
 
 def check_files(splits: str | os.PathLike[str]) -> DatasetManifest:
-    """The manifest of a splits/ folder, after a look at each file that it names: its size, its kind, its number of stories.
+    """The manifest of a splits/ folder after a check of each file: size, kind, number of stories.
 
-    Raises ArtefactError where one is missing, cut or changed.
+    Raises ArtefactError if a file is missing, truncated or changed.
     """
     manifest = open_manifest(splits)
     for name, info in manifest.splits.items():
@@ -43,7 +43,7 @@ def check_files(splits: str | os.PathLike[str]) -> DatasetManifest:
 def read(splits: str | os.PathLike[str], split: str) -> Split:
     """The stories of one split: "train", "validation", "test", or "removed" (the ledger's texts).
 
-    Raises ArtefactError when the folder is none of ours or a file is missing, cut or changed in size.
+    Raises ArtefactError if the folder is no splits/ folder, or a file is missing or has another size.
     """
     manifest = open_manifest(splits)
     if split == LEDGER:
@@ -55,7 +55,7 @@ def read(splits: str | os.PathLike[str], split: str) -> Split:
 
 
 class Split(Sequence[str]):
-    """The stories of one split, read as they are asked for; one row group (some 16 MB) is held in memory."""
+    """The stories of one split, read on access. Holds one row group (about 16 MB) in memory."""
 
     def __init__(
         self, splits: str | os.PathLike[str], name: str, files: Sequence[FileInfo], manifest: DatasetManifest | None = None
@@ -77,7 +77,7 @@ class Split(Sequence[str]):
         self._held: tuple[int, pa.Array] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles by its path: the files are opened again."""
+        """Pickles the path; unpickling opens the files again."""
         return Split, (self.splits, self.name, self.files, self.manifest)
 
     def __len__(self) -> int:
@@ -105,7 +105,7 @@ class Split(Sequence[str]):
             yield self.batch(first, end)
 
     def cuts(self, rows: int = 65_536) -> Iterator[tuple[int, int]]:
-        """(first, end) of the batches: up to `rows` stories that lie together in the file."""
+        """(first, end) of the batches: up to `rows` stories of one row group."""
         for start, end in itertools.pairwise(self._starts):
             for first in range(start, end, rows):
                 yield first, min(first + rows, end)
@@ -122,10 +122,10 @@ class Split(Sequence[str]):
         return story
 
     def _group(self, row: int) -> pa.Array:
-        """The stories of the row group in which a row lies; the last one asked for is held."""
+        """The stories of the row group that holds a row. Caches the last one."""
         position = bisect_right(self._starts, row) - 1
         if self._held is None or self._held[0] != position:
-            self._held = None  # let it go before the next one is read
+            self._held = None  # free it before the next one is read
             self._held = position, self._load(*self._groups[position])
         return self._held[1]
 
@@ -147,7 +147,9 @@ def _checked(splits: str | os.PathLike[str], info: FileInfo) -> Path:
     if not path.is_file():
         raise ArtefactError(f"{path}: missing, though the manifest names it. Run `ts-data prepare` again.")
     if path.stat().st_size != info.bytes:
-        raise ArtefactError(f"{path}: has {path.stat().st_size:,} bytes, its manifest says {info.bytes:,}; cut or changed.")
+        raise ArtefactError(
+            f"{path}: has {path.stat().st_size:,} bytes, its manifest says {info.bytes:,}; truncated or changed. Run `ts-data prepare` again."
+        )
     return path
 
 

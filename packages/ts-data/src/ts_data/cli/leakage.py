@@ -1,4 +1,4 @@
-"""ts-data leakage: held-out stories that also stand in train."""
+"""ts-data leakage: held-out stories that are also in train."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def leakage(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Report validation and test stories that stand in train, exactly or nearly.
+    """Report validation and test stories that are also in train, exactly or nearly.
 
-    Take them out while preparing: ts-data prepare … --set leakage=drop (a given test file), --set deduplicate=near (all).
+    `prepare` can remove them: ts-data prepare … --set leakage=drop (a given test file), --set deduplicate=near (all).
 
     Example: ts-data leakage splits/ --threshold 0.5
     """

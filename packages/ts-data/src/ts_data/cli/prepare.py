@@ -9,37 +9,41 @@ from typing import Annotated
 import typer
 
 from ..console import Config, Json, Quiet, Set, emit, merge, show_progress, table, validate, warn
+from ..sources import SOURCES
 
 __all__ = ["prepare"]
+
+_ENDINGS = [ending for known in SOURCES.values() for ending in known.endings[:1]]
+_PREFIXES = [known.prefix for known in SOURCES.values() if known.prefix]
 
 
 def prepare(
     source: Annotated[
         list[str],
         typer.Argument(
-            help="Raw stories: files, folders, patterns or URIs (.txt .jsonl .json .parquet .csv .tsv, packed), - or hub:OWNER/NAME."
+            help=f"Raw stories: files, folders, patterns or URIs ({' '.join(_ENDINGS)}; also packed), - for stdin, or {' '.join(_PREFIXES)}NAME."
         ),
     ],
     out: Annotated[str, typer.Option("--out", help="The splits/ folder to write; a URI needs --work.")],
     test: Annotated[str | None, typer.Option(help="A file whose stories become the test split, none dropped.")] = None,
     against: Annotated[
         list[str] | None,
-        typer.Option(help="Files or a splits/ folder whose stories are taken out of the result.", show_default=False),
+        typer.Option(help="Files or a splits/ folder whose stories are removed from the result.", show_default=False),
     ] = None,
     validation: Annotated[
-        str | None, typer.Option(help="So many validation stories, a share (0.05, 5%), or 0 for none [5 %, up to 73,728].")
+        str | None, typer.Option(help="Number of validation stories, a share (0.05, 5%), or 0 for none [5 %, up to 73,728].")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw [1].")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes [one per core]. Never changes the result.")] = None,
     engine: Annotated[str, typer.Option(help="Where the work runs: local, or ray (a cluster).")] = "local",
-    work: Annotated[Path | None, typer.Option(help="Folder for what is under way [beside --out].")] = None,
+    work: Annotated[Path | None, typer.Option(help="Folder for intermediate files [beside --out].")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace splits of other settings or sources.")] = False,
     config: Config = None,
     settings: Set = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Clean, de-duplicate and split raw stories. Killed? Run it again: it goes on where it stood.
+    """Clean, de-duplicate and split raw stories. After an interruption the same command resumes.
 
     Example: ts-data prepare raw.txt --out splits/ --validation 500
     Example: ts-data prepare raw/ --out splits/ --validation 0.02 --set bad_lines=skip --against other/splits
@@ -49,7 +53,7 @@ def prepare(
 
     settings_ = validate(PrepareConfig, merge(config, settings, {"validation": _amount(validation), "seed": seed}))
     with show_progress(quiet=quiet) as progress, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they stand in the manifest
+        warnings.simplefilter("ignore")  # the manifest has them
         manifest = run(
             source,
             out,

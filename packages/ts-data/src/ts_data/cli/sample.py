@@ -21,7 +21,7 @@ def sample(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write generated children's stories, for first runs, tests and benchmarks (they are no substitute for real ones).
+    """Write generated children's stories for first runs, tests and benchmarks (no substitute for real ones).
 
     Example: ts-data sample --stories 20000 --seed 1 --out raw.txt
     """

@@ -28,7 +28,7 @@ def show(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show stories: of a split, removed ones with their reason and twin, or before and after a step.
+    """Show stories of a split, removed ones with their reason, or stories before and after a step.
 
     Example: ts-data show splits/ --split removed --reason duplicate
     Example: ts-data show splits/ --changed mojibake
@@ -42,7 +42,7 @@ def show(
     else:
         found = text.stories(splits, split, start, n)
     shown = list(islice(found, n))
-    more = f"\n(go on with --start {start + n})" if len(shown) == n else ""
+    more = f"\n(continue with --start {start + n})" if len(shown) == n else ""
     page = "\n\n".join(line for _, line in shown) + more if shown else "(no more stories)"
     if sys.stdout.isatty():
         page = text.fitted(page, shutil.get_terminal_size().columns)

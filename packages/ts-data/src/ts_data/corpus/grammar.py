@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from . import words
 
-__all__ = ["DIALOGUE", "FEATURES", "Plan", "plan", "story", "tell"]
+__all__ = ["DIALOGUE", "FEATURES", "Plan", "plan", "render", "story"]
 
 FEATURES = ("dialogue", "twist", "bad_ending", "moral", "foreshadowing", "conflict")
 
@@ -24,7 +24,7 @@ DIALOGUE = 0.4
 
 @dataclass(frozen=True)
 class Plan:
-    """What a story must have."""
+    """The words and features of a story."""
 
     noun: str
     verb: str
@@ -39,27 +39,29 @@ def plan(dice: random.Random) -> Plan:
 
 
 def story(seed: int, number: int) -> str:
-    """Story `number` of a seed; each is drawn by itself, so any one can be made without the others."""
+    """Story `number` of a seed. Each story has its own generator, so any one can be made without the others."""
     dice = random.Random(f"{seed}/{number}")
-    return tell(plan(dice), dice)
+    return render(plan(dice), dice)
 
 
-def tell(plan: Plan, dice: random.Random) -> str:
-    """A story for a plan: paragraphs apart by an empty line."""
-    teller = _Teller(plan, dice)
+def render(plan: Plan, dice: random.Random) -> str:
+    """A story for a plan; an empty line separates paragraphs."""
+    renderer = _Renderer(plan, dice)
     features = plan.features
     paragraphs = [
-        teller.some("opening") + teller.some("habit", 0.5) + teller.some("omen", "foreshadowing" in features),
-        teller.some("find") + teller.some("reaction") + (teller.some("wish_said") if teller.talks else teller.some("wish")),
-        teller.some("problem" if "conflict" in features else "play") + teller.some("scene", 0.7),
-        (teller.some("talk") if teller.talks else "") + teller.some("try") + teller.some("verb_used"),
-        teller.some("twist", "twist" in features),
-        teller.some("bad_end" if "bad_ending" in features else "good_end") + teller.some("moral", "moral" in features),
+        renderer.some("opening") + renderer.some("habit", 0.5) + renderer.some("omen", "foreshadowing" in features),
+        renderer.some("find")
+        + renderer.some("reaction")
+        + (renderer.some("wish_said") if renderer.talks else renderer.some("wish")),
+        renderer.some("problem" if "conflict" in features else "play") + renderer.some("scene", 0.7),
+        (renderer.some("talk") if renderer.talks else "") + renderer.some("try") + renderer.some("verb_used"),
+        renderer.some("twist", "twist" in features),
+        renderer.some("bad_end" if "bad_ending" in features else "good_end") + renderer.some("moral", "moral" in features),
     ]
     return "\n\n".join(filter(None, (paragraph.strip() for paragraph in paragraphs)))
 
 
-class _Teller:
+class _Renderer:
     """Fills patterns with one story's characters and words."""
 
     def __init__(self, plan: Plan, dice: random.Random) -> None:
@@ -254,7 +256,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         "{he} put the {noun} next to a(n) {quality} {thing} and began to sing.",
         "They counted {number} birds in the sky and shared a(n) {food}.",
         "Together they {walked} and {walked} until they reached the {place3}.",
-        "{hero} made a game: whoever held the {noun} had to tell a story about a(n) {animal}.",
+        "{hero} made a game: whoever held the {noun} had to render a story about a(n) {animal}.",
     ),
     "scene": (
         "The sky was {quality} and the grass was {quality}.",

@@ -1,5 +1,5 @@
-"""Damages clean stories the way the published TinyStories files are damaged, at known rates. Tests and benchmarks use the
-same functions with the truth kept aside."""
+"""Damages clean stories like the published TinyStories files, at known rates. Tests and benchmarks use the same functions and
+keep the undamaged text to compare."""
 
 from __future__ import annotations
 

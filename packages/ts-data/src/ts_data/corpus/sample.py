@@ -1,4 +1,4 @@
-"""The embedded default corpus: as many stories as asked, from a seed. For first runs, tests and benchmarks only."""
+"""The embedded default corpus: any number of stories from a seed. For first runs, tests and benchmarks only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEPARATOR = "<|endoftext|>"
 
 
 def sample(stories: int, seed: int = 1, impurities: bool = False) -> Iterator[str]:
-    """Yield generated children's stories; the same seed gives the same stories, and more of them continue the row.
+    """Yield generated children's stories. The same seed gives the same stories; a larger number only adds stories.
 
     `impurities` adds the defects of the published files at their rates: 15.13 % exact copies of an earlier story,
     mojibake, invisible characters, short and empty stories and so on.
@@ -31,7 +31,7 @@ def sample(stories: int, seed: int = 1, impurities: bool = False) -> Iterator[st
         if isinstance(value, bool) or not isinstance(value, int):
             raise ConfigError(f"{name}: a whole number is expected, not {value!r}.")
     if stories < 1:
-        raise ConfigError(f"stories: {stories}; ask for at least one.")
+        raise ConfigError(f"stories: at least one is needed, not {stories}.")
     return (_damaged(seed, number) if impurities else story(seed, number) for number in range(stories))
 
 
@@ -49,7 +49,7 @@ def write_sample(
 ) -> int:
     """Write the stories to a text file in the layout of TinyStories-train.txt; returns its size in bytes.
 
-    Raises ConfigError where a file with other content stands at `out`, unless `force`: it may be somebody's real stories.
+    Raises ConfigError if `out` is a file with other content, unless `force`: it may hold real stories.
     """
     texts = sample(stories, seed, impurities)
     target = resolve_target(out)
@@ -59,6 +59,6 @@ def write_sample(
                 handle.write(f"{text}\n{SEPARATOR}\n")
         if not force and target.is_file() and target.stat().st_size and not filecmp.cmp(aside, target, shallow=False):
             raise ConfigError(
-                f"{out}: is there and holds something else; it is left alone. Name a new file, or replace it: --force"
+                f"{out}: exists and holds something else; it is left alone. Name a new file, or replace it: --force"
             )
         return aside.stat().st_size

@@ -1,4 +1,4 @@
-"""Hashes by which stories of two corpora compare: equal for two cleanings of the same story. Texts in, numbers out."""
+"""Hashes to compare the stories of two corpora: equal for two cleanings of the same story."""
 
 from __future__ import annotations
 

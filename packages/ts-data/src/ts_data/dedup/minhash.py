@@ -1,8 +1,8 @@
 """Near-duplicates: MinHash finds candidates, the true Jaccard similarity of the word n-grams decides.
 
 Two stories sharing one band of MinHash values are a candidate pair (Broder 1997; LSH banding as in Leskovec et al.,
-Mining of Massive Datasets, ch. 3). Never closed transitively: a story is compared with stories that stay, so a chain
-of small changes does not pull a whole cluster out.
+Mining of Massive Datasets, ch. 3). The relation is not closed transitively: a story is compared with stories that stay, so a
+chain of small changes does not remove a whole cluster.
 """
 
 from __future__ import annotations

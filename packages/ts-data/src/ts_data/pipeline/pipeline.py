@@ -24,8 +24,8 @@ from ..artefact import beside, check_target, keep_apart, lock, need_space, recov
 from ..checks import check_config
 from ..errors import ConfigError, SourceError, TsDataError
 from ..schemas import DatasetManifest, PrepareConfig, Role
+from ..sources import SOURCES, STDIN, kind_of
 from ..sources.inputs import Source, expanded, local
-from ..sources.names import STDIN, kind_of
 from ..sources.storage import is_uri, state, upload
 from .existing import Existing, existing_splits
 from .workdir import SPLITS, WorkDir
@@ -142,8 +142,8 @@ def _useful_workers(sources: Sequence[str]) -> int:
     for path in map(Path, sources):
         if not path.is_file():
             return sys.maxsize
-        packed = path.suffix.lower() in (".gz", ".gzip", ".zst", ".zstd", ".bz2", ".parquet", ".pq")
-        total += path.stat().st_size * (4 if packed else 1)
+        kind, packed = kind_of(str(path))
+        total += path.stat().st_size * (4 if packed or SOURCES[kind].is_compressed else 1)
     return max(1, math.ceil(total / PROCESS))
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..schemas import PrepareConfig
+from ..sources import has_prefix
 from ..sources.storage import state
 
 __all__ = ["OWNED", "SPLITS", "WorkDir", "written_whole"]
@@ -138,7 +139,7 @@ class WorkDir:
         for name, role, origin in sources:
             found = state(origin) if origin else None
             described.append([name, str(origin), role, found.size if found else 0, found.changed if found else 0])
-            if origin is None and not name.startswith("hub:"):
+            if origin is None and not has_prefix(name):
                 described.append(os.getpid())
         call = [described, config.model_dump(mode="json"), *sizes]
         identity = json.dumps({"format": _FORMAT, "call": call}, sort_keys=True)

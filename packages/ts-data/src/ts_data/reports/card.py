@@ -1,4 +1,4 @@
-"""Writes the dataset card, the README.md of a splits/ folder: figures for people, `configs` for `datasets.load_dataset`."""
+"""The dataset card, the README.md of a splits/ folder: figures for people, `configs` for `datasets.load_dataset`."""
 
 from __future__ import annotations
 

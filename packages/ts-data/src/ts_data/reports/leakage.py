@@ -1,4 +1,4 @@
-"""How similar held-out stories are to train: exact and near copies, counted and shown. Changes nothing."""
+"""Counts exact and near copies of held-out stories in train, with examples. Read-only."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ EXAMPLES = 20
 
 
 def leakage(splits: str | os.PathLike[str], near: NearConfig | None = None, *, progress: Progress | None = None) -> LeakageReport:
-    """Report which validation and test stories also stand in train, exactly or nearly (`near`: the n-grams and the threshold).
+    """Report validation and test stories that are also in train, exactly or nearly (`near`: n-grams and threshold).
 
-    Train is streamed; the held-out stories are in memory.
+    Streams train; holds the held-out stories in memory.
     """
     manifest = check_files(splits)
     near = near or manifest.config.near

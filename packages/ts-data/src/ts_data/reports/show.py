@@ -1,4 +1,4 @@
-"""Looks at single stories: those of a split, the removed ones, and what each step changed in a raw source."""
+"""Reads single stories: the removed ones, and those that a step changed in a raw source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..dataset import LEDGER, Split, open_manifest
 from ..errors import ArtefactError, SourceError
 from ..schemas import PrepareConfig
 from ..sources import blocks as _sources
-from ..sources.names import HUB, is_stream
+from ..sources import has_prefix, is_stream
 from ..sources.staging import stage
 
 __all__ = ["Removed", "changes", "highlight", "removed", "visible"]
@@ -62,7 +62,7 @@ def changes(
     """Clean a raw file story by story: (position, result) of each that a step (or the named step) changed or dropped."""
     config = config or PrepareConfig()
     name = os.fspath(source)
-    if is_stream(name) or name.startswith(HUB):
+    if is_stream(name) or has_prefix(name):
         raise SourceError(f"{name}: changes are shown for files, not for what came through a pipe or from the Hub.")
     with TemporaryDirectory() as work:  # for what has to be unpacked
         yield from _changes(stage(name, "train", lambda suffix: Path(work) / f"input{suffix}", config), config, step)
@@ -79,7 +79,7 @@ def _changes(item: _sources.Input, config: PrepareConfig, step: str | None) -> I
 
 
 def highlight(before: str, after: str, *, color: bool = False, around: int = 40) -> str:
-    """Before and after in one text: what went as `[-…-]`, what came as `{+…+}` (or in red and green), the rest shortened."""
+    """Before and after in one text: removed parts as `[-…-]`, added ones as `{+…+}` (or in red and green), the rest shortened."""
     old, new = _words(before), _words(after)
     pieces = []
     operations = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
@@ -104,7 +104,7 @@ def _marked(text: str, style: str, marks: tuple[str, str], color: bool) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with escapes for what no terminal shows, or would obey; line breaks stay."""
+    """The text with escapes for characters that a terminal does not show or would obey; line breaks stay."""
     if text.replace("\n", "").isprintable():
         return text
     return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)

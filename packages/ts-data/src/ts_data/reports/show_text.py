@@ -38,7 +38,7 @@ def removed(splits: Path, reason: str | None, start: int, n: int) -> Shown:
 def changed(splits: Path, step: str, start: int, n: int, *, color: bool) -> Shown:
     """Stories of the raw sources that a step changed, highlighted; each step apart, in its order."""
     if step != "any" and step not in RULES:
-        raise ConfigError(f"--changed {step!r}: no such step; there are: any, {', '.join(RULES)}.")
+        raise ConfigError(f"--changed {step!r}: unknown step; there are: any, {', '.join(RULES)}.")
     manifest = open_manifest(splits)
     wanted = None if step == "any" else step
     found = (

@@ -1,4 +1,4 @@
-"""Turns manifests into text for people. It computes nothing that is not in the manifest."""
+"""Manifests as text for people. Computes nothing that is not in the manifest."""
 
 from __future__ import annotations
 

@@ -1,22 +1,24 @@
-"""Reads the stories of a CSV or TSV file: which delimiter, which quoting, which column, and rows that do not fit."""
+"""CSV and TSV files: finds delimiter, quoting and column, skips rows that do not fit, and converts them to Parquet."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.csv
 
+from ..artefact import write_text
 from ..errors import SourceError
 from ..schemas import PrepareConfig
-from .blocks import column_of
+from .blocks import Format, Input, Raw, column_of
 from .encoding import not_utf8
 from .storage import open_file
 
-__all__ = ["Table", "delimiter_of"]
+__all__ = ["Csv", "Tsv", "delimiter_of"]
 
 _PIECE = 1 << 22
 _LOOK = 1 << 18
@@ -26,8 +28,30 @@ _DELIMITERS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"', re.DOTALL)
 
 
-class Table:
-    """One file. `skipped` counts the rows that were left out once `columns` is read through."""
+class Csv(Format):
+    """A table with a header; the delimiter is found."""
+
+    has_tabs = False
+
+    def stage(self, raw: Raw, config: PrepareConfig) -> Input:
+        """Convert to Parquet, and count the rows that were skipped."""
+        target, note = raw.place(".parquet"), raw.place(".skipped.json")
+        if not (target.exists() and note.exists()):
+            table = _Table(raw.name, raw.path, self.has_tabs, config)
+            raw.as_parquet(table.columns())
+            write_text(note, json.dumps({"skipped": table.skipped}))
+        skipped = int(json.loads(note.read_text(encoding="utf-8"))["skipped"])
+        return Input(raw.name, str(target), raw.origin, "parquet", raw.role, skipped=skipped)
+
+
+class Tsv(Csv):
+    """A table with tabs."""
+
+    has_tabs = True
+
+
+class _Table:
+    """One file. `skipped` is the number of skipped rows once `columns` is exhausted."""
 
     def __init__(self, source: str, path: str, tabs: bool, config: PrepareConfig) -> None:
         self._source, self._path, self._config = source, path, config
@@ -53,11 +77,11 @@ class Table:
             reason = str(problem).splitlines()[0]
             raise not_utf8(self._source, self._path) or SourceError(
                 f"{self._source}: not readable as {'TSV' if self._delimiter == chr(9) else 'CSV'}: {reason}. Mend that line, "
-                f"or leave such lines out: --set bad_lines=skip"
+                f"or skip such lines: --set bad_lines=skip"
             ) from None
 
     def _names(self) -> list[str]:
-        """The header, for which pyarrow reads some rows."""
+        """The names in the header. pyarrow reads some rows for them."""
         with self._open(None) as reader:
             names = list(reader.schema.names)
         self.skipped = 0
@@ -78,7 +102,7 @@ class Table:
         return "skip"
 
     def _utf8(self, column: pa.Array) -> pa.Array:
-        """The rows that are UTF-8."""
+        """The rows that are UTF-8; the others are skipped."""
         try:
             return column.cast(pa.string())
         except pa.ArrowInvalid:
@@ -121,7 +145,7 @@ def _rows(head: str, delimiter: str, limit: int = 100) -> list[list[str]]:
 
 
 def _check_quotes(source: str, head: str, delimiter: str) -> None:
-    """Raise SourceError where a field goes on behind its closing quotation mark: pyarrow would leave the marks out."""
+    """Raise SourceError if a field continues after its closing quotation mark: pyarrow would drop the marks."""
     rows = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter, strict=True)
     try:
         for _ in rows:
@@ -135,6 +159,6 @@ def _check_quotes(source: str, head: str, delimiter: str) -> None:
 
 
 def _is_quoted(head: str) -> bool:
-    """Whether a TSV file quotes as CSV does: whatever field has a quotation mark stands in marks, and doubles those in it."""
+    """Whether a TSV file quotes as CSV does: each field with a quotation mark is in marks and doubles those inside."""
     fields = [field for line in head.splitlines() for field in line.split("\t") if '"' in field]
     return any('""' in field[1:-1] for field in fields) and all(_QUOTED.fullmatch(field) for field in fields)

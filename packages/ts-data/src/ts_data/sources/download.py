@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..artefact import lock, need_space, sha256_file
 from ..errors import ConfigError, SourceError, TsDataError
-from .quiet import silent
 
 if TYPE_CHECKING:
     from ..console import Progress
 
-__all__ = ["CORPORA", "REPOSITORY", "REVISION", "Remote", "download"]
+__all__ = ["CORPORA", "REPOSITORY", "REVISION", "Remote", "download", "silent"]
 
 REPOSITORY = "roneneldan/TinyStories"
 REVISION = "f54c09fd23315a6f9c86f9dc80f725de7d8f9c64"
@@ -107,3 +108,17 @@ def _verify(path: Path, file: Remote, expected: str | None) -> None:
     if (found_hash := sha256_file(path)) != expected:
         path.unlink()
         raise SourceError(f"{path}: SHA-256 is {found_hash}, {expected} was published. It was removed; download it again.")
+
+
+@contextlib.contextmanager
+def silent(*names: str) -> Iterator[None]:
+    """Silence the loggers of these names: our own error reports a failure once."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

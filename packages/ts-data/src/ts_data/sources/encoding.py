@@ -1,4 +1,4 @@
-"""Says what is wrong with a raw file: its encoding, the line, the byte, and the mend."""
+"""Finds faults of the encoding of a raw file, with line, byte and remedy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import codecs
 from ..errors import SourceError
 from .storage import open_file
 
-__all__ = ["check_encoding", "line_of", "misnamed", "not_utf8"]
+__all__ = ["check_encoding", "first_bytes", "line_of", "misnamed", "not_utf8"]
 
 _PIECE = 1 << 22
 _WIDE = (
@@ -35,12 +35,19 @@ _LOOK = 4096
 
 
 def line_of(path: str, at: int) -> int:
-    """The line, from 1, in which byte `at` of a file stands."""
+    """The line, from 1, that holds byte `at` of a file."""
     line, place = 1, 0
     with open_file(path) as handle:
         while place < at and (piece := handle.read(min(_PIECE, at - place))):
             line, place = line + piece.count(b"\n"), place + len(piece)
     return line
+
+
+def first_bytes(path: str) -> bytes:
+    """The first bytes of a text file after its byte order mark and blanks."""
+    with open_file(path) as handle:
+        first: bytes = handle.read(_LOOK)
+    return first.removeprefix(codecs.BOM_UTF8).lstrip()
 
 
 def check_encoding(name: str, path: str) -> None:
@@ -71,7 +78,7 @@ def _wide(first: bytes) -> str | None:
 
 
 def misnamed(name: str, path: str) -> SourceError | None:
-    """The error for a text file that is another kind of file, by its first bytes; None where they are no other kind's."""
+    """The error for a text file that is another kind of file by its first bytes; None if it is not."""
     check_encoding(name, path)
     with open_file(path) as handle:
         first = handle.read(_LOOK)
@@ -86,7 +93,7 @@ def misnamed(name: str, path: str) -> SourceError | None:
 
 
 def not_utf8(name: str, path: str) -> SourceError | None:
-    """The error for a file that is not UTF-8, with the first place where it is not; None where it is."""
+    """The error for a file that is not UTF-8, with the first position of the fault; None if it is UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, place = 1, 0
     with open_file(path) as handle:

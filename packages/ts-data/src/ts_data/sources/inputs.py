@@ -1,4 +1,4 @@
-"""What a caller names as sources becomes a list of files: folders and patterns are expanded, anything else is refused."""
+"""Expands the sources that a caller names, folders and patterns among them, into a list of files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from ..artefact import read_model
 from ..errors import ArtefactError, ConfigError, SourceError
 from ..schemas import DatasetManifest
-from .names import HUB, PACKED, STDIN, is_stream, kind_of
+from . import PACKED, SOURCES, STDIN, has_prefix, is_stream, kind_of
 from .storage import is_uri
 
 __all__ = ["Source", "expanded", "local"]
@@ -19,8 +19,6 @@ __all__ = ["Source", "expanded", "local"]
 Source = str | os.PathLike[str]
 
 _PATTERN = re.compile(r"[*?\[]")
-_READ = frozenset({".txt", ".text", ".jsonl", ".jsonlines", ".ndjson", ".json", ".parquet", ".pq", ".csv", ".tsv", ".tab"})
-"""Endings of the files that are taken out of a folder."""
 
 
 def expanded(sources: Source | Sequence[Source], argument: str = "source") -> list[str]:
@@ -46,13 +44,13 @@ def expanded(sources: Source | Sequence[Source], argument: str = "source") -> li
 
 def local(names: Iterable[str]) -> list[str]:
     """Those of the names that are files on this machine."""
-    return [name for name in names if not (is_uri(name) or name.startswith(HUB) or is_stream(name))]
+    return [name for name in names if not (is_uri(name) or has_prefix(name) or is_stream(name))]
 
 
 def _files(name: str) -> list[str]:
     if not name:
         raise SourceError("an empty name was given for a source. Name a file.")
-    if name == STDIN or name.startswith(HUB) or is_uri(name):
+    if name == STDIN or has_prefix(name) or is_uri(name):
         return [name]
     try:
         if Path(name).is_dir():
@@ -85,7 +83,7 @@ def _of_folder(name: str) -> list[str]:
         found += [os.path.join(folder, file) for file in sorted(files) if not file.startswith(".") and _is_read(file)]  # noqa: PTH118
     if not found:
         raise SourceError(
-            f"{name}: is a folder without any file of stories ({', '.join(sorted(_READ))}, also packed). Name the files."
+            f"{name}: is a folder without any file of stories ({', '.join(sorted(_endings()))}, also packed). Name the files."
         )
     return found
 
@@ -94,4 +92,8 @@ def _is_read(name: str) -> bool:
     """Whether the ending of a file is that of stories. The other files of a folder may be anything."""
     path = Path(name)
     ending = path.with_suffix("").suffix if path.suffix.lower() in PACKED else path.suffix
-    return ending.lower() in _READ and bool(kind_of(name))
+    return ending.lower() in _endings() and bool(kind_of(name))
+
+
+def _endings() -> set[str]:
+    return {ending for known in SOURCES.values() for ending in known.endings}

@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
+
+from .registry import ARCHITECTURES, POSITIONS, load_entry
 
 __all__ = [
     "CONFIGS",
@@ -15,12 +27,21 @@ __all__ = [
     "CurvePoint",
     "GenerationConfig",
     "ModelConfig",
+    "NetworkConfig",
     "RecurrentConfig",
     "TrainingSummary",
     "TransformerConfig",
+    "config_class",
 ]
 
-Positions = Literal["sinusoidal", "learned", "rope", "rope-embedding", "none"]
+
+def _known_positions(name: str) -> str:
+    if name not in POSITIONS:
+        raise ValueError(f"there is no {name!r}; there are {', '.join(POSITIONS)}")
+    return name
+
+
+Positions = Annotated[str, AfterValidator(_known_positions), WithJsonSchema({"enum": list(POSITIONS), "type": "string"})]
 FeedForward = Literal["gelu", "gelu-tanh", "relu2", "swiglu"]
 Size = Annotated[int, Field(ge=1)]
 
@@ -29,7 +50,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Network(_Frozen):
+class NetworkConfig(_Frozen):
     """What every network has: a vocabulary with its special ids, a context, a dropout rate."""
 
     format: Literal["ts-models/config"] = "ts-models/config"
@@ -58,7 +79,7 @@ class _Network(_Frozen):
         return {**{name: max(number, -1) for name, number in last.items()}, **values}
 
     @model_validator(mode="after")
-    def _ids_in_vocabulary(self) -> _Network:
+    def _ids_in_vocabulary(self) -> NetworkConfig:
         for name in ("eos_id", "bos_id", "unk_id", "pad_id"):
             number = getattr(self, name)
             if not -1 <= number < self.vocab_size:
@@ -77,7 +98,7 @@ class _Network(_Frozen):
         return tuple(sorted(ids))
 
 
-class TransformerConfig(_Network):
+class TransformerConfig(NetworkConfig):
     """A causal Transformer decoder. Every switch is a field, so an ablation changes one line."""
 
     kind: Literal["transformer"] = "transformer"
@@ -155,7 +176,7 @@ class TransformerConfig(_Network):
         return not self.tie_embeddings and (self.bias if self.head_bias is None else self.head_bias)
 
 
-class RecurrentConfig(_Network):
+class RecurrentConfig(NetworkConfig):
     """Embedding, stacked recurrent layers, output layer."""
 
     kind: Literal["rnn", "lstm", "gru"]
@@ -169,13 +190,30 @@ class RecurrentConfig(_Network):
         return
 
 
-ModelConfig = Annotated[TransformerConfig | RecurrentConfig, Field(discriminator="kind")]
-"""A new kind of network joins this union; `CONFIGS` and all that reads a config follow from it."""
-
 CONFIGS: dict[str, type[TransformerConfig | RecurrentConfig]] = {
-    kind: config for config in get_args(get_args(ModelConfig)[0]) for kind in get_args(config.model_fields["kind"].annotation)
+    kind: config for config in (TransformerConfig, RecurrentConfig) for kind in get_args(config.model_fields["kind"].annotation)
 }
-"""Kind -> the class of its config."""
+"""Kind → the class of its config, for the kinds whose configs need no torch."""
+
+
+def config_class(kind: Any) -> type[Any]:
+    """The config class of a kind; of a kind that only `ARCHITECTURES` knows, the `config_class` of its network. Default: Transformer."""
+    if not isinstance(kind, str) or kind in CONFIGS or kind not in ARCHITECTURES:
+        return CONFIGS.get(kind if isinstance(kind, str) else "", TransformerConfig)
+    return load_entry(ARCHITECTURES[kind]).config_class  # type: ignore[no-any-return]
+
+
+def _any_kind(value: Any, handler: Any) -> Any:
+    """Validate a config of any kind."""
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    config = config_class(kind)
+    if config in CONFIGS.values():
+        return handler(value)
+    return value if isinstance(value, config) else config.model_validate(value)
+
+
+ModelConfig = Annotated[TransformerConfig | RecurrentConfig, Discriminator("kind"), WrapValidator(_any_kind)]
+"""The config of any network. A new kind is added in `registry.ARCHITECTURES`; its config class may stand beside its network."""
 
 
 class GenerationConfig(_Frozen):

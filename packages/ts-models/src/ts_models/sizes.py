@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
-from .schemas import RecurrentConfig, TransformerConfig, _Network
+from .registry import ARCHITECTURES, POSITIONS, load_entry
+from .schemas import NetworkConfig, RecurrentConfig, TransformerConfig
 
 __all__ = ["count_parameters", "flops_per_token", "inference_bytes", "parameters_by_part", "training_bytes"]
 
-Config = _Network  # of any kind: one that is neither of the two here has no arithmetic, and is counted
+Config = NetworkConfig  # of any kind: one that is neither of the two here has no arithmetic, and is counted
 _GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
@@ -31,10 +31,8 @@ def _counted(config: Any) -> dict[str, int]:
     """The parameters of a kind that has no arithmetic here: those of its network, built without memory, by attribute."""
     import torch
 
-    # By name: what stands below the networks uses this module too, for the kinds that need no network.
-    build = import_module(".architectures", __package__).architecture(config.kind)
     with torch.device("meta"):
-        network = build(config, torchtune=False)
+        network = load_entry(ARCHITECTURES[config.kind])(config, torchtune=False)
     return {name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()}
 
 
@@ -48,15 +46,27 @@ def _transformer_parts(config: TransformerConfig) -> dict[str, int]:
     norm = d * (2 if config.norm == "layernorm" and config.bias else 1)
     norms = config.n_layers * (2 * norm + (2 * config.head_size if config.qk_norm else 0)) + (norm if config.final_norm else 0)
     head = 0 if config.tie_embeddings else config.vocab_size * (d + int(config.has_head_bias))
-    learned = config.max_seq_len * d if config.positions == "learned" else 0
     return {
         "embedding": config.vocab_size * d,
-        "positions": learned,
+        "positions": _position_parameters(config),
         "attention": config.n_layers * attention,
         "feed_forward": config.n_layers * feed_forward,
         "norms": norms,
         "unembedding": head,
     }
+
+
+def _position_parameters(config: TransformerConfig) -> int:
+    """Parameters of the position encoding; those of one that is not known here are counted on its module."""
+    if config.positions == "learned":
+        return config.max_seq_len * config.d_model
+    if config.positions in {"sinusoidal", "rope", "rope-embedding", "none"}:
+        return 0
+    import torch
+
+    with torch.device("meta"):
+        module = load_entry(POSITIONS[config.positions]).make(config, torchtune=False)
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _recurrent_parts(config: RecurrentConfig) -> dict[str, int]:

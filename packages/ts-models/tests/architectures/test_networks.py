@@ -12,7 +12,7 @@ import torch
 import ts_models
 from ts_models._build import build_for_inference
 from ts_models.errors import ConfigError, ContextError
-from ts_models.schemas import RecurrentConfig, TransformerConfig, _Network
+from ts_models.schemas import NetworkConfig, RecurrentConfig, TransformerConfig
 
 SMALL: dict[str, Any] = {"vocab_size": 32, "d_model": 16, "n_heads": 2, "n_layers": 2, "d_ff": 24, "max_seq_len": 24}
 TALK = {
@@ -188,7 +188,7 @@ def test_special_ids_follow_the_vocabulary() -> None:
     assert config.banned_ids == (97, 98, 99)
 
 
-class Stranger(_Network):
+class Stranger(NetworkConfig):
     """The config of a kind of network that joins the table and nothing else: its class is the GRU's."""
 
     kind: str = "gru"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import ts_models
 import ts_models.errors
 from ts_models._build import build_for_inference
-from ts_models.architectures import transformer
+from ts_models.layers import positions
 from ts_models.layers.positions import RotaryEmbedding
 from ts_models.presets import PRESETS
 from ts_models.schemas import RecurrentConfig
@@ -144,6 +144,6 @@ def test_rope_talk_without_torchtune_trains_through_our_rotation() -> None:
 
 @pytest.mark.usefixtures("without_torchtune")
 def test_torchtune_that_does_not_import_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transformer, "has_torchtune", lambda: True)
+    monkeypatch.setattr(positions, "has_torchtune", lambda: True)
     with pytest.raises(ts_models.errors.MissingExtraError, match=r"ts-models\[torchtune\]"):
         ts_models.build("talk-1m")

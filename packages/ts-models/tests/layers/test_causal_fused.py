@@ -136,3 +136,44 @@ def test_only_in_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not attention_fits(x.bfloat16())
     monkeypatch.setenv("TS_MODELS_KERNELS", "plain")
     assert not attention_fits(x)
+
+
+@pytest.mark.parametrize("preset", ["talk-1m", "story-1m"])
+def test_scores_are_the_same_with_and_without(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network, both = ts_models.build(preset, vocab_size=64), []
+    stories = [torch.randint(64, (length,)).tolist() for length in (3, 17, 90, 300)]
+    for kernels in ("plain", "compiled"):
+        monkeypatch.setenv("TS_MODELS_KERNELS", kernels)
+        both.append(ts_models.score_ids(network, stories))
+    for a, b in zip(*both, strict=True):
+        torch.testing.assert_close(torch.from_numpy(a), torch.from_numpy(b), atol=2e-6, rtol=1e-6)
+
+
+def test_a_tracer_sees_pytorchs_operators() -> None:
+    network = ts_models.build("story-1m", vocab_size=64).eval().requires_grad_(False)
+    ids = torch.randint(64, (2, 20))
+    traced = torch.jit.trace(network, ids, check_trace=False)
+    assert not [node for node in traced.inlined_graph.nodes() if node.kind() == "prim::PythonOp" and "Attention" in str(node)]
+    other = torch.randint(64, (2, 20))
+    torch.testing.assert_close(traced(other), network(other), atol=1e-5, rtol=1e-5)
+
+
+def test_without_typed_pointers_the_kernels_step_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llvmlite import ir
+
+    from ts_models import fast
+
+    class Opaque:
+        def as_pointer(self) -> object:
+            return object()
+
+    fast._has_numba.cache_clear()
+    monkeypatch.setattr(ir, "FloatType", Opaque)
+    try:
+        assert not fast.available()
+        network = ts_models.build("talk-1m", vocab_size=64).train()
+        network(torch.randint(64, (2, 20))).sum().backward()
+        assert len(network.generate([[1, 2]], max_new_tokens=3, min_new_tokens=3)[0]) == 3
+    finally:
+        fast._has_numba.cache_clear()

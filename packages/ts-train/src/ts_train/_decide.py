@@ -65,10 +65,10 @@ def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) 
 
 
 def _network_config(fields: dict[str, Any]) -> Any:
-    from ts_models.schemas import CONFIGS, TransformerConfig
+    from ts_models.schemas import config_class
 
     kind = fields.get("kind")
-    return CONFIGS.get(kind if isinstance(kind, str) else "", TransformerConfig).model_validate(fields)
+    return config_class(kind).model_validate(fields)
 
 
 def rebuild_model(manifest: RunManifest) -> nn.Module | None:

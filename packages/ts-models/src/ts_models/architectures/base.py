@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..schemas import ModelConfig
+from ..schemas import ModelConfig, NetworkConfig
 
 __all__ = ["StoryModel", "embed"]
 
@@ -18,6 +18,8 @@ class StoryModel(nn.Module):
     """A small causal language model. Subclasses define `forward` and `init_state`."""
 
     config: ModelConfig
+    config_class: ClassVar[type[NetworkConfig]]
+    """Validates the configs of its kinds."""
 
     def __init__(self, config: ModelConfig, *, torchtune: bool = True) -> None:
         """torchtune: train `rope-embedding` through torchtune's module; False takes our own, equal to 1e-6."""

@@ -23,6 +23,7 @@ class Recurrent(StoryModel):
     """Has no limit of length: `max_seq_len` is what it is trained for."""
 
     config: RecurrentConfig
+    config_class = RecurrentConfig
 
     def __init__(self, config: RecurrentConfig, *, torchtune: bool = True) -> None:
         super().__init__(config, torchtune=torchtune)

@@ -14,7 +14,7 @@ from ..layers.dropout import Dropout
 from ..layers.feed_forward import FeedForward
 from ..layers.linear import Linear
 from ..layers.norms import make_norm
-from ..layers.positions import RotaryEmbedding, Sinusoidal, TorchtuneRotary, has_torchtune, rope_table
+from ..layers.positions import make_positions
 from ..schemas import TransformerConfig
 from ..state import KVCache
 from .base import StoryModel, embed
@@ -58,11 +58,12 @@ class Transformer(StoryModel):
     """Embedding, positions, blocks, (norm,) output layer. With tied embeddings there is no `head`."""
 
     config: TransformerConfig
+    config_class = TransformerConfig
 
     def __init__(self, config: TransformerConfig, *, torchtune: bool = True) -> None:
         super().__init__(config, torchtune=torchtune)
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.positions = _make_positions(config, torchtune)
+        self.positions = make_positions(config, torchtune=torchtune)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.norm = make_norm(config) if config.final_norm else nn.Identity()
         if not config.tie_embeddings:
@@ -95,13 +96,7 @@ class Transformer(StoryModel):
         time = ids.shape[1]
         self._check_length(time, state)
         mask, positions = self._mask_and_positions(ids, state, segments)
-        rope = None
-        if self.config.positions == "rope":
-            rope = rope_table(positions, self.config.head_size, self.config.rope_theta)
-        elif isinstance(self.positions, nn.Embedding):
-            x = x + self.positions(positions)
-        elif self.config.positions != "none":
-            x = self.positions(x, positions)
+        x, rope = self.positions(x, positions), self.positions.rotation(positions)
         for block in self.blocks:
             x = block(x, rope=rope, mask=mask, state=state)
         if state is not None:
@@ -125,7 +120,7 @@ class Transformer(StoryModel):
             raise ContextError(
                 f"{end} tokens do not fit in a state made for {state.max_length}; give init_state a larger max_length"
             )
-        if end > self.config.max_seq_len and self.config.positions not in {"rope", "none"}:
+        if end > self.config.max_seq_len and self.positions.has_limit:
             raise ContextError(
                 f"{end} tokens exceed the model's context of {self.config.max_seq_len} ({self.config.positions} positions "
                 "have no more): shorten the text, or use score_ids, which reads in windows"
@@ -154,13 +149,3 @@ def _segment_positions(segments: Tensor) -> Tensor:
     new = torch.ones_like(segments, dtype=torch.bool)
     new[:, 1:] = segments[:, 1:] != segments[:, :-1]
     return steps - torch.where(new, steps, 0).cummax(dim=1).values
-
-
-def _make_positions(config: TransformerConfig, torchtune: bool) -> nn.Module:
-    if config.positions == "sinusoidal":
-        return Sinusoidal(config)
-    if config.positions == "learned":
-        return nn.Embedding(config.max_seq_len, config.d_model)
-    if config.positions == "rope-embedding":
-        return TorchtuneRotary(config) if torchtune and has_torchtune() else RotaryEmbedding(config)
-    return nn.Identity()

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from ..console import Json, Quiet, emit, show_progress
+from ..export import FORMATS
 
 __all__ = ["export"]
 
 
 def export(
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
-    format_: Annotated[str, typer.Option("--format", help="transformers, onnx, int8 or gguf.")],
+    format_: Annotated[str, typer.Option("--format", help=f"{', '.join([*FORMATS][:-1])} or {[*FORMATS][-1]}.")],
     out: Annotated[Path, typer.Option(help="Where to write it: a folder, for onnx and gguf a file.")],
     text: Annotated[
         Path | None, typer.Option(help="int8: stories (<|endoftext|> between them) to measure the cost in loss on.")

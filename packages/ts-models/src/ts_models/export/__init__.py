@@ -1,35 +1,42 @@
-"""Models in the formats of others: one format per module, out (`export`) and in (`import_foreign`)."""
+"""Export of models to the formats of other tools: one module per format."""
 
 from __future__ import annotations
 
 import copy
 import os
 from collections.abc import Callable
-from importlib import import_module
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artefact import check_file, check_target, keep_apart
 from ..console import Progress
 from ..errors import ConfigError
+from ..registry import load_entry
 
 if TYPE_CHECKING:
     from ..language_model import LanguageModel
 
-__all__ = ["FORMATS", "export"]
+__all__ = ["FORMATS", "Format", "export"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """An export format."""
+
+    write: str
+    """"package.module:function" of (LanguageModel, path, stories, progress) → what was found."""
+    is_own: Callable[[bytes], bool] | None = None
+    """For a format of one file: whether a file with these first bytes is an earlier export. None for a folder."""
+
 
 FORMATS = {
-    "transformers": "to_transformers:export_transformers",
-    "onnx": "to_onnx:export_onnx",
-    "int8": "to_int8:export_int8",
-    "gguf": "to_gguf:export_gguf",
+    "transformers": Format("ts_models.export.to_transformers:export_transformers"),
+    "onnx": Format("ts_models.export.to_onnx:export_onnx", lambda start: b"pytorch" in start or b"onnx" in start),
+    "int8": Format("ts_models.export.to_int8:export_int8"),
+    "gguf": Format("ts_models.export.to_gguf:export_gguf", lambda start: start.startswith(b"GGUF")),
 }
-
-SINGLE_FILE: dict[str, Callable[[bytes], bool]] = {
-    "onnx": lambda start: b"pytorch" in start or b"onnx" in start,
-    "gguf": lambda start: start.startswith(b"GGUF"),
-}
-"""The formats of one file, each with what tells such a file by its first bytes."""
+"""The table of formats. A new one is a module and a line here."""
 
 
 def export(
@@ -60,8 +67,7 @@ def export(
     if lm.model.dtype != torch.float32:  # the formats hold float32; the caller's model stays as it is
         lm = copy.copy(lm)
         lm.model = copy.deepcopy(lm.model).float()
-    module, name = FORMATS[format].split(":")
-    write = getattr(import_module(f".{module}", __name__), name)
+    write = load_entry(FORMATS[format].write)
     return {"format": format, "path": str(out), **write(lm, Path(out), stories=stories, progress=progress)}
 
 
@@ -71,7 +77,8 @@ def _check_target(out: Path, format: str, model: str | os.PathLike[str] | Langua
 
     path = model.path if isinstance(model, LanguageModel) else Path(model)
     source = [path] if path is not None and path.exists() else []
-    if format not in SINGLE_FILE:
+    is_own = FORMATS[format].is_own
+    if is_own is None:
         from ..io.model_folder import KIND
 
         keep_apart(out, source, error=ConfigError)
@@ -82,7 +89,7 @@ def _check_target(out: Path, format: str, model: str | os.PathLike[str] | Langua
     keep_apart(
         out, [file for folder in source for file in ([folder] if folder.is_file() else folder.iterdir())], error=ConfigError
     )
-    check_file(out, f"an earlier export to {format}", SINGLE_FILE[format], error=ConfigError)
+    check_file(out, f"an earlier export to {format}", is_own, error=ConfigError)
 
 
 def _read_stories(path: Path) -> list[str]:

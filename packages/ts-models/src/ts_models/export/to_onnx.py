@@ -88,7 +88,7 @@ class _PlainRMSNorm(nn.Module):
 
 
 def _traceable(model: StoryModel) -> StoryModel:
-    """A copy that a tracer can write down: other RMS norms, and no gradients, for which `apply_rope` writes in place."""
+    """A copy that a tracer can write down: other RMS norms, no gradients."""
     model = copy.deepcopy(model).requires_grad_(False)
     for module in list(model.modules()):
         for name, child in list(module.named_children()):

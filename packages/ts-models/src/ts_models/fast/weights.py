@@ -17,12 +17,15 @@ from .kernels.arrays import ACTIVATIONS, Floats, Matrix, Weights, quantise
 __all__ = ["extract_weights", "fits", "read_weights"]
 
 _known: WeakKeyDictionary[Any, dict[str, tuple[Any, Weights]]] = WeakKeyDictionary()
+_POSITIONS = {"sinusoidal", "learned", "rope", "rope-embedding", "none"}
+"""The position encodings that the kernels know."""
 _MATRICES = ("qkv", "out", "up", "down", "head")
 
 
 def fits(network: Any) -> bool:
     """Whether the kernels run this network: a Transformer in float32 on the CPU, with Numba."""
-    if not isinstance(network.config, TransformerConfig) or not available():
+    config = network.config
+    if not isinstance(config, TransformerConfig) or config.positions not in _POSITIONS or not available():
         return False
     weight: Tensor = next(network.parameters())
     return weight.device.type == "cpu" and weight.dtype == torch.float32

@@ -25,7 +25,7 @@ from ..architectures import StoryModel
 from ..artefact import parse_model, read_json, write_folder, write_model
 from ..errors import ArtefactError, ConfigError, NonFiniteError, WeightsError
 from ..presets import PRESETS
-from ..schemas import CONFIGS, ModelConfig, TrainingSummary, TransformerConfig
+from ..schemas import ModelConfig, TrainingSummary, config_class
 from ..sizes import count_parameters
 from .card import model_card
 from .provenance import FILE, pack
@@ -179,9 +179,9 @@ def read_config(folder: Path) -> ModelConfig:
 
 def parse_config(content: dict[str, Any], source: str) -> ModelConfig:
     """A config from its JSON object."""
-    kind = content.get("kind")
-    schema = CONFIGS.get(kind if isinstance(kind, str) else "", TransformerConfig)
-    return parse_model(content, schema, source=source, package="ts-models", error=ArtefactError)
+    schema: Any = config_class(content.get("kind"))
+    config: ModelConfig = parse_model(content, schema, source=source, package="ts-models", error=ArtefactError)
+    return config
 
 
 def read_training(folder: Path) -> TrainingSummary | None:

@@ -65,7 +65,7 @@ class Attention(nn.Module):
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         p = self.dropout if self.training else 0.0
         grouped = self.heads != self.kv_heads
-        causal = mask is None and q.shape[2] > 1
+        causal = mask is None and bool(q.shape[2] > 1)  # a tracer gives a tensor
         if causal and not grouped and attention_fits(q):
             return fused_causal_attention(q, k, v, p, self.scale)
         return F.scaled_dot_product_attention(

@@ -12,27 +12,95 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError, MissingExtraError
 from ..fast.rotary import rotate
+from ..registry import POSITIONS, load_entry
 from ..schemas import TransformerConfig
 
 __all__ = [
+    "Learned",
+    "NoPositions",
+    "PositionEncoding",
+    "Rope",
     "RotaryEmbedding",
     "Sinusoidal",
     "TorchtuneRotary",
     "apply_rope",
     "has_torchtune",
+    "make_positions",
     "rope_angles",
     "rope_table",
     "silence",
 ]
 
 
-class Sinusoidal(nn.Module):
+class PositionEncoding(nn.Module):
+    """How a Transformer knows where a token stands. Subclasses change the embeddings, the queries and keys, or neither."""
+
+    has_limit: ClassVar[bool] = True
+    """Whether positions end at `max_seq_len`."""
+
+    @classmethod
+    def make(cls, config: TransformerConfig, *, torchtune: bool) -> PositionEncoding:
+        """A module for this config; `torchtune` allows one that trains through torchtune."""
+        return cls(config)
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Embeddings x [batch, time, d_model] → the same shape."""
+        return x
+
+    def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
+        """cos and sin for `apply_rope` on queries and keys, or None."""
+        return None
+
+
+def make_positions(config: TransformerConfig, *, torchtune: bool) -> PositionEncoding:
+    """The position encoding of a config, from `registry.POSITIONS`."""
+    kind: type[PositionEncoding] = load_entry(POSITIONS[config.positions])
+    return kind.make(config, torchtune=torchtune)
+
+
+class NoPositions(PositionEncoding):
+    """None: a causal network learns positions from the mask (Haviv et al. 2022)."""
+
+    has_limit = False
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+
+
+class Learned(nn.Embedding, PositionEncoding):
+    """Adds a learned vector for each position."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(config.max_seq_len, config.d_model)
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:  # type: ignore[override]
+        """x [batch, time, d_model] → the same shape."""
+        return x + F.embedding(positions, self.weight)
+
+
+class Rope(PositionEncoding):
+    """Rotates queries and keys in halves (Su et al. 2021)."""
+
+    has_limit = False
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.head_dim, self.theta = config.head_size, config.rope_theta
+
+    def rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin of each position."""
+        return rope_table(positions, self.head_dim, self.theta)
+
+
+class Sinusoidal(PositionEncoding):
     """Adds sines and cosines of the position (Vaswani et al. 2017), as a table of [max_seq_len, d_model]."""
 
     table: Tensor
@@ -78,14 +146,14 @@ def rope_table(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, 
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate queries or keys [batch, heads, time, head_dim] with the half-split convention (Qwen3, Llama in transformers)."""
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return rotate(x, cos, sin)
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)
     return x * cos + turned * sin
 
 
-class RotaryEmbedding(nn.Module):
+class RotaryEmbedding(PositionEncoding):
     """The talk's rotation of the embedding itself, cut into heads, in interleaved pairs (torchtune's convention)."""
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -96,6 +164,11 @@ class RotaryEmbedding(nn.Module):
         self.fill()
 
     table: Tensor
+
+    @classmethod
+    def make(cls, config: TransformerConfig, *, torchtune: bool) -> PositionEncoding:
+        """torchtune's module where it is installed and allowed, else ours."""
+        return TorchtuneRotary(config) if torchtune and has_torchtune() else cls(config)
 
     def fill(self) -> None:
         """Compute the table, [max_seq_len, head_dim / 2, (cos, sin)], where it is."""
@@ -118,7 +191,7 @@ def has_torchtune() -> bool:
     return importlib.util.find_spec("torchtune") is not None
 
 
-class TorchtuneRotary(nn.Module):
+class TorchtuneRotary(PositionEncoding):
     """The same rotation through torchtune's own module, as the talk trained. Needs the extra `torchtune`."""
 
     def __init__(self, config: TransformerConfig) -> None:

@@ -3,7 +3,7 @@
 TsModelsError
 ├── ArtefactError       a file that this package reads is missing, damaged, of another kind or too new
 │   └── WeightsError    a config that does not fit its weights
-├── ConfigError         settings that do not hold (also a ValueError)
+├── ConfigError         invalid settings (also a ValueError)
 ├── ContextError        more tokens than the model can take (also a ValueError)
 ├── NonFiniteError      weights or logits that are NaN or infinite (also an ArithmeticError)
 ├── TokenizerError      text given to a model that has no tokenizer here
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class TsModelsError(Exception):
-    """Base of every error that ts_models raises on purpose."""
+    """Base of all errors that ts_models raises."""
 
     is_expected: ClassVar[bool] = True
     """Every command of every package prints such an error as one line (`console.run`)."""
@@ -40,7 +40,7 @@ class WeightsError(ArtefactError):
 
 
 class ConfigError(TsModelsError, ValueError):
-    """Settings that do not hold; the message names the field."""
+    """Invalid settings; the message names the field."""
 
 
 class ContextError(TsModelsError, ValueError):

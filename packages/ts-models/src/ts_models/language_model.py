@@ -25,7 +25,7 @@ __all__ = ["LanguageModel"]
 
 
 class LanguageModel:
-    """What `ts_models.load` gives. `tokenizer` and `training` are None where the model has none."""
+    """A network with its tokenizer, as `ts_models.load` returns it. `tokenizer` and `training` may be None."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class LanguageModel:
         """Write stories that begin with the prompts; `options` are the fields of GenerationConfig.
 
         One prompt gives one text, or a list of them where num_return_sequences is above 1; a list gives a list, each
-        prompt's stories side by side. A prompt stands in the full text as it was given, also where the vocabulary lacks
+        prompt's stories side by side. The full text begins with the prompt as given, also where the vocabulary lacks
         a word of it (the model reads `<unk>` there). See `write` for where a story ends.
         """
         stories = self.write(prompts, **options)
@@ -99,7 +99,7 @@ class LanguageModel:
     def write(
         self, prompts: str | Sequence[str], *, logprobs: bool = False, alternatives: int = 0, **options: Any
     ) -> list[Story]:
-        """Like `generate`, with all that is known of each story: ids, why it ended, score, log-probabilities.
+        """Like `generate`, with details of each story: ids, finish reason, score, log-probabilities.
 
         A story ends with `<eos>`; after `max_new_tokens`; where it fills the model's `max_seq_len` together with its
         prompt (`context`, Transformers only); or before the first of the texts in `stop`.
@@ -120,13 +120,13 @@ class LanguageModel:
         ]
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
-        """Write one story, piece by piece; no piece is ever taken back, and together they are its text after the prompt."""
+        """Stream one story in pieces. Pieces are final; joined they are the text after the prompt."""
         for event in self.events(prompt, **options):
             if event.text:
                 yield event.text
 
     def events(self, prompt: str, *, logprobs: bool = False, alternatives: int = 0, **options: Any) -> Iterator[Event]:
-        """Like `stream`, with each new token beside the text that became certain with it; the last one tells why it ended."""
+        """Like `stream`, with each new token and the text that became final with it; the last event holds the reason of the end."""
         from .generation import generate_steps, make_config
 
         config, tokenizer = make_config({**options, "num_return_sequences": 1}), self.text_tokenizer()
@@ -187,7 +187,7 @@ class LanguageModel:
         return [tokenizer.decode([number], skip_special_tokens=False) for number in range(tokenizer.vocab_size)]
 
     def stepper(self) -> Stepper:
-        """What runs the network while it writes: the fast path where it fits the network and the machine."""
+        """The stepper for this network: the fast one where network and machine allow it."""
         from .generation import make_stepper
 
         return make_stepper(self.model)

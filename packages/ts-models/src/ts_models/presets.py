@@ -2,7 +2,7 @@
 
 `talk-*` reproduce the models of the talk to the parameter. Its table prints 5 layers for 15M and 8 for 35M, but those
 would be 23.1 and 88.2 million parameters; its own text says "35M (3 layer)", and only 3 layers give the named sizes.
-`story-*` are ours at the same sizes, in Qwen3's structure, so that the tools of others open them.
+`story-*` are ours at the same sizes, in Qwen3's structure, so that other tools open them.
 """
 
 from __future__ import annotations

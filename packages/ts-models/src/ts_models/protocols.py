@@ -1,4 +1,4 @@
-"""What strangers implement to join in: a tokenizer for text, a generator of stories, a scorer.
+"""Protocols for third-party tokenizers, generators and scorers.
 
 Typing only: nothing here is inherited from, any object with these names will do.
 """

@@ -1,4 +1,4 @@
-"""What ts_models writes and is configured by: model configs, generation settings, the record of a training.
+"""Schemas of ts_models: model configs, generation settings, training record.
 
 Standard library and pydantic only. It holds no sizes of named models (see `presets`) and builds nothing.
 """
@@ -51,7 +51,7 @@ class _Frozen(BaseModel):
 
 
 class NetworkConfig(_Frozen):
-    """What every network has: a vocabulary with its special ids, a context, a dropout rate."""
+    """Base of every network's config: vocabulary with special ids, context, dropout rate."""
 
     format: Literal["ts-models/config"] = "ts-models/config"
     schema_version: Literal[1] = 1
@@ -213,11 +213,11 @@ def _any_kind(value: Any, handler: Any) -> Any:
 
 
 ModelConfig = Annotated[TransformerConfig | RecurrentConfig, Discriminator("kind"), WrapValidator(_any_kind)]
-"""The config of any network. A new kind is added in `registry.ARCHITECTURES`; its config class may stand beside its network."""
+"""The config of any network. A new kind is added in `registry.ARCHITECTURES`; its config class may be in the network's module."""
 
 
 class GenerationConfig(_Frozen):
-    """How to write: the names are transformers' own."""
+    """Generation settings. Option names follow transformers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -233,7 +233,7 @@ class GenerationConfig(_Frozen):
     min_p: float = Field(0.0, ge=0, le=1)
     """Only tokens at least this many times as likely as the likeliest (Nguyen et al. 2024)."""
     repetition_penalty: float = Field(1.0, gt=0)
-    """Above 1 makes tokens that already stand in the text less likely (Keskar et al. 2019)."""
+    """Above 1 makes tokens that are already in the text less likely (Keskar et al. 2019)."""
     no_repeat_ngram_size: int = Field(0, ge=0)
     """No n tokens in a row twice; 0: allowed."""
     num_beams: Size = 4
@@ -286,7 +286,7 @@ class CurvePoint(_Frozen):
 
 
 class TrainingSummary(_Frozen):
-    """How a model came to be: model/training.json, enough to draw its loss curve without ts_train."""
+    """Training record (model/training.json): enough to draw the loss curve without ts_train."""
 
     format: Literal["ts-models/training"] = "ts-models/training"
     schema_version: Literal[1] = 1

@@ -1,6 +1,6 @@
 """Log-probabilities of whole stories, in windows of the context length with half overlap.
 
-It makes no text and no mean: callers sum what they need.
+Callers compute means and sums.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How big a config is: parameters by part, FLOPs per token, memory. Arithmetic only; torch for kinds that have none."""
+"""Size of a config: parameters by part, FLOPs per token, memory. Arithmetic only; counts other kinds on a meta-device network."""
 
 from __future__ import annotations
 

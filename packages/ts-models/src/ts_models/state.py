@@ -1,4 +1,4 @@
-"""What a network remembers of a text between calls: a KV cache, or a recurrent state. Both behind one protocol.
+"""Generation state: KV cache and recurrent state behind one protocol.
 
 Both count the tokens of each row in `lengths`, so that the rows of a batch may be of different length: after a batch
 of right-padded prompts, `forward(ids, state=state, lengths=lengths)` leaves each row at its own length.
@@ -16,7 +16,7 @@ __all__ = ["KVCache", "RecurrentState", "State", "pad_right"]
 
 
 class State(Protocol):
-    """What decoding needs to know of a memory."""
+    """What generation needs from a state."""
 
     lengths: Tensor
     """Tokens seen by each row, [batch] int64."""

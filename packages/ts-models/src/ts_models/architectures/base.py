@@ -1,4 +1,4 @@
-"""What every network offers: ids in, logits out; a state to go on from; generation from ids."""
+"""Base class of networks: ids → logits, a state to continue from, generation from ids."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StoryModel(nn.Module):
     """Validates the configs of its kinds."""
 
     def __init__(self, config: ModelConfig, *, torchtune: bool = True) -> None:
-        """torchtune: train `rope-embedding` through torchtune's module; False takes our own, equal to 1e-6."""
+        """torchtune: train `rope-embedding` through torchtune's module; False uses `RotaryEmbedding`, equal to 1e-6."""
         super().__init__()
         self.config = config
 
@@ -30,7 +30,7 @@ class StoryModel(nn.Module):
         """ids [batch, time] int64 → logits [batch, time, vocab_size].
 
         Everything is causal, so right padding needs no mask: only its own logits are meaningless.
-        state: go on from it, and append these tokens to it (see `init_state`).
+        state: continue from it and append these tokens to it (see `init_state`).
         segments [batch, time]: packed documents, numbered in rows; a token sees its own document only, and positions
             start again in each. Not together with `state`.
         lengths [batch]: with `state`, how many of the `time` tokens of each row are real; the rest is padding.
@@ -42,7 +42,7 @@ class StoryModel(nn.Module):
         raise NotImplementedError
 
     def generate(self, ids: Sequence[Sequence[int]] | Tensor, **options: Any) -> list[list[int]]:
-        """Go on from prompts of ids; `options` are the fields of GenerationConfig. Gives the new ids of each story."""
+        """Continue prompts of ids; `options` are the fields of GenerationConfig. Returns the new ids of each story."""
         from ..generation import generate
 
         return generate(self, ids, **options)

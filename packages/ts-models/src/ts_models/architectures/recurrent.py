@@ -20,7 +20,7 @@ _KINDS: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class Recurrent(StoryModel):
-    """Has no limit of length: `max_seq_len` is what it is trained for."""
+    """Has no length limit: `max_seq_len` is the length that it is trained with."""
 
     config: RecurrentConfig
     config_class = RecurrentConfig

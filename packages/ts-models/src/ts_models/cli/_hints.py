@@ -1,4 +1,4 @@
-"""Python warnings of this package as lines for people."""
+"""Print Python warnings of this package as lines on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `ts-models show` tells of a preset or a saved model, ours or of others. It reads no weights."""
+"""The content of `ts-models show`: a preset or a saved model, also a third-party one. Reads no weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ts-models export`: a model in a format that the tools of others open."""
+"""`ts-models export`: write a model in another tool's format."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def neighbours(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show which tokens the model holds for alike: the nearest by cosine of their embeddings.
+    """Show the nearest tokens to a word by cosine of their embeddings.
 
     Example: ts-models neighbours demo dog
     """

@@ -34,7 +34,7 @@ def play(
         longest = range(2 if parts[-1] == "model" else 1, len(parts) + 1)
         loaded[next(name for count in longest if (name := "/".join(parts[-count:])) not in loaded or count == len(parts))] = lm
     if not quiet and host not in {"127.0.0.1", "localhost", "::1"}:
-        warn(f"everybody who can reach {host} can use this page.")
+        warn(f"everyone who can reach {host} can use this page.")
 
     def ready(url: str) -> None:
         emit(

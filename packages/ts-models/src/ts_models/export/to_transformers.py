@@ -1,4 +1,4 @@
-"""A folder that transformers opens. `story-*` become Qwen3, other networks our own classes (see `hf`).
+"""Export to transformers' format. `story-*` become Qwen3; other networks use the classes of `integrations.transformers`.
 
 Qwen3 folders need nothing of ours; the others open wherever ts_models is imported, and run no code from the folder.
 """
@@ -127,7 +127,7 @@ def qwen3_tensors(config: TransformerConfig, state: dict[str, Tensor]) -> dict[s
 
 
 def own_config(config: ModelConfig) -> dict[str, Any]:
-    """config.json of our own classes: the network's config stands whole under `ts_models`."""
+    """config.json for the classes of `integrations.transformers`: holds the network's config under `ts_models`."""
     special = {"bos_token_id": config.bos_id, "eos_token_id": config.eos_id, "pad_token_id": config.pad_id}
     return {
         "architectures": ["TsModelForCausalLM"],

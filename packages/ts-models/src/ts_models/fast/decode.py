@@ -1,4 +1,4 @@
-"""A Transformer's fast path on the CPU: prompts through the network, then a compiled call per token for all rows."""
+"""Fast generation of a Transformer on the CPU: prompts through the network, then one compiled call per token for all rows."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["FastStepper"]
 _lock = threading.Lock()
 """Numba's workqueue threading layer is not thread-safe."""
 _SMALL = 8_000_000
-"""Weights up to which a token of one row is not worth a second thread, which would be woken several times per layer."""
+"""Number of weights below which a second thread costs more than it saves for one row: it is woken several times per layer."""
 _ROWS_OF_A_THREAD = 8
 Ids = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class FastStepper:
-    """Reads prompts through the network itself, then steps through the kernels. Equal to TorchStepper to rounding."""
+    """Reads prompts through the network, then steps through the kernels. Equal to TorchStepper up to rounding."""
 
     def __init__(self, network: Any, *, precision: str = "float32") -> None:
         self.network, self.kernels = network, load_kernels("decode")

@@ -1,7 +1,7 @@
 """Products by oneDNN where that is the faster library: float32, many tokens, AVX-512.
 
 PyTorch multiplies float32 matrices on a CPU with MKL, which leaves half of an AMD core's AVX-512 unused; oneDNN,
-which torch carries as well, does not ask who made the processor. Same weights, same names, the same sums in another order;
+which torch bundles, treats all vendors alike. Same weights, same names, the same sums in another order;
 on other devices and formats, for a few tokens, and under torch.compile this is `F.linear`.
 
 Letters: N tokens, I values in, O values out.
@@ -35,7 +35,7 @@ def product(x: Tensor, y: Tensor, bias: Tensor | None = None) -> Tensor:
 
 @lru_cache
 def has_onednn() -> bool:
-    """Whether `product` works here and is worth it. It stands on an operator of torch's that is not public."""
+    """Whether `product` works here and is faster. It uses a private operator of torch."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch._C._has_mkldnn:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Reads a Transformer's weights into the kernels' arrays, once per network, again when its weights have changed."""
+"""Converts a Transformer's weights to the kernels' arrays; cached per network until the weights change."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Decoding: one loop, four methods. It sees ids, logits and a state; text belongs to `LanguageModel`.
+"""Generation of ids: one loop, four methods. It works on ids, logits and a state; `LanguageModel` handles text.
 
-`METHODS` is the table of methods; `generate` and `stream` give new ids, `generate_ids` hypotheses with scores and reasons,
+`METHODS` is the table of methods; `generate` and `stream` return new ids, `generate_ids` hypotheses with scores and reasons,
 `generate_steps` all of it step by step.
 """
 

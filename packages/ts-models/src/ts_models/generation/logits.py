@@ -53,7 +53,7 @@ class History:
 
 
 def penalise_repetition(logits: Tensor, history: History, penalty: float) -> None:
-    """Divide positive and multiply negative logits of every token that stands in the row (Keskar et al. 2019, CTRL)."""
+    """Divide positive and multiply negative logits of every token that is in the row (Keskar et al. 2019, CTRL)."""
     stand = history.ids.clamp(min=0)
     values = logits.gather(1, stand)
     values = torch.where(values > 0, values / penalty, values * penalty)
@@ -67,7 +67,7 @@ def penalise_repetition(logits: Tensor, history: History, penalty: float) -> Non
 
 
 def ban_repeated_ngrams(logits: Tensor, history: History, size: int) -> None:
-    """Ban every token that would make `size` tokens in a row stand twice in the row (Paulus et al. 2017)."""
+    """Ban every token that would repeat an n-gram of `size` tokens in the row (Paulus et al. 2017)."""
     ids, lengths = history.ids, history.lengths
     starts = ids.shape[1] - size + 1
     if starts < 1:
@@ -111,7 +111,7 @@ class Processors:
             self.history.select(rows)
 
     def append(self, tokens: Tensor) -> None:
-        """Tell what each row has grown by."""
+        """Append one token to each row's history."""
         if self.history is not None:
             self.history.append(tokens)
 

@@ -1,4 +1,4 @@
-"""The loop: logits in, tokens out, state kept; every method is a strategy that it drives."""
+"""The generation loop: drives a stepper (state and logits) and a strategy (which tokens to write)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ METHODS: dict[str, Any] = {"greedy": Greedy, "sample": Sample, "beam": Beam, "be
 
 
 class Strategy(Protocol):
-    """A method: it sees logits `[rows, vocab]` and says which rows go on with which tokens."""
+    """A generation method: reads logits `[rows, vocab]`, selects which rows continue and with which tokens."""
 
     per_prompt: int
 
@@ -76,7 +76,7 @@ def generate_steps(
 
 @contextmanager
 def _evaluating(network: Any) -> Iterator[None]:
-    """No gradients and no dropout while the network runs; a network in training goes on training afterwards."""
+    """Evaluation mode without gradients while the network runs; restores training mode afterwards."""
     training = network.training
     if training:
         network.eval()
@@ -98,7 +98,7 @@ def generate_ids(
     stop: StopCheck | None = None,
     stepper: Stepper | None = None,
 ) -> list[list[Hypothesis]]:
-    """Run a method to its end: per prompt, `num_return_sequences` hypotheses (beam methods: best first)."""
+    """Run a method to the end. Returns per prompt, `num_return_sequences` hypotheses (beam methods: best first)."""
     *_, last = generate_steps(network, prompts, config, logprobs=logprobs, alternatives=alternatives, stop=stop, stepper=stepper)
     found: list[list[Hypothesis]] = last  # type: ignore[assignment]
     return found
@@ -113,7 +113,7 @@ def make_task(
     alternatives: int = 0,
     stop: StopCheck | None = None,
 ) -> Task:
-    """Check the prompts against the network and gather what the methods need."""
+    """Check the prompts against the network and collect the inputs of the methods."""
     shape = network.config
     rows = check_prompts(prompts, shape.vocab_size)
     for token in config.stop_ids:

@@ -1,4 +1,4 @@
-"""Refuses a batch that cannot fit into the machine's memory, before anything is allocated."""
+"""Check that a batch fits into the machine's memory before allocating it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeded random numbers, one stream per sequence, so that a story is the same whatever batch it is in."""
+"""Seeded random numbers, one stream per sequence, so that a story does not depend on its batch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["generators"]
 
 
 def generators(prompts: Sequence[Sequence[int]], copies: int, seed: int | None) -> list[np.random.Generator]:
-    """One generator per prompt and copy (prompt-major). Its stream hangs on the seed, the prompt's ids and on how many
-    sequences of the same prompt stand before it: not on the other prompts, nor on the place in the batch.
+    """One generator per prompt and copy (prompt-major). Its stream depends on the seed, the prompt's ids and how many
+    sequences of the same prompt precede it, not on other prompts or its index in the batch.
     """
     root = secrets.randbits(63) if seed is None else seed
     seen: Counter[bytes] = Counter()

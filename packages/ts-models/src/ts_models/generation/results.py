@@ -1,4 +1,4 @@
-"""What decoding gives back: steps while it runs, hypotheses when it ends."""
+"""Results of generation: steps while it runs, hypotheses at the end."""
 
 from __future__ import annotations
 

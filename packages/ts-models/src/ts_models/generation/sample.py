@@ -47,8 +47,8 @@ class Sample:
         return draw(warp(logits, self.config), self.uniforms[:, self.step])
 
     def advance(self, logits: Tensor) -> tuple[Step, Tensor | None, Tensor | None]:
-        """Write one token in every row. Returns what was written, the rows that go on (None: all) and their tokens
-        (None: everything has ended).
+        """Write one token in every row. Returns the step, the rows that continue (None: all) and their tokens
+        (None: all rows have ended).
         """
         task = self.task
         raw = logits.clone() if task.watched else logits

@@ -1,4 +1,4 @@
-"""Runs a network over prompts, then token by token, keeping its state. It chooses nothing."""
+"""Steppers: run a network over prompts, then token by token, and keep its state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Stepper", "TorchStepper", "make_stepper"]
 
 
 class Stepper(Protocol):
-    """What the loop drives."""
+    """Runs a network for the generation loop."""
 
     def start(self, prompts: Sequence[Sequence[int]], room: int, *, per_prompt: int) -> Tensor:
         """Read the prompts; logits `[prompts · per_prompt, vocab]` after each, every prompt repeated `per_prompt` times.

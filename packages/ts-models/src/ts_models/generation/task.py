@@ -1,4 +1,4 @@
-"""What every method needs to know of the task: prompts, limits, what ends a sequence, what is recorded."""
+"""One generation call: its prompts, limits, end conditions and what it records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .results import Finish
 __all__ = ["StopCheck", "Task"]
 
 StopCheck = Callable[[int, Sequence[int]], bool]
-"""Told a prompt's number and the new ids of one of its sequences, says whether it ends here."""
+"""Called with a prompt's index and the new ids of one of its sequences; returns whether the sequence ends."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Task:
         return Processors(self.config, prompts, self.room, banned=self.banned, ends=sorted(self.ends), device=self.device)
 
     def finish(self, ids: Sequence[int], limit: int, prompt: int) -> Finish | None:
-        """Why a sequence with these new ids ends here, or None where it goes on."""
+        """The reason why a sequence with these new ids ends, or None if it continues."""
         if ids[-1] in self.ends:
             return "eos" if ids[-1] == self.eos_id else "stop"
         if self.stop is not None and self.stop(prompt, ids):
@@ -86,7 +86,7 @@ class Task:
             )
 
     def watch(self, logits: Tensor, tokens: Tensor) -> tuple[list[float], list[list[tuple[int, float]]]]:
-        """Log-probabilities of the chosen tokens and of the likeliest ones, as far as asked for."""
+        """Log-probabilities of the chosen tokens and of the likeliest ones, where requested."""
         if not self.watched:
             return [], []
         scores = logits.log_softmax(dim=-1)

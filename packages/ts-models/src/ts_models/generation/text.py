@@ -1,4 +1,4 @@
-"""From new ids to text: whole stories, or pieces that are never taken back; stop texts are cut off."""
+"""New ids → text: whole stories, or a stream of final pieces. Stop texts are cut off."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One settled token of a story that is being written."""
+    """One new token of a streamed story."""
 
     id: int | None
     """None in the closing event, which holds the rest of the text."""
     text: str
-    """Text that became certain: maybe empty, maybe of several tokens."""
+    """Text that became final: may be empty or span several tokens."""
     logprob: float | None = None
     alternatives: list[tuple[int, float]] = field(default_factory=list)
     finish: str | None = None
@@ -82,7 +82,7 @@ def make_story(tokenizer: Tokenizer, prompt: str, beginning: Sequence[int], foun
 
 
 def stream_events(tokenizer: Tokenizer, beginning: Sequence[int], steps: Iterable[Any], stops: Sequence[str]) -> Iterator[Event]:
-    """Events for the steps of one sequence. Text that could still become a stop text is held back."""
+    """Events for the steps of one sequence. Holds back text that may still become part of a stop text."""
     decoder = tokenizer.stream_decoder()
     shown = len(tokenizer.decode(beginning))
     start, whole = shown, "".join(decoder.push(number) for number in beginning)

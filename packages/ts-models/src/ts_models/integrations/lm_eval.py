@@ -2,8 +2,8 @@
 
     python -m ts_models.lm_eval --model ts-models --model_args path=model/ --tasks blimp --batch_size 64
 
-is the harness's own command line with our model among its names. What a harness task gives is text: words outside of the
-vocabulary are read as `<unk>`, and two answers that differ in such words alone are equally likely to a word-level model.
+is the harness's own command line with our model among its names. Tasks give text: words outside of the
+vocabulary are read as `<unk>`, so a word-level model scores two answers that differ only in such words alike.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class StoryLM(TemplateLM):  # type: ignore[misc]
         return ids if add_special_tokens is False or self.language.config.bos_id < 0 else [self.language.config.bos_id, *ids]
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """See `_loglikelihood_tokens`. Warns of candidates that the model cannot tell apart, because the harness takes a tie for right."""
+        """See `_loglikelihood_tokens`. Warns of candidates with equal ids, because the harness counts a tie as right."""
         questions: dict[Any, list[str]] = defaultdict(list)
         for request in requests:
             document = getattr(request, "doc_id", None)

@@ -1,4 +1,4 @@
-"""Our networks as classes of transformers, so that AutoModelForCausalLM opens them without code from a folder.
+"""Networks of ts_models as classes of transformers, so that AutoModelForCausalLM opens them without remote code.
 
 Importing this module imports transformers. `import ts_models` arranges that it is imported with transformers' auto
 classes, whichever of the two comes first (see `transformers_hook`).
@@ -37,7 +37,7 @@ __all__ = ["TsModelForCausalLM", "TsModelsConfig", "TsModelsTokenizer", "registe
 
 
 class TsModelsConfig(PretrainedConfig):  # type: ignore[misc]
-    """The network's own config stands whole under `ts_models`."""
+    """Holds the network's config under `ts_models`."""
 
     model_type = "ts_models"
 

@@ -65,5 +65,5 @@ class _ThenRegister(Loader):
 
 
 def _register(function: str) -> None:
-    """Importing our classes registers them; where that import is what loads transformers, it goes on by itself."""
+    """Import our classes, which registers them. Does nothing while a running import of transformers has not defined the function yet."""
     getattr(import_module("ts_models.integrations.transformers"), function, lambda: None)()

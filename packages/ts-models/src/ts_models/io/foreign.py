@@ -1,7 +1,7 @@
-"""Models of others → our networks: Hugging Face folders (GPT-Neo, Llama, Qwen3) and llama2.c checkpoints.
+"""Third-party checkpoints → networks of ts_models: Hugging Face folders (GPT-Neo, Llama, Qwen3) and llama2.c files.
 
-Weights and config are translated, so everything here (cache, beams, scoring) works on them. transformers is needed only
-for their tokenizers.
+Config and weights are converted, so cache, beams and scoring work on them. transformers is needed only for their
+tokenizers.
 """
 
 from __future__ import annotations

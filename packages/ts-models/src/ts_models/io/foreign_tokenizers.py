@@ -1,4 +1,4 @@
-"""Tokenizers of others behind our protocol: transformers' (for Hugging Face folders) and llama2.c's tokenizer.bin."""
+"""Tokenizers of third-party models behind `protocols.Tokenizer`: transformers' and llama2.c's tokenizer.bin."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Llama2cTokenizer:
 
     unk_id, bos_id, eos_id, pad_id = 0, 1, 1, -1
     unused_id = 2
-    """`</s>`: stands in the vocabulary, but no story was trained with it; `<s>` alone parts the stories, and ends a text in run.c."""
+    """`</s>` is in the vocabulary, but not in the training data: `<s>` separates the stories and ends a text in run.c."""
 
     def __init__(self, path: Path, vocab_size: int) -> None:
         self.vocab_size = vocab_size

@@ -1,4 +1,4 @@
-"""`load`: a path, a Hub id or the name of the embedded model → LanguageModel; models of others are translated."""
+"""`load`: a path, a Hub id or the name of the embedded model → LanguageModel; third-party models are converted."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def load(path_or_hub_id: str | os.PathLike[str], *, device: str = "cpu", revisio
     Takes one of our folders; the id of a Hub repository ("name/model"); `demo`, the model in the package; a Hugging Face
     folder of a GPT-Neo, Llama or Qwen3 model; a llama2.c checkpoint (`.bin`, with `tokenizer.bin` beside it).
     Without an installed package that reads its tokenizer, the model still takes ids; text then raises TokenizerError.
-    A model of ours comes back in the number format that it was saved in (`model.bfloat16()` as bfloat16); models of others
-    are turned to float32. Raises ArtefactError (WeightsError for weights that do not fit their config), ConfigError for a device
+    A ts-models folder keeps its saved number format (`model.bfloat16()` as bfloat16); third-party models
+    become float32. Raises ArtefactError (WeightsError for weights that do not fit their config), ConfigError for a device
     that is not there.
     """
     _check_device(device)
@@ -79,13 +79,13 @@ def _load_llama2c(path: Path, device: str) -> LanguageModel:
 
 
 def _check_device(name: str | torch.device) -> torch.device:
-    """The device of a name ("cpu", "cuda", "cuda:1", "mps"); ConfigError where this machine or this torch has none such."""
+    """The device of a name ("cpu", "cuda", "cuda:1", "mps"); raises ConfigError if this machine or this torch has no such device."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError) as problem:
         reason = str(problem).splitlines()[0].rstrip(".") if str(problem) else type(problem).__name__
         raise ConfigError(
-            f"device {str(name)!r}: is not there ({reason[:160]}). Use cpu, or cuda where torch finds a GPU."
+            f"device {str(name)!r}: is not available ({reason[:160]}). Use cpu, or cuda where torch finds a GPU."
         ) from None
     return device

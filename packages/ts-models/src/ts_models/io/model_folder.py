@@ -44,7 +44,7 @@ CONFIG, WEIGHTS, TOKENIZER, TRAINING, TRAIN_STORIES, CARD = (
 DEMO = Path(__file__).parents[1] / "demo"
 """The model in the package: `load("demo")`."""
 KIND = (CONFIG, "ts-models/config", None)
-"""By what a model folder is known, also in transformers' format, so that no other one is replaced."""
+"""Marks a model folder, also in transformers' format; other folders are never replaced."""
 OWNED = (
     CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD, TRAIN_STORIES,
     "generation_config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
@@ -118,7 +118,7 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise NonFiniteError(
-                f"tensor `{name}` holds NaN or infinity: such a model writes nothing and is not written. Take an earlier checkpoint, or "
+                f"tensor `{name}` holds NaN or infinity: it is not written. Take an earlier checkpoint, or "
                 "train again at a lower learning rate."
             )
 
@@ -129,7 +129,7 @@ def _tensors(network: StoryModel, dtype: torch.dtype | None) -> dict[str, Tensor
 
 
 def _check_tokenizer(path: Path, config: ModelConfig) -> None:
-    """Refuse a tokenizer of another vocabulary, as far as its file says."""
+    """Refuse a tokenizer whose file shows another vocabulary."""
     content = read_json(path, error=ArtefactError)
     vocabulary = content.get("vocab", content.get("vocabulary"))
     size = len(vocabulary) if isinstance(vocabulary, list) else content.get("vocab_size")

@@ -1,4 +1,4 @@
-"""Finds the tokenizer that reads a word_tokenizer.json, by entry points: ts_models itself knows none.
+"""Finds the tokenizer for a word_tokenizer.json by entry points.
 
 A package registers under the group `ts_models.tokenizers` a callable (path → tokenizer) by the file's `format`.
 """

@@ -80,6 +80,6 @@ class Attention(nn.Module):
         if mask is None:
             steps = torch.arange(seen, device=device)
             mask = (steps[None, :] <= steps[-time:, None])[None, None]
-        # A row's newest visible key is the token itself: counting back from it gives the distance whatever the row's offset.
+        # A row's newest visible key is the token itself: counting back from it gives the distance for any offset of the row.
         distance = mask.flip(-1).cumsum(-1).flip(-1)
         return mask & (distance <= self.window)

@@ -1,4 +1,4 @@
-"""The linear layer: `nn.Linear`, through oneDNN where that is faster."""
+"""The linear layer: `nn.Linear`, through oneDNN where faster."""
 
 from __future__ import annotations
 

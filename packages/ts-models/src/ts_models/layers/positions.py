@@ -1,7 +1,7 @@
-"""Where a token stands: sinusoidal, learned and rotary positions.
+"""Position encodings: sinusoidal, learned, rotary, none. `registry.POSITIONS` is their table.
 
 All take positions as [time] or [batch, time] int64. The talk's rotary embedding trains through torchtune's module
-(`TorchtuneRotary`) where torchtune is installed; `RotaryEmbedding` is our own and equals it to 1e-6.
+(`TorchtuneRotary`) where torchtune is installed; `RotaryEmbedding` is equal to 1e-6 and needs no extra.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class PositionEncoding(nn.Module):
-    """How a Transformer knows where a token stands. Subclasses change the embeddings, the queries and keys, or neither."""
+    """Base of position encodings. Subclasses change the embeddings, rotate queries and keys, or neither."""
 
     has_limit: ClassVar[bool] = True
     """Whether positions end at `max_seq_len`."""
@@ -225,7 +225,7 @@ def _torchtune_rotary() -> type[nn.Module]:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Neither warnings nor log lines below ERROR, for the time of an import."""
+    """Suppress warnings and log lines below ERROR during an import."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -20,7 +20,7 @@ def serve(
     port: int = 7860,
     ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve the page until interrupted; `ready` is told its address. Port 0 takes a free one.
+    """Serve the page until interrupted; `ready` is called with its address. Port 0 picks a free one.
 
     Only this machine can reach it, unless `host` says otherwise: then everybody on that network can.
     """
@@ -33,7 +33,7 @@ def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-            listener.listen(128)  # before the address is told: who comes at once waits instead of being refused
+            listener.listen(128)  # before the address is announced: early clients wait instead of being refused
         except OSError as problem:
             raise ConfigError(f"cannot listen on {host}, port {port} ({problem.strerror}); try another --port.") from None
         number = listener.getsockname()[1]

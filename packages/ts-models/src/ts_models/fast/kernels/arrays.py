@@ -1,4 +1,4 @@
-"""The arrays that the kernels read: a Transformer's weights, stacked over its layers. Numpy only.
+"""The arrays that the kernels read: a Transformer's weights, stacked over its layers. NumPy only.
 
 Letters: L layers, V vocabulary, d d_model, H heads, K heads of keys and values, D head width, P positions.
 A table that a network does not have is empty; a bias that it does not have is zero.

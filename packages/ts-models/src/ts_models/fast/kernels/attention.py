@@ -1,8 +1,8 @@
 """Causal attention for training, forward and backward, compiled by Numba: one head of one row of the batch after another.
 
-Only what the causal mask shows is multiplied. Nothing of [time, time] is kept: backward computes the weights again from
+Skips what the causal mask hides. Keeps nothing of size [time, time]: backward computes the weights again from
 the logarithms of their sums (Dao et al. 2022), and the dropout's draws again from the key: a draw is a function of (key, head
-of the batch, query, key's position), whatever the number of threads. Arrays in and out; callers check.
+of the batch, query, key's position), for any number of threads. Takes arrays and checks nothing.
 
 Letters: T time, D head width, P time padded to `_STEP`, W width padded to LANES.
 """

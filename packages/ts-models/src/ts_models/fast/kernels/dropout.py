@@ -1,6 +1,6 @@
-"""Dropout of flat float32 memory, compiled by Numba: values and gradients alike, whose draws are made again from the key.
+"""Dropout of flat float32 memory, compiled by Numba, for values and gradients: backward repeats the draws from the key.
 
-Draws belong to chunks of CHUNK values, which threads share out. Arrays in and out; callers check.
+Draws belong to chunks of CHUNK values, which are split among threads. Takes arrays and checks nothing.
 """
 
 # mypy: disable-error-code="untyped-decorator"

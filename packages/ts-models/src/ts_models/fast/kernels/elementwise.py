@@ -1,4 +1,4 @@
-"""What the compiled kernels do to one vector: embed, norm, rotate, activate; with exponentials that fit vector registers."""
+"""Operations on one vector: embed, norm, rotate, activate; exponentials that vectorise."""
 
 # mypy: disable-error-code="untyped-decorator"
 from __future__ import annotations

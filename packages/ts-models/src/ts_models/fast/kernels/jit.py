@@ -46,7 +46,7 @@ def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False
 
 
 class _Cache:
-    """Numba's cache of one kernel, which also depends on the other files here, and whose troubles never reach a caller."""
+    """Numba's cache of one kernel. Also depends on the other files here, and turns every failure into a recompilation."""
 
     def __init__(self, own: Any) -> None:
         self._own = own

@@ -1,4 +1,4 @@
-"""Random bits as a function of (key, row, place), whatever the order and the threads they are drawn in.
+"""Random bits as a function of (key, row, place), for any order and any number of threads.
 
 A row's 64-bit key comes from the finaliser of splitmix64, a place's 32 bits from both halves of it through the finaliser of murmur3:
 some ten vector instructions for 16 draws, so that backward draws again instead of reading a mask.

@@ -2,7 +2,7 @@
 
 `add`, `affine` and `strided` make functions for Numba that hold `rows` × `vectors` vectors of sums in registers and read each weight once
 for all rows. A sum is one chain of fused multiply-adds from first to last, so that a row's result is the
-same to the bit whatever tile, batch or thread it is computed in. Pointers in, nothing out: callers check.
+same to the bit in any tile, batch or thread. Takes pointers and checks nothing.
 """
 
 # mypy: disable-error-code="untyped-decorator"

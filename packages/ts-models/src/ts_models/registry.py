@@ -1,11 +1,13 @@
-"""Tables of architectures and position encodings. A new one is a module and a line here. Standard library only."""
+"""Tables of architectures, position encodings and export formats. A new one is a module and a line here. Standard library only."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-__all__ = ["ARCHITECTURES", "POSITIONS", "load_entry"]
+__all__ = ["ARCHITECTURES", "FORMATS", "POSITIONS", "Format", "load_entry"]
 
 ARCHITECTURES = {
     "transformer": "ts_models.architectures.transformer:Transformer",
@@ -22,6 +24,25 @@ POSITIONS = {
     "none": "ts_models.layers.positions:NoPositions",
 }
 """`positions` of a Transformer's config → a `PositionEncoding`."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """An export format."""
+
+    write: str
+    """"package.module:function" of (LanguageModel, path, stories, progress) → what was found."""
+    is_own: Callable[[bytes], bool] | None = None
+    """For a format of one file: whether a file with these first bytes is an earlier export. None for a folder."""
+
+
+FORMATS = {
+    "transformers": Format("ts_models.export.to_transformers:export_transformers"),
+    "onnx": Format("ts_models.export.to_onnx:export_onnx", lambda start: b"pytorch" in start or b"onnx" in start),
+    "int8": Format("ts_models.export.to_int8:export_int8"),
+    "gguf": Format("ts_models.export.to_gguf:export_gguf", lambda start: start.startswith(b"GGUF")),
+}
+"""Export formats."""
 
 
 def load_entry(entry: str) -> Any:

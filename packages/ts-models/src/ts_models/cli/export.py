@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..console import Json, Quiet, emit, show_progress
-from ..export import FORMATS
+from ..registry import FORMATS
 
 __all__ = ["export"]
 

@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artefact import check_file, check_target, keep_apart
 from ..console import Progress
 from ..errors import ConfigError
-from ..registry import load_entry
+from ..registry import FORMATS, Format, load_entry
 
 if TYPE_CHECKING:
     from ..language_model import LanguageModel
 
 __all__ = ["FORMATS", "Format", "export"]
-
-
-@dataclass(frozen=True)
-class Format:
-    """An export format."""
-
-    write: str
-    """"package.module:function" of (LanguageModel, path, stories, progress) → what was found."""
-    is_own: Callable[[bytes], bool] | None = None
-    """For a format of one file: whether a file with these first bytes is an earlier export. None for a folder."""
-
-
-FORMATS = {
-    "transformers": Format("ts_models.export.to_transformers:export_transformers"),
-    "onnx": Format("ts_models.export.to_onnx:export_onnx", lambda start: b"pytorch" in start or b"onnx" in start),
-    "int8": Format("ts_models.export.to_int8:export_int8"),
-    "gguf": Format("ts_models.export.to_gguf:export_gguf", lambda start: start.startswith(b"GGUF")),
-}
-"""The table of formats. A new one is a module and a line here."""
 
 
 def export(

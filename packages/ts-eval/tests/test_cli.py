@@ -178,7 +178,7 @@ def test_a_report_is_not_mixed_into_splits(run, model_folder, splits):
     before = sorted(path.name for path in splits.iterdir())
     code, _, err = run("report", model_folder, "--data", splits, "--out", splits)
     assert code == 2
-    assert "holds something else (by its manifest.json); the report needs a folder of its own" in err
+    assert "holds another artefact (see its manifest.json); the report needs a folder of its own" in err
     assert sorted(path.name for path in splits.iterdir()) == before
 
 

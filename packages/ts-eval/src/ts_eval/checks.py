@@ -1,4 +1,4 @@
-"""Checks of what callers pass: lists of texts, counts, paths. Each failure is one sentence that says what to pass instead."""
+"""Argument checks: lists of texts, counts, paths. Each error is one sentence that says what to pass instead."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Kind = TypeVar("Kind")
 
 
 def need_texts(value: object, name: str) -> Sequence[str]:
-    """A list of texts, each of them checked; a pandas Series or another iterable becomes a list."""
+    """A list of texts, every entry checked; converts a pandas Series or another iterable to a list."""
     texts = sequence_of_texts(value, name)
     for _ in each_text(texts, name):
         pass
@@ -32,7 +32,7 @@ def need_texts(value: object, name: str) -> Sequence[str]:
 
 
 def sequence_of_texts(value: object, name: str) -> Sequence[str]:
-    """`need_texts` without a look at the entries: for stories on disk, which `each_text` checks as they are read."""
+    """Like `need_texts`, but does not check the entries: for stories on disk, which `each_text` checks as they are read."""
     if isinstance(value, (str, bytes, bytearray, Mapping, Set)) or not isinstance(value, Iterable):
         raise TypeError(f"{name}: a list of texts is expected, not one {type(value).__name__}. Pass [text].")
     if getattr(value, "ndim", 1) != 1:
@@ -41,7 +41,7 @@ def sequence_of_texts(value: object, name: str) -> Sequence[str]:
 
 
 def each_text(texts: Iterable[str], name: str) -> Iterator[str]:
-    """The texts in turn. Raises TypeError for an entry that is no str, with its place."""
+    """Yield the texts. Raises TypeError with the row of an entry that is not a str."""
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(
@@ -71,7 +71,7 @@ def need_count(value: object, name: str, least: int = 1) -> int:
 
 
 def need_instance(value: object, kind: type[Kind], name: str) -> Kind:
-    """An object of a class of ours: a config."""
+    """An instance of a class of this package, such as a config."""
     if not isinstance(value, kind):
         hint = f" Pass {kind.__name__}(**settings)." if isinstance(value, Mapping) else ""
         raise TypeError(f"{name}: a {kind.__name__} is expected, this is {_shown(value)}.{hint}")
@@ -86,7 +86,7 @@ def need_path(value: Any, name: str) -> Path:
 
 
 def same_length(first: Sequence[object], second: Sequence[object], names: tuple[str, str]) -> None:
-    """Two lists that belong together entry by entry."""
+    """Raise ConfigError if two parallel lists differ in length."""
     if len(first) != len(second):
         raise ConfigError(
             f"{len(first)} {names[0]}, but {len(second)} {names[1]}: entry i of one belongs to entry i of the other."
@@ -94,5 +94,5 @@ def same_length(first: Sequence[object], second: Sequence[object], names: tuple[
 
 
 def _shown(value: object) -> str:
-    """A value for a message: short ones as they are, others by their type."""
+    """A value for a message: short values verbatim, others by their type."""
     return repr(value) if value is None or isinstance(value, (bool, int, float)) else f"of type {type(value).__name__}"

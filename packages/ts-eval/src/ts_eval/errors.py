@@ -1,10 +1,10 @@
 """The exceptions of ts_eval.
 
 TsEvalError
-├── ArtefactError           a file that this package reads is missing, damaged, of another kind or too new
+├── ArtefactError           a file is missing, damaged, of another kind or too new
 │   └── IndexMismatchError  a story index on disk is of other stories, or of another tokenisation
-├── ConfigError             settings that do not hold (also a ValueError)
-└── UnavailableError        a package, server or ability that is needed is not there
+├── ConfigError             invalid settings (also a ValueError)
+└── UnavailableError        a required package, server or model ability is missing
 """
 
 from typing import ClassVar
@@ -16,7 +16,7 @@ class TsEvalError(Exception):
     """Base of every error that ts_eval raises on purpose."""
 
     is_expected: ClassVar[bool] = True
-    """Every command of every package prints such an error as one line (`console.run`)."""
+    """`console.run` prints such an error as one line in every command of every package."""
 
 
 class ArtefactError(TsEvalError):
@@ -24,12 +24,12 @@ class ArtefactError(TsEvalError):
 
 
 class IndexMismatchError(ArtefactError):
-    """A story index is whole, but of other stories or of another version of the tokenisation."""
+    """A story index is intact, but belongs to other stories or to another version of the tokenisation."""
 
 
 class ConfigError(TsEvalError, ValueError):
-    """Settings that do not hold; the message names the field."""
+    """Invalid settings; the message names the field."""
 
 
 class UnavailableError(TsEvalError):
-    """A package, a server or an ability of a model that is needed is not there; the message says how to get it."""
+    """A required package, server or ability of a model is missing; the message says how to get it."""

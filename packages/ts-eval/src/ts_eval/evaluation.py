@@ -137,7 +137,7 @@ def _measure(
 
 
 def _check_places(models: Any, splits: Any, out: Any, ratings: Any, sweep: Any, index: Any) -> None:
-    """The paths, before any work: what is written stands neither in an input nor over somebody else's files."""
+    """Check all paths before any work: no output may lie in an input or overwrite foreign files."""
     for value, name in ((splits, "splits"), (out, "out"), (ratings, "ratings"), (sweep, "sweep"), (index, "index")):
         if value is not None or name == "splits":
             need_path(value, name)
@@ -163,7 +163,7 @@ def _subjects(models: Any) -> list[ModelAdapter]:
         raise ConfigError("there is no model to evaluate; name at least one.")
     adapters = [open_model(model) for model in several]
     taken: dict[str, int] = {}
-    for adapter in adapters:  # two folders of the same name stay apart
+    for adapter in adapters:  # number models of the same name
         taken[adapter.name] = n = taken.get(adapter.name, 0) + 1
         if n > 1:
             adapter.name = f"{adapter.name} ({n})"
@@ -223,7 +223,7 @@ def _compare(reports: Sequence[ModelReport], config: EvalConfig) -> list[Compari
 
 
 def _files(*reports: ModelReport) -> bool:
-    """Whether one is a file of stories: those have no prompts in common with anything, so nothing is paired."""
+    """Whether any is a file of stories: it shares no prompts with other models, so there is nothing to pair."""
     return any(report.kind == "stories" for report in reports)
 
 

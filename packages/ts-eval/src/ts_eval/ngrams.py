@@ -23,10 +23,10 @@ CHUNK = 4_000_000
 
 
 class BigramModel:
-    """Counts of one training split, and the three models on them.
+    """Bigram counts of a training split, and three models on them.
 
     Kneser-Ney is interpolated (Kneser & Ney 1995, Chen & Goodman 1999), with one discount n1 / (n1 + 2 n2) from the counts;
-    what the continuation counts discount goes to all words evenly, so that no token has probability 0.
+    the mass that the continuation counts lose is spread evenly over all words, so that no token has probability 0.
     """
 
     def __init__(self, stories: Iterable[Array], vocab_size: int) -> None:
@@ -70,7 +70,7 @@ class BigramModel:
         return [np.log(chosen(ids[:-1], ids[1:])) for ids in map(self._ids, stories)]
 
     def _ids(self, story: Any) -> Array:
-        """The ids of one story. TypeError for what are no ids, ConfigError for ids outside of the vocabulary."""
+        """The ids of one story. TypeError for values that are not ids, ConfigError for ids outside the vocabulary."""
         ids = np.asarray(story)
         if ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"):
             raise TypeError("stories: a list with one array of token ids per story is expected; encode texts first.")

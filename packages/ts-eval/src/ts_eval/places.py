@@ -1,4 +1,4 @@
-"""Where an evaluation may write: never over its inputs or over files of somebody else. Checked before any work."""
+"""Checks of output paths, before any work: an evaluation never overwrites its inputs or foreign files."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ WRITTEN = ("report.json", "report.html", "stories.jsonl")
 
 
 def local_paths(*values: Any) -> list[Path]:
-    """The inputs that lie on this disk, by their real paths; names of models and objects are left out."""
+    """The resolved paths of the inputs on this disk; skips model names and objects."""
     texts = [os.fspath(value).removeprefix("hf:") for value in values if isinstance(value, (str, os.PathLike))]
-    # os.path: False for a name that is too long for a path, where Path.exists raises
+    # os.path.exists returns False for a name that is too long, Path.exists raises
     return [Path(text).resolve() for text in texts if text and "\0" not in text and os.path.exists(text)]  # noqa: PTH110
 
 
 def check_report_folder(out: Path, inputs: Iterable[Path]) -> None:
-    """Refuse a folder that is or lies in an input, that is of another kind, or whose files are not an earlier report's."""
+    """Raise for a folder that is or lies in an input, is of another kind, or holds files that are not an earlier report's."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file; the report needs a folder of its own.")
     if (out / "manifest.json").exists():
-        raise ConfigError(f"{out}: holds something else (by its manifest.json); the report needs a folder of its own.")
+        raise ConfigError(f"{out}: holds another artefact (see its manifest.json); the report needs a folder of its own.")
     inputs = list(inputs)
-    # A folder that holds its inputs is no danger: only the files of a report are written there.
+    # A folder that holds its inputs is allowed: only the files of a report are written there.
     artefact.keep_apart(
         out, [path for path in inputs if not path.is_relative_to(out.resolve()) or path == out.resolve()], error=ConfigError
     )
@@ -47,18 +47,18 @@ def check_report_folder(out: Path, inputs: Iterable[Path]) -> None:
 
 
 def check_index_folder(place: Path, inputs: Iterable[Path]) -> None:
-    """Refuse a folder for the index that is, holds or lies in an input, or that is of another kind."""
+    """Raise for an index folder that is, holds or lies in an input, or is of another kind."""
     artefact.keep_apart(place, inputs, option="--index", error=ConfigError)
     check_place(place)
 
 
 def writing(file: Path | None) -> AbstractContextManager[None]:
-    """Hold the only right to write a file while the work for it goes on; None holds nothing."""
+    """Lock an output file during the work for it; None locks nothing."""
     return nullcontext() if file is None else artefact.lock(file, error=ConfigError)
 
 
 def check_sweep_file(out: Path, inputs: Iterable[Path]) -> None:
-    """Refuse a folder, a file in an input, and a file that is no earlier sweep."""
+    """Raise for a folder, a file in an input, and a file that is not an earlier sweep."""
     if out.is_dir():
         raise ConfigError(f"{out}: is a folder; --out takes the file to write, as {out / 'sweep.json'}.")
     artefact.keep_apart(out, inputs, error=ConfigError)

@@ -1,7 +1,7 @@
 """Compares the stories that a model was trained on with the held-out stories that it is evaluated on.
 
-Both sides are hashes of stories (`ts_data.story_hashes`): the model carries those of its training stories, the splits'
-stories are hashed here. A model evaluated on stories that it was trained on is refused, or the report says so.
+Compares hashes (`ts_data.story_hashes`): a model carries those of its training stories; the stories of the splits are hashed here.
+An evaluation on training stories is refused, or the report warns.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNKNOWN = "carries no record of its training stories, so whether it was trained 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The stories that an evaluation measures on: held-out ones of test, and training stories as prompts."""
+    """The stories of an evaluation: held-out stories of test, and training stories used as prompts."""
 
     held_out: Sequence[str]
     train: Sequence[str] = ()
@@ -34,7 +34,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Findings:
-    """Per adapter what was found, in the order of the adapters; and what readers of the report must be told."""
+    """The provenance of each model, in order, and the warnings of the report."""
 
     provenance: tuple[Provenance | None, ...]
     test_in_train: int
@@ -46,10 +46,9 @@ def check_provenance(
 ) -> Findings:
     """Count, per model, the held-out stories that it was trained on.
 
-    The same splits: nothing to say. Other splits: more than none raises ConfigError with the numbers, unless
-    `allow_overlap`; then each is a warning. A model without a record gets a note. Training stories of other splits are
-    counted too, and a note says how many of them the model knows. Held-out stories that stand in the splits' own train
-    are a warning, whatever the model.
+    On the model's own splits there is nothing to check. On other splits, any overlap raises ConfigError with the numbers;
+    `allow_overlap` turns it into a warning. A model without a record gets a note. A note also counts the training stories used as
+    prompts that the model knows. Held-out stories that also stand in the splits' own train split are a warning for every model.
     """
     import ts_data
 
@@ -78,7 +77,7 @@ def check_provenance(
 
 
 def _compare(adapter: ModelAdapter, splits: Splits, held_out: Hashes) -> Provenance | None:
-    """None for a file of stories: no model is evaluated there."""
+    """None for a file of stories, which has no model."""
     if adapter.stories is not None:
         return None
     trained = adapter.trained_on
@@ -113,7 +112,7 @@ def _notes(adapter: ModelAdapter, provenance: Provenance | None, evaluated: Eval
 
 
 def _own_overlap(adapters: Iterable[ModelAdapter], splits: Splits, held_out: Hashes) -> int:
-    """Held-out stories that stand in the splits' own train; hashes that a model of these splits carries save the reading."""
+    """Number of held-out stories that also stand in the splits' own train; uses the hashes of a model of these splits, if there is one."""
     import ts_data
 
     if not len(held_out):
@@ -124,7 +123,7 @@ def _own_overlap(adapters: Iterable[ModelAdapter], splits: Splits, held_out: Has
 
 
 def _members(hashes: Hashes, among: Hashes) -> int:
-    """How many of the hashes stand in a sorted list."""
+    """Number of the hashes that occur in a sorted array."""
     if not len(hashes) or not len(among):
         return 0
     at = np.minimum(np.searchsorted(among, hashes), len(among) - 1)

@@ -1,4 +1,4 @@
-"""A judge's ratings.jsonl in the report: means per model with intervals, and loss against rating over models."""
+"""Adds a judge's ratings to the report: means per model with intervals, and the correlation of loss and rating over models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REAL = "real"
 def with_ratings(
     reports: Sequence[ModelReport], real: ModelReport, ratings: Sequence[Rating], config: EvalConfig
 ) -> tuple[list[ModelReport], ModelReport]:
-    """The reports with their ratings; a model without any says so. Flagged and unscored ratings are in no mean."""
+    """Add ratings to the reports, or a note to a model without any. Flagged and unscored ratings are in no mean."""
     by_source: dict[str, list[Rating]] = {}
     for rating in ratings:
         by_source.setdefault(rating.source or "", []).append(rating)
@@ -26,7 +26,7 @@ def with_ratings(
 
 
 def judges(ratings: Sequence[Rating]) -> tuple[str, ...]:
-    """Each judge in a sentence: name, mode, prompt and coverage."""
+    """One line per judge: name, mode, prompt and coverage."""
     groups: dict[tuple[str, str, str], list[Rating]] = {}
     for rating in ratings:
         groups.setdefault((rating.judge, rating.mode, rating.prompt), []).append(rating)
@@ -48,7 +48,7 @@ def _rated(report: ModelReport, ratings: Sequence[Rating], config: EvalConfig) -
 
 
 def _mean(ratings: Sequence[Rating], category: str) -> float | None:
-    """Mean over a story's repeats; None when none is usable."""
+    """Mean over the repeats of a story; None if no rating is usable."""
     scores = [getattr(r.scores, category) for r in ratings if r.scores is not None and not r.flags]
     return sum(scores) / len(scores) if scores else None
 

@@ -48,7 +48,7 @@ def open_splits(splits: str | os.PathLike[str]) -> Splits:
 
 
 def _check_kind(path: Path) -> None:
-    """Refuse what is no splits/ folder, saying what it is instead."""
+    """Raise for a path that is not a splits/ folder; the message says what it is instead."""
     if path.is_file():
         raise ArtefactError(f"{path}: is a file; {MEND}")
     if not path.is_dir() or (path / "manifest.json").is_file():

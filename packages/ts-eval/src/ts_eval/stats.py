@@ -1,4 +1,4 @@
-"""Uncertainty: bootstrap intervals by story, paired tests, and how many more stories would settle a difference."""
+"""Statistics of the report: bootstrap intervals over stories, paired tests, sample sizes, rank correlation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLIPS = 10_000
 
 
 def estimate(values: Values, *, seed: int = 1, resamples: int = 2000) -> Estimate:
-    """Mean, SD and percentile bootstrap 95 % interval over stories; None is an unscored story and in no number."""
+    """Mean, SD and percentile bootstrap 95 % interval over stories. None is an unscored story; it is only counted."""
     x = np.array([v for v in values if v is not None], float)
     missing = len(values) - len(x)
     if not len(x):
@@ -36,7 +36,7 @@ def estimate(values: Values, *, seed: int = 1, resamples: int = 2000) -> Estimat
 
 
 def ratio(above: Sequence[float], below: Sequence[float], *, seed: int = 1, resamples: int = 2000, exp: bool = False) -> Estimate:
-    """Sum of `above` per sum of `below` (losses per token, bits per byte), resampled by story. `exp`: of the ratio, None on overflow."""
+    """Sum of `above` / sum of `below` (losses per token, bits per byte), resampled by story. `exp`: exp of the ratio; None on overflow."""
     a, b = np.asarray(above, float), np.asarray(below, float)
     if not len(a) or b.sum() <= 0:
         return Estimate(mean=None, n=0)
@@ -49,7 +49,7 @@ def ratio(above: Sequence[float], below: Sequence[float], *, seed: int = 1, resa
 
 
 def _exp(value: float | None) -> float | None:
-    """exp, or None where it overflows: JSON has no infinity."""
+    """exp, or None on overflow: JSON has no infinity."""
     return None if value is None or value > LARGEST else math.exp(value)
 
 
@@ -69,7 +69,7 @@ def _interval(above: Array, below: Array, seed: int, resamples: int) -> tuple[fl
 def compare(
     metric: str, first: str, second: str, a: Values, b: Values, *, seed: int = 1, resamples: int = 2000
 ) -> Comparison | None:
-    """Second minus first on the stories that both have scores for; None with fewer than two."""
+    """Second minus first, on the stories that both have scores for; None if fewer than two."""
     pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
     if len(pairs) < 2:
         return None
@@ -92,7 +92,7 @@ def compare(
 
 
 def _sign_flips(d: Array, seed: int) -> float:
-    """Two-sided p of a paired permutation test: how often random signs give a mean as far from 0."""
+    """Two-sided p of a paired permutation test: the share of random signs with a mean at least as far from 0."""
     rng = np.random.default_rng(seed)
     observed, hits, done = abs(d.mean()), 0, 0
     rows = max(1, 2_000_000 // len(d))
@@ -104,9 +104,9 @@ def _sign_flips(d: Array, seed: int) -> float:
 
 
 def more_stories(differences: Sequence[float] | Array, *, resolved: bool) -> int | None:
-    """Stories beyond those at hand that would resolve this mean difference at 80 % power, from its spread.
+    """Number of further stories that would resolve this mean difference at 80 % power, from its spread.
 
-    0 when it is resolved; None when there is no difference to resolve.
+    0 if it is resolved; None if there is no difference.
     """
     d = np.asarray(differences, float)
     if resolved:

@@ -1,4 +1,4 @@
-"""sweep: try decoding settings on the same openings, score quality and diversity, keep the Pareto front, name a winner.
+"""sweep: searches decoding settings on the same openings by quality and diversity; marks the Pareto front and a winner.
 
 Quality is a judge's mean where one is given; else how near the stories are to real ones in bits per word under a bigram model
 of the training words: too few bits is repetition, too many is noise (after Holtzman et al. 2020).
@@ -38,16 +38,16 @@ __all__ = ["grid", "pareto", "sweep"]
 
 Judge = Callable[[Sequence[str]], Sequence[float | None]]
 WORDS = 10_000
-"""Words of the reference model; all others are one word."""
+"""Vocabulary of the reference model; all other words are one word."""
 REFERENCE = 50_000
-"""Training stories that it is fitted on, at most."""
+"""Maximum number of training stories that the reference model is fitted on."""
 USES = {
     "greedy": ("repetition_penalty", "no_repeat_ngram_size"),
     "sample": ("temperature", "top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size"),
     "beam": ("num_beams", "repetition_penalty", "no_repeat_ngram_size"),
     "beam-sample": ("temperature", "top_k", "top_p", "num_beams", "repetition_penalty", "no_repeat_ngram_size"),
 }
-"""Method → the axes that it heeds."""
+"""Method → the axes that it uses."""
 
 
 def sweep(
@@ -61,9 +61,9 @@ def sweep(
     allow_overlap: bool = False,
     progress: Progress | None = None,
 ) -> SweepReport:
-    """Search the decoding settings of one model; `out` takes sweep.json.
+    """Search the decoding settings of one model; writes sweep.json to `out`.
 
-    `judge(stories)` gives one number per story, higher is better, None where it has none. `allow_overlap`: as in `evaluate`.
+    `judge(stories)` returns one number per story (higher is better), or None for an unrated story. `allow_overlap`: as in `evaluate`.
     """
     from ts_data import artefact
 
@@ -102,7 +102,7 @@ def sweep(
 
 
 def grid(config: SweepConfig) -> Iterator[dict[str, Any]]:
-    """Every setting once; an axis that a method does not heed is not multiplied."""
+    """Every setting once; axes that a method ignores are not varied."""
     for method in config.method:
         axes = [[(name, value) for value in getattr(config, name)] for name in USES[method]]
         for chosen in itertools.product(*axes):
@@ -110,7 +110,7 @@ def grid(config: SweepConfig) -> Iterator[dict[str, Any]]:
 
 
 def _checked(judge: Judge) -> Judge:
-    """The judge with its answers checked: a number or None per story; NaN and infinity are no numbers."""
+    """Wrap the judge with checks: a number or None per story; NaN and infinity become None."""
 
     def score(texts: Sequence[str]) -> list[float | None]:
         given = list(judge(texts))
@@ -125,7 +125,7 @@ def _checked(judge: Judge) -> Judge:
 
 
 class _Trial:
-    """One setting → one point."""
+    """Generates stories with one setting and scores them."""
 
     def __init__(self, adapter: ModelAdapter, openings: list[str], score: Judge, config: SweepConfig) -> None:
         self.adapter, self.openings, self.score, self.config = adapter, openings, score, config
@@ -204,7 +204,7 @@ def _suggest(asked: Any, config: SweepConfig) -> dict[str, Any]:
 
 
 def _judged(points: Sequence[SweepPoint], config: SweepConfig, real_diversity: float) -> list[SweepPoint]:
-    """Mark the front, and the winner: the best quality among settings diverse enough, else the most diverse on the front."""
+    """Mark the front and the winner: the best quality among sufficiently diverse settings, else the most diverse on the front."""
     front = pareto([(p.quality, p.diversity) for p in points])
     enough = [i for i in front if points[i].diversity >= config.min_diversity * real_diversity]
     winner = (
@@ -214,7 +214,7 @@ def _judged(points: Sequence[SweepPoint], config: SweepConfig, real_diversity: f
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Which points no other one beats: at least as good in both, better in one (more is better)."""
+    """Indices of the points that no other point dominates (at least as good in both, better in one; more is better)."""
     return [i for i, (a, b) in enumerate(points) if not any(x >= a and y >= b and (x > a or y > b) for x, y in points)]
 
 
@@ -224,7 +224,7 @@ def _diversity(texts: Sequence[str]) -> float:
 
 
 class _LikeReal:
-    """Minus the distance to real stories in bits per word; a story without two words has no score."""
+    """Scores a story by minus the distance to real stories in bits per word; None for a story without two words."""
 
     def __init__(self, train: Sequence[str], real: Sequence[str]) -> None:
         counts: dict[str, int] = {}

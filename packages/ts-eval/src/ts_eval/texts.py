@@ -1,4 +1,4 @@
-"""Texts as words: scikit-learn's runs, rouge-score's words and stems, the blanks a prompt is cut at. No arrays, no files.
+"""Splits texts into words: scikit-learn's runs, rouge-score's words and stems, blank-separated words of prompts.
 
 Two tokenisations matter. `TfidfVectorizer` takes runs of two or more word characters of the lower-cased text,
 rouge-score runs of a-z and 0-9, stemmed when longer than three. They differ only where a text has an underscore
@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["TOKENISATION", "cut", "rouge_words", "runs", "stem", "stems", "words_of"]
 
 TOKENISATION = 1
-"""Raised when any function here gives other words than before: indexes on disk are then built anew."""
+"""Incremented when a function here returns other words than before, which makes indexes on disk rebuild."""
 
 _RUN = re.compile(r"\w+")
 _ROUGE = re.compile(r"[a-z0-9]+")

@@ -1,4 +1,4 @@
-"""The command line of ts_eval: one module per verb, each a thin layer over one Python call."""
+"""The command line of ts_eval: one module per verb (`parts`: four), each a thin layer over one Python call."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from ts_data.console import make_app, run
 from ..__about__ import __version__
 from .calibrate import calibrate
 from .judge import judge
-from .memorisation import memorisation
 from .optimise_prompt import optimise_prompt
-from .overfitting import overfitting
-from .paper import paper
-from .perplexity import perplexity
+from .parts import memorisation, overfitting, paper, perplexity
 from .rate import rate
 from .report import report
 from .sweep import sweep

@@ -14,7 +14,7 @@ __all__ = ["banner", "emit_report", "summary"]
 
 
 def summary(report: EvalReport) -> str:
-    """What must be known first, every metric with its interval, the real stories last, then the n-gram baselines and what could not be measured."""
+    """Warnings, a table of every metric with its interval (real stories last), the n-gram baselines, and notes on what was not measured."""
     columns = [*report.models, report.real]
     names = list(dict.fromkeys(name for model in columns for name in model.metrics))
     rows = [[name, *(_cell(model.metrics.get(name)) for model in columns)] for name in names]
@@ -32,12 +32,12 @@ def summary(report: EvalReport) -> str:
 
 
 def banner(warnings: Sequence[str]) -> str:
-    """The warnings of a report, to stand above its numbers."""
+    """The warnings of a report, printed above its numbers."""
     return "\n".join(f"WARNING: {warning}" for warning in warnings)
 
 
 def emit_report(payload: Mapping[str, Any], text: Callable[[], str], warnings: Sequence[str], *, as_json: bool) -> None:
-    """Print a report; with --json its warnings stand on stderr, too."""
+    """Print a report; with --json, also print its warnings to stderr."""
     for warning in warnings if as_json else ():
         warn(warning)
     emit(payload, text, as_json=as_json)

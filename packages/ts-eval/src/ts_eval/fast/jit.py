@@ -1,4 +1,4 @@
-"""How Numba compiles and caches the kernels.
+"""Compiles the kernels with Numba and caches them on disk.
 
 A kernel gives the same bits whether it was compiled in this process or read from the cache: none has `fastmath` flags, so LLVM
 keeps every rounding, and the helpers are part of their callers' compiled code. A cache that cannot be written or read (a
@@ -18,12 +18,12 @@ __all__ = ["helper", "kernel"]
 
 
 def helper(function: Callable[..., Any]) -> Any:
-    """A function that kernels call; compiled into each of them and not cached by itself."""
+    """A function that kernels call; compiled into each of them, not cached on its own."""
     return njit(nogil=True)(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function at its first call; it is kept on disk where Numba finds a folder that it may write to."""
+    """Compile a function at its first call, and cache it on disk if Numba finds a writable folder."""
     try:
         compiled = njit(cache=True, nogil=True)(function)
     except RuntimeError:  # no such folder
@@ -36,7 +36,7 @@ def kernel(function: Callable[..., Any]) -> Any:
             return compiled(*arguments)
         except NumbaError:
             raise
-        except Exception:  # the kernels raise nothing: the cache could not be written, or holds something else
+        except Exception:  # kernels raise nothing themselves: the cache is unwritable or damaged
             compiled = njit(nogil=True)(function)
             return compiled(*arguments)
 

@@ -1,4 +1,4 @@
-"""Run a kernel over ranges of stories in threads (the kernels release the GIL). No processes, no state."""
+"""Runs a kernel over ranges of stories in threads (the kernels release the GIL). Stateless."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def processors() -> int:
 
 
 def in_threads(work: Callable[[int, int], Result], count: int, *, parts: int | None = None) -> list[Result]:
-    """`work(first, last)` over ranges that cover 0 … count; results in order."""
+    """Call `work(first, last)` on ranges that cover 0 … count; returns the results in order."""
     wanted = max(1, min(parts or processors(), count))
     edges = [count * i // wanted for i in range(wanted + 1)]
     ranges = [(a, b) for a, b in pairwise(edges) if b > a]

@@ -1,4 +1,4 @@
-"""A suffix automaton of several queries: every run of words that any of them holds, in one machine of arrays.
+"""A suffix automaton of several queries, which recognises every run of words of any of them, stored as arrays.
 
 Built in Python (queries are few), run by the kernels over the whole stream, read back per query here.
 After Blumer et al. 1985, in the form for several words. It knows no stories and no files.
@@ -60,7 +60,7 @@ class Automaton:
 
     def _extend(self, last: int, word: int) -> int:
         known = self.next[last].get(word)
-        if known is not None:  # another query has been here
+        if known is not None:  # an earlier query has this transition
             return known if self.lengths[known] == self.lengths[last] + 1 else self._split(last, word, known)
         new = self._state(self.lengths[last] + 1, 0, {})
         at = last
@@ -90,7 +90,7 @@ class Automaton:
 
 
 def read_back(machine: Automaton, scans: Sequence[tuple[Array, ...]], left_out: Sequence[int]) -> list[Found]:
-    """Per query the longest run over all scans but number `left_out[q]` (-1: over all)."""
+    """The longest run per query over all scans except number `left_out[q]` (-1: over all)."""
     best, story, count = _settle(machine, scans)
     found = []
     for path, out in zip(machine.paths, left_out, strict=True):
@@ -100,9 +100,9 @@ def read_back(machine: Automaton, scans: Sequence[tuple[Array, ...]], left_out: 
 
 
 def _settle(machine: Automaton, scans: Sequence[tuple[Array, ...]]) -> tuple[Array, Array, Array]:
-    """A run that ends in a state also ends in all states on its link path: hand visits down to the shorter runs.
+    """Propagate visits along the suffix links: a run that ends in a state also ends in all states on its link path.
 
-    Gives [scans, states]: the longest run in each state, the first story with it, and its occurrences.
+    Returns [scans, states]: the longest run in each state, the first story with it, and its occurrences.
     """
     longest, where, at_longest, visits, earliest = (np.stack([scan[i] for scan in scans]) for i in range(5))
     earliest = np.where(visits > 0, earliest, NEVER)

@@ -1,4 +1,4 @@
-"""Stories → the arrays of a StoryIndex: one stream of word ids, offsets, document frequencies, norms. No searching."""
+"""Builds the arrays of a StoryIndex from stories: one stream of word ids, offsets, document frequencies, norms."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Arrays", "build_arrays", "idf_of"]
 Array = NDArray[Any]
 BATCH = 10_000
 NAME_SAMPLE = 20_000
-"""Stories that names are looked for in."""
+"""Stories searched for names."""
 
 _END = b"\0"
 _TABLE = bytes(
@@ -68,7 +68,7 @@ class _Numbers(dict[bytes, int]):
 
 @dataclass
 class _Sink:
-    """The growing stream: in memory, or in a file that is widened once the words pass 65,535."""
+    """The growing stream of ids, in memory or in a file; switches to uint32 once there are more than 65,535 words."""
 
     path: Path | None
     parts: list[Array] = field(default_factory=list)
@@ -102,7 +102,7 @@ class _Sink:
         kind = np.uint32 if self.wide else np.uint16
         if self.path is None:
             whole = np.concatenate(self.parts) if self.parts else np.zeros(0, kind)
-            whole.flags.writeable = False  # like a mapped file: the kernels are then compiled once for both
+            whole.flags.writeable = False  # as a mapped file, so that the kernels are compiled once for both
             return whole
         return np.memmap(self.path, kind, "r") if self.size else np.zeros(0, kind)
 
@@ -115,7 +115,7 @@ def build_arrays(
     stream_file: Path | None = None,
     progress: Progress | None = None,
 ) -> Arrays:
-    """Read the stories once and make the arrays; `corpus` names them where their hash is known already."""
+    """Build the arrays in one pass over the stories; `corpus` is their hash, if it is known already."""
     numbers, sink, digest = _Numbers(), _Sink(stream_file), hashlib.sha256()
     _ = numbers[_END]
     lengths: list[Array] = []
@@ -144,7 +144,7 @@ def build_arrays(
 
 
 def idf_of(df: Array, words: list[str], stories: int) -> Array:
-    """scikit-learn's smoothed inverse document frequency: float64; 0 for what it does not count as a word."""
+    """scikit-learn's smoothed inverse document frequency, float64; 0 for what scikit-learn does not count as a word."""
     counted = np.array([len(word) > 1 for word in words], bool) & (df > 0)
     return np.where(counted, np.log((1 + stories) / (1 + df)) + 1, 0.0)
 
@@ -156,7 +156,7 @@ def _batches(stories: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _numbered(batch: list[str], numbers: _Numbers, odd: list[tuple[int, bytes]], first: int) -> tuple[Array, Array]:
-    """Word ids of a batch, and each story's number of words. What rouge-score would split otherwise goes to `odd`."""
+    """Word ids of a batch, and each story's number of words. Appends stories that rouge-score splits differently to `odd`."""
     pieces = []
     for i, text in enumerate(batch):
         plain = text.isascii()

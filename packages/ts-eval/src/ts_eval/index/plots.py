@@ -18,14 +18,14 @@ from .story_index import Match
 __all__ = ["PlotIndex", "embedder"]
 
 BATCH = 256
-"""Stories embedded between two reports of progress."""
+"""Stories embedded per progress update."""
 
 Embed = Callable[[list[str]], NDArray[np.float32]]
 """Texts → [texts, dimensions]."""
 
 
 class PlotIndex:
-    """Training stories by their embeddings."""
+    """Exact search over the sentence embeddings of the training stories."""
 
     def __init__(self, stories: Sequence[str], embed: Embed, notify: Callable[[int], None] = lambda done: None) -> None:
         self._stories, self._embed = stories, embed
@@ -37,7 +37,7 @@ class PlotIndex:
         self._vectors = np.concatenate(blocks)
 
     def closest(self, texts: Sequence[str]) -> list[Match]:
-        """Per text the story with the largest cosine of embeddings, the lowest index among equals."""
+        """The story with the largest cosine of embeddings for each text, the lowest index among equals."""
         cosines = self._units(list(texts)) @ self._vectors.T
         return [
             Match(int(i), float(row[i]), self._stories[int(i)]) for i, row in zip(cosines.argmax(axis=1), cosines, strict=True)

@@ -1,4 +1,4 @@
-"""The arrays of a StoryIndex on disk: written aside and renamed, opened memory-mapped, refused when they are of something else."""
+"""Stores the arrays of a StoryIndex on disk: atomic writes, memory-mapped reads, checks against the stories."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ARRAYS = ("offsets", "second", "df", "norms")
 
 
 def cached(path: Path, stories: Sequence[str], *, corpus: str | None, progress: Progress | None) -> tuple[Arrays, str]:
-    """`load` what is at `path` if it is of these stories, else build it there first."""
+    """Load the index at `path` if it belongs to these stories; otherwise build it there first."""
     artefact.recover(path)
     check_place(path)
     found = _fitting(path, stories, corpus)
@@ -43,7 +43,7 @@ def cached(path: Path, stories: Sequence[str], *, corpus: str | None, progress: 
 
 
 def _fitting(path: Path, stories: Sequence[str], corpus: str | None) -> tuple[Arrays, str] | None:
-    """The index at `path`; None where there is none, or one of other stories, of another version or damaged."""
+    """The index at `path`; None if there is none, or if it is damaged, of other stories or of another version."""
     if not (path / "index.json").exists():
         return None
     try:
@@ -53,18 +53,18 @@ def _fitting(path: Path, stories: Sequence[str], corpus: str | None) -> tuple[Ar
 
 
 def check_place(path: Path) -> None:
-    """Refuse, before the work, a folder that an index may not replace: another kind of folder, or one with a cut index.json."""
+    """Raise, before any work, for a folder that an index must not replace: of another kind, or with a truncated index.json."""
     if (path / "index.json").is_file() and any((path / f"{name}.npy").exists() for name in ARRAYS):
         try:
             if artefact.read_json(path / "index.json", error=ArtefactError).get("format") == "ts-eval/index":
-                return  # it may only be read, from a place that cannot be written
+                return  # need not be writable: it may only be read
         except ArtefactError:
-            raise ArtefactError(f"{path / 'index.json'}: damaged. Delete the folder {path}; it is built anew.") from None
+            raise ArtefactError(f"{path / 'index.json'}: damaged. Delete the folder {path}; it is rebuilt.") from None
     artefact.check_target(path, "index.json", "ts-eval/index", error=ConfigError)
 
 
 def corpus_hash(stories: Sequence[str]) -> str:
-    """The hash that `build_arrays` gives stories whose fingerprint is not known."""
+    """The hash of stories without a known fingerprint, as `build_arrays` computes it."""
     import hashlib
 
     digest = hashlib.sha256()
@@ -74,7 +74,7 @@ def corpus_hash(stories: Sequence[str]) -> str:
 
 
 def write(path: Path, stories: Sequence[str], *, corpus: str | None = None, progress: Progress | None = None) -> IndexManifest:
-    """Build the index of the stories in a folder, complete or not at all."""
+    """Build the index of the stories in a folder, atomically."""
     artefact.need_space(path.parent, 3 * 200 * len(stories), "the index of the training stories", error=ArtefactError)
     with artefact.write_folder(path, "index.json", "ts-eval/index") as folder:
         stream = folder / "stream.bin"
@@ -101,7 +101,7 @@ def write(path: Path, stories: Sequence[str], *, corpus: str | None = None, prog
 
 
 def load(path: Path, stories: Sequence[str] | None = None, *, corpus: str | None = None) -> tuple[Arrays, str]:
-    """An index's arrays and its hash. `IndexMismatchError` when they are not of these stories, ArtefactError when damaged."""
+    """Load the arrays of an index and its hash. IndexMismatchError if it is of other stories, ArtefactError if it is damaged."""
     manifest = artefact.read_model(path / "index.json", IndexManifest, package="tinystories-eval", error=ArtefactError)
     _check(path, manifest, stories, corpus)
     return _arrays(path, manifest), artefact.sha256_file(path / "index.json")
@@ -110,7 +110,7 @@ def load(path: Path, stories: Sequence[str] | None = None, *, corpus: str | None
 def _check(path: Path, manifest: IndexManifest, stories: Sequence[str] | None, corpus: str | None) -> None:
     if manifest.tokenisation != TOKENISATION:
         raise IndexMismatchError(
-            f"{path}: made with tokenisation {manifest.tokenisation}, this version has {TOKENISATION}. Delete the folder; it is built anew."
+            f"{path}: made with tokenisation {manifest.tokenisation}, this version has {TOKENISATION}. Delete the folder; it is rebuilt."
         )
     if stories is not None and len(stories) != manifest.stories:
         raise IndexMismatchError(
@@ -125,21 +125,21 @@ def _check(path: Path, manifest: IndexManifest, stories: Sequence[str] | None, c
         raise ArtefactError(f"{path}/index.json: field `files` names {sorted(manifest.files)}, expected {sorted(expected)}.")
     for name, sha256 in manifest.files.items():
         if not (path / name).is_file() or artefact.sha256_file(path / name) != sha256:
-            raise ArtefactError(f"{path / name}: missing or damaged. Delete the folder {path}; it is built anew.")
+            raise ArtefactError(f"{path / name}: missing or damaged. Delete the folder {path}; it is rebuilt.")
 
 
 def _arrays(path: Path, manifest: IndexManifest) -> Arrays:
-    """The arrays, if the compiled loops can run over them without leaving them: their hashes alone say nothing of that."""
+    """Load the arrays and check that their sizes and ids fit each other: the compiled loops do not check bounds."""
     try:
         stream = np.memmap(path / "stream.bin", manifest.id_type, "r") if manifest.words else np.zeros(0, manifest.id_type)
         loaded: dict[str, NDArray[Any]] = {name: np.load(path / f"{name}.npy", allow_pickle=False) for name in ARRAYS}
         text = (path / "words.txt").read_bytes().decode("utf-8", "surrogatepass")
         words = text.split("\n") if text else []
         sound = _sound(manifest, stream, words, **loaded)
-    except Exception:  # NumPy parses a header as Python: what other bytes raise (TokenError …) is written nowhere
+    except Exception:  # NumPy parses headers as Python: damaged ones raise undocumented errors (TokenError …)
         sound = False
     if not sound:
-        raise ArtefactError(f"{path}: its arrays do not fit each other. Delete the folder; it is built anew.")
+        raise ArtefactError(f"{path}: its arrays do not fit each other. Delete the folder; it is rebuilt.")
     return Arrays(stream=stream, words=words, names=manifest.names, corpus=manifest.corpus, **loaded)
 
 

@@ -81,11 +81,13 @@ class LanguageModelAdapter(ModelAdapter):
 
         tokenizer: Any = self.lm.text_tokenizer()
         ids = [np.asarray(self.lm.encode_story(text)) for text in texts]
-        logprobs = score_ids(self.lm.model, ids)
+        different = {story.tobytes(): story for story in ids}  # scored once: equal ids tie, whatever their places in a batch
+        scores = dict(zip(different, score_ids(self.lm.model, list(different.values())), strict=True))
+        logprobs = [scores[story.tobytes()] for story in ids]
         if hasattr(tokenizer, "extra_bits"):
-            return Scored(list(logprobs), np.asarray(tokenizer.extra_bits(list(texts)), float), ids)
+            return Scored(logprobs, np.asarray(tokenizer.extra_bits(list(texts)), float), ids)
         bits, note = price(texts, [tokenizer.decode(tokenizer.encode(text)) for text in texts])
-        return Scored(list(logprobs), bits, ids, note)
+        return Scored(logprobs, bits, ids, note)
 
     def neighbours(self, word: str, k: int = 8) -> list[tuple[str, float]] | None:
         """Nearest tokens by cosine of the input embeddings."""

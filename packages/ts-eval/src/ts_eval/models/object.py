@@ -1,4 +1,4 @@
-"""Any object that generates: a LanguageModel, or somebody else's with `generate(prompts, **options)`."""
+"""Adapter for objects: a LanguageModel, or any object with `generate(prompts, **options)`."""
 
 from __future__ import annotations
 

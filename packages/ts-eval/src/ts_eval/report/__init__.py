@@ -1,4 +1,4 @@
-"""EvalReport → report.json, report.html (one file, no network) and stories.jsonl for the judge. It measures nothing."""
+"""Writes an EvalReport as report.json, report.html (self-contained) and stories.jsonl for the judge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["read_report", "render", "write_report"]
 
 
 def write_report(report: EvalReport, out: str | os.PathLike[str]) -> None:
-    """Write the three files, each complete or not at all."""
+    """Write the three files, each atomically."""
     folder = Path(out)
     artefact.write_model(folder / "report.json", report)
     artefact.write_text(folder / "stories.jsonl", "".join(_lines(report)))
@@ -37,7 +37,7 @@ def render(report: EvalReport) -> str:
 
 
 def _lines(report: EvalReport) -> list[str]:
-    """One story per line for `ts-eval judge`: the models' by name, the real ones as `real`."""
+    """One story per line for `ts-eval judge`; `source` is the model's name, or `real`."""
     rows = [(model.name, story) for model in report.models for story in model.stories]
     rows += [("real", story) for story in report.real.stories]
     return [

@@ -1,4 +1,4 @@
-"""Two texts side by side with the runs of words that they share marked. Gives pieces; the template escapes them."""
+"""Marks the runs of words that two texts share. Returns pieces of text; the template escapes them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import NamedTuple
 __all__ = ["Piece", "holds", "side_by_side", "with_exact"]
 
 LEAST = 3
-"""Words that a common run must have to be marked."""
+"""Shortest common run that is marked, in words."""
 _RUN = re.compile(r"\w+")
 
 
 class Piece(NamedTuple):
-    """A stretch of text; `run` numbers the common run that it belongs to, or is None; `exact`: within the longest exact span."""
+    """A piece of text; `run` is the number of its common run, or None; `exact`: within the longest exact span."""
 
     text: str
     run: int | None = None
@@ -31,7 +31,7 @@ def side_by_side(left: str, right: str) -> tuple[list[Piece], list[Piece]]:
 
 
 def with_exact(pieces: list[Piece], span: str) -> list[Piece]:
-    """The pieces with the first run of all the words of `span` marked exact, cut where it begins and ends."""
+    """Mark the first occurrence of `span` as exact; splits pieces at its ends."""
     start, end = _place(span, "".join(piece.text for piece in pieces))
     made, at = [], 0
     for piece in pieces:
@@ -42,7 +42,7 @@ def with_exact(pieces: list[Piece], span: str) -> list[Piece]:
 
 
 def holds(text: str, span: str) -> bool:
-    """Whether all the words of `span` stand in the text in a run."""
+    """Whether the text contains the words of `span` as one run."""
     start, end = _place(span, text)
     return start < end
 

@@ -1,4 +1,4 @@
-"""EvalReport → the page: chooses what stands where and draws the charts; `page.html.j2` holds the words and the looks."""
+"""Renders an EvalReport as HTML: prepares tables and charts; `page.html.j2` holds the text and the style."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .svg import Line, Row, Spot, intervals, lines, scatter
 __all__ = ["page"]
 
 MANY = 4
-"""From this many models on, the charts leave out the single stories."""
+"""From this number of models on, charts omit the single stories."""
 
 
 def page(report: EvalReport) -> str:
-    """The whole HTML page. All text is escaped by the template; only the charts come in as markup."""
+    """The whole HTML page. The template escapes all text; only the charts are inserted as markup."""
     info = _info(report)
     completion_charts = _charts(report, info, "memorisation")
     maximum_charts = _charts(report, info, "overfitting") + _charts(report, info, "paper")
@@ -102,7 +102,7 @@ def _title(info: Info) -> Callable[[str], str]:
 
 
 def _columns(report: EvalReport, info: Info) -> dict[str, MetricInfo]:
-    """Key → metric of the summary table: what some model has."""
+    """Key → metric, for the columns of the summary table that some model has."""
     keys = {f"{metric.summary}.test.{name}": metric for name, metric in info.items() if metric.summary}
     return {key: metric for key, metric in keys.items() if any(key in model.metrics for model in report.models)}
 
@@ -147,7 +147,7 @@ def _neighbour_words(models: Sequence[ModelReport]) -> list[tuple[str, list[list
 
 
 def _shown(report: EvalReport, model: ModelReport) -> list[dict[str, Any]]:
-    """Stories for the page: the nearest to a training story first, then evenly through the rest."""
+    """The stories shown: evenly spaced from the one closest to a training story to the farthest."""
     ranked = sorted(model.stories, key=lambda s: -(s.closest.score if s.closest else 0))
     wanted = min(report.config.shown, len(ranked))
     picked = [ranked[round(i * (len(ranked) - 1) / max(wanted - 1, 1))] for i in range(wanted)]
@@ -160,7 +160,7 @@ def _shown(report: EvalReport, model: ModelReport) -> list[dict[str, Any]]:
 
 
 def _holder(story: Story) -> list[Piece]:
-    """The training story with the longest exact span, the span marked; empty where the closest one has that span too."""
+    """The training story with the longest exact span, marked; empty if the closest story also contains that span."""
     span = story.span
     if span is None or span.story is None or (story.closest is not None and holds(story.closest.text, span.text)):
         return []
@@ -211,7 +211,7 @@ def _curves(report: EvalReport) -> str:
 
 
 def _baselines(report: EvalReport) -> str:
-    """Bits per byte of the models above those of the n-gram models on the same ids."""
+    """Bits per byte of the models, followed by the n-gram models on the same ids."""
     rows = []
     for colour, model in enumerate(report.models):
         e = model.metrics.get("perplexity.test.bits_per_byte")

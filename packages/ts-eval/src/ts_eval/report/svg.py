@@ -1,4 +1,4 @@
-"""Small charts as inline SVG, coloured by the page's CSS variables so that they follow light and dark. No numbers of their own.
+"""Small charts as inline SVG, coloured by the page's CSS variables so that they follow light and dark mode.
 
 Every label passes through `escape`. A chart is 360 units wide, so that its text stays readable on a phone.
 """
@@ -18,7 +18,7 @@ LEFT, RIGHT, TOP, BOTTOM = 54, 10, 10, 34
 
 @dataclass(frozen=True)
 class Spot:
-    """One estimate in a row: its interval where known, the story values behind it, hollow or filled."""
+    """One estimate in a row: optional interval, the values of single stories behind it, hollow or filled."""
 
     mean: float
     low: float | None = None
@@ -97,7 +97,7 @@ def _row(row: Row, x: _Axis, top: float) -> str:
 
 
 def lines(curves: Sequence[Line], *, x_label: str, y_label: str, title: str = "") -> str:
-    """Curves over a common axis; one point makes no curve."""
+    """Curves over a common axis; skips curves of one point."""
     curves = [curve for curve in curves if len(curve.points) > 1]
     if not curves:
         return ""

@@ -1,4 +1,4 @@
-"""What every schema is: frozen, without unknown fields, without NaN and infinity (JSON has neither)."""
+"""The base of all schemas: frozen, no unknown fields, no NaN and infinity (JSON has neither)."""
 
 from __future__ import annotations
 

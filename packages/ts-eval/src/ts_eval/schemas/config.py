@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 PART_NAMES = ("perplexity", "memorisation", "paper", "overfitting", "texts", "prompts", "neighbours")
-"""The parts of a report, in the order in which they run."""
+"""The sections of a report, in the order in which they run."""
 
 Method = Literal["greedy", "sample", "beam", "beam-sample"]
 Positive = Annotated[float, Field(gt=0)]
@@ -37,7 +37,7 @@ class Decoding(Frozen):
     max_new_tokens: int = Field(default=256, ge=1)
 
     def options(self) -> dict[str, Any]:
-        """The fields that say something, for `generate(prompts, **options)`."""
+        """The fields that are set, for `generate(prompts, **options)`."""
         chosen = self.model_dump(exclude_none=True)
         if self.method in {"greedy", "beam"}:
             chosen.pop("temperature")
@@ -53,13 +53,13 @@ class EvalConfig(Frozen):
     prompt_share: float = Field(default=0.4, gt=0, lt=1)
     """Share of a story's words given as prompt (the talk: 40 %). The paper's procedure always uses half."""
     opening_words: int = Field(default=5, ge=1)
-    """Words of a held-out story with which a story of the overfitting part begins."""
+    """Words of a held-out story that a generated story of the overfitting section starts with."""
     seed: int = Field(default=1, ge=0)
     decoding: Decoding = Decoding()
     perplexity_stories: int | None = Field(default=None, ge=2)
-    """Stories of the test split that perplexity is measured on; None is all."""
+    """Stories of the test split scored for perplexity; None: all."""
     baseline_stories: int | None = Field(default=None, ge=2)
-    """Training stories that the n-gram baselines are fitted on; None is all."""
+    """Training stories that the n-gram baselines are fitted on; None: all."""
     context: int = Field(default=256, ge=8)
     """Tokens of the talk's loss: the first 256 of each story."""
     resamples: int = Field(default=2000, ge=100)
@@ -67,7 +67,7 @@ class EvalConfig(Frozen):
     shown: int = Field(default=8, ge=0)
     """Stories and completions per model that the HTML page shows; report.json holds all."""
     embeddings: bool = False
-    """Also look for complex templates (extra `embeddings`; embeds every training story once)."""
+    """Also search complex templates (extra `embeddings`; embeds every training story once)."""
     neighbour_words: tuple[str, ...] = ("doctor", "dog", "happy", "park", "lily")
 
     @model_validator(mode="after")
@@ -79,7 +79,7 @@ class EvalConfig(Frozen):
 
 
 class SweepConfig(Frozen):
-    """The decoding settings to try. Each list is one axis; an axis that a method ignores is not multiplied."""
+    """The decoding settings to try. Each list is one axis; axes that a method ignores are not varied."""
 
     method: tuple[Method, ...] = Field(default=("greedy", "sample", "beam", "beam-sample"), min_length=1)
     temperature: tuple[Positive, ...] = Field(default=(0.5, 0.7, 0.9, 1.1), min_length=1)
@@ -93,6 +93,6 @@ class SweepConfig(Frozen):
     seed: int = Field(default=1, ge=0)
     search: Literal["grid", "optuna"] = "grid"
     trials: int = Field(default=20, ge=1)
-    """optuna: settings tried."""
+    """Number of settings that Optuna tries."""
     min_diversity: float = Field(default=0.9, gt=0)
-    """The winner keeps at least this share of the diversity of real stories, if any setting does."""
+    """The winner has at least this share of the diversity of real stories, if any setting does."""

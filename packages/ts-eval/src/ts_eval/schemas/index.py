@@ -17,17 +17,17 @@ class IndexManifest(Frozen):
     format: Literal["ts-eval/index"] = "ts-eval/index"
     schema_version: int = 1
     tokenisation: int
-    """Version of how texts become words and stems; another one is built anew."""
+    """Version of the splitting into words and stems; an index of another version is rebuilt."""
     corpus: str
     """SHA-256 of the stories, or the fingerprint of the split that they came from."""
     stories: int = Field(ge=1)
     words: int = Field(ge=0)
     """Length of the stream of the word ids, `second` included."""
     second: int = Field(ge=0)
-    """Words at the stream's end: the stories that rouge-score splits in another way than scikit-learn."""
+    """Words at the end of the stream: the stories that rouge-score splits differently from scikit-learn."""
     vocabulary: int = Field(ge=0)
     id_type: Literal["uint16", "uint32"]
     names: tuple[str, ...]
-    """Words that are names, by how they are capitalised within sentences."""
+    """Names, recognised by their capitalisation within sentences."""
     files: dict[str, str]
     """File name → SHA-256."""

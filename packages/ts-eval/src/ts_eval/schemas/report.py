@@ -34,12 +34,12 @@ __all__ = [
 
 
 class Estimate(Frozen):
-    """A mean over stories with its spread. Everything is None when no story could be scored."""
+    """A mean over stories with its spread. All None if no story could be scored."""
 
     mean: float | None
     sd: float | None = None
     low: float | None = None
-    """Lower end of the bootstrap 95 % interval, by story."""
+    """Lower end of the bootstrap 95 % interval over stories."""
     high: float | None = None
     n: int = Field(ge=0)
     unscored: int = Field(default=0, ge=0)
@@ -82,7 +82,7 @@ class Comparison(Frozen):
     resolved: bool
     """p_holm < 0.05."""
     more_stories: int | None
-    """Further stories that would resolve a difference of this size at 80 % power (0 when it is; None when there is none)."""
+    """Further stories that would resolve a difference of this size at 80 % power (0: resolved; None: no difference)."""
 
 
 class Correlation(Frozen):
@@ -100,20 +100,20 @@ class Provenance(Frozen):
     """Whether a model was trained on the held-out stories that it is evaluated on."""
 
     checked: Literal["same splits", "story hashes", "not possible"]
-    """How that is known: it was trained on these splits; its training stories' hashes were compared; not at all."""
+    """How this was checked: the model was trained on these splits; hashes were compared; the model has no record."""
     splits_fingerprint: str | None
-    """Of the splits that it was trained on; None where it does not say."""
+    """Fingerprint of the splits that it was trained on; None without a record."""
     held_out: int = Field(ge=0)
     """Held-out stories evaluated."""
     trained_on: int | None = Field(ge=0)
-    """How many of these it was trained on; None where they were not compared."""
+    """Number of these that it was trained on; None if not compared."""
 
 
 # --- stories -----------------------------------------------------------------------------------
 
 
 class Closest(Frozen):
-    """A training story and how close it is."""
+    """A training story and its score."""
 
     index: int = Field(ge=0)
     score: float
@@ -121,7 +121,7 @@ class Closest(Frozen):
 
 
 class SpanMatch(Frozen):
-    """The longest run of words that stands in some training story too (case and punctuation ignored)."""
+    """The longest run of words shared with a training story (case and punctuation ignored)."""
 
     words: int = Field(ge=0)
     share: float = Field(ge=0, le=1)
@@ -136,7 +136,7 @@ class SpanMatch(Frozen):
 
 
 class Story(Frozen):
-    """A generated story beside what is closest to it among all training stories."""
+    """A generated story and the closest training stories."""
 
     prompt: str
     text: str
@@ -153,7 +153,7 @@ class Story(Frozen):
 
 
 class Completion(Frozen):
-    """The end of a real story as the model told it."""
+    """A model's completion of a real story."""
 
     split: str
     index: int = Field(ge=0)
@@ -175,7 +175,7 @@ class PromptAnswer(Frozen):
 
 
 class SweepPoint(Frozen):
-    """One decoding setting and what it gave."""
+    """The scores of one decoding setting."""
 
     options: dict[str, Any]
     quality: float
@@ -207,14 +207,14 @@ class SweepReport(Frozen):
     """None where no model is swept, and in reports of earlier versions."""
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    """What makes the numbers say less than they seem to; shown on top."""
+    """Limits of what the numbers show; displayed on top."""
 
 
 # --- report ------------------------------------------------------------------------------------
 
 
 class Neighbours(Frozen):
-    """The tokens whose embeddings point most nearly the same way."""
+    """The nearest tokens by cosine of the embeddings."""
 
     token: str
     nearest: tuple[tuple[str, float], ...]
@@ -240,7 +240,7 @@ class ModelReport(Frozen):
     metrics: dict[str, Estimate] = Field(default={})
     """`part.split.metric` → estimate."""
     values: dict[str, tuple[float | None, ...]] = Field(default={})
-    """The same, story by story in the order of the draw: what paired tests are made of."""
+    """The same per story, in the order of the draw, for paired tests."""
     stories: tuple[Story, ...] = ()
     completions: tuple[Completion, ...] = ()
     prompts: tuple[PromptAnswer, ...] = ()
@@ -271,7 +271,7 @@ class BaselineScore(Frozen):
 
 
 class DataInfo(Frozen):
-    """The stories everything was measured on."""
+    """The data of the evaluation."""
 
     fingerprint: str
     train_stories: int
@@ -279,7 +279,7 @@ class DataInfo(Frozen):
     test_in_train: int | None = Field(default=None, ge=0)
     """Held-out stories evaluated that also stand in the train split of these splits; None in reports of earlier versions."""
     index_sha256: str
-    """Of the index's manifest: corpus, tokenisation and document frequencies. Empty where no index on disk was used."""
+    """SHA-256 of the index's manifest. Empty if no index on disk was used."""
 
 
 class EvalReport(Frozen):
@@ -291,7 +291,7 @@ class EvalReport(Frozen):
     data: DataInfo
     info: dict[str, MetricInfo] = Field(default={})
     warnings: tuple[str, ...] = ()
-    """What makes the numbers say less than they seem to; shown on top of every view of the report."""
+    """Limits of what the numbers show; displayed on top of every view of the report."""
     models: tuple[ModelReport, ...]
     real: ModelReport
     """The ceiling and, for every maximum, the chance baseline: held-out real stories measured in the same run."""
@@ -299,7 +299,7 @@ class EvalReport(Frozen):
     comparisons: tuple[Comparison, ...] = ()
     correlations: tuple[Correlation, ...] = ()
     judges: tuple[str, ...] = ()
-    """Who rated, how (`sampled`, `expected`, `estimated`) and how many ratings are in the means; empty without ratings."""
+    """One line per judge: name, mode (`sampled`, `expected`, `estimated`) and number of ratings in the means; empty without ratings."""
     sweep: SweepReport | None = None
     versions: dict[str, str] = Field(default={})
     command: str = ""

@@ -76,7 +76,7 @@ class Context:
 
     @cached_property
     def plots(self) -> PlotIndex:
-        """The training stories' embeddings, made at first use."""
+        """The embeddings of the training stories, computed at first use."""
         from ..index.plots import PlotIndex, embedder
 
         total = len(self.train)
@@ -84,25 +84,25 @@ class Context:
 
     @property
     def index(self) -> StoryIndex:
-        """The index of the training stories: what `open_index` opened, else one in memory, made at first use."""
+        """The index of the training stories: opened by `open_index`, or built in memory at first use."""
         if self._index is None:
             self._index = StoryIndex.build(self.train, progress=self.progress)
         return self._index
 
     def open_index(self, place: Path, corpus: str) -> None:
-        """Keep the index of the training stories at `place`."""
+        """Use the index of the training stories at `place`; build it there if needed."""
         self._index = StoryIndex.cached(place, self.train, corpus=corpus, progress=self.progress)
 
     @property
     def index_sha256(self) -> str:
-        """Of the index on disk; empty where there is none."""
+        """Hash of the index on disk; empty without one."""
         return "" if self._index is None else self._index.sha256
 
     # --- which stories are measured ------------------------------------------------------------
 
     @cached_property
     def scored(self) -> list[str]:
-        """The held-out stories that perplexity is measured on: all of them, or a seeded draw."""
+        """The held-out stories scored for perplexity: all of them, or a seeded draw."""
         wanted = self.config.perplexity_stories
         if wanted is None or wanted >= len(self.test):
             return [text for text in self.test if text]
@@ -110,13 +110,13 @@ class Context:
         return [self.test[i] for i in sorted(rng.choice(len(self.test), wanted, replace=False).tolist())]
 
     def held_out(self) -> list[str]:
-        """The held-out stories that the chosen parts measure, each once."""
+        """The held-out stories that the chosen sections use, without duplicates."""
         chosen = set(self.config.parts)
         drawn = self.texts["test"] if chosen & DRAWING else []
         return list(dict.fromkeys([*(self.scored if "perplexity" in chosen else []), *drawn]))
 
     def prompting(self) -> list[str]:
-        """The training stories that the chosen parts take prompts from."""
+        """The training stories that the chosen sections take prompts from."""
         return self.texts["train"] if set(self.config.parts) & PROMPTING else []
 
     def _draw(self, stories: Sequence[str], stream: int) -> list[int]:
@@ -187,6 +187,6 @@ def finite(value: float | None) -> float | None:
 
 
 def joined(prompt: str, completion: str) -> str:
-    """Prompt and completion as one text, with a blank where none of the two has one and a word begins."""
+    """Join prompt and completion; inserts a blank if neither has one and the completion starts with a word."""
     glue = "" if not completion or completion[0].isspace() or not (completion[0].isalnum() or completion[0] in '"“‘(—') else " "
     return (prompt + glue + completion).strip()

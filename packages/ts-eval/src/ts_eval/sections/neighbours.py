@@ -10,12 +10,12 @@ __all__ = ["run"]
 
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
-    """Words that the model does not have as one token are left out."""
+    """Skips words that are not one token of the model."""
     section = Section()
     for word in context.config.neighbour_words:
         nearest = adapter.neighbours(word)
         if nearest:
             section.neighbours.append(Neighbours(token=word, nearest=tuple(nearest)))
     if adapter.kind != "real" and context.config.neighbour_words and not section.neighbours:
-        section.notes.append("shows no embeddings of the words asked for as single tokens: their neighbours are left out")
+        section.notes.append("has none of the requested words as a single token: neighbours are left out")
     return section

@@ -1,4 +1,4 @@
-"""Overfitting: whole generated stories against all training stories, and the forms that memorisation takes."""
+"""Overfitting: searches all training stories for the closest to each generated story."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["run"]
 
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
-    """Per story: closest training story by cosine, by ROUGE-2 precision, longest exact span, longest span under renaming.
+    """Per story: closest training story by cosine and by ROUGE-2 precision, longest exact span, longest span under renaming.
 
-    Real: held-out stories, the chance baseline; stories of train would find themselves, so they are left out.
+    Real: held-out stories are the chance baseline; real stories of train are skipped, because each would find itself.
     """
     section = Section()
     for split in SPLITS:
@@ -24,7 +24,7 @@ def run(adapter: ModelAdapter, context: Context) -> Section:
             continue
         made = context.generate_stories(adapter, split)
         if made is None:
-            section.notes.append("cannot tell stories: overfitting is not measured")
+            section.notes.append("cannot generate stories: overfitting is not measured")
             return section
         stories = _search(context, adapter.name, made)
         for name, metric in reported(SearchMetric).items():

@@ -24,7 +24,7 @@ from .base import Context, Section
 __all__ = ["fit_baselines", "run"]
 
 BATCH = 500
-"""Stories scored between two reports of progress."""
+"""Stories scored per progress update."""
 
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
@@ -40,7 +40,7 @@ def run(adapter: ModelAdapter, context: Context) -> Section:
     if scored.note:
         section.notes.append(scored.note)
     if adapter.encoder is None or scored.ids is None:
-        section.notes.append("gives no token ids to fit n-gram models on: none stand beside it")
+        section.notes.append("gives no token ids, so no n-gram models are fitted")
     section.baselines = _baselines(adapter, context, texts, scored)
     return section
 
@@ -79,7 +79,7 @@ def _score(adapter: ModelAdapter, context: Context, texts: Sequence[str]) -> Sco
 
 
 def fit_baselines(encoder: Any, stories: Iterator[str], total: int, context: Context, name: str) -> BigramModel:
-    """Count the bigrams of training stories in the ids of a tokenizer."""
+    """Fit the n-gram models on the training stories, in the ids of a tokenizer."""
 
     def ids() -> Iterator[NDArray[Any]]:
         batch: list[str] = []

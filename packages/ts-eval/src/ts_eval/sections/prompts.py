@@ -11,7 +11,7 @@ __all__ = ["run"]
 
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
-    """Nothing for real stories, or where nothing can be generated."""
+    """Complete the prompts. Empty for real stories, and for models that cannot generate."""
     from ts_models.prompts import TABLES, first_sentence
 
     section = Section()

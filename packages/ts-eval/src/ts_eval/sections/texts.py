@@ -17,7 +17,7 @@ def run(adapter: ModelAdapter, context: Context) -> Section:
     section = Section()
     made = context.generate_stories(adapter, "test")
     if made is None:
-        section.notes.append("cannot tell stories: diversity is not measured")
+        section.notes.append("cannot generate stories: diversity is not measured")
         return section
     stories = StorySet([text for _, text in made], context.texts["test"], context.index)
     for name, metric in reported(StoryMetric).items():

@@ -6,7 +6,6 @@ from . import export as export
 from . import fast as fast
 from . import generation as generation
 from . import layers as layers
-from . import play as play
 from . import presets as presets
 from . import protocols as protocols
 from . import schemas as schemas

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from ..arrow import fixed, numbers, strings
 from ..checks import check_config, check_text
 from ..schemas import PrepareConfig
-from .rules import NON_ASCII, RULES, Apply, Drop, Rule, load, parameters_of
+from .rules import NON_ASCII, RULES, Apply, Drop, Rule, load, load_at_once, parameters_of
 
 __all__ = ["CLEANED", "KEPT", "Change", "Cleaned", "Cleaner", "clean", "cleaner_hash"]
 
@@ -117,13 +117,14 @@ class Cleaner:
     """The steps of a config, ready to run over batches.
 
     Most stories are plain: ASCII, and no rule's hint matches. One search over the batch finds the others. A plain story skips the rules
-    with a hint. `keep_all` (for a test file) repairs, but drops nothing.
+    with a hint, and the first rule without one may run over the bytes of all plain stories at once. `keep_all` (for a test file) repairs, but drops nothing.
     """
 
     def __init__(self, config: PrepareConfig, *, keep_all: bool = False) -> None:
         self._with_cut = steps_of(config)
         self._all = [step for step in self._with_cut if not step.rule.cut_only]
         self._unhinted = [step for step in self._all if step.rule.hint is None]
+        self._at_once = load_at_once(self._unhinted[0].name) if self._unhinted else None
         self._hints = "|".join([NON_ASCII, *(step.rule.hint for step in self._all if step.rule.hint)])
         self._keep_all = keep_all
 
@@ -133,15 +134,17 @@ class Cleaner:
         count = len(column)
         cut = numbers(batch.column("cut")) if "cut" in batch.schema.names else np.zeros(count, bool)
         hinted = numbers(pc.match_substring_regex(column, self._hints))
+        raw: list[str] = column.to_pylist()
+        first, touched = self._first_step(column) if self._at_once else (raw, np.zeros(count, bool))
         texts: list[str] = []
-        dropped, changed = np.full(count, KEPT, np.int8), np.zeros(count, np.uint32)
-        for row, (text, is_hinted, is_cut) in enumerate(zip(column.to_pylist(), hinted.tolist(), cut.tolist(), strict=True)):
+        dropped, changed = [KEPT] * count, [0] * count
+        for row, (is_hinted, is_cut, is_touched) in enumerate(zip(hinted.tolist(), cut.tolist(), touched.tolist(), strict=True)):
             if is_hinted or is_cut:
-                text, changed[row], dropped[row] = self._run(text, self._with_cut if is_cut else self._all)
+                text, changed[row], dropped[row] = self._run(raw[row], self._with_cut if is_cut else self._all)
             else:
-                text, changed[row], dropped[row] = self._run_plain(text)
+                text, changed[row], dropped[row] = self._run_plain(first[row], is_touched)
             texts.append(text)
-        return _result(texts, dropped, changed)
+        return _result(texts, np.array(dropped, np.int8), np.array(changed, np.uint32))
 
     def _run(self, text: str, steps: Sequence[Step]) -> tuple[str, int, int]:
         """(text, bits of the steps that changed it, the step that drops it or KEPT) after some steps."""
@@ -158,10 +161,27 @@ class Cleaner:
                 changed |= 1 << step.number
         return text, changed, KEPT
 
-    def _run_plain(self, text: str) -> tuple[str, int, int]:
-        """The same for a story without any hint. After a change of more than blanks it is plain no longer and sees all steps that follow."""
-        changed = 0
-        for step in self._unhinted:
+    def _first_step(self, column: pa.Array) -> tuple[list[str], np.ndarray]:
+        """The texts after the first step without a hint, and which it has changed. Valid for plain stories only."""
+        assert self._at_once is not None
+        _, offsets, buffer = column.buffers()
+        ends = (
+            np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
+            if len(column)
+            else np.zeros(1, np.int64)
+        )
+        content = np.frombuffer(buffer, np.uint8)[ends[0] : ends[-1]] if buffer is not None else np.zeros(0, np.uint8)
+        content, ends, touched = self._at_once(content, ends - ends[0])
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(content)]
+        return pa.Array.from_buffers(pa.large_string(), len(column), buffers).to_pylist(), touched
+
+    def _run_plain(self, text: str, touched: bool) -> tuple[str, int, int]:
+        """The same for a plain story, after the first step if that ran at once (`touched`: it changed the story).
+
+        After a change of more than blanks the story is plain no longer and sees all steps that follow.
+        """
+        changed = 1 << self._unhinted[0].number if touched else 0
+        for step in self._unhinted[1:] if self._at_once else self._unhinted:
             after = step.apply(text)
             if after is text:
                 continue

@@ -6,6 +6,7 @@ Workers start as `python -m ts_data.engines.worker`. Nothing is forked (Arrow an
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -24,10 +25,24 @@ if TYPE_CHECKING:
 
     from . import Task
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "keep_freed_memory"]
 
 _WARM_UP = ("ts_data.pipeline.tasks",)
 """Modules that a worker imports while this process imports the same."""
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's mallopt(3)."""
+
+
+def keep_freed_memory() -> None:
+    """Let glibc reuse large pieces that this process frees. It returns them to the system otherwise, which costs a seventh of the time."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    mallopt(_M_MMAP_THRESHOLD, 1 << 25)
+    mallopt(_M_TRIM_THRESHOLD, 1 << 26)
 
 
 class Engine:
@@ -39,6 +54,7 @@ class Engine:
         self._idle: SimpleQueue[_Here | _Worker] = SimpleQueue()
 
     def __enter__(self) -> Engine:
+        keep_freed_memory()
         self._idle.put(_Here())
         for _ in range(self._workers - 1):
             self._idle.put(self._stack.enter_context(_Worker()))

@@ -17,8 +17,10 @@ def main() -> None:
 
     for module in sys.argv[1:]:
         importlib.import_module(module)
+    from .local import keep_freed_memory
     from .messages import decode, outcome_of
 
+    keep_freed_memory()
     pa.set_cpu_count(1)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints goes to stderr, not into the protocol

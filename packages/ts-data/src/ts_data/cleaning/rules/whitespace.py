@@ -6,7 +6,11 @@ it in place of this one.
 
 from __future__ import annotations
 
-__all__ = ["apply"]
+import numpy as np
+
+__all__ = ["apply", "apply_at_once"]
+
+_OTHERS = bytes.maketrans(b"\n\t\r\x0b\x0c\x1c\x1d\x1e\x1f", b" " * 9)
 
 
 def apply(text: str) -> str:
@@ -17,3 +21,22 @@ def apply(text: str) -> str:
     while "  " in plain:
         plain = plain.replace("  ", " ")
     return plain
+
+
+def apply_at_once(content: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same for many ASCII texts: text i is `content[ends[i]:ends[i + 1]]`. Returns content, ends, and which texts have changed."""
+    new = np.frombuffer(content.tobytes().translate(_OTHERS), np.uint8)
+    blank = new == ord(" ")
+    gone = blank.copy()  # of each run of blanks all but the first, and the runs at both ends of a text
+    gone[1:] &= blank[:-1]
+    filled = ends[1:] > ends[:-1]
+    first, last = ends[:-1][filled], ends[1:][filled] - 1
+    gone[first] = blank[first]
+    while len(last):
+        at_end = blank[last] & (last >= first)
+        first, last = first[at_end], last[at_end]
+        gone[last] = True
+        last -= 1
+    before = np.searchsorted(np.flatnonzero(gone), ends)  # bytes removed before each end
+    replaced = np.searchsorted(np.flatnonzero(new != content), ends)
+    return new[~gone], ends - before, (np.diff(before) > 0) | (np.diff(replaced) > 0)

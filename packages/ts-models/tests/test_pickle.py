@@ -94,7 +94,7 @@ def test_steppers_states_and_results(network, lm):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_in_a_pool_and_a_data_loader(tmp_path, method):
-    pytest.importorskip("ts_tokenizer", reason="reads the demo model\'s vocabulary")
+    pytest.importorskip("ts_tokenizer", reason="reads the demo model's vocabulary")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     done = subprocess.run([sys.executable, str(script), method], capture_output=True, text=True, timeout=300, check=False)

@@ -213,7 +213,7 @@ def test_a_tokenizer_of_others_that_does_not_hold(tmp_path: Path, content: bytes
     ],
 )
 def test_a_file_that_is_newer_or_damaged(folder: Path, name: str, content: str) -> None:
-    if folder == "word_tokenizer.json":
+    if name == "word_tokenizer.json":
         pytest.importorskip("ts_tokenizer", reason="reads the vocabulary")
     (folder / name).write_text(content)
     with pytest.raises(Exception) as found:  # noqa: PT011 - a tokenizer's package has errors of its own

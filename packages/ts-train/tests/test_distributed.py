@@ -183,3 +183,28 @@ def test_what_rank_0_refuses_ends_all_ranks_and_leaves_the_folder_free(tmp_path:
     with lock(tmp_path / "two" / "config.json"):
         launch(tmp_path, "two", 2, fails=True)  # another run holds the folder
     assert losses(launch(tmp_path, "two", 2), "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
+
+
+LEAVING = """
+import atexit, sys
+from pathlib import Path
+import torch.distributed as dist
+
+# The first to register runs last: behind what ends the process group.
+atexit.register(lambda: Path(sys.argv[1]).write_text("\\n".join(t.read_text() for t in Path("/proc/self/task").glob("*/comm"))))
+from ts_train._distributed import join_world
+
+join_world("cpu")[0].wait()
+import torch._dynamo   # as a training does at some time
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="lists threads by Linux's /proc")
+def test_no_thread_of_the_process_group_is_left_when_the_interpreter_ends(tmp_path):
+    script, threads = tmp_path / "script.py", tmp_path / "threads.txt"
+    script.write_text(LEAVING)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1", str(script), str(threads)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "python" in threads.read_text()
+    assert "gloo" not in threads.read_text()

@@ -105,6 +105,10 @@ def join_world(device: str) -> tuple[World, torch.device]:
         torch.cuda.set_device(chosen)
     joined = size > 1 or "TORCHELASTIC_RUN_ID" in os.environ
     if joined and not dist.is_initialized():
+        # Its default arguments keep the group that exists when it is imported. torch._dynamo imports it at some later time; the group
+        # would then outlive `destroy_process_group`, and its threads abort the process while the interpreter shuts down.
+        import torch.distributed.nn.functional  # noqa: F401
+
         store, rank, _ = next(rendezvous("env://"))
         dist.init_process_group(
             "nccl" if chosen.type == "cuda" else "gloo", store=fresh_store(store, rank, size), rank=rank, world_size=size

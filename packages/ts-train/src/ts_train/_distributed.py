@@ -10,6 +10,7 @@ import atexit
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeVar
 
 import torch
@@ -107,7 +108,7 @@ def join_world(device: str) -> tuple[World, torch.device]:
     if joined and not dist.is_initialized():
         # Its default arguments keep the group that exists when it is imported. torch._dynamo imports it at some later time; the group
         # would then outlive `destroy_process_group`, and its threads abort the process while the interpreter shuts down.
-        import torch.distributed.nn.functional  # noqa: F401
+        import_module("torch.distributed.nn.functional")
 
         store, rank, _ = next(rendezvous("env://"))
         dist.init_process_group(

@@ -86,6 +86,10 @@ def test_a_folder_of_another_kind_is_left_alone(encoded: Path) -> None:
         (["--set", "optimizer.lrr=1"], "optimizer.muon.lrr"),
         (["--set", "max_steps=-1"], "max_steps"),
         (["--set", "batch.batch_size=4", "--max-tokens-per-batch", "64"], "not both"),
+        (
+            ["--set", 'sinks=["smoke"]', "--set", "validation.samples=0", "--max-steps", "1"],
+            "there are jsonl, tensorboard, wandb",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(encoded: Path, tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -161,3 +161,15 @@ def test_a_whole_file_needs_no_network(hub: Hub, tmp_path: Path, monkeypatch: py
     (tmp_path / "train.txt").write_bytes(TRAIN)
     assert download("tinystories-v1", tmp_path, endpoint=hub.endpoint) == [tmp_path / "train.txt"]
     assert hub.seen == []
+
+
+def test_retries_of_the_hub_are_not_printed_by_a_fresh_process() -> None:
+    """The first import of the library sets its loggers' levels; it must not happen while they are turned off."""
+    code = (
+        "import logging; from ts_data.sources.download import silent; from ts_data.sources.hub import _library\n"
+        "_library('hub:a/b')\n"
+        "with silent('huggingface_hub'): logging.getLogger('huggingface_hub.utils._http').warning('Retrying')\n"
+        "logging.getLogger('huggingface_hub.utils._http').warning('heard again')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "heard again"

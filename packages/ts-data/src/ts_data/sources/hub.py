@@ -25,9 +25,10 @@ class Hub(Format):
         """Stream the data set into a Parquet file."""
         target = raw.place(".parquet")
         if not target.exists():
+            library = _library(raw.name)
             try:
                 with silent("huggingface_hub", "datasets", "fsspec"):
-                    raw.as_parquet(_columns(raw.name, config))
+                    raw.as_parquet(_columns(library, raw.name, config))
             except TsDataError:
                 raise
             except Exception as problem:  # the library raises its own errors, aiohttp's and the file system's
@@ -38,11 +39,17 @@ class Hub(Format):
         return Input(raw.name, str(target), str(target), "parquet", raw.role)
 
 
-def _columns(source: str, config: PrepareConfig) -> Iterator[pa.Array]:
+def _library(source: str) -> Any:
+    """The module `datasets`, imported before `silent` turns off its loggers: the import sets their levels again."""
     try:
         import datasets
+        import huggingface_hub.utils  # noqa: F401
     except ImportError:
         raise TsDataError(f'{source}: needs the Hub libraries: pip install "ts-data[hub]"') from None
+    return datasets
+
+
+def _columns(datasets: Any, source: str, config: PrepareConfig) -> Iterator[pa.Array]:
     name, _, split = source.partition(":")[2].partition(":")
     name, _, revision = name.partition("@")
     if not name:

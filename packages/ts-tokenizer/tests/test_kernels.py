@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from numba.core.caching import IndexDataCacheFile
 
-pytest.importorskip("numba")
+from ts_tokenizer.fast import loops
 
 SCRIPT = Path(__file__).with_name("kernel_hashes.py")
 
@@ -31,49 +34,98 @@ def _finish(process: subprocess.Popen[str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def cold(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    cache = tmp_path_factory.mktemp("cache")
-    return cache, _finish(_start(cache))
-
-
-def test_warm_equals_cold_on_one_core_and_on_two(cold: tuple[Path, dict[str, str]]) -> None:
-    cache, hashes = cold
-    assert len(hashes) == 10
+def hashes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """By kind of process: one that compiles, two that read its cache, one with plain loops; two run at a time."""
+    cache, empty = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("empty")
+    cold, plain = _start(cache), _start(empty, TS_TOKENIZER_KERNELS="plain")
+    found = {"cold": _finish(cold), "plain": _finish(plain)}
+    one, five = _start(cache, CORES="1"), _start(cache, CORES="5")
     assert list(cache.rglob("*.nbc"))
-    assert _finish(_start(cache)) == hashes
-    assert _finish(_start(cache, CORES="1")) == hashes
-    assert _finish(_start(cache, CORES="5")) == hashes
+    assert not list(empty.rglob("*.nbc"))
+    return {**found, "warm, one core": _finish(one), "warm, five cores": _finish(five)}
 
 
-def test_plain_loops_equal_the_compiled_ones(cold: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
-    assert _finish(_start(tmp_path, TS_TOKENIZER_KERNELS="plain")) == cold[1]
-    assert not list(tmp_path.rglob("*.nbc"))
+@pytest.mark.parametrize("kind", ["plain", "warm, one core", "warm, five cores"])
+def test_every_process_gives_the_same_bytes(hashes: dict[str, dict[str, str]], kind: str) -> None:
+    assert len(hashes["cold"]) == 10
+    assert hashes[kind] == hashes["cold"]
 
 
-@pytest.mark.parametrize("harm", ["half", "cut code", "cut index"])
-def test_a_harmed_cache_equals_cold(cold: tuple[Path, dict[str, str]], tmp_path: Path, harm: str) -> None:
-    cache = tmp_path / "cache"
-    shutil.copytree(cold[0], cache)
+# What befalls the cache concerns `jit`, whatever the loop: these tests run a few loops, most of them in this process.
+
+
+@pytest.fixture(scope="module")
+def expected(plain_loops: ModuleType) -> dict[str, str]:
+    return _few(plain_loops)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import numba
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def _few(loops: ModuleType) -> dict[str, str]:
+    spec = importlib.util.spec_from_file_location("kernel_hashes", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script.few(loops)  # type: ignore[no-any-return]
+
+
+def _fresh_loops() -> ModuleType:
+    """The loops as a new process has them: nothing compiled, the cache on disk."""
+    path = Path(loops.__file__)
+    module = ModuleType(loops.__name__)
+    source = path.read_text(encoding="utf-8").replace("from .jit import", "from ts_tokenizer.fast.jit import")
+    exec(compile(source, path, "exec"), module.__dict__)
+    return module
+
+
+def _hits(module: ModuleType) -> int:
+    return sum(sum(module.__dict__[name].stats.cache_hits.values()) for name in ("fill_table", "learn", "sum_weights"))
+
+
+@pytest.mark.parametrize(("harm", "hits"), [("none", 6), ("half", None), ("cut code", 0), ("cut index", 0)])
+def test_a_harmed_cache_equals_cold(cache: Path, expected: dict[str, str], harm: str, hits: int | None) -> None:
+    assert _few(_fresh_loops()) == expected
     code, index = (sorted(cache.rglob(pattern)) for pattern in ("*.nbc", "*.nbi"))
+    assert len(code) >= 6
     if harm == "half":
         for path in [*code, *index][::2]:
             path.unlink()
-    else:
+    elif harm != "none":
         for path in code if harm == "cut code" else index:
             path.write_bytes(path.read_bytes()[:100])
-    assert _finish(_start(cache)) == cold[1]
+    again = _fresh_loops()
+    assert _few(again) == expected
+    assert hits is None or _hits(again) == hits
 
 
-def test_processes_that_fill_it_at_the_same_time_equal_cold(cold: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
-    both = [_start(tmp_path) for _ in range(2)]
-    assert [_finish(process) for process in both] == [cold[1]] * 2
-    assert _finish(_start(tmp_path)) == cold[1]
+def test_processes_that_fill_it_at_the_same_time_equal_cold(expected: dict[str, str], tmp_path: Path) -> None:
+    both = [_start(tmp_path, FEW="1") for _ in range(2)]
+    assert [_finish(process) for process in both] == [expected] * 2
+    assert _finish(_start(tmp_path, FEW="1")) == expected
 
 
-def test_a_cache_that_cannot_be_written_ends_nothing(cold: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
-    assert _finish(_start(tmp_path / "empty", READ_ONLY="1")) == cold[1]
-    assert not list(tmp_path.rglob("*.nb?"))
-    assert _finish(_start(cold[0], READ_ONLY="1")) == cold[1]
+def test_a_cache_that_cannot_be_written_ends_nothing(
+    cache: Path, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexDataCacheFile, "_open_for_write", refuse)
+        assert _few(_fresh_loops()) == expected
+        assert not list(cache.rglob("*.nb?"))
+    assert _few(_fresh_loops()) == expected
+    monkeypatch.setattr(IndexDataCacheFile, "_open_for_write", refuse)
+    warm = _fresh_loops()
+    assert _few(warm) == expected
+    assert _hits(warm) == 6
 
 
 def test_a_cache_of_another_signature_is_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """The exceptions of ts_tokenizer.
 
 TsTokenizerError
-├── ArtefactError   a file that this package reads is missing, damaged, of another kind, too new, or made for another file
-├── ConfigError     settings that do not hold (also a ValueError)
-├── TextError       a text that is null or no Unicode text (also a ValueError)
-└── VocabularyError ids that the vocabulary does not have (also a ValueError)
+├── ArtefactError   a file is missing, damaged, of another kind, too new, or belongs to another file
+├── ConfigError     invalid settings (also a ValueError)
+├── TextError       a text that is null or not valid Unicode (also a ValueError)
+└── VocabularyError ids outside the vocabulary (also a ValueError)
 """
 
 from typing import ClassVar
@@ -13,23 +13,23 @@ __all__ = ["ArtefactError", "ConfigError", "TextError", "TsTokenizerError", "Voc
 
 
 class TsTokenizerError(Exception):
-    """Base of every error that ts_tokenizer raises on purpose."""
+    """Base class of the errors that ts_tokenizer raises."""
 
     is_expected: ClassVar[bool] = True
-    """Every command of every package prints such an error as one line (`console.run`)."""
+    """`console.run` prints such an error as one line, without a traceback."""
 
 
 class ArtefactError(TsTokenizerError):
-    """A file is missing, damaged, of another kind, written by a newer version, or does not belong to its neighbour."""
+    """A file is missing, damaged, of another kind, written by a newer version, or does not match the files beside it."""
 
 
 class ConfigError(TsTokenizerError, ValueError):
-    """Settings that do not hold; the message names the field."""
+    """Invalid settings; the message names the field."""
 
 
 class TextError(TsTokenizerError, ValueError):
-    """A text that is null, or that holds half of a surrogate pair; the message names its row."""
+    """A text is null or contains a lone surrogate; the message names its row."""
 
 
 class VocabularyError(TsTokenizerError, ValueError):
-    """An id outside of the vocabulary."""
+    """An id outside the vocabulary."""

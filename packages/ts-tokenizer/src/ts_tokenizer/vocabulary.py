@@ -30,26 +30,27 @@ Result = TypeVar("Result")
 
 
 def reserved(casing: Casing) -> tuple[str, ...]:
-    """The entries that no word holds, in id order: markers and specials."""
+    """The reserved entries (markers and special tokens) in id order."""
     return (*(MARKERS if casing == "keep" else ()), *SPECIALS)
 
 
 def check_size(vocab_size: int, casing: Casing) -> int:
-    """How many words fit beside the reserved entries; a `ConfigError` where none do, or where ids pass uint16."""
+    """The number of words that fit beside the reserved entries. Raises ConfigError if none fits, or if ids exceed uint16."""
     if casing not in ("lower", "keep"):
         raise ConfigError(f"casing: {casing!r} is unknown; choose lower or keep.")
     if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
-        raise ConfigError(f"vocab_size: {vocab_size!r} is no whole number.")
+        raise ConfigError(f"vocab_size: {vocab_size!r} is not an integer.")
     taken = len(reserved(casing))
     if not taken < vocab_size <= MAX_VOCAB:
         raise ConfigError(
-            f"vocab_size: {vocab_size:,} does not do; with casing={casing} it must lie between {taken + 1} and {MAX_VOCAB:,}."
+            f"vocab_size: {vocab_size:,} is out of range; with casing={casing} it must lie between {taken + 1} and {MAX_VOCAB:,}."
         )
     return vocab_size - taken
 
 
 def choose(counts: Mapping[str, int], vocab_size: int, casing: Casing) -> list[str]:
-    """The `vocab_size` entries, the specials included; fewer where the text has fewer distinct tokens."""
+    """The entries in id order: words by falling count (ties by the word), then markers and specials. Fewer than `vocab_size` if the
+    text has fewer distinct tokens."""
     room = check_size(vocab_size, casing)
     last = reserved(casing)
     words = sorted((word for word, count in counts.items() if count > 0 and word not in last), key=lambda w: (-counts[w], w))
@@ -62,9 +63,9 @@ def choose(counts: Mapping[str, int], vocab_size: int, casing: Casing) -> list[s
 def count_tokens(
     texts: Iterable[str], table: ChunkTable, sample: int, progress: Progress | None = None
 ) -> tuple[Counter[str], list[str], int]:
-    """(count of each token, up to `sample` stories spread evenly, number of stories).
+    """Return (count of each token, up to `sample` stories spread evenly, number of stories).
 
-    Texts with a `batches` method (what `ts_data.read` gives) are read as Arrow batches; any iterable of strings does.
+    Texts with a `batches` method (from `ts_data.read`) are read as Arrow batches; any other iterable of strings works too.
     """
     spread = _Spread(sample)
     ids: dict[str, int] = {}
@@ -82,7 +83,7 @@ def count_tokens(
 
 
 def _tally(batch: Batch, table: ChunkTable, bulk: Bulk | None) -> tuple[np.ndarray, Counter[str], Batch]:
-    """Counts per chunk number, and the counts of the tokens that no chunk number stands for."""
+    """Counts per chunk number, and token counts of texts that chunks do not describe."""
     whole = Counter[str]()
     array = batch if isinstance(batch, pa.Array) else utf8(batch)
     if bulk is not None and array is not None:
@@ -100,7 +101,7 @@ def _add(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _in_turn(work: Callable[[Batch], Result], batches: Iterable[Batch]) -> Iterator[Result]:
-    """The results in order, computed on all cores, with few batches in the air."""
+    """Map `work` over batches on all cores; results keep their order and few batches are pending."""
     workers = os.cpu_count() or 1
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
@@ -128,7 +129,7 @@ def _batches(texts: Iterable[str]) -> Iterator[Batch]:
 
 
 class _Spread:
-    """Every n-th story, n doubling whenever the sample is full twice over: even, and the same however it is batched."""
+    """Every n-th story, where n doubles when the sample holds twice its size: even, and independent of the batching."""
 
     def __init__(self, size: int) -> None:
         self._size, self._step = size, 1

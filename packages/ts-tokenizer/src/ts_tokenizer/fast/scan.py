@@ -1,14 +1,14 @@
 # mypy: ignore-errors
 # ruff: noqa: SIM102, SIM110
-# (loops without annotations: Numba infers the types, and `_bulk` alone calls them)
-"""The compiled scan: UTF-8 stories to chunk numbers, chunk numbers to token ids. Numba only; its twin is `_chunks.ChunkTable`.
+# (loops without annotations: Numba infers the types; only `table` calls them)
+"""The compiled scan: UTF-8 stories to chunk numbers, and chunk numbers to token ids. `rules.chunks` does the same in Python.
 
-A slot of the table is four 64-bit words: the chunk's first sixteen bytes (ASCII letters in lower case), then its length
-and number (from 1), then where the rest of a longer chunk stands in the arena. Equality is exact, byte by byte. Texts
-are read in unaligned words of eight bytes, so `data` has at least 24 bytes of padding behind the last one.
+A slot of the hash table is four 64-bit words: the chunk's first sixteen bytes (ASCII letters in lower case), its length and
+number (from 1), and the offset of the remaining bytes in the arena. Keys are compared byte by byte. Texts are read in unaligned
+words of eight bytes, so `data` needs at least 24 bytes of padding at its end.
 
-One thread may insert while others scan: a scan believes only numbers up to `known`, which stood when it began, and a slot
-is written once. What it meets of a slot in the making is a number above, or another chunk: a miss, looked up again later.
+One thread can insert while others scan: a scan ignores numbers above `known`, the count at its start, and each slot is written
+once. A slot that is being written has a larger number or another key; both count as a miss and are looked up again later.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ MIX_1 = U(0x9E3779B97F4A7C15)
 MIX_2 = U(0xC2B2AE3D27D4EB4F)
 NUMBER = U(0xFFFFFFFF)
 FIRST = np.array([(1 << 8 * min(n, 8)) - 1 for n in range(17)], dtype=np.uint64)
-"""By a chunk's length: which bits of its first eight bytes are its own."""
+"""Mask of a chunk's own bits in its first eight bytes, by its length."""
 SECOND = np.array([(1 << 8 * max(n - 8, 0)) - 1 for n in range(17)], dtype=np.uint64)
-"""The same for the second eight."""
+"""The same for its second eight bytes."""
 
 
 @jit
@@ -82,7 +82,7 @@ def _is_space(byte):
 
 @jit
 def _end_of_ink(data, at, end):
-    """The first white-space byte from `at` on, or `end`."""
+    """The offset of the first white-space byte from `at` on, or `end`."""
     while at < end:
         word = _word(data, at)
         low = (word - INK) & ~word & HIGH
@@ -92,7 +92,7 @@ def _end_of_ink(data, at, end):
         at += _zero_bytes(low)
         if at >= end or _is_space(_byte(data, at)):
             break
-        at += 1  # a control character that is no white space
+        at += 1  # a control character, not white space
     return min(at, end)
 
 
@@ -102,7 +102,7 @@ def _hash(data, at, length, first, second):
     for i in range(16, length, 8):
         word = _lower(_word(data, at + i)) & FIRST[min(length - i, 8)]
         h = ((h ^ (h >> U(31))) + word) * MIX_2
-    return (h ^ (h >> U(32))) * MIX_1  # its upper bits are the slot
+    return (h ^ (h >> U(32))) * MIX_1  # the upper bits select the slot
 
 
 @jit
@@ -125,7 +125,7 @@ def _same_tail(data, at, length, arena, place):
 
 @jit
 def _find(data, at, length, table, arena, known):
-    """(number of the chunk, from 1, or 0, slot where it is or belongs)."""
+    """Return (the chunk's number from 1, or 0 if unknown; its slot or the free slot for it)."""
     head = min(length, 16)
     first = _lower(_word(data, at)) & FIRST[head]
     second = _lower(_word(data, at + 8)) & SECOND[head]
@@ -146,8 +146,8 @@ def _find(data, at, length, table, arena, known):
 def scan(data, offsets, table, arena, known, text, at, count, numbers, ends, missed):
     """Chunk numbers (from 0) of the texts from byte `at` of `text` on: fills `numbers`, `ends` [texts] and `missed`.
 
-    A chunk that the table lacks gets -1 and a row of `missed` [n, 3] (place in numbers, byte, length). Returns (text,
-    at, count, misses): where to go on when `missed` was full, or the number of texts.
+    An unknown chunk gets -1 and a row of `missed` [n, 3] (index in numbers, byte offset, length). Returns (text, at, count,
+    misses): the position to resume from if `missed` is full; `text` is the number of texts at the end.
     """
     misses = 0
     mask = U(len(table) - 1)
@@ -203,7 +203,7 @@ def scan(data, offsets, table, arena, known, text, at, count, numbers, ends, mis
             count += 1
             at = stop
             if at + 1 < end and _byte(data, at) == U(32) and _byte(data, at + 1) > U(32):
-                at += 1  # the one blank between two chunks; any other white space is looked at again
+                at += 1  # skip the single blank between two chunks; other white space is a chunk
             if misses == len(missed):
                 return text, at, count, misses
         ends[text] = count
@@ -213,10 +213,10 @@ def scan(data, offsets, table, arena, known, text, at, count, numbers, ends, mis
 
 @jit
 def insert(data, missed, row, table, arena, used, known, numbers, fresh):
-    """Put missed chunks, from `row` on, into the table and patch `numbers`; `fresh` gets the rows that were new.
+    """Insert missed chunks, from `row` on, into the table and set their `numbers`; `fresh` gets the rows that were new.
 
-    `used` is the arena's length so far, `known` the number of chunks; the arena has room. Returns (row, used, known): where
-    to go on in a larger table when this one was half full, or the number of rows.
+    `used` is the arena's current length, `known` the number of chunks; the arena has room. Returns (row, used, known): the row
+    to resume from in a larger table if this one is half full; `row` is the number of rows at the end.
     """
     first_known = known
     while row < len(missed):
@@ -256,7 +256,7 @@ def _rehash(table, arena, slot):
 
 @jit
 def grow(table, arena, larger):
-    """Move all slots into a larger table."""
+    """Copy all slots into a larger table."""
     mask = U(len(larger) - 1)
     shift = _shift(larger)
     for old in range(len(table)):
@@ -270,7 +270,7 @@ def grow(table, arena, larger):
 
 @jit
 def total(numbers, starts):
-    """How many tokens the chunks have."""
+    """The number of tokens of all chunks."""
     found = 0
     for number in numbers:
         found += starts[number + 1] - starts[number]
@@ -279,9 +279,9 @@ def total(numbers, starts):
 
 @jit
 def flag(numbers, ends, left, right, pairs, flagged):
-    """Fill `flagged` [texts]: a chunk is wild (left < 0), or two neighbours could take part in a match across their blank.
+    """Fill `flagged` [texts]: a chunk has left < 0, or a special case could match across the blank between two chunks.
 
-    `left` and `right` are the chunks' classes, 0 for no part in any match; `pairs` is [right, left].
+    `left` and `right` are the classes of the chunks' edges, 0 if no special case can match there; `pairs` is [right, left].
     """
     first = 0
     for text in range(len(ends)):
@@ -301,9 +301,9 @@ def flag(numbers, ends, left, right, pairs, flagged):
 def expand(numbers, ends, rows, starts, tokens, left, right, pairs, opening, closing, ids, lengths, flagged):
     """Chunk numbers to token ids: fills `ids`, `lengths` and `flagged` [texts]; a flagged text gets no ids.
 
-    A row is three ids of 16 bits, then their number (0 where there are more), then whether the chunk's left and its right
-    class are not 0: all that is needed of most chunks, in one word. `ids` has room for four more than there will be.
-    `opening` and `closing` are put around each story unless below 0.
+    A row packs three ids of 16 bits, their number (0 if there are more), and whether the left and right classes are not 0, so
+    most chunks need one word. `ids` needs room for four ids more than the result has. `opening` and `closing` enclose each
+    story unless they are negative.
     """
     out = 0
     first = 0

@@ -1,8 +1,8 @@
-"""Many texts at once: Arrow batches to token ids or token counts, through the compiled scan.
+"""Arrow batches to token ids or token counts through the compiled scan.
 
-`Bulk` numbers the chunks that it meets and keeps spaCy's tokens of each. Threads may share it: one at a time adds chunks,
-and what a reader has is added to, never changed. Where Numba is missing, `_chunks` does the same by
-dictionaries; where a text is flagged, spaCy answers for the whole of it.
+`Bulk` numbers the chunks that it sees and stores spaCy's tokens of each. Threads can share it: one thread at a time adds
+chunks, and data that a reader holds is extended, never changed. Without Numba, `rules.chunks` does the same with dictionaries.
+A flagged text is tokenized by spaCy as a whole.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["Bulk", "open_bulk", "utf8"]
 
 Ids = Callable[[str], int]
 MISSES = 1 << 14
-"""Chunks that a scan may miss before the table learns them and the scan goes on."""
+"""Unknown chunks that a scan collects before they are added to the table and the scan resumes."""
 
 
 def utf8(texts: Sequence[str]) -> pa.Array | None:
-    """The texts as an Arrow array, or None where one is no Unicode text (a lone surrogate)."""
+    """The texts as an Arrow array; None if one is not valid Unicode (a lone surrogate)."""
     try:
         return pa.array(texts, type=pa.large_string())
     except (UnicodeEncodeError, pa.ArrowInvalid):
@@ -35,15 +35,15 @@ def utf8(texts: Sequence[str]) -> pa.Array | None:
 
 
 def open_bulk(chunks: ChunkTable, ids: Ids) -> Bulk | None:
-    """A `Bulk`, or None where Numba is missing or plain loops are wanted."""
+    """A `Bulk`, or None if loops are not compiled."""
     return Bulk(chunks, ids) if available() else None
 
 
 @dataclass(frozen=True)
 class _State:
-    """The table and what it knows of each chunk. It grows in place: a reader keeps to the first `known` chunks.
+    """The hash table and the data of each chunk. It grows in place: a reader uses only the first `known` chunks.
 
-    Arrays have room for more; one that must move is copied, so that a reader's own stays as it is.
+    Arrays have spare capacity. An array that must be reallocated is copied, so a reader's array stays valid.
     """
 
     table: np.ndarray
@@ -52,17 +52,17 @@ class _State:
     used: int
     known: int
     starts: np.ndarray
-    """int64 [chunks + 1]: where each chunk's tokens begin in `tokens`."""
+    """int64 [chunks + 1]: the start of each chunk's tokens in `tokens`."""
     tokens: np.ndarray
     rows: np.ndarray
-    """uint64 [chunks]: what `scan.expand` needs of a chunk with few tokens."""
+    """uint64 [chunks]: the packed tokens of a short chunk for `scan.expand`."""
     left: np.ndarray
     right: np.ndarray
     pairs: np.ndarray
 
 
 class Bulk:
-    """Chunks met so far, their tokens numbered by `ids`."""
+    """The chunks seen so far; `ids` numbers their tokens."""
 
     def __init__(self, chunks: ChunkTable, ids: Ids) -> None:
         self._chunks = chunks
@@ -84,7 +84,7 @@ class Bulk:
         )
 
     def encode(self, texts: pa.Array, opening: int = -1, closing: int = -1) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids of all texts in a row (uint16) and each text's length (int64)."""
+        """Token ids of all texts, concatenated (uint16), and each text's length (int64)."""
         numbers, ends, state = self._number(texts)
         ids = np.empty(scan.total(numbers, state.starts) + 2 * len(ends) + 4, dtype=np.uint16)
         lengths, flagged = np.empty(len(ends), dtype=np.int64), np.empty(len(ends), dtype=np.bool_)
@@ -96,7 +96,7 @@ class Bulk:
     def _patch(
         self, texts: pa.Array, ids: np.ndarray, lengths: np.ndarray, flagged: np.ndarray, opening: int, closing: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        places = np.cumsum(lengths)  # a flagged text has length 0: its ids belong where it ends
+        places = np.cumsum(lengths)  # a flagged text has length 0: its ids are inserted at its end
         pieces, at = [], 0
         for text in flagged:
             own = [self._ids(token) for token in self._chunks.rules.split(normalise(texts[int(text)].as_py()))]
@@ -109,7 +109,7 @@ class Bulk:
     # --- chunk numbers -----------------------------------------------------------------------
 
     def _number(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray, _State]:
-        """Chunk numbers of all texts in a row, where each text's end, and a state that knows them all."""
+        """Chunk numbers of all texts, concatenated, the end of each text, and a state that contains all of them."""
         data, offsets = _bytes(texts)
         numbers = np.empty(int(offsets[-1]) + 1, dtype=np.int32)
         ends = np.empty(len(offsets) - 1, dtype=np.int64)
@@ -144,7 +144,7 @@ class Bulk:
         return self._learn(grown, chunks) if chunks else grown
 
     def _learn(self, state: _State, chunks: list[str]) -> _State:
-        """spaCy's tokens of new chunks, and how they could meet their neighbours."""
+        """Add the tokens of new chunks, and the classes of their edges."""
         wild = [i for i, chunk in enumerate(chunks) if _is_wild(chunk)]
         for i in wild:
             chunks[i] = " "
@@ -170,7 +170,7 @@ class Bulk:
         )
 
     def _crossings(self, before: np.ndarray) -> np.ndarray:
-        """[right class, left class]: whether some end and some start are neighbours in a special case."""
+        """bool [right class, left class]: whether a special case could span the two edges."""
         if before.shape == (len(self._rights), len(self._lefts)):
             return before
         pairs = self._chunks.rules.pairs
@@ -183,7 +183,7 @@ class Bulk:
     # --- counting ----------------------------------------------------------------------------
 
     def tally(self, texts: pa.Array, chunk_counts: np.ndarray, whole: Counter[str]) -> np.ndarray:
-        """Add a batch to counts per chunk number (a longer array comes back); flagged texts' tokens go to `whole`."""
+        """Add a batch to the counts per chunk number and return the extended array; tokens of flagged texts are added to `whole`."""
         numbers, ends, state = self._number(texts)
         flagged = np.empty(len(ends), dtype=np.bool_)
         scan.flag(numbers, ends, state.left, state.right, state.pairs, flagged)
@@ -204,12 +204,12 @@ class Bulk:
 
 
 def _is_wild(chunk: str) -> bool:
-    """Whether it holds white space that is not ASCII: the scan takes it for ink."""
+    """Whether a chunk contains non-ASCII white space, which the scan does not recognise."""
     return not chunk.isascii() and chunk.split() != [chunk]
 
 
 def _packed(flat: np.ndarray, sizes: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The rows of `scan.expand`: up to three ids, how many, whether left and right are not 0, whether left is below."""
+    """The rows of `scan.expand`: up to three ids, their number, and flags for left != 0, right != 0, left < 0."""
     few = sizes <= 3
     rows = np.where(few, sizes, 0).astype(np.uint64) << np.uint64(48)
     starts = np.cumsum(sizes) - sizes
@@ -222,7 +222,7 @@ def _packed(flat: np.ndarray, sizes: np.ndarray, left: np.ndarray, right: np.nda
 
 
 def _roomier(array: np.ndarray, used: int, more: int) -> np.ndarray:
-    """The array, or a copy of its first `used` entries where `more` do not fit behind them."""
+    """The array, or a larger copy of its first `used` entries if `more` entries do not fit."""
     if used + more <= len(array):
         return array
     larger = np.zeros(2 * (used + more), dtype=array.dtype)
@@ -237,7 +237,7 @@ def _appended(array: np.ndarray, used: int, new: np.ndarray) -> np.ndarray:
 
 
 def _bytes(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """An Arrow array's bytes, with padding behind for the scan, and its offsets from 0."""
+    """An Arrow array's bytes with the padding that the scan needs, and its offsets from 0."""
     if not pa.types.is_large_string(texts.type):
         texts = texts.cast(pa.large_string())
     _, offsets, data = texts.buffers()

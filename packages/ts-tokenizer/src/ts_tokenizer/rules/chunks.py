@@ -1,8 +1,8 @@
-"""The chunk -> token ids table: spaCy's output for a text, put together from its blank-separated chunks.
+"""spaCy's tokens of a text from the tokens of its blank-separated chunks.
 
-spaCy splits a text at white space and works on each chunk alone, but for one last step: its matcher of special
-cases runs over the whole text. A text where that matcher could join two chunks goes to spaCy as a whole (`crossing`);
-every other text is the chunks' own tokens in a row.
+spaCy splits a text at white space and tokenizes each chunk on its own. Only its last step, the matcher of special cases, runs
+over the whole text. A text in which that matcher could join two chunks (`crossing`) goes to spaCy as a whole; the tokens of
+any other text are those of its chunks in order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RUNS = re.compile(r"\S+|\s+")  # for str, \s is str.isspace: spaCy's own notion
 
 
 def split_chunks(text: str) -> list[str]:
-    """A text's chunks as spaCy sees them: runs of ink and of white space, less the one blank that follows each."""
+    """Split a text into spaCy's chunks: runs of non-space and of white space, without the single blank after each."""
     chunks = text.split(" ")
     if chunks == text.split():
         return chunks
@@ -35,7 +35,7 @@ def split_chunks(text: str) -> list[str]:
 
 
 class ChunkTable:
-    """Chunks that were seen, numbered, with their tokens and with whether they can take part in a crossing match."""
+    """Numbered chunks with their tokens and the special cases that they could share with a neighbour. Thread-safe."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -47,7 +47,7 @@ class ChunkTable:
         self._right: list[frozenset[str]] = []
 
     def numbers(self, chunks: Sequence[str]) -> list[int]:
-        """The numbers of chunks; new ones are split by spaCy."""
+        """The numbers of chunks; new chunks are tokenized first."""
         known = self._numbers
         try:
             return [known[chunk] for chunk in chunks]
@@ -64,9 +64,9 @@ class ChunkTable:
             self._numbers[chunk] = len(self.tokens) - 1  # last: other threads read without the lock
 
     def rows(self, chunks: Sequence[str]) -> list[Row]:
-        """Each chunk's tokens, and its edges: tokens of special cases that its start, and its end, could be part of.
+        """Each chunk's tokens, and the tokens of special cases that its start and its end could belong to.
 
-        A crossing match holds the end of one chunk and the start of the next, whatever spaCy makes of their inside.
+        A crossing match contains the end of one chunk and the start of the next, whatever the tokens inside the chunks.
         """
         rows = self._plain.split(chunks)
         odd = [i for i, row in enumerate(rows) if row is None]
@@ -75,7 +75,7 @@ class ChunkTable:
         return rows  # type: ignore[return-value]
 
     def crossing(self, numbers: Sequence[int]) -> bool:
-        """Whether spaCy's matcher could join two neighbouring chunks: then only spaCy knows the tokens."""
+        """Whether spaCy's matcher could join two adjacent chunks, so that spaCy must tokenize the whole text."""
         left, right, pairs = self._left, self._right, self.rules.pairs
         for before, after in itertools.pairwise(numbers):
             ends, starts = right[before], left[after]

@@ -1,9 +1,9 @@
 """spaCy's tokenizer algorithm in time linear in the length of a chunk.
 
-spaCy searches the whole rest of a chunk for a prefix and a suffix once for each mark that it splits off: 16,000
-exclamation marks take 16 s. The patterns see only the first and the last few characters (but for a run of periods), so
-here each search looks at `WINDOW` characters. The steps and their order are those of `spacy.tokenizer.Tokenizer`.
-Holds for the patterns in `_rules.PROVEN`: `tests/test_linear.py` checks their widths and compares the results with spaCy's.
+spaCy searches the rest of a chunk for a prefix and a suffix after each mark that it splits off: 16,000 exclamation marks take
+16 s. Apart from runs of periods, the patterns match only a few characters at either end, so each search here is limited to
+`WINDOW` characters. The steps and their order are those of `spacy.tokenizer.Tokenizer`. Valid for the patterns in
+`pinned.PROVEN`: `tests/test_linear.py` checks their widths and compares the results with spaCy's.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from ..schemas import RulesSpec
 __all__ = ["LONG", "WINDOW", "LinearTokenizer", "has_long_chunk"]
 
 LONG = 128
-"""Characters from which a chunk goes through this module instead of spaCy."""
+"""Chunks longer than this many characters use this module instead of spaCy."""
 
 WINDOW = 16
-"""More than the widest prefix or suffix, with what stands beside it, other than a run of periods."""
+"""Wider than any prefix or suffix with its context, other than a run of periods."""
 
 _RUNS = re.compile(r"\S+|\s+")
 _USER = r"(?:\S+(?::\S*)?@)?"
 _USER_LINEAR = r"(?:\S+@)?"
-"""The user part of a web address, written so that it is searched once: both accept the same strings."""
+"""The user part of a web address without nested repetition; both patterns accept the same strings."""
 
 
 def has_long_chunk(text: str) -> bool:
-    """Whether a chunk of the text is so long that spaCy would be slow."""
+    """Whether the text has a chunk for which spaCy would be slow."""
     return len(text) > LONG and max(map(len, text.split()), default=0) > LONG
 
 
 @dataclass
 class _Node:
-    """A node of the tree of special cases by their tokens."""
+    """A node of the trie of special cases by token."""
 
     after: dict[str, _Node] = field(default_factory=dict)
     ends: bool = False
@@ -63,7 +63,7 @@ class LinearTokenizer:
 
     @classmethod
     def looked_for(cls, spec: RulesSpec) -> list[str]:
-        """The special cases that spaCy's matcher looks for in a whole text."""
+        """The special cases that spaCy's matcher searches for in a whole text."""
         patterns = [re.compile(pattern).search for pattern in (spec.prefix, spec.suffix, spec.infix)]
         return [case for case in spec.exceptions if " " in case or any(search(case) for search in patterns)]
 
@@ -143,7 +143,7 @@ class LinearTokenizer:
     # --- special cases in the whole text -----------------------------------------------------
 
     def _merge_cases(self, tokens: list[str], spaced: list[bool]) -> list[str]:
-        """Put the tokens of special cases in the place of theirs, as `Tokenizer._apply_special_cases` does."""
+        """Replace matched spans by the tokens of their special case, as `Tokenizer._apply_special_cases` does."""
         out: list[str] = []
         at = 0
         for start, end in self._spans(tokens):
@@ -154,7 +154,7 @@ class LinearTokenizer:
         return [*out, *tokens[at:]]
 
     def _spans(self, tokens: Sequence[str]) -> list[tuple[int, int]]:
-        """Spans of special cases in rising order; a longer one goes before a shorter one, then an earlier one."""
+        """Non-overlapping spans of special cases in text order; longer spans win, then earlier ones."""
         found = [span for start in range(len(tokens)) for span in self._spans_from(tokens, start)]
         chosen = []
         seen: set[int] = set()

@@ -1,4 +1,4 @@
-"""spaCy's English rules: pinned as data, and rebuilt into spaCy's Tokenizer. The only module that imports spaCy."""
+"""spaCy's English rules, stored as data and rebuilt into spaCy's Tokenizer. No other module imports spaCy."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .linear import LONG, LinearTokenizer, has_long_chunk
 __all__ = ["PROVEN", "Rules", "fingerprint", "pin"]
 
 PROVEN = frozenset({"c75a06d143966f8e5e20fd8409bc0ea0b64df4ee8531dc7826c5877c1f70050a"})
-"""Fingerprints of the patterns of which `_plain` and `_linear` know enough to do without spaCy: spaCy 3.8's."""
+"""Fingerprints of the patterns for which `plain_words` and `linear` are proven to equal spaCy: those of spaCy 3.8."""
 
 
 def fingerprint(spec: RulesSpec) -> str:
-    """SHA-256 of the patterns; the special cases are no part of it."""
+    """SHA-256 of the patterns, without the special cases."""
     patterns = (spec.prefix, spec.suffix, spec.infix, spec.token_match, spec.url_match)
     return hashlib.sha256("\0".join(str(pattern) for pattern in patterns).encode("utf-8")).hexdigest()
 
@@ -52,7 +52,7 @@ def _orth() -> int:
 
 
 class Rules:
-    """spaCy's Tokenizer rebuilt from pinned rules, on first use; it sees text that is already normalised."""
+    """spaCy's Tokenizer, rebuilt from stored rules on first use. Expects normalised text."""
 
     def __init__(self, spec: RulesSpec) -> None:
         self.spec = spec
@@ -78,23 +78,23 @@ class Rules:
 
     @cached_property
     def _linear(self) -> LinearTokenizer | None:
-        """The same tokens in linear time, where the patterns are known to allow it."""
+        """A tokenizer with the same results in linear time; None unless the patterns are proven."""
         if fingerprint(self.spec) not in PROVEN:
             return None
         bare = self._build({})
         return LinearTokenizer(self.spec, {case: _texts(bare(case)) for case in LinearTokenizer.looked_for(self.spec)})
 
     def split(self, text: str) -> list[str]:
-        """spaCy's answer for a whole text."""
+        """spaCy's tokens of a whole text."""
         if has_long_chunk(text) and self._linear is not None:
             return self._linear.split(text)
         return _texts(self._tokenizer(text))
 
     def split_chunks(self, chunks: Sequence[str]) -> list[list[str]]:
-        """spaCy's answer for each chunk as if it stood alone.
+        """spaCy's tokens of each chunk on its own.
 
-        Short ones without white space are asked about in one go, a line break between two: no special case holds one
-        (`_separable`), so that nothing can reach across.
+        Short chunks without white space go through spaCy together, joined by line breaks: no special case contains one
+        (`_separable`), so no match spans two chunks.
         """
         if not self._separable:
             return [self.split(chunk) for chunk in chunks]
@@ -120,7 +120,7 @@ class Rules:
 
     @cached_property
     def pairs(self) -> frozenset[tuple[str, str]]:
-        """Neighbours inside special cases of several tokens: all that spaCy's matcher can join across a blank."""
+        """Adjacent tokens inside multi-token special cases: the only pairs that spaCy's matcher can join across a blank."""
         bare = self._build({})
         pairs: set[tuple[str, str]] = set()
         for text in self.spec.exceptions:
@@ -128,7 +128,7 @@ class Rules:
         return frozenset(pairs)
 
     def edges(self, chunk: str) -> tuple[frozenset[str], frozenset[str]]:
-        """Which second tokens of `pairs` the chunk could begin with, and which first ones it could end with."""
+        """The second tokens of `pairs` that the chunk begins with, and the first tokens that it ends with."""
         starts = [second for second in self._seconds.get(chunk[:1], ()) if chunk.startswith(second)]
         ends = [first for first in self._firsts.get(chunk[-1:], ()) if chunk.endswith(first)]
         return frozenset(starts), frozenset(ends)

@@ -1,10 +1,10 @@
-"""Plain chunks: a word with punctuation around it, whose tokens follow from the rules without asking spaCy for each.
+"""Plain chunks (a word with punctuation around it), whose tokens follow from the rules without one spaCy call each.
 
-The rules see the letters of a word only one at a time, beside a punctuation mark, and there all lower-case letters
-alike; the one exception is the `'s` at an end. So two chunks that differ in a word of two letters or more, where neither
-word is part of a special case that the chunk holds, are split alike: spaCy is asked once for a stand-in between the
-same marks. `tests/test_plain.py` proves what is said here of the patterns from the patterns themselves, for the ones
-whose hash stands in `_rules.PROVEN`; under other patterns no chunk is plain.
+The patterns match a letter of a word only next to a punctuation mark, and treat all lower-case letters alike there; the one
+exception is a final `'s`. Two chunks that differ only in a word of two or more letters are therefore split alike, unless the
+word belongs to a special case that the chunk contains. spaCy is called once per combination of marks, with a placeholder word.
+`tests/test_plain.py` proves these properties from the patterns whose hash is in `pinned.PROVEN`; with other patterns no chunk
+is plain.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 class Row(NamedTuple):
-    """A chunk's tokens, and the tokens of special cases that its start and its end could be part of."""
+    """A chunk's tokens, and the tokens of special cases that its start and its end could belong to."""
 
     tokens: list[str]
     starts: frozenset[str]
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """What stands around the word: tokens before and after, and what they could be part of (None: the word itself)."""
+    """The tokens before and after the word, and the special-case tokens at both edges (None if the word is the edge)."""
 
     before: list[str]
     after: list[str]
@@ -45,7 +45,7 @@ class _Frame(NamedTuple):
 
 
 class PlainWords:
-    """Splits the plain ones among chunks."""
+    """Tokenizes plain chunks."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -61,7 +61,7 @@ class PlainWords:
 
     @cached_property
     def _cases(self) -> dict[str, list[str]]:
-        """Word -> the special cases that it is part of."""
+        """Word -> the special cases that contain it."""
         cases = defaultdict(list)
         for case in self._rules.spec.exceptions:
             for word in _WORDS.findall(case):
@@ -73,7 +73,7 @@ class PlainWords:
         return fingerprint(self._rules.spec) in PROVEN and STAND_IN not in self._cases
 
     def split(self, chunks: Sequence[str]) -> list[Row | None]:
-        """The row of each chunk, None where only spaCy knows it."""
+        """The row of each chunk; None for a chunk that is not plain."""
         if not (chunks and self._proven):
             return [None] * len(chunks)
         cases, firsts, seconds = self._cases, self._firsts, self._seconds

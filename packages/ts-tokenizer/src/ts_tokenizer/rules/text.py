@@ -1,4 +1,4 @@
-"""Where tokens stand in the text they came from. It knows neither ids nor rules."""
+"""Text normalisation, and the character spans of tokens in the original text."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["normalise", "places"]
 
 
 def normalise(text: str) -> str:
-    """What the rules see: the text in lower case, nothing else changed."""
+    """Lower-case a text; nothing else changes."""
     return text.lower()
 
 
 def places(text: str, tokens: Sequence[str]) -> list[tuple[int, int]]:
     """(start, end) of each token in the text as given, in characters: `text[start:end].lower()` is the token.
 
-    Lower-casing can lengthen a text ("İ" becomes two characters), so places are taken back through a map where it did;
-    a token that ends inside such a character ends after it.
+    Lower-casing can lengthen a text ("İ" becomes two characters). Spans are then mapped back to the original characters; a
+    token that ends inside such a character ends after it.
     """
     lower = normalise(text)
     found = []

@@ -64,10 +64,10 @@ def test_every_command_takes_json_and_quiet() -> None:
 def test_errors_are_one_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = _call(capsys, "train", folder / "splits", "--vocab-size", 3, "--out", tmp_path / "x.json")
     assert (code, out) == (2, "")
-    assert err.startswith("error: vocab_size: 3 does not do")
+    assert err.startswith("error: vocab_size: 3 is out of range")
     code, _, err = _call(capsys, "stats", tmp_path / "nowhere")
     assert code == 2
-    assert "no such file" in err
+    assert "but it does not exist" in err
 
 
 def test_a_vocabulary_of_all_words_says_so(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

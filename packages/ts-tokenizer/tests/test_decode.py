@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ts_tokenizer import WordTokenizer, load
 from ts_tokenizer.detokenizer import model
-from ts_tokenizer.detokenizer.model import PAST, TOLD, WHOLE, Decoder, kinds_of
+from ts_tokenizer.detokenizer.model import FIXED, PAST, WHOLE, Decoder, kinds_of
 from ts_tokenizer.fast import loops
 from ts_tokenizer.reports.check import check
 
@@ -117,12 +117,12 @@ def _decisions(tokenizer: WordTokenizer, ids: list[int]) -> list[np.ndarray]:
     decoder = Decoder(tokenizer.spec.decoder, tokenizer.vocab)
     array = np.array(ids, dtype=np.int64)
     marks = np.column_stack([array % 3 - 1, array % 4 - 1])
-    found = [decoder.scores(array, mode, told) for mode in (WHOLE, PAST, TOLD) for told in (None, marks)]
-    found += decoder.retell(array, marks)
-    for mode in (PAST, TOLD):
+    found = [decoder.scores(array, mode, fixed) for mode in (WHOLE, PAST, FIXED) for fixed in (None, marks)]
+    found += decoder.predict_rest(array, marks)
+    for mode in (PAST, FIXED):
         walk = decoder.walk()
-        for token, told in zip(ids, marks.tolist(), strict=True):
-            walk.add(token, told)
+        for token, fixed in zip(ids, marks.tolist(), strict=True):
+            walk.add(token, fixed)
         found.append(np.array(walk.decide(len(ids), mode)))
     return found
 

@@ -153,7 +153,7 @@ def test_a_whole_folder_is_left_alone_and_a_stranger_is_refused(
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "manifest.json").write_bytes((splits / "manifest.json").read_bytes())
-    with pytest.raises(ArtefactError, match="holds another kind of artefact; it is left alone"):
+    with pytest.raises(ArtefactError, match="holds another kind of artefact; it is left unchanged"):
         ts_tokenizer.encode_splits(splits, trained, tmp_path / "other")
     (tmp_path / "empty").mkdir()
     ts_tokenizer.encode_splits(splits, trained, tmp_path / "empty")
@@ -208,13 +208,13 @@ def test_damaged_hashes_are_refused(copy: Path) -> None:
     path = copy / "train_stories.npy"
     content = path.read_bytes()
     path.write_bytes(content[:-8] + b"\0" * 8)
-    with pytest.raises(ArtefactError, match=r"train_stories\.npy: its checksum"):
+    with pytest.raises(ArtefactError, match=r"train_stories\.npy: its checksum differs"):
         _ = ts_tokenizer.open_encoded(copy).train_stories
     path.write_bytes(content[:-8])
-    with pytest.raises(ArtefactError, match="cut or changed"):
+    with pytest.raises(ArtefactError, match="truncated or changed"):
         ts_tokenizer.open_encoded(copy)
     path.unlink()
-    with pytest.raises(ArtefactError, match="no such file"):
+    with pytest.raises(ArtefactError, match="but it does not exist"):
         ts_tokenizer.open_encoded(copy)
 
 
@@ -230,13 +230,13 @@ def copy(encoded: Path, tmp_path: Path) -> Path:
 def test_damage_is_refused(copy: Path, stories: list[str]) -> None:
     content = (copy / "train.bin").read_bytes()
     (copy / "train.bin").write_bytes(content[:-2])
-    with pytest.raises(ArtefactError, match="cut or changed"):
+    with pytest.raises(ArtefactError, match="truncated or changed"):
         ts_tokenizer.open_encoded(copy)
     (copy / "train.bin").write_bytes(content[:-2] + b"\0\0")
     with pytest.raises(ArtefactError, match="checksum"):
         ts_tokenizer.open_encoded(copy, verify=True)
     (copy / "train.bin").unlink()
-    with pytest.raises(ArtefactError, match="no such file"):
+    with pytest.raises(ArtefactError, match="but it does not exist"):
         ts_tokenizer.open_encoded(copy)
 
 

@@ -20,7 +20,7 @@ from ts_tokenizer.fast import table as fast_table
 from ts_tokenizer.fast.table import Bulk, utf8
 from ts_tokenizer.rules.chunks import ChunkTable
 from ts_tokenizer.rules.pinned import Rules, pin
-from ts_tokenizer.rules.text import places
+from ts_tokenizer.rules.text import spans
 
 PIECES = [
     "the", "Tom", "Don't", "can't", "cannot", "we'll", "he's", "Tom's", "boys'", "'Twas", "'em", "o'clock", "y'all", "gonna",
@@ -114,7 +114,7 @@ def test_the_whole_real_sample(real_stories: list[str]) -> None:
 def test_offsets_give_the_tokens_back(text: str) -> None:
     table, _, _ = _tables()
     tokens = table.split(text.lower())
-    found = places(text, tokens)
+    found = spans(text, tokens)
     assert all(0 <= start <= end <= len(text) for start, end in found)
     if len(text) == len(text.lower()):
         assert [text.lower()[start:end] for start, end in found] == tokens

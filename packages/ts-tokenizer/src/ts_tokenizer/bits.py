@@ -16,13 +16,13 @@ from .schemas import SpellingSpec
 
 __all__ = ["Spelling", "bits_per_byte", "fit_spelling"]
 
-END = "\x03"  # closes a word in the counts; a word that holds it is priced all the same
+END = "\x03"  # end of a word in the counts; a word that contains it still has a finite cost
 CODE_POINTS = 0x110000
 ORDER = 2
 
 
 def fit_spelling(words: Mapping[str, int]) -> SpellingSpec:
-    """Count characters after contexts of up to two characters, each word as often as it occurs."""
+    """Count the characters after contexts of up to two characters, weighted by word frequency."""
     counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     for word, times in words.items():
         for i, char in enumerate(word + END):
@@ -32,7 +32,7 @@ def fit_spelling(words: Mapping[str, int]) -> SpellingSpec:
 
 
 class Spelling:
-    """Prices of words in bits, remembered."""
+    """The cost of words in bits, cached."""
 
     def __init__(self, spec: SpellingSpec) -> None:
         self._counts = spec.counts
@@ -40,7 +40,7 @@ class Spelling:
         self._known: dict[str, float] = {}
 
     def bits(self, word: str) -> float:
-        """Bits to spell `word` and say that it ends."""
+        """Bits to spell `word`, its end included."""
         price = self._known.get(word)
         if price is None:
             price = sum(-math.log2(self._probability(word, i)) for i in range(len(word) + 1))
@@ -60,15 +60,17 @@ class Spelling:
 
 
 def bits_per_byte(nll_nats: float, *, utf8_bytes: int, unk_spelling_bits: float, restore_bits: float) -> float:
-    """(model bits + bits to spell what `<unk>` hides + bits to restore case and blanks) / UTF-8 bytes.
+    """Return (model bits + bits to spell the words behind `<unk>` + bits to restore case and blanks) / UTF-8 bytes.
+
+    Comparable across vocabularies; hiding words behind `<unk>` does not lower it.
 
     `nll_nats` is the sum of the negative log-likelihoods, in nats, over all tokens of whole stories, `<eos>` included;
-    the other three are the manifest's, or `WordTokenizer.extra_bits`', for the same stories.
+    the other three come from the manifest or from `WordTokenizer.extra_bits` for the same stories.
     """
     sums = {"nll_nats": nll_nats, "unk_spelling_bits": unk_spelling_bits, "restore_bits": restore_bits, "utf8_bytes": utf8_bytes}
     for name, value in sums.items():
         if not (math.isfinite(value) and value >= 0):
-            raise ConfigError(f"{name}: {value!r} is no sum of bits; a finite number from 0 is expected.")
+            raise ConfigError(f"{name}: {value!r} is not a sum of bits; expected a finite number >= 0.")
     if utf8_bytes <= 0:
-        raise ConfigError("utf8_bytes: must be above 0; bits per byte of no text are not a number.")
+        raise ConfigError("utf8_bytes: must be above 0; bits per byte are undefined without text.")
     return (nll_nats / math.log(2) + unk_spelling_bits + restore_bits) / utf8_bytes

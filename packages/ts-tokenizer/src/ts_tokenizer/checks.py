@@ -1,4 +1,4 @@
-"""Checks what callers pass as texts and as ids: TypeError or a package error names the row and the mend."""
+"""Checks of texts and ids that callers pass. Errors name the row and how to fix it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["check_column", "check_ids", "check_text", "check_texts", "iter_texts
 
 
 def check_text(text: object, name: str = "text") -> str:
-    """The text, if it is a str of Unicode characters. Raises TypeError, or TextError for a lone surrogate."""
+    """Return the text if it is a valid Unicode str. Raises TypeError, or TextError for a lone surrogate."""
     if not isinstance(text, str):
-        raise TypeError(f"{name}: a str is expected, this is {_described(text)}. {_text_mend(text)}")
+        raise TypeError(f"{name}: expected a str, got {_described(text)}. {_text_mend(text)}")
     if not text.isascii():
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as problem:
             raise TextError(
-                f"{name}: character {problem.start} is half of a surrogate pair ({text[problem.start]!a}), which is no Unicode text. "
+                f"{name}: character {problem.start} is a lone surrogate ({text[problem.start]!a}), so the text is not valid Unicode. "
                 'Repair it: text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").'
             ) from None
     return text
@@ -35,13 +35,11 @@ def check_texts(texts: Iterable[str], name: str = "texts") -> list[str]:
 
 
 def iter_texts(texts: Iterable[str], name: str = "texts") -> Iterator[str]:
-    """The texts, each checked as it is asked for. Raises TypeError for a single str at once."""
+    """Iterate over the texts and check each. Raises TypeError immediately for a single str."""
     if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Iterable):
-        raise TypeError(f"{name}: a list of texts is expected, this is one {_described(texts)}. Pass [text].")
+        raise TypeError(f"{name}: expected a list of texts, got {_described(texts)}. Pass [text].")
     if isinstance(texts, Mapping):
-        raise TypeError(
-            f"{name}: a list of texts is expected, this is a {type(texts).__name__}. Pass the column that holds the texts."
-        )
+        raise TypeError(f"{name}: expected a list of texts, got a {type(texts).__name__}. Pass the column that holds the texts.")
     return (check_text(text, f"{name}[{row}]") for row, text in enumerate(texts))
 
 
@@ -51,24 +49,22 @@ def check_column(column: pa.Array | pa.ChunkedArray, name: str = "texts", first:
         column = column.combine_chunks()
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()):
-        raise TypeError(
-            f"{name}: an Arrow column of strings is expected, this one holds {column.type}. Pass the column with the texts."
-        )
+        raise TypeError(f"{name}: expected an Arrow column of strings, got {column.type}. Pass the column with the texts.")
     column = column.cast(pa.large_string())
     if column.null_count:
         row = first + column.is_null().index(True).as_py()
-        raise TextError(f"{name}[{row}]: is null, a text is expected. Remove the row, or fill it with a text.")
+        raise TextError(f"{name}[{row}]: is null. Remove the row, or fill it with a text.")
     return column
 
 
 def check_ids(ids: Iterable[int]) -> list[int]:
-    """The ids of one text as a list. Raises TypeError for what are no whole numbers."""
+    """The ids of one text as a list. Raises TypeError for values that are not integers."""
     if isinstance(ids, str | bytes | bytearray | Mapping | Set) or not isinstance(ids, Iterable):
-        mend = "encode() makes ids of a text" if isinstance(ids, str) else "pass a list of whole numbers"
-        raise TypeError(f"ids: the ids of one text are expected, this is {_described(ids)}; {mend}.")
+        mend = "call encode() for the ids of a text" if isinstance(ids, str) else "pass a list of integers"
+        raise TypeError(f"ids: expected the ids of one text, got {_described(ids)}; {mend}.")
     values = ids.tolist() if hasattr(ids, "tolist") else list(ids)
     if not isinstance(values, list):
-        raise TypeError(f"ids: the ids of one text are expected, this is a single {values!r}. Pass [{values!r}].")
+        raise TypeError(f"ids: expected the ids of one text, got a single {values!r}. Pass [{values!r}].")
     if set(map(type, values)) - {int}:
         values = [_whole(value, row) for row, value in enumerate(values)]
     return values
@@ -76,20 +72,20 @@ def check_ids(ids: Iterable[int]) -> list[int]:
 
 def _whole(value: Any, row: int) -> int:
     if isinstance(value, list | tuple | np.ndarray) or getattr(value, "ndim", None):
-        raise TypeError(f"ids[{row}]: is a {type(value).__name__}, a whole number is expected. Decode one text at a time.")
+        raise TypeError(f"ids[{row}]: expected an integer, got a {type(value).__name__}. Decode one text at a time.")
     plain = value.tolist() if hasattr(value, "tolist") else value
     try:
         if isinstance(plain, bool):
             raise TypeError
         return operator.index(plain)
     except TypeError:
-        raise TypeError(f"ids[{row}]: a whole number is expected, this is {_described(value)}.") from None
+        raise TypeError(f"ids[{row}]: expected an integer, got {_described(value)}.") from None
 
 
 def _described(value: object) -> str:
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
-    return f"of type {type(value).__name__}"
+    return f"a value of type {type(value).__name__}"
 
 
 def _text_mend(value: object) -> str:

@@ -1,7 +1,7 @@
-"""Splits to an encoded/ folder: resumable, atomic, the same bytes for any number of workers.
+"""`encode_splits` writes an encoded/ folder: resumable, atomic, the same bytes for any number of workers.
 
-Work stands in `.<name>.ts-work` beside the folder: each split's ids grow batch by batch, and a journal says up to where
-they are good. A rerun cuts what lies behind the journal's last line and goes on; the finished folder appears by a rename.
+Intermediate files are in `.<name>.ts-work` beside the folder: each split's ids grow batch by batch, and a journal records the
+length that is complete. A rerun truncates the files to the journal's last line and resumes; a rename publishes the result.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ OWNED = (
     TRAIN_STORIES,
     *(f"{stem}{end}" for stem in STEMS.values() for end in (".bin", ".idx.npy")),
 )
-"""The files of an encoded folder; any other file in it is the user's."""
+"""The files of an encoded folder; any other file in it belongs to the user."""
 BATCH_ROWS = 8_000
-"""What a kill can cost: some three times as many stories."""
+"""A kill loses the work on about three times as many stories."""
 NOTE = "identity.json"
-"""By what a work folder is known: the inputs that it belongs to."""
+"""Identifies a work folder: the inputs that it belongs to."""
 WORK_FILES = (
     TOKENIZER_FILE,
     TRAIN_STORIES,
     *(f"{stem}.{end}" for stem in STEMS.values() for end in ("bin", "idx.npy", "lengths", "journal")),
 )
 PRICED = 2_000
-"""Stories of a split whose extra bits are measured, spread evenly; their sum is scaled to all."""
+"""Number of evenly spread stories per split whose extra bits are measured; the sum is scaled to the whole split."""
 
 
 def encode_splits(
@@ -73,23 +73,23 @@ def encode_splits(
     force: bool = False,
     progress: Progress | None = None,
 ) -> EncodedManifest:
-    """Write `out` (encoded/) from `splits` (what `ts_data.prepare` wrote) under a tokenizer.
+    """Encode `splits` (written by `ts_data.prepare`) with a tokenizer into the folder `out`.
 
-    Killed at any instant, the same call finishes with the same bytes. A folder that is already whole, for this tokenizer
-    and these splits, is left as it is; a damaged one is written again.
+    Resumes an interrupted call and gives the same bytes. A complete folder of this tokenizer and these splits is left
+    unchanged; a damaged one is written again.
 
     Args:
-        splits: the folder of stories.
-        tokenizer: a tokenizer, or the path of its file.
-        out: the folder to write; a link to a folder stays a link. Files in it that are not `encode_splits`' are kept.
-        workers: threads; all cores by default. Their number changes no byte.
-        engine: "local", or "ray" for a cluster (extra `ray`) whose machines all see the splits and `out`. It changes no byte.
+        splits: the splits/ folder.
+        tokenizer: a tokenizer, or its path.
+        out: the folder to write; a link to a folder stays a link. Other files in it are kept.
+        workers: threads; all cores by default. The result does not depend on it.
+        engine: "local", or "ray" for a cluster (extra `ray`) whose machines share the splits and `out`.
         force: replace ids of other splits or of another tokenizer.
-        progress: is called with the number of stories encoded.
+        progress: called with the number of stories encoded.
 
     Raises:
-        ArtefactError: `out` holds ids of other inputs, or something else; or it lies in, is, or holds `splits`; or another
-            process is writing it.
+        ArtefactError: `out` contains ids of other inputs or other files; it overlaps with `splits`; or another process is
+            writing it.
     """
     import ts_data
 
@@ -102,7 +102,7 @@ def encode_splits(
         identity = _identity(source, tokenizer)
         if (done := _check_earlier(target, identity, force=force)) is None:
             need_space(target, sum(info.utf8_bytes for info in source.splits.values()), "encoding", error=ArtefactError)
-            work = _open_work(target, {**identity, "batch_rows": BATCH_ROWS})  # a journal's lines stand between two batches
+            work = _open_work(target, {**identity, "batch_rows": BATCH_ROWS})  # journal lines refer to batch boundaries
             with _loaded(engine, splits, tokenizer, work, workers) as running:
                 infos = {
                     name: _encode_split(work, name, ts_data.read(splits, name), running, progress)
@@ -119,7 +119,7 @@ def encode_splits(
 def _loaded(
     engine: str, splits: str | os.PathLike[str], tokenizer: WordTokenizer, work: Path, workers: int | None
 ) -> engines.Engine:
-    """The engine; where it cannot be had, no empty work folder is left."""
+    """Load the engine; on failure, remove an empty work folder."""
     try:
         return engines.load(engine, splits, tokenizer, work, workers or os.cpu_count() or 1)
     except Exception:
@@ -129,7 +129,7 @@ def _loaded(
 
 
 def _identity(source: DatasetManifest, tokenizer: WordTokenizer) -> dict[str, Any]:
-    """The fields of the manifest that say what a folder was encoded from."""
+    """The manifest fields that identify the inputs of a folder."""
     return {
         "tokenizer_sha256": tokenizer.sha256,
         "splits_fingerprint": source.fingerprint,
@@ -149,19 +149,20 @@ def _finish(work: Path, target: Path, tokenizer: WordTokenizer, manifest: Encode
                 _link(file, aside / file.name)
         tokenizer.save(aside / TOKENIZER_FILE)
         write_model(aside / "manifest.json", manifest)
-        # From here on the files of the work folder are those of the result: a later call must not append to them.
+        # The work files are hard links to the result from here on: a later call must not append to them.
         write_text(work / NOTE, json.dumps({**(_noted(work) or {}), "finished": True}))
 
 
 def _check_earlier(target: Path, identity: dict[str, Any], *, force: bool) -> EncodedManifest | None:
-    """The manifest of a whole folder of the same inputs. Refuses other results (but with `force`) and strangers' folders."""
+    """The manifest of a complete folder of the same inputs, else None. Raises ArtefactError for results of other inputs
+    (unless `force`) and for any other folder."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return None
     if not (target / "manifest.json").is_file():
-        raise ArtefactError(f"{target}: exists and is not an encoded folder; it is left alone. Choose another --out.")
+        raise ArtefactError(f"{target}: exists and is not an encoded folder; it is left unchanged. Choose another --out.")
     content = read_json(target / "manifest.json", error=ArtefactError)
     if content.get("format") != "ts-tokenizer/encoded":
-        raise ArtefactError(f"{target}: holds another kind of artefact; it is left alone. Choose another --out.")
+        raise ArtefactError(f"{target}: holds another kind of artefact; it is left unchanged. Choose another --out.")
     found = {"splits_fingerprint": "other splits", "tokenizer_sha256": "another tokenizer"}
     other = [name for field, name in found.items() if content.get(field) != identity[field]]
     if other and not force:
@@ -179,11 +180,11 @@ def _check_earlier(target: Path, identity: dict[str, Any], *, force: bool) -> En
 
 
 def _open_work(target: Path, identity: dict[str, Any]) -> Path:
-    """The folder for intermediate files, with those of an interrupted call on the same inputs."""
+    """Open the work folder; keeps the files of an interrupted call on the same inputs."""
     work = beside(target, "work")
     if work.exists() and _noted(work) is None and (not work.is_dir() or any(work.iterdir())):
         raise ArtefactError(
-            f"{work}: is there and is no work folder of ts-tokenizer; it is left alone. Move it away, or choose another --out."
+            f"{work}: exists and is not a work folder of ts-tokenizer; it is left unchanged. Move it, or choose another --out."
         )
     if _noted(work) != identity:
         _clear_work(work)
@@ -193,7 +194,7 @@ def _open_work(target: Path, identity: dict[str, Any]) -> Path:
 
 
 def _noted(work: Path) -> dict[str, Any] | None:
-    """The inputs that a work folder belongs to; None for what is no work folder of this package."""
+    """The inputs that a work folder belongs to; None if it is not a work folder of this package."""
     try:
         content = read_json(work / NOTE, error=ArtefactError)
     except (ArtefactError, OSError):
@@ -202,7 +203,7 @@ def _noted(work: Path) -> dict[str, Any] | None:
 
 
 def _clear_work(work: Path) -> None:
-    """Remove the files of this package from a work folder, the note last, and then the folder if nothing else is in it."""
+    """Remove this package's files from a work folder, the note last, and then the folder if it is empty."""
     if _noted(work) is None:
         return
     for name in (*WORK_FILES, NOTE):
@@ -221,7 +222,7 @@ def _encode_split(
     total = len(stories)
     stride = max(1, total // PRICED)
     with _Journal(work, STEMS[name]) as journal:
-        # The cuts are alike in every run, so that what a journal stands for ends at one of them.
+        # Every run uses the same cuts, so a journal always ends at one of them.
         cuts = [cut for cut in stories.cuts(BATCH_ROWS) if cut[0] >= journal.sums.stories]
         for result in engine.run(name, cuts, stride):
             journal.add(result)
@@ -242,7 +243,7 @@ def _encode_split(
 
 
 def _write_train_stories(work: Path, stories: ts_data.Split, progress: Progress | None) -> FileInfo:
-    """Write the hashes of the train split's stories, by which an evaluation recognises a story that was trained on."""
+    """Write the hashes of the training stories, so that an evaluation can recognise them."""
     from ts_data import story_hashes
 
     found = [np.zeros(0, dtype=np.uint64)]
@@ -258,14 +259,14 @@ def _write_train_stories(work: Path, stories: ts_data.Split, progress: Progress 
 
 
 class _Journal:
-    """A split's growing files; each line of the journal stands for bytes that are on disk."""
+    """The growing files of a split; each journal line describes bytes that are on disk."""
 
     def __init__(self, work: Path, stem: str) -> None:
         self._paths = {kind: work / f"{stem}.{kind}" for kind in ("bin", "lengths", "journal")}
         self._written, self.sums = self._last()
 
     def _last(self) -> tuple[int, Sums]:
-        """The bytes of the journal's whole lines, and what the last of them says."""
+        """The length of the journal's complete lines in bytes, and the sums on the last of them."""
         if not self._paths["journal"].exists():
             return 0, Sums()
         content = self._paths["journal"].read_bytes()
@@ -278,8 +279,8 @@ class _Journal:
             self._paths["bin"].stat().st_size < 2 * self.sums.tokens
             or self._paths["lengths"].stat().st_size < 8 * self.sums.stories
         ):
-            self.sums = Sums()  # the journal reached the disk, the ids did not (a power loss): begin again
-        self._files["journal"].truncate(self._written)  # half a line, left by a power loss, would spoil the next one
+            self.sums = Sums()  # after a power loss the journal can be ahead of the ids: start over
+        self._files["journal"].truncate(self._written)  # drop an incomplete line
         self._files["bin"].truncate(2 * self.sums.tokens)
         self._files["lengths"].truncate(8 * self.sums.stories)
         return self
@@ -308,6 +309,6 @@ def _file_info(path: Path, rows: int) -> FileInfo:
 
 def _link(source: Path, target: Path) -> None:
     try:
-        os.link(source, target)  # the work stays whole until the folder stands
+        os.link(source, target)  # the work files stay complete until the folder is published
     except OSError:
         shutil.copyfile(source, target)

@@ -1,4 +1,4 @@
-"""Open an encoded/ folder: token ids as memory maps. It loads no spaCy and no Numba; three lines of NumPy do the same."""
+"""Reader of encoded/ folders: token ids as memory maps. It imports neither spaCy nor Numba."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["STEMS", "TOKENIZER_FILE", "TRAIN_STORIES", "Encoded", "EncodedSplit", "open_encoded"]
 
 STEMS = {"train": "train", "validation": "val", "test": "test"}
-"""Split -> the stem of its files: nanoGPT's loader looks for train.bin and val.bin."""
+"""Split -> stem of its file names; nanoGPT's loader expects train.bin and val.bin."""
 
 TOKENIZER_FILE = "word_tokenizer.json"
 TRAIN_STORIES = "train_stories.npy"
@@ -35,13 +35,13 @@ class EncodedSplit(Sequence[np.ndarray]):
     def __init__(self, ids: np.ndarray, offsets: np.ndarray, info: EncodedSplitInfo, *, folder: Path | None = None) -> None:
         self._folder = folder
         self.ids = ids
-        """All stories in a row, uint16 [tokens]."""
+        """All stories, concatenated, uint16 [tokens]."""
         self.offsets = offsets
-        """Where each story starts, and the end, int64 [stories + 1]."""
+        """The start of each story, and the end of the last, int64 [stories + 1]."""
         self.info = info
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles the place of the files, not the ids, where it was opened from a folder."""
+        """Pickle the path instead of the ids if the split was opened from a folder."""
         if self._folder is None:
             return EncodedSplit, (self.ids, self.offsets, self.info)
         return _open_split, (self._folder, self.info)
@@ -81,7 +81,7 @@ class Encoded(Mapping[str, EncodedSplit]):
             _whole(path, manifest.train_stories)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles the place of the folder and its manifest, not the ids."""
+        """Pickle the path and the manifest, not the ids."""
         return Encoded, (self.path.absolute(), self.manifest)
 
     def __repr__(self) -> str:
@@ -98,7 +98,7 @@ class Encoded(Mapping[str, EncodedSplit]):
 
     @cached_property
     def tokenizer(self) -> WordTokenizer:
-        """The tokenizer that wrote the ids, from the folder's own copy; `ArtefactError` where it is another one."""
+        """The tokenizer that wrote the ids, from the copy in the folder. Raises `ArtefactError` if the copy is another one."""
         from .tokenizer import load
 
         path = self.path / TOKENIZER_FILE
@@ -111,7 +111,7 @@ class Encoded(Mapping[str, EncodedSplit]):
     def train_stories(self) -> np.ndarray | None:
         """The hashes of the train split's stories (`ts_data.story_hashes`), sorted and distinct, uint64; None in an older folder.
 
-        Raises ArtefactError where the file is damaged.
+        Raises ArtefactError if the file is damaged.
         """
         file = self.manifest.train_stories
         if file is None:
@@ -119,11 +119,11 @@ class Encoded(Mapping[str, EncodedSplit]):
         path = _verified(self.path, file)
         hashes = _load_array(path)
         if hashes.dtype != np.uint64 or hashes.shape != (file.rows,) or (hashes[1:] <= hashes[:-1]).any():
-            raise ArtefactError(f"{path}: holds no sorted uint64 hashes; it is damaged. Encode the splits again.")
+            raise ArtefactError(f"{path}: does not contain sorted uint64 hashes; it is damaged. Encode the splits again.")
         return hashes
 
     def verify(self) -> None:
-        """Read every file and compare checksums; `ArtefactError` names the first that differs."""
+        """Read every file and compare checksums. Raises `ArtefactError` that names the first mismatch."""
         for info in self.manifest.splits.values():
             for file in (info.bin, info.idx):
                 _verified(self.path, file)
@@ -131,9 +131,9 @@ class Encoded(Mapping[str, EncodedSplit]):
 
 
 def open_encoded(path: str | os.PathLike[str], *, verify: bool = False) -> Encoded:
-    """Open an encoded folder. Sizes and offsets are checked always, checksums with `verify`.
+    """Open an encoded folder. Checks sizes and offsets, and with `verify` also checksums.
 
-    Raises `ArtefactError` where the folder is missing, damaged, cut short, or written by a newer version.
+    Raises `ArtefactError` if the folder is missing, damaged, cut short, or written by a newer version.
     """
     folder = Path(path)
     recover(folder)
@@ -148,7 +148,7 @@ def _open_split(folder: Path, info: EncodedSplitInfo) -> EncodedSplit:
     bin_path, idx_path = _whole(folder, info.bin), _whole(folder, info.idx)
     if info.bin.bytes != 2 * info.tokens:
         raise ArtefactError(
-            f"{bin_path}: holds {info.bin.bytes:,} bytes for {info.tokens:,} tokens of two. Encode the splits again."
+            f"{bin_path}: has {info.bin.bytes:,} bytes for {info.tokens:,} tokens of two bytes each. Encode the splits again."
         )
     ids = np.memmap(bin_path, dtype="<u2", mode="r") if info.tokens else np.zeros(0, dtype="<u2")
     offsets = _load_array(idx_path)
@@ -163,24 +163,26 @@ def _open_split(folder: Path, info: EncodedSplitInfo) -> EncodedSplit:
 def _load_array(path: Path) -> np.ndarray:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
-    except Exception as problem:  # NumPy parses a header as Python: what other bytes raise (TokenError …) is written nowhere
+    except (
+        Exception
+    ) as problem:  # NumPy parses the header as Python; the exceptions for damaged headers (TokenError …) are undocumented
         raise ArtefactError(f"{path}: not a NumPy file ({problem}); it is damaged. Encode the splits again.") from None
 
 
 def _verified(folder: Path, file: FileInfo) -> Path:
-    """The path of a file with the manifest's checksum."""
+    """The path of a file whose checksum matches the manifest."""
     path = _whole(folder, file)
     if sha256_file(path) != file.sha256:
-        raise ArtefactError(f"{path}: its checksum is not the manifest's; the file is damaged. Encode the splits again.")
+        raise ArtefactError(f"{path}: its checksum differs from the manifest; the file is damaged. Encode the splits again.")
     return path
 
 
 def _whole(folder: Path, file: FileInfo) -> Path:
     path = member(folder, file.name, error=ArtefactError)
     if not path.is_file():
-        raise ArtefactError(f"{path}: no such file, but the manifest names it. Encode the splits again.")
+        raise ArtefactError(f"{path}: the manifest names this file, but it does not exist. Encode the splits again.")
     if path.stat().st_size != file.bytes:
         raise ArtefactError(
-            f"{path}: holds {path.stat().st_size:,} bytes, the manifest says {file.bytes:,}; it was cut or changed. Encode the splits again."
+            f"{path}: has {path.stat().st_size:,} bytes, the manifest says {file.bytes:,}; it was truncated or changed. Encode the splits again."
         )
     return path

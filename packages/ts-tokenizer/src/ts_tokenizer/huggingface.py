@@ -1,9 +1,9 @@
-"""The vocabulary as a `transformers` tokenizer: the same ids as far as its rules can say spaCy's.
+"""Export of the vocabulary as a `transformers` tokenizer whose rules approximate spaCy's.
 
-Where they differ: abbreviations with inner or final periods ("mr.", "p.m.", "u.s."), emoticons, web and mail
+Ids differ for abbreviations with inner or final periods ("mr.", "p.m.", "u.s."), emoticons, web and mail
 addresses, numbers with units ("5kg"), "cannot" and "gonna", white space other than single blanks, and words in which
-spaCy splits at rarer infixes. On the cleaned real stories 98 of 100 get the same ids; `tests/test_huggingface.py`
-states each case. Decoding is that of `transformers` (tokens joined by blanks), not the learned one.
+spaCy splits at rarer infixes. 98 of 100 cleaned real stories get the same ids; `tests/test_huggingface.py` lists the cases.
+Decoding joins tokens by blanks, as `transformers` does, without the learned detokenizer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Older versions of word_tokenizer.json lifted to the present one: pure functions from dict to dict, one per version."""
+"""Migrations of older word_tokenizer.json versions: pure functions from dict to dict, one per version."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["TOKENIZER"]
 
 
 def _from_1(content: dict[str, Any]) -> dict[str, Any]:
-    """The evidence table becomes weights like any other; the classes of words that were not known yet stay 0."""
+    """Convert the evidence table to feature weights; word classes that version 1 lacks are 0."""
     try:
         return {**content, "decoder": _decoder_from_1(dict(content["decoder"]))}
     except (KeyError, TypeError, ValueError, struct.error):
-        return content  # damaged: validation says where
+        return content  # damaged: validation reports where
 
 
 def _decoder_from_1(decoder: dict[str, Any]) -> dict[str, Any]:

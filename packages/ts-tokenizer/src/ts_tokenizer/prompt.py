@@ -1,7 +1,7 @@
-"""Repairs a prompt as the corpus was repaired, so that curly quotes or double blanks do not become `<unk>`.
+"""Cleans a prompt by the corpus' cleaning rules, so that curly quotes or double blanks do not become `<unk>`.
 
-The tokenizer file names the cleaning rules of its splits (`TrainedOn.cleaning`). For a file that names none, a default
-rule counts where it changes no word of the vocabulary and hides no further token of the prompt.
+The tokenizer file records the cleaning rules of its splits (`TrainedOn.cleaning`). Without a record, a default rule applies if
+it changes no word of the vocabulary and turns no further token of the prompt into `<unk>`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from ts_data.schemas import DEFAULT_STEPS
 __all__ = ["PromptCleaner"]
 
 DROPPING = frozenset({"truncated", "empty", "non_ascii", "short"})
-"""Rules that drop stories; a prompt is kept."""
+"""Rules that drop stories; they do not apply to prompts."""
 _PLAIN = re.compile("[a-z0-9]+")
 
 
 class PromptCleaner:
-    """Repairs texts by the rules of a corpus.
+    """Cleans texts by the rules of a corpus.
 
     Args:
-        recorded: the rules of the corpus, None where they are unknown.
+        recorded: the rules of the corpus, None if unknown.
         vocab: the words of the vocabulary.
-        hidden: how many tokens of a text are `<unk>`.
+        hidden: counts the `<unk>` tokens of a text.
     """
 
     def __init__(self, recorded: Sequence[str] | None, vocab: Sequence[str], hidden: Callable[[str], int]) -> None:
@@ -46,7 +46,7 @@ class PromptCleaner:
 
 
 def _config(name: str) -> PrepareConfig | None:
-    """The settings with one cleaning rule; None for a rule that this ts-data does not have."""
+    """The settings with one cleaning rule; None if the installed ts-data does not have the rule."""
     try:
         return PrepareConfig(steps=(name,))
     except ValueError:

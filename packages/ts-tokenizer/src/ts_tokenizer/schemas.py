@@ -1,4 +1,4 @@
-"""What ts_tokenizer writes: the tokenizer file and the manifest of an encoded folder. Standard library and pydantic only."""
+"""Schemas of the tokenizer file and of the manifest of an encoded folder. Standard library and pydantic only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPECIALS = ("<eos>", "<bos>", "<unk>", "<pad>")
 """The last four entries of every vocabulary, in the original's order."""
 
 MARKERS = ("<lower>", "<cap>", "<upper>", "<join>", "<space>")
-"""`casing="keep"`: what stands before a token where the decoder's own guess about its case or its blank would be wrong."""
+"""`casing="keep"`: entries that precede a token whose case or blank the detokenizer would predict wrongly."""
 
 MAX_VOCAB = 65_536
 """Ids are stored as uint16."""

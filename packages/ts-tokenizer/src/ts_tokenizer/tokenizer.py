@@ -28,7 +28,7 @@ from .fast.table import Bulk, open_bulk
 from .migrations import TOKENIZER as MIGRATIONS
 from .rules.chunks import ChunkTable
 from .rules.pinned import Rules, pin
-from .rules.text import normalise, places
+from .rules.text import normalise, spans
 from .schemas import MARKERS, SPECIALS, Casing, DecoderSpec, TokenizerSpec, TrainedOn
 from .vocabulary import check_size, choose, count_tokens
 
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 __all__ = ["WordTokenizer", "load"]
 
-DECODER_STORIES = 6_000  # bounds the time and memory of learning the decoder
-ROWS = 4_000  # stories that go through the scan together: some 3 MB, which stay in the cache
+DECODER_STORIES = 6_000  # limits the time and memory of fitting the detokenizer
+ROWS = 4_000  # stories per scan: about 3 MB, which fits the CPU cache
 
 
 class WordTokenizer:
-    """A word-level vocabulary on spaCy's English rules; `train` or `load` makes one.
+    """A word-level tokenizer on spaCy's English rules. Create one by `WordTokenizer.train` or `load`.
 
-    Ids follow the original: words by falling count, then `<eos> <bos> <unk> <pad>` last.
+    Ids are words by falling count, then the markers of `casing="keep"`, then `<eos> <bos> <unk> <pad>`.
     """
 
     def __init__(self, spec: TokenizerSpec) -> None:
@@ -66,7 +66,7 @@ class WordTokenizer:
         self._decoder = Decoder(spec.decoder, self.vocab)
         self._spelling = Spelling(spec.spelling)
 
-    # --- making and keeping ------------------------------------------------------------------
+    # --- training and saving -----------------------------------------------------------------
 
     @classmethod
     def train(
@@ -78,19 +78,19 @@ class WordTokenizer:
         manifest: DatasetManifest | None = None,
         progress: Progress | None = None,
     ) -> WordTokenizer:
-        """Learn the vocabulary, the decoder and the spelling model from the stories of the training split.
+        """Learn the vocabulary, the detokenizer and the spelling model from training stories.
 
         Args:
-            texts: the stories, as any iterable of str or as what `ts_data.read` gives.
-            vocab_size: entries, with the four specials (and the markers of `casing="keep"`).
-            casing: "lower" guesses capitals; "keep" writes markers where the guess would be wrong.
-            manifest: of the splits that the stories come from (`ts_data.open_manifest`); what `ts_data.read` gives brings
-                its own. The tokenizer then knows its splits, and repairs prompts by their cleaning rules.
-            progress: is called with the number of stories read.
+            texts: the stories: any iterable of str, or the result of `ts_data.read`.
+            vocab_size: number of entries, including the four special tokens (and the markers of `casing="keep"`).
+            casing: "lower" restores capitals by prediction; "keep" adds markers where the prediction is wrong.
+            manifest: the manifest of the stories' splits (`ts_data.open_manifest`); the result of `ts_data.read` has its own.
+                The tokenizer records its fingerprint and its cleaning rules, by which it cleans prompts.
+            progress: called with the number of stories read.
 
         Raises:
-            ConfigError: the size leaves no room for words.
-            TypeError: `texts` is a single str, or an entry is no str.
+            ConfigError: `vocab_size` leaves no room for words, or `texts` is empty.
+            TypeError: `texts` is a single str, or an entry is not a str.
         """
         check_size(vocab_size, casing)
         if manifest is None and getattr(texts, "name", None) == "train":
@@ -98,7 +98,7 @@ class WordTokenizer:
         table = ChunkTable(Rules(pin()))
         counts, sample, stories = count_tokens(texts, table, DECODER_STORIES, progress)
         if not stories:
-            raise ConfigError("texts: there is no story in them; a vocabulary needs at least one.")
+            raise ConfigError("texts: contains no story; a vocabulary needs at least one.")
         vocab = choose(counts, vocab_size, casing)
         kept = set(vocab)
         hidden = {word: count for word, count in counts.items() if word not in kept}
@@ -122,13 +122,13 @@ class WordTokenizer:
 
     @classmethod
     def _on(cls, table: ChunkTable, spec: TokenizerSpec) -> WordTokenizer:
-        """A tokenizer that shares a table of chunks that were split under the same rules."""
+        """A tokenizer that shares a table of chunks that were split by the same rules."""
         tokenizer = cls(spec)
         tokenizer._table = table
         return tokenizer
 
     def __getstate__(self) -> dict[str, Any]:
-        """The contents; tables and locks are made anew where it is unpickled."""
+        """The contents only; tables and locks are rebuilt on unpickling."""
         return {"spec": self.spec, "content": self._content}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -139,7 +139,7 @@ class WordTokenizer:
         return f"<WordTokenizer: {self.vocab_size:,} entries, casing={self.casing}>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write word_tokenizer.json, complete or not at all."""
+        """Write word_tokenizer.json atomically."""
         write_text(path, self._content)
 
     @cached_property
@@ -152,7 +152,7 @@ class WordTokenizer:
         return sha256_bytes(self._content.encode("utf-8"))
 
     def to_huggingface(self) -> Any:
-        """A `transformers.PreTrainedTokenizerFast` with the same ids, as far as its rules go (`_huggingface` says how far)."""
+        """A `transformers.PreTrainedTokenizerFast` of this vocabulary; the module `huggingface` lists where ids differ."""
         from .huggingface import to_huggingface
 
         return to_huggingface(self.token_to_id, self.casing)
@@ -164,11 +164,11 @@ class WordTokenizer:
         return self._table.split(normalise(check_text(text)))
 
     def clean_prompt(self, text: str) -> str:
-        """The text repaired as the stories of the corpus were: quotes, dashes, blanks, invisible characters."""
+        """Apply the corpus' cleaning rules to a text: quotes, dashes, blanks, invisible characters."""
         return self._prompt_cleaner(check_text(text))
 
     def encode_prompt(self, text: str) -> list[int]:
-        """Ids of the beginning of a story that a person typed: `encode` of what `clean_prompt` gives."""
+        """Ids of a prompt: `encode(clean_prompt(text))`."""
         return self.encode(self.clean_prompt(text))
 
     @cached_property
@@ -188,14 +188,14 @@ class WordTokenizer:
     ) -> list[int] | tuple[list[int], list[tuple[int, int]]]:
         """Ids of a text; with `offsets` also each token's (start, end) in it, in characters.
 
-        `add_special_tokens` puts `<bos>` before and `<eos>` after (with empty places at the text's ends).
+        `add_special_tokens` adds `<bos>` and `<eos>`, with empty offsets at the ends of the text.
         """
         if self._markers is not None:
             ids, found = self._encode_keep(text)
         else:
             tokens = self.tokens(text)
             ids = [self._words.get(token, self.unk_id) for token in tokens]
-            found = places(text, tokens) if offsets else []
+            found = spans(text, tokens) if offsets else []
         if add_special_tokens:
             ids = [self.bos_id, *ids, self.eos_id]
         if not offsets:
@@ -205,7 +205,7 @@ class WordTokenizer:
         return ids, found
 
     def _encode_keep(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids with markers where the decoder would err; a marker's place is empty, at the start of its token's."""
+        """Ids with markers where the detokenizer would be wrong; a marker has an empty span at the start of its token."""
         assert self._markers is not None
         story, found = self.align(text)
         ids: list[int] = []
@@ -218,7 +218,7 @@ class WordTokenizer:
         return ids, where
 
     def encode_batch(self, texts: Iterable[str], *, add_special_tokens: bool = False) -> list[np.ndarray]:
-        """Ids of many texts, each an array uint16 [tokens]. Many thousands are shared out to as many threads as there are cores."""
+        """Ids of many texts, one uint16 array each. Large batches use one thread per core."""
         texts = check_texts(texts)
         parts = [texts[start : start + ROWS] for start in range(0, len(texts), ROWS)]
         out: list[np.ndarray] = []
@@ -231,9 +231,9 @@ class WordTokenizer:
     def encode_flat(
         self, texts: Iterable[str] | pa.Array | pa.ChunkedArray, *, add_special_tokens: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of many texts in a row, uint16 [tokens], and each text's length, int64 [texts]: the fastest way in.
+        """Ids of many texts, concatenated, uint16 [tokens], and each text's length, int64 [texts]: the fastest way to encode.
 
-        An Arrow array of strings is read where it lies.
+        An Arrow array of strings is read without conversion.
         """
         array = _column(texts)
         if self._bulk is not None and self._markers is None:
@@ -249,49 +249,49 @@ class WordTokenizer:
     # --- ids to text -------------------------------------------------------------------------
 
     def decode(self, ids: Iterable[int], *, skip_special_tokens: bool = True) -> str:
-        """Book text for ids: blanks and capitals as train taught them; `<unk>` is shown as it is.
+        """Text for ids, with predicted blanks and capitals. `<unk>` stays in the text.
 
-        Raises `VocabularyError` for an id that the vocabulary does not have, TypeError for what are no whole numbers.
+        Raises VocabularyError for an id outside the vocabulary, TypeError for values that are not integers.
         """
         return "".join(self.pieces(self.checked(ids, skip=skip_special_tokens)))
 
     def pieces(self, ids: Sequence[int], *, streaming: bool = False) -> list[str]:
-        """The text of each token, its blank included; markers give none. `streaming` weighs nothing that comes later
-        than three tokens on.
+        """The text of each token, its leading blank included; markers have none. With `streaming` a decision uses at most the
+        next three tokens.
         """
         if self._markers is not None:
-            words, told = self._markers.read(ids)
-            blanks, cases = self._decoder.retell(np.array(words, dtype=np.int64), told)
+            words, fixed = self._markers.read(ids)
+            blanks, cases = self._decoder.predict_rest(np.array(words, dtype=np.int64), fixed)
         else:
             words = list(ids)
-            blanks, cases = self._decoder.guess(np.array(words, dtype=np.int64), PAST if streaming else WHOLE)
+            blanks, cases = self._decoder.predict(np.array(words, dtype=np.int64), PAST if streaming else WHOLE)
         return list(map(self._piece, words, blanks.tolist(), cases.tolist()))
 
     def _piece(self, i: int, blank: int, case: int) -> str:
         return " " * blank + (self.vocab[i] if i in self.special_ids else cased(self.vocab[i], case))
 
     def stream_decoder(self) -> StreamDecoder:
-        """A decoder for one text that is being generated: `.push(id)` and `.finish()` give text."""
+        """A decoder for one text that is being generated: `.push(id)` and `.finish()` return text."""
         return StreamDecoder(self.checked, self._piece, self._decoder.walk(), self._markers)
 
     def checked(self, ids: Iterable[int], *, skip: bool = True) -> list[int]:
-        """The ids as a list, without special ones (`<unk>` stays) where `skip`; `VocabularyError` for one that there is not."""
+        """The ids as a list, without special tokens other than `<unk>` if `skip`. Raises VocabularyError for an unknown id."""
         hidden = self.special_ids - {self.unk_id} if skip else frozenset()
         kept = []
         for row, i in enumerate(check_ids(ids)):
             if not 0 <= i < self.vocab_size:
-                raise VocabularyError(f"ids[{row}]: id {i} is outside of this vocabulary of {self.vocab_size:,} entries.")
+                raise VocabularyError(f"ids[{row}]: id {i} is outside this vocabulary of {self.vocab_size:,} entries.")
             if i not in hidden:
                 kept.append(i)
         return kept
 
     def align(self, text: str) -> tuple[Story, list[tuple[int, int]]]:
-        """Ids of a text (no markers) with the blanks and cases that it really has, and each token's place.
+        """Ids of a text (without markers) with its actual blanks and cases, and each token's span.
 
-        Under `casing="keep"` a token whose case no marker tells ("McDonald") is `<unk>`.
+        With `casing="keep"` a token whose case no marker can express ("McDonald") is `<unk>`.
         """
         tokens = self.tokens(text)
-        found = places(text, tokens)
+        found = spans(text, tokens)
         ids = np.array([self._words.get(token, self.unk_id) for token in tokens], dtype=np.int64)
         blanks = np.array([i > 0 and start > found[i - 1][1] for i, (start, _) in enumerate(found)], dtype=np.int64)
         cases = np.array([case_of(text[a:b], token) for token, (a, b) in zip(tokens, found, strict=True)], dtype=np.int64)
@@ -300,31 +300,31 @@ class WordTokenizer:
         return Story(ids, blanks, cases), found
 
     def stories(self, texts: Iterable[str]) -> Stories:
-        """What `align` gives of many texts, in a row."""
+        """The results of `align` for many texts, concatenated."""
         return align(check_texts(texts), self._table, self._id, self.unk_id, keep=self.casing == "keep")
 
     def _id(self, token: str) -> int:
         return self._words.get(token, self.unk_id)
 
-    # --- what ids leave out ------------------------------------------------------------------
+    # --- information not in the ids------------------------------------------------------------
 
     def extra_bits(self, texts: Iterable[str]) -> np.ndarray:
-        """Bits that a model's loss over ids does not pay, as an array [texts, 2].
+        """Bits that a model's loss over ids does not include, float64 [texts, 2].
 
-        Column 0: to spell what stands behind each `<unk>`, case included; column 1: to put right the blanks and the
-        case where decode errs.
+        Column 0: to spell the word behind each `<unk>`, case included. Column 1: to correct blanks and case where decode is
+        wrong.
         """
         texts = check_texts(texts)
         stories = self.stories(texts)
         priced = stories.ids == self.unk_id
-        restore = np.zeros(len(texts))  # with casing="keep" the markers tell all, and the model pays for them
+        restore = np.zeros(len(texts))  # with casing="keep" the markers hold this information, and the model's loss includes them
         if self.casing == "lower":
             restore, other = self._decoder.bits(stories)
             restore += stories.sums(self._spelled(stories, other))
         return np.column_stack([stories.sums(self._spelled(stories, priced)), restore])
 
     def _spelled(self, stories: Stories, chosen: np.ndarray) -> np.ndarray:
-        """Bits to spell the chosen tokens, 0 for the others, float64 [tokens]."""
+        """Bits to spell the chosen tokens, 0 for others, float64 [tokens]."""
         bits = np.zeros(len(stories.surfaces))
         for place in np.unique(stories.where[chosen]).tolist():
             bits[place] = self._spelling.bits(stories.surfaces[place])
@@ -332,7 +332,7 @@ class WordTokenizer:
 
 
 def load(path: str | os.PathLike[str]) -> WordTokenizer:
-    """Read a word_tokenizer.json. Raises `ArtefactError` where it is missing, damaged, of another kind or too new."""
+    """Read a word_tokenizer.json. Raises `ArtefactError` if it is missing, damaged, of another kind or too new."""
     content = read_json(path, error=ArtefactError)
     tokenizer = WordTokenizer(
         parse_model(
@@ -344,7 +344,7 @@ def load(path: str | os.PathLike[str]) -> WordTokenizer:
             error=ArtefactError,
         )
     )
-    tokenizer._content = Path(path).read_bytes().decode("utf-8")  # `sha256` is the file's: folders were encoded under it
+    tokenizer._content = Path(path).read_bytes().decode("utf-8")  # `sha256` is that of the file, which encoded folders record
     return tokenizer
 
 

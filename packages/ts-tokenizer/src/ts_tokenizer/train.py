@@ -1,4 +1,4 @@
-"""Splits to a word_tokenizer.json: refuses to replace a file of other splits or settings. `WordTokenizer.train` learns."""
+"""`train_file` writes a word_tokenizer.json; without `force` it keeps a file of other splits or settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def train_file(
 ) -> WordTokenizer:
     """Learn a tokenizer from the train split of `splits` and write it to the file `out`.
 
-    Raises ArtefactError where `out` is a tokenizer of other splits or settings (unless `force`), or any other file.
+    Raises ArtefactError if `out` is a tokenizer of other splits or settings (unless `force`), or any other file.
     """
     import ts_data
 
@@ -50,17 +50,17 @@ def train_file(
 
 
 def _differences(out: Path, fingerprint: str, vocab_size: int, casing: Casing) -> list[str]:
-    """In what a tokenizer file that is there differs from the one that is wanted. Refuses what is no tokenizer file."""
+    """How an existing tokenizer file differs from the requested one. Raises ArtefactError for any other file."""
     if not out.exists():
         return []
     if out.is_dir():
-        raise ArtefactError(f"{out}: is a folder, where a file is to be written. Name a file.")
+        raise ArtefactError(f"{out}: is a folder. Name a file to write.")
     try:
         content = read_json(out, error=ArtefactError)
     except ArtefactError:
         content = {}
     if content.get("format") != "ts-tokenizer/word":
-        raise ArtefactError(f"{out}: is there and is no tokenizer file; it is left alone. Choose another --out.")
+        raise ArtefactError(f"{out}: exists and is not a tokenizer file; it is left unchanged. Choose another --out.")
     other = []
     trained_on = content.get("trained_on")
     trained_on = trained_on if isinstance(trained_on, dict) else {}
@@ -80,6 +80,6 @@ def _size(content: dict[str, Any]) -> int:
 
 
 def _expected_size(trained_on: dict[str, Any], vocab_size: int, casing: Casing) -> int:
-    """Entries of a vocabulary of this size over the same stories: no more than there are distinct tokens."""
+    """Entries of a vocabulary of this size over the same stories; the number of distinct tokens limits it."""
     distinct = trained_on.get("distinct")
     return min(vocab_size, distinct + len(reserved(casing))) if isinstance(distinct, int) else vocab_size

@@ -49,8 +49,10 @@ def check_size(vocab_size: int, casing: Casing) -> int:
 
 
 def choose(counts: Mapping[str, int], vocab_size: int, casing: Casing) -> list[str]:
-    """The entries in id order: words by falling count (ties by the word), then markers and specials. Fewer than `vocab_size` if the
-    text has fewer distinct tokens."""
+    """The entries in id order: words by falling count (ties by the word), then markers and specials.
+
+    There are fewer than `vocab_size` if the text has fewer distinct tokens.
+    """
     room = check_size(vocab_size, casing)
     last = reserved(casing)
     words = sorted((word for word, count in counts.items() if count > 0 and word not in last), key=lambda w: (-counts[w], w))

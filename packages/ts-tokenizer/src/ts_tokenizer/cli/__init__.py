@@ -1,4 +1,4 @@
-"""The command line of ts_tokenizer: one module per verb, each a thin layer over one Python call."""
+"""The command line: one module per command, each a thin layer over one Python call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["app", "main"]
 
 app = make_app(
     "ts-tokenizer",
-    "A word-level vocabulary on spaCy's English rules: exact, fast, and a decode that reads like a book.",
+    "A word-level tokenizer on spaCy's English rules, with a learned detokenizer.",
     __version__,
 )
 for command in (train, encode, check, stats, coverage, compare):
@@ -27,5 +27,5 @@ for command in (train, encode, check, stats, coverage, compare):
 
 def main() -> None:
     """The console script."""
-    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # spaCy would import it where it finds it: 1.4 s for nothing
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # spaCy would import it if installed: 1.4 s
     run(app)

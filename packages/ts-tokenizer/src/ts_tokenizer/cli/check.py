@@ -17,11 +17,11 @@ def check(
     tokenizer: Annotated[Path, typer.Argument(help="What `ts-tokenizer train` wrote.")],
     splits: Annotated[Path, typer.Argument(help="What `ts-data prepare` wrote.")],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
-    limit: Annotated[int, typer.Option(help="At most so many stories, from the first.", min=1)] = 10_000,
+    limit: Annotated[int, typer.Option(help="Number of stories to use, from the start.", min=1)] = 10_000,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say how well decode(encode(story)) gives stories back, and show the commonest errors.
+    """Measure how well decode(encode(story)) restores stories, and show the most frequent errors.
 
     Example: ts-tokenizer check word_tokenizer.json splits/ --split test
     """
@@ -35,9 +35,9 @@ def check(
     with show_progress(quiet=quiet) as progress:
         result = measure(load(tokenizer), islice(ts_data.read(splits, split), limit), progress=progress)
     shares = [
-        ("exact, <unk> taken as given", result.exact),
-        ("… capitals ignored", result.caseless),
-        ("… and the blanks beside <unk> given", result.caseless_blanks_given),
+        ("exact, words behind <unk> given", result.exact),
+        ("… ignoring case", result.caseless),
+        ("… and blanks beside <unk> given", result.caseless_blanks_given),
         (f"exact among the {result.without_unk:,} without <unk>", result.exact_without_unk),
         ("tokens with the right case", result.case_accuracy),
         ("tokens with the right blank", result.space_accuracy),

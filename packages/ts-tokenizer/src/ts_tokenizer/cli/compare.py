@@ -18,7 +18,7 @@ def compare(
     second: Annotated[Path, typer.Argument(help="Another one.")],
     splits: Annotated[Path, typer.Argument(help="What `ts-data prepare` wrote.")],
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
-    limit: Annotated[int, typer.Option(help="At most so many stories, from the first.", min=1)] = 10_000,
+    limit: Annotated[int, typer.Option(help="Number of stories to use, from the start.", min=1)] = 10_000,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

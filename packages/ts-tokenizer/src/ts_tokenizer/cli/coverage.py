@@ -15,13 +15,13 @@ __all__ = ["coverage"]
 
 def coverage(
     splits: Annotated[Path, typer.Argument(help="What `ts-data prepare` wrote.")],
-    vocab_size: Annotated[int, typer.Option(help="Where to cut, the four specials included.", min=5)] = 2048,
+    vocab_size: Annotated[int, typer.Option(help="Entries, including the four special tokens.", min=5)] = 2048,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
-    top: Annotated[int, typer.Option(help="How many hidden tokens to show.", min=0)] = 50,
+    top: Annotated[int, typer.Option("--top", "--n", help="Number of hidden tokens to show.", min=0)] = 50,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show how much of the text a vocabulary of any size keeps, the rarest token kept, and what <unk> hides.
+    """Show the share of tokens that vocabularies of each size keep, the rarest word kept, and the words behind <unk>.
 
     Example: ts-tokenizer coverage splits/ --vocab-size 2048
     """

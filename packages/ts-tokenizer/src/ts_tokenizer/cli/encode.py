@@ -19,14 +19,14 @@ def encode(
     ),
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")] = Path("encoded"),
     workers: Annotated[int | None, typer.Option(help="Threads; all cores by default.", min=1, show_default=False)] = None,
-    engine: Annotated[str, typer.Option(help="Where the work runs: local, or ray (a cluster).")] = "local",
+    engine: Annotated[str, typer.Option(help="Engine: local, or ray (a cluster).")] = "local",
     force: Annotated[bool, typer.Option("--force", help="Replace ids of other splits or of another tokenizer.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the splits as token ids: train.bin, val.bin, test.bin (uint16), offsets, manifest.json.
 
-    Interrupted, the same command goes on where it was.
+    Run the same command again to resume after an interruption.
 
     Example: ts-tokenizer encode splits/ -t word_tokenizer.json -o encoded/
     """
@@ -37,7 +37,7 @@ def encode(
         manifest = encode_splits(splits, loaded, out, workers=workers, engine=engine, force=force, progress=progress)
     if loaded.spec.trained_on.splits_fingerprint not in (None, manifest.splits_fingerprint):
         warn(
-            f"{tokenizer}: its vocabulary was counted on other splits; words of {splits} that only held-out stories have may be in it."
+            f"{tokenizer}: was trained on other splits; its vocabulary may contain words that occur only in the held-out stories of {splits}."
         )
     rows = [
         (name, f"{s.stories:,}", f"{s.tokens:,}", f"{100 * s.unk_tokens / max(1, s.tokens):.2f} %", f"{s.bin.bytes / 1e6:,.1f}")

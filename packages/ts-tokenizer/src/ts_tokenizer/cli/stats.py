@@ -18,7 +18,7 @@ def stats(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print the talk's table (stories, tokens, lengths, rare tokens) and draw the lengths per split.
+    """Print a table of stories, tokens, lengths and rare tokens, and a histogram of lengths per split.
 
     Example: ts-tokenizer stats encoded/
     """
@@ -46,7 +46,7 @@ def stats(
 
 def _bars(counts: tuple[int, ...], step: int, width: int = 50) -> str:
     most = max(counts, default=1) or 1
-    last = min(len(counts), 24)  # what lies beyond 600 tokens stands in one line
+    last = min(len(counts), 24)  # lengths above 600 tokens share one line
     shown = [*counts[:last], *([sum(counts[last:])] if len(counts) > last else [])]
     lines = [f"{i * step:>5} {'█' * round(width * n / most):<{width}} {n:,}" for i, n in enumerate(shown)]
     return "\n".join(line.rstrip() for line in lines)

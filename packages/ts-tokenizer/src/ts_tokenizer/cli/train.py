@@ -15,13 +15,15 @@ __all__ = ["train"]
 def train(
     splits: Annotated[Path, typer.Argument(help="What `ts-data prepare` wrote; only its train split is read.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("word_tokenizer.json"),
-    vocab_size: Annotated[int, typer.Option(help="Entries, the four specials included.")] = 2048,
-    casing: Annotated[str, typer.Option(help="lower (capitals are guessed) or keep (markers where the guess errs).")] = "lower",
+    vocab_size: Annotated[int, typer.Option(help="Entries, including the four special tokens.")] = 2048,
+    casing: Annotated[
+        str, typer.Option(help="lower (capitals are predicted) or keep (markers where the prediction is wrong).")
+    ] = "lower",
     force: Annotated[bool, typer.Option("--force", help="Replace a tokenizer of other splits or settings.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Learn vocabulary, decoder and spelling model from the train split.
+    """Learn vocabulary, detokenizer and spelling model from the train split.
 
     Example: ts-tokenizer train splits/ --out word_tokenizer.json --vocab-size 2048
     """

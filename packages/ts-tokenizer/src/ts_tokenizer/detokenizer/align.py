@@ -1,7 +1,7 @@
-"""Stories in a row: ids with the blanks and the cases that the texts really have. Each distinct chunk is looked at once.
+"""Alignment of stories: ids with the actual blanks and cases of the texts. Each distinct chunk is processed once.
 
-A text that is not its chunks' tokens with single blanks between (`_chunks`), or that lower-casing makes longer, is an entry
-of its own. What is *not* here: where each token stands in its text (`_surface.places`).
+A text that is not the tokens of its chunks with single blanks between them (`rules.chunks`), or that lower-casing lengthens, is
+processed as a whole.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..rules.chunks import ChunkTable
-from ..rules.text import normalise, places
+from ..rules.text import normalise, spans
 from .model import OTHER, Stories, case_of
 
 __all__ = ["align"]
 
 
 def align(texts: Sequence[str], table: ChunkTable, ids: Callable[[str], int], unk: int, *, keep: bool) -> Stories:
-    """Align texts; with `keep` a token whose case no class tells is `unk`."""
+    """Align texts; with `keep` a token without a case class is `unk`."""
     chunks = [_plain_chunks(text) for text in texts]
     distinct = list(dict.fromkeys(itertools.chain.from_iterable(chunks)))
     numbers = dict(zip(distinct, table.numbers([normalise(chunk) for chunk in distinct]), strict=True))
@@ -35,13 +35,13 @@ def align(texts: Sequence[str], table: ChunkTable, ids: Callable[[str], int], un
 
 
 def _plain_chunks(text: str) -> list[str]:
-    """The chunks of a text in which one blank stands between two, and lower-casing changes no length; else none."""
+    """The chunks of a text with single blanks whose length lower-casing keeps; otherwise an empty list."""
     chunks = text.split(" ")
     return chunks if chunks == text.split() and len(normalise(text)) == len(text) else []
 
 
 class _Entries:
-    """What stories are put together from: chunks, and texts that are no row of chunks."""
+    """The parts of stories: chunks, and texts that are processed as a whole."""
 
     def __init__(self) -> None:
         self._tokens: list[str] = []
@@ -50,8 +50,8 @@ class _Entries:
         self._starts = [0]
 
     def add(self, text: str, tokens: Sequence[str]) -> int:
-        """Its number."""
-        found = places(text, tokens)
+        """Add a part and return its number."""
+        found = spans(text, tokens)
         self._tokens += tokens
         self._surfaces += [text[start:end] for start, end in found]
         self._blanks += [i == 0 or start > found[i - 1][1] for i, (start, _) in enumerate(found)]

@@ -17,28 +17,28 @@ from ..fast import loops
 from ..fast.loops import APOSTROPHE, CASE_ALIKE, CASE_FEATURES, CASELESS, QUOTE, SPACE_FEATURES, STORY_FEATURES, WORD
 from ..schemas import DecoderSpec
 from .log_linear import number
-from .model import CAPITAL, LOWER, OTHER, PAST, TOLD, UNIT, UPPER, WHOLE, Stories, kinds_of, pack
+from .model import CAPITAL, FIXED, LOWER, OTHER, PAST, UNIT, UPPER, WHOLE, Stories, kinds_of, pack
 
 __all__ = ["fit"]
 
 EPOCHS = 5
 SPACE_RATE, CASE_RATE, STORY_RATE = 0.5, 0.2, 0.05
-"""The best of those tried by cross-validation over the real stories: what a blank follows is nearly a rule, a capital is not."""
+"""Chosen by cross-validation over the real stories: blanks are nearly deterministic, capitals are not."""
 SPACE_DECAY, CASE_DECAY = 1e-6, 1e-4
-UPPER_EPOCHS = 2  # few words are ever all capitals
+UPPER_EPOCHS = 2  # all capitals are rare
 PARTS, MANY = 4, 4_000
-"""The case of each story is scored by weights learned without its quarter: that is what new stories will look like. From so
-many stories on, half of them teach as well, in a third of the time."""
+"""Each story's case is scored by weights fitted without its quarter, as for new stories. With at least `MANY` stories, halves are
+as good and take a third of the time."""
 UNSURE = 8 * UNIT
-"""Beyond this score no other place of the word changes a decision, and nothing is to be learned of it."""
-SMALLEST = UNIT // 16  # weights below 1/16 nat are dropped: they make the file, not the decisions
+"""Above this score other occurrences of the word do not change a decision, so the token is not used for fitting."""
+SMALLEST = UNIT // 16  # smaller weights are dropped: they fill the file without changing decisions
 
 Table = tuple[np.ndarray, np.ndarray]
-"""Keys in rising order, and whole-number weights [keys, 2]."""
+"""Keys in ascending order, and integer weights [keys, 2]."""
 
 
 def fit(stories: Stories, vocab: Sequence[str]) -> DecoderSpec:
-    """Learn from aligned stories."""
+    """Fit a detokenizer to aligned stories."""
     if not len(stories.ids):
         return DecoderSpec()
     classes = _classes(stories, vocab)
@@ -46,21 +46,23 @@ def fit(stories: Stories, vocab: Sequence[str]) -> DecoderSpec:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         space = pool.submit(_space, corpus)
         case, scores = _case(corpus, pool)
-        evidence = pool.map(lambda mode: _story(corpus, scores, mode), (WHOLE, PAST, TOLD))
+        evidence = pool.map(lambda mode: _story(corpus, scores, mode), (WHOLE, PAST, FIXED))
         parts = [space.result(), case, *evidence]
-    keys, weights = (np.concatenate(column) for column in zip(*parts, strict=True))  # templates keep the parts apart
+    keys, weights = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )  # templates make the keys of the parts distinct
     return DecoderSpec(classes=pack(classes, "<u1"), keys=pack(keys, "<i8"), weights=pack(weights, "<i2"))
 
 
 @dataclass(frozen=True)
 class _Corpus:
-    """The stories, and what each token is."""
+    """The stories, and the kind of each token."""
 
     stories: Stories
     kinds: np.ndarray
     unk: int
     open_case: np.ndarray
-    """Whether a token's case is to be guessed."""
+    """Whether a token's case is predicted."""
 
     @classmethod
     def of(cls, stories: Stories, kinds: np.ndarray, *, unk: int) -> _Corpus:
@@ -68,7 +70,7 @@ class _Corpus:
         return cls(stories, kinds, unk, open_case)
 
     def features(self, rows: np.ndarray, *, space: int = 0, case: int = 0) -> np.ndarray:
-        """int64 [features, rows] of the blanks or of the capitals, for the tokens that are True in `rows` [tokens]."""
+        """int64 [features, rows] of blanks or of capitals for the tokens selected by `rows`, bool [tokens]."""
         columns = np.empty((space or case, rows.sum()), dtype=np.int64)
         nothing = np.empty((0, 0), dtype=np.int64)
         both = (columns, nothing) if space else (nothing, columns)
@@ -82,16 +84,16 @@ class _Corpus:
 
 
 def _classes(stories: Stories, vocab: Sequence[str]) -> np.ndarray:
-    """Four classes of each word, uint8 [4, vocab]: 0 where it was not seen enough, else steps of a share.
+    """Four classes of each word, uint8 [4, vocab]: 0 if it is too rare, else the bin of a share.
 
-    How often it is capital behind a word; how often it tells who speaks (stands behind speech, in a clause that goes on with
-    the sentence); how often it has no blank before it; how often none behind it (but beside quotation marks).
+    The shares: capital after a word; in a clause after speech that names the speaker; no blank before it; no blank after it
+    (both not counted beside quotation marks).
     """
     ids, cases, owners = stories.ids, stories.cases, stories.owners
     kinds = kinds_of(vocab, np.zeros(0, dtype=np.int64))
     word, quote = kinds & WORD != 0, kinds & (QUOTE | APOSTROPHE) != 0
     same = owners[1:] == owners[:-1]
-    before, behind = same & ~quote[ids[:-1]], same & ~quote[ids[1:]]  # beside quotes all words are alike
+    before, behind = same & ~quote[ids[:-1]], same & ~quote[ids[1:]]  # words beside quotes say nothing about the word
     joined = stories.blanks[1:] == 0
     inside = np.concatenate([[False], same & word[ids[:-1]]])
 
@@ -110,9 +112,9 @@ def _classes(stories: Stories, vocab: Sequence[str]) -> np.ndarray:
 
 
 def _telling(stories: Stories, vocab: Sequence[str], word: np.ndarray) -> np.ndarray:
-    """The places of the first words, four at most, of clauses like `said Tom`.
+    """Indices of the first words, at most four, of clauses like `said Tom`.
 
-    Such a clause stands behind a closing quotation mark, with a comma before that, or no capital after it.
+    Such a clause follows a closing quotation mark that has a comma before it or a lower-case word after it.
     """
     ids, owners = stories.ids, stories.owners
     comma, quote = (vocab.index(mark) if mark in vocab else -1 for mark in (",", '"'))
@@ -135,15 +137,15 @@ def _steps(part: np.ndarray, whole: np.ndarray, least: int, bounds: list[float])
 
 
 def _space(corpus: _Corpus) -> Table:
-    """Weights of the blanks."""
-    rows = np.diff(corpus.stories.owners, prepend=-1) == 0  # none stands before a story's first token
+    """Fit the weights of blanks."""
+    rows = np.diff(corpus.stories.owners, prepend=-1) == 0  # a story's first token has none
     numbered = number(corpus.features(rows, space=SPACE_FEATURES))
     weights = numbered.learn(corpus.stories.blanks[rows], rate=SPACE_RATE, decay=SPACE_DECAY, epochs=EPOCHS)
     return _whole(numbered.keys, weights, np.zeros_like(weights))
 
 
 def _case(corpus: _Corpus, pool: ThreadPoolExecutor) -> tuple[Table, np.ndarray]:
-    """Weights of the capitals, and each token's score for one by weights that never saw its story, in 1/1024 nat."""
+    """Fit the weights of capitals; also score each token by weights fitted without its story, in 1/1024 nat."""
     numbered = number(corpus.features(corpus.open_case, case=CASE_FEATURES), CASE_ALIKE)
     cases, owners = corpus.stories.cases[corpus.open_case], corpus.stories.owners[corpus.open_case]
     count = len(corpus.stories.lengths)
@@ -165,15 +167,17 @@ def _case(corpus: _Corpus, pool: ThreadPoolExecutor) -> tuple[Table, np.ndarray]
 
 
 def _story(corpus: _Corpus, scores: np.ndarray, mode: int) -> Table:
-    """Weights of what a story says of the same word elsewhere, beside the scores."""
+    """Fit the weights of other occurrences of the word in the story, given the scores."""
     stories = corpus.stories
     rows = np.full((len(scores), STORY_FEATURES), -1, dtype=np.int64)
     nothing = (np.full(1, -1, dtype=np.int64), np.zeros((1, 2), dtype=np.int64))
     three = np.column_stack([np.zeros_like(scores), scores, np.zeros_like(scores)])
-    told = np.column_stack([stories.blanks, stories.cases])
+    fixed = np.column_stack([stories.blanks, stories.cases])
     for start, end in itertools.pairwise(stories.bounds):
         own = slice(start, end)
-        loops.add_story_scores(stories.ids[own], told[own], corpus.kinds, corpus.unk, *nothing, UNIT, mode, three[own], rows[own])
+        loops.add_story_scores(
+            stories.ids[own], fixed[own], corpus.kinds, corpus.unk, *nothing, UNIT, mode, three[own], rows[own]
+        )
     unsure = corpus.open_case & (np.abs(scores) < UNSURE)
     numbered = number(np.ascontiguousarray(rows[unsure].T))
     labels, known = (stories.cases == CAPITAL)[unsure], scores[unsure] / UNIT
@@ -182,7 +186,7 @@ def _story(corpus: _Corpus, scores: np.ndarray, mode: int) -> Table:
 
 
 def _whole(keys: np.ndarray, *columns: np.ndarray) -> Table:
-    """The keys whose weights matter, in rising order, with the weights as whole numbers."""
+    """The keys with relevant weights, in ascending order, and the weights rounded to integers."""
     whole = np.column_stack([np.clip(np.rint(column * UNIT), -32_000, 32_000).astype(np.int64) for column in columns])
     strong = (np.abs(whole) >= SMALLEST).any(axis=1)
     keys, whole = keys[strong], whole[strong]

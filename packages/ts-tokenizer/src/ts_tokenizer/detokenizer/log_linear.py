@@ -1,4 +1,4 @@
-"""Log-linear models of yes or no: features to numbered rows, rows to weights. What a feature says is not known here."""
+"""Binary log-linear models over sparse features: numbering of features, and fitting of weights."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ MIN_COUNT = 2
 
 @dataclass(frozen=True)
 class Rows:
-    """What was seen, a row each, in a random order that is always the same."""
+    """Observations as rows of feature numbers, in a fixed random order."""
 
     keys: np.ndarray
-    """int64 [features]: those that stand in rows often enough."""
+    """int64 [features]: the features that occur often enough."""
     order: np.ndarray
-    """int64 [rows]: each row's place among the columns given."""
+    """int64 [rows]: each row's column in the input."""
     starts: np.ndarray
-    """int64 [rows + 1]: where each row's features begin in `numbers`."""
+    """int64 [rows + 1]: the start of each row's features in `numbers`."""
     numbers: np.ndarray
-    """int32: places in `keys`."""
+    """int32: indices into `keys`."""
 
     def learn(
         self,
@@ -38,7 +38,7 @@ class Rows:
         chosen: np.ndarray | None = None,
         offsets: np.ndarray | None = None,
     ) -> np.ndarray:
-        """The weight of each key, float64 [features]; `labels`, `chosen`, `offsets` (what is known of a logit) as the columns."""
+        """Fit the weights, float64 [features]; `labels`, `chosen`, `offsets` (known part of the logit) are in input order."""
         known = np.zeros(len(self.order)) if offsets is None else offsets[self.order].astype(np.float64)
         rows = np.arange(len(self.order)) if chosen is None else np.flatnonzero(chosen[self.order])
         weights = np.column_stack([np.zeros(len(self.keys)), np.ones(len(self.keys))])
@@ -47,7 +47,7 @@ class Rows:
         return weights[:, 0].copy()
 
     def scores(self, weights: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """The sums of the chosen rows' weights, float64 [chosen]; `chosen` as the columns."""
+        """The weight sums of the chosen rows, float64 [chosen]; `chosen` is in input order."""
         sums = np.zeros(len(self.order))
         rows = np.flatnonzero(chosen[self.order])
         loops.sum_weights(self.starts, self.numbers, rows, weights, sums)
@@ -58,13 +58,13 @@ class Rows:
 
 
 def number(columns: np.ndarray, alike: Sequence[int] = ()) -> Rows:
-    """Number the keys of int64 [features, rows]; below 0 stands none. Only the columns `alike` may share keys."""
+    """Number the keys of int64 [features, rows]; negative entries are absent. Only the features `alike` share keys."""
     order = np.random.default_rng(0).permutation(columns.shape[1])
     table = np.empty((columns.shape[1], len(columns)), dtype=np.int32)
     keys: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
     known = size = 0
     for group in [*([n] for n in range(len(columns)) if n not in alike), *([list(alike)] if alike else [])]:
-        # By hashing, for sorting takes ten times as long; column by column, for small tables stay in the cache.
+        # Hashing takes a tenth of the time of sorting; feature by feature, so that the hash tables fit the CPU cache.
         encoded = pa.array(columns[group].reshape(-1)).dictionary_encode()
         found, places = encoded.dictionary.to_numpy(), encoded.indices.to_numpy()
         counts = np.bincount(places, minlength=len(found))

@@ -1,7 +1,7 @@
-"""`casing="keep"`: markers in the ids where the decoder's own guess would be wrong. It holds no model of its own.
+"""`casing="keep"`: markers in the ids where the detokenizer would be wrong.
 
-A marker stands before the token that it corrects, first the one for the blank, then the one for the case. The guess at
-a token sees three tokens further and the case, as told, of the same word before; so it is the same while a text streams.
+Markers precede the token that they correct: first the one for the blank, then the one for the case. A prediction uses the next
+three tokens and the known cases of earlier occurrences of the word, so it is the same while a text streams.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from .model import CAPITAL, LOWER, TOLD, UPPER, Decoder, Story
+from .model import CAPITAL, FIXED, LOWER, UPPER, Decoder, Story
 
 __all__ = ["Markers"]
 
 
 class Markers:
-    """The markers' ids, and what each tells."""
+    """The ids of the markers and their meaning."""
 
     def __init__(self, token_to_id: Mapping[str, int]) -> None:
         self._blank = {token_to_id["<join>"]: 0, token_to_id["<space>"]: 1}
         self._case = {token_to_id["<lower>"]: LOWER, token_to_id["<cap>"]: CAPITAL, token_to_id["<upper>"]: UPPER}
-        self._for_blank = {told: i for i, told in self._blank.items()}
-        self._for_case = {told: i for i, told in self._case.items()}
+        self._for_blank = {fixed: i for i, fixed in self._blank.items()}
+        self._for_case = {fixed: i for i, fixed in self._case.items()}
 
     def write(self, story: Story, decoder: Decoder, unk: int) -> list[list[int]]:
-        """For each token of a story the markers that must stand before it."""
-        told = np.column_stack([story.blanks, story.cases])
-        blanks, cases = decoder.guess(story.ids, TOLD, told)
+        """The markers before each token of a story."""
+        fixed = np.column_stack([story.blanks, story.cases])
+        blanks, cases = decoder.predict(story.ids, FIXED, fixed)
         found: list[list[int]] = []
         for i, token in enumerate(story.ids.tolist()):
             marks = [self._for_blank[int(story.blanks[i])]] if blanks[i] != story.blanks[i] else []
@@ -37,7 +37,7 @@ class Markers:
         return found
 
     def take(self, i: int, waiting: list[int]) -> bool:
-        """Whether an id is a marker; what it tells goes into `waiting` [blank, case]."""
+        """Whether an id is a marker; its meaning is stored in `waiting` [blank, case]."""
         if i in self._blank:
             waiting[0] = self._blank[i]
         elif i in self._case:
@@ -47,16 +47,16 @@ class Markers:
         return True
 
     def read(self, ids: Iterable[int]) -> tuple[list[int], np.ndarray]:
-        """The tokens without markers, and what was told of each (blank, case), -1 where nothing was.
+        """The tokens without markers, and the known (blank, case) of each, -1 for unknown.
 
-        The last marker of a kind counts; one with no token behind it says nothing.
+        The last marker of a kind wins; a marker without a following token is ignored.
         """
         tokens: list[int] = []
-        told: list[list[int]] = []
+        fixed: list[list[int]] = []
         waiting = [-1, -1]
         for i in ids:
             if not self.take(i, waiting):
                 tokens.append(i)
-                told.append(waiting)
+                fixed.append(waiting)
                 waiting = [-1, -1]
-        return tokens, np.array(told, dtype=np.int64).reshape(len(tokens), 2)
+        return tokens, np.array(fixed, dtype=np.int64).reshape(len(tokens), 2)

@@ -1,8 +1,7 @@
-"""Text as ids arrive: what is printed is never taken back.
+"""Streaming decode: returns text as ids arrive and never revises it.
 
-A token is printed once the three after it are known, or at the end. Under `casing="keep"` the result is `decode`'s.
-Under `lower` it can differ from `decode` in one thing: `decode` also weighs what the story says *later* of the same
-word (a name first met at a sentence's start), and the stream cannot.
+A token is returned when the next three are known, or at the end. With `casing="keep"` the result equals `decode`. With `lower` it
+can differ in the case of a word: `decode` also uses later occurrences of the word (a name that first starts a sentence).
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .markers import Markers
-from .model import LOOK_AHEAD, PAST, TOLD, Walk
+from .model import FIXED, LOOK_AHEAD, PAST, Walk
 
 __all__ = ["StreamDecoder"]
 
 
 class StreamDecoder:
-    """Made by `WordTokenizer.stream_decoder`; serves one text. A token takes the same time however long the text is."""
+    """Created by `WordTokenizer.stream_decoder`; decodes one text. The time per token does not depend on the text's length."""
 
     def __init__(
         self,
@@ -30,7 +29,7 @@ class StreamDecoder:
         self._waiting = [-1, -1]
 
     def push(self, token_id: int) -> str:
-        """Take one id; give the text that it settles (often none, sometimes several words)."""
+        """Add one id and return the text that becomes final (often none, sometimes several words)."""
         for i in self._checked([token_id]):
             if self._markers is None or not self._markers.take(i, self._waiting):
                 self._walk.add(i, self._waiting)
@@ -38,11 +37,11 @@ class StreamDecoder:
         return self._settle(self._walk.known - LOOK_AHEAD)
 
     def finish(self) -> str:
-        """The rest of the text."""
+        """Return the rest of the text."""
         return self._settle(self._walk.known)
 
     def _settle(self, until: int) -> str:
         if until <= self._walk.decided:
             return ""
-        decisions = self._walk.decide(until, PAST if self._markers is None else TOLD)
+        decisions = self._walk.decide(until, PAST if self._markers is None else FIXED)
         return "".join(self._piece(*decision) for decision in decisions)

@@ -1,4 +1,4 @@
-"""Where batches are encoded: one engine per module, found by name in ENGINES, loaded on use."""
+"""Engines that run batches of `encode_splits`: one module each, listed in ENGINES, imported on use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ENGINES", "Engine", "load"]
 
 
 class Engine(Protocol):
-    """A context in which batches of one splits/ folder are encoded; on leaving it everything that it started ends."""
+    """A context manager that encodes batches of one splits/ folder; on exit all its threads and processes have ended."""
 
     def __enter__(self) -> Engine: ...
 
@@ -35,7 +35,7 @@ ENGINES: dict[str, str] = {"local": "ts_tokenizer.engines.local", "ray": "ts_tok
 
 
 def load(name: str, splits: str | os.PathLike[str], tokenizer: WordTokenizer, work: Path, workers: int) -> Engine:
-    """The engine of that name for these splits; `work` is a folder for what it must hand to other machines."""
+    """Create the engine of that name; `work` is a folder for files that other machines need."""
     if name not in ENGINES:
-        raise TsTokenizerError(f"--engine {name!r}: there are: {', '.join(ENGINES)}")
+        raise TsTokenizerError(f"--engine: {name!r} is unknown. Choose {' or '.join(ENGINES)}.")
     return cast("Engine", importlib.import_module(ENGINES[name]).Engine(splits, tokenizer, work, workers))

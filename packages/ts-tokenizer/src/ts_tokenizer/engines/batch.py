@@ -1,4 +1,4 @@
-"""The pure function of `encode`: an Arrow array of stories to ids and to what a manifest counts."""
+"""Encoding of one batch: a pure function from an Arrow array of stories to ids and counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["BatchResult", "Sums", "encode_batch_of_texts"]
 
 @dataclass(frozen=True)
 class Sums:
-    """What a manifest counts, over the stories so far."""
+    """The counts of a manifest, over the stories so far."""
 
     stories: int = 0
     tokens: int = 0
@@ -31,7 +31,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """A batch's ids in a row (uint16), each story's length (int64), and the sums."""
+    """A batch's ids, concatenated (uint16), each story's length (int64), and the counts."""
 
     ids: np.ndarray
     lengths: np.ndarray
@@ -39,9 +39,9 @@ class BatchResult:
 
 
 def encode_batch_of_texts(tokenizer: WordTokenizer, texts: pa.Array, first: int, stride: int) -> BatchResult:
-    """The pure function of `encode`: an Arrow array of stories to ids; `first` is the number of its first in the split.
+    """Encode an Arrow array of stories; `first` is the index of its first story in the split.
 
-    Every `stride`-th story of the split is priced: what `<unk>` hides, and what decode would get wrong.
+    The extra bits (`WordTokenizer.extra_bits`) of every `stride`-th story of the split are measured.
     """
     ids, lengths = tokenizer.encode_flat(texts, add_special_tokens=True)
     priced = [texts[i].as_py() for i in range(-first % stride, len(texts), stride)]

@@ -1,4 +1,4 @@
-"""Encodes on threads of this process: the kernels let go of Python's lock."""
+"""Encodes on threads of this process; the compiled loops release the GIL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Engine:
         self._pool.shutdown(cancel_futures=True)
 
     def run(self, split: str, cuts: Sequence[tuple[int, int]], stride: int) -> Iterator[BatchResult]:
-        """The results in order, with few batches in the air: one more than there are workers."""
+        """Yield the results in order; at most one batch more than there are workers is pending."""
         stories = ts_data.read(self._splits, split)
         pending: deque[Future[BatchResult]] = deque()
         for first, end in cuts:

@@ -1,7 +1,6 @@
-"""Encodes on a Ray cluster (extra `ray`): each worker keeps the tokenizer; Ray Data runs a lost worker's batch again.
+"""Encodes on a Ray cluster (extra `ray`). Each worker caches the tokenizer; Ray Data reruns the batches of a lost worker.
 
-Workers read the splits themselves and send back the ids, so the machines must see the splits and the work folder under
-the same paths.
+Workers read the splits and return the ids, so all machines need the splits and the work folder under the same paths.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ __all__ = ["Engine"]
 
 
 class Engine:
-    """Ray from the first batch to the end of the context."""
+    """A Ray session that ends with the context."""
 
     def __init__(self, splits: str | os.PathLike[str], tokenizer: WordTokenizer, work: Path, workers: int) -> None:
         self._splits = Path(splits).absolute()
@@ -44,7 +43,7 @@ class Engine:
         self._session.__exit__(*problem)
 
     def run(self, split: str, cuts: Sequence[tuple[int, int]], stride: int) -> Iterator[BatchResult]:
-        """One row of Ray Data per batch, its results in the order of the cuts."""
+        """Run one Ray Data row per batch; results keep the order of the cuts."""
         if not cuts:
             return
         self._ray.data.DataContext.get_current().execution_options.preserve_order = True
@@ -65,5 +64,5 @@ def _encode_cut(row: dict[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=4)
 def _opened(splits: str, split: str, tokenizer: str) -> tuple[ts_data.Split, WordTokenizer]:
-    """What stays on a worker between its batches: the split, and the tokenizer with its table."""
+    """The split and the tokenizer, cached by a worker between batches."""
     return ts_data.read(splits, split), load(tokenizer)

@@ -18,26 +18,26 @@ from .jit import jit
 SPACE_FEATURES = 32
 CASE_FEATURES = 31
 CASE_ALIKE = (18, 19, 20)
-"""The columns of a case's features that share templates; every other has its own."""
+"""The case features that share templates; all others have their own."""
 STORY_FEATURES = 11
 STORY_TEMPLATE = 96
 LOOK_AHEAD = 3
 SPREAD = (1_640_531_527, 1_779_033_703)
-"""Factors that set neighbours apart in the table: keys of one template are consecutive."""
+"""Hash factors that separate consecutive keys of one template."""
 
 GRADES = (2, 4, 7, 10, 14, 18, 24, 32)
-"""Bounds of a score's grades, in quarters of a nat."""
+"""Bin bounds of a score, in quarters of a nat."""
 
 NEVER = 1 << 40
 SURE = 0.001
 
 QUOTE, APOSTROPHE, BREAK, WORD, CASELESS = 8, 16, 32, 64, 128
-"""Bits of a token's `kinds` entry above the three of its class of capitals."""
+"""Bits of a token's `kinds` entry above the three bits of its capital class."""
 
 
 @jit
 def quote_states(ids, kinds, states):
-    """For each token the quotes that stand open before it: 1 for `"`, 2 for `'`; a line break closes them all."""
+    """The open quotes before each token by parity: 1 for `"`, 2 for `'`; a line break closes all."""
     state = 0
     for i in range(len(ids)):
         states[i] = state
@@ -52,7 +52,7 @@ def quote_states(ids, kinds, states):
 
 @jit
 def space_features(ids, i, state, kinds, none, out):
-    """The features of the blank before token i: template, three ids, 53 bits in all."""
+    """Fill `out` with the features of the blank before token i: template and up to three ids, 53 bits in all."""
     n = len(ids)
     a = ids[i - 2] if i > 1 else none
     b = ids[i - 1] if i > 0 else none
@@ -70,7 +70,7 @@ def space_features(ids, i, state, kinds, none, out):
     out[8] = ((11 + state) << 48) | (b << 16) | c
     out[9] = ((15 + state) << 48) | (c << 16) | d
     out[10] = ((19 + double) << 48) | (a << 16) | b
-    wide = c if kinds[c] & (QUOTE | APOSTROPHE) else none  # quotes look further: one that is missing upsets the count
+    wide = c if kinds[c] & (QUOTE | APOSTROPHE) else none  # quotes use more context: a missing one changes the parity
     out[11] = ((21 + double) << 48) | (a << 16) | wide
     out[12] = ((23 + double) << 48) | ((ids[i + 2] if i + 2 < n else none) << 16) | wide
     out[13] = ((25 + double) << 48) | ((ids[i - 3] if i > 2 else none) << 16) | wide
@@ -78,7 +78,7 @@ def space_features(ids, i, state, kinds, none, out):
 
 @jit
 def case_features(ids, i, state, kinds, none, out):
-    """The features of the case of token i."""
+    """Fill `out` with the features of the case of token i."""
     n = len(ids)
     a = ids[i - 2] if i > 1 else none
     b = ids[i - 1] if i > 0 else none
@@ -106,7 +106,7 @@ def case_features(ids, i, state, kinds, none, out):
     out[14] = (49 << 48) | (k << 32) | (d << 16) | e
     out[15] = (50 << 48) | (k << 32) | (z << 16) | a
     out[16] = (51 << 48) | (k << 16) | ((state & 3) << 8)
-    if kinds[b] & QUOTE:  # after a closing quote: does a sentence begin, or does "said Tom" follow?
+    if kinds[b] & QUOTE:  # after a closing quote: a new sentence, or "said Tom"
         out[17] = ((52 + q) << 48) | (a << 32) | (c << 16) | d
         out[18] = ((54 + q) << 48) | (a << 16) | d
         out[19] = ((54 + q) << 48) | (a << 16) | e
@@ -122,7 +122,7 @@ def case_features(ids, i, state, kinds, none, out):
 
 @jit
 def space_context(ids, i, decided, before, kinds, none, out):
-    """More features of the blank before token i: what was decided before it, and classes of words."""
+    """Features of the blank before token i from earlier decisions and word classes."""
     n = len(ids)
     a = ids[i - 2] if i > 1 else none
     b = ids[i - 1] if i > 0 else none
@@ -141,7 +141,9 @@ def space_context(ids, i, decided, before, kinds, none, out):
         out[18] = (68 << 48) | (t << 32) | (b << 16) | c
         out[19] = (69 << 48) | (t << 32) | (b << 16) | a
         out[20] = (70 << 48) | (t << 32) | (b << 16) | (left << 8) | ((kinds[a] >> 14) & 7)
-        alike = (((decided >> 1) & 1 if kinds[b] & APOSTROPHE else decided & 1) << 1) | before  # `'` is rare: learn from `"`
+        alike = (
+            ((decided >> 1) & 1 if kinds[b] & APOSTROPHE else decided & 1) << 1
+        ) | before  # `'` is rare and shares features with `"`
         out[26] = (86 << 48) | alike
         out[27] = (87 << 48) | (alike << 8) | (left << 4) | ((kinds[a] >> 14) & 7)
     if kinds[c] & (QUOTE | APOSTROPHE):
@@ -163,7 +165,7 @@ def space_context(ids, i, decided, before, kinds, none, out):
 
 @jit
 def next_decided(decided, kind, before, blank, first):
-    """The quotes that stand open behind a token, by the blanks on both of its sides."""
+    """The open quotes after a token, by the blanks on both of its sides."""
     if kind & QUOTE:
         if before == 1 and blank == 0:
             return decided | 1
@@ -182,7 +184,7 @@ def next_decided(decided, kind, before, blank, first):
 
 @jit
 def case_context(ids, i, walk, kinds, none, out):
-    """More features of the case of token i behind a quotation mark: whether it goes on with a sentence, or a new one begins."""
+    """Features of the case of token i after a quotation mark: does the sentence continue, or does a new one start?"""
     n = len(ids)
     a = ids[i - 2] if i > 1 else none
     b = ids[i - 1] if i > 0 else none
@@ -226,7 +228,7 @@ def case_context(ids, i, walk, kinds, none, out):
 
 @jit
 def open_quotes(ids, i, kinds, walk):
-    """The quotes that stand open before token i, where its own blank is not known yet: one with a blank before it opens."""
+    """The open quotes before token i while its own blank is unknown: a quote with a blank before it opens."""
     if i == 0:
         return 0
     kind = kinds[ids[i - 1]]
@@ -239,7 +241,7 @@ def open_quotes(ids, i, kinds, walk):
 
 @jit
 def take_blank(ids, i, blank, kinds, walk):
-    """Take the blank before token i into `walk`: quotes open before it, that blank, what ended the last speech, how long ago."""
+    """Update `walk` by the blank before token i: open quotes, last blank, last token of the last speech, tokens since."""
     if i > 0:
         was = walk[0]
         walk[0] = next_decided(was, kinds[ids[i - 1]], walk[1], blank, i == 1)
@@ -252,9 +254,9 @@ def take_blank(ids, i, blank, kinds, walk):
 
 @jit
 def features(ids, blanks, bounds, places, kinds, none, space, case):
-    """Fill `space` [SPACE_FEATURES, rows] or `case` [CASE_FEATURES, rows] for stories in a row; one has no rows and is left so.
+    """Fill `space` [SPACE_FEATURES, rows] or `case` [CASE_FEATURES, rows] for concatenated stories; the other has no rows.
 
-    `places` [tokens] is each token's place among the rows, -1 for none.
+    `places` [tokens] is each token's row, -1 for none.
     """
     row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES), dtype=np.int64)
     for story in range(len(bounds) - 1):
@@ -278,13 +280,13 @@ def features(ids, blanks, bounds, places, kinds, none, space, case):
 
 @jit
 def first_slot(key, slots):
-    """Where the search for a key begins in a table whose size is a power of two. No product passes 63 bits."""
+    """The first slot of a key in a table whose size is a power of two. No product exceeds 63 bits."""
     return (((key >> 24) * SPREAD[0] + (key & 0xFFFFFF) * SPREAD[1]) >> 20) & (slots - 1)
 
 
 @jit
 def fill_table(keys, weights, slots, values):
-    """Put keys and their rows of weights into an open-addressed table: `slots`, a power of two, all -1."""
+    """Insert keys and their weights into an open-addressed table; `slots` has a power of two entries, all -1."""
     size = len(slots)
     for i in range(len(keys)):
         slot = first_slot(keys[i], size)
@@ -310,12 +312,12 @@ def look_up(keys, key):
 
 
 @jit
-def score_story(ids, told, kinds, none, unk, keys, weights, unit, mode, parity, scores):
+def score_story(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity, scores):
     """Score one story's tokens: `scores` [tokens, 3] for a blank, a capital, all capitals, in units of 1/`unit` nat.
 
-    `keys` and `weights` [slots, 2] are the table (column 0 blank or capital, column 1 all capitals). `told` [tokens, 2]
-    holds the blanks and cases that are known, -1 where none is: a score never sees those of its own token. With `parity`
-    every second quotation mark closes one, whatever was decided about blanks.
+    `keys` and `weights` [slots, 2] are the table (column 0 blank or capital, column 1 all capitals). `fixed` [tokens, 2]
+    holds known blanks and cases, -1 for unknown: a score never uses those of its own token. With `parity` every second
+    quotation mark closes one, whatever the blanks.
     """
     n = len(ids)
     states = np.zeros(n, dtype=np.int64)
@@ -323,21 +325,21 @@ def score_story(ids, told, kinds, none, unk, keys, weights, unit, mode, parity, 
     row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES, STORY_FEATURES), dtype=np.int64)
     walk = np.array([0, 1, none, 0])
     for i in range(n):
-        score_token(ids, i, told, kinds, none, unk, keys, weights, states[i], parity, walk, row, scores)
-    add_story_scores(ids, told, kinds, unk, keys, weights, unit, mode, scores, np.zeros((0, STORY_FEATURES), dtype=np.int64))
+        score_token(ids, i, fixed, kinds, none, unk, keys, weights, states[i], parity, walk, row, scores)
+    add_story_scores(ids, fixed, kinds, unk, keys, weights, unit, mode, scores, np.zeros((0, STORY_FEATURES), dtype=np.int64))
 
 
 @jit
-def score_next(ids, told, kinds, none, unk, keys, weights, unit, mode, parity, first, last, walk, board, scores):
+def score_next(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity, first, last, walk, board, scores):
     """`score_story` in mode 1 or 2 for the tokens from `first` to before `last`, after those before `first` were scored.
 
-    `walk` [5] and `board` [7, vocab] hold what is known of the tokens before: at the beginning [0, 1, none, 0, 0], and zeros,
-    but for -NEVER in rows 3 and 4 and NEVER in rows 5 and 6.
+    `walk` [5] and `board` [7, vocab] hold the state of earlier tokens: initially [0, 1, none, 0, 0], and zeros except -NEVER in
+    rows 3 and 4 and NEVER in rows 5 and 6.
     """
     row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES, STORY_FEATURES), dtype=np.int64)
     pool, votes, places, top, low = board[0], board[1], board[2], board[3:5].T, board[5:7].T
     for i in range(first, last):
-        score_token(ids, i, told, kinds, none, unk, keys, weights, walk[4], parity, walk, row, scores)
+        score_token(ids, i, fixed, kinds, none, unk, keys, weights, walk[4], parity, walk, row, scores)
         kind = kinds[ids[i]]
         if kind & QUOTE:
             walk[4] ^= 1
@@ -355,14 +357,14 @@ def score_next(ids, told, kinds, none, unk, keys, weights, unit, mode, parity, f
                 if slot >= 0:
                     scores[i, 1] += weights[slot, 0]
             if mode == 2:
-                capital = told[i, 1] > 0 if told[i, 1] >= 0 else max(scores[i, 1], scores[i, 2]) > 0
+                capital = fixed[i, 1] > 0 if fixed[i, 1] >= 0 else max(scores[i, 1], scores[i, 2]) > 0
                 own = 4 * unit if capital else -4 * unit
             add_vote(ids, i, kinds, unk, own, unit, pool, votes, places, top, low)
 
 
 @jit
-def score_token(ids, i, told, kinds, none, unk, keys, weights, state, parity, walk, row, scores):
-    """Score token i by its neighbours and by the quotes that stand open, and take its blank into `walk`."""
+def score_token(ids, i, fixed, kinds, none, unk, keys, weights, state, parity, walk, row, scores):
+    """Score token i by its neighbours and the open quotes, and update `walk` by its blank."""
     space_features(ids, i, state if parity else open_quotes(ids, i, kinds, walk), kinds, none, row)
     space_context(ids, i, walk[0], walk[1], kinds, none, row)
     total = 0
@@ -372,7 +374,7 @@ def score_token(ids, i, told, kinds, none, unk, keys, weights, state, parity, wa
             if slot >= 0:
                 total += weights[slot, 0]
     scores[i, 0] = total
-    take_blank(ids, i, told[i, 0] if told[i, 0] >= 0 else (1 if total > 0 else 0), kinds, walk)
+    take_blank(ids, i, fixed[i, 0] if fixed[i, 0] >= 0 else (1 if total > 0 else 0), kinds, walk)
     if ids[i] != unk and not kinds[ids[i]] & CASELESS:
         case_features(ids, i, state if parity else walk[0], kinds, none, row)
         case_context(ids, i, walk, kinds, none, row)
@@ -385,7 +387,7 @@ def score_token(ids, i, told, kinds, none, unk, keys, weights, state, parity, wa
 
 @jit
 def grade(score, unit):
-    """A score in 18 steps, finer about 0."""
+    """The bin of a score: 18 bins, finer near 0."""
     size = abs(score) * 4 // unit
     steps = 0
     for bound in GRADES:
@@ -395,12 +397,12 @@ def grade(score, unit):
 
 
 @jit
-def add_story_scores(ids, told, kinds, unk, keys, weights, unit, mode, scores, rows):
-    """Add to each capital's score what the other places of the same word in the story say.
+def add_story_scores(ids, fixed, kinds, unk, keys, weights, unit, mode, scores, rows):
+    """Add the evidence of the word's other occurrences in the story to each capital's score.
 
-    A place votes where the word stands behind a word, so that a capital means a name: mode 0 all places, by their scores;
-    mode 1 those before, by their scores; mode 2 those before, by their case as told or decided. The features are left in
-    `rows` [tokens, STORY_FEATURES] where it has any.
+    An occurrence votes if it follows a word, where a capital means a name. Mode 0: all occurrences, by their scores; mode 1:
+    earlier ones, by their scores; mode 2: earlier ones, by their known or decided case. Features are written to `rows`
+    [tokens, STORY_FEATURES] unless it is empty.
     """
     n = len(ids)
     pool, votes, places = np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64)
@@ -433,13 +435,13 @@ def add_story_scores(ids, told, kinds, unk, keys, weights, unit, mode, scores, r
         if mode == 1:
             add_vote(ids, i, kinds, unk, own[i], unit, pool, votes, places, top, low)
         if mode == 2:
-            capital = told[i, 1] > 0 if told[i, 1] >= 0 else max(scores[i, 1], scores[i, 2]) > 0
+            capital = fixed[i, 1] > 0 if fixed[i, 1] >= 0 else max(scores[i, 1], scores[i, 2]) > 0
             add_vote(ids, i, kinds, unk, 4 * unit if capital else -4 * unit, unit, pool, votes, places, top, low)
 
 
 @jit
 def add_vote(ids, i, kinds, unk, score, unit, pool, votes, places, top, low):
-    """Count the place i of its word: sum, number, the two highest and the two lowest scores."""
+    """Count occurrence i of its word: sum, number, the two highest and the two lowest scores."""
     c = ids[i]
     if c == unk or kinds[c] & CASELESS:
         return
@@ -461,7 +463,7 @@ def add_vote(ids, i, kinds, unk, score, unit, pool, votes, places, top, low):
 
 @jit
 def story_features(c, k, inside, others, voters, seen, most, least, own, unit, mode, out):
-    """The features of a capital from what the other places of the word say, a template each."""
+    """The features of a capital from the word's other occurrences, one template each."""
     bucket = min(max((others + 17 * unit // 2) // unit, 0), 16)
     most = 31 if voters == 0 else (grade(most, unit) + 1) // 2
     least = 31 if voters == 0 else (grade(least, unit) + 1) // 2
@@ -485,7 +487,7 @@ def story_features(c, k, inside, others, voters, seen, most, least, own, unit, m
 
 @jit
 def pack_rows(table, order, starts, numbers):
-    """The rows of `table` [rows, columns] in that order, less what is below 0: their numbers in a row, and where each starts."""
+    """Concatenate the non-negative entries of the rows of `table` in that order; `starts` holds the start of each row."""
     count = 0
     for n in range(len(order)):
         starts[n] = count
@@ -498,7 +500,7 @@ def pack_rows(table, order, starts, numbers):
 
 @jit
 def sum_weights(starts, numbers, rows, weights, sums):
-    """The sum of the weights of each of `rows`."""
+    """Add the weights of each of `rows` to `sums`."""
     for i in rows:
         for j in range(starts[i], starts[i + 1]):
             sums[i] += weights[numbers[j]]
@@ -508,8 +510,8 @@ def sum_weights(starts, numbers, rows, weights, sums):
 def learn(starts, numbers, rows, offsets, labels, weights, rate, decay, epochs):
     """Logistic regression by AdaGrad (Duchi et al. 2011) over `rows`, in that order; `weights` [keys, 2] holds squares beside.
 
-    The weights of row i are `numbers[starts[i] : starts[i + 1]]`, `offsets[i]` what is known of its logit beforehand. A row
-    that is sure and right has nothing to teach and is not looked at again.
+    Row i has the features `numbers[starts[i] : starts[i + 1]]` and the constant `offsets[i]` in its logit. A row whose
+    gradient is below SURE is skipped in later epochs.
     """
     rows = rows.copy()
     count = len(rows)

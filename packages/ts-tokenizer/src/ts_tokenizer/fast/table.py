@@ -183,7 +183,7 @@ class Bulk:
     # --- counting ----------------------------------------------------------------------------
 
     def tally(self, texts: pa.Array, chunk_counts: np.ndarray, whole: Counter[str]) -> np.ndarray:
-        """Add a batch to the counts per chunk number and return the extended array; tokens of flagged texts are added to `whole`."""
+        """Add a batch to the counts per chunk number and return them; tokens of flagged texts are added to `whole`."""
         numbers, ends, state = self._number(texts)
         flagged = np.empty(len(ends), dtype=np.bool_)
         scan.flag(numbers, ends, state.left, state.right, state.pairs, flagged)

@@ -20,27 +20,27 @@ __all__ = ["Check", "check"]
 
 @dataclass(frozen=True)
 class Check:
-    """How well decode(encode(story)) gives stories back; shares lie in 0..1, and None stands where nothing was measured."""
+    """How well decode(encode(story)) restores stories. Shares are in 0..1; None means not measured."""
 
     stories: int
     exact: float | None
-    """Stories given back to the letter, with what stands behind each `<unk>` taken as given."""
+    """Share of stories restored exactly, with the words behind `<unk>` given."""
     caseless: float | None
-    """The same, capitals ignored."""
+    """The same, ignoring case."""
     caseless_blanks_given: float | None
-    """The same, the blanks beside an `<unk>` taken as given, too: no model can see whether it hides a word or a semicolon."""
+    """The same, with the blanks beside each `<unk>` also given: they depend on whether it hides a word or a mark."""
     without_unk: int
     exact_without_unk: float | None
-    """Stories that have no `<unk>`, and how many of them come back to the letter."""
+    """Share of exactly restored stories among those without `<unk>`."""
     case_accuracy: float | None
     space_accuracy: float | None
     markers_per_story: float
     errors: tuple[tuple[str, str, int], ...]
-    """The commonest errors: as written, as decoded (one word before, the token, one after), how often."""
+    """The most frequent errors: (as written, as decoded, count), each with one token of context on both sides."""
 
 
 def check(tokenizer: WordTokenizer, stories: Iterable[str], *, examples: int = 20, progress: Progress | None = None) -> Check:
-    """Decode what was encoded, and count."""
+    """Decode encoded stories and count the differences."""
     errors: Counter[tuple[str, str]] = Counter()
     rows = []
     for story in iter_texts(stories):

@@ -21,24 +21,24 @@ __all__ = ["Coverage", "coverage"]
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of a split's text vocabularies of growing size would keep."""
+    """The share of a split's tokens that vocabularies of growing size keep."""
 
     stories: int
     tokens: int
     distinct: int
     rare_quantiles: tuple[int, int]
     curve: tuple[tuple[int, float], ...]
-    """(vocabulary size, share of tokens kept), the four specials counted in the size."""
+    """(vocabulary size, share of tokens kept); the size includes the four special tokens."""
     vocab_size: int
     kept: float
     rarest: tuple[str, int] | None
-    """The last word that the vocabulary keeps, and its count."""
+    """The rarest word in the vocabulary, and its count."""
     hidden: tuple[tuple[str, int], ...]
-    """What `<unk>` hides most often."""
+    """The most frequent words outside the vocabulary, and their counts."""
 
 
 def coverage(stories: Iterable[str], vocab_size: int = 2048, *, top: int = 50, progress: Progress | None = None) -> Coverage:
-    """Count all tokens and cut at any size."""
+    """Count all tokens and compute the share kept at each vocabulary size."""
     counts, _, seen = count_tokens(stories, ChunkTable(Rules(pin())), 0, progress)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     sizes = np.array([count for _, count in ranked], dtype=np.int64)

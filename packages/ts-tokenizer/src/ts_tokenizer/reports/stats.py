@@ -17,7 +17,7 @@ __all__ = ["SplitStats", "quantiles", "stats"]
 
 @dataclass(frozen=True)
 class SplitStats:
-    """One split of encoded/ in the talk's terms; lengths count tokens without `<bos>` and `<eos>`."""
+    """Statistics of one split of encoded/; lengths exclude `<bos>` and `<eos>`."""
 
     stories: int
     tokens: int
@@ -27,17 +27,17 @@ class SplitStats:
     sd_length: float
     longest: int
     over_256: float
-    """Share of stories that a context of 256 tokens, `<bos>` and `<eos>` included, cuts."""
+    """Share of stories longer than 256 tokens, `<bos>` and `<eos>` included."""
     unk_share: float
     rare_quantiles: tuple[int, int]
-    """A quarter, and a half, of the entries that occur do so at most this often."""
+    """Lower quartile and median of the counts of the entries that occur."""
     histogram: tuple[int, ...]
-    """Stories by length in steps of `step` tokens."""
+    """Number of stories per length bin of `step` tokens."""
     step: int
 
 
 def stats(encoded: Encoded, *, progress: Progress | None = None) -> dict[str, SplitStats]:
-    """The talk's table for each split of an encoded folder."""
+    """Statistics of each split of an encoded folder."""
     unk = encoded.manifest.unk_id
     found = {}
     for name, split in encoded.items():

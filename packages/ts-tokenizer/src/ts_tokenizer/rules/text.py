@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["normalise", "places"]
+__all__ = ["normalise", "spans"]
 
 
 def normalise(text: str) -> str:
@@ -12,7 +12,7 @@ def normalise(text: str) -> str:
     return text.lower()
 
 
-def places(text: str, tokens: Sequence[str]) -> list[tuple[int, int]]:
+def spans(text: str, tokens: Sequence[str]) -> list[tuple[int, int]]:
     """(start, end) of each token in the text as given, in characters: `text[start:end].lower()` is the token.
 
     Lower-casing can lengthen a text ("İ" becomes two characters). Spans are then mapped back to the original characters; a

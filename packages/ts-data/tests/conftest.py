@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,25 @@ def raw(tmp_path: Path, stories: list[str]) -> Path:
     path = tmp_path / "raw.txt"
     path.write_text("".join(f"{story}\n{SEPARATOR}\n" for story in stories), encoding="utf-8", newline="\n")
     return path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Call the console script: its exit code, stdout and stderr."""
+    (script,) = entry_points(group="console_scripts", name="ts-data")
+    main = script.load()
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ts-data", *map(str, arguments)])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsys.readouterr()
+        return int(code), out, err  # type: ignore[call-overload]
+
+    return call
 
 
 @pytest.fixture(scope="session")

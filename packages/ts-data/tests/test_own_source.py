@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from ts_data import PrepareConfig, open_manifest, prepare, read
-from ts_data.arrow import strings
-from ts_data.sources import SOURCES, SourceType
-from ts_data.sources.blocks import Bad, Block, Format, Input, Raw, Texts, pieces
-from ts_data.sources.text import cut_at
+from ts_data import SOURCES, Block, Format, Input, PrepareConfig, RawSource, SourceType, open_manifest, prepare, read
 
 CONFIG = PrepareConfig(validation=5)
 
 
 class Tales(Format):
-    """Stories that end with a line of three crosses."""
+    """Stories that end with a line of three crosses; each block is ten stories."""
 
     def plan(self, source: Input, config: PrepareConfig) -> list[Block]:
-        return cut_at(source, b"\nxxx\n")
+        ends = [match.end() for match in re.finditer(b"\nxxx\n", Path(source.path).read_bytes())]
+        cuts = [0, *ends[9:-1:10], ends[-1]]
+        return [Block(source, start, end, end == ends[-1]) for start, end in pairwise(cuts)]
 
-    def read(self, block: Block, config: PrepareConfig, bad: Bad) -> Texts:
-        for _, parts, _ in pieces(block, b"\nxxx\n"):
-            yield strings(parts), False
+    def read(self, block: Block, config: PrepareConfig, bad: object) -> Iterator[tuple[pa.Array, bool]]:
+        content = Path(block.input.path).read_bytes()[block.start : block.end]
+        yield pa.array(content.decode().split("\nxxx\n")[:-1], pa.large_string()), False
 
 
 class Shelf(Format):
@@ -34,7 +35,7 @@ class Shelf(Format):
 
     stories: tuple[str, ...] = ()
 
-    def stage(self, raw: Raw, config: PrepareConfig) -> Input:
+    def stage(self, raw: RawSource, config: PrepareConfig) -> Input:
         path = raw.as_parquet(iter([pa.array(self.stories, pa.string())]))
         return Input(raw.name, str(path), str(path), "parquet", raw.role)
 
@@ -74,23 +75,21 @@ def test_a_source_that_is_no_file_is_converted(
 
 
 SCRIPT = """
-import sys
+import runpy, sys
 sys.path.insert(0, sys.argv.pop(1))
-from ts_data.sources import SOURCES, SourceType
+from ts_data import SOURCES, SourceType
 SOURCES["tales"] = SourceType("tales:Tales", (".tale",))
-from ts_data.cli import main
-main()
+runpy.run_module("ts_data", run_name="__main__")
 """
 MODULE = """
-from ts_data.arrow import strings
-from ts_data.sources.blocks import Format, pieces
-from ts_data.sources.text import cut_at
+from pathlib import Path
+import pyarrow as pa
+from ts_data import Block, Format
 class Tales(Format):
     def plan(self, source, config):
-        return cut_at(source, b"xxx")
+        return [Block(source, 0, Path(source.path).stat().st_size, True)]
     def read(self, block, config, bad):
-        for _, parts, _ in pieces(block, b"xxx"):
-            yield strings(parts), False
+        yield pa.array(Path(block.input.path).read_text().split("xxx")[:-1], pa.large_string()), False
 """
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,15 +22,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, clean, open_manifest, prepare, read, removed
-from ts_data.artefact import sha256_file
-from ts_data.engines import Task
-from ts_data.engines.messages import decode, encode, outcome_of, raise_failure
 
 CONFIG = PrepareConfig(validation=20)
 
 
 def join(stories: list[str]) -> str:
     return "".join(f"{story}\n<|endoftext|>\n" for story in stories)
+
+
+def sha256_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -115,15 +116,6 @@ def test_the_pieces_that_are_read_together_move_no_story(
     assert tree(tmp_path / "one") == tree(tmp_path / "many")
 
 
-def test_a_process_for_all_that_is_worth_one(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ts_data.pipeline.pipeline import _useful_workers
-
-    assert _useful_workers([str(raw)]) == 1
-    monkeypatch.setattr("ts_data.pipeline.pipeline.PROCESS", raw.stat().st_size // 3)
-    assert _useful_workers([str(raw)]) in (3, 4)
-    assert _useful_workers([str(raw), "-"]) > 1_000_000, "nobody knows how much comes through a pipe"
-
-
 def test_pandas_is_not_loaded(raw: Path, tmp_path: Path) -> None:
     """It takes 0.2 s to load, in every process; Arrow does so of itself where it is asked to convert arrays."""
     code = "import sys, ts_data; ts_data.prepare(sys.argv[1], sys.argv[2], workers=1); print('numpy' in sys.modules, 'pandas' in sys.modules)"
@@ -146,16 +138,6 @@ def test_a_test_file_is_normalised_and_loses_no_story(raw: Path, tmp_path: Path)
     assert manifest.splits["validation"].stories == 20
     assert {report.step for report in manifest.test_steps if report.changed} == {"stars", "whitespace"}
     assert not any(report.dropped for report in manifest.test_steps)
-
-
-def test_default_sizes() -> None:
-    from ts_data.pipeline.splits import sizes
-
-    assert sizes(1_798_756, PrepareConfig(), test_given=True) == (73_728, 0)
-    assert sizes(20_000, PrepareConfig(), test_given=False) == (1_000, 1_000)
-    assert sizes(3, PrepareConfig(), test_given=False) == (1, 1)
-    with pytest.raises(ConfigError, match=r"`validation`.*only 100 stories"):
-        sizes(100, PrepareConfig(validation=100), test_given=True)
 
 
 def test_steps_can_be_left_out_and_reordered(raw: Path, tmp_path: Path) -> None:
@@ -368,37 +350,6 @@ def test_packed_stories_need_the_room_that_they_take_unpacked(
         prepare(packed, tmp_path / "splits", CONFIG)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_disk_that_fills_up_is_named_and_the_work_kept_and_gone_on_with(
-    raw: Path, tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
-    def no_space(task: object) -> None:
-        raise OSError(errno.ENOSPC, "full")
-
-    def full(self: object, tasks: Sequence[Task]) -> Iterator[int]:
-        for number, task in enumerate(tasks):
-            if number == 5:
-                monkeypatch.setattr(type(task), "run", no_space)
-            if workers == 2:  # as a worker process does it
-                raise_failure(outcome_of(decode(encode(task))))
-            else:
-                task.run()
-            yield number
-
-    monkeypatch.setattr("ts_data.engines.local.Engine.run", full)
-    with pytest.raises(TsDataError, match=r"\.splits\.ts-work: no space is left on its disk\..*it resumes"):
-        prepare(raw, tmp_path / "splits", CONFIG, workers=workers)
-    monkeypatch.undo()
-    held = sum(file.stat().st_size for file in (tmp_path / ".splits.ts-work").iterdir())
-    assert held > 60_000
-    monkeypatch.setattr("ts_data.sources.blocks.BLOCK", 20_000)
-    monkeypatch.setattr("ts_data.pipeline.pipeline.SHARD", 60_000)
-    room(monkeypatch, lambda _: int(raw.stat().st_size * 3.5) - held)  # enough for the rest, not for the whole
-    seen = []
-    prepare(raw, tmp_path / "splits", CONFIG, progress=lambda stage, done, total=None: seen.append((stage, done)))
-    assert next(done for stage, done in seen if stage == "clean") > 60_000, "it goes on where it stood"
-
-
 def test_out_that_is_a_file_and_unknown_engine_are_refused(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="is a file"):
@@ -511,16 +462,6 @@ def test_work_of_another_call_is_not_taken_over(raw: Path, tmp_path: Path, monke
     prepare(raw, tmp_path / "out", changed, workers=1)
     prepare(raw, tmp_path / "fresh", changed, workers=1)
     assert tree(tmp_path / "out") == tree(tmp_path / "fresh")
-
-
-def test_only_one_at_a_time(raw: Path, tmp_path: Path) -> None:
-    from ts_data.artefact import lock
-
-    with (
-        lock(tmp_path / "out"),
-        pytest.raises(TsDataError, match=r"out: another writer is writing here\. Wait until it has finished"),
-    ):
-        prepare(raw, tmp_path / "out", CONFIG, workers=1)
 
 
 def test_progress_ends_at_the_total(raw: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import threading
@@ -9,18 +10,18 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("ray", reason="needs the extra `ray`; run by `nox -s integration`")
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("small_blocks")]
 
 from ts_data import PrepareConfig, SourceError, prepare  # noqa: E402
-from ts_data.artefact import sha256_file  # noqa: E402
-from ts_data.dedup.exact import first_occurrence  # noqa: E402
-from ts_data.engines import load  # noqa: E402
 
 CONFIG = PrepareConfig(validation=20)
+
+
+def sha256_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -106,13 +107,6 @@ def test_a_cluster_that_loses_a_machine_changes_nothing(
     thread.join()
     assert 8 <= done[0] < jobs - 1, "the machine went half way"
     assert tree(tmp_path / "ray") == tree(tmp_path / "local")
-
-
-def test_the_shuffle_finds_the_first_of_each_hash() -> None:
-    hashes = np.random.default_rng(4).integers(0, 60, (20_000, 2), dtype=np.uint64)
-    with load("ray", 2) as engine:
-        assert (engine.first_occurrence(hashes) == first_occurrence(hashes)).all()
-        assert len(engine.first_occurrence(hashes[:0])) == 0
 
 
 def test_an_error_of_a_worker_arrives_as_what_it_is(raw: Path, tmp_path: Path) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import re
 from pathlib import Path
 
 import pytest
 
 from ts_data import PrepareConfig, SourceError, changes, clean
-from ts_data.reports.show import highlight, visible
-from ts_data.reports.show_text import fitted
 
 
 def test_changes_of_one_step(raw: Path, stories: list[str]) -> None:
@@ -31,29 +28,6 @@ def test_what_can_be_read_once_only_is_refused(tmp_path: Path) -> None:
     for name in ("-", "hub:owner/name", os.devnull):
         with pytest.raises(SourceError, match="changes are shown for files"):
             next(changes(name))
-
-
-def test_highlight() -> None:
-    assert highlight("He *ran* home", "He ran home") == "He [-*-]ran[-*-] home"
-    assert highlight("a\u200bb", "ab") == "[-a\\u200bb-]{+ab+}"
-    assert highlight("x y", "x z", color=True) == "x \x1b[1;31my\x1b[0m\x1b[1;32mz\x1b[0m"
-    long = "word " * 40
-    assert highlight(long + "old" + long, long + "new" + long, around=10).startswith("…")
-
-
-def test_what_the_terminal_could_obey_is_escaped() -> None:
-    assert "\x1b[" not in highlight("a\x1b[2Jb", "ab")
-    assert highlight("\x1b[2J x", "\x1b[2J y") == "\\x1b[2J [-x-]{+y+}"
-    assert visible("a\u202eb\nc\t") == "a\\u202eb\nc\\t"
-
-
-def test_lines_break_between_words_and_keep_their_colours() -> None:
-    text = highlight("the old dog " + "ran " * 30, "the new dog " + "ran " * 30, color=True, around=200)
-    lines = fitted(text, 40).split("\n")
-    assert len(lines) == 4
-    assert all(len(re.sub(r"\x1b\[[\d;]*m", "", line)) <= 40 for line in lines)
-    assert "\x1b[1;31mold\x1b[0m" in lines[0]
-    assert not any(line.startswith(("an", "n ")) for line in lines)
 
 
 @pytest.mark.parametrize("name", ["a.txt.gz", "a.json", "a.csv", "a.tsv"])

@@ -17,9 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, clean, prepare, read
-from ts_data.sources import kind_of
-from ts_data.sources.csv import delimiter_of
-from ts_data.sources.jsonl import entries
 
 CONFIG = PrepareConfig(validation=3, test=3)
 REST = " They walked to the park and played with the red ball until the sun went down, and then they all went home to eat. " * 2
@@ -116,15 +113,6 @@ def test_a_single_quotation_mark_of_a_tsv_row_swallows_no_other_row(tales: list[
     assert stories_of(tmp_path / "splits") == cleaned(torn)
 
 
-def test_a_json_list_is_read_in_pieces(tales: list[str]) -> None:
-    for size in (1, 7, 1000):
-        content = json_list(tales)
-        pieces = iter([content[at : at + size] for at in range(0, len(content), size)])
-        assert [entry["text"] for entry in entries("x.json", lambda pieces=pieces: next(pieces, b""))] == tales
-    pieces = iter([b"[1", b"2, 3.", b"5 ,-1]"])
-    assert list(entries("x.json", lambda: next(pieces, b""))) == [12, 3.5, -1]
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -159,31 +147,6 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(name: str, content: byte
         prepare(tmp_path / name, tmp_path / "splits", CONFIG, workers=1)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
-def test_delimiters() -> None:
-    assert delimiter_of('n;text\n1;"a, b; c"\n2;d,e\n', ("text",)) == ";"
-    assert delimiter_of('n,text\n1,"a; b, c"\n2,d;e\n', ("text",)) == ","
-    assert delimiter_of('text\n"a, b"\n"c; d"\n', ("text",)) == ","
-    assert delimiter_of("text\na, b\nc d\n", ("text",)) != ",", "an unquoted comma does not part a single column"
-    assert delimiter_of("n\ttext\n1\ta, b; c\n", ("text",)) == "\t"
-    assert delimiter_of("", ("text",)) == ","
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("a.JSONL", ("jsonl", None)),
-        ("a.jsonl.Gz", ("jsonl", "gzip")),
-        ("a.TSV.ZST", ("tsv", "zstd")),
-        ("a.gz", ("text", "gzip")),
-        ("a.Parquet", ("parquet", None)),
-        ("a", ("text", None)),
-        (".json", ("text", None)),
-    ],
-)
-def test_a_kind_is_known_by_the_ending_in_any_case(name: str, kind: tuple[str, str | None]) -> None:
-    assert kind_of(name) == kind
 
 
 # --- structs -----------------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,11 +30,13 @@ from ts_data import (
     removed,
     sample,
 )
-from ts_data.artefact import sha256_file
-from ts_data.corpus.sample import write_sample
-from ts_data.reports.show_text import changed
 
 CONFIG = PrepareConfig(validation=20)
+Run = Callable[..., tuple[int, str, str]]
+
+
+def sha256_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -222,34 +226,31 @@ def test_a_link_to_another_disk_stays_a_link(raw: Path, tmp_path: Path) -> None:
         assert len(read(tmp_path / "disk" / "splits", "validation")) == 20
 
 
-def test_a_sample_replaces_no_other_file(tmp_path: Path) -> None:
+def test_a_sample_replaces_no_other_file(tmp_path: Path, run: Run) -> None:
     raw = tmp_path / "raw.txt"
     raw.write_text("My own stories.")
-    with pytest.raises(ConfigError, match=r"holds something else; it is left alone.*--force"):
-        write_sample(raw, 3)
+    code, _, err = run("sample", "--stories", 3, "--out", raw)
+    assert code == 2
+    assert re.search(r"holds something else; it is left alone.*--force", err)
     assert raw.read_text() == "My own stories."
-    write_sample(raw, 3, force=True)
-    size = raw.stat().st_size
-    assert write_sample(raw, 3) == size, "the same stories again"
-    with pytest.raises(ConfigError, match="holds something else"):
-        write_sample(raw, 4)
+    assert run("sample", "--stories", 3, "--out", raw, "--force")[0] == 0
+    same = raw.read_text()
+    assert run("sample", "--stories", 3, "--out", raw)[0] == 0, "the same stories again"
+    assert run("sample", "--stories", 4, "--out", raw)[0] == 2
+    assert raw.read_text() == same
 
 
 # --- damage is noticed -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["train.parquet", "test.parquet", "removed.parquet"])
-def test_a_truncated_file_is_noticed_by_every_reader(name: str, splits: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from ts_data.cli import main
-
+def test_a_truncated_file_is_noticed_by_every_reader(name: str, splits: Path, run: Run) -> None:
     path = splits / name
     path.write_bytes(path.read_bytes()[:-200])
-    for argv in (["stats", str(splits)], ["leakage", str(splits), "-q"]):
-        sys.argv = ["ts-data", *argv]
-        with pytest.raises(SystemExit) as stop:
-            main()
-        assert stop.value.code == 2
-        assert f"{name}: has" in capsys.readouterr().err
+    for arguments in (["stats", splits], ["leakage", splits, "-q"]):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert f"{name}: has" in err
     with pytest.raises(ArtefactError, match="its manifest says"):
         leakage(splits)
     if name == "removed.parquet":
@@ -257,10 +258,11 @@ def test_a_truncated_file_is_noticed_by_every_reader(name: str, splits: Path, ca
             next(removed(splits))
 
 
-def test_changes_of_a_raw_file_that_was_changed_are_refused(splits: Path, raw: Path) -> None:
+def test_changes_of_a_raw_file_that_was_changed_are_refused(splits: Path, raw: Path, run: Run) -> None:
     raw.write_text(raw.read_text(encoding="utf-8") + "More.", encoding="utf-8")
-    with pytest.raises(TsDataError, match="it was changed"):
-        next(changed(splits, "any", 0, 1, color=False))
+    code, _, err = run("show", splits, "--changed", "any")
+    assert code == 2
+    assert "it was changed" in err
 
 
 # --- wrong types, pickles ----------------------------------------------------------------------

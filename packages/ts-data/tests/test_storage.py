@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, open_manifest, prepare
-from ts_data.artefact import sha256_file
-from ts_data.sources.storage import _limited
 
 CONFIG = PrepareConfig(validation=20)
+
+
+def sha256_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -95,13 +98,6 @@ def test_stories_come_from_and_go_to_an_object_store(engine: str, bucket: str, r
         (tmp_path / "two" / info.base_name).write_bytes(system.open_input_stream(info.path).read())
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     assert open_manifest(tmp_path / "two").fingerprint == open_manifest(tmp_path / "one").fingerprint
-
-
-def test_a_google_store_is_not_asked_for_a_quarter_of_an_hour() -> None:
-    assert _limited("gs://bucket/raw.txt") == "gs://bucket/raw.txt?retry_limit_seconds=20"
-    assert _limited("gs://bucket/raw.txt?anonymous=true") == "gs://bucket/raw.txt?anonymous=true&retry_limit_seconds=20"
-    assert _limited("gs://bucket/raw.txt?retry_limit_seconds=9") == "gs://bucket/raw.txt?retry_limit_seconds=9"
-    assert _limited("s3://bucket/raw.txt") == "s3://bucket/raw.txt"
 
 
 def test_splits_behind_a_uri_are_not_replaced_by_others_unasked(raw: Path, tmp_path: Path) -> None:

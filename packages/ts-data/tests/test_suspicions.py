@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from ts_data import ConfigError, DatasetManifest, PrepareConfig, prepare, read, removed
-from ts_data.cli import main
-from ts_data.pipeline.splits import sizes
-from ts_data.sources.separators import found_inside
 
 CONFIG = PrepareConfig(validation=3, test=3)
 
@@ -25,17 +21,10 @@ def tales(count: int, first: int = 0) -> list[str]:
     ]
 
 
-def run(source: Path, out: Path, config: PrepareConfig = CONFIG, **options: Any) -> DatasetManifest:
+def prepared(source: Path, out: Path, config: PrepareConfig = CONFIG, **options: Any) -> DatasetManifest:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return prepare(source, out, config, workers=1, **options)
-
-
-def call() -> None:
-    """The console script with sys.argv."""
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert not stop.value.code
 
 
 def write(path: Path, stories: list[str], separator: str = "<|endoftext|>") -> Path:
@@ -50,37 +39,24 @@ def write(path: Path, stories: list[str], separator: str = "<|endoftext|>") -> P
 )  # fmt: skip
 def test_a_separator_inside_stories_is_a_warning_with_numbers(mark: str, tmp_path: Path) -> None:
     pairs = [f"{a}\n{mark}\n{b}" for a, b in zip(tales(29), tales(29, 29), strict=True)]
-    manifest = run(write(tmp_path / "raw.txt", [*pairs, *tales(2, 90)]), tmp_path / "splits")
+    manifest = prepared(write(tmp_path / "raw.txt", [*pairs, *tales(2, 90)]), tmp_path / "splits")
     assert manifest.stories_in == 31
     assert len(manifest.warnings) == 1
     assert f"raw.txt: 29 of 31 stories hold {mark!r} inside, which may be a separator" in manifest.warnings[0]
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["He said --- no.", "5 * 5 * 5", "<3 <b>bold</b>", "I [think] so", "The end", "a - b - c", "It is *** here", "</p>", "snake_case ___ x",
-     "#1 ## two", "[sic]", "He sent it.\n- one\n- two", "~ so ~"],
-)  # fmt: skip
-def test_what_stands_in_a_line_of_text_is_no_separator(text: str) -> None:
-    assert not found_inside(pa.array([f"Before.\n{text}\nAfter."], pa.large_string()))
-
-
-def test_a_separator_at_the_ends_of_a_story_is_none() -> None:
-    assert not found_inside(pa.array(["\n---\nA story.\n---\n", "\f"], pa.large_string()))
 
 
 def test_a_jsonl_story_that_holds_the_separator_is_named(tmp_path: Path) -> None:
     import json
 
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(f"{t}<|endoftext|>{t}x") + "\n" for t in tales(10)), encoding="utf-8")
-    manifest = run(tmp_path / "a.jsonl", tmp_path / "splits")
+    manifest = prepared(tmp_path / "a.jsonl", tmp_path / "splits")
     assert any("10 of 10 stories hold '<|endoftext|>' inside" in message for message in manifest.warnings)
 
 
 def test_a_story_many_times_longer_than_the_rest_is_named(tmp_path: Path) -> None:
     stories = tales(40)
     stories[7] = " ".join(tales(25, 100))
-    manifest = run(write(tmp_path / "raw.txt", stories), tmp_path / "splits")
+    manifest = prepared(write(tmp_path / "raw.txt", stories), tmp_path / "splits")
     (message,) = manifest.warnings
     words = len(stories[0].split())
     assert f"raw.txt: story 7 has {25 * words:,} words, 25 times the median of {words}; is a separator missing in it?" in message
@@ -89,10 +65,10 @@ def test_a_story_many_times_longer_than_the_rest_is_named(tmp_path: Path) -> Non
 def test_a_test_file_that_stands_in_train_is_named_with_its_number(tmp_path: Path) -> None:
     raw = write(tmp_path / "raw.txt", tales(60))
     test = write(tmp_path / "valid.txt", [*tales(12), *tales(8, 500)])
-    manifest = run(raw, tmp_path / "splits", PrepareConfig(validation=3), test=test)
+    manifest = prepared(raw, tmp_path / "splits", PrepareConfig(validation=3), test=test)
     (message,) = manifest.warnings
     assert "valid.txt: 12 of its 20 test stories also stand in train or validation" in message
-    assert run(raw, tmp_path / "drop", PrepareConfig(validation=3, leakage="drop"), test=test).warnings == ()
+    assert prepared(raw, tmp_path / "drop", PrepareConfig(validation=3, leakage="drop"), test=test).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -106,7 +82,7 @@ def test_a_test_file_that_stands_in_train_is_named_with_its_number(tmp_path: Pat
 def test_a_setting_that_does_nothing_is_named(settings: dict[str, Any], test: bool, message: str, tmp_path: Path) -> None:
     other = write(tmp_path / "valid.txt", tales(3, 900))
     config = PrepareConfig.model_validate({"validation": 3, **settings})
-    manifest = run(write(tmp_path / "raw.txt", tales(60)), tmp_path / "splits", config, test=other if test else None)
+    manifest = prepared(write(tmp_path / "raw.txt", tales(60)), tmp_path / "splits", config, test=other if test else None)
     assert [found[: len(message)] for found in manifest.warnings] == [message]
 
 
@@ -116,35 +92,16 @@ def test_good_sources_give_no_warning(tmp_path: Path) -> None:
         assert prepare(write(tmp_path / "raw.txt", tales(60)), tmp_path / "splits", CONFIG, workers=1).warnings == ()
 
 
-def test_the_command_prints_each_warning_on_a_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_prints_each_warning_on_a_line(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
     raw = write(tmp_path / "raw.txt", [f"{a}\n---\n{a}" for a in tales(20)])
-    monkeypatch.setattr(sys, "argv", ["ts-data", "prepare", str(raw), "--out", str(tmp_path / "splits"), "-q", "--json"])
-    call()
-    out, err = capsys.readouterr()
+    code, out, err = run("prepare", raw, "--out", tmp_path / "splits", "-q", "--json")
+    assert code == 0
     assert err.startswith(f"warning: {raw}: 20 of 20 stories hold '---' inside")
     assert err.count("\n") == 1
     assert out.count("\n") == 1
 
 
 # --- shares and none ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("validation", "test", "expected"),
-    [
-        (0.05, None, (5, 5)),
-        (0.1, 0.2, (10, 20)),
-        (0, None, (0, 0)),
-        (0, 7, (0, 7)),
-        (4, 0, (4, 0)),
-        (0.001, 0, (1, 0)),
-        (None, 0, (5, 0)),
-    ],
-)
-def test_sizes_by_number_share_and_none(validation: float | None, test: float | None, expected: tuple[int, int]) -> None:
-    assert sizes(100, PrepareConfig(validation=validation, test=test), test_given=False) == expected
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, 1.0, -0.1, True, "few", float("nan"), float("inf")])
@@ -155,20 +112,16 @@ def test_what_is_neither_a_number_nor_a_share_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize(("text", "stories"), [("0.05", 5), ("5%", 5), ("0", 0), ("7", 7)])
 def test_the_option_takes_a_number_a_share_or_none(
-    text: str, stories: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    text: str, stories: int, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
 ) -> None:
     raw = write(tmp_path / "raw.txt", tales(100))
-    command = ["ts-data", "prepare", str(raw), "--out", str(tmp_path / "splits"), "-q", "--validation", text]
-    monkeypatch.setattr(sys, "argv", command)
-    call()
+    assert run("prepare", raw, "--out", tmp_path / "splits", "-q", "--validation", text)[0] == 0
     assert len(read(tmp_path / "splits", "validation")) == stories
-    monkeypatch.setattr(sys, "argv", ["ts-data", "stats", str(tmp_path / "splits")])
-    call()
-    assert "validation" in capsys.readouterr().out
+    assert "validation" in run("stats", tmp_path / "splits")[1]
 
 
 def test_a_split_without_stories_has_no_file_and_reads_as_empty(tmp_path: Path) -> None:
-    manifest = run(write(tmp_path / "raw.txt", tales(30)), tmp_path / "splits", PrepareConfig(validation=0))
+    manifest = prepared(write(tmp_path / "raw.txt", tales(30)), tmp_path / "splits", PrepareConfig(validation=0))
     assert manifest.splits["validation"].stories == 0
     assert manifest.splits["validation"].files == ()
     assert not (tmp_path / "splits" / "validation.parquet").exists()
@@ -183,7 +136,7 @@ def test_a_split_without_stories_has_no_file_and_reads_as_empty(tmp_path: Path) 
 
 def test_no_story_at_all_is_still_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="only 0 stories are left"):
-        run(write(tmp_path / "raw.txt", ["short"] * 5), tmp_path / "splits", PrepareConfig(validation=0))
+        prepared(write(tmp_path / "raw.txt", ["short"] * 5), tmp_path / "splits", PrepareConfig(validation=0))
 
 
 # --- against -----------------------------------------------------------------------------------
@@ -192,10 +145,10 @@ def test_no_story_at_all_is_still_refused(tmp_path: Path) -> None:
 def test_stories_that_stand_elsewhere_are_removed_and_counted(tmp_path: Path) -> None:
     raw = write(tmp_path / "raw.txt", [*tales(60), *tales(5)])
     other = write(tmp_path / "other.txt", [f"*{t.strip()}*\n" for t in tales(20, 10)])
-    run(other, tmp_path / "other-splits")
+    prepared(other, tmp_path / "other-splits")
     for against in (other, tmp_path / "other-splits"):
         out = tmp_path / f"out-{against.name}"
-        manifest = run(raw, out, against=against)
+        manifest = prepared(raw, out, against=against)
         assert manifest.removed == {"duplicate": 5, "against": 20}
         assert (manifest.stories_in, manifest.kept) == (65, 40)
         gone = list(removed(out, "against"))
@@ -216,12 +169,12 @@ def test_near_ones_go_too_where_near_duplicates_are_asked_for(tmp_path: Path) ->
     raw = write(tmp_path / "raw.txt", [f"{t} The end." for t in long])
     other = write(tmp_path / "other.txt", long[:4])
     near = PrepareConfig(validation=1, test=1, deduplicate="near", near={"threshold": 0.9})
-    assert run(raw, tmp_path / "near", near, against=other).removed["against"] >= 4
-    assert "against" not in run(raw, tmp_path / "exact", CONFIG, against=other).removed
+    assert prepared(raw, tmp_path / "near", near, against=other).removed["against"] >= 4
+    assert "against" not in prepared(raw, tmp_path / "exact", CONFIG, against=other).removed
 
 
 def test_against_may_be_given_with_a_test_file(tmp_path: Path) -> None:
     raw, test = write(tmp_path / "raw.txt", tales(40)), write(tmp_path / "test.txt", tales(6, 100))
-    manifest = run(raw, tmp_path / "splits", test=test, against=write(tmp_path / "old.txt", tales(10)))
+    manifest = prepared(raw, tmp_path / "splits", test=test, against=write(tmp_path / "old.txt", tales(10)))
     assert manifest.splits["test"].stories == 6
     assert manifest.removed["against"] == 10

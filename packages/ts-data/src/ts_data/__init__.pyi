@@ -1,5 +1,7 @@
 from .__about__ import __version__
 from .cleaning.cleaner import Change, Cleaned, clean
+from .cleaning.rules import RULES, Drop, Rule
+from .cleaning.rules.base import ParametricRule
 from .corpus.sample import sample
 from .dataset import Split, open_manifest, read
 from .dedup.hashes import story_hashes
@@ -8,18 +10,30 @@ from .pipeline.pipeline import prepare
 from .reports.leakage import leakage
 from .reports.show import changes, removed
 from .schemas import DatasetManifest, LeakageReport, NearConfig, PrepareConfig
+from .sources import SOURCES, SourceType
+from .sources.blocks import Block, Format, Input, RawSource
 from .sources.download import download
 
 __all__ = [
+    "RULES",
+    "SOURCES",
     "ArtefactError",
+    "Block",
     "Change",
     "Cleaned",
     "ConfigError",
     "DatasetManifest",
+    "Drop",
+    "Format",
+    "Input",
     "LeakageReport",
     "NearConfig",
+    "ParametricRule",
     "PrepareConfig",
+    "RawSource",
+    "Rule",
     "SourceError",
+    "SourceType",
     "Split",
     "TsDataError",
     "__version__",

@@ -180,11 +180,8 @@ def test_real_stories_come_out_without_damage(real: list[str]) -> None:
 
 @pytest.mark.real_data
 def test_the_table_leaves_only_five_marks_in_the_real_stories(real: list[str]) -> None:
-    from ts_data.cleaning.rules import load
-
-    apply = load("mojibake")
-
-    assert {c for text in real for c in apply(text) if not c.isascii()} == set("“”’–—")
+    config = PrepareConfig(steps=("mojibake",))
+    assert {c for text in real for c in clean(text, config).text if not c.isascii()} == set("“”’–—")
 
 
 def test_words_are_counted() -> None:

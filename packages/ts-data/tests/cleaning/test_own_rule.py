@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field, ValidationError
 
-from ts_data import ConfigError, PrepareConfig, clean, open_manifest, prepare, removed
-from ts_data.cleaning.rules import RULES, Drop, Rule
-from ts_data.cleaning.rules.base import ParametricRule
+from ts_data import RULES, ConfigError, Drop, ParametricRule, PrepareConfig, Rule, clean, open_manifest, prepare, removed
 from ts_data.schemas import DEFAULT_STEPS
 
 STEPS = (*DEFAULT_STEPS, "max_words")
@@ -57,6 +55,7 @@ def test_it_runs_and_stands_in_the_manifest_and_the_ledger(raw: Path, tmp_path: 
     gone = list(removed(tmp_path / "splits", "max_words"))
     assert len(gone) == manifest.removed["max_words"] == manifest.steps[-1].dropped > 0
     assert all(len(item.text.split()) > 150 for item in gone)
+    assert f"| max_words | {len(gone)} |" in (tmp_path / "splits" / "README.md").read_text(encoding="utf-8")
     other = config.model_copy(update={"step_options": {"max_words": {"limit": 140}}})
     with pytest.raises(ConfigError, match=r"step_options.max_words.limit 150 there, 140 here"):
         prepare(raw, tmp_path / "splits", other, workers=1)
@@ -74,16 +73,14 @@ def test_a_rule_without_a_hint_may_change_more_than_blanks(stories: list[str], t
 
 
 SCRIPT = """
-import sys
-from ts_data.cleaning.rules import RULES, Drop, Rule
-from ts_data.cleaning.rules.base import ParametricRule
+import runpy
+from ts_data import RULES, Drop, ParametricRule, Rule
 class MaxWords(ParametricRule):
     limit: int = 100
     def __call__(self, text):
         return text if len(text.split()) <= self.limit else Drop("max_words")
 RULES["max_words"] = Rule(MaxWords)
-from ts_data.cli import main
-main()
+runpy.run_module("ts_data", run_name="__main__")
 """
 
 

@@ -136,18 +136,24 @@ class Cleaner:
         hinted = numbers(pc.match_substring_regex(column, self._hints))
         raw: list[str] = column.to_pylist()
         first, touched = self._first_step(column) if self._at_once else (raw, np.zeros(count, bool))
+        rest = self._unhinted[1:] if self._at_once else self._unhinted
+        first_number = self._unhinted[0].number if self._unhinted else 0
         texts: list[str] = []
         dropped, changed = [KEPT] * count, [0] * count
         for row, (is_hinted, is_cut, is_touched) in enumerate(zip(hinted.tolist(), cut.tolist(), touched.tolist(), strict=True)):
             if is_hinted or is_cut:
                 text, changed[row], dropped[row] = self._run(raw[row], self._with_cut if is_cut else self._all)
             else:
-                text, changed[row], dropped[row] = self._run_plain(first[row], is_touched)
+                text, changed[row], dropped[row] = self._run(first[row], rest, is_plain=True)
+                changed[row] |= is_touched << first_number
             texts.append(text)
         return _result(texts, np.array(dropped, np.int8), np.array(changed, np.uint32))
 
-    def _run(self, text: str, steps: Sequence[Step]) -> tuple[str, int, int]:
-        """(text, bits of the steps that changed it, the step that drops it or KEPT) after some steps."""
+    def _run(self, text: str, steps: Sequence[Step], *, is_plain: bool = False) -> tuple[str, int, int]:
+        """(text, bits of the steps that changed it, the step that drops it or KEPT) after some steps.
+
+        After a change of more than blanks a plain story is plain no longer and sees all steps that follow.
+        """
         changed = 0
         for step in steps:
             after = step.apply(text)
@@ -159,6 +165,9 @@ class Cleaner:
             elif after != text:
                 text = after
                 changed |= 1 << step.number
+                if is_plain and not step.rule.blanks_only:
+                    text, more, dropped = self._run(text, [later for later in self._all if later.number > step.number])
+                    return text, changed | more, dropped
         return text, changed, KEPT
 
     def _first_step(self, column: pa.Array) -> tuple[list[str], np.ndarray]:
@@ -174,27 +183,6 @@ class Cleaner:
         content, ends, touched = self._at_once(content, ends - ends[0])
         buffers = [None, pa.py_buffer(ends), pa.py_buffer(content)]
         return pa.Array.from_buffers(pa.large_string(), len(column), buffers).to_pylist(), touched
-
-    def _run_plain(self, text: str, touched: bool) -> tuple[str, int, int]:
-        """The same for a plain story, after the first step if that ran at once (`touched`: it changed the story).
-
-        After a change of more than blanks the story is plain no longer and sees all steps that follow.
-        """
-        changed = 1 << self._unhinted[0].number if touched else 0
-        for step in self._unhinted[1:] if self._at_once else self._unhinted:
-            after = step.apply(text)
-            if after is text:
-                continue
-            if isinstance(after, Drop):
-                if not self._keep_all:
-                    return text, changed, step.number
-            elif after != text:
-                changed |= 1 << step.number
-                if not step.rule.blanks_only:
-                    text, more, dropped = self._run(after, [later for later in self._all if later.number > step.number])
-                    return text, changed | more, dropped
-                text = after
-        return text, changed, KEPT
 
 
 def _result(texts: list[str], dropped: np.ndarray, changed: np.ndarray) -> pa.RecordBatch:

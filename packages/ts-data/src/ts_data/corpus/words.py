@@ -1,35 +1,37 @@
-"""The vocabulary of `ts-data sample`, as lists; `words.toml` holds it."""
+"""The words and sentence patterns of `ts-data sample`, from `words.toml` and `patterns.toml`."""
 
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from importlib import resources
+from typing import Any
 
-__all__ = [
-    "ADJECTIVES",
-    "ANIMALS",
-    "BIRTHPLACES",
-    "BOYS",
-    "CREATURES",
-    "FEELINGS_BAD",
-    "FEELINGS_GOOD",
-    "FOODS",
-    "GIRLS",
-    "GROWNUPS",
-]
-__all__ += ["NOUNS", "PLACES", "TRAITS", "VERBS", "WEATHER", "vocabulary"]
+__all__ = ["patterns", "pools", "vocabulary"]
 
 
+@cache
 def vocabulary() -> dict[str, list[str]]:
-    """Every list of the file by its name."""
-    lists = tomllib.loads(resources.files(__package__).joinpath("words.toml").read_text(encoding="utf-8"))
-    return {name: [" ".join(item.split()) for item in text.split(",")] for name, text in lists.items()}
+    """List of words by name: `nouns`, `verbs` (with the past tense after a slash), `girls` …"""
+    return {name: _split(text) for name, text in _read("words.toml").items()}
 
 
-_LISTS = vocabulary()
-ADJECTIVES, ANIMALS, BIRTHPLACES, BOYS = (_LISTS[name] for name in ("adjectives", "animals", "birthplaces", "boys"))
-CREATURES, FEELINGS_BAD, FEELINGS_GOOD = (_LISTS[name] for name in ("creatures", "feelings_bad", "feelings_good"))
-FOODS, GIRLS, GROWNUPS, NOUNS = (_LISTS[name] for name in ("foods", "girls", "grownups", "nouns"))
-PLACES, TRAITS, WEATHER = (_LISTS[name] for name in ("places", "traits", "weather"))
-VERBS = [(verb, past) for verb, _, past in (pair.partition("/") for pair in _LISTS["verbs"])]
-"""(verb, past tense)."""
+@cache
+def pools() -> dict[str, list[str]]:
+    """Words for fields of patterns that are no list of the vocabulary: numbers, days, seasons, adverbs."""
+    return {name: _split(text) for name, text in _read("patterns.toml")["pools"].items()}
+
+
+@cache
+def patterns() -> dict[str, list[str]]:
+    """Group → sentence patterns."""
+    found: dict[str, list[str]] = _read("patterns.toml")["patterns"]
+    return found
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))
+
+
+def _split(text: str) -> list[str]:
+    return [" ".join(item.split()) for item in text.split(",")]

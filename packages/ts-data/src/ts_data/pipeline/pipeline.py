@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -93,31 +93,57 @@ def prepare(
     check_config(config)
     if workers is not None and workers < 1:
         raise ConfigError(f"workers: at least one process is needed, not {workers}. Leave it out for one per core.")
+    named = _named(source, test, against)
+    names = [name for name, _ in named]
+    target, workdir = _places(out, work, [*names, *_folders(source, test, against)])
+    existing = None if force else _checked_existing(out, config)
+    workers = min(workers or os.cpu_count() or 1, _useful_workers(names))
     report: Progress = progress or (lambda stage, done, total=None: None)
+    with _working_in(workdir, None if is_uri(out) else target), engines.load(engine, workers) as running:
+        manifest = _Run(workdir, config, running, report).run(named, target, existing)
+        if is_uri(out):
+            report("upload", 0, None)
+            upload(target, os.fspath(out), SPLITS[0])
+    for message in manifest.warnings:
+        warnings.warn(message, stacklevel=2)
+    return manifest
+
+
+# --- before the work ---------------------------------------------------------------------------
+
+
+def _named(
+    source: Source | Sequence[Source], test: Source | Sequence[Source] | None, against: Source | Sequence[Source] | None
+) -> list[tuple[str, Role]]:
+    """(name, role) of every file."""
     named: list[tuple[str, Role]] = [(name, "train") for name in expanded(source)]
     named += [(name, "test") for name in expanded(test, "test")] if test is not None else []
     named += [(name, "against") for name in expanded(against, "against")] if against is not None else []
-    names = [name for name, _ in named]
-    if names.count(STDIN) > 1:
+    if [name for name, _ in named].count(STDIN) > 1:
         raise ConfigError("-: stdin can be read once only. Name a file for one of its uses.")
-    target, workdir = _places(out, work, [*names, *_folders(source, test, against)])
-    before = None if force else existing_splits(out)
-    if before is not None:
-        from ..cleaning.cleaner import cleaner_hash
+    return named
 
-        before.check_settings(config, cleaner_hash(config))
-    workers = min(workers or os.cpu_count() or 1, _useful_workers(names))
+
+def _checked_existing(out: Source, config: PrepareConfig) -> Existing | None:
+    """The splits at `out`, if any. Raises ConfigError if they have other settings."""
+    from ..cleaning.cleaner import cleaner_hash
+
+    existing = existing_splits(out)
+    if existing is not None:
+        existing.check_settings(config, cleaner_hash(config))
+    return existing
+
+
+@contextlib.contextmanager
+def _working_in(workdir: WorkDir, target: Path | None) -> Iterator[None]:
+    """Hold the right to write both folders. Clears the work folder at the end and after an error of the user, but not after any other."""
     with contextlib.ExitStack() as locks:
-        if not is_uri(out):
+        if target is not None:
             locks.enter_context(lock(target, error=ConfigError))
             recover(target)
         locks.enter_context(lock(workdir.root, option="--work", error=ConfigError))
         try:
-            with engines.load(engine, workers) as running:
-                manifest = _Run(workdir, config, running, report).run(named, target, before)
-            if is_uri(out):
-                report("upload", 0, None)
-                upload(target, os.fspath(out), SPLITS[0])
+            yield
         except (SourceError, ConfigError):
             workdir.clear()
             raise
@@ -128,12 +154,6 @@ def prepare(
                 f"{workdir.root}: no space is left on its disk. Free some, then run the same command again; it resumes."
             ) from None
         workdir.clear()
-    for message in manifest.warnings:
-        warnings.warn(message, stacklevel=2)
-    return manifest
-
-
-# --- before the work ---------------------------------------------------------------------------
 
 
 def _useful_workers(sources: Sequence[str]) -> int:
@@ -187,15 +207,15 @@ class _Run:
     engine: engines.Engine
     report: Progress
 
-    def run(self, named: Sequence[tuple[str, Role]], target: Path, before: Existing | None) -> DatasetManifest:
+    def run(self, named: Sequence[tuple[str, Role]], target: Path, existing: Existing | None) -> DatasetManifest:
         """From (name, role) of the sources to the folder `target`. Resumes an interrupted run of the same call.
 
-        `before`: the splits at the place of the result. Refused if they are of other sources, returned if nothing would change.
+        `existing`: the splits at the place of the result. Refused if they are of other sources, returned if nothing would change.
         """
         from .writer import write_splits
 
         inputs = self._stage(named, target)
-        if before is not None and (whole := self._unchanged(before, inputs, target)) is not None:
+        if existing is not None and (whole := self._unchanged(existing, inputs, target)) is not None:
             return whole
         stories = self._clean(inputs)
         assignment = self._assign(stories)
@@ -219,14 +239,14 @@ class _Run:
         self.report("read", len(named), len(named))
         return inputs
 
-    def _unchanged(self, before: Existing, inputs: Sequence[Input], target: Path) -> DatasetManifest | None:
+    def _unchanged(self, existing: Existing, inputs: Sequence[Input], target: Path) -> DatasetManifest | None:
         """The manifest of the existing splits if they are whole and of these sources. Raises ConfigError if they are of others."""
         from .tasks import HashSource
 
         self._run_tasks([HashSource(self.work, n, item.origin) for n, item in enumerate(inputs)])
         given = [(item.name, item.role, self.work.sha256(n)) for n, item in enumerate(inputs)]
-        before.check_sources(given)
-        return before.manifest_if_whole(given, target)
+        existing.check_sources(given)
+        return existing.manifest_if_whole(given, target)
 
     def _clean(self, inputs: Sequence[Input]) -> CleanedStories:
         """Clean all blocks."""

@@ -55,21 +55,8 @@ SOURCES: dict[str, SourceType] = {
 PACKED = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2"}
 """File name ending in lower case → compression."""
 
-_ARCHIVES = (
-    ".tar",
-    ".tgz",
-    ".tbz",
-    ".zip",
-    ".xz",
-    ".7z",
-    ".rar",
-    ".lz4",
-    ".arrow",
-    ".feather",
-    ".xlsx",
-    ".docx",
-    ".pdf",
-    ".epub",
+_ARCHIVES = frozenset(
+    [".tar", ".tgz", ".tbz", ".zip", ".xz", ".7z", ".rar", ".lz4", ".arrow", ".feather", ".xlsx", ".docx", ".pdf", ".epub"]
 )
 """Endings of files that may hold stories but cannot be read."""
 

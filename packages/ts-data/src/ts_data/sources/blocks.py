@@ -26,7 +26,7 @@ __all__ = [
     "Block",
     "Format",
     "Input",
-    "Raw",
+    "RawSource",
     "Texts",
     "column_of",
     "inner_path",
@@ -93,7 +93,7 @@ def stop(problem: SourceError) -> None:
 
 
 @dataclass(frozen=True)
-class Raw:
+class RawSource:
     """A source before it is an input: unpacked, on this machine if it came through a pipe."""
 
     name: str
@@ -123,7 +123,7 @@ class Format:
     is_text = True
     """The file is text: UTF-16 and UTF-32 are refused before it is read."""
 
-    def stage(self, raw: Raw, config: PrepareConfig) -> Input:
+    def stage(self, raw: RawSource, config: PrepareConfig) -> Input:
         """Return an input that can be cut into blocks: the source itself, or a copy at `raw.place`. An existing copy is whole."""
         return raw.as_is()
 

@@ -14,7 +14,7 @@ import pyarrow.csv
 from ..artefact import write_text
 from ..errors import SourceError
 from ..schemas import PrepareConfig
-from .blocks import Format, Input, Raw, column_of
+from .blocks import Format, Input, RawSource, column_of
 from .encoding import not_utf8
 from .storage import open_file
 
@@ -33,7 +33,7 @@ class Csv(Format):
 
     has_tabs = False
 
-    def stage(self, raw: Raw, config: PrepareConfig) -> Input:
+    def stage(self, raw: RawSource, config: PrepareConfig) -> Input:
         """Convert to Parquet, and count the rows that were skipped."""
         target, note = raw.place(".parquet"), raw.place(".skipped.json")
         if not (target.exists() and note.exists()):

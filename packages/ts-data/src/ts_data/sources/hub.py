@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ..errors import SourceError, TsDataError
 from ..schemas import PrepareConfig
-from .blocks import Format, Input, Raw, column_of, inner_path
+from .blocks import Format, Input, RawSource, column_of, inner_path
 from .download import silent
 
 __all__ = ["Hub"]
@@ -21,7 +21,7 @@ _ROWS = 8_192
 class Hub(Format):
     """Converted to Parquet while it is streamed."""
 
-    def stage(self, raw: Raw, config: PrepareConfig) -> Input:
+    def stage(self, raw: RawSource, config: PrepareConfig) -> Input:
         """Stream the data set into a Parquet file."""
         target = raw.place(".parquet")
         if not target.exists():

@@ -13,7 +13,7 @@ from ..arrow import strings
 from ..artefact import write_file
 from ..errors import SourceError
 from ..schemas import PrepareConfig
-from .blocks import Bad, Block, Format, Input, Raw, Texts, no_column, pieces
+from .blocks import Bad, Block, Format, Input, RawSource, Texts, no_column, pieces
 from .encoding import first_bytes, line_of, not_utf8
 from .storage import open_file
 from .text import cut_at
@@ -26,7 +26,7 @@ _READ = 1 << 22
 class JsonLines(Format):
     """One story per line, as a string or as an object with the key `config.text_column`; or one JSON list of such."""
 
-    def stage(self, raw: Raw, config: PrepareConfig) -> Input:
+    def stage(self, raw: RawSource, config: PrepareConfig) -> Input:
         """Convert a list to lines."""
         if first_bytes(raw.path)[:1] != b"[":
             return raw.as_is()

@@ -18,7 +18,7 @@ from ..artefact import write_file
 from ..errors import SourceError
 from ..schemas import PrepareConfig, Role
 from . import SOURCES, STDIN, has_prefix, is_stream, kind_of, kind_of_prefix, load_format
-from .blocks import Input, Raw
+from .blocks import Input, RawSource
 from .encoding import check_encoding, first_bytes
 from .storage import is_uri, open_file, state
 
@@ -38,7 +38,7 @@ def origin_of(source: str) -> str | None:
 def stage(source: str, role: Role, place: Callable[[str], Path], config: PrepareConfig) -> Input:
     """A source as an input that can be cut into blocks. `place` gives the path of a copy for its suffix."""
     if kind := kind_of_prefix(source):
-        return load_format(kind).stage(Raw(source, source, source, kind, role, place), config)
+        return load_format(kind).stage(RawSource(source, source, source, kind, role, place), config)
     packed: str | None
     if is_stream(source):
         origin = str(_copied(source, place("")))
@@ -53,7 +53,7 @@ def stage(source: str, role: Role, place: Callable[[str], Path], config: Prepare
     found = load_format(kind)
     if found.is_text:
         check_encoding(source, path)
-    return found.stage(Raw(source, path, origin, kind, role, place), config)
+    return found.stage(RawSource(source, path, origin, kind, role, place), config)
 
 
 def _existing(name: str) -> str:

@@ -1,9 +1,9 @@
-"""The cleaning rules: one per module, found by name in RULES, loaded on use.
+"""The cleaning rules, found by name in RULES, loaded on use.
 
-A rule is a pure function `apply(text) -> str | Drop`: the repaired text, or the verdict that the story goes. A rule with parameters is a
+A rule is a pure function `(text) -> str | Drop`: the repaired text, or the verdict that the story goes. A rule with parameters is a
 class instead (`base.ParametricRule`), whose fields are the parameters. A rule counts nothing, opens no file and knows no other rule.
 
-To add one: a module here, a line in RULES, and its cases in tests/cleaning/. `PrepareConfig.steps` names the rules that run, in order;
+To add one: a function or class in a module here, a line in RULES, and its cases in tests/cleaning/. `PrepareConfig.steps` names the rules that run, in order;
 `schemas.DEFAULT_STEPS` those that run by default.
 """
 
@@ -51,7 +51,7 @@ class Rule:
     """The rule replaces or removes blanks and nothing else, so that a hint that did not match before does not match after it."""
 
     at_once: str | None = None
-    """`"module:function"` that applies the rule to the bytes of many ASCII stories at once; see `whitespace.apply_at_once`. Optional, for
+    """`"module:function"` that applies the rule to the bytes of many ASCII stories at once; see `blanks.whitespace_at_once`. Optional, for
     speed, for a `blanks_only` rule that changes most stories."""
 
     cut_only: bool = False
@@ -62,23 +62,23 @@ RULES: dict[str, Rule] = {
     "html": Rule("ts_data.cleaning.rules.html:apply", hint="[<&]"),
     "mojibake": Rule("ts_data.cleaning.rules.mojibake:apply", hint=NON_ASCII),
     "invisible": Rule("ts_data.cleaning.rules.invisible:apply", hint=r"[\x00-\x08\x0e-\x1b\x7f]"),
-    "ligatures": Rule("ts_data.cleaning.rules.ligatures:apply", hint=NON_ASCII),
-    "accents": Rule("ts_data.cleaning.rules.accents:apply", hint=NON_ASCII),
+    "ligatures": Rule("ts_data.cleaning.rules.letters:ligatures", hint=NON_ASCII),
+    "accents": Rule("ts_data.cleaning.rules.letters:accents", hint=NON_ASCII),
     "backslashes": Rule("ts_data.cleaning.rules.backslashes:apply", hint=r"\\"),
     "stars": Rule("ts_data.cleaning.rules.stars:apply", hint=r"\*"),
-    "quotes": Rule("ts_data.cleaning.rules.quotes:apply", hint="`|''"),
+    "quotes": Rule("ts_data.cleaning.rules.quotes:straight", hint="`|''"),
     "whitespace": Rule(
-        "ts_data.cleaning.rules.whitespace:apply", blanks_only=True, at_once="ts_data.cleaning.rules.whitespace:apply_at_once"
+        "ts_data.cleaning.rules.blanks:whitespace", blanks_only=True, at_once="ts_data.cleaning.rules.blanks:whitespace_at_once"
     ),
-    "paragraphs": Rule("ts_data.cleaning.rules.paragraphs:apply", blanks_only=True),
+    "paragraphs": Rule("ts_data.cleaning.rules.blanks:paragraphs", blanks_only=True),
     "ellipses": Rule("ts_data.cleaning.rules.ellipses:apply", hint=rf"\.{_BLANK}{{0,3}}\."),
     "dashes": Rule("ts_data.cleaning.rules.dashes:apply", hint=f"--|{_BLANK}-{_BLANK}"),
-    "quote_sides": Rule("ts_data.cleaning.rules.quote_sides:apply", hint=f'{_BLANK}"{_BLANK}'),
-    "quote_space": Rule("ts_data.cleaning.rules.quote_space:apply", hint=',"[A-Za-z]'),
-    "truncated": Rule("ts_data.cleaning.rules.truncated:apply", cut_only=True),
-    "empty": Rule("ts_data.cleaning.rules.empty:apply"),
-    "non_ascii": Rule("ts_data.cleaning.rules.non_ascii:apply", hint=NON_ASCII),
-    "short": Rule("ts_data.cleaning.rules.short:Short"),
+    "quote_sides": Rule("ts_data.cleaning.rules.quotes:sides", hint=f'{_BLANK}"{_BLANK}'),
+    "quote_space": Rule("ts_data.cleaning.rules.quotes:spaces", hint=',"[A-Za-z]'),
+    "truncated": Rule("ts_data.cleaning.rules.drops:truncated", cut_only=True),
+    "empty": Rule("ts_data.cleaning.rules.drops:empty"),
+    "non_ascii": Rule("ts_data.cleaning.rules.drops:non_ascii", hint=NON_ASCII),
+    "short": Rule("ts_data.cleaning.rules.drops:Short"),
 }
 """Name → rule."""
 

@@ -1,19 +1,22 @@
-"""Leaves one blank between words and none at the ends: runs of blanks, tabs, line breaks and Unicode spaces become one space.
+"""One blank between words and none at the ends: runs of blanks, tabs, line breaks and Unicode spaces become one space.
 
-Paragraph breaks go too: at word level they carry no token, and decoding could not restore them. The rule `paragraphs` keeps them; use
-it in place of this one.
+`whitespace` removes paragraph breaks too: at word level they carry no token, and decoding could not restore them. `paragraphs` keeps
+them; use it in place of `whitespace`.
 """
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
-__all__ = ["apply", "apply_at_once"]
+__all__ = ["paragraphs", "whitespace", "whitespace_at_once"]
 
 _OTHERS = bytes.maketrans(b"\n\t\r\x0b\x0c\x1c\x1d\x1e\x1f", b" " * 9)
+_BREAK = re.compile(r"\n[^\S\n]*\n\s*")
 
 
-def apply(text: str) -> str:
+def whitespace(text: str) -> str:
     """Return the text with single spaces."""
     plain = text.replace("\n", " ").strip(" ")
     if not (plain.isascii() and plain.isprintable()):  # another blank may be in it
@@ -23,7 +26,7 @@ def apply(text: str) -> str:
     return plain
 
 
-def apply_at_once(content: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def whitespace_at_once(content: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same for many ASCII texts: text i is `content[ends[i]:ends[i + 1]]`. Returns content, ends, and which texts have changed."""
     new = np.frombuffer(content.tobytes().translate(_OTHERS), np.uint8)
     blank = new == ord(" ")
@@ -40,3 +43,9 @@ def apply_at_once(content: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np
     before = np.searchsorted(np.flatnonzero(gone), ends)  # bytes removed before each end
     replaced = np.searchsorted(np.flatnonzero(new != content), ends)
     return new[~gone], ends - before, (np.diff(before) > 0) | (np.diff(replaced) > 0)
+
+
+def paragraphs(text: str) -> str:
+    r"""Return the text with single spaces, and `\n\n` between paragraphs."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2029", "\n\n")
+    return "\n\n".join(filter(None, (" ".join(part.split()) for part in _BREAK.split(lines))))

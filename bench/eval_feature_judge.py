@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _feature_fit import fit
 
 from ts_data.artefact import write_model
 from ts_eval.judge.backends.features import read_reference
-from ts_eval.judge.features import model as feature_judge
 from ts_eval.judge.files import read_stories
 from ts_eval.schemas import CATEGORIES
 
@@ -33,7 +33,7 @@ def main() -> None:
     ratings = [list(s.ratings[0].values()) for s in stories]
     for reference in [None] if args.small else [None, read_reference(str(args.reference))]:
         started = time.perf_counter()
-        judge = feature_judge.fit([s.text for s in stories], ratings, [s.source or "" for s in stories], reference)
+        judge = fit([s.text for s in stories], ratings, [s.source or "" for s in stories], reference)
         error = judge.weights.held_out
         print(
             f"\n{judge.weights.features}: {len(stories)} stories of {judge.weights.models} models, {time.perf_counter() - started:.1f} s"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from ts_eval.calibration.damage import base_stories
 from ts_eval.errors import ArtefactError, ConfigError
 from ts_eval.judge import judge_stories, read_stories
 from ts_eval.judge.features.describe import PLAIN, WITH_REFERENCE, describe
-from ts_eval.judge.features.model import fit, packaged
+from ts_eval.judge.features.model import packaged
 from ts_eval.judge.features.reference import Reference
 from ts_eval.judge.prompt import load_prompt
 from ts_eval.schemas import CATEGORIES, CalibrationReport, FeatureWeights, JudgeConfig
@@ -252,17 +254,32 @@ def test_packaged_weights_carry_their_held_out_error_and_beat_the_mean_on_unseen
         assert better == ["grammar", "consistency", "story", "creativity", "style"], "spelling does not vary in the data"
 
 
+@pytest.fixture(scope="module")
+def feature_fit() -> ModuleType:
+    """`bench/_feature_fit.py` of the checkout."""
+    path = Path(__file__).parents[4] / "bench" / "_feature_fit.py"
+    if not path.is_file():
+        pytest.skip("the fit is part of the checkout's bench/")
+    spec = importlib.util.spec_from_file_location("_feature_fit", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.real_data
-def test_packaged_weights_are_what_the_fit_gives(shared_data: Path) -> None:
+def test_packaged_weights_are_what_the_fit_gives(shared_data: Path, feature_fit: ModuleType) -> None:
     stories = [s for s in read_stories(shared_data / "gpt4o-rated-stories.jsonl") if s.ratings]
-    judge = fit([s.text for s in stories], [list(s.ratings[0].values()) for s in stories], [s.source or "" for s in stories])
+    texts, ratings = [s.text for s in stories], [list(s.ratings[0].values()) for s in stories]
+    judge = feature_fit.fit(texts, ratings, [s.source or "" for s in stories])
     assert judge.weights.held_out == packaged(None).weights.held_out
 
 
-def test_two_models_show_nothing_about_a_third() -> None:
+def test_two_models_show_nothing_about_a_third(feature_fit: ModuleType) -> None:
     stories = base_stories()
     with pytest.raises(ConfigError, match="at least three"):
-        fit(stories, [[5] * 6] * len(stories), ["a", "b"] * (len(stories) // 2))
+        feature_fit.fit(stories, [[5] * 6] * len(stories), ["a", "b"] * (len(stories) // 2))
 
 
 @pytest.mark.parametrize("name", ["stories.jsonl", "stories.txt"])

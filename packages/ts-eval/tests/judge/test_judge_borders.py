@@ -500,7 +500,7 @@ def test_nothing_rated_because_no_server_answers_is_exit_1(
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
-    words = ("--base-url", url, "--model", "m", "--set", "backoff=0.01", "-q", *json_)
+    words = ("--base-url", url, "--model", "m", "--set", "backoff=0.001", "-q", *json_)
     code, out, err = command("judge", stories_file(tmp_path), *words, "--out", tmp_path / "r.jsonl", capsys=capsys)
     assert code == 1
     last = err.strip().splitlines()[-1]

@@ -73,10 +73,13 @@ class Stored:
 
 
 class Store:
-    """An open store. Locked: two processes on one store would pay twice for the same story."""
+    """An open store. Locked: two processes on one store would pay twice for the same story.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    `durable`: a paid reply survives a power cut; each reply waits for the disk.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, durable: bool = True) -> None:
+        self.path, self._durable = Path(path), durable
         self._lock = threading.Lock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +108,7 @@ class Store:
         if columns not in ([], _ALL[:_COLUMNS_OF_VERSION_1], _ALL) or (not columns and self._tables()):
             raise ArtefactError(f"{self.path}: not a judge's store but another database. Name another file with --store.")
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")  # a paid reply survives a power cut
+        self._db.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'OFF'}")
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute(_TABLE)
         for statement in _MIGRATION if columns == _ALL[:_COLUMNS_OF_VERSION_1] else ():
@@ -214,7 +217,10 @@ def open_store(path: str | os.PathLike[str] | None) -> Iterator[Store]:
         return
     import tempfile
 
-    with tempfile.TemporaryDirectory(prefix="ts-eval-judge-") as folder, Store(Path(folder) / "judge.sqlite") as store:
+    with (
+        tempfile.TemporaryDirectory(prefix="ts-eval-judge-") as folder,
+        Store(Path(folder) / "judge.sqlite", durable=False) as store,
+    ):
         yield store
 
 

@@ -3,13 +3,13 @@ from .cleaning.cleaner import Change, Cleaned, clean
 from .cleaning.rules import RULES, Drop, Rule
 from .cleaning.rules.base import ParametricRule
 from .corpus.sample import sample
-from .dataset import Split, open_manifest, read
+from .dataset import Split, open_manifest, read, read_canaries
 from .dedup.hashes import story_hashes
 from .errors import ArtefactError, ConfigError, SourceError, TsDataError
 from .pipeline.pipeline import prepare
 from .reports.leakage import leakage
 from .reports.show import changes, removed
-from .schemas import DatasetManifest, LeakageReport, NearConfig, PrepareConfig
+from .schemas import Canary, DatasetManifest, LeakageReport, NearConfig, PrepareConfig
 from .sources import SOURCES, SourceType
 from .sources.blocks import Block, Format, Input, RawSource
 from .sources.download import download
@@ -19,6 +19,7 @@ __all__ = [
     "SOURCES",
     "ArtefactError",
     "Block",
+    "Canary",
     "Change",
     "Cleaned",
     "ConfigError",
@@ -44,6 +45,7 @@ __all__ = [
     "open_manifest",
     "prepare",
     "read",
+    "read_canaries",
     "removed",
     "sample",
     "story_hashes",

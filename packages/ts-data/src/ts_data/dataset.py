@@ -12,11 +12,11 @@ from typing import Any, overload
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .artefact import member, read_model
+from .artefact import member, read_model, sha256_file
 from .errors import ArtefactError
-from .schemas import DatasetManifest, FileInfo
+from .schemas import Canaries, Canary, DatasetManifest, FileInfo
 
-__all__ = ["Split", "check_files", "open_manifest", "read"]
+__all__ = ["Split", "check_files", "list_files", "open_manifest", "read", "read_canaries"]
 
 LEDGER = "removed"
 
@@ -37,7 +37,28 @@ def check_files(splits: str | os.PathLike[str]) -> DatasetManifest:
     for name, info in manifest.splits.items():
         Split(splits, name, info.files)
     Split(splits, LEDGER, (manifest.ledger,))
+    read_canaries(splits)
     return manifest
+
+
+def list_files(manifest: DatasetManifest) -> list[FileInfo]:
+    """Every file that a manifest names."""
+    files = [file for split in manifest.splits.values() for file in split.files]
+    return [*files, manifest.ledger, *([manifest.canaries] if manifest.canaries else [])]
+
+
+def read_canaries(splits: str | os.PathLike[str]) -> tuple[Canary, ...]:
+    """The canaries of a splits/ folder: stories whose number of copies in train is known (`times`), and controls (`times` is 0).
+
+    Empty if none are planted (`PrepareConfig.canaries`). Raises ArtefactError if the file is missing, damaged or changed.
+    """
+    info = open_manifest(splits).canaries
+    if info is None:
+        return ()
+    path = _checked(splits, info)
+    if sha256_file(path) != info.sha256:
+        raise ArtefactError(f"{path}: changed since it was written. Run `ts-data prepare` again.")
+    return read_model(path, Canaries, package="ts-data", error=ArtefactError).canaries
 
 
 def read(splits: str | os.PathLike[str], split: str) -> Split:

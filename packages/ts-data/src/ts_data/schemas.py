@@ -8,8 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, V
 from pydantic.fields import FieldInfo
 
 __all__ = [
+    "CANARY_TIMES",
     "FULL_VALIDATION",
     "SCHEMAS",
+    "Canaries",
+    "Canary",
     "DatasetManifest",
     "FileInfo",
     "LeakageReport",
@@ -28,6 +31,9 @@ FULL_VALIDATION = 73_728
 
 SMALL_FRACTION = 0.05
 """Share of the kept stories that validation (and a drawn test) takes, up to `FULL_VALIDATION`."""
+
+CANARY_TIMES = (1, 4, 16, 64)
+"""How often `prepare` plants a canary."""
 
 SplitName = Literal["train", "validation", "test"]
 Role = Literal["train", "test", "against"]
@@ -123,7 +129,11 @@ class PrepareConfig(_Frozen):
     `deduplicate` is "near" or "cluster") are taken out of train and validation."""
 
     seed: int = Field(default=1, ge=0, lt=2**63)
-    """Seed of the draw of validation and test."""
+    """Seed of the draw of validation and test, and of the canaries."""
+
+    canaries: int = Field(default=0, ge=0, le=1_000)
+    """Known stories to plant into train for each of 1, 4, 16 and 64 times, and as many controls that are planted nowhere; 0 for none.
+    5 plant 20 stories 425 times in all, beside 20 controls."""
 
     @field_validator("validation", "test", mode="before")
     @classmethod
@@ -266,11 +276,31 @@ class DatasetManifest(_Frozen):
     splits: dict[SplitName, SplitInfo]
     ledger: FileInfo
     """removed.parquet."""
+    canaries: FileInfo | None = None
+    """canaries.json, if canaries are planted. `kept` does not count them, the counts of the split train do."""
     fingerprint: Sha256
     """SHA-256 over the hashes of the split files, in the order train, validation, test."""
     warnings: tuple[str, ...] = ()
     """What looks wrong with the sources, a sentence each: possible separators inside stories, stories far longer than the
     rest, test stories that stand in train, lines that were skipped."""
+
+
+class Canary(_Frozen):
+    """A generated story whose number of copies in train is known."""
+
+    text: str
+    times: Count
+    """Copies in train; 0 for a control."""
+
+
+class Canaries(_Frozen):
+    """The content of canaries.json in a splits/ folder."""
+
+    format: Literal["ts-data/canaries"] = "ts-data/canaries"
+    schema_version: Literal[1] = 1
+    seed: Count
+    canaries: tuple[Canary, ...]
+    """Distinct stories, none of which is in the sources."""
 
 
 # --- reports -----------------------------------------------------------------------------------
@@ -301,4 +331,5 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "ts-data/manifest": DatasetManifest,
     "ts-data/prepare-config": PrepareConfig,
     "ts-data/leakage": LeakageReport,
+    "ts-data/canaries": Canaries,
 }

@@ -21,7 +21,7 @@ from ..checks import check_config, check_text
 from ..schemas import PrepareConfig
 from .rules import NON_ASCII, RULES, Apply, Drop, Rule, load, load_at_once, parameters_of
 
-__all__ = ["CLEANED", "KEPT", "Change", "Cleaned", "Cleaner", "clean", "cleaner_hash"]
+__all__ = ["CLEANED", "KEPT", "Change", "Cleaned", "Cleaner", "clean", "cleaner_hash", "text_hash"]
 
 KEPT = -1
 """Column `dropped_by` of a story that stays; otherwise it holds the index of the rule in `config.steps`."""
@@ -113,6 +113,11 @@ def cleaner_hash(config: PrepareConfig) -> str:
     return hashlib.sha256(repr((_CODE_VERSION, config.steps, config.min_characters, *options)).encode()).hexdigest()
 
 
+def text_hash(text: str) -> bytes:
+    """The 16 bytes of columns `hash_hi` and `hash_lo` for a text."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
 class Cleaner:
     """The steps of a config, ready to run over batches.
 
@@ -187,7 +192,7 @@ class Cleaner:
 
 def _result(texts: list[str], dropped: np.ndarray, changed: np.ndarray) -> pa.RecordBatch:
     encoded = [text.encode() for text in texts]
-    blake2b = hashlib.blake2b
+    blake2b = hashlib.blake2b  # as `text_hash`
     digests = np.frombuffer(b"".join([blake2b(text, digest_size=16).digest() for text in encoded]), "<u8").reshape(-1, 2)
     sizes, characters = (np.array(list(map(len, items)), np.int32) for items in (encoded, texts))
     column = strings(encoded)

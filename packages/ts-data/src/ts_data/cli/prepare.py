@@ -14,6 +14,9 @@ from ..sources import SOURCES
 __all__ = ["prepare"]
 
 _ENDINGS = [ending for known in SOURCES.values() for ending in known.endings[:1]]
+_CANARIES = 5
+"""Canaries for each number of times, with the flag."""
+
 _PREFIXES = [known.prefix for known in SOURCES.values() if known.prefix]
 
 
@@ -34,6 +37,9 @@ def prepare(
         str | None, typer.Option(help="Number of validation stories, a share (0.05, 5%), or 0 for none [5 %, up to 73,728].")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw [1].")] = None,
+    canaries: Annotated[
+        bool, typer.Option("--canaries", help="Plant known stories into train, to measure memorisation (--set canaries=5).")
+    ] = False,
     workers: Annotated[int | None, typer.Option(help="Processes [one per core]. Never changes the result.")] = None,
     engine: Annotated[str, typer.Option(help="Where the work runs: local, or ray (a cluster).")] = "local",
     work: Annotated[Path | None, typer.Option(help="Folder for intermediate files [beside --out].")] = None,
@@ -51,7 +57,8 @@ def prepare(
     from ..pipeline.pipeline import prepare as run
     from ..schemas import PrepareConfig
 
-    settings_ = validate(PrepareConfig, merge(config, settings, {"validation": _amount(validation), "seed": seed}))
+    flags = {"canaries": _CANARIES if canaries else None, "validation": _amount(validation), "seed": seed}
+    settings_ = validate(PrepareConfig, merge(config, settings, flags))
     with show_progress(quiet=quiet) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the manifest has them
         manifest = run(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artefact import member, parse_model, read_json
+from ..dataset import list_files
 from ..errors import ArtefactError, ConfigError, SourceError
 from ..schemas import DatasetManifest, PrepareConfig
 from ..sources.storage import is_uri, open_file, sha256_of
@@ -54,7 +55,7 @@ class Existing:
         """The manifest if it is of exactly these sources and every file in `folder` is as it says, else None."""
         if [(source.name, source.role, source.sha256) for source in self._manifest.sources] != list(given):
             return None
-        files = [file for split in self._manifest.splits.values() for file in split.files] + [self._manifest.ledger]
+        files = list_files(self._manifest)
         try:
             same = all(sha256_of(str(member(folder, file.name))) == file.sha256 for file in files)
         except (OSError, ArtefactError):

@@ -26,9 +26,14 @@ BINS = 41
 
 
 def manifest_of(
-    stories: CleanedStories, assignment: Assignment, files: dict[SplitName, tuple[FileInfo, ...]], removed: FileInfo
+    stories: CleanedStories,
+    assignment: Assignment,
+    files: dict[SplitName, tuple[FileInfo, ...]],
+    removed: FileInfo,
+    canaries: FileInfo | None,
+    planted: Sequence[str],
 ) -> DatasetManifest:
-    """The manifest of splits in `files`, with the removed stories in `removed`."""
+    """The manifest of splits in `files`, with the removed stories in `removed` and the `planted` ones described by `canaries`."""
     reason = assignment.reason[: stories.train_rows]
     hashes = "".join(info.sha256 for name in _CODES for info in files[name])
     return DatasetManifest(
@@ -40,8 +45,12 @@ def manifest_of(
         removed={name: count for name, count in removed_of(reason, stories.config).items() if count},
         steps=_step_reports(stories, "train"),
         test_steps=_step_reports(stories, "test"),
-        splits={name: _split(stories, assignment.to == code, files[name]) for name, code in _CODES.items()},
+        splits={
+            name: _split(stories, assignment.to == code, files[name], planted if name == "train" else ())
+            for name, code in _CODES.items()
+        },
         ledger=removed,
+        canaries=canaries,
         fingerprint=sha256_bytes(hashes.encode()),
         warnings=warnings_of(stories, assignment),
     )
@@ -63,13 +72,14 @@ def _sources(stories: CleanedStories) -> tuple[SourceInfo, ...]:
     )
 
 
-def _split(stories: CleanedStories, rows: np.ndarray, files: tuple[FileInfo, ...]) -> SplitInfo:
-    words = stories.columns["words"][rows]
+def _split(stories: CleanedStories, rows: np.ndarray, files: tuple[FileInfo, ...], planted: Sequence[str]) -> SplitInfo:
+    columns = stories.columns
+    words = np.concatenate([columns["words"][rows], np.array([len(text.split()) for text in planted], np.int32)])
     return SplitInfo(
-        stories=int(rows.sum()),
+        stories=len(words),
         words=int(words.sum(dtype=np.int64)),
-        characters=int(stories.columns["characters"][rows].sum(dtype=np.int64)),
-        utf8_bytes=int(stories.columns["bytes"][rows].sum(dtype=np.int64)),
+        characters=int(columns["characters"][rows].sum(dtype=np.int64)) + sum(map(len, planted)),
+        utf8_bytes=int(columns["bytes"][rows].sum(dtype=np.int64)) + sum(len(text.encode()) for text in planted),
         lengths=lengths(words),
         files=files,
     )

@@ -34,6 +34,7 @@ OWNED = (
     "validation.parquet",
     "test.parquet",
     "removed.parquet",
+    "canaries.json",
 )
 """Patterns of the files in a folder of splits. Any other file in it belongs to the user."""
 

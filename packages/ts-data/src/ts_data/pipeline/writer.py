@@ -14,6 +14,7 @@ from ..arrow import fixed, numbers, strings
 from ..artefact import link_or_copy, sha256_file, write_folder, write_model, write_text
 from ..reports.card import card
 from ..schemas import DatasetManifest, FileInfo, SplitName
+from .canaries import draw_canaries, planted_texts, write_canaries, write_planted
 from .cleaned import CleanedStories
 from .manifest import manifest_of
 from .splits import Assignment, reasons_of
@@ -41,29 +42,33 @@ ROW_GROUP = 16_384
 def write_splits(stories: CleanedStories, assignment: Assignment, groups: int, target: Path) -> DatasetManifest:
     """Write the whole folder aside and move it to `target`. `groups`: the number of shards and parts."""
     parts = [_part_files(stories.work, groups, code) for code in (VALIDATION, TEST, REMOVED)]
+    canaries = draw_canaries(stories)
+    planted = planted_texts(canaries)
     with write_folder(target, *SPLITS, owned=OWNED) as folder:
         files: dict[SplitName, tuple[FileInfo, ...]] = {
-            "train": _train(stories.work, groups, folder),
+            "train": _train(stories.work, groups, planted, folder),
             "validation": _split(parts[0], folder / "validation.parquet"),
             "test": _split(parts[1], folder / "test.parquet"),
         }
         removed = _removed(stories, assignment, parts[2], folder / "removed.parquet")
-        manifest = manifest_of(stories, assignment, files, removed)
+        listed = write_canaries(canaries, folder / "canaries.json") if canaries else None
+        manifest = manifest_of(stories, assignment, files, removed, listed, planted)
         write_model(folder / "manifest.json", manifest)
         write_text(folder / "README.md", card(manifest))
     return manifest
 
 
-def _train(work: WorkDir, groups: int, folder: Path) -> tuple[FileInfo, ...]:
-    """The shards that hold stories, under their final names."""
+def _train(work: WorkDir, groups: int, planted: list[str], folder: Path) -> tuple[FileInfo, ...]:
+    """The shards that hold stories, under their final names; planted canaries are the last."""
     results = [(n, json.loads(work.shard_info(n).read_text(encoding="utf-8"))) for n in range(groups)]
     filled = [(n, result) for n, result in results if result["rows"]]
+    count = len(filled) + bool(planted)
+    names = ["train.parquet"] if count == 1 else [f"train-{shard:05d}-of-{count:05d}.parquet" for shard in range(count)]
     infos = []
-    for shard, (number, result) in enumerate(filled):
-        name = "train.parquet" if len(filled) == 1 else f"train-{shard:05d}-of-{len(filled):05d}.parquet"
+    for name, (number, result) in zip(names, filled, strict=False):
         link_or_copy(work.shard(number), folder / name)  # the work folder keeps its name, so that a kill loses nothing
         infos.append(FileInfo(name=name, sha256=result["sha256"], bytes=result["bytes"], rows=result["rows"]))
-    return tuple(infos)
+    return (*infos, write_planted(planted, folder / names[-1])) if planted else tuple(infos)
 
 
 def _part_files(work: WorkDir, groups: int, destination: int) -> Iterator[pa.RecordBatch]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..schemas import DatasetManifest
+from ..schemas import CANARY_TIMES, DatasetManifest
 
 __all__ = ["card"]
 
@@ -52,8 +52,24 @@ def card(manifest: DatasetManifest) -> str:
         "|---|---|",
         *(removed or ["| nothing | 0 |"]),
         "",
+        *_canaries(manifest),
     ]
     return "\n".join(lines)
+
+
+def _canaries(manifest: DatasetManifest) -> list[str]:
+    """The section about planted stories, if there are any."""
+    if manifest.canaries is None:
+        return []
+    planted = manifest.config.canaries * sum(CANARY_TIMES)
+    times = f"{', '.join(map(str, CANARY_TIMES[:-1]))} or {CANARY_TIMES[-1]} times"
+    return [
+        "## Canaries",
+        "",
+        f"{planted:,} stories of `train` are generated copies, planted to measure memorisation: each of {manifest.canaries.rows // 2:,}",
+        f"stories is there {times}. `canaries.json` lists them, and as many controls that are not in `train`.",
+        "",
+    ]
 
 
 def _size(stories: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..schemas import DatasetManifest, LengthStats, StepExample
+from ..schemas import CANARY_TIMES, DatasetManifest, LengthStats, StepExample
 
 __all__ = ["described", "histogram", "prepared"]
 
@@ -18,6 +18,9 @@ def prepared(manifest: DatasetManifest, out: str | Path, table: Table) -> str:
     names = {report.step for report in manifest.steps}
     rows += [[reason, "0", f"{count:,}", ""] for reason, count in manifest.removed.items() if reason not in names]
     head = f"{manifest.stories_in:,} stories in, {manifest.kept:,} kept"
+    if manifest.canaries:
+        planted = manifest.config.canaries * sum(CANARY_TIMES)
+        head += f", {planted:,} copies of canaries planted in train (canaries.json)"
     return "\n".join(
         [head, "", table(rows, ["step", "changed", "dropped", "for example"]), "", _splits(manifest, table), "", f"wrote {out}"]
     )

@@ -9,6 +9,7 @@ from .metrics.repetition import repetition
 from .metrics.rouge import rouge
 from .metrics.self_bleu import self_bleu
 from .models import ModelAdapter, open_model
+from .probing.probe import probe
 from .report import read_report, render, write_report
 from .schemas import (
     CalibrationReport,
@@ -17,6 +18,7 @@ from .schemas import (
     EvalReport,
     JudgeConfig,
     MetricInfo,
+    ProbeReport,
     Rating,
     SweepConfig,
     SweepReport,
@@ -36,6 +38,7 @@ __all__ = [
     "Match",
     "MetricInfo",
     "ModelAdapter",
+    "ProbeReport",
     "Rating",
     "RatingServer",
     "RatingSession",
@@ -53,6 +56,7 @@ __all__ = [
     "judge_stories",
     "open_model",
     "optimise_prompt",
+    "probe",
     "read_ratings",
     "read_report",
     "read_stories",

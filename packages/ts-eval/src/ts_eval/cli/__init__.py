@@ -9,6 +9,7 @@ from .calibrate import calibrate
 from .judge import judge
 from .optimise_prompt import optimise_prompt
 from .parts import memorisation, overfitting, paper, perplexity
+from .probe import probe
 from .rate import rate
 from .report import report
 from .sweep import sweep
@@ -23,6 +24,7 @@ app.command("memorisation")(memorisation)
 app.command("overfitting")(overfitting)
 app.command("paper")(paper)
 app.command("sweep")(sweep)
+app.command("probe")(probe)
 app.command("judge")(judge)
 app.command("calibrate")(calibrate)
 app.command("optimise-prompt")(optimise_prompt)

@@ -37,6 +37,7 @@ from .judge import (
     Scores,
     WholeScores,
 )
+from .probe import ProbeModel, ProbePhenomenon, ProbeReport, ProbeScore
 from .report import (
     BaselineScore,
     Closest,
@@ -86,6 +87,10 @@ __all__ = [
     "MetricInfo",
     "ModelReport",
     "Neighbours",
+    "ProbeModel",
+    "ProbePhenomenon",
+    "ProbeReport",
+    "ProbeScore",
     "PromptAnswer",
     "PromptCategory",
     "PromptExample",
@@ -116,6 +121,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "ts-eval/index": IndexManifest,
     "ts-eval/judge-config": JudgeConfig,
     "ts-eval/judge-summary": JudgeSummary,
+    "ts-eval/probe": ProbeReport,
     "ts-eval/prompt": PromptTemplate,
     "ts-eval/prompt-search": PromptSearchReport,
     "ts-eval/rating": Rating,

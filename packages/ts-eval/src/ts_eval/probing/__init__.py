@@ -1,0 +1,1 @@
+"""Minimal pairs: whether a model finds the right sentence of two more likely, by phenomenon."""

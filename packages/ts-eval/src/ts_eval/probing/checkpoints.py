@@ -1,0 +1,54 @@
+"""Reads the checkpoints of a run folder that `ts-train run` wrote, without ts_train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ts_data.artefact import read_json
+
+from ..errors import ArtefactError
+from ..models import ModelAdapter
+from ..models.language_model import LanguageModelAdapter
+
+__all__ = ["Checkpoint", "read_checkpoints"]
+
+_WEIGHTS = "model."
+"""Prefix of the network's tensors in a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as a model."""
+
+    step: int
+    tokens: int
+    adapter: ModelAdapter
+
+
+def read_checkpoints(run: Path) -> Iterator[Checkpoint]:
+    """The checkpoints of a run, oldest first. One network holds each in turn: use a checkpoint before the next is read."""
+    import ts_models
+
+    folders = sorted(path.parent for path in (run / "checkpoints").glob("*/state.json"))
+    if not folders:
+        raise ArtefactError(f"{run}: has no checkpoints. Train with --checkpoint-every N --set checkpoint.keep=100 to keep them.")
+    if not (run / "model" / "config.json").is_file():
+        raise ArtefactError(f"{run}: has no model/ yet, which the checkpoints need for vocabulary and structure.")
+    lm = ts_models.load(run / "model")
+    for folder in folders:
+        state = read_json(folder / "state.json", error=ArtefactError)
+        lm.model.load_state_dict(_weights(folder / "tensors.safetensors"))
+        yield Checkpoint(int(state["step"]), int(state["tokens"]), LanguageModelAdapter(lm))
+
+
+def _weights(file: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as tensors:
+            return {key.removeprefix(_WEIGHTS): tensors.get_tensor(key) for key in tensors.keys() if key.startswith(_WEIGHTS)}  # noqa: SIM118
+    except (OSError, SafetensorError) as problem:
+        raise ArtefactError(f"{file}: cannot be read ({problem}). Remove this checkpoint, or take another run.") from None

@@ -1,0 +1,189 @@
+"""`probe`: scores the sentences of the minimal pairs by their log-probability, and writes probe.json and probe.html."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ts_data.artefact import keep_apart, write_model, write_text
+
+from ..checks import need_count, need_path
+from ..errors import ConfigError
+from ..judge.files import check_output
+from ..models import ModelAdapter, open_model
+from ..models.checked import score
+from ..places import local_paths
+from ..schemas import ProbeModel, ProbePhenomenon, ProbeReport, ProbeScore
+from ..splits import open_splits
+from .adversaries import NGrams, length
+from .checkpoints import read_checkpoints
+from .grammar import Pair, Phenomenon, draw_pairs, phenomena
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+__all__ = ["accuracy", "probe"]
+
+Likelihood = Mapping[str, float]
+"""Sentence → natural log-probability."""
+EQUAL = 1e-9
+"""Log-probabilities that differ by less are a tie: the sums of the same numbers in another order."""
+BATCH = 2_000
+"""Sentences scored per progress update."""
+Z = 1.959964
+
+
+def probe(
+    models: Any,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    checkpoints: str | os.PathLike[str] | None = None,
+    pairs: int = 200,
+    only: Sequence[str] = (),
+    seed: int = 1,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> ProbeReport:
+    """Accuracy of each model on minimal pairs: the share whose right sentence it finds likelier, a tie counted as half.
+
+    models: what `open_model` takes, or a list of them. data: splits/ whose training stories the n-gram adversaries are fitted on.
+    checkpoints: a run folder whose checkpoints are scored too. only: names or groups of phenomena. out: folder of probe.json and
+    probe.html. Raises ConfigError for a model without log-probabilities.
+    """
+    need_count(pairs, "pairs", least=2)
+    specs = list(models) if isinstance(models, (list, tuple)) else [models]
+    run = None if checkpoints is None else need_path(checkpoints, "checkpoints")
+    if out is not None:
+        _check_folder(need_path(out, "out"), local_paths(*specs, data, run))
+    drawn = {p.name: draw_pairs(p, pairs, seed) for p in _chosen(only)}
+    texts = list(dict.fromkeys(text for some in drawn.values() for pair in some for text in (pair.good, pair.bad)))
+    described, stories = _described(drawn, texts, data, progress)
+
+    def rated(adapter: ModelAdapter, **known: Any) -> ProbeModel:
+        likelihood = _likelihoods(adapter, texts, progress)
+        return _model(adapter.name, {name: accuracy(some, likelihood.__getitem__) for name, some in drawn.items()}, known)
+
+    opened = [open_model(spec) for spec in specs]
+    report = ProbeReport(
+        seed=seed,
+        train_stories=stories,
+        phenomena=described,
+        models=tuple(rated(adapter, parameters=adapter.parameters) for adapter in opened),
+        acquisition=() if run is None else tuple(rated(c.adapter, step=c.step, tokens=c.tokens) for c in read_checkpoints(run)),
+        notes=_notes(described),
+    )
+    if out is not None:
+        from .page import page
+
+        write_model(Path(out) / "probe.json", report)
+        write_text(Path(out) / "probe.html", page(report))
+    return report
+
+
+def accuracy(pairs: Iterable[Pair], likelihood: Callable[[str], float]) -> ProbeScore:
+    """Share of pairs whose right sentence is likelier, ties as half, with Wilson's interval."""
+    differences = np.array([likelihood(pair.good) - likelihood(pair.bad) for pair in pairs])
+    ties, n = int((np.abs(differences) <= EQUAL).sum()), len(differences)
+    share = float(((differences > EQUAL).sum() + ties / 2) / n)
+    centre, spread = share + Z**2 / (2 * n), Z * (share * (1 - share) / n + Z**2 / (4 * n * n)) ** 0.5
+    low, high = ((centre + sign * spread) / (1 + Z**2 / n) for sign in (-1, 1))
+    return ProbeScore(accuracy=round(share, 4), low=round(max(0.0, low), 4), high=round(min(1.0, high), 4), ties=ties)
+
+
+def _check_folder(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a folder that is an input or holds other files under our names, before any work."""
+    keep_apart(out, inputs, error=ConfigError)
+    check_output(out / "probe.json", "ts-eval/probe", inputs)
+    if (out / "probe.html").exists() and not (out / "probe.json").exists():
+        raise ConfigError(f"{out / 'probe.html'}: is there and is no earlier probe; it is left alone. Name another --out.")
+
+
+def _chosen(only: Sequence[str]) -> list[Phenomenon]:
+    """The phenomena named by `only`, by name or group; all without."""
+    known = phenomena()
+    names = {*known, *(p.group for p in known.values())}
+    for name in only:
+        if name not in names:
+            raise ConfigError(f"only: there is no phenomenon {name!r}. Take one of {', '.join(known)}, or a group.")
+    return [p for p in known.values() if not only or p.name in only or p.group in only]
+
+
+def _described(
+    drawn: Mapping[str, Sequence[Pair]], texts: Sequence[str], data: str | os.PathLike[str] | None, progress: Progress | None
+) -> tuple[tuple[ProbePhenomenon, ...], int | None]:
+    """Each phenomenon with the accuracies of the adversaries, and the number of training stories they saw."""
+    scores: dict[str, Callable[[str], float]] = {"length": length}
+    stories = None
+    if data is not None:
+        train = open_splits(data).train
+        stories = len(train)
+        if progress is not None:
+            progress("n-gram adversaries", 0, stories)
+        ngrams = NGrams(train, texts)
+        scores |= {"unigram": ngrams.unigram, "trigram": ngrams.trigram}
+    known = phenomena()
+    described = tuple(
+        ProbePhenomenon(
+            name=name, title=known[name].title, group=known[name].group, pairs=len(some), local=known[name].local,
+            good=some[0].good, bad=some[0].bad,
+            adversaries={who: accuracy(some, function).accuracy for who, function in scores.items()},
+        )
+        for name, some in drawn.items()
+    )  # fmt: skip
+    return described, stories
+
+
+def _likelihoods(adapter: ModelAdapter, texts: Sequence[str], progress: Progress | None) -> dict[str, float]:
+    """Log-probability of each sentence as a whole story. Equal ids are scored once, so that they tie."""
+    made: dict[str, float] = {}
+    for at in range(0, len(texts), BATCH):
+        if progress is not None:
+            progress(f"{adapter.name}: sentences", at, len(texts))
+        some = texts[at : at + BATCH]
+        made.update(zip(some, _sums(adapter, some), strict=True))
+    if progress is not None:
+        progress(f"{adapter.name}: sentences", len(texts), len(texts))
+    return made
+
+
+def _sums(adapter: ModelAdapter, texts: Sequence[str]) -> list[float]:
+    network = getattr(getattr(adapter, "lm", None), "model", None)
+    if network is not None and adapter.encoder is not None:  # without the bits of case and blanks, which cost more than the model
+        from ts_models import score_ids
+
+        ids = [np.asarray(story) for story in adapter.encoder.encode_batch(texts, add_special_tokens=True)]
+        different = {story.tobytes(): story for story in ids}
+        sums = [float(values.sum(dtype="f8")) for values in score_ids(network, list(different.values()))]
+        by_ids = dict(zip(different, sums, strict=True))
+        return [by_ids[story.tobytes()] for story in ids]
+    scored = score(adapter, texts)
+    if scored is None:
+        raise ConfigError(f"{adapter.name}: gives no log-probabilities, so it cannot be probed.")
+    return [float(values.sum(dtype="f8")) for values in scored.logprobs]
+
+
+def _model(name: str, scores: dict[str, ProbeScore], known: Mapping[str, Any]) -> ProbeModel:
+    groups: dict[str, list[float]] = {}
+    for phenomenon, found in scores.items():
+        groups.setdefault(phenomena()[phenomenon].group, []).append(found.accuracy)
+    return ProbeModel(
+        name=name, accuracy=round(fmean(s.accuracy for s in scores.values()), 4), scores=scores,
+        groups={group: round(fmean(values), 4) for group, values in groups.items()}, **known,
+    )  # fmt: skip
+
+
+def _notes(described: Sequence[ProbePhenomenon]) -> tuple[str, ...]:
+    """Sentences about phenomena that an adversary solves."""
+    solved = [
+        f"{p.name}: {who} scores {value:.0%}, so a model may solve it without what it is about"
+        for p in described
+        for who, value in p.adversaries.items()
+        if not p.local and abs(value - 0.5) > 0.02
+    ]
+    local = [p.name for p in described if p.local]
+    return (*solved, *([f"local, so a trigram may solve them: {', '.join(local)}"] if local else []))

@@ -50,17 +50,22 @@ def requirements(session: nox.Session, *groups: str) -> None:
 # --- tests -------------------------------------------------------------------------------------
 
 
+# One process per core, each test file in one of them, one thread in each. `-- -n0` runs in a single process, for a debugger.
+PARALLEL = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile")
+
+
 @nox.session
 @nox.parametrize("package", [*PACKAGES, "workspace"], ids=[*PACKAGES, "workspace"])
 def tests(session: nox.Session, package: str) -> None:
     """The tests of each package with only what it declares; `tests(workspace)`: of the packages together."""
     if package == "workspace":
         install(session, ALL, *workspace.workspace_group("workspace"))
-        session.run("pytest", "tests", *session.posargs)
-        return
-    described = workspace.packages()[package]
-    install(session, {package: described.test_extras}, *test_tools(described))
-    session.run("pytest", f"packages/{package}/tests", *session.posargs)
+        where = "tests"
+    else:
+        described = workspace.packages()[package]
+        install(session, {package: described.test_extras}, *test_tools(described))
+        where = f"packages/{package}/tests"
+    session.run("pytest", *PARALLEL, where, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 def test_tools(package: workspace.Package) -> list[str]:

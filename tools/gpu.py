@@ -31,8 +31,8 @@ PIECE, PIECES = 15_500_000, 4
 """Bytes of a piece; pieces that come back at once."""
 INT8_FROM = 12_000_000
 """Parameters from which a model comes back as int8."""
-GATHER = 25
-"""Seconds kept for writing the results."""
+GATHER, SHORTEST = 25, 10
+"""Seconds kept for writing the results; seconds that a stage needs at least."""
 TALK = ["talk-1m", "talk-5m", "talk-10m", "talk-15m", "talk-5m-laptop"]
 REST = ["talk-35m", "talk-5m-rnn", "talk-5m-lstm", "talk-5m-gru", "story-1m", "story-5m", "story-15m"]
 PRECISIONS = "bench/train_precisions.py"
@@ -66,7 +66,7 @@ def measure(out: Path, stages: list[str], data: str | None, seconds: float, *, t
     WORK.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + seconds - GATHER
     for stage in stages:
-        if (left := end - time.monotonic()) < 10:
+        if (left := end - time.monotonic()) < SHORTEST:
             break
         line = command(stage, out, data, tiny=tiny)
         print(f"[{time.strftime('%X')}] {stage}: {' '.join(line[1:])}", flush=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import pytest
+
+from ..commands import call
 
 pytest.importorskip("torch")
 
@@ -23,17 +23,9 @@ def story(i: int) -> str:
     )
 
 
-def command(package: str, *words: object) -> subprocess.CompletedProcess[str]:
-    script = f"import sys; from {package}.cli import main; sys.argv[0] = {package!r}; main()"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", script, *map(str, words)], capture_output=True, text=True, check=False, env=environment
-    )
-
-
-def succeed(package: str, *words: object) -> str:
-    done = command(package, *words)
-    assert done.returncode == 0, done.stderr
+def succeed(*words: object) -> str:
+    done = call(shlex.join(map(str, words)))
+    assert done.code == 0, done.stderr
     return done.stdout
 
 
@@ -42,29 +34,27 @@ def test_redrawn_splits_are_noticed_by_their_number(tmp_path: Path) -> None:
 
     (tmp_path / "raw.txt").write_text("\n<|endoftext|>\n".join(map(story, range(300))), encoding="utf-8")
     splits, redrawn, run = tmp_path / "splits", tmp_path / "redrawn", tmp_path / "run"
-    succeed("ts_data", "prepare", tmp_path / "raw.txt", "--out", splits, "--validation", 40, "-q")
-    succeed("ts_data", "prepare", tmp_path / "raw.txt", "--out", redrawn, "--validation", 40, "--seed", 5, "-q")
-    succeed("ts_tokenizer", "train", splits, "--out", tmp_path / "word_tokenizer.json", "--vocab-size", 128, "-q")
-    succeed(
-        "ts_tokenizer", "encode", splits, "--tokenizer", tmp_path / "word_tokenizer.json", "--out", tmp_path / "encoded", "-q"
-    )
-    succeed("ts_train", "run", "--preset", "story-1m", "--data", tmp_path / "encoded", "--out", run, "--max-steps", 2, "-q")
+    succeed("ts-data", "prepare", tmp_path / "raw.txt", "--out", splits, "--validation", 40)
+    succeed("ts-data", "prepare", tmp_path / "raw.txt", "--out", redrawn, "--validation", 40, "--seed", 5)
+    succeed("ts-tokenizer", "train", splits, "--out", tmp_path / "word_tokenizer.json", "--vocab-size", 128)
+    succeed("ts-tokenizer", "encode", splits, "--tokenizer", tmp_path / "word_tokenizer.json", "--out", tmp_path / "encoded")
+    succeed("ts-train", "run", "--preset", "story-1m", "--data", tmp_path / "encoded", "--out", run, "--max-steps", 2)
     known = set(ts_data.read(splits, "train"))
     held_out = list(ts_data.read(redrawn, "test"))
     expected = sum(text in known for text in held_out)
     assert 0 < expected < len(held_out)
 
-    small = ("-q", "--set", "resamples=100")
-    own = command("ts_eval", "perplexity", run / "model", "--data", splits, *small)
-    assert (own.returncode, own.stderr) == (0, "")
+    small = "--set resamples=100"
+    own = call(f"ts-eval perplexity {run}/model --data {splits} {small}")
+    assert (own.code, own.stderr) == (0, "")
     assert "WARNING" not in own.stdout
     assert "cannot be checked" not in own.stdout
-    refused = command("ts_eval", "perplexity", run / "model", "--data", redrawn, *small)
-    assert (refused.returncode, refused.stdout) == (2, "")
+    refused = call(f"ts-eval perplexity {run}/model --data {redrawn} {small}")
+    assert (refused.code, refused.stdout) == (2, "")
     assert f"was trained on {expected} of the {len(held_out)} held-out stories" in refused.stderr
     out = tmp_path / "report"
-    words = ("--data", redrawn, "--out", out, "--allow-overlap", "--set", 'parts=["perplexity"]', *small)
-    assert succeed("ts_eval", "report", run / "model", *words).startswith("WARNING: ")
+    words = ("--data", redrawn, "--out", out, "--allow-overlap", "--set", 'parts=["perplexity"]', *small.split())
+    assert succeed("ts-eval", "report", run / "model", *words).startswith("WARNING: ")
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["models"][0]["provenance"]["trained_on"] == expected
     assert 'class="banner"' in (out / "report.html").read_text(encoding="utf-8")

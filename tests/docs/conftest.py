@@ -17,14 +17,14 @@ def small_line(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import ts_train
 
     folder = tmp_path_factory.mktemp("small-line")
-    stories = list(ts_data.sample(600, seed=3))
+    stories = list(ts_data.sample(400, seed=3))
     (folder / "raw.txt").write_text("".join(f"{story}\n<|endoftext|>\n" for story in stories), encoding="utf-8")
     shutil.copy(folder / "raw.txt", folder / "my-stories.txt")
     ts_data.prepare(folder / "raw.txt", folder / "splits", ts_data.PrepareConfig(validation=30))
     tokenizer = ts_tokenizer.WordTokenizer.train(ts_data.read(folder / "splits", "train"), vocab_size=512)
     tokenizer.save(folder / "word_tokenizer.json")
     ts_tokenizer.encode_splits(folder / "splits", folder / "word_tokenizer.json", folder / "encoded")
-    run = ts_train.train(ts_train.TrainConfig(preset="story-1m", max_steps=10), folder / "encoded", folder / "run")
+    run = ts_train.train(ts_train.TrainConfig(preset="story-1m", max_steps=3), folder / "encoded", folder / "run")
     shutil.copytree(run.path / "model", folder / "model")
     assert ts_models.load(folder / "model").tokenizer is not None
     return folder

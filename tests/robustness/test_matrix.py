@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from .matrix import Done, call, tree
+from ..commands import Done, call, tree
 
 CONDITIONS = ("no network", "read-only folder", "full disk", "wrong folder", "file for folder", "missing package")
 PACKAGES = ("ts-data", "ts-tokenizer", "ts-models", "ts-train", "ts-eval")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .matrix import call, tree
+from ..commands import call, tree
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .matrix import call, tree
+from ..commands import call, tree
 
 PACKAGES = ("ts_data", "ts_tokenizer", "ts_models", "ts_train", "ts_eval")
 LONG = "a" * 300

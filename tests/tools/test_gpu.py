@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -48,8 +46,9 @@ def test_finished_and_unfinished_runs_come_back_with_their_stories(tmp_path: Pat
 def test_a_stage_ends_at_the_limit_and_the_next_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "WORK", tmp_path / "work")
     monkeypatch.setattr(gpu, "GATHER", 0)
+    monkeypatch.setattr(gpu, "SHORTEST", 1)
     monkeypatch.setattr(gpu, "command", lambda stage, *_, **__: ["sh", "-c", f"echo {stage}; exec sleep 60"])
-    gpu.measure(tmp_path / "out", ["demo", "cells"], None, 10.5, tiny=False)
+    gpu.measure(tmp_path / "out", ["demo", "cells"], None, 1.5, tiny=False)
     with tarfile.open(tmp_path / "out" / "results.tar.gz") as archive:
         assert [name for name in archive.getnames() if name.endswith(".log")] == ["demo.log"]
 
@@ -57,6 +56,5 @@ def test_a_stage_ends_at_the_limit_and_the_next_is_not_begun(tmp_path: Path, mon
 @pytest.mark.parametrize("stage", [name for name in gpu.STAGES if name != "check"])
 def test_a_stage_has_options_that_its_command_knows(stage: str, tmp_path: Path) -> None:
     line = gpu.command(stage, tmp_path, "encoded", tiny=False)
-    assert Path(gpu.ROOT, line[1]).exists()
-    known = subprocess.run([sys.executable, line[1], "--help"], cwd=gpu.ROOT, capture_output=True, text=True, check=True).stdout
-    assert [option for option in line if option.startswith("--") and option not in known] == []
+    script = Path(gpu.ROOT, line[1]).read_text(encoding="utf-8")
+    assert [option for option in line if option.startswith("--") and f'"{option}"' not in script] == []

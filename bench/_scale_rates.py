@@ -190,7 +190,7 @@ def train(folder: Path, preset: str, seconds: str) -> dict[str, Any]:
 
     import ts_models
     import ts_tokenizer
-    from ts_train._machine import training_flops_per_token
+    from ts_train.runtime.hardware import training_flops_per_token
 
     torch.set_num_threads(1)
     loop.clock = time.process_time

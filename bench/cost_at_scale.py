@@ -164,9 +164,9 @@ def loss(report: Path | None, parameters: float, tokens: float) -> None:
     if report is None:
         print("\nloss: no --ladder results.json was given")
         return
-    from ts_train._ladder import fit_law
     from ts_train.errors import FitError
-    from ts_train.schemas import LadderReport
+    from ts_train.studies.ladder import fit_law
+    from ts_train.studies.schemas import LadderReport
 
     found = LadderReport.model_validate_json(report.read_text(encoding="utf-8"))
     try:

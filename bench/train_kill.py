@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 
-import ts_train._train  # noqa: F401 - loaded before the forks
+import ts_train.run  # noqa: F401 - loaded before the forks
 from ts_models.artefact import sha256_file
 from ts_train import TrainConfig, train
 from ts_train.errors import Interrupted

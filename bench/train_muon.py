@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 import ts_models
-from ts_train._machine import multiplies_bf16
 from ts_train.optimizers import build_optimizers
-from ts_train.optimizers._newton_schulz import BatchedMuon
+from ts_train.optimizers.muon import BatchedMuon
+from ts_train.runtime.hardware import multiplies_bf16
 from ts_train.schemas import MuonConfig
 
 

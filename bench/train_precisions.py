@@ -1,6 +1,6 @@
 """Claim: on a GPU the training loop has at least three times the tokens/s of Hugging Face's Trainer, at 35M 40 % utilisation.
 
-Each preset trains for `--seconds` by the steps of a real run (`ts_train._loop.train_step`, the GPU form of its recipe) in fp32
+Each preset trains for `--seconds` by the steps of a real run (`ts_train.trainer.train_step`, the GPU form of its recipe) in fp32
 (TF32 products), fp16 (with its GradScaler) and bf16, in three ways: launched kernel by kernel, recorded as CUDA graphs, and
 compiled and recorded. Utilisation is against the matrix product of 8,192 in the same number format, by real (not padded) tokens.
 Peers of `--peers`, in the same run, number format bf16, with as many positions a step, all of them real: a straightforward loop
@@ -27,16 +27,16 @@ import torch
 from torch import nn
 
 from ts_train import TrainConfig, recipe
-from ts_train._capture import own_stream
-from ts_train._data import TrainingData, open_data
-from ts_train._decide import _trial, build_model, decide, make_batches, make_validation
-from ts_train._distributed import World
-from ts_train._loop import Trainer, capture, train_step
-from ts_train._loss import nll_sum
-from ts_train._machine import peak_flops
-from ts_train._recipes import combine, recipe_names
-from ts_train._train import compiled
+from ts_train.data.dataset import TrainingData, open_data
+from ts_train.loss import nll_sum
+from ts_train.plan import _trial, build_model, decide, make_batches, make_validation
+from ts_train.recipes import combine, recipe_names
+from ts_train.run import compiled
+from ts_train.runtime.capture import own_stream
+from ts_train.runtime.distributed import World
+from ts_train.runtime.hardware import peak_flops
 from ts_train.testing import fake_encoded
+from ts_train.trainer import Trainer, capture, train_step
 
 WAYS = ("recorded", "compiled", "launched")
 WINDOW = 256

@@ -1,6 +1,6 @@
 """Claim: tokens/s of the whole training loop, against the talk's loop and Hugging Face's Trainer, on the same data.
 
-One process, one run: our loop (`ts_train._loop.train_step`: batches, forward, backward, clipping, optimizer, metrics) on
+One process, one run: our loop (`ts_train.trainer.train_step`: batches, forward, backward, clipping, optimizer, metrics) on
 `story-*` and on `talk-*` with and without dropout; the talk's loop as its text describes it (padded random batches of 64,
 nn.TransformerEncoder, AdamW, StepLR, clipping); `transformers.Trainer` on a Llama of the same size, as it comes
 (64 x 256) and with our micro-batches. Model-FLOPs utilisation is against the matrix product measured in this run.
@@ -24,13 +24,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from ts_train import TrainConfig, recipe
-from ts_train._data import open_data
-from ts_train._decide import _trial, build_model, decide, make_batches, make_validation
-from ts_train._distributed import World
-from ts_train._loop import train_step
-from ts_train._machine import _fastest_product, training_flops_per_token
-from ts_train._recipes import combine
+from ts_train.data.dataset import open_data
+from ts_train.plan import _trial, build_model, decide, make_batches, make_validation
+from ts_train.recipes import combine
+from ts_train.runtime.distributed import World
+from ts_train.runtime.hardware import _fastest_product, training_flops_per_token
 from ts_train.testing import fake_encoded
+from ts_train.trainer import train_step
 
 CPU = torch.device("cpu")
 clock = time.perf_counter

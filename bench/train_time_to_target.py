@@ -32,10 +32,10 @@ from typing import Any
 import torch
 
 from ts_train import BaseCallback, StepMetrics, TrainConfig, ValidationMetrics, recipe, train
-from ts_train._cells import folder_name
-from ts_train._data import open_data
-from ts_train._decide import make_batches
-from ts_train._recipes import combine
+from ts_train.data.dataset import open_data
+from ts_train.plan import make_batches
+from ts_train.recipes import combine
+from ts_train.studies.trial import folder_name
 from ts_train.testing import fake_encoded
 
 TALK_STEPS = 2 * 1_725_028 / 64

@@ -26,13 +26,13 @@ from typing import Any
 import torch
 
 from ts_train import TrainConfig, recipe, train
-from ts_train._data import open_data
-from ts_train._distributed import World
-from ts_train._precision import Precision
-from ts_train._recipes import combine
-from ts_train._validate import ValidationSet
+from ts_train.data.dataset import open_data
 from ts_train.errors import Interrupted
+from ts_train.recipes import combine
+from ts_train.runtime.distributed import World
+from ts_train.runtime.precision import Precision
 from ts_train.testing import fake_encoded
+from ts_train.validation import ValidationSet
 
 SMALL = {"name": "small", "preset": "story-1m", "max_steps": 4, "validation": {"every": 2, "samples": 0}}
 

@@ -25,7 +25,7 @@ import ts_models
 import ts_tokenizer
 import ts_train
 from ts_models.export.to_int8 import write_int8
-from ts_train._recipes import combine
+from ts_train.recipes import combine
 from ts_train.schemas import TrainConfig
 
 LIMIT = 6_000_000

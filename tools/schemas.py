@@ -1,7 +1,7 @@
 """The JSON Schemas of every artefact and configuration, committed under docs/schemas/, checked for drift and for compatible change.
 
 `python -m tools.schemas` fails where a committed schema differs from what the code says; `--write` renews them. A package lists
-its models in `SCHEMAS` of its `schemas` module: name → anything that pydantic's TypeAdapter takes.
+its models in `SCHEMAS` of its `schemas` modules: name → anything that pydantic's TypeAdapter takes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tools.workspace import ROOT, packages
+from tools.workspace import ROOT, Package, packages
 
 FOLDER = ROOT / "docs" / "schemas"
 
@@ -25,13 +25,23 @@ def generate() -> dict[str, str]:
 
     out: dict[str, str] = {}
     for package in packages().values():
-        module = importlib.import_module(f"{package.module}.schemas")
-        for name, model in module.SCHEMAS.items():
+        for name, model in published(package).items():
             adapter = model if isinstance(model, TypeAdapter) else TypeAdapter(model)
             schema = adapter.json_schema()
             content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
             out[file_name(package.folder, name)] = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     return out
+
+
+def published(package: Package) -> dict[str, Any]:
+    """Name → model, of the package's `schemas` module and those of its sub-packages."""
+    source = package.path / "src" / package.module
+    found: dict[str, Any] = {}
+    for path in sorted([source / "schemas.py", source / "schemas" / "__init__.py", *source.glob("*/schemas.py")]):
+        if path.is_file():
+            name = ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__")
+            found |= getattr(importlib.import_module(f"{package.module}.{name}"), "SCHEMAS", {})
+    return found
 
 
 def file_name(folder: str, name: str) -> str:

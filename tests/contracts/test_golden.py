@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
+from tools.schemas import published
 from tools.workspace import packages
 
 from ts_data.artefact import parse_model
@@ -22,7 +22,7 @@ def golden() -> list[Path]:
 def formats() -> Iterator[tuple[str, int, Any]]:
     """Format, present version and model (or union of models) of everything that a package publishes with a format."""
     for package in packages().values():
-        for model in importlib.import_module(f"{package.module}.schemas").SCHEMAS.values():
+        for model in published(package).values():
             adapter = model if isinstance(model, TypeAdapter) else TypeAdapter(model)
             schema = adapter.json_schema()
             variants = [schema, *schema.get("$defs", {}).values()] if "oneOf" in schema else [schema]

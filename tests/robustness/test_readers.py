@@ -82,15 +82,15 @@ def read_model(place: Path) -> None:
 
 
 def read_run(place: Path) -> None:
-    from ts_train._plot import _curves
-    from ts_train._run_folder import read_manifest
+    from ts_train.run_folder import read_manifest
+    from ts_train.studies.curves import _curves
 
     read_manifest(place / "run")
     _curves(place / "run")
 
 
 def read_checkpoint(place: Path) -> None:
-    from ts_train._checkpoint import CheckpointStore
+    from ts_train.checkpoint import CheckpointStore
 
     CheckpointStore(place / "run" / "checkpoints").load()
 

@@ -11,7 +11,7 @@ from tools import demo
 
 import ts_models
 from ts_train import recipe
-from ts_train._recipes import combine
+from ts_train.recipes import combine
 from ts_train.schemas import TrainConfig
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-import ts_train._train as train_module
+import ts_train.run as train_module
 from ts_train import ablate
-from ts_train._ablate import ablation, ablation_file, ablation_names
-from ts_train._cells import check_model, folder_name, settings_for
 from ts_train.errors import ArtefactError, ConfigError, DivergedError, Interrupted
-from ts_train.schemas import AblationConfig
+from ts_train.studies.ablation import ablation, ablation_file, ablation_names
+from ts_train.studies.schemas import AblationConfig
+from ts_train.studies.trial import check_model, folder_name, settings_for
 from ts_train.testing import FakeEncoded
 
 WIDE = {"model": {"d_ff": 40}}

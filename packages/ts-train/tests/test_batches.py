@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ts_train._batches import IGNORED, Batches, story_difficulty
+from ts_train.data.batches import IGNORED, Batches, story_difficulty
 from ts_train.errors import DataError
 from ts_train.testing import FakeSplit, fake_encoded
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from ts_train import TrainConfig, recipe, recipe_names, train
-from ts_train._batches import Batches
-from ts_train._capture import CapturedStep, ResidentStories
-from ts_train._recipes import combine
+from ts_train.data.batches import Batches
+from ts_train.recipes import combine
+from ts_train.runtime.capture import CapturedStep, ResidentStories
 from ts_train.sinks.jsonl import read_metrics
 from ts_train.testing import FakeEncoded, fake_encoded
 

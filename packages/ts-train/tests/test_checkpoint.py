@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import ts_train._checkpoint as checkpoint
-from ts_train._checkpoint import CheckpointStore
+import ts_train.checkpoint as checkpoint
+from ts_train.checkpoint import CheckpointStore
 from ts_train.errors import ArtefactError, DiskFullError
 from ts_train.schemas import TrainerState
 

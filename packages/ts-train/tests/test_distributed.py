@@ -16,8 +16,8 @@ import pytest
 import torch.distributed as dist
 
 from ts_models.artefact import lock
-from ts_train._rendezvous import fresh_store
 from ts_train.errors import TsTrainError
+from ts_train.runtime.rendezvous import fresh_store
 from ts_train.sinks.jsonl import read_metrics
 
 SCRIPT = """
@@ -32,7 +32,7 @@ out, options = sys.argv[1], json.loads(sys.argv[2])
 stop = options.pop("stop", None)
 die, poison = options.pop("die", None), options.pop("poison", None)
 if die is not None and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-    import ts_train._loop as loop
+    import ts_train.trainer as loop
     step = loop.train_step
     def dying(t):
         if t.state.step == die:
@@ -40,7 +40,7 @@ if die is not None and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RE
         return step(t)
     loop.train_step = dying
 if poison is not None and os.environ.get("RANK", "1") == "1":
-    import ts_train._loop as loop
+    import ts_train.trainer as loop
     accumulate = loop._accumulate
     def poisoned(t, plan, tokens):
         result = accumulate(t, plan, tokens)

@@ -15,7 +15,7 @@ import torch
 
 import ts_models
 from ts_train import TrainConfig, train
-from ts_train._precision import Precision
+from ts_train.runtime.precision import Precision
 from ts_train.sinks.jsonl import read_metrics
 from ts_train.testing import FakeEncoded
 

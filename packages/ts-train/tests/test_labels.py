@@ -18,15 +18,15 @@ from torch import nn
 
 import ts_models
 from ts_train import BaseCallback, StepMetrics, TrainConfig, plot, resume, train
-from ts_train._checkpoint import CheckpointStore
-from ts_train._decide import preset_name
-from ts_train._machine import best_peak_flops
-from ts_train._study_schemas import Choices, Range
-from ts_train._watch import LiveLine
 from ts_train.callbacks import RunInfo
+from ts_train.checkpoint import CheckpointStore
+from ts_train.cli.live_line import LiveLine
 from ts_train.errors import ConfigError, DataError, Interrupted
 from ts_train.optimizers import build_optimizers
-from ts_train.schemas import AdamWConfig, MuonConfig, SearchConfig, TrainerState, ValidationPoint
+from ts_train.plan import preset_name
+from ts_train.runtime.hardware import best_peak_flops
+from ts_train.schemas import AdamWConfig, MuonConfig, TrainerState, ValidationPoint
+from ts_train.studies.schemas import Choices, Range, SearchConfig
 from ts_train.testing import FakeEncoded, TinyNetwork
 
 from .conftest import TINY
@@ -159,8 +159,8 @@ def test_data_without_validation_stories_train_without_validation(tmp_path: Path
 
 
 def test_a_study_needs_validation_stories(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
-    from ts_train._cells import run_cell
-    from ts_train._data import open_data
+    from ts_train.data.dataset import open_data
+    from ts_train.studies.trial import run_cell
 
     alone = open_data(FakeEncoded({"train": data["train"]}, data.vocab_size))
     with pytest.raises(DataError, match="no validation stories, and a study"):
@@ -313,7 +313,7 @@ def test_what_a_user_holds_pickles(tmp_path: Path, data: FakeEncoded, config: Ma
 def test_the_best_peak_of_a_machine_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     values = iter([2e9, 5e9, 1e9, 3e9, 4e9, 1e9])
-    monkeypatch.setattr("ts_train._machine.peak_flops", lambda *_: next(values))
+    monkeypatch.setattr("ts_train.runtime.hardware.peak_flops", lambda *_: next(values))
     cpu = torch.device("cpu")
     assert [best_peak_flops(cpu), best_peak_flops(cpu), best_peak_flops(cpu)] == [2e9, 5e9, 5e9]
     assert best_peak_flops(cpu, torch.bfloat16) == 3e9  # another dtype, another peak

@@ -10,16 +10,16 @@ import pytest
 from pydantic import ValidationError
 
 from ts_train import ladder
-from ts_train._ladder import fit_law
 from ts_train.errors import ConfigError
-from ts_train.schemas import Cell, LadderConfig
+from ts_train.studies.ladder import fit_law
+from ts_train.studies.schemas import LadderConfig, TrialResult
 from ts_train.testing import FakeEncoded
 
 SIZES = {"xs": {"model": {"d_ff": 8}}, "s": {}, "m": {"model": {"d_ff": 48}}}
 
 
-def cell(n: int, d: int, loss: float | None) -> Cell:
-    return Cell(
+def cell(n: int, d: int, loss: float | None) -> TrialResult:
+    return TrialResult(
         name=f"{n}-{d}", seed=1, identity="", parameters=n, steps=1, tokens=d, seconds=1.0, flops=6.0 * n * d, loss=loss,
         bits_per_byte=None,
     )  # fmt: skip
@@ -53,8 +53,8 @@ def test_predicts_from_cells_of_a_known_law(tmp_path: Path) -> None:
     assert [p.loss for p in predictions] == pytest.approx([law(35_154_176, 1e6), law(35_154_176, 1e7)], rel=1e-3)
     assert predictions[1].beyond == pytest.approx(351.5, rel=0.01)
 
-    from ts_train._study_plots import plot_ladder
-    from ts_train.schemas import LadderReport
+    from ts_train.studies.plots import plot_ladder
+    from ts_train.studies.schemas import LadderReport
 
     config = LadderConfig(base={}, sizes=SIZES, tokens=(1, 2, 3))
     report = LadderReport(

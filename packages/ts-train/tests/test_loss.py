@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ts_train._batches import IGNORED
-from ts_train._loss import nll_sum
+from ts_train.data.batches import IGNORED
+from ts_train.loss import nll_sum
 from ts_train.testing import TinyNetwork
 
 

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 import ts_models
 from ts_train import TrainConfig, train
-from ts_train._network import owns_logits
 from ts_train.errors import ConfigError, TsTrainError
+from ts_train.network import owns_logits
 from ts_train.testing import FakeEncoded, TinyNetwork
 
 Make = Callable[..., TrainConfig]
@@ -129,7 +129,7 @@ class Tied(nn.Module):
 
 def reference(model: nn.Module, config: TrainConfig, data: FakeEncoded) -> list[torch.Tensor]:
     """The same steps with torch's own loss, as anybody would write them."""
-    from ts_train._batches import Batches
+    from ts_train.data.batches import Batches
     from ts_train.optimizers import build_optimizers
     from ts_train.schedules import factor
 

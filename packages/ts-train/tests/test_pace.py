@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from ts_train import BaseCallback, StepMetrics, TrainConfig, ValidationMetrics, resume, train
-from ts_train import _pace as pace_module
-from ts_train._checkpoint import CheckpointStore
-from ts_train._pace import fitting_steps, plan, position, replan, start, trained, validated
+from ts_train import pace as pace_module
+from ts_train.checkpoint import CheckpointStore
+from ts_train.pace import fitting_steps, plan, position, replan, start, trained, validated
 from ts_train.schedules import factor
 from ts_train.schemas import CosineConfig, LinearConfig, SpeedProbe, StepLRConfig, WSDConfig
 from ts_train.testing import FakeEncoded
@@ -129,7 +129,7 @@ class Clock(BaseCallback):
 @pytest.fixture
 def minutes(config: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., TrainConfig]:
     """A config of one minute whose probe measures 1 s a step."""
-    monkeypatch.setattr("ts_train._decide._time_steps", lambda trial, limit: 1.0)
+    monkeypatch.setattr("ts_train.plan._time_steps", lambda trial, limit: 1.0)
 
     def make(**changes: object) -> TrainConfig:
         fields = {

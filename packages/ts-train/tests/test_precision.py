@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from ts_train import _machine
-from ts_train._precision import Precision, choose_precision, precision_warnings
+from ts_train.runtime import hardware
+from ts_train.runtime.precision import Precision, choose_precision, precision_warnings
 
 CPU = torch.device("cpu")
 
@@ -14,7 +14,7 @@ def test_auto_on_a_cpu_follows_its_units(monkeypatch) -> None:  # type: ignore[n
         ({"avx512f", "avx512_bf16"}, "fp32", "AVX-512"),
         ({"avx512_bf16", "amx_bf16"}, "bf16", "AMX"),
     ):
-        monkeypatch.setattr(_machine, "_cpu_flags", lambda flags=flags: frozenset(flags))
+        monkeypatch.setattr(hardware, "_cpu_flags", lambda flags=flags: frozenset(flags))
         chosen = choose_precision("auto", CPU)
         assert chosen.name == name
         assert reason in chosen.reason
@@ -22,11 +22,11 @@ def test_auto_on_a_cpu_follows_its_units(monkeypatch) -> None:  # type: ignore[n
 
 def test_flags_are_words(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "cpuinfo").write_text("processor : 0\nflags\t\t: fpu avx512_bf16_of_another_kind avx512f\n\nprocessor : 1\n")
-    monkeypatch.setattr(_machine, "Path", lambda _: tmp_path / "cpuinfo")
-    _machine._cpu_flags.cache_clear()
-    assert _machine._cpu_flags() >= {"fpu", "avx512f"}
-    assert not _machine.computes_bf16()
-    _machine._cpu_flags.cache_clear()
+    monkeypatch.setattr(hardware, "Path", lambda _: tmp_path / "cpuinfo")
+    hardware._cpu_flags.cache_clear()
+    assert hardware._cpu_flags() >= {"fpu", "avx512f"}
+    assert not hardware.computes_bf16()
+    hardware._cpu_flags.cache_clear()
 
 
 def test_a_wish_is_granted() -> None:
@@ -48,11 +48,11 @@ def test_autocast_lowers_products_and_keeps_weights() -> None:
 
 
 def test_what_costs_many_times_more_is_said(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(_machine, "_cpu_flags", frozenset)
+    monkeypatch.setattr(hardware, "_cpu_flags", frozenset)
     assert precision_warnings(Precision("fp32", "", "cpu"), 0.0) == []
     slow, masks = precision_warnings(Precision("bf16", "", "cpu"), 0.1)
     assert "4 to 20 times" in slow
     assert "dropout" in masks
     assert precision_warnings(Precision("fp16", "", "cuda"), 0.1) == []
-    monkeypatch.setattr(_machine, "_cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr(hardware, "_cpu_flags", lambda: frozenset({"avx512_bf16"}))
     assert precision_warnings(Precision("bf16", "", "cpu"), 0.0) == []

@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 import ts_train
-from ts_train import TrainConfig, recipe, recipe_names
-from ts_train._recipes import combine
+from ts_train import TrainConfig, recipe, recipe_names, schemas
 from ts_train.errors import ConfigError
-from ts_train.schemas import SCHEMAS
+from ts_train.recipes import combine
 from ts_train.sinks import SINKS, make_sink
+from ts_train.studies import schemas as study_schemas
 
 
 def test_every_name_resolves_twice_alike() -> None:
@@ -76,7 +76,7 @@ def test_combine_replaces_a_table_of_another_name_and_the_other_batch_size() -> 
 
 def test_schemas_are_frozen_and_refuse_unknown_fields() -> None:
     studies = {"ablation", "ablation-report", "cell", "ladder", "ladder-report", "search", "search-report"}
-    assert set(SCHEMAS) == {f"ts-train/{name}" for name in {"config", "run", "state"} | studies}
+    assert set(schemas.SCHEMAS | study_schemas.SCHEMAS) == {f"ts-train/{name}" for name in {"config", "run", "state"} | studies}
     with pytest.raises(ValidationError):
         TrainConfig.model_validate({"learning_rate": 1})
     with pytest.raises(ValidationError):

@@ -16,7 +16,7 @@ from torch import nn
 
 from ts_models import artefact
 from ts_train import BaseCallback, StepMetrics, TrainConfig, resume, train
-from ts_train._checkpoint import CheckpointStore
+from ts_train.checkpoint import CheckpointStore
 from ts_train.errors import ArtefactError, ConfigError, DataError, Interrupted
 from ts_train.testing import FakeEncoded, TinyNetwork, fake_encoded
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-import ts_train._search as search_module
-import ts_train._train as train_module
+import ts_train.run as train_module
+import ts_train.studies.search as search_module
 from ts_train import search
 from ts_train.errors import ArtefactError, ConfigError, Interrupted, UnavailableError
-from ts_train.schemas import SearchConfig
+from ts_train.studies.schemas import SearchConfig
 from ts_train.testing import FakeEncoded, fake_encoded
 
 optuna = pytest.importorskip("optuna", reason="the extra `search` is not installed")
@@ -77,7 +77,7 @@ WORKER = """
 import json, sys
 import torch
 from ts_train import search
-from ts_train.schemas import SearchConfig
+from ts_train.studies.schemas import SearchConfig
 from ts_train.testing import fake_encoded
 torch.set_num_threads(1)
 out, storage, config = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])

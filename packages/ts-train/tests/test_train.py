@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from ts_models.artefact import sha256_file
 from ts_train import BaseCallback, Run, StepMetrics, StopTraining, TrainConfig, ValidationMetrics, resume, train
-from ts_train._checkpoint import CheckpointStore
+from ts_train.checkpoint import CheckpointStore
 from ts_train.errors import ArtefactError, ConfigError, DataError, DiskFullError, DivergedError, Interrupted
 from ts_train.sinks.jsonl import read_metrics
 from ts_train.testing import FakeEncoded, FakeSplit, TinyNetwork, fake_encoded
@@ -258,7 +258,7 @@ def test_threads_are_restored_and_a_changed_environment_is_said(tmp_path: Path, 
 def test_a_half_precision_run_on_a_cpu_without_units_for_it_is_warned_of_on_resume_too(
     tmp_path: Path, data: FakeEncoded, config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ts_train._machine._cpu_flags", lambda: frozenset({"amx_bf16"}))
+    monkeypatch.setattr("ts_train.runtime.hardware._cpu_flags", lambda: frozenset({"amx_bf16"}))
     said: list[str] = []
     with pytest.raises(Interrupted):
         train(
@@ -271,7 +271,7 @@ def test_a_half_precision_run_on_a_cpu_without_units_for_it_is_warned_of_on_resu
         )
     assert json.loads((tmp_path / "run" / "config.json").read_text())["precision"] == "bf16"
     assert said == []
-    monkeypatch.setattr("ts_train._machine._cpu_flags", frozenset)
+    monkeypatch.setattr("ts_train.runtime.hardware._cpu_flags", frozenset)
     resume(tmp_path / "run", data=data, model=TinyNetwork(), warn=said.append)
     assert ["4 to 20 times" in line for line in said] == [True]
 
@@ -291,7 +291,7 @@ def test_a_truncated_checkpoint_costs_its_own_steps_only(tmp_path: Path, data: F
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
     tmp_path: Path, data: FakeEncoded, config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ts_train._train.decide", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr("ts_train.run.decide", lambda *_: pytest.fail("computed"))
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtefactError, match=r"file: cannot hold a run \(a file of that name is in the way\)"):
         train(config(), data, tmp_path / "file")
@@ -420,7 +420,7 @@ def test_a_disk_that_fills_up_anywhere_is_one_clear_error(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ts_train._train.write_weights", full)  # the best model of step 4
+        patched.setattr("ts_train.run.write_weights", full)  # the best model of step 4
         with pytest.raises(DiskFullError, match=r"step 2 is whole.*ts-train resume"):
             train(config(), data, tmp_path / "cut")
     resume(tmp_path / "cut", data=data)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ts_train import TrainConfig, plot, train
-from ts_train._watch import LiveLine, _clock
+from ts_train.cli.live_line import LiveLine, _clock
 from ts_train.errors import ArtefactError
 from ts_train.testing import FakeEncoded
 

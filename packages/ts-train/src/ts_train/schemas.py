@@ -10,29 +10,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
-from ._study_schemas import (
-    AblationConfig,
-    AblationReport,
-    Cell,
-    LadderConfig,
-    LadderReport,
-    SearchConfig,
-    SearchReport,
-)
-
 __all__ = [
     "SCHEMAS",
-    "AblationConfig",
-    "AblationReport",
     "AdamWConfig",
     "BatchConfig",
-    "Cell",
     "CheckpointConfig",
     "ConstantConfig",
     "CosineConfig",
     "Environment",
-    "LadderConfig",
-    "LadderReport",
     "LinearConfig",
     "MuonConfig",
     "OptimizerConfig",
@@ -40,8 +25,6 @@ __all__ = [
     "Replan",
     "RunManifest",
     "ScheduleConfig",
-    "SearchConfig",
-    "SearchReport",
     "SpeedProbe",
     "StepLRConfig",
     "TrainConfig",
@@ -417,11 +400,4 @@ SCHEMAS: dict[str, Any] = {
     "ts-train/config": TrainConfig,
     "ts-train/run": RunManifest,
     "ts-train/state": TrainerState,
-    "ts-train/cell": Cell,
-    "ts-train/ablation": AblationConfig,
-    "ts-train/ablation-report": AblationReport,
-    "ts-train/ladder": LadderConfig,
-    "ts-train/ladder-report": LadderReport,
-    "ts-train/search": SearchConfig,
-    "ts-train/search-report": SearchReport,
 }

@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 import ts_train.optimizers
-from ts_train._loss import nll_sum
+from ts_train.loss import nll_sum
 from ts_train.optimizers import OPTIMIZERS, Optimizers, build_optimizers
-from ts_train.optimizers._newton_schulz import BatchedMuon, orthogonalise
-from ts_train.optimizers.muon import fused_rows
+from ts_train.optimizers.muon import BatchedMuon, fused_rows, orthogonalise
 from ts_train.schemas import AdamWConfig, MuonConfig
 from ts_train.testing import TinyNetwork
 

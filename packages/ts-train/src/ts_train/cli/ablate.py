@@ -9,10 +9,10 @@ import typer
 
 from ts_models.console import Json, Quiet, Set, emit, merge, show_progress, table, validate, warn
 
-from ._shared import stoppable
+from .common import stoppable
 
 if TYPE_CHECKING:
-    from ..schemas import AblationReport
+    from ..studies.schemas import AblationReport
 
 __all__ = ["ablate"]
 
@@ -33,9 +33,9 @@ def ablate(
     """
     from ts_models.artefact import keep_apart
 
-    from .._ablate import ablate as run
-    from .._ablate import ablation_file
-    from ..schemas import AblationConfig
+    from ..studies.ablation import ablate as run
+    from ..studies.ablation import ablation_file
+    from ..studies.schemas import AblationConfig
 
     flags = {"seeds": None if seeds is None else list(range(1, seeds + 1)), "base.max_steps": max_steps}
     config = validate(AblationConfig, merge(ablation_file(ablation), set, flags), ablation)

@@ -9,10 +9,10 @@ import typer
 
 from ts_models.console import Json, Quiet, Set, emit, merge, show_progress, table, validate, warn
 
-from ._shared import stoppable
+from .common import stoppable
 
 if TYPE_CHECKING:
-    from ..schemas import LadderReport
+    from ..studies.schemas import LadderReport
 
 __all__ = ["ladder"]
 
@@ -31,8 +31,8 @@ def ladder(
     """
     from ts_models.artefact import keep_apart
 
-    from .._ladder import ladder as run
-    from ..schemas import LadderConfig
+    from ..studies.ladder import ladder as run
+    from ..studies.schemas import LadderConfig
 
     settings = validate(LadderConfig, merge(config, set, {}), str(config))
     keep_apart(out, [data, config])

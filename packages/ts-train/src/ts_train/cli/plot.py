@@ -22,7 +22,7 @@ def plot(
 
     Example: ts-train plot run/ other-run/ --out loss.png
     """
-    from .._plot import plot as draw
+    from ..studies.plots import plot as draw
 
     written = draw(runs, out)
     emit({"plot": str(written), "runs": [str(run) for run in runs]}, str(written), as_json=json)

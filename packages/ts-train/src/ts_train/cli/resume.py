@@ -9,7 +9,7 @@ import typer
 
 from ts_models.console import Json, Quiet, warn
 
-from ._shared import stoppable, tell, watchers
+from .common import stoppable, tell, watchers
 
 __all__ = ["resume"]
 
@@ -24,7 +24,7 @@ def resume(
 
     Example: ts-train resume run/
     """
-    from .._train import resume as go_on
+    from ..run import resume as go_on
 
     with stoppable():
         tell(go_on(run, data=data, callbacks=watchers(quiet=quiet), warn=warn), as_json=json)

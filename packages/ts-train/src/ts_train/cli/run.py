@@ -9,7 +9,7 @@ import typer
 
 from ts_models.console import Config, Json, Quiet, Set, merge, validate, warn
 
-from ._shared import stoppable, tell, watchers
+from .common import stoppable, tell, watchers
 
 __all__ = ["run"]
 
@@ -45,8 +45,8 @@ def run(
     """
     from ts_models.artefact import keep_apart
 
-    from .._recipes import combine, recipe
-    from .._train import train
+    from ..recipes import combine, recipe
+    from ..run import train
     from ..schemas import TrainConfig
 
     flags = {
@@ -82,6 +82,6 @@ def _preset_of(model: str) -> str | None:
     """The preset whose network a model folder holds; its recipe is the default for fine-tuning it."""
     import ts_models
 
-    from .._decide import preset_name
+    from ..plan import preset_name
 
     return preset_name(ts_models.load(model).model, None)

@@ -10,10 +10,10 @@ import typer
 
 from ts_models.console import Json, Quiet, Set, emit, merge, show_progress, table, validate, warn
 
-from ._shared import stoppable
+from .common import stoppable
 
 if TYPE_CHECKING:
-    from ..schemas import SearchReport
+    from ..studies.schemas import SearchReport
 
 __all__ = ["search"]
 
@@ -38,8 +38,8 @@ def search(
     """
     from ts_models.artefact import keep_apart
 
-    from .._search import search as run
-    from ..schemas import SearchConfig
+    from ..studies.schemas import SearchConfig
+    from ..studies.search import search as run
 
     settings = validate(SearchConfig, merge(config, set, {"trials": trials}), str(config))
     # Optuna's heartbeat has been experimental for years; nobody who types this command can do anything about it.

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ts_models import artefact
 
-from ._cells import check_model, only_process, run_cell, settings_for
-from ._data import TrainingData, open_data
-from ._study_schemas import Choices, Range, Trial
-from .callbacks import BaseCallback, StopTraining, ValidationMetrics
-from .errors import ArtefactError, ConfigError, Interrupted, UnavailableError
-from .schemas import SearchConfig, SearchReport, TrainConfig
+from ..callbacks import BaseCallback, StopTraining, ValidationMetrics
+from ..data.dataset import TrainingData, open_data
+from ..errors import ArtefactError, ConfigError, Interrupted, UnavailableError
+from ..schemas import TrainConfig
+from .schemas import Choices, Range, SearchConfig, SearchReport, Trial
+from .trial import check_model, only_process, run_cell, settings_for
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
@@ -305,7 +305,7 @@ def _importance(optuna: Any, study: Any, complete: Sequence[Trial]) -> dict[str,
 
 
 def _write(report: SearchReport, folder: Path) -> None:
-    from ._study_plots import plot_importance, plot_pareto
+    from .plots import plot_importance, plot_pareto
 
     plot_pareto(report, folder / "pareto.png")
     if report.importance:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .errors import DataError
+from ..errors import DataError
 
 __all__ = ["IGNORED", "Batch", "Batches", "StepPlan", "Stories", "story_difficulty"]
 

@@ -6,8 +6,8 @@ import sys
 import time
 from typing import Any
 
-from .callbacks import BaseCallback, RunInfo, StepMetrics, ValidationMetrics
-from .schemas import TrainerState
+from ..callbacks import BaseCallback, RunInfo, StepMetrics, ValidationMetrics
+from ..schemas import TrainerState
 
 __all__ = ["LiveLine", "describe_run"]
 

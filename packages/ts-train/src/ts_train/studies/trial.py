@@ -1,4 +1,4 @@
-"""One training run of a study, run once: settings in, a `Cell` out; what is finished is read, what was killed goes on.
+"""One training run of a study, run once: settings in, a `TrialResult` out; what is finished is read, what was killed goes on.
 
 Search, ladder and ablations share it. It compares nothing.
 """
@@ -18,12 +18,13 @@ from pydantic import ValidationError
 
 from ts_models import artefact
 
-from ._data import TrainingData
-from ._recipes import combine, recipe
-from ._run_folder import Run
-from .callbacks import Callback
-from .errors import ArtefactError, ConfigError, DataError, DivergedError
-from .schemas import Cell, TrainConfig
+from ..callbacks import Callback
+from ..data.dataset import TrainingData
+from ..errors import ArtefactError, ConfigError, DataError, DivergedError
+from ..recipes import combine, recipe
+from ..run_folder import Run
+from ..schemas import TrainConfig
+from .schemas import TrialResult
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
@@ -71,7 +72,7 @@ def run_cell(
     callbacks: Sequence[Callback] = (),
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
-) -> Cell:
+) -> TrialResult:
     """Train in `folder`/run unless `folder`/cell.json tells that this was done; checkpoints go when it is.
 
     A run that diverges is a cell without a loss. One that is interrupted raises, and goes on the next time.
@@ -87,7 +88,7 @@ def run_cell(
     identity = identify(config, data)
     file = folder / "cell.json"
     if file.exists():
-        cell = artefact.read_model(file, Cell, package="tinystories-train", error=ArtefactError)
+        cell = artefact.read_model(file, TrialResult, package="tinystories-train", error=ArtefactError)
         if cell.identity != identity:
             raise ArtefactError(f"{folder}: holds a run of other settings or data. Choose another --out, or delete that folder.")
         return cell
@@ -100,8 +101,8 @@ def run_cell(
 def _train(
     name: str, identity: str, config: TrainConfig, data: TrainingData, out: Path, callbacks: Sequence[Callback],
     progress: Progress | None, warn: Callable[[str], None] | None,
-) -> Cell:  # fmt: skip
-    from ._train import train
+) -> TrialResult:  # fmt: skip
+    from ..run import train
 
     last = _Last()
     try:
@@ -109,7 +110,7 @@ def _train(
     except DivergedError as problem:
         return last.diverged(name, config.seed, identity, str(problem))
     state, manifest = run.state, run.manifest
-    return Cell(
+    return TrialResult(
         name=name, seed=config.seed, identity=identity, parameters=manifest.parameters, steps=state.step, tokens=state.tokens,
         seconds=state.seconds, flops=state.tokens * manifest.flops_per_token, loss=state.best_loss,
         bits_per_byte=run.summary.validation_bits_per_byte, stopped=state.stopped,
@@ -133,8 +134,8 @@ class _Last:
 
     def on_end(self, state: Any) -> None: ...
 
-    def diverged(self, name: str, seed: int, identity: str, reason: str) -> Cell:
-        return Cell(
+    def diverged(self, name: str, seed: int, identity: str, reason: str) -> TrialResult:
+        return TrialResult(
             name=name, seed=seed, identity=identity, parameters=self.parameters, steps=self.step, tokens=self.tokens,
             seconds=self.seconds, flops=self.tokens * self.flops_per_token, loss=None, bits_per_byte=None, stopped=reason,
         )  # fmt: skip

@@ -11,12 +11,12 @@ import numpy as np
 
 from ts_models import artefact
 
-from . import _scaling
-from ._cells import check_model, folder_name, only_process, run_cell, settings_for
-from ._data import open_data
-from ._study_schemas import Prediction, ScalingFit
-from .errors import FitError
-from .schemas import Cell, LadderConfig, LadderReport, TrainConfig
+from ..data.dataset import open_data
+from ..errors import FitError
+from ..schemas import TrainConfig
+from . import scaling as _scaling
+from .schemas import LadderConfig, LadderReport, Prediction, ScalingFit, TrialResult
+from .trial import check_model, folder_name, only_process, run_cell, settings_for
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
@@ -65,7 +65,7 @@ def ladder(
     report = LadderReport(
         config=config, data_fingerprint=encoded.fingerprint, cells=tuple(cells), fit=law, refusal=refusal, predictions=predictions
     )
-    from ._study_plots import plot_ladder
+    from .plots import plot_ladder
 
     plot_ladder(report, folder / "plot.png")
     artefact.write_model(folder / "results.json", report)
@@ -73,7 +73,7 @@ def ladder(
 
 
 def fit_law(
-    cells: Sequence[Cell], targets: Sequence[tuple[str, int]], tokens: Sequence[int], *, draws: int = 200
+    cells: Sequence[TrialResult], targets: Sequence[tuple[str, int]], tokens: Sequence[int], *, draws: int = 200
 ) -> tuple[ScalingFit, tuple[Prediction, ...]]:
     """The law through the cells that have a loss, and its prediction of each target (name, parameters) at each budget.
 

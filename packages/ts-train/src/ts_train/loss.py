@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._batches import IGNORED
+from .data.batches import IGNORED
 
 __all__ = ["nll_sum"]
 

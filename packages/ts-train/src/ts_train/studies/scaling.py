@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FitError
+from ..errors import FitError
 
 __all__ = ["bootstrap", "check", "fit", "predict"]
 

@@ -19,20 +19,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import _pace
-from ._average import WeightAverage
-from ._batches import Batch, Batches, StepPlan
-from ._capture import CapturedStep, own_stream
-from ._distributed import World
-from ._loss import nll_sum
-from ._machine import is_out_of_memory
-from ._precision import Precision
-from ._validate import ValidationSet
+from . import pace as pacing
 from .callbacks import Callback, RunInfo, StepMetrics, StopTraining, ValidationMetrics
+from .data.batches import Batch, Batches, StepPlan
+from .ema import WeightAverage
 from .errors import DivergedError, Interrupted
+from .loss import nll_sum
 from .optimizers import Optimizers
+from .runtime.capture import CapturedStep, own_stream
+from .runtime.distributed import World
+from .runtime.hardware import is_out_of_memory
+from .runtime.precision import Precision
 from .schedules import factor
 from .schemas import RunManifest, TrainerState, ValidationPoint
+from .validation import ValidationSet
 
 __all__ = ["Trainer", "capture", "fit", "train_step"]
 
@@ -101,7 +101,7 @@ def fit(t: Trainer, info: RunInfo) -> None:
     """Train until the last step, or until somebody asks to stop. The state on disk is whole at every instant."""
     t.model.train()
     t.tell("on_start", info)
-    t.clock = _pace.now()
+    t.clock = pacing.now()
     with _signals(t), own_stream(t.device) if t.captured else nullcontext():
         while t.state.step < t.total_steps and t.state.stopped is None:
             metrics, asked = train_step(t)
@@ -204,7 +204,7 @@ def capture(t: Trainer) -> CapturedStep:
 
 def _factor(t: Trainer) -> float:
     """The schedule's factor of the next step."""
-    position = _pace.position(t.state.pace, t.state.step, t.total_steps) if t.state.pace and t.state.pace.plans else None
+    position = pacing.position(t.state.pace, t.state.step, t.total_steps) if t.state.pace and t.state.pace.plans else None
     return factor(t.manifest.config.schedule, t.state.step, t.total_steps, position)
 
 
@@ -213,20 +213,20 @@ def _plan_again(t: Trainer) -> None:
     pace, probe, minutes = t.state.pace, t.manifest.probe, t.manifest.config.max_minutes
     if pace is None or probe is None or minutes is None:
         return
-    pace = _pace.trained(pace, _lap(t), t.step_tokens)
+    pace = pacing.trained(pace, _lap(t), t.step_tokens)
     if t.state.step >= pace.next_plan:
-        decided = _pace.plan(
+        decided = pacing.plan(
             pace, probe, budget=60 * minutes, step=t.state.step, total=t.total_steps,
             validation_every=t.manifest.validation_every, step_tokens=t.batches.epoch_tokens / t.batches.steps_per_epoch,
         )  # fmt: skip
         new_total, last = t.world.agree(decided)
-        pace = _pace.replan(pace, step=t.state.step, total=t.total_steps, new_total=new_total, last=last)
+        pace = pacing.replan(pace, step=t.state.step, total=t.total_steps, new_total=new_total, last=last)
     t.update(pace=pace)
 
 
 def _lap(t: Trainer) -> float:
     """Seconds since the last call."""
-    before, t.clock = t.clock, _pace.now()
+    before, t.clock = t.clock, pacing.now()
     return t.clock - before
 
 
@@ -291,7 +291,7 @@ def validate(t: Trainer) -> None:
         samples = t.sample(t) if t.world.writes else []
     t.tell("on_validation", ValidationMetrics(point, best, samples))
     if t.state.pace is not None:
-        t.update(pace=_pace.validated(t.state.pace, _lap(t)))
+        t.update(pace=pacing.validated(t.state.pace, _lap(t)))
     if config.patience is not None and t.state.stale >= config.patience and t.state.stopped is None:
         t.update(stopped=f"no better validation loss in {config.patience} validations")
 

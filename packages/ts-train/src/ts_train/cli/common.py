@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ts_models.console import emit
 
 if TYPE_CHECKING:
-    from .._run_folder import Run
     from ..callbacks import Callback
+    from ..run_folder import Run
 
 __all__ = ["stoppable", "tell", "watchers"]
 
@@ -31,7 +31,7 @@ def stoppable() -> Iterator[None]:
 
 def watchers(*, quiet: bool) -> list[Callback]:
     """The live line, unless asked for quiet."""
-    from .._watch import LiveLine
+    from .live_line import LiveLine
 
     return [] if quiet else [LiveLine()]
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from ts_models import artefact
 
-from ._checkpoint import CheckpointStore
-from ._data import TrainingData
+from .checkpoint import CheckpointStore
+from .data.dataset import TrainingData
+from .data.provenance import TRAIN_STORIES
 from .errors import ArtefactError, ConfigError
 from .schemas import RunManifest, TrainConfig, TrainerState
 from .sinks.jsonl import read_metrics
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from ts_models.schemas import TrainingSummary
 
 __all__ = [
-    "TRAIN_STORIES",
     "Run",
     "begun",
     "check_not_emptied",
@@ -42,8 +42,6 @@ __all__ = [
     "write_weights",
 ]
 
-TRAIN_STORIES = "train_stories.npy"
-"""In a run that starts from a model: hashes of the stories that either was trained on."""
 PARTS = ("checkpoints", "model", "metrics.jsonl", "tensorboard")
 """What a run writes beside its config.json."""
 

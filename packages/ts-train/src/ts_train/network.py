@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.modules import module as _module
 from torch.nn.parameter import UninitializedParameter
 
-from ._batches import Batches
+from .data.batches import Batches
 from .errors import ConfigError
 
 __all__ = ["check_network", "owns_logits"]

@@ -1,4 +1,4 @@
-"""What search, ladder and ablate are configured by and write. Standard library and pydantic only; `schemas` exports it all."""
+"""Settings and results of search, ladder and ablate. Imports the standard library and pydantic only."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 __all__ = [
+    "SCHEMAS",
     "AblationConfig",
     "AblationReport",
-    "Cell",
     "Choices",
     "LadderConfig",
     "LadderReport",
@@ -20,6 +20,7 @@ __all__ = [
     "SearchConfig",
     "SearchReport",
     "Trial",
+    "TrialResult",
     "VariantRow",
 ]
 
@@ -34,7 +35,7 @@ Settings = dict[str, Any]
 """Fields of a TrainConfig, in tables as in a recipe."""
 
 
-class Cell(_Frozen):
+class TrialResult(_Frozen):
     """cells/<name>/cell.json: one finished training run of a study, without its weights."""
 
     format: Literal["ts-train/cell"] = "ts-train/cell"
@@ -118,7 +119,7 @@ class AblationReport(_Frozen):
     config: AblationConfig
     data_fingerprint: str
     rows: tuple[VariantRow, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[TrialResult, ...]
 
 
 # --- ladder ------------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ class LadderReport(_Frozen):
     schema_version: int = Field(1, ge=1, le=1)
     config: LadderConfig
     data_fingerprint: str
-    cells: tuple[Cell, ...]
+    cells: tuple[TrialResult, ...]
     fit: ScalingFit | None
     refusal: str | None
     """Why the runs cannot bear a fit."""
@@ -275,3 +276,14 @@ class SearchReport(_Frozen):
     """Complete trials that no other beats in both loss and that cost, cheapest first."""
     importance: dict[str, float] = Field(default_factory=dict)
     """Share of each field in what the complete trials differ by; empty where too few are complete to tell."""
+
+
+SCHEMAS: dict[str, Any] = {
+    "ts-train/cell": TrialResult,
+    "ts-train/ablation": AblationConfig,
+    "ts-train/ablation-report": AblationReport,
+    "ts-train/ladder": LadderConfig,
+    "ts-train/ladder-report": LadderReport,
+    "ts-train/search": SearchConfig,
+    "ts-train/search-report": SearchReport,
+}

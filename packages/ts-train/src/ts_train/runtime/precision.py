@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from . import _machine
+from . import hardware
 
 __all__ = ["Precision", "choose_precision", "precision_warnings"]
 
@@ -43,12 +43,12 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
     if wanted != "auto":
         return Precision(wanted, "asked for", device.type)  # type: ignore[arg-type]
     if device.type == "cuda":
-        if _machine.multiplies_bf16(device):
+        if hardware.multiplies_bf16(device):
             return Precision("bf16", "this GPU multiplies bfloat16 natively, which needs no loss scaling", "cuda")
         return Precision("fp16", "this GPU has no native bfloat16, so float16 with loss scaling", "cuda")
-    if device.type == "cpu" and _machine.multiplies_bf16(device):
+    if device.type == "cpu" and hardware.multiplies_bf16(device):
         return Precision("bf16", "this CPU has AMX tiles for bfloat16", "cpu")
-    if device.type == "cpu" and _machine.computes_bf16():
+    if device.type == "cpu" and hardware.computes_bf16():
         reason = "this CPU's AVX-512 bfloat16 gains little or nothing over fp32 below some 5M parameters; --set precision=bf16 tries it"
         return Precision("fp32", reason, "cpu")
     return Precision("fp32", f"no half-precision matrix unit known on this {device.type}", device.type)
@@ -60,7 +60,7 @@ def precision_warnings(precision: Precision, dropout: float) -> list[str]:
     if (
         precision.device_type == "cpu"
         and precision.name != "fp32"
-        and not (precision.name == "bf16" and _machine.computes_bf16())
+        and not (precision.name == "bf16" and hardware.computes_bf16())
     ):
         found.append(
             f"{precision.name} autocast on a CPU without units for it costs 4 to 20 times the time of fp32; "

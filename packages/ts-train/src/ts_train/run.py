@@ -17,21 +17,19 @@ from torch import nn
 
 from ts_models import artefact
 
-from . import _pace
-from ._average import WeightAverage
-from ._checkpoint import CheckpointStore
-from ._data import TrainingData, open_data
-from ._decide import build_model, choose_context, decide, environment, make_batches, make_validation, rebuild_model
-from ._distributed import World, join_world
-from ._idle import idle_settings
-from ._loop import Trainer, capture, fit
-from ._loss import nll_sum
-from ._network import check_network, owns_logits
-from ._precision import Precision, precision_warnings
-from ._provenance import inherited_stories, read_stories, with_stories, write_stories
-from ._recipes import combine, recipe
-from ._run_folder import (
-    TRAIN_STORIES,
+from . import pace as pacing
+from .callbacks import BaseCallback, Callback, RunInfo, StepMetrics
+from .checkpoint import CheckpointStore
+from .data.dataset import TrainingData, open_data
+from .data.provenance import TRAIN_STORIES, inherited_stories, read_stories, with_stories, write_stories
+from .ema import WeightAverage
+from .errors import ConfigError, DataError
+from .loss import nll_sum
+from .network import check_network, owns_logits
+from .optimizers import build_optimizers
+from .plan import build_model, choose_context, decide, environment, idle_settings, make_batches, make_validation, rebuild_model
+from .recipes import combine, recipe
+from .run_folder import (
     Run,
     begun,
     check_not_emptied,
@@ -45,12 +43,12 @@ from ._run_folder import (
     summarise,
     write_weights,
 )
-from ._validate import sample_stories
-from .callbacks import BaseCallback, Callback, RunInfo, StepMetrics
-from .errors import ConfigError, DataError
-from .optimizers import build_optimizers
+from .runtime.distributed import World, join_world
+from .runtime.precision import Precision, precision_warnings
 from .schemas import Environment, RunManifest, TrainConfig, TrainerState
 from .sinks import make_sink
+from .trainer import Trainer, capture, fit
+from .validation import sample_stories
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
@@ -238,7 +236,7 @@ def _trainer(
         manifest=manifest,
         state=TrainerState(
             micro_batch_tokens=manifest.micro_batch_tokens,
-            pace=None if manifest.probe is None else _pace.start(manifest.probe, manifest.total_steps),
+            pace=None if manifest.probe is None else pacing.start(manifest.probe, manifest.total_steps),
         ),
         average=WeightAverage(model, config.ema_decay) if config.ema_decay else None,
         warn=warn,

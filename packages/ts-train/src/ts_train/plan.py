@@ -17,26 +17,28 @@ from torch import nn
 
 from ts_models.artefact import describe_invalid
 
-from . import _machine, _pace
+from . import pace as pacing
 from .__about__ import __version__
-from ._batches import Batches, story_difficulty
-from ._data import TrainingData
-from ._distributed import World
-from ._network import owns_logits
-from ._precision import Precision, choose_precision
-from ._validate import ValidationSet
+from .data.batches import Batches, story_difficulty
+from .data.dataset import TrainingData
 from .errors import ArtefactError, ConfigError, DataError
+from .network import owns_logits
 from .optimizers import Optimizers, build_optimizers
-from .schemas import Environment, RunManifest, SpeedProbe, TrainConfig
+from .runtime import hardware
+from .runtime.distributed import World
+from .runtime.precision import Precision, choose_precision
+from .schemas import BatchConfig, Environment, RunManifest, SpeedProbe, StepLRConfig, TrainConfig
+from .validation import ValidationSet
 
 if TYPE_CHECKING:
-    from ._loop import Trainer
+    from .trainer import Trainer
 
 __all__ = [
     "build_model",
     "choose_context",
     "decide",
     "environment",
+    "idle_settings",
     "make_batches",
     "make_validation",
     "preset_name",
@@ -144,7 +146,7 @@ def decide(config: TrainConfig, data: TrainingData, model: nn.Module, world: Wor
     if micro == "auto":
         if device.type != "cpu":  # no later step may need a second micro-batch
             step_tokens = max(step_tokens, (config.batch.batch_size or 0) * context, config.batch.max_tokens or 0)
-        micro = _machine.automatic_micro_batch(device, vocab_size=data.vocab_size, step_tokens=step_tokens)
+        micro = hardware.automatic_micro_batch(device, vocab_size=data.vocab_size, step_tokens=step_tokens)
     validation = make_validation(config, data, context, micro, config.validation.max_stories)
     per_step = batches.epoch_tokens / batches.steps_per_epoch
     manifest = RunManifest(
@@ -155,10 +157,10 @@ def decide(config: TrainConfig, data: TrainingData, model: nn.Module, world: Wor
         micro_batch_tokens=micro, precision=precision.name, precision_reason=precision.reason,
         validation_every=1, checkpoint_every=1,
         environment=environment(config, world, device, _optimizers(config, data, model, precision).kind),
-        flops_per_token=_machine.training_flops_per_token(
+        flops_per_token=hardware.training_flops_per_token(
             model, vocab_size=data.vocab_size, mean_length=batches.epoch_tokens / len(batches.lengths)
         ),
-        peak_flops=_machine.best_peak_flops(device, precision.dtype) * world.size,
+        peak_flops=hardware.best_peak_flops(device, precision.dtype) * world.size,
     )  # fmt: skip
     limits = [_steps_for_tokens(batches, config.max_tokens)] if config.max_tokens else []
     limits += [config.max_steps] if config.max_steps is not None else []
@@ -266,14 +268,14 @@ def _measure(
     Where one validation would take more than a tenth of the budget, part of the split is scored instead, a twentieth of the
     budget each time.
     """
-    config, begun = manifest.config, _pace.now()
+    config, begun = manifest.config, pacing.now()
     assert config.max_minutes is not None
     trial = _trial(manifest, data, copy.deepcopy(model), batches, validation, world, device)
     seconds = max(1e-9, _time_steps(trial, limit=min(5.0, 3 * config.max_minutes)))
     per_token = seconds * batches.steps_per_epoch / batches.epoch_tokens
     scored = 0.0 if validation is None else 1.4 * per_token / 3 * validation.tokens  # a forward pass, long stories twice
-    spent = _pace.now() - begun
-    budget, stories = _pace.SHARE * 60 * config.max_minutes - spent, config.validation.max_stories
+    spent = pacing.now() - begun
+    budget, stories = pacing.SHARE * 60 * config.max_minutes - spent, config.validation.max_stories
     if validation is not None and stories is None and scored > 0.1 * budget:
         part = max(0.0, 0.05 * budget / scored)
         stories = max(8, int(part * len(validation.batches.lengths)))
@@ -286,11 +288,11 @@ def _measure(
 def _steps_for_minutes(config: TrainConfig, probe: SpeedProbe, step_tokens: float) -> int:
     """The first plan: steps that fit beside their validations, whose number depends on the steps."""
     assert config.max_minutes is not None
-    pace, total = _pace.start(probe, 1), 10**9
+    pace, total = pacing.start(probe, 1), 10**9
     tokens = probe.validation_seconds / probe.seconds_per_token * 3
     for _ in range(4):
         every = config.validation.every or _interval(total, step_tokens, tokens)
-        total = _pace.fitting_steps(
+        total = pacing.fitting_steps(
             pace, probe, budget=60 * config.max_minutes, step=0, step_tokens=step_tokens, validation_every=every
         )
     return total
@@ -298,7 +300,7 @@ def _steps_for_minutes(config: TrainConfig, probe: SpeedProbe, step_tokens: floa
 
 def _time_steps(trial: Trainer, *, limit: float) -> float:
     """Mean seconds of an optimizer step after two to warm up."""
-    from ._loop import train_step
+    from .trainer import train_step
 
     for _ in range(2):
         train_step(trial)
@@ -315,8 +317,8 @@ def _trial(
     manifest: RunManifest, data: TrainingData, model: nn.Module, batches: Batches, validation: ValidationSet | None,
     world: World, device: torch.device,
 ) -> Trainer:  # fmt: skip
-    from ._loop import Trainer
     from .schemas import TrainerState
+    from .trainer import Trainer
 
     precision = Precision(manifest.precision, "", device.type)
     model.train()
@@ -327,3 +329,60 @@ def _trial(
         manifest=manifest.model_copy(update={"total_steps": 10**6}),
         state=TrainerState(micro_batch_tokens=manifest.micro_batch_tokens), in_place=owns_logits(model),
     )  # fmt: skip
+
+
+# --- settings without effect ---
+
+
+def idle_settings(config: TrainConfig, manifest: RunManifest, *, own_model: bool) -> list[str]:
+    """One line for each setting that differs from its default and has no effect."""
+    return [f"{line}." for line in (*_limits(config, manifest), *_parts(config, manifest, own_model))]
+
+
+def _limits(config: TrainConfig, manifest: RunManifest) -> list[str]:
+    found, total, schedule = [], manifest.total_steps, config.schedule
+    limits = [name for name in ("max_steps", "max_tokens", "max_minutes") if getattr(config, name) is not None]
+    if limits and config.epochs != TrainConfig.model_fields["epochs"].default:
+        found.append(f"epochs = {config.epochs:g} does nothing: {limits[0]} is the limit")
+    if schedule.warmup_steps >= total > 0:
+        found.append(
+            f"the warm-up of {schedule.warmup_steps:,} steps is not over within the run of {total:,}: "
+            "the learning rate never reaches its peak (--set schedule.warmup_steps=…)"
+        )
+    if isinstance(schedule, StepLRConfig) and schedule.step_size >= total > 0 and schedule.gamma < 1:
+        found.append(
+            f"schedule.step_size = {schedule.step_size:,} is not reached in {total:,} steps: the learning rate stays constant"
+        )
+    if schedule.name == "wsd" and schedule.decay_fraction == 0 and schedule.min_factor:
+        found.append("schedule.min_factor does nothing: schedule.decay_fraction is 0, so the rate does not fall")
+    return found
+
+
+def _parts(config: TrainConfig, manifest: RunManifest, own_model: bool) -> list[str]:
+    found, batch, validation, optimizer = [], config.batch, config.validation, config.optimizer
+    if batch.arrangement != "bucketed" and batch.bucket != BatchConfig.model_fields["bucket"].default:
+        found.append(f"batch.bucket does nothing: the arrangement is {batch.arrangement}")
+    if batch.curriculum == "none" and batch.curriculum_epochs != BatchConfig.model_fields["curriculum_epochs"].default:
+        found.append("batch.curriculum_epochs does nothing: batch.curriculum is none")
+    if own_model and config.model:
+        found.append(f"the table `model` ({', '.join(sorted(config.model))}) does nothing: the model is the caller's own")
+    if own_model and config.init_from is not None:
+        found.append("init_from does nothing: the model is the caller's own")
+    if optimizer.name == "adamw" and optimizer.decay_all and optimizer.weight_decay == 0:
+        found.append("optimizer.decay_all does nothing: optimizer.weight_decay is 0")
+    vocabulary = (manifest.model or {}).get("vocab_size")
+    if config.model.get("vocab_size", vocabulary) != vocabulary:
+        found.append(
+            f"model.vocab_size = {config.model['vocab_size']} does nothing: the data's vocabulary has {vocabulary} entries"
+        )
+    if optimizer.name == "muon" and optimizer.cautious and optimizer.weight_decay == 0:
+        found.append("optimizer.cautious does nothing: optimizer.weight_decay is 0")
+    if config.capture and (batch.arrangement == "packed" or manifest.environment.world_size > 1):
+        why = "packed rows are not recorded" if batch.arrangement == "packed" else "several ranks do not record their steps"
+        found.append(f"capture does nothing: {why}")
+    if manifest.validation_stories == 0:
+        asked = [name for name in ("every", "max_stories", "patience") if getattr(validation, name) is not None]
+        found += [f"validation.{name} does nothing: the data hold no validation stories" for name in asked]
+    elif validation.patience is not None and validation.patience * manifest.validation_every >= manifest.total_steps > 0:
+        found.append(f"validation.patience = {validation.patience} cannot be reached: the run has fewer validations")
+    return found

@@ -14,7 +14,7 @@ import uuid
 
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from .errors import TsTrainError
+from ..errors import TsTrainError
 
 __all__ = ["fresh_store"]
 

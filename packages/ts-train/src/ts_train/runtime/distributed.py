@@ -17,9 +17,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from ._machine import check_device, is_gpu
-from ._rendezvous import fresh_store
-from .errors import ConfigError, TsTrainError
+from ..errors import ConfigError, TsTrainError
+from .hardware import check_device, is_gpu
+from .rendezvous import fresh_store
 
 __all__ = ["World", "join_world"]
 

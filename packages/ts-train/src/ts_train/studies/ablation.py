@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Callable, Sequence
@@ -13,22 +14,21 @@ from pydantic import ValidationError
 
 from ts_models import artefact
 
-from ._cells import check_model, folder_name, only_process, run_cell, settings_for
-from ._data import TrainingData, open_data
-from ._intervals import mean, mean_interval
-from ._study_schemas import VariantRow
-from .errors import ConfigError
-from .schemas import AblationConfig, AblationReport, Cell, TrainConfig
+from ..data.dataset import TrainingData, open_data
+from ..errors import ConfigError
+from ..schemas import TrainConfig
+from .schemas import AblationConfig, AblationReport, TrialResult, VariantRow
+from .trial import check_model, folder_name, only_process, run_cell, settings_for
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
 
-__all__ = ["ablate", "ablation", "ablation_file", "ablation_names"]
+__all__ = ["ablate", "ablation", "ablation_file", "ablation_names", "mean", "mean_interval"]
 
 
 def ablation_names() -> list[str]:
     """The ablations that come with the package, sorted."""
-    folder = files(__package__).joinpath("recipes", "ablations")
+    folder = files("ts_train.recipes").joinpath("ablations")
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
@@ -42,7 +42,7 @@ def ablation_file(name: str | os.PathLike[str]) -> Path:
     if path.is_file():
         return path
     if str(name) in ablation_names():
-        return Path(str(files(__package__).joinpath("recipes", "ablations", f"{name}.toml")))
+        return Path(str(files("ts_train.recipes").joinpath("ablations", f"{name}.toml")))
     raise ConfigError(f"{name}: no such file, and no ablation of that name. There are: {', '.join(ablation_names())}.")
 
 
@@ -91,7 +91,7 @@ def ablate(
         for name, settings in _plan(spec)
     ]  # fmt: skip
     report = _report(spec, encoded, cells)
-    from ._study_plots import plot_ablation
+    from .plots import plot_ablation
 
     plot_ablation(report, folder / "plot.png")
     artefact.write_model(folder / "results.json", report)
@@ -120,14 +120,14 @@ def _named(progress: Progress | None, name: str, settings: TrainConfig) -> Progr
     return renamed
 
 
-def _report(spec: AblationConfig, data: TrainingData, cells: Sequence[Cell]) -> AblationReport:
+def _report(spec: AblationConfig, data: TrainingData, cells: Sequence[TrialResult]) -> AblationReport:
     by_variant = {name: [cell for cell in cells if cell.name == name] for name in spec.variants}
     first = next(iter(by_variant))
     rows = tuple(_row(own, by_variant[spec.against.get(name, first)]) for name, own in by_variant.items())
     return AblationReport(config=spec, data_fingerprint=data.fingerprint, rows=rows, cells=tuple(cells))
 
 
-def _row(cells: Sequence[Cell], others: Sequence[Cell]) -> VariantRow:
+def _row(cells: Sequence[TrialResult], others: Sequence[TrialResult]) -> VariantRow:
     """A variant's line. Differences are taken seed by seed: the same batches, so most of the noise goes."""
     reference = {cell.seed: cell.loss for cell in others}
     losses = [cell.loss for cell in cells if cell.loss is not None]
@@ -141,3 +141,20 @@ def _row(cells: Sequence[Cell], others: Sequence[Cell]) -> VariantRow:
         bits_per_byte=mean(bits), seconds=seconds / len(cells), flops=sum(cell.flops for cell in cells) / len(cells),
         tokens_per_second=sum(cell.tokens for cell in cells) / seconds if seconds else 0.0,
     )  # fmt: skip
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """None for no values."""
+    return math.fsum(values) / len(values) if values else None
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of the mean by Student's t; None for fewer than two values."""
+    from scipy.stats import t
+
+    if len(values) < 2:
+        return None
+    center = math.fsum(values) / len(values)
+    deviation = math.sqrt(math.fsum((v - center) ** 2 for v in values) / (len(values) - 1))
+    half = float(t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
+    return center - half, center + half

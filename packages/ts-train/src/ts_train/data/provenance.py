@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from ts_models import artefact
 
-from ._data import TrainingData
-from ._run_folder import TRAIN_STORIES
-from .errors import ArtefactError
-from .schemas import RunManifest, TrainConfig
+from ..errors import ArtefactError
+from ..schemas import RunManifest, TrainConfig
+from .dataset import TrainingData
 
 if TYPE_CHECKING:
     from ts_models.schemas import TrainingSummary
 
-__all__ = ["inherited_stories", "read_stories", "with_stories", "write_stories"]
+__all__ = ["TRAIN_STORIES", "inherited_stories", "read_stories", "with_stories", "write_stories"]
 
+TRAIN_STORIES = "train_stories.npy"
+"""In a run that starts from a model: hashes of the stories that either was trained on."""
 Hashes = NDArray[np.uint64]
 NONE: Hashes = np.empty(0, dtype=np.uint64)
 

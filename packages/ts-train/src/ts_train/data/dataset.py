@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._batches import Stories
-from .errors import DataError
+from ..errors import DataError
+from .batches import Stories
 
 __all__ = ["TrainingData", "open_data"]
 

@@ -17,7 +17,7 @@ from torch import nn
 from ts_models import artefact
 from ts_models.errors import TsModelsError
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 __all__ = [
     "automatic_micro_batch",

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ._batches import Batches
-from ._distributed import World
-from ._loss import nll_sum
-from ._precision import Precision
+from .data.batches import Batches
+from .loss import nll_sum
+from .runtime.distributed import World
+from .runtime.precision import Precision
 
 __all__ = ["ValidationSet", "sample_stories"]
 

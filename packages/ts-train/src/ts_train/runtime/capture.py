@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._batches import IGNORED, Batch, Batches, StepPlan
+from ..data.batches import IGNORED, Batch, Batches, StepPlan
 
 __all__ = ["CapturedStep", "ResidentStories", "own_stream"]
 

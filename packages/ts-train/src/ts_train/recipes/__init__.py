@@ -10,16 +10,14 @@ import tomllib
 from importlib.resources import files
 from typing import Any
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 __all__ = ["combine", "recipe", "recipe_names"]
 
 
 def recipe_names() -> list[str]:
     """Names of all recipes, sorted."""
-    return sorted(
-        f.name.removesuffix(".toml") for f in files(__package__).joinpath("recipes").iterdir() if f.name.endswith(".toml")
-    )
+    return sorted(f.name.removesuffix(".toml") for f in files(__package__).iterdir() if f.name.endswith(".toml"))
 
 
 def recipe(name: str, *, device: str = "cpu") -> dict[str, Any]:
@@ -37,7 +35,7 @@ def recipe(name: str, *, device: str = "cpu") -> dict[str, Any]:
         near = difflib.get_close_matches(str(name), names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"field `preset`: no recipe is named {name!r}.{hint} There are: {', '.join(names)}.")
-    values = tomllib.loads(files(__package__).joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8"))
+    values = tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
     gpu = values.pop("gpu", {})
     return combine(values, gpu) if _is_gpu(device) else values
 
@@ -45,7 +43,7 @@ def recipe(name: str, *, device: str = "cpu") -> dict[str, Any]:
 def _is_gpu(device: str) -> bool:
     if device == "cpu":
         return False
-    from ._machine import is_gpu
+    from ..runtime.hardware import is_gpu
 
     return is_gpu(device)
 

@@ -1,0 +1,50 @@
+from .__about__ import __version__
+from .callbacks import BaseCallback, Callback, StepMetrics, StopTraining, ValidationMetrics
+from .errors import (
+    ArtefactError,
+    ConfigError,
+    DataError,
+    DiskFullError,
+    DivergedError,
+    FitError,
+    Interrupted,
+    TsTrainError,
+    UnavailableError,
+)
+from .recipes import recipe, recipe_names
+from .run import resume, train
+from .run_folder import Run
+from .schemas import RunManifest, TrainConfig
+from .studies.ablation import ablate
+from .studies.ladder import ladder
+from .studies.plots import plot
+from .studies.search import search
+
+__all__ = [
+    "ArtefactError",
+    "BaseCallback",
+    "Callback",
+    "ConfigError",
+    "DataError",
+    "DiskFullError",
+    "DivergedError",
+    "FitError",
+    "Interrupted",
+    "Run",
+    "RunManifest",
+    "StepMetrics",
+    "StopTraining",
+    "TrainConfig",
+    "TsTrainError",
+    "UnavailableError",
+    "ValidationMetrics",
+    "__version__",
+    "ablate",
+    "ladder",
+    "plot",
+    "recipe",
+    "recipe_names",
+    "resume",
+    "search",
+    "train",
+]

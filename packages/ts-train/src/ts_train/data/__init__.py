@@ -1,0 +1,1 @@
+"""Encoded stories as batches."""

@@ -47,7 +47,7 @@ def work(out: Path, data: str | None, steps: int, cache: Path) -> None:
     torch.set_num_threads(1)
     config = TrainConfig.model_validate({
         "model": MODEL, "max_steps": steps, "threads": 1, "precision": "fp32", "ema_decay": 0.9, "sinks": ("jsonl",),
-        "batch": {"max_tokens": 512}, "micro_batch_tokens": 150, "validation": {"every": 6, "samples": 0}, "checkpoint": {"every": 2},
+        "batch": {"tokens_per_step": 512}, "micro_batch_tokens": 150, "validation": {"every": 6, "samples": 0}, "checkpoint": {"every": 2},
     })  # fmt: skip
     try:
         train(config, data or fake_encoded(stories=120, longest=60), out)

@@ -51,7 +51,7 @@ def settings(preset: str, way: str, precision: str, device: torch.device, batch_
     changes["compile"] = way == "compiled"
     changes["capture"] = way != "launched" and base.get("capture", False)
     if batch_tokens is not None:
-        changes["batch"] = {"max_tokens": batch_tokens, "arrangement": "bucketed"}
+        changes["batch"] = {"tokens_per_step": batch_tokens, "arrangement": "bucketed"}
     return TrainConfig.model_validate(combine(base, changes))
 
 
@@ -285,7 +285,7 @@ def main() -> None:
     table = Table(chosen.out, heading)
     for preset in peers:
         config = settings(preset, "launched", "fp32", device, chosen.batch_tokens)
-        positions = config.batch.max_tokens or (config.batch.batch_size or 4) * WINDOW
+        positions = config.batch.tokens_per_step or (config.batch.batch_size or 4) * WINDOW
         for compile in (False, True):
             table.measure(preset, "bf16", "plain loop" + ", compiled" * compile, lambda p=preset, c=compile, n=positions: (
                 plain_loop(p, data, device, n, compile=c, seconds=seconds)))  # fmt: skip

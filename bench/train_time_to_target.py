@@ -43,7 +43,7 @@ TALK_STEPS = 2 * 1_725_028 / 64
 BATCHES: dict[str, dict[str, Any]] = {
     "64 stories": {"batch_size": 64},
     "16 stories": {"batch_size": 16},
-    "1,024 tokens": {"max_tokens": 1024},
+    "1,024 tokens": {"tokens_per_step": 1024},
 }
 RATES = {
     ("talk", "1m"): (0.0012, 0.0025, 0.0049),
@@ -224,7 +224,7 @@ def _reached(lab: Lab, c: Choice, epochs: float, target: float, seeds: int) -> F
 def step_costs(lab: Lab, choices: list[Choice], rounds: int, steps: int) -> dict[str, float]:
     """CPU seconds of a step of each choice: the median over rounds in which all take turns."""
     kinds = {kind(c): c for c in choices}
-    counts = {name: steps if BATCHES[c.batch].get("max_tokens") else max(1, steps // 8) for name, c in kinds.items()}
+    counts = {name: steps if BATCHES[c.batch].get("tokens_per_step") else max(1, steps // 8) for name, c in kinds.items()}
     return by_turns({name: _stepper(lab, c) for name, c in kinds.items()}, counts, rounds)
 
 

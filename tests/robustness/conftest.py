@@ -26,7 +26,7 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ts_tokenizer.WordTokenizer.train(stories, vocab_size=120, casing=casing).save(folder / f"{casing}.json")
     ts_tokenizer.encode_splits(folder / "splits", folder / "lower.json", folder / "encoded")
     settings = {
-        "model": SIZES, "max_steps": 4, "sinks": ["jsonl"], "batch": {"max_tokens": 256}, "optimizer": {"name": "adamw"},
+        "model": SIZES, "max_steps": 4, "sinks": ["jsonl"], "batch": {"tokens_per_step": 256}, "optimizer": {"name": "adamw"},
         "validation": {"every": 2}, "checkpoint": {"every": 2},
     }  # fmt: skip
     ts_train.train(ts_train.TrainConfig.model_validate(settings), folder / "encoded", folder / "run")

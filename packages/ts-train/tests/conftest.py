@@ -42,7 +42,7 @@ def config() -> Callable[..., TrainConfig]:
     def make(**changes: Any) -> TrainConfig:
         fields: dict[str, Any] = {
             "model": TINY, "max_steps": 8, "threads": 1, "sinks": ("jsonl",), "precision": "fp32",
-            "batch": {"max_tokens": 96}, "micro_batch_tokens": 40, "optimizer": {"name": "adamw", "lr": 0.01},
+            "batch": {"tokens_per_step": 96}, "micro_batch_tokens": 40, "optimizer": {"name": "adamw", "lr": 0.01},
             "validation": {"every": 4}, "checkpoint": {"every": 2},
         }  # fmt: skip
         return TrainConfig.model_validate({**fields, **changes})
@@ -54,7 +54,7 @@ def config() -> Callable[..., TrainConfig]:
 def base() -> dict[str, Any]:
     """The base of a study whose runs take a fraction of a second."""
     return {
-        "model": TINY, "max_steps": 4, "threads": 1, "sinks": ["jsonl"], "precision": "fp32", "batch": {"max_tokens": 96},
+        "model": TINY, "max_steps": 4, "threads": 1, "sinks": ["jsonl"], "precision": "fp32", "batch": {"tokens_per_step": 96},
         "micro_batch_tokens": 96, "optimizer": {"name": "adamw", "lr": 0.01}, "validation": {"every": 2, "samples": 0},
         "checkpoint": {"every": 2},
     }  # fmt: skip

@@ -85,8 +85,8 @@ def test_stories_longer_than_the_context_are_counted() -> None:
 def test_like_lengths_pad_little_and_batches_stay_under_the_limit() -> None:
     batches = make(bucket=2)
     plans = [batches.plan(i) for i in range(batches.steps_per_epoch)]
-    assert all(p.cells <= 64 for p in plans)
-    assert 1 - sum(p.tokens for p in plans) / sum(p.cells for p in plans) < 0.1
+    assert all(p.padded_tokens <= 64 for p in plans)
+    assert 1 - sum(p.tokens for p in plans) / sum(p.padded_tokens for p in plans) < 0.1
 
 
 def test_packing_pads_less_than_shuffling_and_keeps_stories_apart() -> None:

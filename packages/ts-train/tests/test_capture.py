@@ -44,12 +44,12 @@ def test_widths_are_rounded_up_but_never_over_the_context() -> None:
     widths = {batches.micro_batches(batches.plan(s), rank=0, world_size=1, max_tokens=10**9)[0].ids.shape[1] for s in range(40)}
     assert widths <= {8, 16, 20}
     assert len(widths) > 1
-    assert all(batches.plan(s).cells <= 96 for s in range(40))
+    assert all(batches.plan(s).padded_tokens <= 96 for s in range(40))
 
 
 def test_no_step_has_more_positions_than_asked_for_where_widths_are_rounded_further_than_buckets() -> None:
     batches = Batches(fake_encoded(longest=40)["train"], context=40, seed=1, pad_id=31, max_tokens=160, bucket=4, pad_to=16)
-    assert max(batches.plan(s).cells for s in range(batches.steps_per_epoch)) <= 160
+    assert max(batches.plan(s).padded_tokens for s in range(batches.steps_per_epoch)) <= 160
 
 
 @pytest.mark.parametrize("optimizer", [
@@ -97,7 +97,9 @@ def test_a_step_beyond_one_micro_batch_is_launched(
 ) -> None:
     replayed: list[int] = []
     gradients = CapturedStep.gradients
-    monkeypatch.setattr(CapturedStep, "gradients", lambda self, plan: replayed.append(plan.cells) or gradients(self, plan))
+    monkeypatch.setattr(
+        CapturedStep, "gradients", lambda self, plan: replayed.append(plan.padded_tokens) or gradients(self, plan)
+    )
     settings = {"batch": {"batch_size": 6}, "micro_batch_tokens": 60}  # widths from 4 to 16
     train(config(capture=True, **settings), data, tmp_path / "recorded")
     train(config(**settings), data, tmp_path / "launched")
@@ -136,9 +138,9 @@ def test_every_recipe_has_a_form_for_a_gpu(name: str) -> None:
         assert gpu.optimizer == cpu.optimizer
         assert gpu.batch.batch_size == 64
         return
-    assert gpu.batch.max_tokens is not None
-    assert cpu.batch.max_tokens is not None
-    times = (gpu.batch.max_tokens / cpu.batch.max_tokens) ** 0.5
+    assert gpu.batch.tokens_per_step is not None
+    assert cpu.batch.tokens_per_step is not None
+    times = (gpu.batch.tokens_per_step / cpu.batch.tokens_per_step) ** 0.5
     for rate in ("lr", "adamw_lr"):
         assert getattr(gpu.optimizer, rate) == pytest.approx(times * getattr(cpu.optimizer, rate), rel=2e-3)
 
@@ -146,7 +148,7 @@ def test_every_recipe_has_a_form_for_a_gpu(name: str) -> None:
 def test_what_a_user_sets_goes_over_the_form_for_a_gpu() -> None:
     asked = combine(recipe("story-1m", device="cuda"), {"batch": {"batch_size": 64}, "capture": False})
     settings = TrainConfig.model_validate(asked)
-    assert (settings.batch.batch_size, settings.batch.max_tokens, settings.capture) == (64, None, False)
+    assert (settings.batch.batch_size, settings.batch.tokens_per_step, settings.capture) == (64, None, False)
 
 
 def test_auto_takes_the_gpus_form_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

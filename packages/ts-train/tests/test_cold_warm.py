@@ -35,7 +35,7 @@ except Interrupted:
 """
 CONFIG: dict[str, Any] = {
     "preset": "story-1m", "model": {"d_model": 32, "n_heads": 2, "n_kv_heads": 2, "n_layers": 2, "d_ff": 48, "dropout": 0.1},
-    "max_steps": 8, "threads": 1, "sinks": ["jsonl"], "precision": "fp32", "batch": {"max_tokens": 256},
+    "max_steps": 8, "threads": 1, "sinks": ["jsonl"], "precision": "fp32", "batch": {"tokens_per_step": 256},
     "micro_batch_tokens": 128, "validation": {"every": 4, "samples": 0}, "checkpoint": {"every": 2},
 }  # fmt: skip
 

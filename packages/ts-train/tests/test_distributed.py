@@ -23,7 +23,7 @@ from ts_train.sinks.jsonl import read_metrics
 SCRIPT = """
 import json, os, signal, sys
 import torch
-from ts_train import BaseCallback, TrainConfig, train
+from ts_train import BaseCallback, TrainConfig, Trainer, train
 from ts_train.errors import Interrupted
 from ts_train.testing import fake_encoded
 
@@ -32,22 +32,20 @@ out, options = sys.argv[1], json.loads(sys.argv[2])
 stop = options.pop("stop", None)
 die, poison = options.pop("die", None), options.pop("poison", None)
 if die is not None and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-    import ts_train.trainer as loop
-    step = loop.train_step
-    def dying(t):
-        if t.state.step == die:
+    step = Trainer.train_step
+    def dying(trainer):
+        if trainer.state.step == die:
             os.kill(os.getpid(), signal.SIGKILL)   # a machine that fails
-        return step(t)
-    loop.train_step = dying
+        return step(trainer)
+    Trainer.train_step = dying
 if poison is not None and os.environ.get("RANK", "1") == "1":
-    import ts_train.trainer as loop
-    accumulate = loop._accumulate
-    def poisoned(t, plan, tokens):
-        result = accumulate(t, plan, tokens)
-        if t.state.step == poison:
-            next(t.model.parameters()).grad.fill_(float("nan"))
+    accumulate = Trainer._accumulate
+    def poisoned(trainer, plan, tokens):
+        result = accumulate(trainer, plan, tokens)
+        if trainer.state.step == poison:
+            next(trainer.model.parameters()).grad.fill_(float("nan"))
         return result
-    loop._accumulate = poisoned
+    Trainer._accumulate = poisoned
 class Stop(BaseCallback):
     def on_step(self, metrics):
         if metrics.step == stop:
@@ -59,7 +57,7 @@ except Interrupted:
 """
 CONFIG: dict[str, Any] = {
     "model": {"kind": "transformer", "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 24, "max_seq_len": 16, "init_std": 0.1},
-    "max_steps": 6, "threads": 1, "sinks": ["jsonl"], "precision": "fp32", "batch": {"max_tokens": 96}, "micro_batch_tokens": 40,
+    "max_steps": 6, "threads": 1, "sinks": ["jsonl"], "precision": "fp32", "batch": {"tokens_per_step": 96}, "micro_batch_tokens": 40,
     "optimizer": {"name": "muon"}, "validation": {"every": 3}, "checkpoint": {"every": 3},
 }  # fmt: skip
 

@@ -22,8 +22,8 @@ from ts_train.callbacks import RunInfo
 from ts_train.checkpoint import CheckpointStore
 from ts_train.cli.live_line import LiveLine
 from ts_train.errors import ConfigError, DataError, Interrupted
+from ts_train.network import preset_name
 from ts_train.optimizers import build_optimizers
-from ts_train.plan import preset_name
 from ts_train.runtime.hardware import best_peak_flops
 from ts_train.schemas import AdamWConfig, MuonConfig, TrainerState, ValidationPoint
 from ts_train.studies.schemas import Choices, Range, SearchConfig
@@ -224,8 +224,8 @@ def test_the_rows_of_an_older_run_become_json_when_it_is_resumed(tmp_path: Path,
         ({"schedule": {"name": "step", "step_size": 100, "gamma": 0.5}}, "step_size = 100 is not reached in 8 steps"),
         ({"schedule": {"name": "wsd", "decay_fraction": 0.0, "min_factor": 0.1}}, "min_factor does nothing"),
         ({"epochs": 3.0}, "epochs = 3 does nothing: max_steps is the limit"),
-        ({"batch": {"max_tokens": 96, "arrangement": "shuffled", "bucket": 4}}, "batch.bucket does nothing"),
-        ({"batch": {"max_tokens": 96, "curriculum_epochs": 2}}, "curriculum_epochs does nothing"),
+        ({"batch": {"tokens_per_step": 96, "arrangement": "shuffled", "bucket": 4}}, "batch.bucket does nothing"),
+        ({"batch": {"tokens_per_step": 96, "curriculum_epochs": 2}}, "curriculum_epochs does nothing"),
         ({"optimizer": {"name": "adamw", "decay_all": True, "weight_decay": 0.0}}, "decay_all does nothing"),
         ({"validation": {"every": 4, "patience": 9}}, "patience = 9 cannot be reached"),
         ({"optimizer": {"name": "muon", "cautious": True}}, "cautious does nothing"),

@@ -133,7 +133,7 @@ def reference(model: nn.Module, config: TrainConfig, data: FakeEncoded) -> list[
     from ts_train.optimizers import build_optimizers
     from ts_train.schedules import factor
 
-    batches = Batches(data["train"], context=16, seed=config.seed, pad_id=data.pad_id, max_tokens=config.batch.max_tokens)
+    batches = Batches(data["train"], context=16, seed=config.seed, pad_id=data.pad_id, max_tokens=config.batch.tokens_per_step)
     optimizers = build_optimizers(model, config.optimizer, vocab_size=VOCAB)
     model.train()
     for step in range(config.max_steps or 0):
@@ -157,7 +157,7 @@ def test_any_module_trains_as_with_torchs_own_loss(
 ) -> None:
     torch.manual_seed(3)
     model = kind()
-    settings = config(model={}, validation={"every": 8}, batch={"max_tokens": 96, "context": 16})
+    settings = config(model={}, validation={"every": 8}, batch={"tokens_per_step": 96, "context": 16})
     expected = reference(copy.deepcopy(model), settings, data)
     run = train(settings, data, tmp_path / "run", model=model)
     assert run.state.best_step == 8
@@ -248,7 +248,7 @@ def test_a_wrong_module_is_one_sentence_and_leaves_nothing(
 ) -> None:
     out = tmp_path / "run"
     with pytest.raises(ConfigError, match=words) as caught:
-        train(config(model={}, batch={"max_tokens": 96, "context": 16}), data, out, model=model())
+        train(config(model={}, batch={"tokens_per_step": 96, "context": 16}), data, out, model=model())
     assert "\n" not in str(caught.value)
     assert not (out / "config.json").exists()
     assert not list(out.rglob("*.safetensors"))

@@ -129,7 +129,9 @@ class Clock(BaseCallback):
 @pytest.fixture
 def minutes(config: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., TrainConfig]:
     """A config of one minute whose probe measures 1 s a step."""
-    monkeypatch.setattr("ts_train.plan._time_steps", lambda trial, limit: 1.0)
+    monkeypatch.setattr(
+        "ts_train.plan._time_steps", lambda trainer, limit: trainer.batches.steps_per_epoch / trainer.batches.epoch_tokens
+    )
 
     def make(**changes: object) -> TrainConfig:
         fields = {

@@ -71,7 +71,7 @@ def test_combine_replaces_a_table_of_another_name_and_the_other_batch_size() -> 
     assert config.optimizer.name == "adamw"
     assert config.schedule.name == base["schedule"]["name"]
     assert config.schedule.model_dump() == {**base["schedule"], "min_factor": 0.1}
-    assert (config.batch.batch_size, config.batch.max_tokens) == (8, None)
+    assert (config.batch.batch_size, config.batch.tokens_per_step) == (8, None)
 
 
 def test_schemas_are_frozen_and_refuse_unknown_fields() -> None:

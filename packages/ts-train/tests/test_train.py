@@ -119,8 +119,8 @@ def test_validation_is_the_mean_over_the_whole_splits_tokens(tmp_path: Path, dat
 
 @pytest.mark.parametrize("changes", [
     {"optimizer": {"name": "muon"}}, {"ema_decay": 0.9}, {"precision": "bf16"}, {"batch": {"batch_size": 8, "arrangement": "shuffled"}},
-    {"batch": {"batch_size": 4, "arrangement": "packed"}}, {"batch": {"max_tokens": 96, "curriculum": "difficulty"}},
-    {"batch": {"max_tokens": 96, "curriculum": "length"}}, {"schedule": {"name": "wsd", "warmup_steps": 2}}, {"grad_clip": None},
+    {"batch": {"batch_size": 4, "arrangement": "packed"}}, {"batch": {"tokens_per_step": 96, "curriculum": "difficulty"}},
+    {"batch": {"tokens_per_step": 96, "curriculum": "length"}}, {"schedule": {"name": "wsd", "warmup_steps": 2}}, {"grad_clip": None},
     {"max_steps": None, "max_tokens": 600}, {"max_steps": None, "epochs": 0.5},
 ])  # fmt: skip
 def test_every_option_runs_and_resumes_to_the_bit(
@@ -291,7 +291,7 @@ def test_a_truncated_checkpoint_costs_its_own_steps_only(tmp_path: Path, data: F
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
     tmp_path: Path, data: FakeEncoded, config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ts_train.run.decide", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr("ts_train.run.plan_run", lambda *_: pytest.fail("computed"))
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtefactError, match=r"file: cannot hold a run \(a file of that name is in the way\)"):
         train(config(), data, tmp_path / "file")
@@ -420,7 +420,7 @@ def test_a_disk_that_fills_up_anywhere_is_one_clear_error(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ts_train.run.write_weights", full)  # the best model of step 4
+        patched.setattr("ts_train.run_folder.write_weights", full)  # the best model of step 4
         with pytest.raises(DiskFullError, match=r"step 2 is whole.*ts-train resume"):
             train(config(), data, tmp_path / "cut")
     resume(tmp_path / "cut", data=data)

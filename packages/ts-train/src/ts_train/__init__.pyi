@@ -12,13 +12,14 @@ from .errors import (
     UnavailableError,
 )
 from .recipes import recipe, recipe_names
-from .run import resume, train
+from .run import create_trainer, resume, train
 from .run_folder import Run
 from .schemas import RunManifest, TrainConfig
 from .studies.ablation import ablate
 from .studies.ladder import ladder
 from .studies.plots import plot
 from .studies.search import search
+from .trainer import Trainer
 
 __all__ = [
     "ArtefactError",
@@ -35,11 +36,13 @@ __all__ = [
     "StepMetrics",
     "StopTraining",
     "TrainConfig",
+    "Trainer",
     "TsTrainError",
     "UnavailableError",
     "ValidationMetrics",
     "__version__",
     "ablate",
+    "create_trainer",
     "ladder",
     "plot",
     "recipe",

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from ts_models import artefact
 
 from .errors import ArtefactError, DiskFullError
-from .schemas import TrainerState
+from .schemas import MIGRATIONS, TrainerState
 
 __all__ = ["CheckpointStore"]
 
@@ -150,7 +150,13 @@ class CheckpointStore:
 
     def _read(self, step: int) -> tuple[TrainerState, dict[str, torch.Tensor]]:
         path = self._path(step)
-        state = artefact.read_model(path / "state.json", TrainerState, package="tinystories-train", error=ArtefactError)
+        state = artefact.read_model(
+            path / "state.json",
+            TrainerState,
+            package="tinystories-train",
+            migrations=MIGRATIONS["ts-train/state"],
+            error=ArtefactError,
+        )
         if state.step != step:
             raise ArtefactError(f"{path / 'state.json'}: is of step {state.step}; the checkpoint is damaged.")
         tensors_file = path / "tensors.safetensors"

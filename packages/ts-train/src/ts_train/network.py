@@ -1,23 +1,149 @@
-"""What training asks of a network: ids `[batch, time]` in, logits `[batch, time, vocab]` out, something to train.
+"""The network of a run: built from a preset, loaded from a model folder, or a module of the caller's own, which is checked.
 
-A module of the caller's own is tried on a copy before anything is written, so that a wrong one costs one sentence.
+A network maps ids `[batch, time]` to logits `[batch, time, vocab]`. The check runs on a copy before any file is written.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
+from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 from torch.nn.modules import module as _module
 from torch.nn.parameter import UninitializedParameter
 
-from .data.batches import Batches
-from .errors import ConfigError
+from ts_models.artefact import describe_invalid
 
-__all__ = ["check_network", "owns_logits"]
+from .data.batches import Batches
+from .data.dataset import TrainingData
+from .errors import ArtefactError, ConfigError, DataError
+from .schemas import RunManifest, TrainConfig
+
+__all__ = [
+    "build_model",
+    "check_network",
+    "choose_context",
+    "model_dict",
+    "named_tensors",
+    "owns_logits",
+    "preset_name",
+    "rebuild_model",
+]
+
+
+def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) -> nn.Module:
+    """The caller's own module, or the preset's with weights that follow from the seed, or those of `init_from`."""
+    if own is not None:
+        return own
+    import ts_models
+
+    if config.init_from is not None:
+        return _load_start(config, data)
+    torch.manual_seed(config.seed)
+    fields = {**config.model, "vocab_size": data.vocab_size}
+    if config.preset is not None:
+        return ts_models.build(config.preset, **fields)
+    if "kind" not in fields:
+        raise ConfigError("field `preset`: is missing. Name one (story-1m), or give a whole `model` table with its `kind`.")
+    try:
+        return ts_models.build(_network_config(fields))
+    except ValidationError as problem:
+        raise ConfigError(f"field `model`: {describe_invalid(problem)}") from None
+
+
+def _network_config(fields: dict[str, Any]) -> Any:
+    from ts_models.schemas import config_class
+
+    return config_class(fields.get("kind")).model_validate(fields)
+
+
+def rebuild_model(manifest: RunManifest) -> nn.Module | None:
+    """The network of a run whose weights come from a checkpoint; None where the model was the caller's own."""
+    import ts_models
+
+    if manifest.model is None:
+        return None
+    try:
+        return ts_models.build(_network_config(manifest.model))
+    except ValidationError as problem:
+        raise ArtefactError(f"the run's config.json, field `model`: {describe_invalid(problem)}") from None
+
+
+def preset_name(model: nn.Module, asked: str | None) -> str | None:
+    """The preset that a network is, whatever it was asked for by: `asked` where that is it, else the first that fits."""
+    from ts_models import StoryModel
+    from ts_models.presets import PRESETS
+
+    if not isinstance(model, StoryModel):
+        return None
+    names = [name for name, known in PRESETS.items() if _same_network(known.config, model.config)]
+    return asked if asked in names else next(iter(names), None)
+
+
+def _same_network(one: Any, other: Any) -> bool:
+    """Whether two configs are the same network but for its vocabulary, context, dropout and initial values."""
+    vocabulary = {"vocab_size", "eos_id", "bos_id", "unk_id", "pad_id"}
+    free = vocabulary | {"max_seq_len", "dropout", "init_std", "zero_init"}
+    return bool(one.model_dump(exclude=free) == other.model_dump(exclude=free))
+
+
+def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
+    """The network of a model/ folder, refused when it does not speak the data's vocabulary."""
+    import ts_models
+    from ts_models.artefact import sha256_file
+
+    loaded = ts_models.load(str(config.init_from))
+    if loaded.config.vocab_size != data.vocab_size:
+        raise DataError(
+            f"{config.init_from}: its vocabulary has {loaded.config.vocab_size} entries, the data's {data.vocab_size}. Encode the data with the model's own tokenizer."
+        )
+    own = Path(str(loaded.path)) / "word_tokenizer.json"
+    if own.exists() and data.tokenizer_file is not None and sha256_file(own) != sha256_file(data.tokenizer_file):
+        raise DataError(
+            f"{config.init_from}: its word_tokenizer.json is not the one that the data were encoded with, so the same id would "
+            f"mean another word. Encode again: ts-tokenizer encode splits/ --tokenizer {own} --out encoded/"
+        )
+    found = preset_name(loaded.model, config.preset)
+    if config.preset is not None and found != config.preset:
+        raise ConfigError(
+            f"field `preset`: is {config.preset}, but {config.init_from} holds {found or 'a network of no preset'} "
+            f"({sum(p.numel() for p in loaded.model.parameters()):,} parameters). Leave the preset out, or name the right one."
+        )
+    if not config.model:
+        return loaded.model
+    torch.manual_seed(config.seed)
+    network = ts_models.build(loaded.config, **config.model)  # say, with another dropout
+    try:
+        network.load_state_dict(loaded.model.state_dict())
+    except RuntimeError as problem:
+        raise ConfigError(f"field `model`: changes the shape of the weights of {config.init_from}: {problem}") from None
+    return network
+
+
+def model_dict(model: nn.Module) -> dict[str, Any] | None:
+    """The whole config of a model of the zoo; None for any other module."""
+    from ts_models import StoryModel
+
+    return model.config.model_dump(mode="json") if isinstance(model, StoryModel) else None
+
+
+def choose_context(config: TrainConfig, model: nn.Module) -> int:
+    """Positions of a row at most: as asked, else what the model takes, else 256."""
+    own = getattr(getattr(model, "config", None), "max_seq_len", None)
+    wanted = config.batch.context or own or 256
+    if own is not None and wanted > own:
+        raise ConfigError(f"field `batch.context`: {wanted} is more than the model's max_seq_len of {own}")
+    return int(wanted)
+
+
+def named_tensors(model: nn.Module) -> list[tuple[str, Any]]:
+    """Parameters (tied ones once) and the buffers that a state dict would hold."""
+    kept = set(model.state_dict())
+    return [*model.named_parameters(), *((name, b) for name, b in model.named_buffers() if name in kept)]
 
 
 def check_network(model: Any, batches: Batches, *, vocab_size: int) -> None:

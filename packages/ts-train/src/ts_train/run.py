@@ -1,8 +1,4 @@
-"""Config → parts → run/. `train` begins a run, `resume` goes on with it; search, ladder and ablations stand on both.
-
-What a run decides once stands in `_decide`; how it learns, in `_loop`; this module puts the parts together and takes
-them apart.
-"""
+"""`train` starts a run, `resume` continues one, `create_trainer` builds the parts of one for a loop of your own."""
 
 from __future__ import annotations
 
@@ -17,43 +13,36 @@ from torch import nn
 
 from ts_models import artefact
 
-from . import pace as pacing
 from .callbacks import BaseCallback, Callback, RunInfo, StepMetrics
 from .checkpoint import CheckpointStore
 from .data.dataset import TrainingData, open_data
 from .data.provenance import TRAIN_STORIES, inherited_stories, read_stories, with_stories, write_stories
-from .ema import WeightAverage
 from .errors import ConfigError, DataError
-from .loss import nll_sum
-from .network import check_network, owns_logits
-from .optimizers import build_optimizers
-from .plan import build_model, choose_context, decide, environment, idle_settings, make_batches, make_validation, rebuild_model
+from .network import build_model, check_network, choose_context, rebuild_model
+from .plan import idle_settings, plan_run
 from .recipes import combine, recipe
 from .run_folder import (
     Run,
-    begun,
+    RunFolder,
     check_not_emptied,
     check_state,
-    claim,
-    config_digest,
+    create_run_dir,
+    holds_run,
     load_best,
-    named_tensors,
     read_manifest,
     run_lock,
     summarise,
-    write_weights,
 )
 from .runtime.distributed import World, join_world
 from .runtime.precision import Precision, precision_warnings
-from .schemas import Environment, RunManifest, TrainConfig, TrainerState
+from .schemas import Environment, TrainConfig, TrainerState
 from .sinks import make_sink
-from .trainer import Trainer, capture, fit
-from .validation import sample_stories
+from .trainer import Trainer
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
 
-__all__ = ["resume", "train"]
+__all__ = ["create_trainer", "resume", "train"]
 
 Warn = Callable[[str], None]
 
@@ -68,55 +57,49 @@ def train(
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Run:
-    """Train a model on encoded stories; the best one ends in `out`/model.
+    """Train a model on encoded stories and save the best one in `out`/model.
 
-    An unfinished run of the same settings in `out` is gone on with; a finished one is given back.
+    Resumes an unfinished run with the same settings in `out`; returns a finished one.
 
     Args:
         config: the settings, or the name of a recipe ("story-1m").
-        data: an encoded/ folder, or what `ts_tokenizer.open_encoded` gives.
+        data: an encoded/ folder, or what `ts_tokenizer.open_encoded` returns.
         out: the run folder.
         model: any module from ids `[batch, time]` to logits `[batch, time, vocab]`, instead of a preset.
-        callbacks: told of every step and validation on rank 0; `StopTraining` ends the run.
+        callbacks: called at every step and validation on rank 0; `StopTraining` ends the run.
         progress: called with ("train", step, total).
-        warn: told what is about to cost more than it needs to, and what a resume found damaged.
+        warn: receives warnings: slow settings, settings without effect, damaged checkpoints.
 
     Raises:
-        ConfigError, DataError, ArtefactError: settings, data or files that do not hold.
-        DivergedError, DiskFullError, Interrupted: the run ended; its last checkpoint is whole.
+        ConfigError, DataError, ArtefactError: invalid settings, data or files.
+        DivergedError, DiskFullError, Interrupted: the run ended early; its last checkpoint is complete.
     """
     _check_arguments(config, out, callbacks, progress, warn)
-    path, tell = artefact.resolve_target(out), warn or _silent
-    settings = (
-        TrainConfig.model_validate(combine(recipe(config, device="auto"), {"preset": config}))
-        if isinstance(config, str)
-        else config
-    )
+    path, warn = artefact.resolve_target(out), warn or _ignore
+    settings = _settings(config)
     world, device = join_world(settings.device)
     encoded = open_data(data)
-    world.lead(lambda: _check_tokenizer(settings, encoded))
+    world.run_on_main(lambda: _check_tokenizer(settings, encoded))
     if model is not None:
-        _check_own(model, settings, encoded)
-    with _held(path, world):
-        if world.lead(lambda: begun(path, settings, encoded, model, tell)):
-            return _resume(path, read_manifest(path), encoded, model, callbacks, progress, tell, world, device)
-        sinks = _make_sinks(settings, world)
-        _set_up_torch(settings, settings.threads)
-        network = build_model(settings, encoded, model).to(device)
-        given = model is not None or settings.init_from is not None
-        manifest: RunManifest = world.agree(decide(settings, encoded, network, world, device))
-        stories, manifest = inherited_stories(settings, encoded, manifest) if model is None else (None, manifest)
-        if world.writes:
+        _check_model(model, settings, encoded)
+    with _locked(path, world):
+        if world.run_on_main(lambda: holds_run(path, settings, encoded, model, warn)):
+            return _resume(path, encoded, model, callbacks, progress, warn, world, device)
+        watchers = _watchers(settings, world, callbacks, progress)
+        trainer = _new_trainer(settings, encoded, model, world, device, warn)
+        stories = None
+        if model is None:
+            stories, trainer.manifest = inherited_stories(settings, encoded, trainer.manifest)
+        if world.is_main_process:
             for warning in (
-                *precision_warnings(Precision(manifest.precision, "", device.type), _dropout(network)),
-                *idle_settings(settings, manifest, own_model=model is not None),
+                *precision_warnings(trainer.precision, _dropout(trainer.model)),
+                *idle_settings(settings, trainer.manifest, own_model=model is not None),
             ):
-                tell(warning)
+                warn(warning)
             if stories is not None:
                 write_stories(path, stories)
-            artefact.write_model(path / "config.json", manifest)
-        watchers = _watchers(sinks, callbacks, progress)
-        return _run(manifest, encoded, network, path, world, device, watchers, tell, own=given)
+            artefact.write_model(path / "config.json", trainer.manifest)
+        return _run(trainer, path, watchers, keep_start=model is not None or settings.init_from is not None)
 
 
 def resume(
@@ -128,16 +111,16 @@ def resume(
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Run:
-    """Go on with a run from its last whole checkpoint: on the same machine to the same bits.
+    """Continue a run from its last complete checkpoint; on the same machine the result has the same bits.
 
     Args:
         out: the run folder.
-        data: where the encoded data lie now, if they were moved; they must be the same data.
-        model: a fresh module of the same shape, for a run whose model was the caller's own.
+        data: where the encoded data are now, if they were moved; they must be the same data.
+        model: a new module of the same shape, for a run whose model was the caller's own.
         callbacks, progress, warn: as for `train`.
 
     Raises:
-        ArtefactError: there is no run, or none of its checkpoints is whole.
+        ArtefactError: there is no run, or none of its checkpoints is complete.
         DataError: the data are not those that the run began with.
     """
     _check_arguments("", out, callbacks, progress, warn)
@@ -148,159 +131,120 @@ def resume(
     if manifest.model is None and model is None:
         raise ConfigError(f"{path}: this run trains a model of the caller's own; pass it again: resume(out, model=…)")
     if model is not None:
-        _check_own(model, manifest.config, encoded)
-    with _held(path, world):
-        return _resume(path, manifest, encoded, model, callbacks, progress, warn or _silent, world, device)
+        _check_model(model, manifest.config, encoded)
+    with _locked(path, world):
+        return _resume(path, encoded, model, callbacks, progress, warn or _ignore, world, device)
+
+
+def create_trainer(config: TrainConfig | str, data: Any, *, model: nn.Module | None = None, warn: Warn | None = None) -> Trainer:
+    """Build a trainer for a loop of your own: model, optimizers, batches and plan as in `train`, but no files.
+
+    Args:
+        config, data, model: as for `train`.
+        warn: receives warnings.
+
+    Raises:
+        ConfigError, DataError: invalid settings or data.
+    """
+    _check_arguments(config, "", (), None, warn)
+    settings = _settings(config)
+    world, device = join_world(settings.device)
+    encoded = open_data(data)
+    if model is not None:
+        _check_model(model, settings, encoded)
+    return _new_trainer(settings, encoded, model, world, device, warn or _ignore)
+
+
+def _check_tokenizer(settings: TrainConfig, data: TrainingData) -> None:
+    """Read the tokenizer if stories are to be sampled, so that a damaged one does not end the run at its first validation."""
+    if settings.validation.samples:
+        _ = data.tokenizer
+
+
+def _settings(config: TrainConfig | str) -> TrainConfig:
+    if isinstance(config, TrainConfig):
+        return config
+    return TrainConfig.model_validate(combine(recipe(config, device="auto"), {"preset": config}))
+
+
+def _new_trainer(
+    config: TrainConfig, data: TrainingData, model: nn.Module | None, world: World, device: torch.device, warn: Warn
+) -> Trainer:
+    _set_up_torch(config, config.threads)
+    network = build_model(config, data, model).to(device)
+    manifest, batches = plan_run(config, data, network, world, device)
+    return Trainer(network, data, manifest, world=world, device=device, batches=batches, warn=warn)
 
 
 def _resume(
-    path: Path, manifest: RunManifest, data: TrainingData, model: nn.Module | None, callbacks: Sequence[Callback],
-    progress: Progress | None, warn: Warn, world: World, device: torch.device,
+    path: Path, data: TrainingData, model: nn.Module | None, callbacks: Sequence[Callback], progress: Progress | None,
+    warn: Warn, world: World, device: torch.device,
 ) -> Run:  # fmt: skip
-    """Go on with a run whose folder this process holds."""
+    """Continue the run in a folder that this process has locked."""
+    manifest = read_manifest(path)
     if data.fingerprint != manifest.data_fingerprint:
         raise DataError(
             f"{data.path or 'data'}: these are not the data that {path} began with (their hashes differ). "
             "Point --data to the same encoded/ folder, or begin a new run."
         )
-    sinks = _make_sinks(manifest.config, world)
+    watchers = _watchers(manifest.config, world, callbacks, progress)
     same = world.size == manifest.environment.world_size
     _set_up_torch(manifest.config, manifest.environment.threads if same else manifest.config.threads)
-    for warning in precision_warnings(Precision(manifest.precision, "", device.type), dropout=0.0) if world.writes else ():
-        warn(warning)  # say, a run in bf16 that moved to a CPU without units for it
-    stored = CheckpointStore(path / "checkpoints").steps()
-    if not stored:
+    if world.is_main_process:  # for example a run in bf16 that moved to a CPU without units for it
+        for warning in precision_warnings(Precision(manifest.precision, "", device.type), dropout=0.0):
+            warn(warning)
+    has_checkpoint = bool(CheckpointStore(path / "checkpoints").steps())
+    if not has_checkpoint:
         check_not_emptied(path, manifest)
-    own = model if model is not None else rebuild_model(manifest) if stored else None
+    own = model if model is not None else rebuild_model(manifest) if has_checkpoint else None
     network = build_model(manifest.config, data, own).to(device)
-    watchers = _watchers(sinks, callbacks, progress)
-    return _run(manifest, data, network, path, world, device, watchers, warn, own=model is not None, resumed=True)
+    trainer = Trainer(network, data, manifest, world=world, device=device, warn=warn)
+    return _run(trainer, path, watchers, keep_start=model is not None, resumed=True)
 
 
-def _run(
-    manifest: RunManifest, data: TrainingData, model: nn.Module, path: Path, world: World, device: torch.device,
-    watchers: Sequence[Callback], warn: Warn, *, own: bool, resumed: bool = False,
-) -> Run:  # fmt: skip
-    """Put the parts together, bring them to the last checkpoint, train to the end, give back the best model."""
-    config = manifest.config
-    store = CheckpointStore(path / "checkpoints", keep=config.checkpoint.keep, background=config.checkpoint.background)
-    if world.writes:
+def _run(trainer: Trainer, path: Path, watchers: Sequence[Callback], *, keep_start: bool, resumed: bool = False) -> Run:
+    """Restore the last checkpoint, train to the end, return the best model.
+
+    keep_start: save the weights of step 0, which cannot be drawn again from the seed.
+    """
+    world, data, manifest = trainer.world, trainer.data, trainer.manifest
+    checkpoints = manifest.config.checkpoint
+    store = CheckpointStore(path / "checkpoints", keep=checkpoints.keep, background=checkpoints.background)
+    if world.is_main_process:
         store.sweep()
         artefact.recover(path / "model")
-    world.wait()
-    t = _trainer(manifest, data, model, world, device, warn)
-    for change in _changes(manifest.environment, _environment(t)) if resumed and world.writes else ():
-        warn(f"{change}: the last bits may differ from those of an uninterrupted run")
-    if store.steps():
-        _put_back(t, store, path)
-    elif own and world.writes:  # weights that were given cannot be drawn again from the seed
-        store.save(_stamped(t, path), _tensors(t), now=True)
+    world.barrier()
+    for change in _changes(manifest.environment, trainer.environment) if resumed and world.is_main_process else ():
+        trainer.warn(f"{change}: the last bits may differ from those of an uninterrupted run")
     stories = read_stories(path, data)
-    if not t.state.finished:
-        if config.capture and not world.joined and config.batch.arrangement != "packed":
-            t.captured = capture(t)
-        if world.writes:
-            _connect(t, store, data, path, stories)
-            t.callbacks = watchers
+    folder = RunFolder(path, store, stories)
+    if store.steps():
+        restore(trainer, store, path)
+    elif keep_start and world.is_main_process:
+        folder.save_checkpoint(trainer, now=True)
+    if not trainer.state.finished:
+        if world.is_main_process:
+            trainer.output, trainer.callbacks = folder, watchers
         try:
             with store.disk_full_is_clear():
-                fit(t, RunInfo(path, manifest, t.state.step, t.total_steps))
+                trainer.fit(RunInfo(path, manifest, trainer.state.step, trainer.total_steps))
         finally:
-            _close(t, store)
-    summary = summarise(manifest, t.state)
+            _close(trainer, store)
+    summary = summarise(manifest, trainer.state)
     if (path / "model" / TRAIN_STORIES).exists():
         summary = with_stories(summary, stories)
-    if world.writes:
+    if world.is_main_process:
         artefact.write_model(path / "model" / "training.json", summary)
-    world.wait()
-    load_best(model, path / "model")
-    return Run(path, model.eval(), manifest, t.state, summary)
+    world.barrier()
+    load_best(trainer.model, path / "model")
+    return Run(path, trainer.model.eval(), manifest, trainer.state, summary)
 
 
-def _trainer(
-    manifest: RunManifest, data: TrainingData, model: nn.Module, world: World, device: torch.device, warn: Warn
-) -> Trainer:
-    config = manifest.config
-    precision = Precision(manifest.precision, manifest.precision_reason, device.type)
-    return Trainer(
-        model=model,
-        network=compiled(model, device) if config.compile else model,
-        loss=compiled(nll_sum, device) if config.compile and device.type == "cuda" else nll_sum,
-        optimizers=build_optimizers(model, config.optimizer, vocab_size=data.vocab_size, precision=precision.name),
-        batches=make_batches(config, data, manifest.context),
-        validation=make_validation(config, data, manifest.context, manifest.micro_batch_tokens, manifest.validation_stories),
-        precision=precision,
-        scaler=precision.scaler(),
-        world=world,
-        device=device,
-        manifest=manifest,
-        state=TrainerState(
-            micro_batch_tokens=manifest.micro_batch_tokens,
-            pace=None if manifest.probe is None else pacing.start(manifest.probe, manifest.total_steps),
-        ),
-        average=WeightAverage(model, config.ema_decay) if config.ema_decay else None,
-        warn=warn,
-        in_place=owns_logits(model) and not config.compile,
-    )
-
-
-def _check_tokenizer(settings: TrainConfig, data: TrainingData) -> None:
-    """Read the tokenizer now where stories are to be sampled: one that is damaged or too new would end the first validation."""
-    if settings.validation.samples:
-        _ = data.tokenizer
-
-
-def _connect(t: Trainer, store: CheckpointStore, data: TrainingData, path: Path, stories: Any) -> None:
-    """Let the loop write: checkpoints, the best model, sampled stories (rank 0 alone)."""
-
-    def save_checkpoint(t: Trainer, now: bool) -> None:
-        store.save(_stamped(t, path), _tensors(t), now=now)
-
-    def save_best(t: Trainer) -> None:
-        training = summarise(t.manifest, t.state)
-        write_weights(t.model, path / "model", tokenizer=data.tokenizer_file, training=training, train_stories=stories)
-
-    def sample(t: Trainer) -> list[str]:
-        count, seed = t.manifest.config.validation.samples, t.manifest.config.seed
-        return sample_stories(t.model, data.tokenizer, count=count, seed=seed) if count else []
-
-    t.save_checkpoint, t.save_best, t.sample = save_checkpoint, save_best, sample
-
-
-# --- the state of a run, to and from a checkpoint ----------------------------------------------
-
-
-def _tensors(t: Trainer) -> dict[str, torch.Tensor]:
-    tensors = {f"model.{name}": tensor for name, tensor in named_tensors(t.model)}
-    tensors |= {f"optimizer.{name}": tensor for name, tensor in t.optimizers.tensors().items()}
-    if t.average is not None:
-        tensors |= {f"average.{name}": tensor for name, tensor in t.average.average.items()}
-    return tensors
-
-
-def _stamped(t: Trainer, path: Path) -> TrainerState:
-    """The state with what a resume must compare or restore besides."""
-    scaler = {name: float(value) for name, value in t.scaler.state_dict().items()}
-    return t.state.model_copy(
-        update={
-            "scaler": scaler,
-            "data_fingerprint": t.manifest.data_fingerprint,
-            "run_sha256": config_digest(path),
-            "environment": _environment(t),
-        }
-    )
-
-
-def _environment(t: Trainer) -> Environment:
-    return environment(t.manifest.config, t.world, t.device, t.optimizers.kind)
-
-
-@torch.no_grad()
-def _put_back(t: Trainer, store: CheckpointStore, path: Path) -> None:
-    """Bring a fresh trainer to the newest whole checkpoint; damaged ones are set aside.
+def restore(trainer: Trainer, store: CheckpointStore, path: Path) -> None:
+    """Load the newest complete checkpoint into a new trainer; damaged ones are renamed.
 
     Raises:
-        ArtefactError: none is whole, or it is of another run.
+        ArtefactError: none is complete, or it belongs to another run.
         ConfigError: its tensors are not those of this model.
     """
     found: list[tuple[TrainerState, dict[str, torch.Tensor]]] = []
@@ -308,42 +252,21 @@ def _put_back(t: Trainer, store: CheckpointStore, path: Path) -> None:
     def newest() -> int:
         state, tensors, problems = store.load(set_aside=True)
         for problem in problems:
-            t.warn(problem)
-        check_state(path, t.manifest, state)
+            trainer.warn(problem)
+        check_state(path, trainer.manifest, state)
         found.append((state, tensors))
         return state.step
 
-    step = t.world.lead(newest)
+    step = trainer.world.run_on_main(newest)
     state, tensors = found[0] if found else store.read(step)
-    by_room: dict[str, dict[str, torch.Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
-    for name, tensor in tensors.items():
-        room, _, rest = name.partition(".")
-        by_room.setdefault(room, {})[rest] = tensor
-    averaged = t.average.average.items() if t.average is not None else ()
-    for kept, wanted in ((by_room["model"], named_tensors(t.model)), (by_room["average"], averaged)):
-        for name, tensor in wanted:
-            if name not in kept or kept[name].shape != tensor.shape:
-                raise ConfigError(
-                    f"{store.folder}: the checkpoint has no tensor `{name}` of shape {list(tensor.shape)}; pass the same model."
-                )
-            tensor.copy_(kept[name])
-    t.optimizers.load_tensors(by_room["optimizer"])
-    if t.scaler.is_enabled():
-        held = t.scaler.state_dict()
-        t.scaler.load_state_dict({name: type(held[name])(value) for name, value in state.scaler.items()})
-    t.state = state
+    try:
+        trainer.load_state_dict({"state": state, "tensors": tensors})
+    except ConfigError as problem:
+        raise ConfigError(f"{store.folder}: {problem}") from None
 
 
-def compiled(function: Any, device: torch.device) -> Any:
-    """torch.compile; on a GPU once for all shapes, as batches of many widths come."""
-    return torch.compile(function, dynamic=True if device.type == "cuda" else None)
-
-
-# --- small things ------------------------------------------------------------------------------
-
-
-class _Told(BaseCallback):
-    """Tells a progress function of each step."""
+class _ReportProgress(BaseCallback):
+    """Calls a progress function at each step."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -352,17 +275,17 @@ class _Told(BaseCallback):
         self.progress("train", metrics.step, metrics.total_steps)
 
 
-def _close(t: Trainer, store: CheckpointStore) -> None:
-    """Wait for the checkpoint in progress and close what the callbacks opened, also after an error."""
+def _close(trainer: Trainer, store: CheckpointStore) -> None:
+    """Wait for the checkpoint being written and close what the callbacks opened, also after an error."""
     try:
         store.wait()
     finally:
-        if not t.state.finished:
-            t.tell("on_end", t.state)
+        if not trainer.state.finished:
+            trainer.notify("on_end", trainer.state)
 
 
-def _check_own(model: nn.Module, config: TrainConfig, data: TrainingData) -> None:
-    check_network(model, make_batches(config, data, choose_context(config, model)), vocab_size=data.vocab_size)
+def _check_model(model: nn.Module, config: TrainConfig, data: TrainingData) -> None:
+    check_network(model, data.batches(config, choose_context(config, model)), vocab_size=data.vocab_size)
 
 
 def _set_up_torch(config: TrainConfig, threads: int | None) -> None:
@@ -372,27 +295,23 @@ def _set_up_torch(config: TrainConfig, threads: int | None) -> None:
 
 
 @contextlib.contextmanager
-def _held(path: Path, world: World) -> Iterator[None]:
-    """Hold the run folder for all ranks of this run; a second run on it is refused before it writes anything."""
+def _locked(path: Path, world: World) -> Iterator[None]:
+    """Lock the run folder for all ranks of this run, before anything is written."""
     with contextlib.ExitStack() as stack:
 
-        def hold() -> None:
-            claim(path)
+        def acquire() -> None:
+            create_run_dir(path)
             stack.enter_context(run_lock(path))
 
-        world.lead(hold)
+        world.run_on_main(acquire)
         yield
 
 
-def _make_sinks(config: TrainConfig, world: World) -> list[Callback]:
-    """The config's sinks, on rank 0; where one is unknown or its package is missing, all ranks raise."""
+def _watchers(config: TrainConfig, world: World, callbacks: Sequence[Callback], progress: Progress | None) -> list[Callback]:
+    """Sinks, callbacks and progress of the main process; where a sink is missing, all ranks raise."""
     sinks: list[Callback] = []
-    world.lead(lambda: sinks.extend(make_sink(name) for name in dict.fromkeys(config.sinks)))
-    return sinks
-
-
-def _watchers(sinks: Sequence[Callback], callbacks: Sequence[Callback], progress: Progress | None) -> list[Callback]:
-    return [*sinks, *callbacks, *([_Told(progress)] if progress is not None else [])]
+    world.run_on_main(lambda: sinks.extend(make_sink(name) for name in dict.fromkeys(config.sinks)))
+    return [*sinks, *callbacks, *([_ReportProgress(progress)] if progress is not None else [])]
 
 
 def _check_arguments(config: Any, out: Any, callbacks: Any, progress: Any, warn: Any) -> None:
@@ -425,5 +344,5 @@ def _dropout(model: nn.Module) -> float:
     return max((m.p for m in model.modules() if isinstance(m, nn.Dropout)), default=0.0)
 
 
-def _silent(message: str) -> None:
+def _ignore(message: str) -> None:
     pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import math
 import shutil
@@ -19,7 +20,8 @@ from .checkpoint import CheckpointStore
 from .data.dataset import TrainingData
 from .data.provenance import TRAIN_STORIES
 from .errors import ArtefactError, ConfigError
-from .schemas import RunManifest, TrainConfig, TrainerState
+from .network import named_tensors
+from .schemas import MIGRATIONS, RunManifest, TrainConfig, TrainerState
 from .sinks.jsonl import read_metrics
 
 if TYPE_CHECKING:
@@ -27,15 +29,17 @@ if TYPE_CHECKING:
 
     from ts_models.schemas import TrainingSummary
 
+    from .trainer import Trainer
+
 __all__ = [
     "Run",
-    "begun",
+    "RunFolder",
     "check_not_emptied",
     "check_state",
-    "claim",
     "config_digest",
+    "create_run_dir",
+    "holds_run",
     "load_best",
-    "named_tensors",
     "read_manifest",
     "run_lock",
     "summarise",
@@ -67,8 +71,52 @@ class Run:
         """The rows of metrics.jsonl: `kind` is "step" or "validation"."""
         return list(read_metrics(self.path / "metrics.jsonl"))
 
+    def __repr__(self) -> str:
+        best = "no validation" if self.state.best_loss is None else f"best validation loss {self.state.best_loss:.4f}"
+        return f"Run({str(self.path)!r}, {self.state.step:,} steps, {best}{'' if self.stopped is None else f', stopped: {self.stopped}'})"
 
-def claim(path: Path) -> None:
+    def _repr_html_(self) -> str:
+        """A table of the validations, for notebooks."""
+        rows = "".join(
+            f"<tr><td>{p.step:,}</td><td>{p.tokens:,}</td><td>{'' if p.train_loss is None else f'{p.train_loss:.4f}'}</td>"
+            f"<td>{p.validation_loss:.4f}</td></tr>"
+            for p in self.state.curve
+        )
+        header = "<tr><th>step</th><th>tokens</th><th>training loss</th><th>validation loss</th></tr>"
+        return f"<p>{html.escape(repr(self))}</p><table>{header}{rows}</table>"
+
+
+class RunFolder:
+    """Writes what a trainer saves into a run folder: the `Output` of the main process.
+
+    Args:
+        path: the run folder.
+        store: its checkpoints.
+        stories: hashes of the stories that the model is trained on; None where they are not known.
+    """
+
+    def __init__(self, path: Path, store: CheckpointStore, stories: Any) -> None:
+        self.path, self.store, self.stories = path, store, stories
+
+    def save_checkpoint(self, trainer: Trainer, *, now: bool) -> None:
+        """Save the state with what a resume compares: data, settings, environment."""
+        state, tensors = trainer.state_dict().values()
+        stamps = {
+            "data_fingerprint": trainer.manifest.data_fingerprint,
+            "run_sha256": config_digest(self.path),
+            "environment": trainer.environment,
+        }
+        self.store.save(state.model_copy(update=stamps), tensors, now=now)
+
+    def save_best(self, trainer: Trainer) -> None:
+        """Save model/."""
+        write_weights(
+            trainer.model, self.path / "model", tokenizer=trainer.data.tokenizer_file,
+            training=summarise(trainer.manifest, trainer.state), train_stories=self.stories,
+        )  # fmt: skip
+
+
+def create_run_dir(path: Path) -> None:
     """Refuse a folder that cannot be written before anything is computed.
 
     Raises:
@@ -94,7 +142,7 @@ def run_lock(path: Path) -> contextlib.AbstractContextManager[None]:
     return artefact.lock(path / "config.json", error=ArtefactError)
 
 
-def begun(path: Path, config: TrainConfig, data: TrainingData, model: nn.Module | None, warn: Callable[[str], None]) -> bool:
+def holds_run(path: Path, config: TrainConfig, data: TrainingData, model: nn.Module | None, warn: Callable[[str], None]) -> bool:
     """Whether `path` holds this run, to go on with; False where a run begins, after removing a try without a step.
 
     Raises:
@@ -211,7 +259,9 @@ def check_not_emptied(path: Path, manifest: RunManifest) -> None:
 
 def read_manifest(path: Path) -> RunManifest:
     """run/config.json."""
-    return artefact.read_model(path / "config.json", RunManifest, package="tinystories-train", error=ArtefactError)
+    return artefact.read_model(
+        path / "config.json", RunManifest, package="tinystories-train", migrations=MIGRATIONS["ts-train/run"], error=ArtefactError
+    )
 
 
 def summarise(manifest: RunManifest, state: TrainerState) -> TrainingSummary:
@@ -258,12 +308,6 @@ def write_weights(
         if hashes is not None:
             (aside / TRAIN_STORIES).write_bytes(hashes)
         artefact.write_model(aside / "training.json", known or training)
-
-
-def named_tensors(model: nn.Module) -> list[tuple[str, Any]]:
-    """Parameters (tied ones once) and the buffers that a state dict would hold."""
-    kept = set(model.state_dict())
-    return [*model.named_parameters(), *((name, b) for name, b in model.named_buffers() if name in kept)]
 
 
 def load_best(model: nn.Module, path: Path) -> None:

@@ -6,11 +6,13 @@ Standard library and pydantic only. Every default is explained where it stands; 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 __all__ = [
+    "MIGRATIONS",
     "SCHEMAS",
     "AdamWConfig",
     "BatchConfig",
@@ -32,6 +34,7 @@ __all__ = [
     "ValidationConfig",
     "ValidationPoint",
     "WSDConfig",
+    "rename_batch_tokens",
 ]
 
 
@@ -152,12 +155,19 @@ ScheduleConfig = Annotated[StepLRConfig | CosineConfig | WSDConfig | LinearConfi
 # --- the parts of a run ------------------------------------------------------------------------
 
 
+def rename_batch_tokens(batch: dict[str, Any]) -> dict[str, Any]:
+    """The table `batch` with `max_tokens`, its key in schema version 1, as `tokens_per_step`."""
+    if "max_tokens" not in batch or "tokens_per_step" in batch:
+        return batch
+    return {"tokens_per_step" if key == "max_tokens" else key: value for key, value in batch.items()}
+
+
 class BatchConfig(_Settings):
     """What one optimizer step sees, whatever the number of ranks and micro-batches."""
 
     batch_size: int | None = Field(None, ge=1)
-    """Stories (rows, when packed) per optimizer step. Give this or `max_tokens`."""
-    max_tokens: int | None = Field(None, ge=16)
+    """Stories (rows, when packed) per optimizer step. Give this or `tokens_per_step`."""
+    tokens_per_step: int | None = Field(None, ge=16)
     """Most positions (rows x width) per optimizer step. 1,024 where neither is given: the measured best on CPU."""
     arrangement: Literal["bucketed", "shuffled", "packed"] = "bucketed"
     """Stories of like length together; at random; or several to a row, told apart by segments."""
@@ -171,10 +181,15 @@ class BatchConfig(_Settings):
     """Order of the batches in the first `curriculum_epochs`: random, short first, or likely words first (unigram)."""
     curriculum_epochs: int = Field(1, ge=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _old_name(cls, values: Any) -> Any:
+        return rename_batch_tokens(values) if isinstance(values, dict) else values
+
     @model_validator(mode="after")
     def _one_size(self) -> BatchConfig:
-        if self.batch_size is not None and self.max_tokens is not None:
-            raise ValueError("give `batch_size` (stories) or `max_tokens`, not both")
+        if self.batch_size is not None and self.tokens_per_step is not None:
+            raise ValueError("give `batch_size` (stories) or `tokens_per_step`, not both")
         return self
 
 
@@ -204,7 +219,7 @@ class TrainConfig(_Settings):
     """Everything that decides what a run computes."""
 
     format: Literal["ts-train/config"] = "ts-train/config"
-    schema_version: int = Field(1, ge=1, le=1)
+    schema_version: int = Field(2, ge=2, le=2)
     preset: str | None = None
     """A preset of ts-models; `None` with a whole `model` table, or with a model of your own."""
     model: dict[str, Any] = Field(default_factory=dict)
@@ -252,6 +267,11 @@ class TrainConfig(_Settings):
     checkpoint: CheckpointConfig = CheckpointConfig()
     sinks: tuple[str, ...] = ("jsonl", "tensorboard")
     """Where metrics go, beside the live line."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_version_1(cls, values: Any) -> Any:
+        return {**values, "schema_version": 2} if isinstance(values, dict) and values.get("schema_version") == 1 else values
 
 
 # --- what a run writes -------------------------------------------------------------------------
@@ -301,7 +321,7 @@ class RunManifest(_Frozen):
     """run/config.json: the settings, and what was derived from them once."""
 
     format: Literal["ts-train/run"] = "ts-train/run"
-    schema_version: int = Field(1, ge=1, le=1)
+    schema_version: int = Field(2, ge=2, le=2)
     config: TrainConfig
     model: dict[str, Any] | None
     """The whole model config; null for a model of the caller's own."""
@@ -366,7 +386,7 @@ class TrainerState(_Frozen):
     """checkpoints/step-N/state.json: where a run stands (the tensors lie beside it)."""
 
     format: Literal["ts-train/state"] = "ts-train/state"
-    schema_version: int = Field(1, ge=1, le=1)
+    schema_version: int = Field(2, ge=2, le=2)
     step: int = 0
     """Optimizer steps done, skipped ones included."""
     tokens: int = 0
@@ -374,8 +394,7 @@ class TrainerState(_Frozen):
     seconds: float = 0.0
     best_loss: float | None = None
     best_step: int | None = None
-    stale: int = 0
-    """Validations since the best."""
+    validations_since_best: int = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
     loss_sum: float = 0.0
@@ -395,6 +414,17 @@ class TrainerState(_Frozen):
     """Why the run ended before its last step."""
     tensors_sha256: str = ""
 
+
+def _rename_stale(state: dict[str, Any]) -> dict[str, Any]:
+    return {"validations_since_best" if key == "stale" else key: value for key, value in state.items()}
+
+
+MIGRATIONS: dict[str, dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    "ts-train/config": {1: dict},  # `BatchConfig` renames its `max_tokens`
+    "ts-train/run": {1: dict},  # as its config
+    "ts-train/state": {1: _rename_stale},
+}
+"""Format → version → what lifts it to the next."""
 
 SCHEMAS: dict[str, Any] = {
     "ts-train/config": TrainConfig,

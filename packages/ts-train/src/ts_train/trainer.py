@@ -1,8 +1,8 @@
-"""The training loop: one optimizer step, and the loop around it. It opens no file and knows no preset.
+"""The training loop: one optimizer step, validation, and the loop around both. It opens no file.
 
 Reading order: `fit` (the loop), `train_step` (forward, backward, update), `_accumulate` (the micro-batches),
-`_capture` (the same step, recorded).
-Randomness is a pure function of (seed, step, rank): there is no generator state that a resume could lose.
+`recorded` (the same step, recorded).
+All randomness is a function of (seed, step, rank), so a resume has no generator state to restore.
 """
 
 from __future__ import annotations
@@ -13,68 +13,102 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from . import pace as pacing
+from .__about__ import __version__
 from .callbacks import Callback, RunInfo, StepMetrics, StopTraining, ValidationMetrics
 from .data.batches import Batch, Batches, StepPlan
+from .data.dataset import TrainingData
 from .ema import WeightAverage
-from .errors import DivergedError, Interrupted
+from .errors import ConfigError, DataError, DivergedError, Interrupted
 from .loss import nll_sum
-from .optimizers import Optimizers
+from .network import named_tensors, owns_logits
+from .optimizers import build_optimizers
 from .runtime.capture import CapturedStep, own_stream
 from .runtime.distributed import World
 from .runtime.hardware import is_out_of_memory
 from .runtime.precision import Precision
 from .schedules import factor
-from .schemas import RunManifest, TrainerState, ValidationPoint
-from .validation import ValidationSet
+from .schemas import Environment, RunManifest, TrainConfig, TrainerState, ValidationPoint
+from .validation import ValidationSet, sample_stories
 
-__all__ = ["Trainer", "capture", "fit", "train_step"]
+__all__ = ["Output", "Trainer", "describe_environment", "records_steps"]
 
 
-@dataclass
+class Output(Protocol):
+    """Where a trainer saves; `RunFolder` writes a run folder."""
+
+    def save_checkpoint(self, trainer: Trainer, *, now: bool) -> None:
+        """`now`: return only once the checkpoint is on disk."""
+
+    def save_best(self, trainer: Trainer) -> None: ...
+
+
 class Trainer:
-    """The parts of a run, already built, and where it stands."""
+    """A model in training, with its optimizers, batches and progress.
 
-    model: nn.Module
-    network: nn.Module
-    """The model, compiled if that was asked for; same weights."""
-    optimizers: Optimizers
-    batches: Batches
-    validation: ValidationSet | None
-    """None where the data hold no validation stories."""
-    precision: Precision
-    scaler: torch.amp.GradScaler
-    world: World
-    device: torch.device
-    manifest: RunManifest
-    state: TrainerState
-    average: WeightAverage | None = None
-    loss: Callable[..., Tensor] = nll_sum
-    """Sum of nats over logits and targets; compiled if that was asked for."""
-    captured: CapturedStep | None = None
-    """The recorded step; None where every step launches its kernels."""
-    callbacks: Sequence[Callback] = ()
-    save_checkpoint: Callable[[Trainer, bool], None] = lambda trainer, now: None
-    """Called with the trainer and whether to wait until it is on disk."""
-    save_best: Callable[[Trainer], None] = lambda trainer: None
-    sample: Callable[[Trainer], list[str]] = lambda trainer: []
-    warn: Callable[[str], None] = lambda message: None
-    in_place: bool = False
-    """Whether the loss may reuse the memory of the logits (see `owns_logits`)."""
-    signal: int = 0
-    """A signal that asks this process to stop, or 0."""
-    stop: str | None = None
-    """Why a callback wants the run to end."""
-    step_tokens: int = 0
-    """Of the last step."""
-    clock: float = 0.0
-    """When the time that counts against `max_minutes` was last read."""
+    `create_trainer` builds one from settings; `train` builds one, restores the last checkpoint and calls `fit`.
+
+    Args:
+        model: the module to train, on `device`.
+        data: the encoded data.
+        manifest: the settings and what was planned from them.
+        world: the ranks of this run.
+        device: where to train.
+        batches: the training batches, if they are already laid out.
+        warn: receives warnings.
+
+    Attributes:
+        state: the progress; `state.step` counts the optimizer steps done.
+        callbacks: called on the main process only.
+        output: saves checkpoints and the best model; None saves nothing.
+    """
+
+    def __init__(
+        self, model: nn.Module, data: TrainingData, manifest: RunManifest, *, world: World | None = None,
+        device: torch.device | None = None, batches: Batches | None = None, warn: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        config = manifest.config
+        self.model, self.data, self.manifest = model.train(), data, manifest
+        self.world, self.device = world or World(), device or next(model.parameters()).device
+        self.warn = warn or (lambda message: None)
+        self.precision = Precision(manifest.precision, manifest.precision_reason, self.device.type)
+        self.scaler = self.precision.scaler()
+        self.optimizers = build_optimizers(model, config.optimizer, vocab_size=data.vocab_size, precision=self.precision.name)
+        self.batches = batches or data.batches(config, manifest.context)
+        self.validation = ValidationSet.planned(data, manifest)
+        self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
+        self.state = TrainerState(
+            micro_batch_tokens=manifest.micro_batch_tokens,
+            pace=None if manifest.probe is None else pacing.start(manifest.probe, manifest.total_steps),
+        )
+        self.callbacks: Sequence[Callback] = ()
+        self.output: Output | None = None
+        self._network: Any = _compiled(model, self.device) if config.compile else model
+        compiles_loss = config.compile and self.device.type == "cuda"
+        self._loss: Callable[..., Tensor] = _compiled(nll_sum, self.device) if compiles_loss else nll_sum
+        self._reuse_logits = owns_logits(model) and not config.compile
+        self._captured: CapturedStep | None = None
+        self._signal = 0  # a signal that asks this process to stop
+        self._stop: str | None = None  # why a callback wants the run to end
+        self._interrupted = False  # some rank received a signal
+        self._step_tokens = 0  # of the last step
+        self._clock = 0.0  # when the time that counts against `max_minutes` was last read
+
+    # --- progress ------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> TrainConfig:
+        return self.manifest.config
+
+    @property
+    def environment(self) -> Environment:
+        """What may change the last bits of the steps to come."""
+        return describe_environment(self.config, self.world, self.device, self.optimizers.kind)
 
     @property
     def total_steps(self) -> int:
@@ -82,232 +116,357 @@ class Trainer:
         pace = self.state.pace
         return pace.plans[-1].total_steps if pace is not None and pace.plans else self.manifest.total_steps
 
+    @property
+    def done(self) -> bool:
+        """Whether the last step is done, or the run was stopped."""
+        return self.state.step >= self.total_steps or self.state.stopped is not None
+
     def update(self, **changes: Any) -> None:
+        """Replace fields of `state`."""
         self.state = self.state.model_copy(update=changes)
 
-    def tell(self, event: str, *arguments: Any) -> None:
-        """Call every callback (rank 0 alone). One that raises StopTraining ends the run: at once, or with several
-        ranks after the next step, whose sum carries the wish to the others."""
-        for callback in self.callbacks if self.world.writes else ():
+    def notify(self, event: str, *arguments: Any) -> None:
+        """Call every callback (main process only). One that raises StopTraining ends the run: at once, or with several
+        ranks after the next step, whose all-reduce carries the request to the others."""
+        for callback in self.callbacks if self.world.is_main_process else ():
             try:
                 getattr(callback, event)(*arguments)
             except StopTraining as request:
-                self.stop = str(request) or "a callback asked for it"
+                self._stop = str(request) or "a callback asked for it"
                 if self.world.size == 1:
-                    self.update(stopped=self.stop)
+                    self.update(stopped=self._stop)
 
+    def state_dict(self) -> dict[str, Any]:
+        """`state` (TrainerState, with the loss scaler) and `tensors` (weights, optimizer state, average), not copied."""
+        tensors = {f"model.{name}": tensor for name, tensor in named_tensors(self.model)}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizers.tensors().items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
+        scaler = {name: float(value) for name, value in self.scaler.state_dict().items()}
+        return {"state": self.state.model_copy(update={"scaler": scaler}), "tensors": tensors}
 
-def fit(t: Trainer, info: RunInfo) -> None:
-    """Train until the last step, or until somebody asks to stop. The state on disk is whole at every instant."""
-    t.model.train()
-    t.tell("on_start", info)
-    t.clock = pacing.now()
-    with _signals(t), own_stream(t.device) if t.captured else nullcontext():
-        while t.state.step < t.total_steps and t.state.stopped is None:
-            metrics, asked = train_step(t)
-            t.tell("on_step", metrics)
-            _plan_again(t)
-            if t.state.skipped_in_a_row >= t.manifest.config.max_nonfinite:
-                raise DivergedError(_diverged(t))
-            last = t.state.step >= t.total_steps
-            if t.validation is not None and (last or t.state.step % t.manifest.validation_every == 0):
-                validate(t)
-            if t.state.step % t.manifest.checkpoint_every == 0 and not last:
-                t.save_checkpoint(t, False)
-            alone = t.world.size == 1 and t.signal != 0  # nobody to agree with: no further step
-            if (asked or alone) and not last:
-                t.save_checkpoint(t, True)
-                raise Interrupted(_interrupted(t, info), t.signal or signal.SIGTERM)
-    if t.validation is None:
-        keep_last(t)
-    elif not t.state.curve or t.state.curve[-1].step != t.state.step:
-        validate(t)
-    t.update(finished=True)
-    t.save_checkpoint(t, True)
-    t.tell("on_end", t.state)
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned.
 
+        Raises:
+            ConfigError: a tensor of the model is missing or has another shape.
+        """
+        by_group: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
+        for name, tensor in state_dict["tensors"].items():
+            group, _, rest = name.partition(".")
+            by_group.setdefault(group, {})[rest] = tensor
+        averaged = self.average.average.items() if self.average is not None else ()
+        for kept, wanted in ((by_group["model"], named_tensors(self.model)), (by_group["average"], averaged)):
+            for name, tensor in wanted:
+                if name not in kept or kept[name].shape != tensor.shape:
+                    raise ConfigError(
+                        f"the checkpoint has no tensor `{name}` of shape {list(tensor.shape)}; pass the same model."
+                    )
+                tensor.copy_(kept[name])
+        self.optimizers.load_tensors(by_group["optimizer"])
+        self.state = state_dict["state"]
+        if self.scaler.is_enabled():
+            current = self.scaler.state_dict()
+            self.scaler.load_state_dict({name: type(current[name])(v) for name, v in self.state.scaler.items()})
 
-def train_step(t: Trainer) -> tuple[StepMetrics, bool]:
-    """One optimizer step over all ranks: what it measured, and whether some rank was asked to stop."""
-    start, step = time.perf_counter(), t.state.step
-    plan = t.batches.plan(step)
-    lr = t.optimizers.set_factor(_factor(t))
+    # --- the loop ------------------------------------------------------------------------------
 
-    replayed = t.captured is not None and plan.cells <= t.state.micro_batch_tokens
-    (nats, signals, stops, norm), padding = _replay(t, plan) if replayed else _launch(t, plan)
+    def fit(self, info: RunInfo) -> None:
+        """Train to the last step, or until a callback or signal stops the run. Checkpoints on disk are always complete.
 
-    finite = math.isfinite(norm) and math.isfinite(nats)
-    if finite:
-        (t.optimizers.step if t.captured is None else t.captured.update)()
-        if t.average is not None:
-            t.average.update(step + 1)
-    if t.captured is None:
-        t.model.zero_grad(set_to_none=True)
+        Raises:
+            DivergedError: too many steps in a row were not finite.
+            Interrupted: SIGTERM or Ctrl-C; the state was saved first.
+        """
+        self.model.train()
+        self.notify("on_start", info)
+        self._clock = pacing.now()
+        with self._handle_signals(), self.recorded():
+            while not self.done:
+                self.notify("on_step", self.train_step())
+                self._plan_again()
+                if self.state.skipped_in_a_row >= self.config.max_nonfinite:
+                    raise DivergedError(self._diverged())
+                last = self.state.step >= self.total_steps
+                if self.validation is not None and (last or self.state.step % self.manifest.validation_every == 0):
+                    self.validate()
+                if self.state.step % self.manifest.checkpoint_every == 0 and not last:
+                    self._save_checkpoint(now=False)
+                alone = self.world.size == 1 and self._signal != 0  # no other rank has to agree: take no further step
+                if (self._interrupted or alone) and not last:
+                    self._save_checkpoint(now=True)
+                    raise Interrupted(
+                        f"stopped and saved at step {self.state.step:,} of {self.total_steps:,}; "
+                        f"go on with: ts-train resume {info.path}",
+                        self._signal or signal.SIGTERM,
+                    )
+        if self.validation is None:
+            with self._averaged():
+                self._save_best()
+        elif not self.state.curve or self.state.curve[-1].step != self.state.step:
+            self.validate()
+        self.update(finished=True)
+        self._save_checkpoint(now=True)
+        self.notify("on_end", self.state)
 
-    seconds = time.perf_counter() - start
-    _count(t, plan, nats, seconds, finite, stopped=stops > 0)
-    speed = plan.tokens / seconds
-    return StepMetrics(
-        step=t.state.step, loss=nats / plan.tokens, lr=lr, grad_norm=norm, tokens=t.state.tokens, seconds=t.state.seconds,
-        tokens_per_second=speed, mfu=speed * t.manifest.flops_per_token / t.manifest.peak_flops, padding=padding,
-        skipped=not finite, total_steps=t.total_steps,
-    ), signals > 0  # fmt: skip
+    def train_step(self) -> StepMetrics:
+        """One optimizer step over all ranks. A step whose loss or gradient is not finite changes no weight."""
+        start, step = time.perf_counter(), self.state.step
+        plan = self.batches.plan(step)
+        lr = self.optimizers.set_factor(self._schedule_factor())
 
+        replayed = self._captured is not None and plan.padded_tokens <= self.state.micro_batch_tokens
+        (nats, signals, stops, norm), padding = self._replay(plan) if replayed else self._launch(plan)
 
-def _launch(t: Trainer, plan: StepPlan) -> tuple[list[float], float]:
-    """Fill the gradients of all ranks, unscaled and clipped: ([nats, signals, stops, norm], share of padded places)."""
-    if t.captured is not None:
-        t.model.zero_grad(set_to_none=False)
-    nats, padding = _gradients(t, plan)  # of the sum over this rank's tokens / the tokens of all ranks
-    wishes = [float(t.signal != 0), float(t.stop is not None)]
-    if not t.world.joined:
-        nats, norm = torch.stack([nats, _clipped(t)]).tolist()  # the only synchronisation of a step
-        return [nats, *wishes, norm], padding
-    sums = t.world.sum_gradients(t.model.parameters(), torch.stack([nats, *torch.tensor(wishes, device=t.device)]))
-    return torch.cat([sums, _clipped(t)[None]]).tolist(), padding
+        finite = math.isfinite(norm) and math.isfinite(nats)
+        if finite:
+            (self.optimizers.step if self._captured is None else self._captured.update)()
+            if self.average is not None:
+                self.average.update(step + 1)
+        if self._captured is None:
+            self.model.zero_grad(set_to_none=True)
 
-
-def _clipped(t: Trainer) -> Tensor:
-    """Unscale and clip the gradients in place; their norm before clipping, on the device."""
-    t.optimizers.share_gradients()
-    for optimizer in t.optimizers.parts if t.scaler.is_enabled() else ():
-        t.scaler.unscale_(optimizer)
-    norm = nn.utils.clip_grad_norm_(t.model.parameters(), t.manifest.config.grad_clip or math.inf)
-    if t.scaler.is_enabled():
-        t.scaler.update()
-    return norm
-
-
-def _replay(t: Trainer, plan: StepPlan) -> tuple[list[float], float]:
-    """`_launch` through the recorded step, of one process and one micro-batch."""
-    assert t.captured is not None
-    torch.manual_seed(_mix(t.manifest.config.seed, t.state.step, t.world.rank))  # dropout
-    values = t.captured.gradients(plan)
-    t.batches.plan(t.state.step + 1)  # while the device computes; the next step finds it drawn
-    nats, norm = values.tolist()
-    return [nats, float(t.signal != 0), float(t.stop is not None), norm], 1 - plan.tokens / plan.cells
-
-
-def capture(t: Trainer) -> CapturedStep:
-    """The recorded form of this trainer's step. Call it after the last checkpoint is loaded."""
-
-    def gradients(batch: Batch, tokens: Tensor) -> Tensor:
-        with t.precision.autocast():
-            logits = t.network(batch.ids)
-        nats = t.loss(logits, batch.targets, in_place=t.in_place)
-        torch.autograd.backward(t.scaler.scale(nats / tokens))
-        return torch.stack([nats.detach(), _clipped(t)])
-
-    t.optimizers.keep_rates_on(t.device)
-    return CapturedStep(t.model, t.batches, t.device, gradients=gradients, update=t.optimizers.step)
-
-
-def _factor(t: Trainer) -> float:
-    """The schedule's factor of the next step."""
-    position = pacing.position(t.state.pace, t.state.step, t.total_steps) if t.state.pace and t.state.pace.plans else None
-    return factor(t.manifest.config.schedule, t.state.step, t.total_steps, position)
-
-
-def _plan_again(t: Trainer) -> None:
-    """Count the step's time against `max_minutes`; where a plan is due, take as many steps as the rest has time for."""
-    pace, probe, minutes = t.state.pace, t.manifest.probe, t.manifest.config.max_minutes
-    if pace is None or probe is None or minutes is None:
-        return
-    pace = pacing.trained(pace, _lap(t), t.step_tokens)
-    if t.state.step >= pace.next_plan:
-        decided = pacing.plan(
-            pace, probe, budget=60 * minutes, step=t.state.step, total=t.total_steps,
-            validation_every=t.manifest.validation_every, step_tokens=t.batches.epoch_tokens / t.batches.steps_per_epoch,
+        seconds = time.perf_counter() - start
+        self._interrupted = signals > 0
+        self._count(plan, nats, seconds, finite, stopped=stops > 0)
+        speed = plan.tokens / seconds
+        return StepMetrics(
+            step=self.state.step, loss=nats / plan.tokens, lr=lr, grad_norm=norm, tokens=self.state.tokens,
+            seconds=self.state.seconds, tokens_per_second=speed,
+            mfu=speed * self.manifest.flops_per_token / self.manifest.peak_flops, padding=padding, skipped=not finite,
+            total_steps=self.total_steps,
         )  # fmt: skip
-        new_total, last = t.world.agree(decided)
-        pace = pacing.replan(pace, step=t.state.step, total=t.total_steps, new_total=new_total, last=last)
-    t.update(pace=pace)
 
+    def validate(self) -> ValidationMetrics:
+        """Score the validation split, add the point to the curve, save the model if it is the best so far.
 
-def _lap(t: Trainer) -> float:
-    """Seconds since the last call."""
-    before, t.clock = t.clock, pacing.now()
-    return t.clock - before
+        Raises:
+            DataError: the data have no validation stories.
+        """
+        if self.validation is None:
+            raise DataError(f"{self.data.path or 'the data'}: hold no validation stories.")
+        config, state = self.config.validation, self.state
+        with self._averaged():
+            loss, bits = self.validation.score(self.model, self.precision, self.world, self.device, whole=config.bits_per_byte)
+            loss, bits = self.world.broadcast_object((loss, bits if bits is None or math.isfinite(bits) else None))
+            point = ValidationPoint(
+                step=state.step, tokens=state.tokens, seconds=state.seconds,
+                train_loss=state.loss_sum / state.loss_tokens if state.loss_tokens else None,
+                validation_loss=loss, bits_per_byte=bits,
+            )  # fmt: skip
+            best = math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss)
+            since_best = 0 if best else state.validations_since_best + 1
+            self.update(curve=(*state.curve, point), loss_sum=0.0, loss_tokens=0, validations_since_best=since_best)
+            if best:
+                self.update(best_loss=loss, best_step=state.step)
+                self._save_best()
+            metrics = ValidationMetrics(point, best, self._sample() if self.world.is_main_process else [])
+        self.notify("on_validation", metrics)
+        if self.state.pace is not None:
+            self.update(pace=pacing.validated(self.state.pace, self._lap()))
+        if config.patience is not None and since_best >= config.patience and self.state.stopped is None:
+            self.update(stopped=f"no better validation loss in {config.patience} validations")
+        return metrics
 
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Record the steps inside and replay them, where `capture` is on. Enter it after the last `load_state_dict`."""
+        if not records_steps(self.config, self.world):
+            yield
+            return
+        self.optimizers.keep_rates_on(self.device)
+        self._captured = CapturedStep(
+            self.model, self.batches, self.device, gradients=self._recordable_gradients, update=self.optimizers.step
+        )
+        with own_stream(self.device):
+            yield
 
-def _gradients(t: Trainer, plan: StepPlan) -> tuple[Tensor, float]:
-    """`_accumulate`, again with half the micro-batch when memory runs out."""
-    while True:
+    # --- gradients -----------------------------------------------------------------------------
+
+    def _launch(self, plan: StepPlan) -> tuple[list[float], float]:
+        """Fill the gradients of all ranks, unscaled and clipped: ([nats, signals, stops, norm], share of padding)."""
+        if self._captured is not None:
+            self.model.zero_grad(set_to_none=False)
+        nats, padding = self._gradients(plan)  # of the sum over this rank's tokens / the tokens of all ranks
+        requests = [float(self._signal != 0), float(self._stop is not None)]
+        if not self.world.joined:
+            nats, norm = torch.stack([nats, self._clip()]).tolist()  # the only synchronisation of a step
+            return [nats, *requests, norm], padding
+        extra = torch.stack([nats, *torch.tensor(requests, device=self.device)])
+        sums = self.world.all_reduce_gradients(self.model.parameters(), extra)
+        return torch.cat([sums, self._clip()[None]]).tolist(), padding
+
+    def _replay(self, plan: StepPlan) -> tuple[list[float], float]:
+        """`_launch` through the recorded step, for one process and one micro-batch."""
+        assert self._captured is not None
+        torch.manual_seed(_mix(self.config.seed, self.state.step, self.world.rank))  # dropout
+        values = self._captured.gradients(plan)
+        self.batches.plan(self.state.step + 1)  # drawn and cached while the device computes
+        nats, norm = values.tolist()
+        requests = [float(self._signal != 0), float(self._stop is not None)]
+        return [nats, *requests, norm], 1 - plan.tokens / plan.padded_tokens
+
+    def _recordable_gradients(self, batch: Batch, tokens: Tensor) -> Tensor:
+        """[nats, norm] of one micro-batch, without synchronisation."""
+        with self.precision.autocast():
+            logits = self._network(batch.ids)
+        nats = self._loss(logits, batch.targets, in_place=self._reuse_logits)
+        torch.autograd.backward(self.scaler.scale(nats / tokens))
+        return torch.stack([nats.detach(), self._clip()])
+
+    def _clip(self) -> Tensor:
+        """Unscale and clip the gradients in place; returns their norm before clipping, on the device."""
+        self.optimizers.share_gradients()
+        for optimizer in self.optimizers.parts if self.scaler.is_enabled() else ():
+            self.scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.grad_clip or math.inf)
+        if self.scaler.is_enabled():
+            self.scaler.update()
+        return norm
+
+    def _gradients(self, plan: StepPlan) -> tuple[Tensor, float]:
+        """`_accumulate`, again with half the micro-batch when memory runs out."""
+        while True:
+            try:
+                return self._accumulate(plan, self.state.micro_batch_tokens)
+            except (torch.OutOfMemoryError, RuntimeError) as problem:
+                smaller = self.state.micro_batch_tokens // 2
+                if not is_out_of_memory(problem) or smaller < 16:
+                    raise
+            self.model.zero_grad(set_to_none=self._captured is None)
+            self.update(micro_batch_tokens=smaller)
+            self.warn(f"out of memory: micro-batches of {smaller:,} tokens from here on")
+
+    def _accumulate(self, plan: StepPlan, micro_batch_tokens: int) -> tuple[Tensor, float]:
+        """Forward and backward over this rank's micro-batches: (sum of nats, share of padding)."""
+        world, device = self.world, self.device
+        torch.manual_seed(_mix(self.config.seed, self.state.step, world.rank))  # dropout
+        pieces = self.batches.micro_batches(plan, rank=world.rank, world_size=world.size, max_tokens=micro_batch_tokens)
+        nats, padded, real = torch.zeros((), device=device), 0, 0
+        for batch in pieces:
+            ids, targets = _send(batch.ids, device), _send(batch.targets, device)
+            segments = {} if batch.segments is None else {"segments": _send(batch.segments, device)}
+            with self.precision.autocast():
+                logits = self._network(ids, **segments)
+            loss = self._loss(logits, targets, in_place=self._reuse_logits)
+            torch.autograd.backward(self.scaler.scale(loss / plan.tokens))
+            nats += loss.detach()
+            padded, real = padded + ids.numel(), real + int((batch.targets >= 0).sum())
+        return nats, 1 - real / padded
+
+    # --- counting and planning -----------------------------------------------------------------
+
+    def _count(self, plan: StepPlan, nats: float, seconds: float, finite: bool, *, stopped: bool) -> None:
+        self._step_tokens, state = plan.tokens, self.state
+        why = (self.world.broadcast_object(self._stop) or "a callback asked for it") if stopped else state.stopped
+        self.update(
+            step=state.step + 1,
+            tokens=state.tokens + (plan.tokens if finite else 0),
+            seconds=state.seconds + seconds,
+            skipped=state.skipped + (not finite),
+            skipped_in_a_row=0 if finite else state.skipped_in_a_row + 1,
+            loss_sum=state.loss_sum + (nats if finite else 0.0),
+            loss_tokens=state.loss_tokens + (plan.tokens if finite else 0),
+            stopped=why,
+        )
+
+    def _schedule_factor(self) -> float:
+        """The schedule's factor of the next step."""
+        pace, step, total = self.state.pace, self.state.step, self.total_steps
+        return factor(self.config.schedule, step, total, pacing.position(pace, step, total) if pace and pace.plans else None)
+
+    def _plan_again(self) -> None:
+        """Count the step's time against `max_minutes`; where a plan is due, fit the number of steps to the time left."""
+        pace, probe, minutes = self.state.pace, self.manifest.probe, self.config.max_minutes
+        if pace is None or probe is None or minutes is None:
+            return
+        pace = pacing.trained(pace, self._lap(), self._step_tokens)
+        step, total = self.state.step, self.total_steps
+        if step >= pace.next_plan:
+            decided = pacing.plan(
+                pace, probe, budget=60 * minutes, step=step, total=total, validation_every=self.manifest.validation_every,
+                step_tokens=self.batches.epoch_tokens / self.batches.steps_per_epoch,
+            )  # fmt: skip
+            new_total, last = self.world.broadcast_object(decided)
+            pace = pacing.replan(pace, step=step, total=total, new_total=new_total, last=last)
+        self.update(pace=pace)
+
+    def _lap(self) -> float:
+        """Seconds since the last call."""
+        before, self._clock = self._clock, pacing.now()
+        return self._clock - before
+
+    # --- saving and stopping -------------------------------------------------------------------
+
+    def _averaged(self) -> Any:
+        """A context with the averaged weights in the model, where `ema_decay` is set."""
+        return self.average.swapped() if self.average is not None else nullcontext()
+
+    def _save_checkpoint(self, *, now: bool) -> None:
+        if self.output is not None:
+            self.output.save_checkpoint(self, now=now)
+
+    def _save_best(self) -> None:
+        if self.output is not None:
+            self.output.save_best(self)
+
+    def _sample(self) -> list[str]:
+        count = self.config.validation.samples
+        return sample_stories(self.model, self.data.tokenizer, count=count, seed=self.config.seed) if count else []
+
+    @contextmanager
+    def _handle_signals(self) -> Iterator[None]:
+        """SIGTERM and Ctrl-C end the run after the current step; a second Ctrl-C at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def remember(number: int, frame: Any) -> None:
+            if self._signal and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self._signal = number
+
+        before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            return _accumulate(t, plan, t.state.micro_batch_tokens)
-        except (torch.OutOfMemoryError, RuntimeError) as problem:
-            smaller = t.state.micro_batch_tokens // 2
-            if not is_out_of_memory(problem) or smaller < 16:
-                raise
-        t.model.zero_grad(set_to_none=t.captured is None)
-        t.update(micro_batch_tokens=smaller)
-        t.warn(f"out of memory: micro-batches of {smaller:,} tokens from here on")
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _diverged(self) -> str:
+        return (
+            f"step {self.state.step}: skipped {self.state.skipped_in_a_row} steps in a row, whose loss or gradient was not "
+            "finite. The weights are those of the last finite step; the last checkpoint is complete. "
+            "Lower the learning rate (--set optimizer.lr=…), or look at the data of those steps."
+        )
 
 
-def _accumulate(t: Trainer, plan: StepPlan, micro_batch_tokens: int) -> tuple[Tensor, float]:
-    """Forward and backward over this rank's micro-batches: (sum of nats, share of padded places)."""
-    torch.manual_seed(_mix(t.manifest.config.seed, t.state.step, t.world.rank))  # dropout
-    pieces = t.batches.micro_batches(plan, rank=t.world.rank, world_size=t.world.size, max_tokens=micro_batch_tokens)
-    nats, cells, real = torch.zeros((), device=t.device), 0, 0
-    for batch in pieces:
-        ids, targets = _send(batch.ids, t.device), _send(batch.targets, t.device)
-        with t.precision.autocast():
-            logits = t.network(ids) if batch.segments is None else t.network(ids, segments=_send(batch.segments, t.device))
-        loss = t.loss(logits, targets, in_place=t.in_place)
-        torch.autograd.backward(t.scaler.scale(loss / plan.tokens))
-        nats += loss.detach()
-        cells, real = cells + ids.numel(), real + int((batch.targets >= 0).sum())
-    return nats, 1 - real / cells
+def describe_environment(config: TrainConfig, world: World, device: torch.device, optimizer: str) -> Environment:
+    """What may change the last bits of a result; every checkpoint holds it. `optimizer` is the `kind` of what was built."""
+    from ts_models.fast import available
+
+    return Environment(
+        threads=torch.get_num_threads(), world_size=world.size, device=device.type, optimizer=optimizer,
+        compile=config.compile, torch=str(torch.__version__), cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        capture=records_steps(config, world), ts_train=__version__,
+        kernels="compiled" if device.type == "cpu" and available() else "torch",
+    )  # fmt: skip
+
+
+def records_steps(config: TrainConfig, world: World) -> bool:
+    """Whether a run records its steps: `capture` is on, in one process, with one story to a row."""
+    return config.capture and not world.joined and config.batch.arrangement != "packed"
+
+
+def _compiled(function: Any, device: torch.device) -> Any:
+    """torch.compile; on a GPU once for all shapes, since the width of batches varies."""
+    return torch.compile(function, dynamic=True if device.type == "cuda" else None)
 
 
 def _send(tensor: Tensor, device: torch.device) -> Tensor:
-    """On the device; to a GPU from pinned memory, so that the host goes on at once."""
+    """Copy to the device; to a GPU from pinned memory, so that the host does not wait."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
-
-
-def keep_last(t: Trainer) -> None:
-    """Without validation stories: the model of the last step is the one that is kept."""
-    with t.average.swapped() if t.average is not None else nullcontext():
-        t.save_best(t)
-
-
-def validate(t: Trainer) -> None:
-    """Score the validation split, remember the point, keep the model when it is the best so far."""
-    assert t.validation is not None
-    config = t.manifest.config.validation
-    with t.average.swapped() if t.average is not None else nullcontext():
-        loss, bits = t.validation.score(t.model, t.precision, t.world, t.device, whole=config.bits_per_byte)
-        loss, bits = t.world.agree((loss, bits if bits is None or math.isfinite(bits) else None))
-        train_loss = t.state.loss_sum / t.state.loss_tokens if t.state.loss_tokens else None
-        point = ValidationPoint(
-            step=t.state.step, tokens=t.state.tokens, seconds=t.state.seconds, train_loss=train_loss,
-            validation_loss=loss, bits_per_byte=bits,
-        )  # fmt: skip
-        best = math.isfinite(loss) and (t.state.best_loss is None or loss < t.state.best_loss)
-        t.update(curve=(*t.state.curve, point), loss_sum=0.0, loss_tokens=0, stale=0 if best else t.state.stale + 1)
-        if best:
-            t.update(best_loss=loss, best_step=t.state.step)
-            t.save_best(t)
-        samples = t.sample(t) if t.world.writes else []
-    t.tell("on_validation", ValidationMetrics(point, best, samples))
-    if t.state.pace is not None:
-        t.update(pace=pacing.validated(t.state.pace, _lap(t)))
-    if config.patience is not None and t.state.stale >= config.patience and t.state.stopped is None:
-        t.update(stopped=f"no better validation loss in {config.patience} validations")
-
-
-def _count(t: Trainer, plan: StepPlan, nats: float, seconds: float, finite: bool, *, stopped: bool) -> None:
-    t.step_tokens = plan.tokens
-    t.update(
-        step=t.state.step + 1,
-        tokens=t.state.tokens + (plan.tokens if finite else 0),
-        seconds=t.state.seconds + seconds,
-        skipped=t.state.skipped + (not finite),
-        skipped_in_a_row=0 if finite else t.state.skipped_in_a_row + 1,
-        loss_sum=t.state.loss_sum + (nats if finite else 0.0),
-        loss_tokens=t.state.loss_tokens + (plan.tokens if finite else 0),
-        stopped=(t.world.agree(t.stop) or "a callback asked for it") if stopped else t.state.stopped,
-    )
 
 
 def _mix(seed: int, step: int, rank: int) -> int:
@@ -315,35 +474,3 @@ def _mix(seed: int, step: int, rank: int) -> int:
     x = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) & (2**64 - 1)
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
     return (x ^ (x >> 27)) >> 1
-
-
-@contextmanager
-def _signals(t: Trainer) -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the run after the step in progress; a second Ctrl-C at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if t.signal and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        t.signal = number
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _diverged(t: Trainer) -> str:
-    return (
-        f"step {t.state.step}: {t.state.skipped_in_a_row} steps in a row had a loss or gradient that is not finite and were "
-        f"skipped. The weights are those of the last finite step; the last checkpoint is whole. "
-        f"Lower the learning rate (--set optimizer.lr=…), or look at the data of those steps."
-    )
-
-
-def _interrupted(t: Trainer, info: RunInfo) -> str:
-    return f"stopped and saved at step {t.state.step:,} of {t.total_steps:,}; go on with: ts-train resume {info.path}"

@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from .data.batches import Batches
+from .data.dataset import TrainingData
 from .loss import nll_sum
 from .runtime.distributed import World
 from .runtime.precision import Precision
+from .schemas import RunManifest
 
 __all__ = ["ValidationSet", "sample_stories"]
 
@@ -38,6 +40,16 @@ class ValidationSet:
         places = np.flatnonzero(full - 1 > context)
         long = [np.asarray(part.ids[part.offsets[i] : part.offsets[i + 1]]) for i in places]
         return cls(batches, long, places, getattr(split, "info", None) if part is split else None)
+
+    @classmethod
+    def planned(cls, data: TrainingData, manifest: RunManifest) -> ValidationSet | None:
+        """The validation stories that a run scores; None where the data have none."""
+        if data.validation is None:
+            return None
+        return cls.of(
+            data.validation, context=manifest.context, pad_id=data.pad_id,
+            max_tokens=max(manifest.micro_batch_tokens, manifest.context), max_stories=manifest.validation_stories,
+        )  # fmt: skip
 
     @property
     def tokens(self) -> int:
@@ -65,7 +77,7 @@ class ValidationSet:
                         sums[1] += nll_sum(logits[rows], targets[rows])
         if whole and self.info is not None and self.long_stories:
             sums[2] += self._whole(model, self.long_stories[world.rank :: world.size], device)
-        world.sum(sums)
+        world.all_reduce(sums)
         model.train(was_training)
         nats = float(sums[0])
         loss = nats / self.tokens

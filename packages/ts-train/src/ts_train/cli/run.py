@@ -54,7 +54,7 @@ def run(
         "max_minutes": max_minutes,
         "max_steps": max_steps,
         "max_tokens": max_tokens,
-        "batch.max_tokens": max_tokens_per_batch,
+        "batch.tokens_per_step": max_tokens_per_batch,
         "seed": seed,
         "precision": precision,
         "checkpoint.every": checkpoint_every,
@@ -82,6 +82,6 @@ def _preset_of(model: str) -> str | None:
     """The preset whose network a model folder holds; its recipe is the default for fine-tuning it."""
     import ts_models
 
-    from ..plan import preset_name
+    from ..network import preset_name
 
     return preset_name(ts_models.load(model).model, None)

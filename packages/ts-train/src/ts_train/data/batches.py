@@ -51,7 +51,7 @@ class StepPlan:
     rows: list[NDArray[np.int64]]
     tokens: int
     """Predicted (real) tokens of the step."""
-    cells: int
+    padded_tokens: int
     """Places of the step if it were one rectangle per micro-batch of like rows; see `Batches.padding`."""
 
 
@@ -122,7 +122,7 @@ class Batches:
         chosen = [rows[i] for i in range(start, end)]
         lengths = self.row_lengths(chosen)
         chosen = [chosen[i] for i in np.argsort(-lengths, kind="stable")]
-        return StepPlan(rows=chosen, tokens=int(lengths.sum()), cells=self.width(int(lengths.max())) * len(chosen))
+        return StepPlan(rows=chosen, tokens=int(lengths.sum()), padded_tokens=self.width(int(lengths.max())) * len(chosen))
 
     def micro_batches(self, plan: StepPlan, *, rank: int, world_size: int, max_tokens: int) -> list[Batch]:
         """This rank's part of a step, in pieces of at most `max_tokens` positions (but at least a row).

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .batches import Stories
+from ..schemas import TrainConfig
+from .batches import Batches, Stories, story_difficulty
 
 __all__ = ["TrainingData", "open_data"]
 
@@ -33,6 +34,19 @@ class TrainingData:
     source: Any
     splits_fingerprint: str | None = None
     """Of the splits that were encoded; None where that is not known."""
+
+    def batches(self, config: TrainConfig, context: int) -> Batches:
+        """The training split in the batches that `config.batch` asks for."""
+        batch = config.batch
+        batches = Batches(
+            self.train, context=context, seed=config.seed, pad_id=self.pad_id, batch_size=batch.batch_size,
+            max_tokens=batch.tokens_per_step, arrangement=batch.arrangement, bucket=batch.bucket, pad_to=batch.pad_to,
+            scores=story_difficulty(self.train) if batch.curriculum == "difficulty" else None,
+            score_epochs=batch.curriculum_epochs,
+        )  # fmt: skip
+        if batch.curriculum == "length":
+            batches.scores = batches.lengths.astype(float)
+        return batches
 
     @property
     def tokenizer(self) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ts_models.layers.linear import has_onednn, product
+from ts_models.fast.linear import has_onednn, product
 
 from ..runtime.hardware import computes_bf16, multiplies_bf16
 from ..schemas import MuonConfig

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from ..errors import ConfigError
+from ..schemas import rename_batch_tokens
 
 __all__ = ["combine", "recipe", "recipe_names"]
 
@@ -50,6 +51,7 @@ def _is_gpu(device: str) -> bool:
 
 def combine(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`changes` over `base`, table by table. A table of another `name` (or a batch size of another kind) replaces the old."""
+    base, changes = _renamed(base), _renamed(changes)
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
@@ -58,7 +60,15 @@ def combine(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             merged[key] = dict(value) if other_kind else combine(old, value)
         else:
             merged[key] = value
-    for one, other in (("batch_size", "max_tokens"), ("max_tokens", "batch_size")):
+    for one, other in (("batch_size", "tokens_per_step"), ("tokens_per_step", "batch_size")):
         if "arrangement" in base and one in changes and other not in changes:
             merged.pop(other, None)
     return merged
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """Settings, or their table `batch`, with the present name of `batch.max_tokens`."""
+    if "arrangement" in values:
+        return rename_batch_tokens(values)
+    batch = values.get("batch")
+    return {**values, "batch": rename_batch_tokens(batch)} if isinstance(batch, dict) else values

@@ -35,11 +35,11 @@ class World:
     """Whether there is a process group: under torchrun, even of one rank."""
 
     @property
-    def writes(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this rank writes files and shows progress (rank 0 alone)."""
         return self.rank == 0
 
-    def sum_gradients(self, parameters: Iterable[torch.nn.Parameter], extra: torch.Tensor) -> torch.Tensor:
+    def all_reduce_gradients(self, parameters: Iterable[torch.nn.Parameter], extra: torch.Tensor) -> torch.Tensor:
         """Add up all gradients over the ranks, in place; returns the sum of `extra` (one value per entry)."""
         if not self.joined:
             return extra
@@ -54,13 +54,13 @@ class World:
             grad.copy_(piece.view_as(grad))
         return pieces[-1]
 
-    def sum(self, values: torch.Tensor) -> torch.Tensor:
+    def all_reduce(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over the ranks of a small float64 tensor."""
         if self.joined:
             dist.all_reduce(values)
         return values
 
-    def agree(self, value: Any) -> Any:
+    def broadcast_object(self, value: Any) -> Any:
         """Rank 0's value, on every rank."""
         if not self.joined:
             return value
@@ -68,19 +68,19 @@ class World:
         dist.broadcast_object_list(held, src=0)
         return held[0]
 
-    def lead(self, work: Callable[[], T]) -> T:
+    def run_on_main(self, work: Callable[[], T]) -> T:
         """What `work` gives on rank 0, on every rank; what it raises there is raised on every rank, so that none waits."""
         if self.size == 1:
             return work()
         value: T | None = None
         failure: Exception | None = None
-        if self.writes:
+        if self.is_main_process:
             try:
                 value = work()
             except Exception as problem:
                 failure = problem
         told = None if failure is None else (type(failure), str(failure))
-        value, told = self.agree((value, told))
+        value, told = self.broadcast_object((value, told))
         if failure is not None:
             raise failure
         if told is not None:
@@ -88,7 +88,7 @@ class World:
             raise kind(message) if issubclass(kind, TsTrainError) else TsTrainError(f"rank 0: {message}")
         return value
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         if self.joined:
             dist.barrier()
 

@@ -142,8 +142,10 @@ class _Last:
 
 
 def identify(config: TrainConfig, data: TrainingData) -> str:
-    """SHA-256 of the settings and the data's fingerprint."""
-    content = json.dumps([config.model_dump(mode="json"), data.fingerprint], sort_keys=True)
+    """SHA-256 of the settings, spelled as in schema version 1 so that finished trials stay valid, and the data's fingerprint."""
+    settings = {**config.model_dump(mode="json"), "schema_version": 1}
+    settings["batch"]["max_tokens"] = settings["batch"].pop("tokens_per_step")
+    content = json.dumps([settings, data.fingerprint], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -30,7 +30,6 @@ import torch
 from ts_train import TrainConfig, recipe, train
 from ts_train.data.dataset import open_data
 from ts_train.errors import Interrupted
-from ts_train.plan import make_batches
 from ts_train.recipes import combine
 from ts_train.testing import fake_encoded
 
@@ -58,7 +57,7 @@ def settings(preset: str, precision: str, data: Any, device: str, tokens: int, *
             base = combine(base, {"batch": {"batch_size": 16, "arrangement": "bucketed"}, "optimizer": {"lr": rate / 2}})
     config = TrainConfig.model_validate(base)
     encoded = open_data(data)
-    batches = make_batches(config, encoded, 256)
+    batches = encoded.batches(config, 256)
     passes = config.epochs if on_gpu else tokens / batches.epoch_tokens
     steps = max(1, round(passes * batches.steps_per_epoch))
     changes: dict[str, Any] = {

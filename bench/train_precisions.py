@@ -1,6 +1,6 @@
 """Claim: on a GPU the training loop has at least three times the tokens/s of Hugging Face's Trainer, at 35M 40 % utilisation.
 
-Each preset trains for `--seconds` by the steps of a real run (`ts_train.trainer.train_step`, the GPU form of its recipe) in fp32
+Each preset trains for `--seconds` by the steps of a real run (`ts_train.Trainer.train_step`, the GPU form of its recipe) in fp32
 (TF32 products), fp16 (with its GradScaler) and bf16, in three ways: launched kernel by kernel, recorded as CUDA graphs, and
 compiled and recorded. Utilisation is against the matrix product of 8,192 in the same number format, by real (not padded) tokens.
 Peers of `--peers`, in the same run, number format bf16, with as many positions a step, all of them real: a straightforward loop
@@ -26,17 +26,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from ts_train import TrainConfig, recipe
+from ts_train import TrainConfig, create_trainer, recipe
 from ts_train.data.dataset import TrainingData, open_data
-from ts_train.loss import nll_sum
-from ts_train.plan import _trial, build_model, decide, make_batches, make_validation
 from ts_train.recipes import combine, recipe_names
-from ts_train.run import compiled
-from ts_train.runtime.capture import own_stream
-from ts_train.runtime.distributed import World
 from ts_train.runtime.hardware import peak_flops
 from ts_train.testing import fake_encoded
-from ts_train.trainer import Trainer, capture, train_step
 
 WAYS = ("recorded", "compiled", "launched")
 WINDOW = 256
@@ -53,20 +47,6 @@ def settings(preset: str, way: str, precision: str, device: torch.device, batch_
     if batch_tokens is not None:
         changes["batch"] = {"tokens_per_step": batch_tokens, "arrangement": "bucketed"}
     return TrainConfig.model_validate(combine(base, changes))
-
-
-def trainer(config: TrainConfig, data: TrainingData, device: torch.device) -> Trainer:
-    """The parts of a run, never validated."""
-    model = build_model(config, data, None).to(device)
-    manifest = decide(config, data, model, World(), device)
-    batches = make_batches(config, data, manifest.context)
-    validation = make_validation(config, data, manifest.context, manifest.micro_batch_tokens, 8)
-    parts = _trial(manifest, data, model, batches, validation, World(), device)
-    if config.compile:
-        parts.network, parts.loss = compiled(model, device), compiled(nll_sum, device)
-    if config.capture:
-        parts.captured = capture(parts)
-    return parts
 
 
 def measure(step: Callable[[], int], seconds: float, clock: Callable[[], float], warm_up: int) -> float:
@@ -86,16 +66,16 @@ def measure(step: Callable[[], int], seconds: float, clock: Callable[[], float],
 
 def ours(config: TrainConfig, data: TrainingData, device: torch.device, seconds: float, clock: Any) -> dict[str, float]:
     """Tokens/s and utilisation of our loop."""
-    parts = trainer(config, data, device)
+    trainer = create_trainer(config, data.source)
 
     def step() -> int:
-        before = parts.state.tokens
-        train_step(parts)
-        return parts.state.tokens - before
+        before = trainer.state.tokens
+        trainer.train_step()
+        return trainer.state.tokens - before
 
-    with own_stream(device):
+    with trainer.recorded():
         rate = measure(step, seconds, clock, WARM_UP if config.capture else 12)
-    manifest = parts.manifest
+    manifest = trainer.manifest
     return {"tokens_per_second": rate, "mfu": rate * manifest.flops_per_token / manifest.peak_flops}
 
 

@@ -1,6 +1,6 @@
 """Claim: tokens/s of the whole training loop, against the talk's loop and Hugging Face's Trainer, on the same data.
 
-One process, one run: our loop (`ts_train.trainer.train_step`: batches, forward, backward, clipping, optimizer, metrics) on
+One process, one run: our loop (`ts_train.Trainer.train_step`: batches, forward, backward, clipping, optimizer, metrics) on
 `story-*` and on `talk-*` with and without dropout; the talk's loop as its text describes it (padded random batches of 64,
 nn.TransformerEncoder, AdamW, StepLR, clipping); `transformers.Trainer` on a Llama of the same size, as it comes
 (64 x 256) and with our micro-batches. Model-FLOPs utilisation is against the matrix product measured in this run.
@@ -23,14 +23,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ts_train import TrainConfig, recipe
-from ts_train.data.dataset import open_data
-from ts_train.plan import _trial, build_model, decide, make_batches, make_validation
+from ts_train import TrainConfig, create_trainer, recipe
 from ts_train.recipes import combine
-from ts_train.runtime.distributed import World
 from ts_train.runtime.hardware import _fastest_product, training_flops_per_token
 from ts_train.testing import fake_encoded
-from ts_train.trainer import train_step
 
 CPU = torch.device("cpu")
 clock = time.perf_counter
@@ -66,17 +62,13 @@ def ours(preset: str, data: Any, changes: dict[str, Any]) -> Callable[[], int]:
     config = TrainConfig.model_validate(
         combine(recipe(preset), {"preset": preset, "max_steps": 10_000, "precision": "fp32", **changes})
     )
-    encoded = open_data(data)
-    model = build_model(config, encoded, None)
-    manifest = decide(config, encoded, model, World(), CPU)
-    batches = make_batches(config, encoded, manifest.context)
-    validation = make_validation(config, encoded, manifest.context, manifest.micro_batch_tokens, None)
-    trainer = _trial(manifest, encoded, model, batches, validation, World(), CPU)
+    trainer = create_trainer(config, data)
+    manifest = trainer.manifest
     print(f"    micro-batches of {manifest.micro_batch_tokens:,} tokens, {manifest.environment.optimizer}", flush=True)
 
     def step() -> int:
         before = trainer.state.tokens
-        train_step(trainer)
+        trainer.train_step()
         return trainer.state.tokens - before
 
     return step

@@ -33,7 +33,6 @@ import torch
 
 from ts_train import BaseCallback, StepMetrics, TrainConfig, ValidationMetrics, recipe, train
 from ts_train.data.dataset import open_data
-from ts_train.plan import make_batches
 from ts_train.recipes import combine
 from ts_train.studies.trial import folder_name
 from ts_train.testing import fake_encoded
@@ -115,7 +114,7 @@ class Lab:
         if c.side == "adamw":
             base = combine(base, {"optimizer": {"name": "adamw"}})
         encoded = open_data(self.data)
-        steps = max(2, round(c.epochs * make_batches(TrainConfig.model_validate(base), encoded, 256).steps_per_epoch))
+        steps = max(2, round(c.epochs * encoded.batches(TrainConfig.model_validate(base), 256).steps_per_epoch))
         talk = recipe(f"talk-{self.size}")
         schedules = {
             "linear": {"name": "linear", "warmup_steps": min(20, steps // 5)},

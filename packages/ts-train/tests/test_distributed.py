@@ -190,9 +190,9 @@ import torch.distributed as dist
 
 # The first to register runs last: behind what ends the process group.
 atexit.register(lambda: Path(sys.argv[1]).write_text("\\n".join(t.read_text() for t in Path("/proc/self/task").glob("*/comm"))))
-from ts_train._distributed import join_world
+from ts_train.runtime.distributed import join_world
 
-join_world("cpu")[0].wait()
+join_world("cpu")[0].barrier()
 import torch._dynamo   # as a training does at some time
 """
 

@@ -358,7 +358,7 @@ def test_a_nan_is_skipped_counted_and_changes_nothing(tmp_path: Path, data: Fake
 
 def test_too_many_in_a_row_stop_the_run_with_a_whole_checkpoint(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
     settings = config(model={}, micro_batch_tokens=1000, max_nonfinite=3)
-    with pytest.raises(DivergedError, match=r"step 7: 3 steps in a row.*optimizer\.lr"):
+    with pytest.raises(DivergedError, match=r"step 7: skipped 3 steps in a row.*optimizer\.lr"):
         train(settings, data, tmp_path / "run", model=Poisoned(5, 6, 7))
     state, tensors, _ = CheckpointStore(tmp_path / "run" / "checkpoints").load()
     assert state.step >= 4

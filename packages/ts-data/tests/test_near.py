@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from itertools import combinations
 
 import numpy as np
 import pytest
 
 from ts_data import clean
-from ts_data.dedup.minhash import MinHasher, ReferenceSet, candidates, grams, greedy, jaccard
+from ts_data.dedup.minhash import MinHasher, ReferenceSet, candidates, gram_hashes, greedy
 from ts_data.schemas import NearConfig
 
 NEAR = NearConfig(threshold=0.6, ngram=2, bands=32, rows=3)
+
+
+def grams(text: str, ngram: int) -> frozenset[tuple[str, ...]]:
+    """The oracle: the set of word n-grams; a text of fewer words is one gram."""
+    words = text.lower().split()
+    return frozenset(zip(*(words[i:] for i in range(ngram)), strict=False)) or frozenset([tuple(words)])
+
+
+def jaccard(a: frozenset[tuple[str, ...]], b: frozenset[tuple[str, ...]]) -> float:
+    return len(a & b) / len(a | b)
+
+
+def picker(texts: list[str]) -> Callable[[np.ndarray], list[str]]:
+    return lambda rows: [texts[row] for row in rows.tolist()]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +49,29 @@ def test_jaccard_by_hand() -> None:
     assert jaccard(a, b) == 2 / 4
     assert grams("one two", 5) == {("one", "two")}
     assert grams("", 5) == {()}
+
+
+@pytest.mark.parametrize("ngram", [1, 2, 5])
+def test_hashes_are_equal_where_the_grams_are(texts: list[str], ngram: int) -> None:
+    odd = [
+        "",
+        " ",
+        "one",
+        "The CAT\tsat\x1con\n\nthe mat",
+        "caf\u00e9 CAF\u00c9 \u2014 \u0130stanbul\u00a0x",
+        "cafe",
+        "a" * 300_000,
+        *texts[:40],
+    ]
+    hashes, bounds = gram_hashes(odd, ngram)
+    known: dict[int, tuple[str, ...]] = {}
+    for text, first, end in zip(odd, bounds[:-1], bounds[1:], strict=True):
+        words = text.lower().split()
+        rows = list(zip(*(words[i:] for i in range(ngram)), strict=False)) or [tuple(words)]
+        assert len(rows) == end - first
+        for gram, value in zip(rows, hashes[first:end].tolist(), strict=True):
+            assert known.setdefault(value, gram) == gram
+    assert len(known) == len(set(known.values()))
 
 
 def test_nearly_all_similar_pairs_become_candidates(texts: list[str]) -> None:
@@ -58,7 +96,7 @@ def test_collision_rate_of_one_value_is_the_similarity(texts: list[str]) -> None
 
 def test_greedy_equals_brute_force_over_candidates(texts: list[str]) -> None:
     bands = MinHasher(NEAR).bands(texts)
-    twins = greedy(range(len(texts)), bands, texts.__getitem__, NEAR)
+    twins = greedy(np.arange(len(texts)), bands, picker(texts), NEAR)
     sets = [grams(text, NEAR.ngram) for text in texts]
     kept: list[int] = []
     expected = {}
@@ -79,7 +117,7 @@ def test_a_chain_is_not_swallowed_whole() -> None:
     a, b, c = (" ".join(words[start : start + 60]) for start in (0, 10, 20))
     near = NearConfig(threshold=0.7, ngram=1, bands=128, rows=1)
     assert jaccard(grams(a, 1), grams(b, 1)) > 0.7 > jaccard(grams(a, 1), grams(c, 1))
-    assert set(greedy(range(3), MinHasher(near).bands([a, b, c]), [a, b, c].__getitem__, near)) == {1}
+    assert set(greedy(np.arange(3), MinHasher(near).bands([a, b, c]), picker([a, b, c]), near)) == {1}
 
 
 def test_texts_around_a_text_do_not_change_its_bands(texts: list[str]) -> None:

@@ -1,34 +1,115 @@
 """Near-duplicates: MinHash finds candidates, the true Jaccard similarity of the word n-grams decides.
 
-Two stories sharing one band of MinHash values are a candidate pair (Broder 1997; LSH banding as in Leskovec et al.,
-Mining of Massive Datasets, ch. 3). The relation is not closed transitively: a story is compared with stories that stay, so a
-chain of small changes does not remove a whole cluster.
+Two stories that share one band of MinHash values are a candidate pair (Broder 1997; LSH banding as in Leskovec et al., Mining of Massive
+Datasets, ch. 3). The relation is not closed transitively: a story is compared with stories that stay, so a chain of small changes does
+not remove a whole cluster.
+
+Everything is computed from bytes of many stories at once. A word's hash is a polynomial of its bytes modulo 2^64, from cumulative sums;
+an n-gram's hash combines those of its words. MinHash value i of a story is the minimum over its n-grams of `a + i * b`, with `a` and `b`
+the halves of the n-gram's hash (double hashing, Kirsch & Mitzenmacher 2006): one addition per value and n-gram.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
 
 from ..schemas import NearConfig
 
-__all__ = ["MinHasher", "ReferenceSet", "candidates", "grams", "greedy", "jaccard"]
+__all__ = ["MinHasher", "ReferenceSet", "candidates", "gram_hashes", "greedy", "jaccard"]
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
+_BASE = 0x5851F42D4C957F2D
+"""Base of the polynomial: odd, so that it has an inverse modulo 2^64."""
+
+_SHIFT = np.uint64(29)
+_HALF = np.uint64(32)
+_BLANK = ord(" ")
+_IS_BLANK = np.isin(np.arange(256), np.frombuffer(b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f", np.uint8))
+"""What str.split takes for a blank in ASCII, by byte."""
+
+_PIECE = 256
+"""Stories hashed at once, so that the arrays (about 2 MB each) stay in the caches."""
+
+_ROWS = 4_096
+"""Stories compared at once."""
 
 
-def grams(text: str, ngram: int) -> frozenset[tuple[str, ...]]:
-    """The set of word n-grams; a text of fewer words is one gram."""
-    words = text.lower().split()
-    return frozenset(zip(*(words[i:] for i in range(ngram)), strict=False)) or frozenset([tuple(words)])
+@cache
+def _powers(length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The powers of the base and of its inverse, `[length]` each."""
+    tables = []
+    for base in (_BASE, pow(_BASE, -1, 1 << 64)):
+        factors = np.full(length, base, np.uint64)
+        factors[0] = 1
+        tables.append(np.multiply.accumulate(factors))
+    return tables[0], tables[1]
 
 
-def jaccard(a: frozenset[tuple[str, ...]], b: frozenset[tuple[str, ...]]) -> float:
-    """|a and b| / |a or b|, from 0 to 1."""
-    both = len(a & b)
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """A bijection of uint64 that spreads every bit."""
+    values = (values ^ (values >> _SHIFT)) * _PRIME
+    values ^= values >> _HALF
+    return values
+
+
+def _bytes(text: str) -> bytes:
+    """A text in lower case, as UTF-8, with ASCII blanks between words only."""
+    return text.encode().lower() if text.isascii() else " ".join(text.lower().split()).encode()
+
+
+def gram_hashes(texts: Sequence[str], ngram: int) -> tuple[np.ndarray, np.ndarray]:
+    """(a hash per word n-gram of all texts in order, the first of each text and the number of all).
+
+    Words are those of `text.lower().split()`. A text of fewer words than `ngram` has one n-gram.
+    """
+    encoded = [_bytes(text) for text in texts]
+    content = np.frombuffer(b" ".join([*encoded, b""]), np.uint8)
+    blank = _IS_BLANK[content] if (content < _BLANK).any() else content == _BLANK
+    edges = np.flatnonzero(np.diff(blank, prepend=True))  # starts and ends of words in turns
+    starts, ends = edges[::2], edges[1::2]
+    powers, inverses = _powers(1 << max(18, len(content).bit_length()))
+    sums = np.zeros(len(content) + 1, np.uint64)
+    np.cumsum(content * powers[: len(content)], out=sums[1:])
+    words = _mixed((sums[ends] - sums[starts]) * inverses[starts] + (ends - starts).astype(np.uint64))
+    bounds = np.searchsorted(starts, np.cumsum([0, *(len(text) + 1 for text in encoded)]))
+    return _combined(words, bounds, ngram)
+
+
+def _combined(words: np.ndarray, bounds: np.ndarray, ngram: int) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes of n-grams from those of words; `bounds`: the first word of each text and the number of all."""
+    counts = np.diff(bounds)
+    if (counts < ngram).any():
+        padded = np.maximum(counts, ngram)
+        places = np.arange(len(words)) + np.repeat(np.cumsum(padded) - padded - bounds[:-1], counts)
+        words, given, counts = np.zeros(padded.sum(), np.uint64), words, padded
+        words[places] = given
+    total = len(words) - ngram + 1
+    hashes = words[:total].copy()
+    for place in range(1, ngram):
+        hashes *= _PRIME
+        hashes += words[place : total + place]
+    inside = np.ones(total, bool)
+    ends = np.cumsum(counts)[:-1]
+    for back in range(1, ngram):  # n-grams that would reach into the next text
+        inside[ends - back] = False
+    return _mixed(hashes[inside]), np.concatenate([[0], np.cumsum(counts - ngram + 1)])
+
+
+def _sets(texts: Sequence[str], near: NearConfig) -> Iterator[np.ndarray]:
+    """The set of n-grams of each text as sorted hashes."""
+    for first in range(0, len(texts), _PIECE):
+        hashes, bounds = gram_hashes(texts[first : first + _PIECE], near.ngram)
+        for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            yield np.unique(hashes[start:end])
+
+
+def jaccard(a: np.ndarray, b: np.ndarray) -> float:
+    """|a and b| / |a or b| of two sets of hashes, from 0 to 1."""
+    both = len(np.intersect1d(a, b, assume_unique=True))
     return both / (len(a) + len(b) - both)
 
 
@@ -37,111 +118,92 @@ class MinHasher:
 
     def __init__(self, near: NearConfig) -> None:
         self.near = near
-        self._words: dict[str, int] = {}
-        dice = np.random.Generator(np.random.PCG64(20231123))
-        shape = near.bands * near.rows
-        self._factors = dice.integers(1, 2**63, shape, dtype=np.uint64) | np.uint64(1)
-        self._offsets = dice.integers(0, 2**63, shape, dtype=np.uint64)
 
     def bands(self, texts: Sequence[str]) -> np.ndarray:
         """Band keys `[texts, bands]`, uint64."""
-        if not texts:
-            return np.zeros((0, self.near.bands), np.uint64)
-        hashes, starts = self._gram_hashes(texts)
         keys = np.zeros((len(texts), self.near.bands), np.uint64)
-        with np.errstate(over="ignore"):
-            for i, (factor, offset) in enumerate(zip(self._factors, self._offsets, strict=True)):
-                mixed = hashes * factor + offset
-                least = np.minimum.reduceat(mixed ^ (mixed >> np.uint64(29)), starts)
-                band = i // self.near.rows
-                keys[:, band] = (keys[:, band] ^ least) * _PRIME
+        for first in range(0, len(texts), _PIECE):
+            piece = texts[first : first + _PIECE]
+            keys[first : first + _PIECE] = self._keys(*gram_hashes(piece, self.near.ngram))
         return keys
 
-    def _gram_hashes(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """A hash per n-gram of all texts, and where each text's begin (each has at least one)."""
-        known = self._words
-        rows: list[np.ndarray] = []
-        for text in texts:
-            words = text.lower().split() or [""]
-            numbers = [known.get(word) or self._number(word) for word in words]
-            rows.append(np.array(numbers + [0] * (self.near.ngram - len(numbers)), np.uint64))
-        if len(known) > 1_000_000:
-            known.clear()
-        flat = np.concatenate(rows)
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        size = self.near.ngram
-        with np.errstate(over="ignore"):
-            hashes = np.zeros(len(flat) - size + 1, np.uint64)
-            for i in range(size):
-                hashes = hashes * _PRIME + flat[i : len(flat) - size + 1 + i]
-        valid = np.ones(len(hashes), bool)
-        for back in range(1, size):  # grams that would reach into the next text
-            ends = firsts[1:] - back
-            valid[ends] = False
-        starts = np.concatenate([[0], np.cumsum(lengths - size + 1)[:-1]])
-        return hashes[valid], starts
+    def _keys(self, hashes: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+        values, steps = (hashes >> _HALF).astype(np.uint32), hashes.astype(np.uint32) | np.uint32(1)
+        starts = bounds[:-1]
+        keys = np.zeros((self.near.bands, len(starts)), np.uint64)
+        for band in range(self.near.bands):
+            for _ in range(self.near.rows):
+                values += steps
+                keys[band] = (keys[band] ^ np.minimum.reduceat(values, starts)) * _PRIME
+            keys[band] ^= np.uint64(band)  # so that the bands share one table
+        return _mixed(keys).T
 
-    def _number(self, word: str) -> int:
-        number = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little") | 1
-        self._words[word] = number
-        return number
+
+def _shared(bands: np.ndarray) -> np.ndarray:
+    """Whether each key of `[rows, bands]` is in its band more than once."""
+    shared = np.zeros(bands.shape, bool)
+    for band in range(bands.shape[1]):
+        order = np.argsort(bands[:, band])
+        ranked = bands[order, band]
+        equal = ranked[1:] == ranked[:-1]
+        shared[order[1:][equal], band] = True
+        shared[order[:-1][equal], band] = True
+    return shared
 
 
 def candidates(bands: np.ndarray) -> np.ndarray:
     """Rows of `[rows, bands]` that share a key with another row in some band."""
-    shared = np.zeros(len(bands), bool)
-    for band in range(bands.shape[1]):
-        _, inverse, counts = np.unique(bands[:, band], return_inverse=True, return_counts=True)
-        shared |= counts[inverse] > 1
-    return np.flatnonzero(shared)
+    return np.flatnonzero(_shared(bands).any(axis=1))
 
 
 def greedy(
-    rows: Sequence[int], bands: np.ndarray, text_of: Callable[[int], str], near: NearConfig
+    rows: np.ndarray, bands: np.ndarray, texts_of: Callable[[np.ndarray], Sequence[str]], near: NearConfig
 ) -> dict[int, tuple[int, float]]:
-    """Near-duplicates among `rows` (ascending; `bands[i]` belongs to `rows[i]`): row → (the kept row most like it, similarity)."""
-    kept: list[defaultdict[int, list[int]]] = [defaultdict(list) for _ in range(bands.shape[1])]
-    sets: dict[int, frozenset[tuple[str, ...]]] = {}
-    twins: dict[int, tuple[int, float]] = {}
-    for row, keys in zip(rows, bands.tolist(), strict=True):
-        mine = grams(text_of(row), near.ngram)
-        others = sorted({other for band, key in zip(kept, keys, strict=True) for other in band.get(key, ())})
-        best = max(((jaccard(mine, sets[other]), -other) for other in others), default=(0.0, 0))
-        if best[0] >= near.threshold:
-            twins[row] = (-best[1], best[0])
-            continue
-        sets[row] = mine
-        for band, key in zip(kept, keys, strict=True):
-            band[key].append(row)
-    return twins
+    """Near-duplicates among `rows` (ascending; `bands[i]` belongs to `rows[i]`): row → (the kept row most like it, similarity).
+
+    Holds the n-grams of kept rows that share a key with another row, about 2 kB each.
+    """
+    kept: defaultdict[int, list[int]] = defaultdict(list)
+    sets: dict[int, np.ndarray] = {}
+    found: dict[int, tuple[int, float]] = {}
+    shared = _shared(bands)
+    for first in range(0, len(rows), _ROWS):
+        piece = slice(first, first + _ROWS)
+        texts = texts_of(rows[piece])
+        for row, keys, mask, mine in zip(rows[piece].tolist(), bands[piece], shared[piece], _sets(texts, near), strict=True):
+            mine_keys = keys[mask].tolist()
+            others = {other for key in mine_keys for other in kept.get(key, ())}
+            best = max(((jaccard(mine, sets[other]), -other) for other in others), default=(0.0, 0))
+            if best[0] >= near.threshold:
+                found[row] = (-best[1], best[0])
+                continue
+            sets[row] = mine
+            for key in mine_keys:
+                kept[key].append(row)
+    return found
 
 
 class ReferenceSet:
-    """ReferenceSet-out stories, against which batches of others are matched; memory is that of the held-out stories."""
+    """Stories against which batches of others are matched. Memory is that of their n-grams, about 5 kB a story."""
 
-    def __init__(self, texts: Sequence[str], near: NearConfig, hasher: MinHasher | None = None) -> None:
+    def __init__(self, texts: Sequence[str], near: NearConfig) -> None:
         self.near = near
-        self.hasher = hasher or MinHasher(near)
-        self._sets = [grams(text, near.ngram) for text in texts]
+        self.hasher = MinHasher(near)
+        self._sets = list(_sets(texts, near))
         bands = self.hasher.bands(texts)
-        self._keys = [np.unique(bands[:, band]) for band in range(near.bands)]
-        self._rows: list[defaultdict[int, list[int]]] = [defaultdict(list) for _ in range(near.bands)]
+        self._keys = np.unique(bands)
+        self._rows: defaultdict[int, list[int]] = defaultdict(list)
         for row, keys in enumerate(bands.tolist()):
-            for band, key in zip(self._rows, keys, strict=True):
-                band[key].append(row)
+            for key in keys:
+                self._rows[key].append(row)
 
     def match(self, texts: Sequence[str]) -> list[tuple[int, int, float]]:
-        """(index in `texts`, held-out row, similarity) of every pair at or above the threshold."""
+        """(index in `texts`, row of the reference, similarity) of every pair at or above the threshold."""
         bands = self.hasher.bands(texts)
-        hit = np.zeros(len(texts), bool)
-        for band, keys in enumerate(self._keys):
-            hit |= np.isin(bands[:, band], keys)
+        hits = np.flatnonzero(np.isin(bands, self._keys).any(axis=1)).tolist()
         found = []
-        for index in np.flatnonzero(hit).tolist():
-            mine = grams(texts[index], self.near.ngram)
-            others = {row for rows, key in zip(self._rows, bands[index].tolist(), strict=True) for row in rows.get(key, ())}
-            for row in sorted(others):
+        for index, mine in zip(hits, _sets([texts[index] for index in hits], self.near), strict=True):
+            for row in sorted({row for key in bands[index].tolist() for row in self._rows.get(key, ())}):
                 similarity = jaccard(mine, self._sets[row])
                 if similarity >= self.near.threshold:
                     found.append((index, row, similarity))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from ..arrow import numbers
+from ..arrow import fixed, numbers
 from ..schemas import PrepareConfig
 from ..sources.blocks import Block, Input
 from .tasks import BlockCounts, open_batch
@@ -33,7 +32,6 @@ class CleanedStories:
         """The cleaner's columns but the text: name → `[stories]`."""
         self.block_starts = [0, *np.cumsum([count.stories for count in self.counts]).tolist()]
         """The first row of each block, and the number of rows."""
-        self._mapped: dict[int, pa.Array] = {}
 
     @cached_property
     def hashes(self) -> np.ndarray:
@@ -64,29 +62,27 @@ class CleanedStories:
         pairs = zip(self.blocks, self.counts, strict=True)
         return self.inputs[number].skipped + sum(count.skipped for block, count in pairs if block.input == self.inputs[number])
 
-    def text(self, row: int) -> str:
-        """The cleaned text of a row, mapped from the work folder: near-duplicates need few."""
-        block = bisect_right(self.block_starts, row) - 1
-        return str(self._texts(block)[row - self.block_starts[block]].as_py())
+    def texts(self, rows: np.ndarray) -> list[str]:
+        """The cleaned texts of ascending rows, mapped from the work folder: near-duplicates need few."""
+        found: list[str] = []
+        for number, inside in self._by_block(rows):
+            source = pa.memory_map(str(self.work.block_text(number)))
+            found += pa.ipc.open_file(source).get_batch(0).column(0).take(fixed(inside)).to_pylist()
+        return found
 
     def bands(self, rows: np.ndarray) -> np.ndarray:
         """MinHash band keys `[rows, bands]` of ascending rows."""
-        found = []
-        for number, (first, end) in enumerate(pairwise(self.block_starts)):
-            inside = rows[(rows >= first) & (rows < end)] - first
-            if len(inside):
-                found.append(np.load(self.work.block_bands(number), mmap_mode="r")[inside])
+        found = [np.load(self.work.block_bands(number), mmap_mode="r")[inside] for number, inside in self._by_block(rows)]
         return np.concatenate(found) if found else np.zeros((0, self.config.near.bands), np.uint64)
+
+    def _by_block(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """(number of a block, places in it) of ascending rows."""
+        cuts = np.searchsorted(rows, self.block_starts).tolist()
+        for number, (start, end) in enumerate(pairwise(cuts)):
+            if start < end:
+                yield number, rows[start:end] - self.block_starts[number]
 
     def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(number of the source, position in it) of each row; -1 for row -1."""
         number = np.searchsorted(self.input_starts, rows, side="right") - 1
         return number, np.where(rows >= 0, rows - np.array(self.input_starts)[number], -1)
-
-    def _texts(self, block: int) -> pa.Array:
-        if block not in self._mapped:
-            if len(self._mapped) > 8:
-                self._mapped.clear()
-            source = pa.memory_map(str(self.work.block_text(block)))
-            self._mapped[block] = pa.ipc.open_file(source).get_batch(0).column(0)
-        return self._mapped[block]

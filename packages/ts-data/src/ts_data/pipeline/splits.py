@@ -42,8 +42,8 @@ _PIECE = 4_096
 class Stories(Protocol):
     """What near-duplicates need of the stories."""
 
-    def text(self, row: int) -> str:
-        """The cleaned text of a row."""
+    def texts(self, rows: np.ndarray) -> list[str]:
+        """The cleaned texts of ascending rows."""
         ...
 
     def bands(self, rows: np.ndarray) -> np.ndarray:
@@ -137,12 +137,12 @@ def _without(
     pool = _remove(result, pool, np.where(same >= 0, same + first, pool), reason)
     if stories is None:
         return pool
-    reference = ReferenceSet([stories.text(row) for row in range(first, end)], config.near)
+    reference = ReferenceSet(stories.texts(np.arange(first, end)), config.near)
     gone = set()
     for start in range(0, len(pool), _PIECE):
-        rows = pool[start : start + _PIECE].tolist()
-        for index, other, similarity in reference.match([stories.text(row) for row in rows]):
-            row = rows[index]
+        rows = pool[start : start + _PIECE]
+        for index, other, similarity in reference.match(stories.texts(rows)):
+            row = int(rows[index])
             if row not in gone or similarity > result.similarity[row]:
                 result.reason[row], result.duplicate_of[row], result.similarity[row] = reason, first + other, similarity
                 gone.add(row)
@@ -153,7 +153,7 @@ def _near_duplicates(pool: np.ndarray, stories: Stories, config: PrepareConfig) 
     """Near-duplicates in the pool: row → (the earlier row that represents its cluster, similarity)."""
     shared = candidates(stories.bands(pool))
     rows = pool[shared]
-    return greedy(rows.tolist(), stories.bands(rows), stories.text, config.near)
+    return greedy(rows, stories.bands(rows), stories.texts, config.near)
 
 
 def _remove(result: Assignment, pool: np.ndarray, first: np.ndarray, reason: int) -> np.ndarray:

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 import ts_models
+from ts_models.cli import app
 from ts_models.errors import ArtefactError, ConfigError, NonFiniteError, TsModelsError, WeightsError
 from ts_models.export import export
 
@@ -244,3 +246,52 @@ def test_sub_packages_need_no_import_of_their_own() -> None:
     code = "import ts_models; ts_models.export.export; ts_models.generation.make_stepper; ts_models.errors.ConfigError; ts_models.nothing"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "AttributeError: No ts_models attribute nothing" in done.stderr
+
+
+@pytest.mark.parametrize("write", ["save", "int8", "transformers"])
+def test_another_projects_model_is_not_replaced(folder: Path, tmp_path: Path, write: str) -> None:
+    other = tmp_path / "llama"
+    other.mkdir()
+    (other / "config.json").write_text(json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}))
+    (other / "model.safetensors").write_bytes(b"theirs")
+    model = ts_models.load(folder).model
+    with pytest.raises(TsModelsError, match="is left alone"):
+        ts_models.save(model, other) if write == "save" else export(folder, other, format=write)
+    assert (other / "model.safetensors").read_bytes() == b"theirs"
+
+
+def test_an_export_to_transformers_may_be_replaced(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        export(folder, out, format="transformers")
+    assert torch.equal(
+        ts_models.load(ts_models.save(ts_models.load(out).model, out)).model(IDS), ts_models.load(folder).model(IDS)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "command"),
+    [
+        (
+            "manifest.json",
+            {"format": "ts-data/manifest"},
+            "ts-tokenizer encode {} --tokenizer word_tokenizer.json --out encoded/",
+        ),
+        ("manifest.json", {"format": "ts-tokenizer/encoded"}, "ts-train run --preset story-1m --data {} --out run/"),
+        ("config.json", {"format": "ts-train/config"}, "ts-train resume {}"),
+        ("notes.txt", {}, "ts-train run --preset story-1m --data encoded/ --out run/"),
+    ],
+)
+@pytest.mark.parametrize("opened", ["load", "show"])
+def test_a_folder_without_a_model_names_the_command_that_makes_one(
+    tmp_path: Path, name: str, content: dict[str, str], command: str, opened: str
+) -> None:
+    (tmp_path / name).write_text(json.dumps(content))
+    if opened == "load":
+        with pytest.raises(ArtefactError) as found:
+            ts_models.load(tmp_path)
+        message = str(found.value)
+        one_sentence(found.value)
+    else:
+        message = str(CliRunner().invoke(app, ["show", str(tmp_path)]).exception)
+    assert command.format(tmp_path) in message

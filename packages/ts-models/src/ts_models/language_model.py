@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import html
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -46,6 +47,20 @@ class LanguageModel:
         tokenizer = "without a tokenizer" if self.tokenizer is None else f"vocabulary {self.config.vocab_size:,}"
         size = sum(parameter.numel() for parameter in self.model.parameters())
         return f"<LanguageModel {self.name}: {self.config.kind}, {size:,} parameters, {tokenizer}, on {self.model.device}>"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        rows = {
+            "model": self.name,
+            "network": f"{self.config.kind}, {sum(p.numel() for p in self.model.parameters()):,} parameters, {self.model.dtype}",
+            "vocabulary": f"{self.config.vocab_size:,}" + ("" if self.tokenizer is not None else " (no tokenizer: ids only)"),
+            "context": f"{self.config.max_seq_len} tokens" + ("" if self.config.context_limit else ", goes on beyond"),
+        }
+        if self.training is not None:
+            loss = self.training.best_validation_loss
+            rows["trained on"] = f"{self.training.tokens:,} tokens" + ("" if loss is None else f", validation loss {loss:.4f}")
+        cells = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in rows.items())
+        return f"<table>{cells}</table>"
 
     @property
     def config(self) -> ModelConfig:

@@ -189,6 +189,16 @@ class RecurrentConfig(NetworkConfig):
         """None: the state has one size, and `max_seq_len` is only the length that the network is trained with."""
         return
 
+    @property
+    def gates(self) -> int:
+        """Blocks of rows in each weight matrix."""
+        return {"rnn": 1, "gru": 3, "lstm": 4}[self.kind]
+
+    @property
+    def has_cell(self) -> bool:
+        """Whether the state holds a cell beside the hidden values."""
+        return self.kind == "lstm"
+
 
 CONFIGS: dict[str, type[TransformerConfig | RecurrentConfig]] = {
     kind: config for config in (TransformerConfig, RecurrentConfig) for kind in get_args(config.model_fields["kind"].annotation)

@@ -10,7 +10,6 @@ from .schemas import NetworkConfig, RecurrentConfig, TransformerConfig
 __all__ = ["count_parameters", "flops_per_token", "inference_bytes", "parameters_by_part", "training_bytes"]
 
 Config = NetworkConfig  # of any kind: one that is neither of the two here has no arithmetic, and is counted
-_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
 def parameters_by_part(config: Config) -> dict[str, int]:
@@ -70,7 +69,7 @@ def _position_parameters(config: TransformerConfig) -> int:
 
 
 def _recurrent_parts(config: RecurrentConfig) -> dict[str, int]:
-    gates, h = _GATES[config.kind], config.d_hidden
+    gates, h = config.gates, config.d_hidden
     layers = gates * h * (config.d_model + h + 2) + (config.n_layers - 1) * gates * h * (2 * h + 2)
     return {
         "embedding": config.vocab_size * config.d_model,
@@ -103,7 +102,7 @@ def inference_bytes(config: Config, *, batch: int = 1, bytes_per_value: int = 4)
     """Weights and the full KV cache (or recurrent state) of `batch` stories."""
     state = 0  # of another kind: not known here
     if isinstance(config, RecurrentConfig):
-        state = config.n_layers * config.d_hidden * (2 if config.kind == "lstm" else 1)
+        state = config.n_layers * config.d_hidden * (1 + config.has_cell)
     elif isinstance(config, TransformerConfig):
         state = 2 * config.n_layers * config.kv_heads * config.head_size * config.max_seq_len
     return bytes_per_value * (count_parameters(config) + batch * state)
@@ -117,7 +116,7 @@ def training_bytes(config: Config, *, batch: int = 64) -> int:
     tokens = batch * config.max_seq_len
     kept = 0  # of another kind: not known here
     if isinstance(config, RecurrentConfig):
-        kept = config.d_model + config.n_layers * config.d_hidden * (2 + _GATES[config.kind])
+        kept = config.d_model + config.n_layers * config.d_hidden * (2 + config.gates)
     elif isinstance(config, TransformerConfig):
         gates = 2 if config.feed_forward == "swiglu" else 1
         block = 6 * config.d_model + 3 * config.n_heads * config.head_size + (gates + 2) * config.d_ff

@@ -110,3 +110,11 @@ def test_its_repr_is_one_line_that_says_what_it_is(lm):
         == f"<LanguageModel transformer: transformer, {ts_models.count_parameters(lm.config):,} parameters, vocabulary 64, on cpu>"
     )
     assert "without a tokenizer" in repr(ts_models.LanguageModel(lm.model))
+
+
+def test_notebooks_show_a_table(lm):
+    shown = lm._repr_html_()
+    assert shown.startswith("<table>")
+    assert "transformer, " in shown
+    assert "48 tokens, goes on beyond" not in shown
+    assert "no tokenizer" in ts_models.LanguageModel(lm.model)._repr_html_()

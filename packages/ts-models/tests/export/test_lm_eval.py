@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,11 +69,9 @@ def test_writing_ends_before_a_stop_text_and_keeps_the_order(lm: Any) -> None:
     assert "Once upon a time" + texts[0] == ts_models.load("demo").generate("Once upon a time", stop=["."], max_new_tokens=40)
 
 
-def test_the_harness_runs_a_task(lm: Any, tmp_path: Path) -> None:
-    """blimp's kind of task, from a file, since its data lie on the Hub: which of two sentences is likelier."""
-    from lm_eval import simple_evaluate
-    from lm_eval.tasks import TaskManager
-
+@pytest.fixture
+def task(tmp_path: Path) -> Path:
+    """A folder with blimp's kind of task, from a file, since its data lie on the Hub: which of two sentences is likelier."""
     rows = [
         {"good": "Once upon a time, there was a girl.", "bad": "Upon once time a, there girl a was."},
         {"good": "The dog was happy.", "bad": "The happy dog dog was was."},
@@ -91,7 +91,14 @@ metric_list: [{{metric: acc}}]
 """,
         encoding="utf-8",
     )
-    manager = TaskManager(include_path=str(tmp_path))
+    return tmp_path
+
+
+def test_the_harness_runs_a_task(lm: Any, task: Path) -> None:
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(task))
     found = simple_evaluate(model=lm, tasks=["word_order"], task_manager=manager, bootstrap_iters=0)
     assert found["results"]["word_order"]["acc,none"] == 1.0
     assert found["n-samples"]["word_order"]["effective"] == 2
@@ -106,3 +113,13 @@ def test_ties_are_warned_of(lm: Any) -> None:
         found = lm.loglikelihood(requests, disable_tqdm=True)
     assert found[0][0] == found[1][0]
     assert len(found) == 4
+
+
+def test_its_own_command_line_knows_our_model(task: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "ts_models.lm_eval", "--model", "ts-models", "--model_args", "path=demo", "--tasks", "word_order",
+        "--include_path", str(task), "--output_path", str(tmp_path / "out"),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "word_order" in done.stdout

@@ -69,10 +69,8 @@ def test_threads_change_nothing() -> None:
     assert torch.equal(*results)
 
 
-def test_the_input_is_kept_unless_told_otherwise(kernels: str) -> None:
+@pytest.mark.usefixtures("kernels")
+def test_the_input_is_kept() -> None:
     x = torch.ones(10_000)
-    kept = Dropout(0.5).train()(x)
+    assert Dropout(0.5).train()(x).eq(0).any()
     assert x.eq(1).all()
-    assert kept.eq(0).any()
-    again = Dropout(0.5, inplace=True).train()(x)
-    assert (again.data_ptr() == x.data_ptr()) == (kernels == "compiled")

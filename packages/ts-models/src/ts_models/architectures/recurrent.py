@@ -56,7 +56,7 @@ class Recurrent(StoryModel):
     def init_state(self, batch: int, max_length: int) -> RecurrentState:
         """A zero state; `max_length` is not needed, the state has one size."""
         c = self.config
-        return RecurrentState(c.n_layers, batch, c.d_hidden, cell=c.kind == "lstm", dtype=self.dtype, device=self.device)
+        return RecurrentState(c.n_layers, batch, c.d_hidden, cell=c.has_cell, dtype=self.dtype, device=self.device)
 
     def _continue(self, x: Tensor, state: RecurrentState, lengths: Tensor | None) -> Tensor:
         """Run on from `state` and leave it after each row's last real token."""

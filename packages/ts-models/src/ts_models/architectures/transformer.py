@@ -30,7 +30,7 @@ class Block(nn.Module):
         self.attention = Attention(config, layer)
         self.feed_forward = FeedForward(config)
         self.norm1, self.norm2 = make_norm(config), make_norm(config)
-        self.dropout = Dropout(config.dropout, inplace=True)
+        self.dropout = Dropout(config.dropout)
         self.norm_first = config.norm_first
 
     def reset_parameters(self, config: TransformerConfig) -> None:
@@ -48,10 +48,10 @@ class Block(nn.Module):
     def forward(self, x: Tensor, *, rope: tuple[Tensor, Tensor] | None, mask: Tensor | None, state: KVCache | None) -> Tensor:
         """[batch, time, d_model] → the same shape."""
         if self.norm_first:
-            x = self.dropout(self.attention(self.norm1(x), rope=rope, mask=mask, state=state)).add_(x)
-            return self.dropout(self.feed_forward(self.norm2(x))).add_(x)  # type: ignore[no-any-return]
-        x = self.norm1(self.dropout(self.attention(x, rope=rope, mask=mask, state=state)).add_(x))
-        return self.norm2(self.dropout(self.feed_forward(x)).add_(x))  # type: ignore[no-any-return]
+            x = x + self.dropout(self.attention(self.norm1(x), rope=rope, mask=mask, state=state))
+            return x + self.dropout(self.feed_forward(self.norm2(x)))  # type: ignore[no-any-return]
+        x = self.norm1(x + self.dropout(self.attention(x, rope=rope, mask=mask, state=state)))
+        return self.norm2(x + self.dropout(self.feed_forward(x)))  # type: ignore[no-any-return]
 
 
 class Transformer(StoryModel):

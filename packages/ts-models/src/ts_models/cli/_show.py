@@ -27,14 +27,12 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def _stored(name: str) -> tuple[Any, Any, str]:
-    from ..artefact import read_json
-    from ..errors import ArtefactError
-    from ..io.model_folder import CONFIG, read_config, read_training, resolve
+    from ..io.model_folder import is_foreign, read_config, read_training, resolve
 
     if "/" not in name and name != "demo" and not Path(name).exists():
         preset(name)  # says which names there are
     place = resolve(name)
-    if place.is_file() or "format" not in read_json(place / CONFIG, error=ArtefactError):
+    if is_foreign(place):
         from ..io.foreign import read_foreign_config
 
         return read_foreign_config(place), None, ""

@@ -67,7 +67,7 @@ def names(config: Any) -> tuple[list[str], list[str], dict[str, dict[int, str]]]
     """Names of inputs and outputs, and which of their axes vary."""
     rows = {0: "batch", 1: "time"}
     if isinstance(config, RecurrentConfig):
-        memory = ["hidden", "cell"] if config.kind == "lstm" else ["hidden"]
+        memory = ["hidden", "cell"] if config.has_cell else ["hidden"]
         after = [f"new_{name}" for name in memory]
         axes = {"ids": rows, "logits": rows, **{name: {1: "batch"} for name in (*memory, *after)}}
         return ["ids", *memory], ["logits", *after], axes
@@ -149,7 +149,7 @@ def _empty(model: StoryModel, *, batch: int, past: int = 0) -> tuple[Tensor, ...
     config: Any = model.config
     if isinstance(config, RecurrentConfig):
         zeros = torch.zeros(config.n_layers, batch, config.d_hidden)
-        return (zeros, zeros.clone()) if config.kind == "lstm" else (zeros,)
+        return (zeros, zeros.clone()) if config.has_cell else (zeros,)
     shape = (config.n_layers, batch, config.kv_heads, past, config.head_size)
     return torch.zeros(shape), torch.zeros(shape)
 

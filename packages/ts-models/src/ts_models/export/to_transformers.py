@@ -17,7 +17,7 @@ from ..artefact import resolve_target, write_folder
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
 from ..io.card import transformers_card
-from ..io.model_folder import CARD, KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, write_tensors
+from ..io.model_folder import CARD, EXPORTED, KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, write_tensors
 from ..language_model import LanguageModel
 from ..layers.positions import silence
 from ..schemas import ModelConfig, TransformerConfig
@@ -36,6 +36,7 @@ def export_transformers(
             content, tensors = qwen3_config(config), qwen3_tensors(config, lm.model.state_dict())
         else:
             content, tensors = own_config(config), own_tensors(lm.model.state_dict())
+        content = {**content, "format": EXPORTED}
         (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         write_tensors(folder / WEIGHTS, tensors)
         special = {"bos_token_id": config.bos_id, "eos_token_id": config.eos_id, "pad_token_id": config.pad_id}

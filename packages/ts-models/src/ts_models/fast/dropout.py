@@ -33,9 +33,9 @@ def dropout_fits(x: Tensor) -> bool:
     )
 
 
-def dropout(x: Tensor, p: float, *, inplace: bool = False) -> Tensor:
+def dropout(x: Tensor, p: float) -> Tensor:
     """Zero each value with probability p and scale the others by 1 / (1 - p)."""
-    return _Dropout.apply(x, round(p * LEVELS), draw_key(), inplace)  # type: ignore[no-any-return, no-untyped-call]
+    return _Dropout.apply(x, round(p * LEVELS), draw_key())  # type: ignore[no-any-return, no-untyped-call]
 
 
 def draw_key() -> int:
@@ -47,21 +47,19 @@ class _Dropout(torch.autograd.Function):
     """Keeps the key alone."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dropped: int, key: int, inplace: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, dropped: int, key: int) -> Tensor:
         ctx.options = (key, dropped, LEVELS / (LEVELS - dropped))
-        out = x if inplace else torch.empty_like(x)
+        out = torch.empty_like(x)
         _run(x.detach(), out.detach(), ctx.options)
-        if inplace:
-            ctx.mark_dirty(x)
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         grad = grad.contiguous()
         out = torch.empty_like(grad)
         _run(grad, out, ctx.options)
-        return out, None, None, None
+        return out, None, None
 
 
 def _run(x: Tensor, out: Tensor, options: tuple[int, int, float]) -> None:

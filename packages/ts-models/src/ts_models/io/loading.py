@@ -7,11 +7,10 @@ from pathlib import Path
 
 import torch
 
-from ..artefact import read_json
-from ..errors import ArtefactError, ConfigError, MissingExtraError, TokenizerError
+from ..errors import ConfigError, MissingExtraError, TokenizerError
 from ..language_model import LanguageModel
 from ..protocols import Tokenizer
-from .model_folder import CONFIG, TOKENIZER, load_model, read_training, resolve
+from .model_folder import TOKENIZER, is_foreign, load_model, read_training, resolve
 from .tokenizers import load_tokenizer
 
 __all__ = ["load"]
@@ -29,10 +28,8 @@ def load(path_or_hub_id: str | os.PathLike[str], *, device: str = "cpu", revisio
     """
     _check_device(device)
     folder = resolve(path_or_hub_id, revision=revision)
-    if folder.is_file():
-        return _load_llama2c(folder, device)
-    if "format" not in read_json(folder / CONFIG, error=ArtefactError):
-        return _load_huggingface(folder, device)
+    if is_foreign(folder):
+        return _load_llama2c(folder, device) if folder.is_file() else _load_huggingface(folder, device)
     model = load_model(folder, device=device)
     tokenizer, missing = _own_tokenizer(folder)
     return LanguageModel(model, tokenizer, training=read_training(folder), path=folder, missing_tokenizer=missing)

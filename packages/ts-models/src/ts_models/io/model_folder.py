@@ -6,6 +6,7 @@ Reading takes a folder or the id of a Hub repository. The model card's text is m
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -43,7 +44,9 @@ CONFIG, WEIGHTS, TOKENIZER, TRAINING, TRAIN_STORIES, CARD = (
 
 DEMO = Path(__file__).parents[1] / "demo"
 """The model in the package: `load("demo")`."""
-KIND = (CONFIG, "ts-models/config", None)
+EXPORTED = "ts-models/transformers"
+"""`format` in the config.json of an export to transformers, which otherwise looks like any model of the Hub."""
+KIND = (CONFIG, "ts-models/config", EXPORTED)
 """Marks a model folder, also in transformers' format; other folders are never replaced."""
 OWNED = (
     CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD, TRAIN_STORIES,
@@ -171,6 +174,39 @@ def resolve(path_or_id: str | os.PathLike[str], *, revision: str | None = None) 
         raise ArtefactError(f"{name}: neither a folder here nor a repository that the Hub gives out ({reason})") from None
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether a path holds a model in another project's format: a file, or a folder whose config.json is not a config of ours.
+
+    Raises ArtefactError that names the command to run where the folder holds no model at all.
+    """
+    if path.is_file():
+        return True
+    if not (path / CONFIG).is_file():
+        raise ArtefactError(f"{path}: is no model folder, because it has no {CONFIG}. {_way_to_a_model(path)}")
+    content = read_json(path / CONFIG, error=ArtefactError)
+    kind = content.get("format")
+    if kind is not None and not str(kind).startswith("ts-models/"):
+        raise ArtefactError(f"{path / CONFIG}: field `format` is {kind!r}: this is another kind of file. {_way_to_a_model(path)}")
+    return kind in (None, EXPORTED)
+
+
+def _way_to_a_model(path: Path) -> str:
+    """The command that makes a model from what a folder holds."""
+    found = set()
+    for name in ("manifest.json", CONFIG):
+        with contextlib.suppress(ArtefactError):
+            found.add(read_json(path / name, error=ArtefactError).get("format"))
+    if "ts-data/manifest" in found:
+        return (
+            f"Encode these splits, then train on them: ts-tokenizer encode {path} --tokenizer word_tokenizer.json --out encoded/"
+        )
+    if "ts-tokenizer/encoded" in found:
+        return f"Train a model on it: ts-train run --preset story-1m --data {path} --out run/"
+    if found & {"ts-train/config", "ts-train/run"}:
+        return f"Finish the run, which writes a model: ts-train resume {path}"
+    return "Give a model folder, or train one: ts-train run --preset story-1m --data encoded/ --out run/"
+
+
 def read_config(folder: Path) -> ModelConfig:
     """config.json of a model folder."""
     path = folder / CONFIG
@@ -190,7 +226,7 @@ def read_training(folder: Path) -> TrainingSummary | None:
     if not path.exists():
         return None
     content = read_json(path, error=ArtefactError)
-    if "format" not in content and "format" not in read_json(folder / CONFIG, error=ArtefactError):
+    if "format" not in content and is_foreign(folder):
         return None
     return parse_model(content, TrainingSummary, source=str(path), package="ts-models", error=ArtefactError)
 

@@ -11,18 +11,18 @@ __all__ = ["Dropout"]
 
 
 class Dropout(nn.Module):
-    """Zeroes each value with probability p in training. With `inplace` it may overwrite its input, as `nn.Dropout` does."""
+    """Zeroes each value with probability p in training."""
 
-    def __init__(self, p: float, *, inplace: bool = False) -> None:
+    def __init__(self, p: float) -> None:
         super().__init__()
-        self.p, self.inplace = p, inplace
+        self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape → the same shape."""
         if not self.training or self.p == 0:
             return x
         if dropout_fits(x):
-            return dropout(x, self.p, inplace=self.inplace)
+            return dropout(x, self.p)
         return F.dropout(x, self.p, True)
 
     def extra_repr(self) -> str:

@@ -45,7 +45,7 @@ class FeedForward(nn.Module):
         self.up = Linear(config.d_model, wide, bias=config.bias)
         self.down = Linear(config.d_ff, config.d_model, bias=config.bias)
         self.activation = ACTIVATIONS[config.feed_forward]
-        self.dropout = Dropout(config.dropout, inplace=True)  # autograd keeps no activation's output
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, time, d_model] → the same shape."""

@@ -101,6 +101,11 @@ def transformer(request):
     return make(CONFIGS[request.param])
 
 
+@pytest.fixture(params=[name for name in CONFIGS if CONFIGS[name].kind != "transformer"])
+def recurrent(request):
+    return make(CONFIGS[request.param])
+
+
 @pytest.fixture
 def small():
     return make(CONFIGS["story"])

@@ -22,6 +22,7 @@ from .errors import (
     TsModelsError,
     WeightsError,
 )
+from .inspection.tracing import trace
 from .io.loading import load
 from .io.model_folder import push_to_hub, save
 from .io.provenance import read_train_stories
@@ -58,4 +59,5 @@ __all__ = [
     "read_train_stories",
     "save",
     "score_ids",
+    "trace",
 ]

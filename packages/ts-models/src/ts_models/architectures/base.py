@@ -20,6 +20,8 @@ class StoryModel(nn.Module):
     config: ModelConfig
     config_class: ClassVar[type[NetworkConfig]]
     """Validates the configs of its kinds."""
+    points: ClassVar[str | None] = None
+    """"package.module:class" of its named tensors (`inspection.tracing.Points`); None: the outputs of its modules."""
 
     def __init__(self, config: ModelConfig, *, torchtune: bool = True) -> None:
         """torchtune: train `rope-embedding` through torchtune's module; False uses `RotaryEmbedding`, equal to 1e-6."""

@@ -24,6 +24,7 @@ class Recurrent(StoryModel):
 
     config: RecurrentConfig
     config_class = RecurrentConfig
+    points = "ts_models.inspection.recurrent:RecurrentPoints"
 
     def __init__(self, config: RecurrentConfig, *, torchtune: bool = True) -> None:
         super().__init__(config, torchtune=torchtune)

@@ -59,6 +59,7 @@ class Transformer(StoryModel):
 
     config: TransformerConfig
     config_class = TransformerConfig
+    points = "ts_models.inspection.transformer:TransformerPoints"
 
     def __init__(self, config: TransformerConfig, *, torchtune: bool = True) -> None:
         super().__init__(config, torchtune=torchtune)

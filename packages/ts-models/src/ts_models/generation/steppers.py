@@ -63,7 +63,8 @@ class TorchStepper:
 
 def make_stepper(network: Any, *, precision: str = "float32") -> Stepper:
     """The fastest stepper for a network where it is: kernels for a float32 Transformer on the CPU, else its own forward."""
-    if fits(network):
+    traced = "hidden" in vars(network)  # by `trace`, which the kernels know nothing of
+    if fits(network) and not traced:
         return FastStepper(network, precision=precision)
     if precision != "float32":
         raise ConfigError(

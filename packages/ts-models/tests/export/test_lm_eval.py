@@ -17,7 +17,7 @@ pytest.importorskip("lm_eval", reason="needs the extra `lm-eval`; run by `nox -s
 pytestmark = pytest.mark.integration
 
 import ts_models  # noqa: E402
-from ts_models.integrations.lm_eval import StoryLM  # noqa: E402
+from ts_models.integrations.lm_eval import StoryLM, half_ties  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +123,100 @@ def test_its_own_command_line_knows_our_model(task: Path, tmp_path: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "word_order" in done.stdout
+
+
+def _pairs_task(folder: Path, rows: list[tuple[str, str]]) -> Path:
+    """A task of sentence pairs like BLiMP's: the first is right."""
+    content = "".join(json.dumps({"good": good, "bad": bad}) + "\n" for good, bad in rows)
+    (folder / "pairs.jsonl").write_text(content, encoding="utf-8")
+    (folder / "pairs.yaml").write_text(
+        f"""task: pairs
+dataset_path: json
+dataset_kwargs: {{data_files: {{validation: {folder / "pairs.jsonl"}}}}}
+output_type: multiple_choice
+validation_split: validation
+doc_to_text: ""
+target_delimiter: ""
+doc_to_target: 0
+doc_to_choice: "{{{{[good, bad]}}}}"
+metric_list: [{{metric: acc}}]
+""",
+        encoding="utf-8",
+    )
+    return folder
+
+
+TIED = [("The qwertz was happy.", "The asdfgh was happy."), ("A qwertz ran.", "A yxcvb ran."), ("One asdf sat.", "One fdsa sat.")]
+CLEAR = ("Once upon a time, there was a girl.", "Upon once time a, there girl a was.")
+
+
+def test_a_tie_counts_as_half(lm: Any, tmp_path: Path) -> None:
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(_pairs_task(tmp_path, [*TIED, CLEAR])))
+    found = simple_evaluate(model=lm, tasks=["pairs"], task_manager=manager, bootstrap_iters=0, log_samples=True)
+    row = half_ties(found)["results"]["pairs"]
+    assert row["acc,none"] == 1.0, "the harness counts the three ties as right"
+    assert row["acc_half_ties,none"] == (3 / 2 + 1) / 4
+    assert row["ties,none"] == 3
+
+
+def test_ties_of_several_answers_and_of_groups() -> None:
+    def sample(target: int, *scores: float) -> dict[str, Any]:
+        return {"target": target, "acc": 1.0, "filtered_resps": [[score, False] for score in scores]}
+
+    tasks = {"a": [sample(0, -1.0, -1.0, -1.0), sample(1, -1.0, -1.0)], "b": [sample(0, -2.0, -1.0), sample(1, -2.0, -1.0)]}
+    results = {
+        "results": {"a": {"acc,none": 1.0}, "b": {"acc,none": 0.5}, "both": {}, "other": {"f1,none": 1}},
+        "groups": {"both": {"acc,none": 0.75}},
+        "group_subtasks": {"both": ["a", "b"]},
+        "samples": {**tasks, "other": [{"target": "x"}]},
+    }
+    found = half_ties(results)
+    assert found["results"]["a"]["acc_half_ties,none"] == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert (found["results"]["b"]["acc_half_ties,none"], found["results"]["b"]["ties,none"]) == (0.5, 0)
+    assert found["groups"]["both"]["acc_half_ties,none"] == pytest.approx((1 / 3 + 1 / 2 + 0 + 1) / 4)
+    assert found["groups"]["both"]["ties,none"] == 2
+    assert found["results"]["other"] == {"f1,none": 1}
+
+
+def test_the_command_prints_ties_as_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import lm_eval
+    import lm_eval.evaluator
+
+    from ts_models.lm_eval import main
+
+    for holder in (lm_eval, lm_eval.evaluator):
+        monkeypatch.setattr(holder, "simple_evaluate", lm_eval.evaluator.simple_evaluate)
+    folder = _pairs_task(tmp_path, [*TIED, CLEAR])
+    words = [
+        "--model",
+        "ts-models",
+        "--model_args",
+        "path=demo",
+        "--tasks",
+        "pairs",
+        "--include_path",
+        str(folder),
+        "--device",
+        "cpu",
+    ]
+    monkeypatch.setattr("sys.argv", ["lm_eval", *words])
+    main()
+    rows = [line.replace(" ", "") for line in capsys.readouterr().out.splitlines()]
+    assert any("acc_half_ties" in row and "0.625" in row for row in rows)
+    assert any("|ties|" in row and "|3" in row for row in rows)
+
+
+def test_the_model_reads_the_text_as_the_task_gives_it(lm: Any) -> None:
+    """A prompt of a person is repaired as the corpus was; a task's text is not, since its blanks and quotes may be what it asks about."""
+    raw = "He said “once”  upon"
+    tokenizer = lm.language.text_tokenizer()
+    assert lm.tok_encode(raw) == [lm.prefix_token_id, *tokenizer.encode(raw)]
+    assert lm.tok_encode(raw) != lm.language.encode_prompt(raw)
+    pairs = [("", raw), ("", 'He said "once" upon')]
+    found = lm.loglikelihood([_request(*pair) for pair in pairs], disable_tqdm=True)
+    assert found[0][0] != found[1][0], "another text, another score"

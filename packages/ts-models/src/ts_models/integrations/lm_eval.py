@@ -4,6 +4,7 @@
 
 is the harness's own command line with our model among its names. Tasks give text: words outside of the
 vocabulary are read as `<unk>`, so a word-level model scores two answers that differ only in such words alike.
+The harness then takes the first answer, in BLiMP the right one. `half_ties` counts such a tie as half; the command prints it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..generation.text import make_story, stop_check
 from ..io.loading import load
 from ..scoring import count_ties, score_ids
 
-__all__ = ["StoryLM"]
+__all__ = ["StoryLM", "half_ties"]
 
 Pair = tuple[tuple[str, str], list[int], list[int]]
 """(context, continuation) as text, and their ids."""
@@ -87,14 +88,14 @@ class StoryLM(TemplateLM):  # type: ignore[misc]
 
         A text longer than the model's context loses its beginning.
         """
-        found: list[tuple[float, bool]] = [(0.0, True)] * len(requests)
-        order = sorted(range(len(requests)), key=lambda i: len(requests[i][1]) + len(requests[i][2]))
+        keys = [(tuple(context), tuple(continuation)) for _, context, continuation in requests]
+        order = sorted(dict.fromkeys(keys), key=lambda key: len(key[0]) + len(key[1]))  # equal ids once, so that they tie exactly
+        found: dict[Any, tuple[float, bool]] = {}
         for start in tqdm(range(0, len(order), self.batch_size), desc="loglikelihood", disable=disable_tqdm):
             group = order[start : start + self.batch_size]
-            scored = self._score([(requests[i][1], requests[i][2]) for i in group])
-            for i, value in zip(group, scored, strict=True):
-                found[i] = value
-        return found
+            scored = self._score([(list(context), list(continuation)) for context, continuation in group])
+            found.update(zip(group, scored, strict=True))
+        return [found[key] for key in keys]
 
     @torch.inference_mode()
     def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> Iterator[tuple[float, bool]]:
@@ -148,3 +149,35 @@ class StoryLM(TemplateLM):  # type: ignore[misc]
             make_story(tokenizer, context, beginning, group[0], stops).text
             for context, beginning, group in zip(contexts, ids, groups, strict=True)
         ]
+
+
+def half_ties(results: dict[str, Any]) -> dict[str, Any]:
+    """Add `acc_half_ties` and `ties` to the results of `lm_eval.simple_evaluate(…, log_samples=True)`, and return them.
+
+    Where k answers share the largest log-probability and the right one is among them, `acc_half_ties` counts 1/k (half of a pair), where the
+    harness counts 1 if the right answer is first and 0 otherwise. `ties` is the number of such questions. A group gets the mean over
+    the questions of its tasks. Tasks without `acc` are left as they are.
+    """
+    shares: dict[str, list[float]] = {}
+    for task, samples in results.get("samples", {}).items():
+        shares[task] = [share for sample in samples if "acc" in sample and (share := _share(sample)) is not None]
+    members = {task: [task] for task in shares} | {
+        group: [task for task in tasks if task in shares] for group, tasks in results.get("group_subtasks", {}).items() if tasks
+    }
+    for table in (results["results"], results.get("groups", {})):
+        for name, row in table.items():
+            found = [share for task in members.get(name, []) for share in shares[task]]
+            if found:
+                row["acc_half_ties,none"] = sum(found) / len(found)
+                row["ties,none"] = sum(0 < share < 1 for share in found)
+    return results
+
+
+def _share(sample: dict[str, Any]) -> float | None:
+    """What one question counts: 1, 0, or 1/k for a tie of k; None where the right answer's number is unknown."""
+    target = sample["target"]
+    if not str(target).isdigit():
+        return None
+    scores = [float(answer[0]) for answer in sample["filtered_resps"]]
+    best = [i for i, score in enumerate(scores) if score == max(scores)]
+    return 1 / len(best) if int(target) in best else 0.0

@@ -7,9 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from importlib import import_module
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializeAsAny,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 
 __all__ = [
     "MIGRATIONS",
@@ -27,6 +38,8 @@ __all__ = [
     "Replan",
     "RunManifest",
     "ScheduleConfig",
+    "ScheduleSettings",
+    "Settings",
     "SpeedProbe",
     "StepLRConfig",
     "TrainConfig",
@@ -42,7 +55,9 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Settings(_Frozen):
+class Settings(_Frozen):
+    """Base of the settings; numbers are finite."""
+
     model_config = ConfigDict(allow_inf_nan=False)
 
 
@@ -61,7 +76,7 @@ Measured = Annotated[
 # --- optimizers --------------------------------------------------------------------------------
 
 
-class AdamWConfig(_Settings):
+class AdamWConfig(Settings):
     """AdamW, fused, with decay on matrices only (Loshchilov & Hutter 2019)."""
 
     name: Literal["adamw"] = "adamw"
@@ -78,7 +93,7 @@ class AdamWConfig(_Settings):
     """One kernel for all parameters: 18 ms a step instead of 71 at 35M on two cores. Changes the last bits."""
 
 
-class MuonConfig(_Settings):
+class MuonConfig(Settings):
     """Muon for the hidden matrices, AdamW for embeddings, head, norms and biases (Jordan et al. 2024)."""
 
     name: Literal["muon"] = "muon"
@@ -99,20 +114,45 @@ class MuonConfig(_Settings):
     fused: bool = True
 
 
-OptimizerConfig = Annotated[AdamWConfig | MuonConfig, Field(discriminator="name")]
+def _by_table(folder: str, table: str, *known: type[Settings]) -> WrapValidator:
+    """Also validates settings that only a table knows: by the class that annotates `config` in the entry's function."""
+    names = {kind.model_fields["name"].default for kind in known}
+
+    def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
+        name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+        if not isinstance(name, str) or name in names:
+            return handler(value)
+        module = import_module(f".{folder}", __package__)
+        if name not in getattr(module, table):
+            return handler(value)
+        kind: Any = get_type_hints(module.load(name))["config"]
+        return value if isinstance(value, kind) else kind.model_validate(value)
+
+    return WrapValidator(validate)
+
+
+OptimizerConfig = Annotated[
+    AdamWConfig | MuonConfig,
+    Field(discriminator="name"),
+    SerializeAsAny(),
+    _by_table("optimizers", "OPTIMIZERS", AdamWConfig, MuonConfig),
+]
+"""Settings of an optimizer. Those of a new one are in its module, named by `optimizers.OPTIMIZERS`."""
 
 
 # --- schedules ---------------------------------------------------------------------------------
 
 
-class _Warm(_Settings):
+class ScheduleSettings(Settings):
+    """Base of the schedules' settings."""
+
     counts_steps: ClassVar[bool] = False
     """Whether the shape depends on the number of steps itself, and not on the share of the run that is done."""
     warmup_steps: int = Field(0, ge=0)
     """Optimizer steps of linear rise from zero."""
 
 
-class StepLRConfig(_Warm):
+class StepLRConfig(ScheduleSettings):
     """Times `gamma` after every `step_size` optimizer steps (the talk's)."""
 
     counts_steps: ClassVar[bool] = True
@@ -121,14 +161,14 @@ class StepLRConfig(_Warm):
     gamma: float = Field(gt=0, le=1)
 
 
-class CosineConfig(_Warm):
+class CosineConfig(ScheduleSettings):
     """Half a cosine from 1 to `min_factor`."""
 
     name: Literal["cosine"] = "cosine"
     min_factor: Fraction = 0.0
 
 
-class WSDConfig(_Warm):
+class WSDConfig(ScheduleSettings):
     """Warm-up, stable, then linear decay over the last `decay_fraction` of the run (Hu et al. 2024)."""
 
     name: Literal["wsd"] = "wsd"
@@ -136,20 +176,26 @@ class WSDConfig(_Warm):
     min_factor: Fraction = 0.0
 
 
-class LinearConfig(_Warm):
+class LinearConfig(ScheduleSettings):
     """A straight line from 1 to `min_factor`."""
 
     name: Literal["linear"] = "linear"
     min_factor: Fraction = 0.0
 
 
-class ConstantConfig(_Warm):
+class ConstantConfig(ScheduleSettings):
     """1 throughout, after the warm-up."""
 
     name: Literal["constant"] = "constant"
 
 
-ScheduleConfig = Annotated[StepLRConfig | CosineConfig | WSDConfig | LinearConfig | ConstantConfig, Field(discriminator="name")]
+ScheduleConfig = Annotated[
+    StepLRConfig | CosineConfig | WSDConfig | LinearConfig | ConstantConfig,
+    Field(discriminator="name"),
+    SerializeAsAny(),
+    _by_table("schedules", "SCHEDULES", StepLRConfig, CosineConfig, WSDConfig, LinearConfig, ConstantConfig),
+]
+"""Settings of a schedule. Those of a new one are in its module, named by `schedules.SCHEDULES`."""
 
 
 # --- the parts of a run ------------------------------------------------------------------------
@@ -162,7 +208,7 @@ def rename_batch_tokens(batch: dict[str, Any]) -> dict[str, Any]:
     return {"tokens_per_step" if key == "max_tokens" else key: value for key, value in batch.items()}
 
 
-class BatchConfig(_Settings):
+class BatchConfig(Settings):
     """What one optimizer step sees, whatever the number of ranks and micro-batches."""
 
     batch_size: int | None = Field(None, ge=1)
@@ -193,7 +239,7 @@ class BatchConfig(_Settings):
         return self
 
 
-class ValidationConfig(_Settings):
+class ValidationConfig(Settings):
     every: int | None = Field(None, ge=1)
     """Optimizer steps between validations; when not given, up to 20 per run and at most a fifth of its computing."""
     max_stories: int | None = Field(None, ge=1)
@@ -206,7 +252,7 @@ class ValidationConfig(_Settings):
     """Also score whole stories in windows with half overlap, for honest bits per byte."""
 
 
-class CheckpointConfig(_Settings):
+class CheckpointConfig(Settings):
     every: int | None = Field(None, ge=1)
     """Optimizer steps between checkpoints; with every validation when not given."""
     keep: int = Field(2, ge=1)
@@ -215,7 +261,7 @@ class CheckpointConfig(_Settings):
     """Write from a copy in memory while training goes on."""
 
 
-class TrainConfig(_Settings):
+class TrainConfig(Settings):
     """Everything that decides what a run computes."""
 
     format: Literal["ts-train/config"] = "ts-train/config"

@@ -9,15 +9,16 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-__all__ = ["SCHEDULES", "factor"]
+__all__ = ["SCHEDULES", "factor", "load"]
 
 SCHEDULES = {
-    "constant": "constant:constant",
-    "cosine": "cosine:cosine",
-    "linear": "linear:linear",
-    "step": "step:step_lr",
-    "wsd": "wsd:wsd",
+    "constant": "ts_train.schedules.constant:constant",
+    "cosine": "ts_train.schedules.cosine:cosine",
+    "linear": "ts_train.schedules.linear:linear",
+    "step": "ts_train.schedules.step:step_lr",
+    "wsd": "ts_train.schedules.wsd:wsd",
 }
+"""Name → "module:function" of (config, step, total_steps). The annotation of `config` is the class of its settings."""
 
 
 def factor(config: Any, step: int, total_steps: int, position: float | None = None) -> float:
@@ -26,8 +27,13 @@ def factor(config: Any, step: int, total_steps: int, position: float | None = No
     position: the share of the run that is done, where it is not `step / total_steps`. Warm-up and schedules that count
         steps do not heed it.
     """
-    module, name = SCHEDULES[config.name].split(":")
-    shape: Callable[[Any, float, int], float] = getattr(import_module(f".{module}", __name__), name)
     warm = min(1.0, (step + 1) / (config.warmup_steps + 1))
     at = step if position is None or config.counts_steps else position * total_steps
-    return float(warm * shape(config, at, total_steps))
+    return float(warm * load(config.name)(config, at, total_steps))
+
+
+def load(name: str) -> Callable[[Any, float, int], float]:
+    """The function of this schedule."""
+    module, _, function = SCHEDULES[name].partition(":")
+    shape: Callable[[Any, float, int], float] = getattr(import_module(module), function)
+    return shape

@@ -40,6 +40,7 @@ def test_no_dependency_uses_a_name_that_belongs_to_a_stranger(package):
 
 def test_an_install_names_the_whole_closure_in_one_call():
     assert list(workspace.closure({"ts-train": ()})) == ["ts-data", "ts-tokenizer", "ts-models", "ts-train"]
-    assert workspace.closure({"ts-train": ()})["ts-models"] == {"fast", "torchtune"}
+    assert workspace.closure({"ts-train": ()})["ts-models"] == {"fast"}
+    assert workspace.closure({"ts-train": ("torchtune",)})["ts-models"] == {"fast", "torchtune"}
     assert list(workspace.closure({"ts-models": ()})) == ["ts-models"]
     assert list(workspace.closure({"ts-models": ("text",)})) == ["ts-data", "ts-tokenizer", "ts-models"]

@@ -12,7 +12,6 @@ TABLES = [
     ("ts-data", "cleaning/rules", "RULES"),
     ("ts-models", "architectures", "ARCHITECTURES"),
     ("ts-train", "optimizers", "OPTIMIZERS"),
-    ("ts-train", "schedules", "SCHEDULES"),
     ("ts-train", "sinks", "SINKS"),
     ("ts-eval", "metrics", "METRICS"),
     ("ts-eval", "sections", "SECTIONS"),

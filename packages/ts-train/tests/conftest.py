@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from ts_data.schemas import FileInfo
+from ts_models.artefact import sha256_file, write_model
+from ts_tokenizer.schemas import EncodedManifest, EncodedSplitInfo
 from ts_train import TrainConfig
 from ts_train.testing import FakeEncoded, fake_encoded
 
@@ -58,3 +62,31 @@ def base() -> dict[str, Any]:
         "micro_batch_tokens": 96, "optimizer": {"name": "adamw", "lr": 0.01}, "validation": {"every": 2, "samples": 0},
         "checkpoint": {"every": 2},
     }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoded/ folder without a tokenizer, as `ts-tokenizer encode` lays it out."""
+    import numpy as np
+
+    folder = tmp_path_factory.mktemp("data") / "encoded"
+    folder.mkdir()
+    splits: dict[Any, EncodedSplitInfo] = {}
+    for name, stem in (("train", "train"), ("validation", "val")):
+        split = fake_encoded()[name]
+        split.ids.astype("<u2").tofile(folder / f"{stem}.bin")
+        np.save(folder / f"{stem}.idx.npy", split.offsets)
+        files = [
+            FileInfo(name=f, sha256=sha256_file(folder / f), bytes=(folder / f).stat().st_size, rows=rows)
+            for f, rows in ((f"{stem}.bin", len(split.ids)), (f"{stem}.idx.npy", len(split.offsets)))
+        ]
+        splits[name] = EncodedSplitInfo(
+            stories=len(split.offsets) - 1, tokens=len(split.ids), unk_tokens=0, utf8_bytes=5 * len(split.ids),
+            unk_spelling_bits=0.0, restore_bits=10.0, priced_stories=1, bin=files[0], idx=files[1],
+        )  # fmt: skip
+    manifest = EncodedManifest(
+        tokenizer_sha256="0" * 64, splits_fingerprint="1" * 64, cleaner_hash="2" * 64, vocab_size=32, bos_id=29, eos_id=28,
+        unk_id=30, pad_id=31, splits=splits,
+    )  # fmt: skip
+    write_model(folder / "manifest.json", manifest)
+    return folder

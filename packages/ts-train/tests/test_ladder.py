@@ -60,9 +60,9 @@ def test_predicts_from_cells_of_a_known_law(tmp_path: Path) -> None:
     report = LadderReport(
         config=config, data_fingerprint="", cells=tuple(cells), fit=fitted, refusal=None, predictions=predictions
     )
-    from ts_train.cli.ladder import _text
+    from ts_train.cli.studies import ladder_text
 
-    told = _text(report)
+    told = ladder_text(report)
     assert "loss = 1.5 + 80 / N^0.35" in told
     assert "story-35m" in told
     plot_ladder(report, tmp_path / "plot.png")

@@ -11,7 +11,8 @@ import ts_train
 from ts_train import TrainConfig, recipe, recipe_names, schemas
 from ts_train.errors import ConfigError
 from ts_train.recipes import combine
-from ts_train.sinks import SINKS, make_sink
+from ts_train.registry import SINKS
+from ts_train.sinks import make_sink
 from ts_train.studies import schemas as study_schemas
 
 

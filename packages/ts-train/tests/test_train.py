@@ -439,6 +439,24 @@ def test_fine_tuning_starts_from_a_model_and_resumes(tmp_path: Path, data: FakeE
     assert same(tmp_path / "tuned", tmp_path / "cut")
 
 
+def test_the_talks_rotation_trains_with_and_without_torchtune(
+    tmp_path: Path, data: FakeEncoded, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torchtune", reason="the extra `torchtune` is not installed")
+    settings = config(max_steps=4, model={**config().model, "positions": "rope-embedding"})
+    theirs = train(settings, data, tmp_path / "theirs")
+    with pytest.raises(Interrupted):
+        train(settings, data, tmp_path / "cut", callbacks=[StopAt(2)])
+    monkeypatch.setattr("ts_models.layers.positions.has_torchtune", lambda: False)
+    ours = train(settings, data, tmp_path / "ours")
+    assert (theirs.manifest.environment.rotary, ours.manifest.environment.rotary) == ("torchtune", "ts-models")
+    losses = [[row["loss"] for row in run.metrics if row["kind"] == "step"] for run in (theirs, ours)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    said: list[str] = []
+    resume(tmp_path / "cut", data=data, warn=said.append)
+    assert said == ["rotary is 'ts-models' now and was 'torchtune': the last bits may differ from those of an uninterrupted run"]
+
+
 def test_fine_tuning_refuses_another_vocabulary(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
     train(config(max_steps=1), data, tmp_path / "first")
     settings = config(init_from=str(tmp_path / "first" / "model"), model={})

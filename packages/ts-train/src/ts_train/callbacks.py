@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from .schemas import RunManifest, TrainerState, ValidationPoint
 
-__all__ = ["BaseCallback", "Callback", "RunInfo", "StepMetrics", "StopTraining", "ValidationMetrics"]
-
 
 class StopTraining(Exception):  # noqa: N818 - a request, not an error
     """Raised by a callback: end the run in good order after this step (pruning, a budget of your own)."""

@@ -23,8 +23,6 @@ from ts_models import artefact
 from .errors import ArtefactError, DiskFullError
 from .schemas import MIGRATIONS, TrainerState
 
-__all__ = ["CheckpointStore"]
-
 
 class CheckpointStore:
     """The checkpoints of one run.

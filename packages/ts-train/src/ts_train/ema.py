@@ -8,8 +8,6 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-__all__ = ["WeightAverage"]
-
 
 class WeightAverage:
     """average = decay * average + (1 - decay) * weight after every step; a young average trusts new weights more."""

@@ -14,8 +14,6 @@ from torch.autograd.function import once_differentiable
 
 from .data.batches import IGNORED
 
-__all__ = ["nll_sum"]
-
 CHUNK_BYTES = 1 << 19
 """Half a typical second-level cache: a chunk of logits is read, exponentiated and written back while it is there."""
 

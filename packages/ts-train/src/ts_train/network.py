@@ -23,17 +23,6 @@ from .data.dataset import TrainingData
 from .errors import ArtefactError, ConfigError, DataError
 from .schemas import RunManifest, TrainConfig
 
-__all__ = [
-    "build_model",
-    "check_network",
-    "choose_context",
-    "model_dict",
-    "named_tensors",
-    "owns_logits",
-    "preset_name",
-    "rebuild_model",
-]
-
 
 def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) -> nn.Module:
     """The caller's own module, or the preset's with weights that follow from the seed, or those of `init_from`."""

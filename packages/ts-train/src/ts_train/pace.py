@@ -14,8 +14,6 @@ import time
 
 from .schemas import PaceState, Replan, SpeedProbe
 
-__all__ = ["SHARE", "fitting_steps", "last_steps", "now", "position", "replan", "start", "trained", "validated"]
-
 SHARE = 0.98
 """Of the budget that steps and validations may fill; the rest is for the last checkpoint and the model folder."""
 GRACE = 0.04

@@ -20,11 +20,9 @@ from .optimizers import build_optimizers
 from .runtime.distributed import World
 from .runtime.hardware import automatic_micro_batch, best_peak_flops, training_flops_per_token
 from .runtime.precision import choose_precision
-from .schemas import BatchConfig, RunManifest, SpeedProbe, StepLRConfig, TrainConfig
+from .schemas import BatchConfig, RunManifest, SpeedProbe, TrainConfig
 from .trainer import Trainer, describe_environment, records_steps
 from .validation import ValidationSet
-
-__all__ = ["idle_settings", "plan_run"]
 
 CYCLE = 8
 """Steps that are timed in turn where steps compile or record: each shape costs more the first two times."""
@@ -46,7 +44,7 @@ def plan_run(
         micro_batch_tokens=_micro_batch_tokens(config, data, batches, device),
         precision=precision.name, precision_reason=precision.reason,
         validation_every=1, validation_stories=config.validation.max_stories, checkpoint_every=1,
-        environment=describe_environment(config, world, device, optimizers.kind),
+        environment=describe_environment(config, model, world, device, optimizers.kind),
         flops_per_token=training_flops_per_token(
             model, vocab_size=data.vocab_size, mean_length=batches.epoch_tokens / len(batches.lengths)
         ),
@@ -172,26 +170,15 @@ def idle_settings(config: TrainConfig, manifest: RunManifest, *, own_model: bool
 
 
 def _limits(config: TrainConfig, manifest: RunManifest) -> list[str]:
-    found, total, schedule = [], manifest.total_steps, config.schedule
+    found = []
     limits = [name for name in ("max_steps", "max_tokens", "max_minutes") if getattr(config, name) is not None]
     if limits and config.epochs != TrainConfig.model_fields["epochs"].default:
         found.append(f"epochs = {config.epochs:g} does nothing: {limits[0]} is the limit")
-    if schedule.warmup_steps >= total > 0:
-        found.append(
-            f"the warm-up of {schedule.warmup_steps:,} steps is not over within the run of {total:,}: "
-            "the learning rate never reaches its peak (--set schedule.warmup_steps=…)"
-        )
-    if isinstance(schedule, StepLRConfig) and schedule.step_size >= total > 0 and schedule.gamma < 1:
-        found.append(
-            f"schedule.step_size = {schedule.step_size:,} is not reached in {total:,} steps: the learning rate stays constant"
-        )
-    if schedule.name == "wsd" and schedule.decay_fraction == 0 and schedule.min_factor:
-        found.append("schedule.min_factor does nothing: schedule.decay_fraction is 0, so the rate does not fall")
-    return found
+    return [*found, *config.schedule.idle(manifest.total_steps)]
 
 
 def _parts(config: TrainConfig, manifest: RunManifest, own_model: bool) -> list[str]:
-    found, batch, validation, optimizer = [], config.batch, config.validation, config.optimizer
+    found, batch, validation = config.optimizer.idle(), config.batch, config.validation
     if batch.arrangement != "bucketed" and batch.bucket != BatchConfig.model_fields["bucket"].default:
         found.append(f"batch.bucket does nothing: the arrangement is {batch.arrangement}")
     if batch.curriculum == "none" and batch.curriculum_epochs != BatchConfig.model_fields["curriculum_epochs"].default:
@@ -200,15 +187,11 @@ def _parts(config: TrainConfig, manifest: RunManifest, own_model: bool) -> list[
         found.append(f"the table `model` ({', '.join(sorted(config.model))}) does nothing: the model is the caller's own")
     if own_model and config.init_from is not None:
         found.append("init_from does nothing: the model is the caller's own")
-    if optimizer.name == "adamw" and optimizer.decay_all and optimizer.weight_decay == 0:
-        found.append("optimizer.decay_all does nothing: optimizer.weight_decay is 0")
     vocabulary = (manifest.model or {}).get("vocab_size")
     if config.model.get("vocab_size", vocabulary) != vocabulary:
         found.append(
             f"model.vocab_size = {config.model['vocab_size']} does nothing: the data's vocabulary has {vocabulary} entries"
         )
-    if optimizer.name == "muon" and optimizer.cautious and optimizer.weight_decay == 0:
-        found.append("optimizer.cautious does nothing: optimizer.weight_decay is 0")
     if config.capture and (batch.arrangement == "packed" or manifest.environment.world_size > 1):
         why = "packed rows are not recorded" if batch.arrangement == "packed" else "several ranks do not record their steps"
         found.append(f"capture does nothing: {why}")

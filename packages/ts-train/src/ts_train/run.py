@@ -42,8 +42,6 @@ from .trainer import Trainer
 if TYPE_CHECKING:
     from ts_models.console import Progress
 
-__all__ = ["create_trainer", "resume", "train"]
-
 Warn = Callable[[str], None]
 
 
@@ -336,7 +334,7 @@ def _changes(before: Environment, now: Environment) -> list[str]:
     return [
         f"{name} is {new!r} now and was {old!r}"
         for (name, old), (_, new) in zip(before.model_dump().items(), now.model_dump().items(), strict=True)
-        if old != new
+        if old != new and not (name == "rotary" and old is None)  # not recorded by earlier versions
     ]
 
 

@@ -31,21 +31,6 @@ if TYPE_CHECKING:
 
     from .trainer import Trainer
 
-__all__ = [
-    "Run",
-    "RunFolder",
-    "check_not_emptied",
-    "check_state",
-    "config_digest",
-    "create_run_dir",
-    "holds_run",
-    "load_best",
-    "read_manifest",
-    "run_lock",
-    "summarise",
-    "write_weights",
-]
-
 PARTS = ("checkpoints", "model", "metrics.jsonl", "tensorboard")
 """What a run writes beside its config.json."""
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from importlib import import_module
-from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -22,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from .registry import OPTIMIZERS, SCHEDULES
+
 __all__ = [
     "MIGRATIONS",
     "SCHEMAS",
@@ -33,13 +34,13 @@ __all__ = [
     "Environment",
     "LinearConfig",
     "MuonConfig",
+    "OptimizerSettings",
     "OptimizerConfig",
     "PaceState",
     "Replan",
     "RunManifest",
-    "ScheduleConfig",
     "ScheduleSettings",
-    "Settings",
+    "ScheduleConfig",
     "SpeedProbe",
     "StepLRConfig",
     "TrainConfig",
@@ -73,10 +74,36 @@ Measured = Annotated[
 """A measured number; NaN and infinity are null in JSON, which has neither."""
 
 
+def _from(table: dict[str, str], *known: type[BaseModel]) -> WrapValidator:
+    """Validate settings by their `name`: those of `known`, else those of a function that was added to `table`."""
+    names = {get_args(config.model_fields["name"].annotation)[0] for config in known}
+
+    def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
+        name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+        if not isinstance(name, str) or name in names:
+            return handler(value)
+        if name not in table:
+            raise ValueError(f"there is no {name!r}; there are {', '.join(table)}")
+        from ts_models.registry import load_entry
+
+        config: type[BaseModel] = get_type_hints(load_entry(table[name]))["config"]
+        return value if isinstance(value, config) else config.model_validate(value)
+
+    return WrapValidator(validate)
+
+
 # --- optimizers --------------------------------------------------------------------------------
 
 
-class AdamWConfig(Settings):
+class OptimizerSettings(Settings):
+    """Base of every optimizer's settings; a subclass adds `name: Literal["…"]`."""
+
+    def idle(self) -> list[str]:
+        """One sentence for each setting that differs from its default and has no effect."""
+        return []
+
+
+class AdamWConfig(OptimizerSettings):
     """AdamW, fused, with decay on matrices only (Loshchilov & Hutter 2019)."""
 
     name: Literal["adamw"] = "adamw"
@@ -92,8 +119,12 @@ class AdamWConfig(Settings):
     fused: bool = True
     """One kernel for all parameters: 18 ms a step instead of 71 at 35M on two cores. Changes the last bits."""
 
+    def idle(self) -> list[str]:
+        decays_nothing = self.decay_all and self.weight_decay == 0
+        return ["optimizer.decay_all does nothing: optimizer.weight_decay is 0"] if decays_nothing else []
 
-class MuonConfig(Settings):
+
+class MuonConfig(OptimizerSettings):
     """Muon for the hidden matrices, AdamW for embeddings, head, norms and biases (Jordan et al. 2024)."""
 
     name: Literal["muon"] = "muon"
@@ -113,43 +144,33 @@ class MuonConfig(Settings):
     adamw_weight_decay: float = Field(0.0, ge=0)
     fused: bool = True
 
-
-def _by_table(folder: str, table: str, *known: type[Settings]) -> WrapValidator:
-    """Also validates settings that only a table knows: by the class that annotates `config` in the entry's function."""
-    names = {kind.model_fields["name"].default for kind in known}
-
-    def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
-        name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
-        if not isinstance(name, str) or name in names:
-            return handler(value)
-        module = import_module(f".{folder}", __package__)
-        if name not in getattr(module, table):
-            return handler(value)
-        kind: Any = get_type_hints(module.load(name))["config"]
-        return value if isinstance(value, kind) else kind.model_validate(value)
-
-    return WrapValidator(validate)
+    def idle(self) -> list[str]:
+        decays_nothing = self.cautious and self.weight_decay == 0
+        return ["optimizer.cautious does nothing: optimizer.weight_decay is 0"] if decays_nothing else []
 
 
 OptimizerConfig = Annotated[
-    AdamWConfig | MuonConfig,
-    Field(discriminator="name"),
-    SerializeAsAny(),
-    _by_table("optimizers", "OPTIMIZERS", AdamWConfig, MuonConfig),
+    SerializeAsAny[AdamWConfig | MuonConfig], Field(discriminator="name"), _from(OPTIMIZERS, AdamWConfig, MuonConfig)
 ]
-"""Settings of an optimizer. Those of a new one are in its module, named by `optimizers.OPTIMIZERS`."""
 
 
 # --- schedules ---------------------------------------------------------------------------------
 
 
 class ScheduleSettings(Settings):
-    """Base of the schedules' settings."""
+    """Base of every schedule's settings; a subclass adds `name: Literal["…"]`."""
 
     counts_steps: ClassVar[bool] = False
     """Whether the shape depends on the number of steps itself, and not on the share of the run that is done."""
     warmup_steps: int = Field(0, ge=0)
     """Optimizer steps of linear rise from zero."""
+
+    def idle(self, total_steps: int) -> list[str]:
+        """One sentence for each setting that has no effect in a run of `total_steps`."""
+        if not self.warmup_steps >= total_steps > 0:
+            return []
+        line = f"the warm-up of {self.warmup_steps:,} steps is not over within the run of {total_steps:,}"
+        return [f"{line}: the learning rate never reaches its peak (--set schedule.warmup_steps=…)"]
 
 
 class StepLRConfig(ScheduleSettings):
@@ -159,6 +180,14 @@ class StepLRConfig(ScheduleSettings):
     name: Literal["step"] = "step"
     step_size: int = Field(ge=1)
     gamma: float = Field(gt=0, le=1)
+
+    def idle(self, total_steps: int) -> list[str]:
+        found = super().idle(total_steps)
+        if self.step_size >= total_steps > 0 and self.gamma < 1:
+            found.append(
+                f"schedule.step_size = {self.step_size:,} is not reached in {total_steps:,} steps: the learning rate stays constant"
+            )
+        return found
 
 
 class CosineConfig(ScheduleSettings):
@@ -175,6 +204,12 @@ class WSDConfig(ScheduleSettings):
     decay_fraction: Fraction = 0.4
     min_factor: Fraction = 0.0
 
+    def idle(self, total_steps: int) -> list[str]:
+        found = super().idle(total_steps)
+        if self.decay_fraction == 0 and self.min_factor:
+            found.append("schedule.min_factor does nothing: schedule.decay_fraction is 0, so the rate does not fall")
+        return found
+
 
 class LinearConfig(ScheduleSettings):
     """A straight line from 1 to `min_factor`."""
@@ -189,13 +224,8 @@ class ConstantConfig(ScheduleSettings):
     name: Literal["constant"] = "constant"
 
 
-ScheduleConfig = Annotated[
-    StepLRConfig | CosineConfig | WSDConfig | LinearConfig | ConstantConfig,
-    Field(discriminator="name"),
-    SerializeAsAny(),
-    _by_table("schedules", "SCHEDULES", StepLRConfig, CosineConfig, WSDConfig, LinearConfig, ConstantConfig),
-]
-"""Settings of a schedule. Those of a new one are in its module, named by `schedules.SCHEDULES`."""
+_Schedules = StepLRConfig | CosineConfig | WSDConfig | LinearConfig | ConstantConfig
+ScheduleConfig = Annotated[SerializeAsAny[_Schedules], Field(discriminator="name"), _from(SCHEDULES, *get_args(_Schedules))]
 
 
 # --- the parts of a run ------------------------------------------------------------------------
@@ -337,6 +367,8 @@ class Environment(_Frozen):
     capture: bool = False
     kernels: str = "torch"
     """What attention and dropout of the zoo train with on a CPU: `torch`, or `compiled` (Numba, unless TS_MODELS_KERNELS is `plain`)."""
+    rotary: str | None = None
+    """Whose module rotates the embedding (`talk-*`): `torchtune` where it is installed, else `ts-models`, equal to 1e-6. Null for other models."""
 
 
 class ValidationPoint(_Frozen):

@@ -36,8 +36,6 @@ from .schedules import factor
 from .schemas import Environment, RunManifest, TrainConfig, TrainerState, ValidationPoint
 from .validation import ValidationSet, sample_stories
 
-__all__ = ["Output", "Trainer", "describe_environment", "records_steps"]
-
 
 class Output(Protocol):
     """Where a trainer saves; `RunFolder` writes a run folder."""
@@ -108,7 +106,7 @@ class Trainer:
     @property
     def environment(self) -> Environment:
         """What may change the last bits of the steps to come."""
-        return describe_environment(self.config, self.world, self.device, self.optimizers.kind)
+        return describe_environment(self.config, self.model, self.world, self.device, self.optimizers.kind)
 
     @property
     def total_steps(self) -> int:
@@ -442,7 +440,9 @@ class Trainer:
         )
 
 
-def describe_environment(config: TrainConfig, world: World, device: torch.device, optimizer: str) -> Environment:
+def describe_environment(
+    config: TrainConfig, model: nn.Module, world: World, device: torch.device, optimizer: str
+) -> Environment:
     """What may change the last bits of a result; every checkpoint holds it. `optimizer` is the `kind` of what was built."""
     from ts_models.fast import available
 
@@ -450,8 +450,15 @@ def describe_environment(config: TrainConfig, world: World, device: torch.device
         threads=torch.get_num_threads(), world_size=world.size, device=device.type, optimizer=optimizer,
         compile=config.compile, torch=str(torch.__version__), cpu_capability=torch.backends.cpu.get_cpu_capability(),
         capture=records_steps(config, world), ts_train=__version__,
-        kernels="compiled" if device.type == "cpu" and available() else "torch",
+        kernels="compiled" if device.type == "cpu" and available() else "torch", rotary=_rotary(model),
     )  # fmt: skip
+
+
+def _rotary(model: nn.Module) -> str | None:
+    from ts_models.layers.positions import RotaryEmbedding, TorchtuneRotary
+
+    names = {TorchtuneRotary: "torchtune", RotaryEmbedding: "ts-models"}
+    return next((names[type(module)] for module in model.modules() if type(module) in names), None)
 
 
 def records_steps(config: TrainConfig, world: World) -> bool:

@@ -17,8 +17,6 @@ from .runtime.distributed import World
 from .runtime.precision import Precision
 from .schemas import RunManifest
 
-__all__ = ["ValidationSet", "sample_stories"]
-
 
 @dataclass
 class ValidationSet:

@@ -11,41 +11,8 @@ from typing import Any
 
 import pytest
 
-from ts_data.schemas import FileInfo
-from ts_models.artefact import sha256_file, write_model
-from ts_tokenizer.schemas import EncodedManifest, EncodedSplitInfo
-from ts_train.testing import fake_encoded
-
 MODEL = ["--set", "preset=story-1m", "--set", "model.n_layers=1", "--set", "model.d_ff=16", "--set", "model.max_seq_len=16"]
 TINY = [*MODEL, "--set", "threads=1", "--set", "precision=fp32", "--set", "validation.samples=0", "--set", 'sinks=["jsonl"]']
-
-
-@pytest.fixture(scope="module")
-def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An encoded/ folder without a tokenizer, as `ts-tokenizer encode` lays it out."""
-    import numpy as np
-
-    folder = tmp_path_factory.mktemp("data") / "encoded"
-    folder.mkdir()
-    splits: dict[Any, EncodedSplitInfo] = {}
-    for name, stem in (("train", "train"), ("validation", "val")):
-        split = fake_encoded()[name]
-        split.ids.astype("<u2").tofile(folder / f"{stem}.bin")
-        np.save(folder / f"{stem}.idx.npy", split.offsets)
-        files = [
-            FileInfo(name=f, sha256=sha256_file(folder / f), bytes=(folder / f).stat().st_size, rows=rows)
-            for f, rows in ((f"{stem}.bin", len(split.ids)), (f"{stem}.idx.npy", len(split.offsets)))
-        ]
-        splits[name] = EncodedSplitInfo(
-            stories=len(split.offsets) - 1, tokens=len(split.ids), unk_tokens=0, utf8_bytes=5 * len(split.ids),
-            unk_spelling_bits=0.0, restore_bits=10.0, priced_stories=1, bin=files[0], idx=files[1],
-        )  # fmt: skip
-    manifest = EncodedManifest(
-        tokenizer_sha256="0" * 64, splits_fingerprint="1" * 64, cleaner_hash="2" * 64, vocab_size=32, bos_id=29, eos_id=28,
-        unk_id=30, pad_id=31, splits=splits,
-    )  # fmt: skip
-    write_model(folder / "manifest.json", manifest)
-    return folder
 
 
 def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The command line of ts_train: one module per verb, each a thin layer over one Python call."""
+"""The command line of ts_train: each command is a thin layer over one Python call."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ from ts_models.console import make_app
 from ts_models.console import run as run_app  # `run` is the submodule here
 
 from ..__about__ import __version__
-from .ablate import ablate
-from .ladder import ladder
-from .plot import plot
-from .resume import resume
+from .run import plot, resume
 from .run import run as run_command
-from .search import search
-
-__all__ = ["app", "main"]
+from .studies import ablate, ladder, search
 
 app = make_app("ts-train", "Training of small language models: exact resume, mixed precision, torchrun.", __version__)
 app.command("run")(run_command)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..callbacks import Callback
     from ..run_folder import Run
 
-__all__ = ["stoppable", "tell", "watchers"]
-
 
 @contextmanager
 def stoppable() -> Iterator[None]:

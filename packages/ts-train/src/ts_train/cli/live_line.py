@@ -9,8 +9,6 @@ from typing import Any
 from ..callbacks import BaseCallback, RunInfo, StepMetrics, ValidationMetrics
 from ..schemas import TrainerState
 
-__all__ = ["LiveLine", "describe_run"]
-
 
 class LiveLine(BaseCallback):
     """Loss, speed, utilisation, time left, padding, learning rate; validations and sampled stories above it."""

@@ -1,4 +1,4 @@
-"""ts-train run: train a model on encoded stories."""
+"""ts-train run, resume, plot: train a model on encoded stories, continue a run, draw its losses."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from ts_models.console import Config, Json, Quiet, Set, merge, validate, warn
+from ts_models.console import Config, Json, Quiet, emit, merge, validate, warn
 
+from ..registry import OPTIMIZERS, SCHEDULES, SINKS
 from .common import stoppable, tell, watchers
 
-__all__ = ["run"]
-
 DEFAULT = "story-1m"
+SETTING = (
+    f"One setting: dotted.name=value. May be repeated. optimizer.name: {', '.join(OPTIMIZERS)}. "
+    f"schedule.name: {', '.join(SCHEDULES)}. sinks: {', '.join(SINKS)}."
+)
 
 
 def run(
@@ -33,7 +36,7 @@ def run(
     checkpoint_every: Annotated[int | None, typer.Option("--checkpoint-every", help="Optimizer steps.")] = None,
     init_from: Annotated[Path | None, typer.Option("--init-from", help="A model/ folder to start from.")] = None,
     config: Config = None,
-    set: Set = None,
+    set: Annotated[list[str] | None, typer.Option("--set", help=SETTING, show_default=False)] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -85,3 +88,35 @@ def _preset_of(model: str) -> str | None:
     from ..network import preset_name
 
     return preset_name(ts_models.load(model).model, None)
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Where the same encoded data are now, if moved.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Continue a run. On the same machine it ends with the bits of an uninterrupted run.
+
+    Example: ts-train resume run/
+    """
+    from ..run import resume as continue_run
+
+    with stoppable():
+        tell(continue_run(run, data=data, callbacks=watchers(quiet=quiet), warn=warn), as_json=json)
+
+
+def plot(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Annotated[Path, typer.Option("--out", help="The picture: .png, .svg or .pdf.")] = Path("loss.png"),
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw loss against steps, time, tokens and FLOPs.
+
+    Example: ts-train plot run/ other-run/ --out loss.png
+    """
+    from ..studies.plots import plot as draw
+
+    written = draw(runs, out)
+    emit({"plot": str(written), "runs": [str(run) for run in runs]}, str(written), as_json=json)

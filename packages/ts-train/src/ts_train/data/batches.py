@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 
-__all__ = ["IGNORED", "Batch", "Batches", "StepPlan", "Stories", "story_difficulty"]
-
 IGNORED = -100
 """Target of a padded place; no loss is taken there (torch's own `ignore_index`)."""
 

@@ -16,8 +16,6 @@ from ..errors import DataError
 from ..schemas import TrainConfig
 from .batches import Batches, Stories, story_difficulty
 
-__all__ = ["TrainingData", "open_data"]
-
 
 @dataclass(frozen=True)
 class TrainingData:

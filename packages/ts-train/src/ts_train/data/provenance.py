@@ -18,8 +18,6 @@ from .dataset import TrainingData
 if TYPE_CHECKING:
     from ts_models.schemas import TrainingSummary
 
-__all__ = ["TRAIN_STORIES", "inherited_stories", "read_stories", "with_stories", "write_stories"]
-
 TRAIN_STORIES = "train_stories.npy"
 """In a run that starts from a model: hashes of the stories that either was trained on."""
 Hashes = NDArray[np.uint64]

@@ -5,17 +5,14 @@ Every parameter group carries `initial_lr`, its peak; the loop multiplies it by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["OPTIMIZERS", "Optimizers", "build_optimizers", "load"]
+from ts_models.registry import load_entry
 
-OPTIMIZERS = {"adamw": "ts_train.optimizers.adamw:build", "muon": "ts_train.optimizers.muon:build"}
-"""Name → "module:function" of (model, config, vocab_size, precision). The annotation of `config` is the class of its settings."""
+from ..registry import OPTIMIZERS
 
 
 class Optimizers:
@@ -97,14 +94,8 @@ class Optimizers:
 def build_optimizers(model: nn.Module, config: Any, *, vocab_size: int, precision: str = "fp32") -> Optimizers:
     """Build what `config.name` asks for. `vocab_size` tells embeddings and output layers from hidden matrices;
     `precision` (fp32, fp16 or bf16) is the run's, for an optimizer that multiplies matrices itself."""
-    return load(config.name)(model, config, vocab_size, precision)
-
-
-def load(name: str) -> Callable[[nn.Module, Any, int, str], Optimizers]:
-    """The function that builds the optimizer of this name."""
-    module, _, function = OPTIMIZERS[name].partition(":")
-    build: Callable[[nn.Module, Any, int, str], Optimizers] = getattr(import_module(module), function)
-    return build
+    built: Optimizers = load_entry(OPTIMIZERS[config.name])(model, config, vocab_size, precision)
+    return built
 
 
 def _parameters(part: torch.optim.Optimizer) -> list[nn.Parameter]:

@@ -8,8 +8,6 @@ from torch import nn
 from ..schemas import AdamWConfig
 from . import Optimizers
 
-__all__ = ["adamw", "build"]
-
 
 def build(model: nn.Module, config: AdamWConfig, vocab_size: int, precision: str) -> Optimizers:
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}

@@ -21,8 +21,6 @@ from ..schemas import MuonConfig
 from . import Optimizers
 from .adamw import adamw
 
-__all__ = ["BatchedMuon", "build", "fused_rows", "orthogonalise"]
-
 FUSED = frozenset({"in_proj_weight", "qkv", "qkv_proj", "wqkv", "c_attn", "in_proj"})
 
 

@@ -13,8 +13,6 @@ from typing import Any
 from ..errors import ConfigError
 from ..schemas import rename_batch_tokens
 
-__all__ = ["combine", "recipe", "recipe_names"]
-
 
 def recipe_names() -> list[str]:
     """Names of all recipes, sorted."""

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from ..data.batches import IGNORED, Batch, Batches, StepPlan
 
-__all__ = ["CapturedStep", "ResidentStories", "own_stream"]
-
 MOST_SHAPES = 256
 """Recordings that are kept, each some megabytes; the shapes beyond run unrecorded."""
 

@@ -21,8 +21,6 @@ from ..errors import ConfigError, TsTrainError
 from .hardware import check_device, is_gpu
 from .rendezvous import fresh_store
 
-__all__ = ["World", "join_world"]
-
 T = TypeVar("T")
 
 

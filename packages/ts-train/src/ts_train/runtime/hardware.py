@@ -19,18 +19,6 @@ from ts_models.errors import TsModelsError
 
 from ..errors import ConfigError
 
-__all__ = [
-    "automatic_micro_batch",
-    "best_peak_flops",
-    "check_device",
-    "computes_bf16",
-    "is_gpu",
-    "is_out_of_memory",
-    "multiplies_bf16",
-    "peak_flops",
-    "training_flops_per_token",
-]
-
 
 def automatic_micro_batch(device: torch.device, *, vocab_size: int, step_tokens: int) -> int:
     """Positions per forward pass: on a CPU what keeps the fp32 logits within half the last cache, on a GPU all.

@@ -13,8 +13,6 @@ import torch
 
 from . import hardware
 
-__all__ = ["Precision", "choose_precision", "precision_warnings"]
-
 Name = Literal["fp32", "fp16", "bf16"]
 _DTYPES = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 

@@ -16,8 +16,6 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from ..errors import TsTrainError
 
-__all__ = ["fresh_store"]
-
 POLL = 0.05  # seconds
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from ts_models.registry import load_entry
 
 from ..callbacks import Callback
 from ..errors import ConfigError
-
-__all__ = ["SINKS", "make_sink"]
-
-SINKS = {"jsonl": "jsonl:JsonlSink", "tensorboard": "tensorboard:TensorBoardSink", "wandb": "wandb:WandbSink"}
+from ..registry import SINKS
 
 
 def make_sink(name: str) -> Callback:
@@ -20,6 +17,5 @@ def make_sink(name: str) -> Callback:
     """
     if name not in SINKS:
         raise ConfigError(f"field `sinks`: no sink is named {name!r}; there are {', '.join(SINKS)}")
-    module, cls = SINKS[name].split(":")
-    sink: Callback = getattr(import_module(f".{module}", __name__), cls)()
+    sink: Callback = load_entry(SINKS[name])()
     return sink

@@ -13,8 +13,6 @@ from typing import IO, Any
 from ..callbacks import BaseCallback, RunInfo, StepMetrics, ValidationMetrics
 from ..schemas import TrainerState
 
-__all__ = ["JsonlSink", "cut_back", "read_metrics"]
-
 
 class JsonlSink(BaseCallback):
     """A measurement that is not finite is null."""

@@ -8,8 +8,6 @@ from ..callbacks import BaseCallback, RunInfo, StepMetrics, ValidationMetrics
 from ..errors import ConfigError
 from ..schemas import TrainerState
 
-__all__ = ["TensorBoardSink"]
-
 
 class TensorBoardSink(BaseCallback):
     def __init__(self) -> None:

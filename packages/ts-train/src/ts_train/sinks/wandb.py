@@ -9,8 +9,6 @@ from ..callbacks import BaseCallback, RunInfo, StepMetrics, ValidationMetrics
 from ..errors import ConfigError
 from ..schemas import TrainerState
 
-__all__ = ["WandbSink"]
-
 
 class WandbSink(BaseCallback):
     def __init__(self) -> None:

@@ -23,8 +23,6 @@ from .trial import check_model, folder_name, only_process, run_cell, settings_fo
 if TYPE_CHECKING:
     from ts_models.console import Progress
 
-__all__ = ["ablate", "ablation", "ablation_file", "ablation_names", "mean", "mean_interval"]
-
 
 def ablation_names() -> list[str]:
     """The ablations that come with the package, sorted."""

@@ -21,8 +21,6 @@ from .trial import check_model, folder_name, only_process, run_cell, settings_fo
 if TYPE_CHECKING:
     from ts_models.console import Progress
 
-__all__ = ["fit_law", "ladder"]
-
 
 def ladder(
     config: LadderConfig,

@@ -17,8 +17,6 @@ from ..run_folder import read_manifest
 from ..sinks.jsonl import read_metrics
 from .schemas import AblationReport, LadderReport, SearchReport
 
-__all__ = ["plot", "plot_ablation", "plot_importance", "plot_ladder", "plot_pareto"]
-
 SIGNATURES = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 """Ending of a picture's name -> how such a file begins."""
 

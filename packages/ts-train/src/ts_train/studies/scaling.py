@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from ..errors import FitError
 
-__all__ = ["bootstrap", "check", "fit", "predict"]
-
 Array = NDArray[np.float64]
 HUBER = 1e-3  # Hoffmann et al.'s delta, on log(loss)
 LARGEST_EXPONENT = 3.0  # published exponents lie between 0.2 and 0.8; far above, the term is a step, not a law

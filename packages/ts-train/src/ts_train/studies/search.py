@@ -26,8 +26,6 @@ from .trial import check_model, only_process, run_cell, settings_for
 if TYPE_CHECKING:
     from ts_models.console import Progress
 
-__all__ = ["search", "space_settings"]
-
 Warn = Callable[[str], None]
 HEARTBEAT = 30  # seconds; a worker silent for twice as long is taken for dead
 

@@ -29,8 +29,6 @@ from .schemas import TrialResult
 if TYPE_CHECKING:
     from ts_models.console import Progress
 
-__all__ = ["check_model", "folder_name", "only_process", "run_cell", "settings_for"]
-
 
 def settings_for(base: Mapping[str, Any], changes: Mapping[str, Any], *, where: str, **fields: Any) -> TrainConfig:
     """`changes` over `base` over the recipe of the preset that they name, validated.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from ts_data.schemas import FileInfo
 from ts_models.artefact import sha256_file, write_model
 from ts_tokenizer.schemas import EncodedManifest, EncodedSplitInfo
 from ts_train import TrainConfig
+from ts_train.runtime import hardware
 from ts_train.testing import FakeEncoded, fake_encoded
 
 TINY = {
@@ -34,24 +38,34 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the peak of the matrix product once a format, and do not wait for the disk: no test loses power."""
+    monkeypatch.setattr("ts_train.runtime.hardware.peak_flops", _peak)
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
+_peak = functools.cache(hardware.peak_flops)
+
+
 @pytest.fixture
 def data() -> FakeEncoded:
     return fake_encoded()
 
 
+def plain_config(**changes: Any) -> TrainConfig:
+    """A config of a few tiny steps; keyword arguments replace fields."""
+    fields: dict[str, Any] = {
+        "model": TINY, "max_steps": 8, "threads": 1, "sinks": ("jsonl",), "precision": "fp32",
+        "batch": {"tokens_per_step": 96}, "micro_batch_tokens": 40, "optimizer": {"name": "adamw", "lr": 0.01},
+        "validation": {"every": 4}, "checkpoint": {"every": 2},
+    }  # fmt: skip
+    return TrainConfig.model_validate({**fields, **changes})
+
+
 @pytest.fixture
 def config() -> Callable[..., TrainConfig]:
-    """A config of a few tiny steps; keyword arguments replace fields."""
-
-    def make(**changes: Any) -> TrainConfig:
-        fields: dict[str, Any] = {
-            "model": TINY, "max_steps": 8, "threads": 1, "sinks": ("jsonl",), "precision": "fp32",
-            "batch": {"tokens_per_step": 96}, "micro_batch_tokens": 40, "optimizer": {"name": "adamw", "lr": 0.01},
-            "validation": {"every": 4}, "checkpoint": {"every": 2},
-        }  # fmt: skip
-        return TrainConfig.model_validate({**fields, **changes})
-
-    return make
+    return plain_config
 
 
 @pytest.fixture
@@ -90,3 +104,17 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     write_model(folder / "manifest.json", manifest)
     return folder
+
+
+def one_rank() -> dict[str, str]:
+    """The environment that torchrun gives a process group of one rank, without the launcher's own start."""
+    port = str(free_port())
+    group = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "TORCHELASTIC_RUN_ID": "test", **group}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import shutil
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import torch.distributed as dist
 
 from ts_models.artefact import lock
+from ts_train import TrainConfig, Trainer, resume, train
 from ts_train.errors import TsTrainError
 from ts_train.runtime.rendezvous import fresh_store
 from ts_train.sinks.jsonl import read_metrics
+from ts_train.testing import fake_encoded
+
+from .conftest import free_port, one_rank
 
 SCRIPT = """
 import json, os, signal, sys
 import torch
 from ts_train import BaseCallback, TrainConfig, Trainer, train
-from ts_train.errors import Interrupted
+from ts_train.errors import Interrupted, TsTrainError
 from ts_train.testing import fake_encoded
 
 torch.set_num_threads(1)
 out, options = sys.argv[1], json.loads(sys.argv[2])
-stop = options.pop("stop", None)
+stop, refused = options.pop("stop", None), options.pop("refused", {})
 die, poison = options.pop("die", None), options.pop("poison", None)
 if die is not None and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
     step = Trainer.train_step
@@ -38,7 +42,7 @@ if die is not None and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RE
             os.kill(os.getpid(), signal.SIGKILL)   # a machine that fails
         return step(trainer)
     Trainer.train_step = dying
-if poison is not None and os.environ.get("RANK", "1") == "1":
+if poison is not None and os.environ["RANK"] == "1":
     accumulate = Trainer._accumulate
     def poisoned(trainer, plan, tokens):
         result = accumulate(trainer, plan, tokens)
@@ -50,8 +54,15 @@ class Stop(BaseCallback):
     def on_step(self, metrics):
         if metrics.step == stop:
             os.kill(os.getpid(), signal.SIGTERM)   # one rank alone is told
+for folder, changes in refused.items():
+    try:
+        train(TrainConfig.model_validate({**options, **changes}), fake_encoded(), folder)
+    except TsTrainError as problem:
+        print(f"rank {os.environ['RANK']}: {problem}")
+    else:
+        sys.exit(f"{folder}: was not refused")
 try:
-    run = train(TrainConfig.model_validate(options), fake_encoded(), out, callbacks=[Stop()])
+    train(TrainConfig.model_validate(options), fake_encoded(), out, callbacks=[Stop()])
 except Interrupted:
     sys.exit(0)
 """
@@ -65,63 +76,74 @@ CONFIG: dict[str, Any] = {
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def launch(
-    tmp_path: Path, out: str, ranks: int, *, fails: bool = False, restarts: int = 0, **options: Any
-) -> list[dict[str, Any]]:
+def launch(tmp_path: Path, out: str, *, fails: bool = False, **options: Any) -> list[dict[str, Any]]:
+    """Train on two ranks; the rows of metrics.jsonl, and behind them what the ranks printed."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    command = [sys.executable]
-    if ranks > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", f"--max-restarts={restarts}", f"--nproc-per-node={ranks}"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     done = subprocess.run(
-        [*command, str(script), str(tmp_path / out), json.dumps({**CONFIG, **options})],
+        [*command, str(tmp_path / out), json.dumps({**CONFIG, **options})],
         env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert (done.returncode != 0) == fails, done.stderr[-3000:]
-    return list(read_metrics(tmp_path / out / "metrics.jsonl"))
+    return [*read_metrics(tmp_path / out / "metrics.jsonl"), {"kind": "printed", "lines": done.stdout.splitlines()}]
 
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What a single process measures."""
-    return launch(tmp_path_factory.mktemp("one"), "one", 1)
+    torch.set_num_threads(1)
+    return train(TrainConfig.model_validate(CONFIG), fake_encoded(), tmp_path_factory.mktemp("one") / "one").metrics
 
 
 def losses(rows: list[dict[str, Any]], kind: str, key: str) -> list[float]:
     return [row[key] for row in rows if row["kind"] == kind]
 
 
-@pytest.mark.slow
-def test_two_ranks_give_the_losses_of_one_and_resume_on_another_number(tmp_path: Path, one: list[dict[str, Any]]) -> None:
-    launch(tmp_path, "two", 2, stop=2)  # rank 0 gets a SIGTERM; both save and leave together
-    interrupted = list(read_metrics(tmp_path / "two" / "metrics.jsonl"))
-    assert interrupted[-1]["step"] in {2, 3}
-    two = launch(tmp_path, "two", 2)
-    assert losses(two, "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
-    assert losses(two, "validation", "validation_loss") == pytest.approx(losses(one, "validation", "validation_loss"), rel=1e-5)
-    assert [row["step"] for row in two if row["kind"] == "step"] == list(range(1, 7))  # rank 0 alone writes
-
-    launch(tmp_path, "moved", 2, stop=2)
-    moved = launch(tmp_path, "moved", 1)  # begun on two ranks, ended on one
-    assert losses(moved, "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
+def assert_same(rows: list[dict[str, Any]], one: list[dict[str, Any]]) -> None:
+    """One row a step, and the losses of a single process."""
+    assert losses(rows, "step", "step") == list(range(1, 7))  # rank 0 alone writes
+    for kind, key in (("step", "loss"), ("validation", "validation_loss")):
+        assert losses(rows, kind, key) == pytest.approx(losses(one, kind, key), rel=1e-5)
 
 
 @pytest.mark.slow
-def test_a_gradient_that_is_not_finite_on_one_rank_is_skipped_by_all(tmp_path: Path) -> None:
-    two, one = (launch(tmp_path, f"{ranks}", ranks, poison=2) for ranks in (2, 1))
+def test_two_ranks_that_are_stopped_and_die_end_with_the_losses_of_one_process(tmp_path: Path, one: list[dict[str, Any]]) -> None:
+    interrupted = launch(tmp_path, "two", stop=2)  # rank 0 gets a SIGTERM; both save and leave together
+    assert losses(interrupted, "step", "step")[-1] in {2, 3}
+    shutil.copytree(tmp_path / "two", tmp_path / "moved")
+    launch(tmp_path, "two", die=4, fails=True)  # the launcher ends the other rank too; nothing hangs
+    assert_same(launch(tmp_path, "two"), one)
+    moved = resume(tmp_path / "moved", data=fake_encoded())  # begun on two ranks, ended on one
+    assert_same(moved.metrics, one)
+
+
+@pytest.mark.slow
+def test_refusals_and_a_gradient_that_is_not_finite_are_those_of_all_ranks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every rank raises what rank 0 refuses, so that none waits; the folder stays free. One rank's NaN is skipped by both."""
+    held = tmp_path / "held"
+    held.mkdir()
+    refused = {str(tmp_path / "two"): {"sinks": ["jsonl", "smoke"]}, str(held): {}}
+    with lock(held / "config.json"):  # another run holds the folder
+        two = launch(tmp_path, "two", poison=2, refused=refused)
+    told = [line.partition(": ") for line in two[-1]["lines"]]
+    for reason in ("no sink is named 'smoke'", "another process"):
+        assert sorted(rank for rank, _, message in told if reason in message) == ["rank 0", "rank 1"]
+    assert not (held / "config.json").exists()
+    accumulate = Trainer._accumulate
+
+    def poisoned(trainer: Trainer, plan: Any, tokens: int) -> Any:
+        result = accumulate(trainer, plan, tokens)
+        if trainer.state.step == 2:
+            next(trainer.model.parameters()).grad.fill_(float("nan"))  # type: ignore[union-attr]
+        return result
+
+    monkeypatch.setattr(Trainer, "_accumulate", poisoned)
+    one = train(TrainConfig.model_validate(CONFIG), fake_encoded(), tmp_path / "one").metrics
     assert [row["step"] for row in two if row.get("skipped")] == [3]
-    assert losses(two, "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
-    assert losses(two, "validation", "validation_loss") == pytest.approx(losses(one, "validation", "validation_loss"), rel=1e-5)
-
-
-@pytest.mark.slow
-def test_a_rank_that_dies_ends_the_launch_and_the_next_one_resumes(tmp_path: Path, one: list[dict[str, Any]]) -> None:
-    launch(tmp_path, "two", 2, die=4, fails=True)  # the launcher ends the other rank too; nothing hangs
-    two = launch(tmp_path, "two", 2)
-    again = launch(tmp_path, "again", 2, die=4, restarts=1)  # the launcher itself starts both ranks anew
-    for rows in (two, again):
-        assert [row["step"] for row in rows if row["kind"] == "step"] == list(range(1, 7))
-        assert losses(rows, "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
+    assert_same(two, one)
 
 
 @pytest.mark.slow
@@ -142,16 +164,7 @@ def test_two_nodes_lose_a_rank_start_again_and_end_as_one_process(tmp_path: Path
     finally:
         for agent in agents:
             agent.kill()
-    rows = list(read_metrics(tmp_path / "two" / "metrics.jsonl"))
-    assert [row["step"] for row in rows if row["kind"] == "step"] == list(range(1, 7))
-    assert losses(rows, "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    assert_same(list(read_metrics(tmp_path / "two" / "metrics.jsonl")), one)
 
 
 def test_the_store_of_a_start_holds_nothing_of_the_start_before() -> None:
@@ -172,17 +185,6 @@ def test_a_rank_that_does_not_come_is_named() -> None:
         fresh_store(dist.HashStore(), 1, 3, timeout=0.1)
 
 
-@pytest.mark.slow
-def test_what_rank_0_refuses_ends_all_ranks_and_leaves_the_folder_free(tmp_path: Path, one: list[dict[str, Any]]) -> None:
-    begun = time.monotonic()
-    launch(tmp_path, "two", 2, sinks=["jsonl", "smoke"], fails=True)
-    assert time.monotonic() - begun < 120, "a rank waited for another"
-    assert not (tmp_path / "two" / "config.json").exists()
-    with lock(tmp_path / "two" / "config.json"):
-        launch(tmp_path, "two", 2, fails=True)  # another run holds the folder
-    assert losses(launch(tmp_path, "two", 2), "step", "loss") == pytest.approx(losses(one, "step", "loss"), rel=1e-5)
-
-
 LEAVING = """
 import atexit, sys
 from pathlib import Path
@@ -201,8 +203,8 @@ import torch._dynamo   # as a training does at some time
 def test_no_thread_of_the_process_group_is_left_when_the_interpreter_ends(tmp_path):
     script, threads = tmp_path / "script.py", tmp_path / "threads.txt"
     script.write_text(LEAVING)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1", str(script), str(threads)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
+    command = [sys.executable, str(script), str(threads)]
+    done = subprocess.run(command, env=one_rank(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "python" in threads.read_text()
     assert "gloo" not in threads.read_text()

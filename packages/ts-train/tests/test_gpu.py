@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +17,8 @@ from ts_train import TrainConfig, train
 from ts_train.runtime.precision import Precision
 from ts_train.sinks.jsonl import read_metrics
 from ts_train.testing import FakeEncoded
+
+from .conftest import one_rank
 
 Make = Callable[..., TrainConfig]
 GPU = pytest.param(
@@ -121,10 +122,9 @@ def test_a_process_group_of_one_rank_trains_as_one_process(tmp_path: Path, data:
         "train(TrainConfig.model_validate_json(sys.argv[1]), fake_encoded(), sys.argv[2])\n"
         "print(dist.get_backend())\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1", str(script)]
     done = subprocess.run(
-        [*command, settings.model_dump_json(), str(tmp_path / "grouped")],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False,
+        [sys.executable, str(script), settings.model_dump_json(), str(tmp_path / "grouped")],
+        env=one_rank(), capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split()[-1] == ("nccl" if device == "cuda" else "gloo")

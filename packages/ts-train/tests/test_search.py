@@ -86,7 +86,7 @@ search(SearchConfig.model_validate(config), fake_encoded(), out, storage=storage
 
 
 def test_two_processes_share_one_storage(config: SearchConfig, tmp_path: Path) -> None:
-    content = config.model_copy(update={"trials": 8, "sampler_seed": None}).model_dump_json()
+    content = config.model_copy(update={"trials": 5, "sampler_seed": None}).model_dump_json()
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
     workers = [
         subprocess.Popen(
@@ -98,7 +98,7 @@ def test_two_processes_share_one_storage(config: SearchConfig, tmp_path: Path) -
         _, errors = worker.communicate(timeout=300)
         assert worker.returncode == 0, errors[-3000:]
     report = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert 8 <= len(report["trials"]) <= 9  # both may begin the last one at once
+    assert 5 <= len(report["trials"]) <= 6  # both may begin the last one at once
     assert {t["state"] for t in report["trials"]} <= {"complete", "pruned"}
     folders = sorted(p.name for p in (tmp_path / "out" / "trials").iterdir())
     assert folders == [f"{number:05d}" for number in range(len(folders))]  # no trial was trained twice

@@ -24,6 +24,8 @@ from ts_train.errors import ArtefactError, ConfigError, DataError, DiskFullError
 from ts_train.sinks.jsonl import read_metrics
 from ts_train.testing import FakeEncoded, FakeSplit, TinyNetwork, fake_encoded
 
+from .conftest import plain_config
+
 Make = Callable[..., TrainConfig]
 
 
@@ -36,6 +38,13 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def same(a: Path, b: Path) -> bool:
     one, other = weights(a), weights(b)
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An uninterrupted run of the plain config. Read only."""
+    torch.set_num_threads(1)
+    return train(plain_config(), fake_encoded(), tmp_path_factory.mktemp("whole") / "run")
 
 
 class StopAt(BaseCallback):
@@ -103,8 +112,8 @@ def test_any_module_trains_and_learns(tmp_path: Path, data: FakeEncoded, config:
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
-def test_validation_is_the_mean_over_the_whole_splits_tokens(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
-    run = train(config(), data, tmp_path / "run")
+def test_validation_is_the_mean_over_the_whole_splits_tokens(data: FakeEncoded, whole: Run) -> None:
+    run = whole
     nats = tokens = 0.0
     split = data["validation"]
     with torch.no_grad():
@@ -173,9 +182,8 @@ def test_a_callback_prunes(tmp_path: Path, data: FakeEncoded, config: Make) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_at_once_and_the_resume_is_exact(
-    tmp_path: Path, data: FakeEncoded, config: Make, number: signal.Signals
+    tmp_path: Path, data: FakeEncoded, config: Make, whole: Run, number: signal.Signals
 ) -> None:
-    train(config(), data, tmp_path / "whole")
     with pytest.raises(Interrupted, match=r"step 3 of 8; go on with: ts-train resume .*/cut$") as stopped:
         train(config(), data, tmp_path / "cut", callbacks=[StopAt(3, number=number)])
     assert stopped.value.signal == number
@@ -183,23 +191,21 @@ def test_a_signal_saves_at_once_and_the_resume_is_exact(
     with pytest.raises(Interrupted):
         resume(tmp_path / "cut", data=data, callbacks=[StopAt(5)])  # killed twice
     resume(tmp_path / "cut", data=data)
-    assert same(tmp_path / "whole", tmp_path / "cut")
-    assert sha256_file(tmp_path / "whole" / "model" / "model.safetensors") == sha256_file(
-        tmp_path / "cut" / "model" / "model.safetensors"
-    )
+    assert same(whole.path, tmp_path / "cut")
+    expected, found = (sha256_file(path / "model" / "model.safetensors") for path in (whole.path, tmp_path / "cut"))
+    assert found == expected
 
 
 @pytest.mark.parametrize("step", range(1, 9))
 def test_a_crash_after_any_step_resumes_to_the_same_bits_and_metrics(
-    tmp_path: Path, data: FakeEncoded, config: Make, step: int
+    tmp_path: Path, data: FakeEncoded, config: Make, whole: Run, step: int
 ) -> None:
-    whole = train(config(), data, tmp_path / "whole")
     with pytest.raises(RuntimeError, match="killed"):
         train(config(), data, tmp_path / "cut", callbacks=[Crash(step)])
     with (tmp_path / "cut" / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "step", "step": 99, "lo')  # a line cut short
     resumed = train(config(), data, tmp_path / "cut")  # the same command goes on, too
-    assert same(tmp_path / "whole", tmp_path / "cut")
+    assert same(whole.path, tmp_path / "cut")
     timing = {"seconds", "tokens_per_second", "mfu"}
     rows = [[{k: v for k, v in row.items() if k not in timing} for row in run.metrics] for run in (whole, resumed)]
     assert rows[0] == rows[1]
@@ -276,8 +282,7 @@ def test_a_half_precision_run_on_a_cpu_without_units_for_it_is_warned_of_on_resu
     assert ["4 to 20 times" in line for line in said] == [True]
 
 
-def test_a_truncated_checkpoint_costs_its_own_steps_only(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
-    train(config(), data, tmp_path / "whole")
+def test_a_truncated_checkpoint_costs_its_own_steps_only(tmp_path: Path, data: FakeEncoded, config: Make, whole: Run) -> None:
     with pytest.raises(Interrupted):
         train(config(), data, tmp_path / "cut", callbacks=[StopAt(5)])
     tensors = tmp_path / "cut" / "checkpoints" / "step-00000005" / "tensors.safetensors"
@@ -285,7 +290,7 @@ def test_a_truncated_checkpoint_costs_its_own_steps_only(tmp_path: Path, data: F
     said: list[str] = []
     resume(tmp_path / "cut", data=data, warn=said.append)
     assert "cut short or damaged" in said[0]
-    assert same(tmp_path / "whole", tmp_path / "cut")
+    assert same(whole.path, tmp_path / "cut")
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
@@ -412,10 +417,8 @@ def test_out_of_memory_halves_the_micro_batch(tmp_path: Path, data: FakeEncoded,
 
 
 def test_a_disk_that_fills_up_anywhere_is_one_clear_error(
-    tmp_path: Path, data: FakeEncoded, config: Make, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: FakeEncoded, config: Make, whole: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(config(), data, tmp_path / "whole")
-
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -424,7 +427,7 @@ def test_a_disk_that_fills_up_anywhere_is_one_clear_error(
         with pytest.raises(DiskFullError, match=r"step 2 is whole.*ts-train resume"):
             train(config(), data, tmp_path / "cut")
     resume(tmp_path / "cut", data=data)
-    assert same(tmp_path / "whole", tmp_path / "cut")
+    assert same(whole.path, tmp_path / "cut")
 
 
 def test_fine_tuning_starts_from_a_model_and_resumes(tmp_path: Path, data: FakeEncoded, config: Make) -> None:

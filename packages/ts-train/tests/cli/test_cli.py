@@ -6,8 +6,9 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,12 +17,33 @@ TINY = [*MODEL, "--set", "threads=1", "--set", "precision=fp32", "--set", "valid
 
 
 def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "ts_train", *map(str, arguments)], capture_output=True, text=True, timeout=300, check=False
     )
 
 
-def test_run_resume_plot(encoded: Path, tmp_path: Path) -> None:
+class Here(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Here]:
+    """The command in this process, for torch takes seconds to load."""
+    from ts_train.cli import main
+
+    def call(*arguments: str | Path) -> Here:
+        monkeypatch.setattr(sys, "argv", ["ts-train", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return Here(int(stop.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+def test_run_resume_plot(encoded: Path, tmp_path: Path, here: Callable[..., Here]) -> None:
     run = tmp_path / "run"
     done = call("run", "--data", encoded, "--out", run, "--max-steps", "4", "--json", *TINY)
     assert done.returncode == 0, done.stderr
@@ -30,17 +52,17 @@ def test_run_resume_plot(encoded: Path, tmp_path: Path) -> None:
     assert told["bits_per_byte"] > 0
     assert "step 4/4" in done.stderr
     assert "tok/s" in done.stderr
-    again = call("resume", run, "--quiet")
+    again = here("resume", run, "--quiet")
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("4 steps, ")
-    drawn = call("plot", run, "--out", tmp_path / "loss.png", "--json")
+    drawn = here("plot", run, "--out", tmp_path / "loss.png", "--json")
     assert json.loads(drawn.stdout)["plot"].endswith("loss.png")
     assert (tmp_path / "loss.png").stat().st_size > 5000
 
 
-def test_a_folder_of_another_kind_is_left_alone(encoded: Path) -> None:
+def test_a_folder_of_another_kind_is_left_alone(encoded: Path, here: Callable[..., Here]) -> None:
     before = sorted(path.name for path in encoded.iterdir())
-    done = call("run", "--data", encoded, "--out", encoded, "--max-steps", "1", *TINY)
+    done = here("run", "--data", encoded, "--out", encoded, "--max-steps", "1", *TINY)
     assert done.returncode == 2
     assert "is an input as well" in done.stderr
     assert sorted(path.name for path in encoded.iterdir()) == before
@@ -59,33 +81,35 @@ def test_a_folder_of_another_kind_is_left_alone(encoded: Path) -> None:
         ),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(encoded: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
-    done = call("run", "--data", encoded, "--out", tmp_path / "run", *arguments)
+def test_bad_input_is_one_line_and_exit_code_2(
+    encoded: Path, tmp_path: Path, here: Callable[..., Here], arguments: list[str], message: str
+) -> None:
+    done = here("run", "--data", encoded, "--out", tmp_path / "run", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_truncated_bin_is_refused(encoded: Path, tmp_path: Path) -> None:
+def test_a_truncated_bin_is_refused(encoded: Path, tmp_path: Path, here: Callable[..., Here]) -> None:
     copy = tmp_path / "encoded"
     shutil.copytree(encoded, copy)
     (copy / "train.bin").write_bytes((copy / "train.bin").read_bytes()[:-10])
-    done = call("run", "--data", copy, "--out", tmp_path / "run", "--max-steps", "1", *TINY)
+    done = here("run", "--data", copy, "--out", tmp_path / "run", "--max-steps", "1", *TINY)
     assert done.returncode == 2
     assert "train.bin" in done.stderr
     assert not (tmp_path / "run" / "model").exists()
 
 
-def test_a_model_of_another_tokenizer_is_refused(encoded: Path, tmp_path: Path) -> None:
+def test_a_model_of_another_tokenizer_is_refused(encoded: Path, tmp_path: Path, here: Callable[..., Here]) -> None:
     for name in ("one", "other"):
         shutil.copytree(encoded, tmp_path / name)
         (tmp_path / name / "word_tokenizer.json").write_text(json.dumps({"format": "made-up", "name": name}))
-    first = call("run", "--data", tmp_path / "one", "--out", tmp_path / "run", "--max-steps", "1", *TINY)
+    first = here("run", "--data", tmp_path / "one", "--out", tmp_path / "run", "--max-steps", "1", *TINY)
     assert first.returncode == 0, first.stderr
     start = ["run", "--init-from", tmp_path / "run" / "model", "--max-steps", "1", "--set", "validation.samples=0"]
-    again = call(*start, "--data", tmp_path / "one", "--out", tmp_path / "again")
+    again = here(*start, "--data", tmp_path / "one", "--out", tmp_path / "again")
     assert again.returncode == 0, again.stderr
-    refused = call(*start, "--data", tmp_path / "other", "--out", tmp_path / "refused")
+    refused = here(*start, "--data", tmp_path / "other", "--out", tmp_path / "refused")
     assert refused.returncode == 2
     assert "the same id would mean another word" in refused.stderr.replace("\n", " ")
 
@@ -96,24 +120,18 @@ def test_help_is_quick_and_names_the_commands() -> None:
     assert all(name in done.stdout for name in ("run", "resume", "plot"))
 
 
-# --- studies: in this process, for torch takes seconds to load ----------------------------------------
+# --- studies -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def study(encoded: Path, tmp_path: Path, base: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Any:
-    """`study(command, settings, *options)`: exit code, stdout, stderr of a study whose config is `settings`."""
-    from ts_train.cli import main
+def study(encoded: Path, tmp_path: Path, here: Callable[..., Here]) -> Callable[..., Here]:
+    """`study(command, settings, *options)`: a study whose config is `settings`."""
 
-    def call(command: str, settings: dict[str, Any], *options: str) -> tuple[int, str, str]:
+    def call(command: str, settings: dict[str, Any], *options: str) -> Here:
         lines = [f"{key} = {_toml(value)}" for key, value in settings.items()]
         (tmp_path / "study.toml").write_text("\n".join(lines), encoding="utf-8")
-        given = [str(tmp_path / "study.toml")] if command == "ablate" else ["--config", str(tmp_path / "study.toml")]
-        words = ["ts-train", command, *given, "--data", str(encoded), "--out", str(tmp_path / "out"), *options]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
+        given = [tmp_path / "study.toml"] if command == "ablate" else ["--config", tmp_path / "study.toml"]
+        return here(command, *given, "--data", encoded, "--out", tmp_path / "out", *options)
 
     return call
 

@@ -457,7 +457,7 @@ def describe_environment(
 def _rotary(model: nn.Module) -> str | None:
     from ts_models.layers.positions import RotaryEmbedding, TorchtuneRotary
 
-    names = {TorchtuneRotary: "torchtune", RotaryEmbedding: "ts-models"}
+    names: dict[type[nn.Module], str] = {TorchtuneRotary: "torchtune", RotaryEmbedding: "ts-models"}
     return next((names[type(module)] for module in model.modules() if type(module) in names), None)
 
 

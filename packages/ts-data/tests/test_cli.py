@@ -111,7 +111,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("verb", ["sample", "download", "prepare", "stats", "show", "leakage"])
+@pytest.mark.parametrize("verb", ["sample", "download", "prepare", "stats", "show", "leakage", "instruct"])
 def test_every_verb_has_help_with_an_example(verb: str, run: Run) -> None:
     code, text, _ = run(verb, "--help")
     assert code == 0

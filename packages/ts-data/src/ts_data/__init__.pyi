@@ -6,10 +6,12 @@ from .corpus.sample import sample
 from .dataset import Split, open_manifest, read, read_canaries
 from .dedup.hashes import story_hashes
 from .errors import ArtefactError, ConfigError, SourceError, TsDataError
+from .instruct.build import instruct, instructions
+from .instruct.prompts import Instruction
 from .pipeline.pipeline import prepare
 from .reports.leakage import leakage
 from .reports.show import changes, removed
-from .schemas import Canary, DatasetManifest, LeakageReport, NearConfig, PrepareConfig
+from .schemas import Canary, DatasetManifest, InstructConfig, LeakageReport, NearConfig, PrepareConfig
 from .sources import SOURCES, SourceType
 from .sources.blocks import Block, Format, Input, RawSource
 from .sources.download import download
@@ -27,6 +29,8 @@ __all__ = [
     "Drop",
     "Format",
     "Input",
+    "InstructConfig",
+    "Instruction",
     "LeakageReport",
     "NearConfig",
     "ParametricRule",
@@ -41,6 +45,8 @@ __all__ = [
     "changes",
     "clean",
     "download",
+    "instruct",
+    "instructions",
     "leakage",
     "open_manifest",
     "prepare",

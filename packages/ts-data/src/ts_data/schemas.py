@@ -15,6 +15,8 @@ __all__ = [
     "Canary",
     "DatasetManifest",
     "FileInfo",
+    "InstructConfig",
+    "InstructInfo",
     "LeakageReport",
     "LengthStats",
     "NearConfig",
@@ -255,6 +257,28 @@ class StepReport(_Frozen):
     examples: tuple[StepExample, ...] = ()
 
 
+class InstructConfig(_Frozen):
+    """Settings of `instruct`."""
+
+    seed: int = Field(default=1, ge=0, lt=2**63)
+    """Seed of the parts of each prompt and of the held-out combinations."""
+
+    held_out: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of all pairs of words that no prompt of train asks for together; prompts of validation and test may."""
+
+
+class InstructInfo(_Frozen):
+    """What `instruct` made of plain stories."""
+
+    config: InstructConfig
+    source: Sha256
+    """`fingerprint` of the splits of plain stories."""
+    parts: dict[str, Count]
+    """Part of a prompt → prompts that have it."""
+    held_out: dict[SplitName, Count]
+    """Prompts per split with a held-out pair of words; 0 in train."""
+
+
 class DatasetManifest(_Frozen):
     """The manifest of a splits/ folder."""
 
@@ -278,6 +302,8 @@ class DatasetManifest(_Frozen):
     """removed.parquet."""
     canaries: FileInfo | None = None
     """canaries.json, if canaries are planted. `kept` does not count them, the counts of the split train do."""
+    instruct: InstructInfo | None = None
+    """If the stories have prompts: how these were made. The counts of `splits` include the prompts."""
     fingerprint: Sha256
     """SHA-256 over the hashes of the split files, in the order train, validation, test."""
     warnings: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..__about__ import __version__
 from ..console import make_app, run
 from .download import download
+from .instruct import instruct
 from .leakage import leakage
 from .prepare import prepare
 from .sample import sample
@@ -14,7 +15,7 @@ from .stats import stats
 __all__ = ["app", "main"]
 
 app = make_app("ts-data", "Cleaning, de-duplication, splits and statistics for story corpora.", __version__)
-for _verb in (sample, download, prepare, stats, show, leakage):
+for _verb in (sample, download, prepare, stats, show, leakage, instruct):
     app.command()(_verb)
 
 

@@ -29,7 +29,9 @@ class Existing:
         self._out, self._manifest = out, manifest
 
     def check_settings(self, config: PrepareConfig, cleaner: str) -> None:
-        """Raise ConfigError if the splits were made with other settings, or by other cleaning code."""
+        """Raise ConfigError if the splits were made with other settings, by other cleaning code or by `instruct`."""
+        if self._manifest.instruct is not None:
+            self._refuse("of prompts, made by `ts-data instruct`")
         old, new = (_flat(c.model_dump(mode="json", exclude=set(_IGNORED))) for c in (self._manifest.config, config))
         names = [*new, *(name for name in old if name not in new)]
         changed = [f"{n} {_shown(old.get(n))} there, {_shown(new.get(n))} here" for n in names if old.get(n) != new.get(n)]

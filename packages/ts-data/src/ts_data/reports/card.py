@@ -53,6 +53,7 @@ def card(manifest: DatasetManifest) -> str:
         *(removed or ["| nothing | 0 |"]),
         "",
         *_canaries(manifest),
+        *_prompts(manifest),
     ]
     return "\n".join(lines)
 
@@ -68,6 +69,22 @@ def _canaries(manifest: DatasetManifest) -> list[str]:
         "",
         f"{planted:,} stories of `train` are generated copies, planted to measure memorisation: each of {manifest.canaries.rows // 2:,}",
         f"stories is there {times}. `canaries.json` lists them, and as many controls that are not in `train`.",
+        "",
+    ]
+
+
+def _prompts(manifest: DatasetManifest) -> list[str]:
+    """The section about prompts, if the stories have some."""
+    made = manifest.instruct
+    if made is None:
+        return []
+    parts = ", ".join(f"{name} {count:,}" for name, count in sorted(made.parts.items()))
+    return [
+        "## Prompts",
+        "",
+        "Each row is a prompt and its story, divided by `Story:`. The prompts are made from the stories by rules (word lists and signs), by",
+        f"`ts-data instruct` with seed {made.config.seed}. Prompts with each part: {parts}.",
+        f"{made.config.held_out:.0%} of all pairs of words are asked for together in no prompt of train; `held_out` marks prompts that do.",
         "",
     ]
 

@@ -2,6 +2,7 @@ from .__about__ import __version__
 from .calibration import calibrate, optimise_prompt
 from .errors import ArtefactError, ConfigError, IndexMismatchError, TsEvalError, UnavailableError
 from .evaluation import evaluate
+from .extracting.extraction import extraction
 from .index import Match, Span, StoryIndex
 from .judge import JudgeRun, RatingServer, RatingSession, estimate_cost, judge_stories, read_ratings, read_stories
 from .metrics.distinct import distinct
@@ -16,6 +17,7 @@ from .schemas import (
     Endpoint,
     EvalConfig,
     EvalReport,
+    ExtractionReport,
     JudgeConfig,
     MetricInfo,
     ProbeReport,
@@ -32,6 +34,7 @@ __all__ = [
     "Endpoint",
     "EvalConfig",
     "EvalReport",
+    "ExtractionReport",
     "IndexMismatchError",
     "JudgeConfig",
     "JudgeRun",
@@ -53,6 +56,7 @@ __all__ = [
     "distinct",
     "estimate_cost",
     "evaluate",
+    "extraction",
     "judge_stories",
     "open_model",
     "optimise_prompt",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .schemas import Comparison, Estimate
 
-__all__ = ["compare", "estimate", "holm", "more_stories", "ratio", "spearman"]
+__all__ = ["compare", "estimate", "holm", "more_stories", "ratio", "spearman", "wilson"]
 
 Values = Sequence[float | None]
 Array = NDArray[Any]
@@ -144,3 +144,11 @@ def spearman(x: Sequence[float] | Array, y: Sequence[float] | Array) -> float | 
     if len(a) < 3 or a.std() == 0 or b.std() == 0:
         return None
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def wilson(right: float, n: int) -> dict[str, float]:
+    """`share` of `right` (ties may count as half) in n, with `low` and `high` of Wilson's 95 % interval (1927), rounded to 1e-4."""
+    share = right / n
+    centre, spread = share + Z_LEVEL**2 / (2 * n), Z_LEVEL * (share * (1 - share) / n + Z_LEVEL**2 / (4 * n * n)) ** 0.5
+    low, high = ((centre + sign * spread) / (1 + Z_LEVEL**2 / n) for sign in (-1, 1))
+    return {"share": round(share, 4), "low": round(max(0.0, low), 4), "high": round(min(1.0, high), 4)}

@@ -6,6 +6,7 @@ from ts_data.console import make_app, run
 
 from ..__about__ import __version__
 from .calibrate import calibrate
+from .extraction import extraction
 from .judge import judge
 from .optimise_prompt import optimise_prompt
 from .parts import memorisation, overfitting, paper, perplexity
@@ -23,6 +24,7 @@ app.command("perplexity")(perplexity)
 app.command("memorisation")(memorisation)
 app.command("overfitting")(overfitting)
 app.command("paper")(paper)
+app.command("extraction")(extraction)
 app.command("sweep")(sweep)
 app.command("probe")(probe)
 app.command("judge")(judge)

@@ -20,6 +20,7 @@ from ..models.checked import score
 from ..places import local_paths
 from ..schemas import ProbeModel, ProbePhenomenon, ProbeReport, ProbeScore
 from ..splits import open_splits
+from ..stats import wilson
 from .adversaries import NGrams, length
 from .checkpoints import read_checkpoints
 from .grammar import Pair, Phenomenon, draw_pairs, phenomena
@@ -35,7 +36,6 @@ EQUAL = 1e-9
 """Log-probabilities that differ by less are a tie: the sums of the same numbers in another order."""
 BATCH = 2_000
 """Sentences scored per progress update."""
-Z = 1.959964
 
 
 def probe(
@@ -89,10 +89,8 @@ def accuracy(pairs: Iterable[Pair], likelihood: Callable[[str], float]) -> Probe
     """Share of pairs whose right sentence is likelier, ties as half, with Wilson's interval."""
     differences = np.array([likelihood(pair.good) - likelihood(pair.bad) for pair in pairs])
     ties, n = int((np.abs(differences) <= EQUAL).sum()), len(differences)
-    share = float(((differences > EQUAL).sum() + ties / 2) / n)
-    centre, spread = share + Z**2 / (2 * n), Z * (share * (1 - share) / n + Z**2 / (4 * n * n)) ** 0.5
-    low, high = ((centre + sign * spread) / (1 + Z**2 / n) for sign in (-1, 1))
-    return ProbeScore(accuracy=round(share, 4), low=round(max(0.0, low), 4), high=round(min(1.0, high), 4), ties=ties)
+    found = wilson(float((differences > EQUAL).sum() + ties / 2), n)
+    return ProbeScore(accuracy=found["share"], low=found["low"], high=found["high"], ties=ties)
 
 
 def _check_folder(out: Path, inputs: Sequence[Path]) -> None:

@@ -137,7 +137,9 @@ def _prompts(models: Sequence[ModelReport]) -> list[tuple[str, list[tuple[str, l
     tables: dict[str, dict[str, list[str]]] = {}
     for i, model in enumerate(models):
         for answer in model.prompts:
-            tables.setdefault(answer.table, {}).setdefault(answer.prompt, ["–"] * len(models))[i] = answer.completion
+            tables.setdefault(answer.table, {}).setdefault(answer.prompt, ["–"] * len(models))[i] = (
+                f"{answer.completion} [{answer.grade}]" if answer.grade else answer.completion
+            )
     return [(name, list(rows.items())) for name, rows in tables.items()]
 
 

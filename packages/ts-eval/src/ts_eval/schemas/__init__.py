@@ -21,6 +21,7 @@ from .config import (
     EvalConfig,
     SweepConfig,
 )
+from .extraction import ExtractionModel, ExtractionPoint, ExtractionReport
 from .index import IndexManifest
 from .judge import (
     CATEGORIES,
@@ -78,6 +79,9 @@ __all__ = [
     "Estimate",
     "EvalConfig",
     "EvalReport",
+    "ExtractionModel",
+    "ExtractionPoint",
+    "ExtractionReport",
     "FeatureWeights",
     "HeldOutError",
     "IndexManifest",
@@ -116,6 +120,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "ts-eval/calibration": CalibrationReport,
     "ts-eval/chat-page": ChatPage,
     "ts-eval/eval-config": EvalConfig,
+    "ts-eval/extraction": ExtractionReport,
     "ts-eval/feature-weights": FeatureWeights,
     "ts-eval/foreign-weights": AnomalyWeights,
     "ts-eval/index": IndexManifest,

@@ -169,6 +169,8 @@ class PromptAnswer(Frozen):
     table: str
     prompt: str
     completion: str
+    grade: Literal["pass", "partial", "fail"] | None = None
+    """By accepted answers; None where no answers are listed for the prompt."""
 
 
 # --- sweep -------------------------------------------------------------------------------------

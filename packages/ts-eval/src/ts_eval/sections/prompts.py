@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..grading import grade
 from ..models import ModelAdapter
 from ..models.checked import generate
 from ..schemas import PromptAnswer
@@ -24,7 +25,7 @@ def run(adapter: ModelAdapter, context: Context) -> Section:
         return section
     context.notify(f"{adapter.name}: prompt tables", len(rows), len(rows))
     section.prompts = [
-        PromptAnswer(table=table, prompt=prompt, completion=first_sentence(text))
+        PromptAnswer(table=table, prompt=prompt, completion=(said := first_sentence(text)), grade=grade(prompt, said))
         for (table, prompt), text in zip(rows, written, strict=True)
     ]
     return section

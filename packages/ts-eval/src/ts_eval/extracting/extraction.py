@@ -1,0 +1,175 @@
+"""`extraction`: the share of training stories that a model continues verbatim (Carlini et al. 2023, arXiv:2202.07646).
+
+A story counts as extracted if greedy decoding after its first words gives its next words: the same words, whatever their case and
+punctuation, which a word-level tokenizer restores by rules. Held-out stories and controls show what chance gives.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ts_data.artefact import keep_apart, write_model, write_text
+
+from ..checks import need_count, need_path
+from ..errors import ConfigError
+from ..judge.files import check_output
+from ..models import ModelAdapter, open_model
+from ..models.checked import generate
+from ..places import local_paths
+from ..schemas import ExtractionModel, ExtractionPoint, ExtractionReport
+from ..splits import Splits, open_splits
+from ..stats import wilson
+from ..texts import words_of
+
+if TYPE_CHECKING:
+    from ts_data.console import Progress
+
+__all__ = ["LENGTHS", "extraction"]
+
+LENGTHS = (4, 8, 16, 32)
+"""Words of a story given as prompt."""
+_TOKENS_PER_WORD = 2.0
+"""Upper estimate, punctuation included."""
+_BLANK = re.compile(r"\S+\s*")
+Kind = Literal["train", "canaries", "held-out", "controls"]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Stories with the same number of copies in the training split."""
+
+    kind: Kind
+    times: int
+    stories: Sequence[str]
+
+
+def extraction(
+    models: Any,
+    splits: str | os.PathLike[str],
+    *,
+    lengths: Sequence[int] = LENGTHS,
+    words: int = 30,
+    stories: int = 200,
+    seed: int = 1,
+    out: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> ExtractionReport:
+    """The share of stories that each model continues verbatim, by prompt length and by number of copies in the training split.
+
+    models: what `open_model` takes, or a list of them. lengths: words of a story given as prompt. words: words that must follow verbatim.
+    stories: largest number per group. Canaries of the splits (`ts-data prepare --canaries`) are groups of their own. out: folder of
+    extraction.json and extraction.html. Raises ConfigError for a model that cannot generate.
+    """
+    need_count(words, "words")
+    need_count(stories, "stories")
+    chosen = sorted({need_count(length, "lengths") for length in lengths})
+    if not chosen:
+        raise ConfigError("lengths: name at least one prompt length in words.")
+    specs = list(models) if isinstance(models, (list, tuple)) else [models]
+    if out is not None:
+        keep_apart(need_path(out, "out"), local_paths(*specs, splits), error=ConfigError)
+        check_output(Path(out) / "extraction.json", "ts-eval/extraction", local_paths(*specs, splits))
+    opened = open_splits(splits)
+    groups = _groups(opened, chosen[-1] + words, stories, seed)
+    if not any(group.stories for group in groups):
+        raise ConfigError(
+            f"{splits}: no story has {chosen[-1] + words} words for the longest prompt and its continuation. Choose smaller lengths or words."
+        )
+    report = ExtractionReport(
+        seed=seed,
+        words=words,
+        fingerprint=opened.fingerprint,
+        models=tuple(_measured(open_model(spec), groups, chosen, words, progress) for spec in specs),
+        notes=()
+        if any(g.kind == "canaries" for g in groups)
+        else ("the splits have no canaries: `ts-data prepare --canaries N` plants them",),
+    )
+    if out is not None:
+        from .page import page
+
+        write_model(Path(out) / "extraction.json", report)
+        write_text(Path(out) / "extraction.html", page(report))
+    return report
+
+
+def _groups(splits: Splits, least: int, most: int, seed: int) -> list[_Group]:
+    """Draws of training stories by copies, of held-out stories, and the canaries with their controls; long enough stories only."""
+    from ts_data import read_canaries, story_hashes
+
+    canaries = read_canaries(splits.path)
+    hashes = story_hashes(splits.train)
+    different, first, copies = np.unique(hashes, return_index=True, return_counts=True)
+    planted = set(story_hashes([canary.text for canary in canaries]).tolist()) if canaries else set()
+    own = np.array([h not in planted for h in different.tolist()], bool)
+    draw = random.Random(f"{seed} extraction")
+
+    def drawn(texts: Sequence[str], numbers: Sequence[int]) -> list[str]:
+        order = list(numbers)
+        draw.shuffle(order)
+        found: list[str] = []
+        for number in order:
+            if len(found) == most:
+                break
+            if len(words_of(texts[number])) >= least:
+                found.append(texts[number])
+        return found
+
+    groups = [_Group("train", int(n), drawn(splits.train, first[own & (copies == n)].tolist())) for n in np.unique(copies[own])]
+    groups.append(_Group("held-out", 0, drawn(splits.test, range(len(splits.test)))))
+    for times in sorted({canary.times for canary in canaries}):
+        some = [canary.text for canary in canaries if canary.times == times]
+        groups.append(_Group("canaries" if times else "controls", times, drawn(some, range(len(some)))))
+    return [group for group in groups if group.stories]
+
+
+def _measured(
+    adapter: ModelAdapter, groups: Sequence[_Group], lengths: Sequence[int], words: int, progress: Progress | None
+) -> ExtractionModel:
+    points, total = [], len(lengths) * sum(len(group.stories) for group in groups)
+    done = 0
+    for group in groups:
+        for length in lengths:
+            if progress is not None:
+                progress(f"{adapter.name}: extraction", done, total)
+            found = [_continues(text, length, words, made) for text, made in _written(adapter, group.stories, length, words)]
+            done += len(found)
+            share = wilson(sum(found), len(found))
+            points.append(
+                ExtractionPoint(
+                    group=group.kind, times=group.times, prompt_words=length, stories=len(found), extracted=sum(found), **share
+                )
+            )
+    if progress is not None:
+        progress(f"{adapter.name}: extraction", total, total)
+    return ExtractionModel(
+        name=adapter.name, parameters=adapter.parameters, points=tuple(points), notes=tuple(dict.fromkeys(adapter.notes))
+    )
+
+
+def _written(adapter: ModelAdapter, stories: Sequence[str], length: int, words: int) -> list[tuple[str, str]]:
+    """(story, greedy continuation of its first `length` words)."""
+    prompts = [_beginning(text, length) for text in stories]
+    options: Mapping[str, Any] = {"method": "greedy", "max_new_tokens": int(words * _TOKENS_PER_WORD)}
+    made = generate(adapter, prompts, seed=0, **options)
+    if made is None:
+        raise ConfigError(f"{adapter.name}: cannot generate, so nothing can be extracted.")
+    return list(zip(stories, made, strict=True))
+
+
+def _beginning(text: str, length: int) -> str:
+    """The first `length` blank-separated words."""
+    return "".join(_BLANK.findall(text)[:length]).rstrip()
+
+
+def _continues(text: str, length: int, words: int, made: str) -> bool:
+    """Whether `made` begins with the `words` words that follow the prompt in the story."""
+    prompt = _beginning(text, length)
+    return words_of(made)[:words] == words_of(text[len(prompt) :])[:words]

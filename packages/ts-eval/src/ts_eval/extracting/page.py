@@ -1,0 +1,62 @@
+"""Renders an ExtractionReport as one HTML page: three curves and a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..report.svg import Line, lines
+from ..schemas import ExtractionModel, ExtractionReport
+
+__all__ = ["page"]
+
+
+def page(report: ExtractionReport) -> str:
+    """The whole page. The template escapes all text; only the charts are inserted as markup."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("ts_eval", "extracting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text: str = environment.get_template("page.html.j2").render(report=report, charts=_charts(report))
+    return text
+
+
+def _charts(report: ExtractionReport) -> list[dict[str, Any]]:
+    longest = max(point.prompt_words for model in report.models for point in model.points)
+
+    def curve(model: ExtractionModel, i: int, held_out: bool) -> Line:
+        kind, times = ("held-out", 0) if held_out else ("train", 1)
+        found = [(float(p.prompt_words), p.share) for p in model.points if (p.group, p.times) == (kind, times)]
+        return Line(f"{model.name}, {kind}", i, found, dashed=held_out)
+
+    def copies(model: ExtractionModel, i: int) -> Line:
+        found = [
+            (float(p.times), p.share) for p in model.points if p.prompt_words == longest and p.group in {"canaries", "controls"}
+        ]
+        return Line(model.name, i, sorted(found))
+
+    by_size = sorted(
+        (float(model.parameters), p.share)
+        for model in report.models
+        for p in model.points
+        if model.parameters and (p.group, p.times, p.prompt_words) == ("train", 1, longest)
+    )
+    charts = [
+        (
+            "Prompt length",
+            "words of the prompt",
+            [curve(m, i, held) for i, m in enumerate(report.models) for held in (False, True)],
+        ),
+        (
+            "Copies of a canary",
+            f"copies in train (prompt of {longest} words)",
+            [copies(m, i) for i, m in enumerate(report.models)],
+        ),
+        ("Model size", f"parameters (prompt of {longest} words)", [Line("training stories", 0, by_size)]),
+    ]
+    made = [{"title": t, "svg": lines(curves, x_label=x, y_label="share extracted", title=t)} for t, x, curves in charts]
+    return [chart for chart in made if chart["svg"]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
@@ -120,3 +122,23 @@ def lm():
 def tiny():
     """Five ids can be written: 0, 1, 2, 3 and eos (4)."""
     return make(TransformerConfig(vocab_size=8, d_model=16, n_heads=2, n_layers=1, d_ff=16))
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """A headless Chromium; skips where there is none."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    chrome = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    service = shutil.which("chromedriver")
+    if not (chrome and service):
+        pytest.skip("no Chromium with chromedriver here")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chrome
+    off = ("gpu", "quic", "background-networking", "component-update", "sync")
+    flags = ["--headless", "--no-sandbox", "--no-first-run", "--window-size=1100,900", *(f"--disable-{name}" for name in off)]
+    for flag in (*flags, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(service))
+    yield driver
+    driver.quit()

@@ -22,6 +22,7 @@ from .errors import (
     TsModelsError,
     WeightsError,
 )
+from .inspection.page import look
 from .inspection.tracing import trace
 from .io.loading import load
 from .io.model_folder import push_to_hub, save
@@ -53,6 +54,7 @@ __all__ = [
     "count_parameters",
     "flops_per_token",
     "load",
+    "look",
     "parameters_by_part",
     "preset",
     "push_to_hub",

@@ -1,34 +1,19 @@
 """The page in a real Chromium: a story is written, two models side by side, probabilities on hover."""
 
-import shutil
 import threading
 import time
 
 import pytest
 
 pytest.importorskip("starlette", reason="the extra `play` is not installed")
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+pytest.importorskip("selenium", reason="selenium is not installed")
 
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.by import By
 
-from ts_models.play import serve  # noqa: E402
+from ts_models.play import serve
 
-CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1100,900",
-]
-
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(not (CHROME and DRIVER), reason="no Chromium with chromedriver here")]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
@@ -37,18 +22,6 @@ def address(lm):
     threading.Thread(target=serve, args=({"one": lm, "two": lm},), kwargs={"port": 0, "ready": told.append}, daemon=True).start()
     until(lambda: told)
     return told[0]
-
-
-@pytest.fixture
-def browser(tmp_path):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROME
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
 
 
 def until(condition, seconds=60):
@@ -88,7 +61,7 @@ def test_play(browser, address, lm):
     assert "Not in its vocabulary: <b>" in texts(browser, ".status")[0]
 
     token = browser.find_elements(By.CSS_SELECTOR, ".token")[2]
-    webdriver.ActionChains(browser).move_to_element(token).perform()
+    ActionChains(browser).move_to_element(token).perform()
     until(lambda: browser.find_element(By.ID, "tip").is_displayed())
     assert token.text in browser.find_element(By.ID, "tip").text
     assert "%" in browser.find_element(By.ID, "tip").text

@@ -7,6 +7,7 @@ from ..console import make_app, run
 from .export import export
 from .generate import generate
 from .list import list_
+from .look import look
 from .neighbours import neighbours
 from .play import play
 from .prompts import prompts
@@ -18,7 +19,7 @@ app = make_app(
     "ts-models", "Small story language models: Transformers and recurrent networks, generation, saving and loading.", __version__
 )
 app.command("list")(list_)
-for _command in (show, export, generate, neighbours, prompts, play):
+for _command in (show, export, generate, neighbours, look, prompts, play):
     app.command()(_command)
 
 

@@ -34,6 +34,8 @@ _Now = Callable[[str, Tensor], Tensor]
 class RecurrentPoints:
     """See tracing.Points."""
 
+    stream, neurons, patterns = "layers.*.hidden", "layers.*.hidden", None
+
     def __init__(self, network: Recurrent) -> None:
         self.network = network
 
@@ -43,6 +45,11 @@ class RecurrentPoints:
         layers = [f"layers.{layer}.{name}" for layer in range(c.n_layers) for name in _NAMES[c.kind]]
         states = dict.fromkeys(layers, "[batch, time, d_hidden]")
         return {"embedding": "[batch, time, d_model]", **states, "logits": "[batch, time, vocab_size]"}
+
+    def neuron_output(self, layer: int) -> Tensor | None:
+        """See tracing.Points."""
+        config = self.network.config
+        return torch.eye(config.d_hidden) if layer == config.n_layers - 1 else None
 
     def methods(self, at: Trace) -> dict[str, Callable[..., Any]]:
         """See tracing.Points."""

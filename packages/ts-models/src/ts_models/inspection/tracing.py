@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..registry import load_entry
 
-__all__ = ["Points", "Trace", "trace"]
+__all__ = ["Points", "Trace", "points_of", "trace"]
 
 Change = Callable[[Tensor], Tensor]
 
@@ -26,7 +26,18 @@ Change = Callable[[Tensor], Tensor]
 class Points(Protocol):
     """The named tensors of one kind of network. A network class names its points by the attribute `points`."""
 
+    stream: str
+    """Pattern of the tensors, one a layer, that the final norm and the output layer can read."""
+    neurons: str
+    """Pattern of the activations whose units are shown as neurons, one tensor a layer."""
+    patterns: str | None
+    """Pattern of attention patterns, one a layer; None for a network without attention."""
+
     def __init__(self, network: Any) -> None: ...
+
+    def neuron_output(self, layer: int) -> Tensor | None:
+        """What each neuron of a layer adds to the stream, [neurons, d]; None where that cannot be said."""
+        ...
 
     def names(self) -> dict[str, str]:
         """Name → shape, in the order of the forward pass."""
@@ -46,7 +57,7 @@ class Trace:
     def __init__(self, names: dict[str, str], patterns: Sequence[str]) -> None:
         self.names = names
         """Every name of this network, with its shape."""
-        self._wanted = {name for pattern in patterns for name in self._match(pattern)}
+        self._wanted = {name for pattern in patterns for name in self.match(pattern)}
         self._changes: dict[str, list[Change]] = {}
         self._found: dict[str, Tensor] = {}
 
@@ -107,10 +118,11 @@ class Trace:
         return tensor
 
     def _add(self, pattern: str, change: Change, index: Any) -> None:
-        for name in self._match(pattern):
+        for name in self.match(pattern):
             self._changes.setdefault(name, []).append(change if index is None else _at(index, change))
 
-    def _match(self, pattern: str) -> list[str]:
+    def match(self, pattern: str) -> list[str]:
+        """The names that match a pattern, in the order of the pass. Raises ConfigError where none does."""
         found = [name for name in self.names if fnmatchcase(name, pattern)]
         if not found:
             near = difflib.get_close_matches(pattern, self.names, n=3, cutoff=0.4) or list(self.names)[:3]
@@ -139,6 +151,12 @@ def _broadcast(name: str, value: Tensor | float, x: Tensor) -> Tensor:
         ) from None
 
 
+def points_of(network: Any) -> Points | None:
+    """The points that a network's class names; None for one that names none."""
+    entry = getattr(network, "points", None)
+    return load_entry(entry)(network) if isinstance(entry, str) else None
+
+
 @contextmanager
 def trace(model: Any, *patterns: str) -> Iterator[Trace]:
     """Record the tensors whose names match (`*` stands for anything), and change tensors by name, in calls of the model.
@@ -152,13 +170,12 @@ def trace(model: Any, *patterns: str) -> Iterator[Trace]:
     Generation inside the block is traced too, through the network's own forward. After the block the network is as before.
     Raises ConfigError for a name that the network does not have.
     """
-    network = getattr(model, "model", model) if not isinstance(model, nn.Module) else model
+    network = model if isinstance(model, nn.Module) else model.model
     if hasattr(network, "_orig_mod"):
         raise ConfigError("trace: the network is compiled, which hides its tensors; trace the network that was compiled.")
     if "_traced" in vars(network):
         raise ConfigError("trace: the network is being traced already; name all patterns in one trace.")
-    entry = getattr(network, "points", None)
-    points: Points = load_entry(entry)(network) if isinstance(entry, str) else _Modules(network)
+    points = points_of(network) or _Modules(network)
     found = Trace(points.names(), patterns)
     methods = {"_traced": True, **points.methods(found)}
     vars(network).update(methods)

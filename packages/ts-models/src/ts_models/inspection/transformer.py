@@ -25,6 +25,8 @@ __all__ = ["TransformerPoints"]
 class TransformerPoints:
     """See tracing.Points."""
 
+    stream, neurons, patterns = "blocks.*.resid_post", "blocks.*.feed_forward.post", "blocks.*.attention.pattern"
+
     def __init__(self, network: Transformer) -> None:
         self.network = network
 
@@ -53,6 +55,12 @@ class TransformerPoints:
             del parts["norm1"], parts["norm2"]
         blocks = {f"blocks.{layer}.{name}": shape for layer in range(c.n_layers) for name, shape in parts.items()}
         return {"embedding": flow, **blocks, "final": flow, "logits": "[batch, time, vocab_size]"}
+
+    def neuron_output(self, layer: int) -> Tensor | None:
+        """See tracing.Points."""
+        block = self.network.blocks[layer]
+        assert isinstance(block, Block)
+        return block.feed_forward.down.weight.T
 
     def methods(self, at: Trace) -> dict[str, Callable[..., Any]]:
         """See tracing.Points."""

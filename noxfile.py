@@ -147,10 +147,11 @@ def try_install(session: nox.Session, line: str) -> bool:
 
 @nox.session(reuse_venv=True)
 def lint(session: nox.Session) -> None:
-    """Ruff over everything; `-- --fix` also repairs."""
+    """Ruff over everything, zizmor over the workflows; `-- --fix` also repairs what ruff can."""
     requirements(session, "lint")
     session.run("ruff", "check", *session.posargs, ".")
     session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]), ".")
+    session.run("zizmor", "--offline", "--quiet", ".github")
 
 
 @nox.session(reuse_venv=True)
@@ -187,13 +188,16 @@ def contracts(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Wheel and sdist of each package (or of those named after `--`), checked, installed in a clean environment, tried."""
+    """Wheel and sdist of each package (or of those named after `--`), built twice, checked, installed in a clean environment, tried."""
     names = session.posargs or PACKAGES
-    dist = ROOT / "dist"
-    shutil.rmtree(dist, ignore_errors=True)
+    dist, again = ROOT / "dist", Path(session.create_tmp()) / "again"
     requirements(session, "build")
-    for name in PACKAGES:
-        session.run("uv", "build", "--quiet", "--out-dir", str(dist), f"packages/{name}", env=INDEX, silent=True)
+    for place in (dist, again):
+        shutil.rmtree(place, ignore_errors=True)
+        for name in PACKAGES:
+            session.run("uv", "build", "--quiet", "--out-dir", str(place), f"packages/{name}", env=INDEX, silent=True)
+    if differing := [p.name for p in dist.iterdir() if p.read_bytes() != (again / p.name).read_bytes()]:
+        session.error(f"two builds of the same sources differ: {', '.join(differing)}")
     session.run("twine", "check", "--strict", *map(str, sorted([*dist.glob("*.whl"), *dist.glob("*.tar.gz")])))
     session.run("python", "-m", "tools.dist", str(dist))
     for name in names:

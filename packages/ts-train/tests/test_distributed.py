@@ -18,7 +18,7 @@ import torch.distributed as dist
 from ts_models.artefact import lock
 from ts_train import TrainConfig, Trainer, resume, train
 from ts_train.errors import TsTrainError
-from ts_train.runtime.rendezvous import fresh_store
+from ts_train.runtime.distributed import fresh_store
 from ts_train.sinks.jsonl import read_metrics
 from ts_train.testing import fake_encoded
 

@@ -160,11 +160,11 @@ def test_data_without_validation_stories_train_without_validation(tmp_path: Path
 
 def test_a_study_needs_validation_stories(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
     from ts_train.data.dataset import open_data
-    from ts_train.studies.trial import run_cell
+    from ts_train.studies.trial import run_trial
 
     alone = open_data(FakeEncoded({"train": data["train"]}, data.vocab_size))
     with pytest.raises(DataError, match="no validation stories, and a study"):
-        run_cell("a", config(), alone, tmp_path / "cell")
+        run_trial("a", config(), alone, tmp_path / "cell")
 
 
 # --- numbers that are not finite ---------------------------------------------------------------

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from ts_train import BaseCallback, StepMetrics, TrainConfig, ValidationMetrics, resume, train
-from ts_train import pace as pace_module
 from ts_train.checkpoint import CheckpointStore
-from ts_train.pace import fitting_steps, plan, position, replan, start, trained, validated
+from ts_train.runtime import pace as pace_module
+from ts_train.runtime.pace import fitting_steps, plan, position, replan, start, trained, validated
 from ts_train.schedules import factor
 from ts_train.schemas import CosineConfig, LinearConfig, SpeedProbe, StepLRConfig, WSDConfig
 from ts_train.testing import FakeEncoded

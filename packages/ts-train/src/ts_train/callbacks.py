@@ -1,7 +1,6 @@
-"""How to watch a run or end it: one protocol for the live line, the sinks, a search that prunes, and your own.
+"""Callbacks: observe a run or end it. The live line, the sinks and a search's pruning are callbacks.
 
-Callbacks run on rank 0 only, after the step is done; they see numbers, never touch the training, and end it by raising
-`StopTraining("why")`.
+They run on rank 0 only, after each step, receive numbers, and end the run by raising `StopTraining("why")`.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class StopTraining(Exception):  # noqa: N818 - a request, not an error
-    """Raised by a callback: end the run in good order after this step (pruning, a budget of your own)."""
+    """Raised by a callback to end the run after this step."""
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What is known before the first step."""
+    """Facts known before the first step."""
 
     path: Path
     manifest: RunManifest
     start_step: int
-    """0, or the step that a resume goes on from."""
+    """0, or the step at which a resume starts."""
     total_steps: int = 0
-    """As planned so far; with `max_minutes` the steps are planned again while training."""
+    """By the first plan; with `max_minutes` later plans may change it."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,16 @@ class StepMetrics:
     tokens: int
     """Real tokens trained on so far."""
     seconds: float
-    """Time spent training so far, resumed parts included."""
+    """Training time so far, including earlier parts of a resumed run."""
     tokens_per_second: float
     mfu: float
-    """Model FLOPs over the measured peak of the matrix product."""
+    """Model FLOPs utilisation, relative to the measured peak of the matrix product."""
     padding: float
-    """Share of padded places in this step's micro-batches of rank 0."""
+    """Share of padding in this step's micro-batches on rank 0."""
     skipped: bool
-    """The step was not finite and changed nothing."""
+    """Loss or gradient was not finite, so no weight changed."""
     total_steps: int = 0
-    """Steps of the whole run, as planned so far."""
+    """Steps of the whole run, by the latest plan."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Callback(Protocol):
 
 
 class BaseCallback:
-    """Does nothing; override what you need."""
+    """Base class with empty methods; override those you need."""
 
     def on_start(self, run: RunInfo) -> None: ...
 

@@ -1,7 +1,7 @@
-"""Checkpoints: all that a resume needs, each complete or absent. Nothing is pickled.
+"""Checkpoints: everything a resume needs, each complete or absent. Nothing is pickled.
 
 checkpoints/step-00000100/ holds `tensors.safetensors` (weights, optimizer state, average) and `state.json`. It is
-written in a folder of its own, flushed and renamed, in the background from a copy in memory.
+written to a temporary folder from a copy in memory, flushed and renamed, in a background thread.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class CheckpointStore:
 
     Args:
         folder: run/checkpoints.
-        keep: how many of the newest stay; the one of the best validation loss stays besides.
-        background: write while training goes on; an error then comes up at the next `save` or `wait`.
+        keep: number of newest checkpoints to keep, besides the one with the best validation loss.
+        background: write in a thread; its error is raised by the next `save` or `wait`.
     """
 
     def __init__(self, folder: Path, *, keep: int = 2, background: bool = True) -> None:
@@ -50,7 +50,7 @@ class CheckpointStore:
             self._thread.start()
 
     def wait(self) -> None:
-        """Wait for the write in progress; raise what went wrong in it."""
+        """Wait for the write in progress and raise its error."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -61,7 +61,7 @@ class CheckpointStore:
 
     @contextlib.contextmanager
     def disk_full_is_clear(self) -> Iterator[None]:
-        """Turn a full disk, however it shows, into DiskFullError that names the checkpoint to go on from."""
+        """Raise DiskFullError, which names the checkpoint to resume from, for any error of a full disk."""
         try:
             yield
         except (OSError, SafetensorError) as problem:
@@ -71,14 +71,14 @@ class CheckpointStore:
             raise
 
     def steps(self) -> list[int]:
-        """Steps of the complete checkpoints, rising."""
+        """Steps of the complete checkpoints, in ascending order."""
         return sorted(step for step, path in self._named() if path.is_dir())
 
     def load(self, *, set_aside: bool = False) -> tuple[TrainerState, dict[str, torch.Tensor], list[str]]:
-        """The newest checkpoint that is whole, and a message for each newer one that is not.
+        """The newest complete checkpoint, and a message for each newer damaged one.
 
         Args:
-            set_aside: rename the damaged ones, so that the run can write checkpoints of their steps again.
+            set_aside: rename the damaged ones, so that checkpoints of their steps can be written again.
 
         Raises:
             ArtefactError: there is none; nothing was renamed.
@@ -107,7 +107,7 @@ class CheckpointStore:
         return self._read(step)
 
     def sweep(self) -> None:
-        """Remove what a kill left behind, finish a rename that it cut in two, set aside files in a checkpoint's place."""
+        """Clean up after a killed process: remove partial folders, finish an interrupted rename, rename files in a checkpoint's place."""
         if not self.folder.exists():
             return
         for _, path in self._named():
@@ -136,7 +136,7 @@ class CheckpointStore:
                 digest = artefact.sha256_file(aside / "tensors.safetensors")
                 artefact.write_model(aside / "state.json", state.model_copy(update={"tensors_sha256": digest}))
             self._prune(state.best_step)
-        except BaseException as problem:  # raised by wait(), in the thread that trains
+        except BaseException as problem:  # raised by wait() in the training thread
             self._problem = problem
 
     def _prune(self, best: int | None) -> None:
@@ -171,7 +171,7 @@ class CheckpointStore:
 
     def _disk_full(self) -> str:
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()  # the write in progress may still become the checkpoint to go on from
+            self._thread.join()  # the write in progress may still complete
         steps = self.steps()
         kept = f"the checkpoint of step {steps[-1]} is whole" if steps else "there is no earlier checkpoint"
         return f"{self.folder}: the disk is full; {kept}. Free some space, then run: ts-train resume {self.folder.parent}"

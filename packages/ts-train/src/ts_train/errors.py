@@ -2,13 +2,13 @@
 
 TsTrainError
 ├── ArtefactError     a file that this package reads is missing, damaged, of another kind or too new
-├── ConfigError       settings that do not hold (also a ValueError)
-├── DataError         the encoded data do not fit the model, the tokenizer or the run that they are to continue
+├── ConfigError       invalid settings (also a ValueError)
+├── DataError         the encoded data do not fit the model, the tokenizer or the run
 ├── DivergedError     too many optimizer steps in a row were not finite
-├── FitError          the runs of a ladder cannot bear a fit
+├── FitError          the runs of a ladder do not determine a fit
 ├── UnavailableError  an optional package is not installed
 ├── DiskFullError     a checkpoint or metric could not be written; the last good checkpoint is whole
-└── Interrupted       SIGTERM or Ctrl-C: the state was saved, `ts-train resume` goes on
+└── Interrupted       SIGTERM or Ctrl-C: the state was saved; `ts-train resume` continues
 """
 
 from typing import ClassVar
@@ -38,7 +38,7 @@ class ArtefactError(TsTrainError):
 
 
 class ConfigError(TsTrainError, ValueError):
-    """Settings that do not hold; the message names the field."""
+    """Invalid settings; the message names the field."""
 
 
 class DataError(TsTrainError):
@@ -50,7 +50,7 @@ class DivergedError(TsTrainError):
 
 
 class FitError(TsTrainError):
-    """The runs of a ladder cannot bear a fit; the message says what is missing."""
+    """The runs of a ladder do not determine a fit; the message names what is missing."""
 
 
 class UnavailableError(TsTrainError):
@@ -62,7 +62,7 @@ class DiskFullError(TsTrainError):
 
 
 class Interrupted(TsTrainError):  # noqa: N818 - not a failure: the state was saved
-    """The run was asked to stop and saved its state first; `signal` says by which signal."""
+    """A signal stopped the run after its state was saved; `signal` is its number."""
 
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)

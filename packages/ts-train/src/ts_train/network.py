@@ -1,6 +1,6 @@
-"""The network of a run: built from a preset, loaded from a model folder, or a module of the caller's own, which is checked.
+"""The network of a run: built from a preset, loaded from a model folder, or the caller's own module.
 
-A network maps ids `[batch, time]` to logits `[batch, time, vocab]`. The check runs on a copy before any file is written.
+A network maps ids `[batch, time]` to logits `[batch, time, vocab]`. The caller's module is checked on a copy before any file is written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .schemas import RunManifest, TrainConfig
 
 
 def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) -> nn.Module:
-    """The caller's own module, or the preset's with weights that follow from the seed, or those of `init_from`."""
+    """The caller's module, else the model of `init_from`, else the preset with weights drawn from the seed."""
     if own is not None:
         return own
     import ts_models
@@ -51,7 +51,7 @@ def _network_config(fields: dict[str, Any]) -> Any:
 
 
 def rebuild_model(manifest: RunManifest) -> nn.Module | None:
-    """The network of a run whose weights come from a checkpoint; None where the model was the caller's own."""
+    """The network of a run whose weights come from a checkpoint; None for the caller's own model."""
     import ts_models
 
     if manifest.model is None:
@@ -63,7 +63,7 @@ def rebuild_model(manifest: RunManifest) -> nn.Module | None:
 
 
 def preset_name(model: nn.Module, asked: str | None) -> str | None:
-    """The preset that a network is, whatever it was asked for by: `asked` where that is it, else the first that fits."""
+    """The preset that has this network: `asked` if it has, else the first that does; None without one."""
     from ts_models import StoryModel
     from ts_models.presets import PRESETS
 
@@ -74,14 +74,14 @@ def preset_name(model: nn.Module, asked: str | None) -> str | None:
 
 
 def _same_network(one: Any, other: Any) -> bool:
-    """Whether two configs are the same network but for its vocabulary, context, dropout and initial values."""
+    """Whether two configs differ at most in vocabulary, context, dropout and initial values."""
     vocabulary = {"vocab_size", "eos_id", "bos_id", "unk_id", "pad_id"}
     free = vocabulary | {"max_seq_len", "dropout", "init_std", "zero_init"}
     return bool(one.model_dump(exclude=free) == other.model_dump(exclude=free))
 
 
 def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
-    """The network of a model/ folder, refused when it does not speak the data's vocabulary."""
+    """The network of a model/ folder; refused if its vocabulary is not that of the data."""
     import ts_models
     from ts_models.artefact import sha256_file
 
@@ -114,14 +114,14 @@ def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
 
 
 def model_dict(model: nn.Module) -> dict[str, Any] | None:
-    """The whole config of a model of the zoo; None for any other module."""
+    """The config of a model of the zoo; None for any other module."""
     from ts_models import StoryModel
 
     return model.config.model_dump(mode="json") if isinstance(model, StoryModel) else None
 
 
 def choose_context(config: TrainConfig, model: nn.Module) -> int:
-    """Positions of a row at most: as asked, else what the model takes, else 256."""
+    """Maximum positions of a row: as configured, else the model's, else 256."""
     own = getattr(getattr(model, "config", None), "max_seq_len", None)
     wanted = config.batch.context or own or 256
     if own is not None and wanted > own:
@@ -130,13 +130,13 @@ def choose_context(config: TrainConfig, model: nn.Module) -> int:
 
 
 def named_tensors(model: nn.Module) -> list[tuple[str, Any]]:
-    """Parameters (tied ones once) and the buffers that a state dict would hold."""
+    """Parameters (tied ones once) and persistent buffers."""
     kept = set(model.state_dict())
     return [*model.named_parameters(), *((name, b) for name, b in model.named_buffers() if name in kept)]
 
 
 def check_network(model: Any, batches: Batches, *, vocab_size: int) -> None:
-    """Try a module of the caller's own on two rows, one short and one as long as training needs.
+    """Try the caller's module on two rows: a short one and the longest of the data.
 
     Raises:
         TypeError: `model` is no module.
@@ -174,10 +174,10 @@ def check_network(model: Any, batches: Batches, *, vocab_size: int) -> None:
 
 
 def owns_logits(model: nn.Module) -> bool:
-    """Whether the logits of this network are a fresh tensor that nothing else reads: those of an unchanged network of the zoo.
+    """Whether nothing but the loss reads the logits, so that their memory can be reused: true for an unmodified network of the zoo.
 
-    Its output layer is one matrix product, whose backward pass needs the inputs only. Anything that could hand out the
-    logits before the loss reads them (a hook, a replaced method, another output layer) makes the answer no.
+    Its output layer is a matrix product, whose backward pass needs the inputs only. A hook, a replaced method or another output layer
+    could read the logits earlier.
     """
     from ts_models.architectures.recurrent import Recurrent
     from ts_models.architectures.transformer import Transformer

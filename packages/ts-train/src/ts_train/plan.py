@@ -1,7 +1,4 @@
-"""Planning a run: everything that follows from settings, data, model and machine, decided once and written to run/config.json.
-
-A resume reads the plan and decides nothing again.
-"""
+"""Plan a run from settings, data, model and machine. The plan is written to run/config.json; a resume reads it."""
 
 from __future__ import annotations
 
@@ -12,11 +9,11 @@ import time
 import torch
 from torch import nn
 
-from . import pace as pacing
 from .data.batches import Batches
 from .data.dataset import TrainingData
 from .network import choose_context, model_dict, preset_name
 from .optimizers import build_optimizers
+from .runtime import pace as pacing
 from .runtime.distributed import World
 from .runtime.hardware import automatic_micro_batch, best_peak_flops, training_flops_per_token
 from .runtime.precision import choose_precision
@@ -25,7 +22,7 @@ from .trainer import Trainer, describe_environment, records_steps
 from .validation import ValidationSet
 
 CYCLE = 8
-"""Steps that are timed in turn where steps compile or record: each shape costs more the first two times."""
+"""Number of steps timed in turn if steps compile or record: each shape costs more the first two times."""
 
 
 def plan_run(
@@ -75,7 +72,7 @@ def plan_run(
 
 
 def _micro_batch_tokens(config: TrainConfig, data: TrainingData, batches: Batches, device: torch.device) -> int:
-    """Positions per forward pass: as asked, or what suits the device."""
+    """Positions per forward pass: as configured, or automatic for the device."""
     if config.micro_batch_tokens != "auto":
         return config.micro_batch_tokens
     step_tokens = max(batches.plan(i).padded_tokens for i in range(min(64, batches.steps_per_epoch)))
@@ -85,7 +82,7 @@ def _micro_batch_tokens(config: TrainConfig, data: TrainingData, batches: Batche
 
 
 def _steps_for_tokens(batches: Batches, tokens: int) -> int:
-    """The fewest steps that see at least `tokens` real tokens."""
+    """The smallest number of steps with at least `tokens` real tokens."""
     steps, left = divmod(tokens, batches.epoch_tokens)
     steps *= batches.steps_per_epoch
     while left > 0:
@@ -95,7 +92,7 @@ def _steps_for_tokens(batches: Batches, tokens: int) -> int:
 
 
 def _interval(total: int, step_tokens: float, validation_tokens: float) -> int:
-    """Steps between validations: up to 20 of them, costing at most a fifth of the run (a forward pass is a third of a step)."""
+    """Steps between validations: at most 20 of them, and at most a fifth of the run (a forward pass is a third of a step)."""
     affordable = 0.2 * total * step_tokens / (validation_tokens / 3) if validation_tokens else math.inf
     return max(1, math.ceil(total / max(1, min(20, int(min(20, affordable))))))
 
@@ -105,16 +102,15 @@ def _measure(
 ) -> tuple[SpeedProbe, int | None]:
     """(speed, validation stories or None for all), from timing a few steps on a copy of the model.
 
-    Where one validation would take more than a tenth of the budget, it scores part of the split instead, in a twentieth of the
-    budget.
+    A validation that would take more than a tenth of the budget scores only part of the split, in a twentieth of the budget.
     """
-    config, begun = manifest.config, pacing.now()
+    config, start = manifest.config, pacing.now()
     assert config.max_minutes is not None
     trainer = Trainer(copy.deepcopy(model), data, manifest, world=world, device=device, batches=batches)
     per_token = _time_steps(trainer, limit=min(5.0, 3 * config.max_minutes))
     validation, stories = trainer.validation, config.validation.max_stories
     scored = 0.0 if validation is None else 1.4 * per_token / 3 * validation.tokens  # a forward pass, long stories twice
-    spent = pacing.now() - begun
+    spent = pacing.now() - start
     budget = pacing.SHARE * 60 * config.max_minutes - spent
     if validation is not None and stories is None and scored > 0.1 * budget:
         part = max(0.0, 0.05 * budget / scored)
@@ -126,9 +122,9 @@ def _measure(
 
 
 def _time_steps(trainer: Trainer, *, limit: float) -> float:
-    """Seconds per token of the steps that the run will take: launched, recorded or compiled, after warming up.
+    """Seconds per token after a warm-up, of steps as the run takes them: launched, recorded or compiled.
 
-    Where a new shape of batch costs extra time, a few steps are timed in turn, so that what is measured is later steps.
+    If a new batch shape costs extra time, the same few steps are repeated, so that the measured ones are warm.
     """
     config = trainer.config
     settles = config.compile or records_steps(config, trainer.world)

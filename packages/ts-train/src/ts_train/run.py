@@ -188,7 +188,7 @@ def _resume(
     watchers = _watchers(manifest.config, world, callbacks, progress)
     same = world.size == manifest.environment.world_size
     _set_up_torch(manifest.config, manifest.environment.threads if same else manifest.config.threads)
-    if world.is_main_process:  # for example a run in bf16 that moved to a CPU without units for it
+    if world.is_main_process:  # for example: a run in bf16 moved to a CPU without bf16 units
         for warning in precision_warnings(Precision(manifest.precision, "", device.type), dropout=0.0):
             warn(warning)
     has_checkpoint = bool(CheckpointStore(path / "checkpoints").steps())

@@ -1,4 +1,4 @@
-"""run/ on disk: its manifest, its model folder, its metrics; what a finished run gives back."""
+"""The run folder on disk (manifest, model, metrics) and `Run`, the result of training."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 PARTS = ("checkpoints", "model", "metrics.jsonl", "tensorboard")
-"""What a run writes beside its config.json."""
+"""Entries of a run folder besides config.json."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What `train` and `resume` give back."""
+    """The result of `train` and `resume`."""
 
     path: Path
     model: nn.Module
-    """With the weights of the best validation loss, in evaluation mode."""
+    """With the weights of the best validation loss, in eval mode."""
     manifest: RunManifest
     state: TrainerState
     summary: TrainingSummary
@@ -72,7 +72,7 @@ class Run:
 
 
 class RunFolder:
-    """Writes what a trainer saves into a run folder: the `Output` of the main process.
+    """Saves checkpoints and the best model into a run folder: the `Output` of the main process.
 
     Args:
         path: the run folder.
@@ -84,7 +84,7 @@ class RunFolder:
         self.path, self.store, self.stories = path, store, stories
 
     def save_checkpoint(self, trainer: Trainer, *, now: bool) -> None:
-        """Save the state with what a resume compares: data, settings, environment."""
+        """Save the state, stamped with data, settings and environment for a resume to compare."""
         state, tensors = trainer.state_dict().values()
         stamps = {
             "data_fingerprint": trainer.manifest.data_fingerprint,
@@ -102,10 +102,10 @@ class RunFolder:
 
 
 def create_run_dir(path: Path) -> None:
-    """Refuse a folder that cannot be written before anything is computed.
+    """Create the run folder, before anything is computed.
 
     Raises:
-        ArtefactError: a file or another artefact stands there, or it lies where this user may not write.
+        ArtefactError: the path is a file or another artefact, or is not writable.
     """
     if (path / "manifest.json").exists():
         raise ArtefactError(f"{path}: holds something else (by its manifest.json); it is left alone. Choose another --out.")
@@ -119,16 +119,16 @@ def create_run_dir(path: Path) -> None:
 
 
 def run_lock(path: Path) -> contextlib.AbstractContextManager[None]:
-    """The only right to write the run folder; it lies inside, since the folder above may belong to somebody else.
+    """Exclusive lock of the run folder, inside it, because the parent folder may not be writable.
 
     Raises:
-        ArtefactError: another run holds it.
+        ArtefactError: another process holds it.
     """
     return artefact.lock(path / "config.json", error=ArtefactError)
 
 
 def holds_run(path: Path, config: TrainConfig, data: TrainingData, model: nn.Module | None, warn: Callable[[str], None]) -> bool:
-    """Whether `path` holds this run, to go on with; False where a run begins, after removing a try without a step.
+    """Whether `path` holds this run. Removes a run with other settings that has no step yet, and returns False.
 
     Raises:
         ConfigError: it holds a run with other settings.
@@ -166,7 +166,7 @@ def _entries(path: Path) -> set[str]:
 
 
 def _fits(path: Path, model: nn.Module | None) -> bool:
-    """Whether a module of the caller's own has the tensors that the checkpoint of step 0 keeps."""
+    """Whether the caller's module has the tensors of the checkpoint of step 0."""
     if model is None or not _entries(path):
         return True
     try:
@@ -178,7 +178,7 @@ def _fits(path: Path, model: nn.Module | None) -> bool:
 
 
 def _discard(path: Path) -> None:
-    """Remove a run without a step; config.json last, so that a kill leaves a run and not parts of one."""
+    """Remove a run without a step; config.json last, so that an interrupted removal leaves a valid run."""
     for name in ("checkpoints", "tensorboard"):
         shutil.rmtree(path / name, ignore_errors=True)
     for name in ("metrics.jsonl", TRAIN_STORIES, "config.json"):
@@ -186,7 +186,7 @@ def _discard(path: Path) -> None:
 
 
 def config_digest(path: Path) -> str:
-    """SHA-256 of what decides the result in run/config.json; versions of libraries and the like are left out."""
+    """SHA-256 of the parts of run/config.json that decide the result (without library versions)."""
     content = artefact.read_json(path / "config.json", error=ArtefactError)
     environment = content.get("environment")
     if isinstance(environment, dict):
@@ -195,7 +195,7 @@ def config_digest(path: Path) -> str:
 
 
 def check_state(path: Path, manifest: RunManifest, state: TrainerState) -> None:
-    """Refuse a checkpoint, or a model folder, that is not of the run that config.json describes.
+    """Refuse a checkpoint or model folder of another run.
 
     Raises:
         ArtefactError: config.json was changed, the checkpoint was trained on other data, or run/model is missing.
@@ -226,10 +226,10 @@ def check_state(path: Path, manifest: RunManifest, state: TrainerState) -> None:
 
 
 def check_not_emptied(path: Path, manifest: RunManifest) -> None:
-    """Refuse to train again from the start where a model says that the checkpoints of a longer run were removed.
+    """Refuse to restart a run whose model folder shows that its checkpoints were removed.
 
     Raises:
-        ArtefactError: as said.
+        ArtefactError: the model is of a later step than a first checkpoint.
     """
     summary = path / "model" / "training.json"
     if not summary.exists():
@@ -250,7 +250,7 @@ def read_manifest(path: Path) -> RunManifest:
 
 
 def summarise(manifest: RunManifest, state: TrainerState) -> TrainingSummary:
-    """model/training.json: what a report needs, readable without ts-train."""
+    """The content of model/training.json, which reports read without ts-train."""
     from ts_models.schemas import CurvePoint, TrainingSummary
 
     bits = next((p.bits_per_byte for p in state.curve if p.step == state.best_step), None)
@@ -262,7 +262,7 @@ def summarise(manifest: RunManifest, state: TrainerState) -> TrainingSummary:
         for p in state.curve
     ]  # fmt: skip
     env = manifest.environment
-    earlier = "preset" not in manifest.model_fields_set  # a run begun by an earlier version
+    earlier = "preset" not in manifest.model_fields_set  # a run of an earlier version
     preset = manifest.config.preset if earlier else manifest.preset
     return TrainingSummary(
         preset=preset, parameters=manifest.parameters, steps=state.step, tokens=state.tokens,
@@ -276,7 +276,7 @@ def summarise(manifest: RunManifest, state: TrainerState) -> TrainingSummary:
 def write_weights(
     model: nn.Module, path: Path, *, tokenizer: Path | None, training: TrainingSummary, train_stories: Any = None
 ) -> None:
-    """run/model/: a whole ts-models folder for a model of the zoo, weights and training.json for any other module."""
+    """Write run/model/: a complete ts-models folder for a model of the zoo, weights and training.json for any other module."""
     from ts_models import StoryModel, save
 
     if isinstance(model, StoryModel):
@@ -296,7 +296,7 @@ def write_weights(
 
 
 def load_best(model: nn.Module, path: Path) -> None:
-    """Put the weights of run/model/ into the network."""
+    """Load the weights of run/model/ into the network."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file

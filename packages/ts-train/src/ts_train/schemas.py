@@ -1,7 +1,4 @@
-"""What a run is configured by and what it writes: TrainConfig, RunManifest and their parts.
-
-Standard library and pydantic only. Every default is explained where it stands; the recipes (TOML) override them.
-"""
+"""Settings of a run and the JSON that it writes: TrainConfig, RunManifest, TrainerState. Standard library and pydantic only."""
 
 from __future__ import annotations
 
@@ -110,7 +107,7 @@ class AdamWConfig(OptimizerSettings):
     lr: Positive = 1e-3
     """Peak learning rate."""
     betas: tuple[Beta, Beta] = (0.9, 0.95)
-    """0.95 rather than torch's 0.999: runs of small models are short, and the second moment must keep up."""
+    """0.95 instead of torch's 0.999, because runs of small models are short."""
     eps: Positive = 1e-8
     weight_decay: float = Field(0.1, ge=0)
     """Decoupled, on matrices only: never on biases, norms and embeddings unless `decay_all`."""
@@ -132,9 +129,9 @@ class MuonConfig(OptimizerSettings):
     """Peak learning rate of the matrices: the length of the orthogonalised update."""
     momentum: float = Field(0.95, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
-    """Of the matrices. Runs of less than a few epochs gain nothing from it."""
+    """Of the matrices. No gain in runs of less than a few epochs."""
     cautious: bool = False
-    """Decay only the weights that the update shrinks anyway (Chen et al. 2025, cautious weight decay)."""
+    """Decay only weights that the update shrinks (Chen et al. 2025, cautious weight decay)."""
     ns_steps: int = Field(5, ge=1, le=20)
     """Newton–Schulz iterations."""
     adamw_lr: Positive = 3e-3
@@ -161,7 +158,7 @@ class ScheduleSettings(Settings):
     """Base of every schedule's settings; a subclass adds `name: Literal["…"]`."""
 
     counts_steps: ClassVar[bool] = False
-    """Whether the shape depends on the number of steps itself, and not on the share of the run that is done."""
+    """Whether the shape depends on the number of steps, not on the completed share of the run."""
     warmup_steps: int = Field(0, ge=0)
     """Optimizer steps of linear rise from zero."""
 
@@ -174,7 +171,7 @@ class ScheduleSettings(Settings):
 
 
 class StepLRConfig(ScheduleSettings):
-    """Times `gamma` after every `step_size` optimizer steps (the talk's)."""
+    """Multiplied by `gamma` every `step_size` optimizer steps (the talk's)."""
 
     counts_steps: ClassVar[bool] = True
     name: Literal["step"] = "step"
@@ -219,7 +216,7 @@ class LinearConfig(ScheduleSettings):
 
 
 class ConstantConfig(ScheduleSettings):
-    """1 throughout, after the warm-up."""
+    """1 after the warm-up."""
 
     name: Literal["constant"] = "constant"
 
@@ -239,22 +236,22 @@ def rename_batch_tokens(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 class BatchConfig(Settings):
-    """What one optimizer step sees, whatever the number of ranks and micro-batches."""
+    """The batch of one optimizer step, independent of the number of ranks and micro-batches."""
 
     batch_size: int | None = Field(None, ge=1)
     """Stories (rows, when packed) per optimizer step. Give this or `tokens_per_step`."""
     tokens_per_step: int | None = Field(None, ge=16)
-    """Most positions (rows x width) per optimizer step. 1,024 where neither is given: the measured best on CPU."""
+    """Maximum positions (rows x width) per optimizer step. Default: 1,024, the measured best on a CPU."""
     arrangement: Literal["bucketed", "shuffled", "packed"] = "bucketed"
-    """Stories of like length together; at random; or several to a row, told apart by segments."""
+    """Stories of similar length together, random order, or several stories to a row, separated by segments."""
     bucket: int = Field(8, ge=1)
-    """Lengths within this many tokens count as alike: wider mixes better, narrower pads less."""
+    """Lengths within this many tokens count as equal: wider mixes better, narrower pads less."""
     pad_to: int = Field(1, ge=1)
-    """Widths are rounded up to a multiple of this: fewer shapes for a device that records or compiles each."""
+    """Round widths up to a multiple of this: fewer shapes to record or compile."""
     context: int | None = Field(None, ge=2)
-    """Tokens that a row may hold; longer stories are cut there and counted. The model's `max_seq_len` when not given."""
+    """Maximum tokens of a row; longer stories are cut and counted. Default: the model's `max_seq_len`."""
     curriculum: Literal["none", "length", "difficulty"] = "none"
-    """Order of the batches in the first `curriculum_epochs`: random, short first, or likely words first (unigram)."""
+    """Order of the batches in the first `curriculum_epochs`: random, short stories first, or likely words first (unigram)."""
     curriculum_epochs: int = Field(1, ge=1)
 
     @model_validator(mode="before")
@@ -271,24 +268,24 @@ class BatchConfig(Settings):
 
 class ValidationConfig(Settings):
     every: int | None = Field(None, ge=1)
-    """Optimizer steps between validations; when not given, up to 20 per run and at most a fifth of its computing."""
+    """Optimizer steps between validations. Default: up to 20 per run, and at most a fifth of its computation."""
     max_stories: int | None = Field(None, ge=1)
-    """The first stories of the split instead of all of it: quicker, noisier."""
+    """Score only the first stories of the split: faster, noisier."""
     samples: int = Field(2, ge=0)
-    """Stories to sample and show each time."""
+    """Stories to sample and show at each validation."""
     patience: int | None = Field(None, ge=1)
-    """Stop after this many validations without a better loss; never when not given."""
+    """Stop after this many validations without a better loss. Default: never."""
     bits_per_byte: bool = True
-    """Also score whole stories in windows with half overlap, for honest bits per byte."""
+    """Also score whole stories, in windows with half overlap, for bits per byte."""
 
 
 class CheckpointConfig(Settings):
     every: int | None = Field(None, ge=1)
-    """Optimizer steps between checkpoints; with every validation when not given."""
+    """Optimizer steps between checkpoints. Default: at every validation."""
     keep: int = Field(2, ge=1)
-    """The newest ones that are kept; the best by validation loss is kept besides."""
+    """Number of newest checkpoints to keep, besides the best by validation loss."""
     background: bool = True
-    """Write from a copy in memory while training goes on."""
+    """Write from a copy in memory while training continues."""
 
 
 class TrainConfig(Settings):
@@ -301,48 +298,48 @@ class TrainConfig(Settings):
     model: dict[str, Any] = Field(default_factory=dict)
     """Fields that differ from the preset (`{dropout = 0.0}`), or a whole model config with its `kind`."""
     init_from: str | None = None
-    """A model/ folder whose weights are the start (fine-tuning); its tokenizer must be that of the data."""
+    """A model/ folder whose weights to start from (fine-tuning); its tokenizer must be that of the data."""
     seed: int = Field(1, ge=0, lt=2**31)
     """Decides weights, batches and dropout."""
 
     max_steps: int | None = Field(None, ge=0)
-    """Optimizer steps. The smallest of the limits that are given ends the run; `epochs` counts when none is."""
+    """Optimizer steps. The smallest given limit ends the run; `epochs` applies if none is given."""
     epochs: float = Field(2.0, gt=0)
-    """Passes over the training split, where no other limit is given (the talk's 2)."""
+    """Passes over the training split if no other limit is given (the talk: 2)."""
     max_tokens: int | None = Field(None, ge=1)
     """Real training tokens."""
     max_minutes: float | None = Field(None, gt=0)
-    """Wall-clock minutes. The number of steps is planned at the start and again while training, from the speed so far."""
+    """Wall-clock minutes. The number of steps is planned at the start and during training, from the measured speed."""
 
     batch: BatchConfig = BatchConfig()
     micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Positions per forward pass. `auto`: what keeps the logits in the cache (CPU) or all that fits (GPU)."""
+    """Positions per forward pass. `auto`: as many as keep the logits in the cache (CPU), or all that fit (GPU)."""
     optimizer: OptimizerConfig = MuonConfig()
     schedule: ScheduleConfig = LinearConfig()
     grad_clip: float | None = Field(1.0, gt=0)
-    """Largest global gradient norm, after unscaling; null for none."""
+    """Maximum global gradient norm, after unscaling; null: no clipping."""
     ema_decay: float | None = Field(None, gt=0, lt=1)
-    """Average the weights with this decay per step, and validate and keep the average."""
+    """Average the weights with this decay per step; validate and save the average."""
     max_nonfinite: int = Field(10, ge=1)
-    """Skipped steps in a row after which the run stops."""
+    """Stop after this many consecutive skipped steps."""
 
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     """Of the forward and backward pass; master weights stay fp32."""
     tf32: bool = True
     """TF32 matrix products on NVIDIA GPUs, where fp32 is used."""
     compile: bool = False
-    """torch.compile. Off: on CPU with two threads it does not give the same bits twice."""
+    """torch.compile. Off by default: on a CPU with two threads its results are not reproducible to the bit."""
     capture: bool = False
-    """Record the step of each batch shape and replay it: CUDA graphs on an NVIDIA GPU. Same arithmetic, no launch costs."""
+    """Record and replay the step of each batch shape (CUDA graphs on an NVIDIA GPU): same arithmetic, no launch costs."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 …"""
     threads: int | None = Field(None, ge=1)
-    """CPU threads; torch's choice when not given. Recorded, because it changes the last bits."""
+    """CPU threads. Default: torch's. Recorded, because it changes the last bits."""
 
     validation: ValidationConfig = ValidationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     sinks: tuple[str, ...] = ("jsonl", "tensorboard")
-    """Where metrics go, beside the live line."""
+    """Outputs of metrics, besides the live line."""
 
     @model_validator(mode="before")
     @classmethod
@@ -354,7 +351,7 @@ class TrainConfig(Settings):
 
 
 class Environment(_Frozen):
-    """What may change the last bits of a result."""
+    """Everything that may change the last bits of a result."""
 
     threads: int
     world_size: int
@@ -366,9 +363,9 @@ class Environment(_Frozen):
     ts_train: str
     capture: bool = False
     kernels: str = "torch"
-    """What attention and dropout of the zoo train with on a CPU: `torch`, or `compiled` (Numba, unless TS_MODELS_KERNELS is `plain`)."""
+    """Kernels of attention and dropout on a CPU: `torch`, or `compiled` (Numba, unless TS_MODELS_KERNELS is `plain`)."""
     rotary: str | None = None
-    """Whose module rotates the embedding (`talk-*`): `torchtune` where it is installed, else `ts-models`, equal to 1e-6. Null for other models."""
+    """Module that rotates the embedding (`talk-*`): `torchtune` if installed, else `ts-models`, equal to 1e-6. Null for other models."""
 
 
 class ValidationPoint(_Frozen):
@@ -376,97 +373,96 @@ class ValidationPoint(_Frozen):
     tokens: int
     seconds: float
     train_loss: float | None
-    """Mean over the tokens since the validation before."""
+    """Mean over the tokens since the previous validation."""
     validation_loss: Measured
-    """NaN in memory and null in JSON where it was not finite."""
+    """NaN in memory and null in JSON if not finite."""
     bits_per_byte: float | None
 
 
 class SpeedProbe(_Frozen):
-    """What a run with `max_minutes` measured before its first step."""
+    """Speed measured by a run with `max_minutes` before its first step."""
 
     seconds: float = Field(ge=0)
-    """Spent on measuring; they count against the minutes."""
+    """Spent on measuring; part of the budget."""
     seconds_per_token: float = Field(gt=0)
-    """Of training."""
+    """Of training steps."""
     validation_seconds: float = Field(ge=0)
     """Estimate for one validation."""
     most_steps: int | None = Field(None, ge=0)
-    """The limit by `max_steps` and `max_tokens`, where one is given too."""
+    """Limit by `max_steps` and `max_tokens`, if given."""
 
 
 class RunManifest(_Frozen):
-    """run/config.json: the settings, and what was derived from them once."""
+    """run/config.json: the settings and the plan derived from them."""
 
     format: Literal["ts-train/run"] = "ts-train/run"
     schema_version: int = Field(2, ge=2, le=2)
     config: TrainConfig
     model: dict[str, Any] | None
-    """The whole model config; null for a model of the caller's own."""
+    """The complete model config; null for the caller's own model."""
     data: str
     data_fingerprint: str
     splits_fingerprint: str | None = None
-    """Of the splits that were encoded; null where it is not known, or where `init_from` was trained on others."""
+    """Of the encoded splits; null if unknown, or if `init_from` was trained on others."""
     preset: str | None = None
-    """The preset whose network was built (`config.preset` names the recipe); null where no preset has that network."""
+    """The preset with this network (`config.preset` names the recipe); null if there is none."""
     tokenizer_sha256: str
     parameters: int
     total_steps: int
-    """As planned at the start; with `max_minutes` a checkpoint may hold later plans (`PaceState`)."""
+    """By the first plan; with `max_minutes`, checkpoints may hold later plans (`PaceState`)."""
     steps_per_epoch: int
     cut_stories: int
-    """Stories of the training split that are longer than the context."""
+    """Training stories that are longer than the context."""
     context: int
     micro_batch_tokens: int
     precision: Literal["fp32", "fp16", "bf16"]
     precision_reason: str
     validation_every: int
     validation_stories: int | None = None
-    """The first stories of the split that are scored; null for all, 0 where the data hold none. Fewer where `max_minutes`
-    has no time for all."""
+    """Number of scored stories, from the start of the split; null: all, 0: the data have none. Fewer if `max_minutes` is too short."""
     checkpoint_every: int
     flops_per_token: float
     peak_flops: float
-    """Of the matrix product, the best that was seen on this machine, all ranks together."""
+    """FLOP/s of the matrix product, all ranks together: the best measured on this machine."""
     environment: Environment
     probe: SpeedProbe | None = None
-    """With `max_minutes` only."""
+    """Only with `max_minutes`."""
 
 
 class Replan(_Frozen):
-    """A decision on the number of steps, taken while training."""
+    """A change of the number of steps during training."""
 
     step: int
-    """Optimizer steps done when it was taken."""
+    """Optimizer steps done at that time."""
     position: Fraction
-    """Share of the schedule that was done then; the rest is spread over the remaining steps."""
+    """Completed share of the schedule; the rest is spread over the remaining steps."""
     total_steps: int
     elapsed: float
     """Seconds of the budget spent."""
 
 
 class PaceState(_Frozen):
-    """Where a run with `max_minutes` stands against its budget."""
+    """Time spent and measured by a run with `max_minutes`."""
 
     elapsed: float = 0.0
-    """Wall-clock seconds spent, validations and measuring included."""
+    """Wall-clock seconds spent, including validations and measuring."""
     seconds: float = 0.0
-    """Recent training seconds, over `tokens`; older ones count less with every plan."""
+    """Training seconds for `tokens`; every plan halves the weight of older ones."""
     tokens: float = 0.0
     validation_seconds: float = 0.0
     """Of the last validation."""
     next_plan: int = 0
-    """The step after which the steps are planned again."""
+    """Step at which to plan again."""
     plans: tuple[Replan, ...] = ()
 
 
 class TrainerState(_Frozen):
-    """checkpoints/step-N/state.json: where a run stands (the tensors lie beside it)."""
+    """checkpoints/step-N/state.json: progress of a run; the tensors are in a file beside it."""
 
     format: Literal["ts-train/state"] = "ts-train/state"
     schema_version: int = Field(2, ge=2, le=2)
     step: int = 0
-    """Optimizer steps done, skipped ones included."""
+    """Optimizer steps done, including skipped ones."""
     tokens: int = 0
     """Real tokens trained on."""
     seconds: float = 0.0
@@ -482,14 +478,14 @@ class TrainerState(_Frozen):
     micro_batch_tokens: int = 0
     data_fingerprint: str = ""
     run_sha256: str = ""
-    """Of the content of run/config.json that decides the result: a changed one is noticed on resume."""
+    """Of the content of run/config.json that decides the result, so that a resume detects a changed file."""
     pace: PaceState | None = None
-    """With `max_minutes` only."""
+    """Only with `max_minutes`."""
     environment: Environment | None = None
     curve: tuple[ValidationPoint, ...] = ()
     finished: bool = False
     stopped: str | None = None
-    """Why the run ended before its last step."""
+    """Reason of an early end."""
     tensors_sha256: str = ""
 
 

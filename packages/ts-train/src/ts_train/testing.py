@@ -1,6 +1,6 @@
-"""For tests, ours and yours: small encoded data that need no corpus, and a tiny network.
+"""For tests: small encoded data without a corpus, and a tiny network.
 
-The stories follow a fixed random grammar (each word has four likely followers), so that a model can learn something.
+Each word has four likely followers, so that a model can learn something.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class FakeSplit:
 
 
 class FakeEncoded(Mapping[str, FakeSplit]):
-    """Splits in memory, as `train` takes them: a mapping with `vocab_size` and `pad_id`."""
+    """Splits in memory: a mapping with `vocab_size` and `pad_id`."""
 
     def __init__(self, splits: dict[str, FakeSplit], vocab_size: int) -> None:
         self.splits, self.vocab_size, self.pad_id = splits, vocab_size, vocab_size - 1

@@ -18,16 +18,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from . import pace as pacing
 from .__about__ import __version__
 from .callbacks import Callback, RunInfo, StepMetrics, StopTraining, ValidationMetrics
 from .data.batches import Batch, Batches, StepPlan
 from .data.dataset import TrainingData
-from .ema import WeightAverage
 from .errors import ConfigError, DataError, DivergedError, Interrupted
 from .loss import nll_sum
 from .network import named_tensors, owns_logits
 from .optimizers import build_optimizers
+from .runtime import pace as pacing
 from .runtime.capture import CapturedStep, own_stream
 from .runtime.distributed import World
 from .runtime.hardware import is_out_of_memory
@@ -105,7 +104,7 @@ class Trainer:
 
     @property
     def environment(self) -> Environment:
-        """What may change the last bits of the steps to come."""
+        """Everything that may change the last bits of later steps."""
         return describe_environment(self.config, self.model, self.world, self.device, self.optimizers.kind)
 
     @property
@@ -145,7 +144,7 @@ class Trainer:
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned.
+        """Restore a `state_dict`.
 
         Raises:
             ConfigError: a tensor of the model is missing or has another shape.
@@ -440,10 +439,41 @@ class Trainer:
         )
 
 
+class WeightAverage:
+    """Exponential moving average of the weights: average = decay * average + (1 - decay) * weight after every step, with a smaller decay in the first steps."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model, self.decay = model, decay
+        self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self._weights = [p.detach() for p in model.parameters()]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Update after optimizer step `step` (from 1)."""
+        decay = min(self.decay, step / (step + 9))
+        torch._foreach_lerp_(list(self.average.values()), self._weights, 1 - decay)
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        """The model with the average in place of its weights."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            held = parameter.clone()
+            parameter.copy_(self.average[name])
+            self.average[name].copy_(held)
+
+
 def describe_environment(
     config: TrainConfig, model: nn.Module, world: World, device: torch.device, optimizer: str
 ) -> Environment:
-    """What may change the last bits of a result; every checkpoint holds it. `optimizer` is the `kind` of what was built."""
+    """Everything that may change the last bits of a result; every checkpoint holds it. `optimizer`: `Optimizers.kind`."""
     from ts_models.fast import available
 
     return Environment(

@@ -1,4 +1,4 @@
-"""Validation over a whole split: mean loss per token, honest bits per byte, a few sampled stories."""
+"""Validation over a whole split: mean loss per token, bits per byte, sampled stories."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .schemas import RunManifest
 
 @dataclass
 class ValidationSet:
-    """A split, cut to the context for the talk's loss; its longer stories whole, for bits per byte."""
+    """A split, cut to the context for the loss; stories longer than that also whole, for bits per byte."""
 
     batches: Batches
     long_stories: list[np.ndarray[Any, Any]]
     long_places: np.ndarray[Any, Any]
     """Indices of the long stories."""
     info: Any
-    """The split's counts in encoded/manifest.json; None when they do not hold (only part of it is used)."""
+    """The split's counts in encoded/manifest.json; None if only part of the split is used."""
 
     @classmethod
     def of(cls, split: Any, *, context: int, pad_id: int, max_tokens: int, max_stories: int | None) -> ValidationSet:
@@ -41,7 +41,7 @@ class ValidationSet:
 
     @classmethod
     def planned(cls, data: TrainingData, manifest: RunManifest) -> ValidationSet | None:
-        """The validation stories that a run scores; None where the data have none."""
+        """The validation stories that a run scores; None if the data have none."""
         if data.validation is None:
             return None
         return cls.of(
@@ -105,7 +105,7 @@ class ValidationSet:
 
 
 def sample_stories(model: nn.Module, tokenizer: Any, *, count: int, seed: int, max_new_tokens: int = 120) -> list[str]:
-    """Stories from nothing at temperature 0.7 (the talk's), where the model can generate and a tokenizer is known."""
+    """Stories from an empty prompt at temperature 0.7 (the talk's); none if the model cannot generate or there is no tokenizer."""
     generate = getattr(model, "generate", None)
     if generate is None or tokenizer is None or count == 0:
         return []

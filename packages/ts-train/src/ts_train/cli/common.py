@@ -1,4 +1,4 @@
-"""What run and resume share: the live line, warnings, and how a finished run is told."""
+"""Shared by the commands: live line, exit code of a stopped run, summary of a finished one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """A run that was asked to stop has saved; it exits with 128 + the signal, as shells and SLURM expect."""
+    """Exit with 128 + the signal, as shells and SLURM expect, after a run was stopped and saved."""
     from ..errors import Interrupted
 
     try:
@@ -28,14 +28,14 @@ def stoppable() -> Iterator[None]:
 
 
 def watchers(*, quiet: bool) -> list[Callback]:
-    """The live line, unless asked for quiet."""
+    """The live line, unless `quiet`."""
     from .live_line import LiveLine
 
     return [] if quiet else [LiveLine()]
 
 
-def tell(run: Run, *, as_json: bool) -> None:
-    """Print what a run came to (rank 0 alone)."""
+def print_run(run: Run, *, as_json: bool) -> None:
+    """Print the result of a run, on rank 0."""
     if int(os.environ.get("RANK", "0")) != 0:
         return
     best = run.state.best_loss

@@ -1,4 +1,4 @@
-"""What a person sees while training: a live line on a terminal, a plain line now and then in a pipe, on stderr."""
+"""Progress of training on stderr: a live line on a terminal, a plain line every few seconds in a pipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..schemas import TrainerState
 
 
 class LiveLine(BaseCallback):
-    """Loss, speed, utilisation, time left, padding, learning rate; validations and sampled stories above it."""
+    """Shows loss, speed, utilisation, time left, padding and learning rate; prints validations and sampled stories above."""
 
     def __init__(self, *, every: float = 10.0) -> None:
         self.every, self._last, self._total, self._start = every, 0.0, 0, 0
@@ -44,7 +44,7 @@ class LiveLine(BaseCallback):
         if self._live is not None:
             from rich.text import Text
 
-            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"))  # what matters least stands last
+            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"))  # the least important part is last
         else:
             print(line, file=sys.stderr, flush=True)
 
@@ -84,7 +84,7 @@ class LiveLine(BaseCallback):
 
 
 def describe_run(run: RunInfo) -> str:
-    """What was decided at the start, and why: lines that fit 80 columns."""
+    """The plan of a run and its reasons, in lines of at most 80 columns."""
     m, total = run.manifest, run.total_steps or run.manifest.total_steps
     env, size = m.environment, f"{total:,} steps ({total / m.steps_per_epoch:.2f} epochs)"
     if m.probe is not None:
@@ -94,7 +94,7 @@ def describe_run(run: RunInfo) -> str:
     lines = [
         f"{m.parameters:,} parameters, {env.optimizer}, on {env.device}: {env.world_size} rank(s), {env.threads} thread(s)",
         f"{m.precision}: {m.precision_reason}",
-        f"going on at step {run.start_step:,} of {size}" if run.start_step else f"training for {size}",
+        f"resuming at step {run.start_step:,} of {size}" if run.start_step else f"training for {size}",
         f"micro-batches of up to {m.micro_batch_tokens:,} tokens; checkpoint every {m.checkpoint_every:,} steps",
         "no validation: the data hold no validation stories" if m.validation_stories == 0 else f"{validation}{part}",
         f"MFU is against this machine's matrix product: {m.peak_flops / 1e9:,.0f} GFLOP/s",

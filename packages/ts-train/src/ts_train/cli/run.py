@@ -10,7 +10,7 @@ import typer
 from ts_models.console import Config, Json, Quiet, emit, merge, validate, warn
 
 from ..registry import OPTIMIZERS, SCHEDULES, SINKS
-from .common import stoppable, tell, watchers
+from .common import print_run, stoppable, watchers
 
 DEFAULT = "story-1m"
 SETTING = (
@@ -21,13 +21,13 @@ SETTING = (
 
 def run(
     data: Annotated[Path, typer.Option("--data", help="The encoded/ folder.")],
-    out: Annotated[Path, typer.Option("--out", help="The run folder; an unfinished run of the same settings goes on.")],
+    out: Annotated[Path, typer.Option("--out", help="The run folder. An unfinished run with the same settings is resumed.")],
     preset: Annotated[str | None, typer.Option("--preset", help="A recipe: story-1m, talk-5m … [default: story-1m]")] = None,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", help="Wall-clock minutes; the steps follow from the speed.")
+        float | None, typer.Option("--max-minutes", help="Wall-clock minutes; the number of steps follows from the speed.")
     ] = None,
     max_steps: Annotated[int | None, typer.Option("--max-steps", help="Optimizer steps.")] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Real training tokens in all.")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Real training tokens of the whole run.")] = None,
     max_tokens_per_batch: Annotated[
         int | None, typer.Option("--max-tokens-per-batch", help="Positions per optimizer step.")
     ] = None,
@@ -78,11 +78,11 @@ def run(
     settings = validate(TrainConfig, values)
     keep_apart(out, [data, *([settings.init_from] if settings.init_from else [])])
     with stoppable():
-        tell(train(settings, data, out, callbacks=watchers(quiet=quiet), warn=warn), as_json=json)
+        print_run(train(settings, data, out, callbacks=watchers(quiet=quiet), warn=warn), as_json=json)
 
 
 def _preset_of(model: str) -> str | None:
-    """The preset whose network a model folder holds; its recipe is the default for fine-tuning it."""
+    """The preset of a model folder, whose recipe is the default for fine-tuning it."""
     import ts_models
 
     from ..network import preset_name
@@ -103,7 +103,7 @@ def resume(
     from ..run import resume as continue_run
 
     with stoppable():
-        tell(continue_run(run, data=data, callbacks=watchers(quiet=quiet), warn=warn), as_json=json)
+        print_run(continue_run(run, data=data, callbacks=watchers(quiet=quiet), warn=warn), as_json=json)
 
 
 def plot(

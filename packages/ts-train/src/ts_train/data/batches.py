@@ -1,8 +1,7 @@
-"""Stories to batches: the batch of a step is a pure function of (seed, step), whatever the world size.
+"""Stories to batches: the batch of a step is a pure function of (seed, step), independent of the world size.
 
-It holds no position of its own, so there is no loader state to lose. The layout (which places share a batch) is the
-same in every epoch, because it follows from the sorted lengths alone; an epoch draws which of the stories of like
-length takes which place, and the order of the batches. It knows no model and no loss.
+There is no loader state to save. The layout (which places share a batch) follows from the sorted lengths and is the same in every
+epoch; an epoch draws which story of similar length takes which place, and the order of the batches.
 
 Shapes: a row holds one story (several when packed); a batch is `[rows, time]`, padded to its longest row.
 """
@@ -20,11 +19,11 @@ from numpy.typing import NDArray
 from ..errors import DataError
 
 IGNORED = -100
-"""Target of a padded place; no loss is taken there (torch's own `ignore_index`)."""
+"""Target of a padded place, without a loss (torch's `ignore_index`)."""
 
 
 class Stories(Protocol):
-    """What an encoded split looks like: flat ids and offsets, `ids[offsets[i]:offsets[i + 1]]` is story i."""
+    """An encoded split: flat ids and offsets; `ids[offsets[i]:offsets[i + 1]]` is story i."""
 
     @property
     def ids(self) -> NDArray[Any]: ...
@@ -44,13 +43,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What one optimizer step sees, over all ranks: per row the indices of its stories, longest row first."""
+    """The rows of one optimizer step over all ranks: per row the indices of its stories, longest row first."""
 
     rows: list[NDArray[np.int64]]
     tokens: int
     """Predicted (real) tokens of the step."""
     padded_tokens: int
-    """Places of the step if it were one rectangle per micro-batch of like rows; see `Batches.padding`."""
+    """Positions of the step as one padded rectangle."""
 
 
 class Batches:
@@ -58,13 +57,13 @@ class Batches:
 
     Args:
         stories: flat ids with offsets.
-        context: most positions in a row; a story of n tokens needs n - 1, and is cut to `context` of them.
+        context: maximum positions of a row; a story of n tokens needs n - 1 and is cut to `context`.
         batch_size: rows per optimizer step, or
-        max_tokens: most positions (rows x width) per optimizer step.
+        max_tokens: maximum positions (rows x width) per optimizer step.
         arrangement: "bucketed" (like lengths together), "shuffled", "packed".
-        bucket: lengths within this many tokens count as alike.
+        bucket: lengths within this many tokens count as equal.
         pad_to: widths are rounded up to a multiple of this, so that a device sees few shapes.
-        scores: one number per story; in the first `score_epochs` batches come in rising order of their mean.
+        scores: one number per story; in the first `score_epochs` epochs, batches are sorted by their mean score.
     """
 
     def __init__(
@@ -123,9 +122,9 @@ class Batches:
         return StepPlan(rows=chosen, tokens=int(lengths.sum()), padded_tokens=self.width(int(lengths.max())) * len(chosen))
 
     def micro_batches(self, plan: StepPlan, *, rank: int, world_size: int, max_tokens: int) -> list[Batch]:
-        """This rank's part of a step, in pieces of at most `max_tokens` positions (but at least a row).
+        """This rank's part of a step, in pieces of at most `max_tokens` positions (at least one row).
 
-        A rank that has no row of a small last batch gets one padded row, so that all ranks do the same work.
+        A rank without rows gets one padded row, so that all ranks take the same steps.
         """
         rows = plan.rows[rank::world_size]
         if not rows:
@@ -170,7 +169,7 @@ class Batches:
         return Batch(torch.from_numpy(ids), torch.from_numpy(targets), None if segments is None else torch.from_numpy(segments))
 
     def _draw_epoch(self, epoch: int) -> tuple[list[NDArray[np.int64]] | NDArray[np.int64], NDArray[np.int64]]:
-        """(rows, order of the batches): who takes which place in this epoch."""
+        """(rows, order of the batches) of an epoch."""
         draw = np.random.default_rng([self.seed, epoch, 0xBA7C])
         places = np.lexsort((draw.random(len(self._keys)), self._keys))
         rows: Any = places[:, None]
@@ -188,7 +187,7 @@ class Batches:
 
 
 def story_difficulty(stories: Stories) -> NDArray[np.float64]:
-    """Mean surprise of a story's tokens in nats under the split's own unigram model."""
+    """Mean surprisal in nats of each story's tokens under the split's unigram model."""
     ids, offsets = np.asarray(stories.ids), np.asarray(stories.offsets, dtype=np.int64)
     counts = np.bincount(ids).astype(np.float64)
     surprise = np.log(len(ids)) - np.log(np.maximum(counts, 1.0))
@@ -196,7 +195,7 @@ def story_difficulty(stories: Stories) -> NDArray[np.float64]:
 
 
 def _cut(keys: NDArray[np.int64], batch_size: int | None, max_tokens: int) -> NDArray[np.int64]:
-    """First places of the batches over rising widths: `batch_size` rows each, or rows x width <= max_tokens."""
+    """Start of each batch over ascending widths: `batch_size` rows each, or rows x width <= max_tokens."""
     if batch_size is not None:
         return np.arange(0, len(keys), batch_size)
     starts, start = [], 0
@@ -210,7 +209,7 @@ def _cut(keys: NDArray[np.int64], batch_size: int | None, max_tokens: int) -> ND
 
 
 def _pack(lengths: NDArray[np.int64], context: int) -> NDArray[np.int64]:
-    """Best-fit decreasing: the row of each place, for lengths that fall. No story is cut to fill a row."""
+    """Best-fit decreasing bin packing: the row of each place, for descending lengths. No story is cut to fill a row."""
     open_rows: list[list[int]] = [[] for _ in range(context + 1)]  # rows by the room left in them
     row_of_place = np.empty(len(lengths), dtype=np.int64)
     rows = 0

@@ -1,4 +1,4 @@
-"""The data of a run: opened, checked against their own vocabulary, identified by a fingerprint."""
+"""Open the data of a run, check them against their vocabulary, and fingerprint them."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class TrainingData:
     path: str
     train: Stories
     validation: Stories | None
-    """None where the data hold no validation stories: the run then trains without validation."""
+    """None if the data have no validation stories; the run then trains without validation."""
     vocab_size: int
     pad_id: int
     fingerprint: str
-    """SHA-256 over the hashes of tokenizer and files: other data, other fingerprint."""
+    """SHA-256 over the hashes of tokenizer and files."""
     tokenizer_sha256: str
     tokenizer_file: Path | None
     source: Any
     splits_fingerprint: str | None = None
-    """Of the splits that were encoded; None where that is not known."""
+    """Of the encoded splits; None if unknown."""
 
     def batches(self, config: TrainConfig, context: int) -> Batches:
-        """The training split in the batches that `config.batch` asks for."""
+        """The batches of the training split, by `config.batch`."""
         batch = config.batch
         batches = Batches(
             self.train, context=context, seed=config.seed, pad_id=self.pad_id, batch_size=batch.batch_size,
@@ -48,20 +48,20 @@ class TrainingData:
 
     @property
     def tokenizer(self) -> Any:
-        """The folder's own tokenizer; None for data that come without."""
+        """The folder's tokenizer; None for data without one."""
         return getattr(self.source, "tokenizer", None)
 
     @property
     def train_stories(self) -> NDArray[np.uint64] | None:
-        """Hashes of the stories of the train split; None for data that do not list them."""
+        """Hashes of the stories of the train split; None if the data do not list them."""
         hashes = getattr(self.source, "train_stories", None)
         return None if hashes is None else np.asarray(hashes)
 
 
 def open_data(data: Any) -> TrainingData:
-    """Open an encoded/ folder, or take a mapping "train" and "validation" → ids with offsets.
+    """Open an encoded/ folder, or wrap a mapping of "train" and "validation" to ids with offsets.
 
-    A mapping that is not from ts_tokenizer needs the attributes `vocab_size` and `pad_id`; its content is hashed.
+    A mapping of another package needs the attributes `vocab_size` and `pad_id`; its content is hashed.
 
     Raises:
         DataError: the split `train` is missing, an id is not in the vocabulary, or the mapping lacks an attribute.

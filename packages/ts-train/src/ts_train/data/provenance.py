@@ -1,4 +1,4 @@
-"""Which stories a model was trained on: hashes from the encoded data, and from the model that a run starts from."""
+"""Hashes of the stories that a model was trained on: from the encoded data, and from the model that a run starts from."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
     from ts_models.schemas import TrainingSummary
 
 TRAIN_STORIES = "train_stories.npy"
-"""In a run that starts from a model: hashes of the stories that either was trained on."""
+"""For a run that starts from a model: hashes of the training stories of both."""
 Hashes = NDArray[np.uint64]
 NONE: Hashes = np.empty(0, dtype=np.uint64)
 
 
 def inherited_stories(config: TrainConfig, data: TrainingData, manifest: RunManifest) -> tuple[Hashes | None, RunManifest]:
-    """For a run that starts from a model: the stories of both, and the manifest with the splits that hold for both.
+    """For a run that starts from a model: the stories of both, and the manifest with the splits that both share.
 
-    (None, the manifest) for any other run. Where either does not list its stories the result is empty: what the model was
-    trained on is then not known, and no splits are claimed.
+    (None, the manifest) for any other run. The stories are empty if either list is missing: the training set is then unknown.
     """
     if config.init_from is None:
         return None, manifest
@@ -51,7 +50,7 @@ def write_stories(path: Path, stories: Hashes) -> None:
 
 
 def read_stories(path: Path, data: TrainingData) -> Hashes | None:
-    """What run/train_stories.npy lists, else the stories of the data; None where they are not known.
+    """The stories of run/train_stories.npy, else those of the data; None if unknown.
 
     Raises:
         ArtefactError: the file is damaged.
@@ -67,7 +66,7 @@ def read_stories(path: Path, data: TrainingData) -> Hashes | None:
 
 
 def with_stories(summary: TrainingSummary, stories: Hashes | None) -> TrainingSummary:
-    """The summary with count and hash of the list that lies beside the model."""
+    """The summary with count and hash of the list of stories."""
     from ts_models.io.provenance import pack
 
     return pack(stories, summary)[1] or summary

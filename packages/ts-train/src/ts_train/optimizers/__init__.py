@@ -16,7 +16,7 @@ from ..registry import OPTIMIZERS
 
 
 class Optimizers:
-    """Several torch optimizers that step as one, and the views of fused matrices that some of them work on."""
+    """Several torch optimizers that step together, and the views of fused matrices that some of them update."""
 
     def __init__(self, parts: list[torch.optim.Optimizer], views: list[tuple[nn.Parameter, nn.Parameter, slice]]) -> None:
         self.parts, self.views = parts, views
@@ -26,7 +26,7 @@ class Optimizers:
 
     @property
     def kind(self) -> str:
-        """What was built, by the parts themselves: "muon+adamw-fused"."""
+        """Names of the parts, as built: "muon+adamw-fused"."""
         names = dict.fromkeys(getattr(part, "label", type(part).__name__.lower()) for part in self.parts)
         return "+".join(names) + ("-fused" if any(part.defaults.get("fused") for part in self.parts) else "")
 
@@ -42,7 +42,7 @@ class Optimizers:
         return float(self.parts[0].param_groups[0]["initial_lr"] * factor)
 
     def keep_rates_on(self, device: torch.device) -> None:
-        """Hold the learning rates in tensors, which a recorded step reads anew at every replay."""
+        """Keep the learning rates in tensors, which a recorded step reads at every replay."""
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = torch.tensor(float(group["lr"]), device=device)
@@ -69,7 +69,7 @@ class Optimizers:
         }
 
     def load_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Put back what `tensors` gave; a parameter that had no state yet gets none."""
+        """Restore the result of `tensors`."""
         for p, part in enumerate(self.parts):
             for i, parameter in enumerate(_parameters(part)):
                 prefix = f"{p}.{i}."
@@ -77,7 +77,7 @@ class Optimizers:
                 part.state.pop(parameter, None)
                 if found:
                     part.state[parameter] = {
-                        # AdamW keeps its step on the CPU unless fused; everything else lies where the parameter does.
+                        # AdamW keeps its step on the CPU unless fused; other state is on the parameter's device.
                         key: value.clone() if key == "step" and not _step_on_device(part) else value.clone().to(parameter.device)
                         for key, value in found.items()
                     }
@@ -92,8 +92,8 @@ class Optimizers:
 
 
 def build_optimizers(model: nn.Module, config: Any, *, vocab_size: int, precision: str = "fp32") -> Optimizers:
-    """Build what `config.name` asks for. `vocab_size` tells embeddings and output layers from hidden matrices;
-    `precision` (fp32, fp16 or bf16) is the run's, for an optimizer that multiplies matrices itself."""
+    """Build the optimizer `config.name`. `vocab_size` distinguishes output layers from hidden matrices; `precision` (fp32, fp16
+    or bf16) is the run's, for an optimizer that multiplies matrices itself."""
     built: Optimizers = load_entry(OPTIMIZERS[config.name])(model, config, vocab_size, precision)
     return built
 

@@ -1,7 +1,6 @@
 """Muon for hidden matrices, AdamW for embeddings, output layer, norms and biases.
 
-Muon orthogonalises a matrix as a whole, so a fused query-key-value matrix is handed to it in three parts: parameters
-that view its rows. https://kellerjordan.github.io/posts/muon/
+Muon orthogonalises a whole matrix, so a fused query-key-value matrix is split into three parameters that view its rows. https://kellerjordan.github.io/posts/muon/
 """
 
 from __future__ import annotations
@@ -70,16 +69,16 @@ def build(model: nn.Module, config: MuonConfig, vocab_size: int, precision: str)
 
 
 def _iteration_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """bfloat16, which the iteration tolerates by design, in a run in bf16 on hardware that has it; else float32.
+    """bfloat16 for a run in bf16 on hardware that has it, else float32.
 
-    A run in fp32 stays fp32 here too: in bfloat16 the losses of two ranks leave those of one by more than 1e-5.
+    A run in fp32 stays in fp32: in bfloat16 the losses of two ranks differ from those of one by more than 1e-5.
     """
     has_bf16 = computes_bf16() if device.type == "cpu" else multiplies_bf16(device)
     return torch.bfloat16 if precision == "bf16" and has_bf16 else torch.float32
 
 
 def fused_rows(model: nn.Module, name: str, matrix: torch.Tensor) -> list[slice]:
-    """The rows of q, k and v in a fused matrix, known by its name; one slice of all rows for any other matrix.
+    """The rows of q, k and v in a fused matrix (recognised by name); one slice of all rows for any other matrix.
 
     Sizes come from the attention module (`heads`, `kv_heads`, `width`, as in ts-models), else q, k and v are alike.
     """
@@ -105,8 +104,8 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 class BatchedMuon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised, scaled by sqrt(max(1, rows / columns)); decoupled weight decay.
 
-    Updates all matrices of a shape at once, in the number format that the hardware multiplies fastest. The arithmetic is that of
-    `torch.optim.Muon`, which takes matrices one by one, always in bfloat16: thirty times slower on a CPU without bfloat16 units.
+    Updates all matrices of a shape at once. The arithmetic is that of `torch.optim.Muon`, which updates matrices one by one and always
+    in bfloat16: thirty times slower on a CPU without bfloat16 units.
 
     The learning rate may be a tensor on the parameters' device, as in torch's own optimizers.
     """
@@ -165,7 +164,7 @@ class BatchedMuon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor, *, steps: int, dtype: torch.dtype, eps: float = 1e-7) -> Tensor:
-    """About U V^T of each matrix U S V^T, `[matrices, rows, columns]`, by Newton–Schulz iteration."""
+    """Approximate U V^T of each matrix U S V^T, `[matrices, rows, columns]`, by Newton–Schulz iteration."""
     x = matrices.to(dtype)
     tall = x.shape[1] > x.shape[2]
     if tall:
@@ -184,7 +183,7 @@ def _matmul(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _iterate(x: Tensor, steps: int, times: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The quintic on one matrix or on many; `times(left, right)` is left @ right.mT."""
+    """The quintic iteration on one or many matrices; `times(left, right)` is left @ right.mT."""
     a, b, c = COEFFICIENTS
     for _ in range(steps):
         gram = times(x, x)

@@ -1,7 +1,4 @@
-"""The recipes that come with the package: TOML files, one per preset, named as the preset.
-
-A file's table `gpu` holds what changes on an NVIDIA GPU: larger steps, scaled learning rates, recorded steps.
-"""
+"""Built-in recipes: one TOML file per preset. Its table `gpu` holds the changes for an NVIDIA GPU (larger steps, scaled learning rates)."""
 
 from __future__ import annotations
 
@@ -65,7 +62,7 @@ def combine(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(values: dict[str, Any]) -> dict[str, Any]:
-    """Settings, or their table `batch`, with the present name of `batch.max_tokens`."""
+    """Settings, or their table `batch`, with the current name of `batch.max_tokens`."""
     if "arrangement" in values:
         return rename_batch_tokens(values)
     batch = values.get("batch")

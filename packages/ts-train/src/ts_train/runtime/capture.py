@@ -1,9 +1,9 @@
-"""The recorded step: on an NVIDIA GPU one CUDA graph per batch shape, replayed without launching each kernel anew.
+"""Recorded steps: one CUDA graph per batch shape on an NVIDIA GPU, replayed without a launch per kernel.
 
-A small model's step has hundreds of kernels of a few microseconds, and Python launches them more slowly than the device
-runs them. Here the training split lies on the device, the host sends where the rows of a step begin and how long they
-are, and replays two recordings: gradients (batch, forward, backward, clipping) and update. Between them stands the only
-synchronisation of the step, which reads loss and norm. On other devices the same functions run unrecorded.
+A step of a small model has hundreds of kernels of a few microseconds; Python launches them more slowly than the device runs them.
+The training split is kept on the device. The host sends starts and lengths of the rows and replays two recordings: gradients (batch,
+forward, backward, clipping) and update. The step synchronises once, between them, to read loss and norm. Other devices run the same
+functions unrecorded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..data.batches import IGNORED, Batch, Batches, StepPlan
 
 MOST_SHAPES = 256
-"""Recordings that are kept, each some megabytes; the shapes beyond run unrecorded."""
+"""Most recordings kept (some megabytes each); further shapes run unrecorded."""
 
 
 class ResidentStories:
@@ -45,14 +45,14 @@ class _Recording(Protocol):
 
 
 class _Rerun:
-    """A recording for devices that have none: calls the function again."""
+    """Replays by calling the function, on devices without CUDA graphs."""
 
     def __init__(self, function: Callable[[], None]) -> None:
         self.replay = function
 
 
 class CapturedStep:
-    """Runs gradients and update from fixed memory, and records each once it has run unrecorded.
+    """Runs gradients and update from fixed memory; records each the second time a shape occurs.
 
     Args:
         gradients: fills the parameters' gradients from a batch and the step's tokens; returns values for the host.
@@ -80,7 +80,7 @@ class CapturedStep:
         self._pool: Any = None
 
     def gradients(self, plan: StepPlan) -> Tensor:
-        """What the function of that name returns for a step; valid until the next one."""
+        """Result of `gradients` for a step; valid until the next step."""
         shape = (len(plan.rows), self.batches.width(int(self.batches.row_lengths(plan.rows[:1])[0])))
         inputs = self._send(plan)
 
@@ -140,7 +140,7 @@ class CapturedStep:
 
 @contextlib.contextmanager
 def own_stream(device: torch.device) -> Iterator[None]:
-    """A stream other than the default one, on which alone a GPU can record; nothing on other devices."""
+    """Run inside a non-default CUDA stream, which recording requires; does nothing on other devices."""
     if device.type != "cuda":
         yield
         return

@@ -1,13 +1,16 @@
 """The ranks of a run: one process, or those that torchrun started. Data parallel: every rank holds the whole model.
 
-Gradients are added up once per optimizer step in one flat buffer, after all micro-batches. The loss was divided by
-the tokens of the whole step before, so the sum is the gradient of the step, whatever each rank's share of it was.
+Gradients are summed once per optimizer step in one flat buffer, after all micro-batches. The loss is already divided by
+the tokens of the whole step, so the sum is the gradient of the step for any split of the rows over the ranks.
 """
 
 from __future__ import annotations
 
 import atexit
+import json
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,13 +18,14 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from ..errors import ConfigError, TsTrainError
 from .hardware import check_device, is_gpu
-from .rendezvous import fresh_store
 
 T = TypeVar("T")
+POLL = 0.05  # seconds between looks at the store
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class World:
     size: int = 1
     local_rank: int = 0
     joined: bool = False
-    """Whether there is a process group: under torchrun, even of one rank."""
+    """Whether there is a process group (under torchrun, also with one rank)."""
 
     @property
     def is_main_process(self) -> bool:
@@ -38,11 +42,11 @@ class World:
         return self.rank == 0
 
     def all_reduce_gradients(self, parameters: Iterable[torch.nn.Parameter], extra: torch.Tensor) -> torch.Tensor:
-        """Add up all gradients over the ranks, in place; returns the sum of `extra` (one value per entry)."""
+        """Sum all gradients over the ranks in place; returns the sum of `extra` per entry."""
         if not self.joined:
             return extra
         trained = [p for p in parameters if p.requires_grad]
-        for p in trained:  # a rank whose part of the model took no part must still join in
+        for p in trained:  # a rank without a gradient must still take part
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         grads = [p.grad for p in trained if p.grad is not None]
         flat = torch.cat([*(g.reshape(-1) for g in grads), extra.to(grads[0])])
@@ -67,7 +71,7 @@ class World:
         return held[0]
 
     def run_on_main(self, work: Callable[[], T]) -> T:
-        """What `work` gives on rank 0, on every rank; what it raises there is raised on every rank, so that none waits."""
+        """Run `work` on rank 0 and return its result on every rank; its exception is raised on every rank, so that none waits."""
         if self.size == 1:
             return work()
         value: T | None = None
@@ -77,12 +81,12 @@ class World:
                 value = work()
             except Exception as problem:
                 failure = problem
-        told = None if failure is None else (type(failure), str(failure))
-        value, told = self.broadcast_object((value, told))
+        raised = None if failure is None else (type(failure), str(failure))
+        value, raised = self.broadcast_object((value, raised))
         if failure is not None:
             raise failure
-        if told is not None:
-            kind, message = told
+        if raised is not None:
+            kind, message = raised
             raise kind(message) if issubclass(kind, TsTrainError) else TsTrainError(f"rank 0: {message}")
         return value
 
@@ -104,16 +108,15 @@ def join_world(device: str) -> tuple[World, torch.device]:
         torch.cuda.set_device(chosen)
     joined = size > 1 or "TORCHELASTIC_RUN_ID" in os.environ
     if joined and not dist.is_initialized():
-        # Its default arguments keep the group that exists when it is imported. torch._dynamo imports it at some later time; the group
-        # would then outlive `destroy_process_group`, and its threads abort the process while the interpreter shuts down.
+        # Its default arguments hold the group that exists at import. Imported later (by torch._dynamo), it would keep the group alive after
+        # `destroy_process_group`, and the group's threads would abort the process at interpreter shutdown.
         import_module("torch.distributed.nn.functional")
 
         store, rank, _ = next(rendezvous("env://"))
         dist.init_process_group(
             "nccl" if chosen.type == "cuda" else "gloo", store=fresh_store(store, rank, size), rank=rank, world_size=size
         )
-        # Not before: a second run in the same script goes on with this group. Not later: the threads of a group that is
-        # still there when the interpreter unloads torch abort the process, and the launcher calls a finished run failed.
+        # At exit: a second run in the same script uses the same group, and threads of a group that outlive torch abort the process.
         atexit.register(_leave_world)
     rank = int(os.environ.get("RANK", "0")) if size > 1 else 0
     return World(rank=rank, size=size, local_rank=local, joined=joined), chosen
@@ -132,3 +135,50 @@ def _device(name: str) -> torch.device:
 def _leave_world() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def fresh_store(store: Store, rank: int, size: int, *, timeout: float = 600.0) -> Store:
+    """Rendezvous that ignores stale keys from an earlier torchrun attempt: a namespace of `store` for this attempt.
+
+    torchrun keeps its store across restarts, with the addresses of dead ranks in it (pytorch#135712, #167288), and each node counts
+    restarts for itself. Rank 0 therefore names the attempt, every rank answers with a name of its own, and rank 0 confirms the answers.
+
+    Args:
+        store: a store that all ranks reach.
+        rank, size: of this process, in this attempt.
+        timeout: seconds to wait for the other ranks.
+
+    Raises:
+        TsTrainError: a rank did not join in time.
+    """
+    deadline = time.monotonic() + timeout
+    start = _call_together(store, size, deadline) if rank == 0 else _answer(store, rank, deadline)
+    return PrefixStore(f"ts-train/{start}", store)
+
+
+def _call_together(store: Store, size: int, deadline: float) -> str:
+    start = uuid.uuid4().hex
+    store.set("ts-train/start", start)
+    answers = [f"ts-train/{start}/answer/{rank}" for rank in range(1, size)]
+    while not store.check(answers):
+        if time.monotonic() > deadline:
+            late = [str(rank) for rank, key in enumerate(answers, 1) if not store.check([key])]
+            raise TsTrainError(f"rank {', '.join(late)} of {size} did not join in time; look at its log, then start again.")
+        time.sleep(POLL)
+    store.set(f"ts-train/{start}/heard", json.dumps([store.get(key).decode() for key in answers]))
+    return start
+
+
+def _answer(store: Store, rank: int, deadline: float) -> str:
+    me = uuid.uuid4().hex
+    answered: set[str] = set()
+    while time.monotonic() < deadline:
+        start = store.get("ts-train/start").decode() if store.check(["ts-train/start"]) else ""
+        if start and start not in answered:
+            answered.add(start)
+            store.set(f"ts-train/{start}/answer/{rank}", me)
+        heard = f"ts-train/{start}/heard"
+        if store.check([heard]) and me in json.loads(store.get(heard)):
+            return start
+        time.sleep(POLL)
+    raise TsTrainError(f"rank {rank}: rank 0 did not join in time; look at its log, then start again.")

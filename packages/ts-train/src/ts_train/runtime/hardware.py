@@ -1,4 +1,4 @@
-"""What the machine can do: cache, matrix-product peak, and what a step may therefore hold. It trains nothing."""
+"""Hardware facts: devices, number formats, cache size, peak FLOP/s of the matrix product."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..errors import ConfigError
 
 
 def automatic_micro_batch(device: torch.device, *, vocab_size: int, step_tokens: int) -> int:
-    """Positions per forward pass: on a CPU what keeps the fp32 logits within half the last cache, on a GPU all.
+    """Positions per forward pass: all of them on a GPU; on a CPU as many as keep the fp32 logits within half the last-level cache.
 
     Measured on two cores at vocabulary 2,048: 2,048 positions give 16.2 k tokens/s, 16,384 give 13.7 k.
     """
@@ -71,10 +71,9 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 def computes_bf16() -> bool:
-    """Whether this CPU has instructions for bfloat16 products at all: AMX's, or AVX-512's.
+    """Whether this CPU has any instructions for bfloat16 products (AMX or AVX-512).
 
-    The latter run at most twice as fast as fp32 through oneDNN, and Muon's batches of small products not at all: for what
-    pays, ask `multiplies_bf16`.
+    AVX-512's are at most twice as fast as fp32; `multiplies_bf16` is the test for a gain.
     """
     return not _cpu_flags().isdisjoint({"amx_bf16", "avx512_bf16"})
 
@@ -99,9 +98,9 @@ def _last_cache_bytes() -> int:
 
 
 def best_peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """`peak_flops`, or the best value seen on this machine, device and dtype so far where that is higher.
+    """`peak_flops`, or the best value measured on this machine so far (device and dtype alike), if that is higher.
 
-    One measurement on a busy machine is low. The best is kept in the user's cache folder; without one this measures only.
+    A measurement on a busy machine is low. The best is kept in the user's cache folder, if there is one.
     """
     measured, key = peak_flops(device, dtype), _machine_key(device, dtype)
     try:
@@ -110,7 +109,7 @@ def best_peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) ->
         return measured
     seen = _read_peaks(file)
     before = seen.get(key, 0.0)
-    best = before if measured < before < 20 * measured else measured  # more cannot be this machine's
+    best = before if measured < before < 20 * measured else measured  # a larger value is damage
     if seen.get(key) != best:
         with contextlib.suppress(OSError, TsModelsError):
             artefact.write_text(file, json.dumps({**seen, key: best}, indent=2, sort_keys=True) + "\n")
@@ -118,13 +117,13 @@ def best_peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) ->
 
 
 def _cache_folder() -> Path:
-    """Where caches of this user belong: $XDG_CACHE_HOME, by default ~/.cache."""
+    """The user's cache folder: $XDG_CACHE_HOME or ~/.cache."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path("~/.cache").expanduser()) / "ts-train"
 
 
 def _read_peaks(file: Path) -> dict[str, float]:
-    """The values of the cache that can be believed; none where it is missing or damaged."""
+    """The plausible values of the cache; empty if it is missing or damaged."""
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -150,7 +149,7 @@ def _cpu_name() -> str:
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """Floating point operations per second of a large matrix product, the best of several, by the fastest library."""
+    """FLOP/s of a large matrix product: the best of several, by the fastest library."""
     if device.type != "cpu":
         return _product_flops(device, dtype, size=8192, times=6)
     # A CPU without units for a format emulates it at a hundredth of the speed: six large products would take a minute.
@@ -172,14 +171,14 @@ def _product_flops(device: torch.device, dtype: torch.dtype, *, size: int, times
 
 
 def _fastest_product(device: torch.device, dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """What the zoo's linear layers multiply with: torch's own product, or oneDNN's."""
+    """The product that the zoo's linear layers use: torch's or oneDNN's."""
     from ts_models.fast.linear import has_onednn, product
 
     return product if device.type == "cpu" and dtype == torch.float32 and has_onednn() else torch.matmul
 
 
 def training_flops_per_token(model: nn.Module, *, vocab_size: int, mean_length: float) -> float:
-    """Forward and backward: 6 per matrix weight, and causal attention over stories of `mean_length` where known."""
+    """FLOPs of forward and backward: 6 per matrix weight, plus causal attention over stories of `mean_length` for models of the zoo."""
     config = getattr(model, "config", None)
     if config is not None:
         from ts_models import flops_per_token

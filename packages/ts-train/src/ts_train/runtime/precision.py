@@ -1,7 +1,4 @@
-"""Which number format the forward and backward pass use, and why. Master weights stay float32.
-
-It decides once, at the start, and says its reason; the loop only enters `autocast()` and asks the scaler.
-"""
+"""Number format of the forward and backward pass, chosen once at the start. Master weights stay float32."""
 
 from __future__ import annotations
 
@@ -32,12 +29,12 @@ class Precision:
         return contextlib.nullcontext() if dtype is None else torch.autocast(self.device_type, dtype=dtype)
 
     def scaler(self) -> torch.amp.GradScaler:
-        """A GradScaler, switched off but for fp16, whose range the gradients of a small loss leave."""
+        """A GradScaler, enabled for fp16 only: small gradients underflow there."""
         return torch.amp.GradScaler(self.device_type, enabled=self.name == "fp16")
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """`wanted` as it is, or for "auto" what the hardware multiplies fastest without a scaler if it can."""
+    """`wanted`, or for "auto" the fastest format of the hardware; bf16 before fp16, because it needs no loss scaling."""
     if wanted != "auto":
         return Precision(wanted, "asked for", device.type)  # type: ignore[arg-type]
     if device.type == "cuda":
@@ -53,7 +50,7 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
 
 
 def precision_warnings(precision: Precision, dropout: float) -> list[str]:
-    """What is about to cost many times more than it needs to."""
+    """Warnings about slow precision settings."""
     found = []
     if (
         precision.device_type == "cpu"

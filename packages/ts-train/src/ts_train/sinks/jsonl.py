@@ -1,4 +1,4 @@
-"""run/metrics.jsonl: one line per optimizer step and per validation. Cut back to the checkpoint on resume."""
+"""run/metrics.jsonl: one line per optimizer step and per validation. A resume truncates it to the checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..schemas import TrainerState
 
 
 class JsonlSink(BaseCallback):
-    """A measurement that is not finite is null."""
+    """Writes metrics.jsonl; a number that is not finite becomes null."""
 
     def __init__(self) -> None:
         self._file: IO[str] | None = None
@@ -42,7 +42,7 @@ class JsonlSink(BaseCallback):
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last line that a kill cut short is left out."""
+    """The rows of a metrics.jsonl, without an incomplete last line."""
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as lines:
@@ -56,7 +56,7 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def cut_back(path: Path, step: int) -> None:
-    """Drop the rows after `step`, and a line that a kill cut short."""
+    """Drop the rows after `step` and an incomplete last line."""
     if not path.exists():
         return
     kept = [row for row in read_metrics(path) if row["step"] <= step]

@@ -1,4 +1,4 @@
-"""TensorBoard events in run/tensorboard/; a resume purges what the lost steps had written."""
+"""TensorBoard events in run/tensorboard/; a resume purges the events of lost steps."""
 
 from __future__ import annotations
 

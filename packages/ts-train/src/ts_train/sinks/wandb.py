@@ -1,4 +1,4 @@
-"""Weights & Biases (extra `wandb`), as an example of a sink: a callback of a few lines."""
+"""Weights & Biases (extra `wandb`)."""
 
 from __future__ import annotations
 

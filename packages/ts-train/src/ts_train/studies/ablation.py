@@ -1,4 +1,4 @@
-"""Ablations: named variants of one base, each from every seed, to a table with intervals and a plot. Resumable by cell."""
+"""Ablations: named variants of one base, each trained from every seed, compared in a table with intervals and a plot."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ..data.dataset import TrainingData, open_data
 from ..errors import ConfigError
 from ..schemas import TrainConfig
 from .schemas import AblationConfig, AblationReport, TrialResult, VariantRow
-from .trial import check_model, folder_name, only_process, run_cell, settings_for
+from .trial import check_model, folder_name, only_process, run_trial, settings_for
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
 
 
 def ablation_names() -> list[str]:
-    """The ablations that come with the package, sorted."""
+    """Names of the built-in ablations, sorted."""
     folder = files("ts_train.recipes").joinpath("ablations")
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
 def ablation_file(name: str | os.PathLike[str]) -> Path:
-    """The TOML of an ablation: a path, or the name of one that comes with the package ("heads").
+    """The TOML file of an ablation: a path, or the name of a built-in one ("heads").
 
     Raises:
         ConfigError: there is neither.
@@ -63,9 +63,9 @@ def ablate(
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> AblationReport:
-    """Train every variant from every seed; `out`/results.json and `out`/plot.png tell how they compare.
+    """Train every variant from every seed; compare them in `out`/results.json and `out`/plot.png.
 
-    Called again it runs only what is missing. Seeds go round first, so that an unfinished study has complete rounds.
+    Called again it runs only missing runs. The seed is the outer loop, so that an unfinished study has complete rounds.
 
     Args:
         config: the variants, or the path or name of an ablation's TOML.
@@ -75,15 +75,15 @@ def ablate(
         warn: as for `train`.
 
     Raises:
-        ConfigError: a variant does not hold; nothing was trained.
-        ArtefactError: `out` holds cells of other settings or data.
-        Interrupted: asked to stop; the same call goes on.
+        ConfigError: a variant is invalid; nothing was trained.
+        ArtefactError: `out` holds runs of other settings or data.
+        Interrupted: the study was stopped; the same call resumes it.
     """
     only_process("ablate")
     spec = config if isinstance(config, AblationConfig) else ablation(config)
     encoded, folder = open_data(data), artefact.resolve_target(out)
     cells = [
-        run_cell(
+        run_trial(
             name, settings, encoded, folder / "cells" / folder_name(name, settings.seed), progress=_named(progress, name, settings), warn=warn
         )
         for name, settings in _plan(spec)
@@ -97,7 +97,7 @@ def ablate(
 
 
 def _plan(spec: AblationConfig) -> list[tuple[str, TrainConfig]]:
-    """Every run, checked before the first begins."""
+    """Every run; all are checked before the first starts."""
     plan = []
     for seed in spec.seeds:
         for name, changes in spec.variants.items():
@@ -110,10 +110,10 @@ def _plan(spec: AblationConfig) -> list[tuple[str, TrainConfig]]:
 def _named(progress: Progress | None, name: str, settings: TrainConfig) -> Progress | None:
     if progress is None:
         return None
-    tell = progress
+    report = progress
 
     def renamed(stage: str, done: int, total: int | None = None) -> None:
-        tell(f"{name}, seed {settings.seed}", done, total)
+        report(f"{name}, seed {settings.seed}", done, total)
 
     return renamed
 
@@ -126,7 +126,7 @@ def _report(spec: AblationConfig, data: TrainingData, cells: Sequence[TrialResul
 
 
 def _row(cells: Sequence[TrialResult], others: Sequence[TrialResult]) -> VariantRow:
-    """A variant's line. Differences are taken seed by seed: the same batches, so most of the noise goes."""
+    """A variant's row. Differences are per seed: the same batches, so most of the noise cancels."""
     reference = {cell.seed: cell.loss for cell in others}
     losses = [cell.loss for cell in cells if cell.loss is not None]
     bits = [cell.bits_per_byte for cell in cells if cell.bits_per_byte is not None]

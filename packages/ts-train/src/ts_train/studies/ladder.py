@@ -1,4 +1,4 @@
-"""A ladder of sizes at fixed budgets, the scaling law through their losses, and what it says of larger presets."""
+"""A ladder of sizes at fixed budgets, a scaling law fitted to their losses, and its predictions for larger presets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import FitError
 from ..schemas import TrainConfig
 from . import scaling as _scaling
 from .schemas import LadderConfig, LadderReport, Prediction, ScalingFit, TrialResult
-from .trial import check_model, folder_name, only_process, run_cell, settings_for
+from .trial import check_model, folder_name, only_process, run_trial, settings_for
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
@@ -32,15 +32,15 @@ def ladder(
 ) -> LadderReport:
     """Train every size at every budget, fit loss = E + A/N^alpha + B/D^beta, predict the presets of `config.predict`.
 
-    Every budget is a run of its own with a schedule of its length: a point on the way of a longer run would have too
-    high a learning rate. Called again it runs only what is missing. N counts all parameters, embeddings too.
+    Every budget is a run of its own with a schedule of that length, because the learning rate midway in a longer run is too high.
+    Called again it runs only missing runs. N counts all parameters, including embeddings.
 
-    Returns what `out`/results.json holds; `fit` is None and `refusal` says why where the runs cannot bear a fit.
+    Returns the content of `out`/results.json; if the runs do not determine a fit, `fit` is None and `refusal` gives the reason.
 
     Raises:
-        ConfigError: a size does not hold; nothing was trained.
-        ArtefactError: `out` holds cells of other settings or data.
-        Interrupted: asked to stop; the same call goes on.
+        ConfigError: a size is invalid; nothing was trained.
+        ArtefactError: `out` holds runs of other settings or data.
+        Interrupted: the study was stopped; the same call resumes it.
     """
     only_process("ladder")
     encoded, folder = open_data(data), artefact.resolve_target(out)
@@ -50,7 +50,7 @@ def ladder(
     for done, (name, settings) in enumerate(plan):
         if progress is not None:
             progress("ladder", done, len(plan))
-        cells.append(run_cell(name, settings, encoded, folder / "cells" / folder_name(name, settings.seed), warn=warn))
+        cells.append(run_trial(name, settings, encoded, folder / "cells" / folder_name(name, settings.seed), warn=warn))
     if progress is not None:
         progress("ladder", len(plan), len(plan))
     law: ScalingFit | None = None
@@ -73,10 +73,10 @@ def ladder(
 def fit_law(
     cells: Sequence[TrialResult], targets: Sequence[tuple[str, int]], tokens: Sequence[int], *, draws: int = 200
 ) -> tuple[ScalingFit, tuple[Prediction, ...]]:
-    """The law through the cells that have a loss, and its prediction of each target (name, parameters) at each budget.
+    """Fit the law to the runs that have a loss, and predict each target (name, parameters) at each budget.
 
     Raises:
-        FitError: the cells cannot bear a fit.
+        FitError: the runs do not determine a fit.
     """
     points = [(cell.parameters, cell.tokens, cell.loss) for cell in cells if cell.loss is not None]
     n, d, loss = np.array(points, dtype=float).reshape(-1, 3).T
@@ -107,7 +107,7 @@ def _middle(values: Any) -> tuple[float, float]:
 
 
 def _plan(config: LadderConfig) -> list[tuple[str, TrainConfig]]:
-    """Every run, checked before the first begins; small ones first, so that trouble shows early."""
+    """Every run, all checked before the first starts; small ones first."""
     plan = []
     for seed in config.seeds:
         for budget in sorted(set(config.tokens)):

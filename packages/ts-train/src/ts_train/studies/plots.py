@@ -18,7 +18,7 @@ from ..sinks.jsonl import read_metrics
 from .schemas import AblationReport, LadderReport, SearchReport
 
 SIGNATURES = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
-"""Ending of a picture's name -> how such a file begins."""
+"""File suffix → signature of such a file."""
 
 
 def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Path:
@@ -84,12 +84,12 @@ def _curves(run: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
 
 
 def _number(value: Any) -> float:
-    """NaN, which is not drawn, where a measurement was not finite."""
+    """NaN (not drawn) for a missing value."""
     return math.nan if value is None else float(value)
 
 
 def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Mean over a window of a fiftieth of the run, so that the trend shows."""
+    """Moving average over a fiftieth of the run."""
     width = max(1, len(values) // 50)
     sums = np.cumsum(np.insert(values, 0, 0.0))
     ends = np.arange(1, len(values) + 1)
@@ -136,14 +136,14 @@ def plot_ladder(report: LadderReport, out: Path) -> None:
     axis.set_xscale("log")
     axis.set_xlabel("training tokens")
     axis.set_ylabel("best validation loss, nats per token")
-    axis.set_title("no fit: the runs cannot bear one" if report.fit is None else _law(report.fit))
+    axis.set_title("no fit" if report.fit is None else _law(report.fit))
     if sizes:
         axis.legend(title="dots: measured; lines: fit;\nbars: predicted, 95 %", fontsize=8)
     _save(figure, axis, out)
 
 
 def plot_pareto(report: SearchReport, out: Path) -> None:
-    """Loss against FLOPs and against seconds; the trials that no other beats in both are joined."""
+    """Loss against FLOPs and against seconds; a line joins the Pareto-optimal trials."""
     figure, axes = _figure(height=4.5, columns=2)
     done = [t for t in report.trials if t.state == "complete" and t.loss is not None]
     for axis, (cost, unit) in zip(axes, (("flops", "training FLOPs"), ("seconds", "seconds of training")), strict=True):
@@ -163,7 +163,7 @@ def plot_pareto(report: SearchReport, out: Path) -> None:
 
 
 def plot_importance(report: SearchReport, out: Path) -> None:
-    """The share of each field in what the trials differ by."""
+    """Importance of each field."""
     figure, axis = _figure(height=1.6 + 0.4 * len(report.importance))
     names = list(reversed(report.importance))
     axis.barh(names, [report.importance[name] for name in names])

@@ -1,8 +1,7 @@
 """Fits loss = E + A / N^alpha + B / D^beta to measured losses (Hoffmann et al. 2022, approach 3). Arrays in, numbers out.
 
-As there: the fit is of log(loss), with Huber's loss, from a grid of starts, because the problem has local minima. Where they
-ran L-BFGS from each start in turn, this runs Levenberg–Marquardt with Huber weights on all starts (and all draws of the
-bootstrap) at once. Parameters are x = (log E, log A, log B, alpha, beta).
+As there, log(loss) is fitted with Huber's loss from a grid of starts, because the problem has local minima. Levenberg–Marquardt
+with Huber weights runs on all starts, and all bootstrap draws, at once. Parameters are x = (log E, log A, log B, alpha, beta).
 """
 
 from __future__ import annotations

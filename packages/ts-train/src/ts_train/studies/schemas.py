@@ -43,20 +43,20 @@ class TrialResult(_Frozen):
     name: str
     seed: int
     identity: str
-    """SHA-256 of settings and data: a cell is not run again while this stays the same."""
+    """SHA-256 of settings and data; a run with the same identity is not repeated."""
     parameters: int
     steps: int
     tokens: int
     """Real tokens trained on."""
     seconds: float
-    """Of training, validations not counted."""
+    """Of training, without validations."""
     flops: float
     """Tokens times the model's training FLOPs per token."""
     loss: float | None
-    """Best validation loss, nats per token; null when the run diverged."""
+    """Best validation loss, nats per token; null if the run diverged."""
     bits_per_byte: float | None
     stopped: str | None = None
-    """Why it ended before its last step."""
+    """Reason of an early end."""
 
 
 # --- ablations ---------------------------------------------------------------------------------
@@ -68,15 +68,15 @@ class AblationConfig(_Frozen):
     format: Literal["ts-train/ablation"] = "ts-train/ablation"
     schema_version: int = Field(1, ge=1, le=1)
     question: str
-    """What is compared: the title of table and plot."""
+    """The comparison, as title of table and plot."""
     seeds: Seeds = (1, 2, 3)
-    """Each decides weights, batches and dropout. An interval needs two at least."""
+    """Each decides weights, batches and dropout. An interval needs at least two."""
     base: Settings
-    """What all variants share; `preset` names the recipe that it goes over."""
+    """Settings of all variants, over the recipe of `preset`."""
     variants: dict[str, Settings] = Field(min_length=2)
-    """What each changes; `{}` changes nothing. A variant may name a preset of its own."""
+    """Changes of each variant; `{}` changes nothing. A variant may name its own preset."""
     against: dict[str, str] = Field(default_factory=dict)
-    """Variant → the variant that it is compared with; the first where not named."""
+    """Variant → variant to compare it with. Default: the first."""
 
     @model_validator(mode="after")
     def _holds(self) -> AblationConfig:
@@ -89,7 +89,7 @@ class AblationConfig(_Frozen):
 
 
 class VariantRow(_Frozen):
-    """One line of the table. Means are over the seeds whose run did not diverge."""
+    """One row of the table. Means are over the runs that did not diverge."""
 
     name: str
     against: str
@@ -98,7 +98,7 @@ class VariantRow(_Frozen):
     runs: int
     diverged: int
     loss: float | None
-    """Mean best validation loss, nats per token; null when every run diverged."""
+    """Mean best validation loss, nats per token; null if every run diverged."""
     loss_interval: Interval | None
     """95 % by Student's t over the seeds; null for fewer than two."""
     difference: float | None
@@ -126,22 +126,22 @@ class AblationReport(_Frozen):
 
 
 class LadderConfig(_Frozen):
-    """Sizes × budgets, and the presets whose loss is to be predicted from them."""
+    """Sizes × budgets, and the presets to predict."""
 
     format: Literal["ts-train/ladder"] = "ts-train/ladder"
     schema_version: int = Field(1, ge=1, le=1)
     base: Settings
     sizes: dict[str, Settings]
-    """Name → what this size changes: a `preset`, or fields of `model`."""
+    """Name → changes of this size: a `preset`, or fields of `model`."""
     tokens: tuple[int, ...]
-    """Training tokens of each budget: every size is trained at each, with a schedule of that length."""
+    """Training tokens of each budget; every size is trained at each, with a schedule of that length."""
     seeds: Seeds = (1,)
     predict: tuple[str, ...] = ()
     """Presets of ts-models."""
     predict_tokens: tuple[int, ...] = ()
-    """Budgets to predict them at; those of `tokens` when not given."""
+    """Budgets of the predictions. Default: `tokens`."""
     bootstrap: int = Field(200, ge=20)
-    """Times the runs are drawn again for the intervals."""
+    """Number of bootstrap draws for the intervals."""
 
     @model_validator(mode="after")
     def _can_bear_a_fit(self) -> LadderConfig:
@@ -156,7 +156,7 @@ class ScalingFit(_Frozen):
     """loss = E + A / N^alpha + B / D^beta, N parameters and D tokens (Hoffmann et al. 2022, approach 3)."""
 
     e: float
-    """Nats per token that no size and no data take away."""
+    """Irreducible loss, nats per token."""
     a: float
     alpha: float
     b: float
@@ -175,9 +175,9 @@ class Prediction(_Frozen):
     tokens: int
     loss: float
     interval: Interval
-    """95 % of the bootstrap; says nothing about whether the law still holds out there."""
+    """95 % of the bootstrap; does not cover a failure of the law itself."""
     beyond: float
-    """FLOPs (6·N·D) of this prediction over the most of any run of the ladder."""
+    """FLOPs (6·N·D) relative to the largest run of the ladder."""
 
 
 class LadderReport(_Frozen):
@@ -190,7 +190,7 @@ class LadderReport(_Frozen):
     cells: tuple[TrialResult, ...]
     fit: ScalingFit | None
     refusal: str | None
-    """Why the runs cannot bear a fit."""
+    """Reason if the runs do not determine a fit."""
     predictions: tuple[Prediction, ...] = ()
 
 
@@ -198,12 +198,12 @@ class LadderReport(_Frozen):
 
 
 class Range(_Frozen):
-    """Numbers between two bounds, both included; whole ones when both bounds are written without a point."""
+    """Numbers between two inclusive bounds; integers if both bounds are integers."""
 
     low: int | float
     high: int | float
     log: bool = False
-    """Even on a logarithmic scale: for learning rates and sizes."""
+    """Uniform on a logarithmic scale."""
     step: int | float | None = None
 
     @model_validator(mode="after")
@@ -224,7 +224,7 @@ class Choices(_Frozen):
 
 
 def _kind_of_space(value: Any) -> str:
-    """Which of the two a table is, so that an error speaks of that one alone."""
+    """The kind of a table, so that an error names the fields of that kind only."""
     return "choices" if isinstance(value, Choices) or (isinstance(value, dict) and "choices" in value) else "range"
 
 
@@ -232,22 +232,22 @@ Space = Annotated[Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choic
 
 
 class SearchConfig(_Frozen):
-    """A search for the settings with the least validation loss."""
+    """A search for the settings with the lowest validation loss."""
 
     format: Literal["ts-train/search"] = "ts-train/search"
     schema_version: int = Field(1, ge=1, le=1)
     base: Settings
     space: dict[str, Space] = Field(min_length=1)
-    """Dotted name of a field of TrainConfig ("optimizer.lr", "model.n_heads") → where to look."""
+    """Dotted name of a field of TrainConfig ("optimizer.lr", "model.n_heads") → its values."""
     trials: int = Field(20, ge=1)
-    """Of the whole study, all workers and all earlier calls together; pruned and diverged ones count."""
+    """Trials of the whole study, including other workers, earlier calls, pruned and diverged trials."""
     sampler: Literal["tpe", "random"] = "tpe"
     sampler_seed: int | None = None
-    """Same seed, same proposals, with one worker. Several workers must not share one: they would try the same twice."""
+    """Makes proposals reproducible with one worker. Several workers must not share a seed: they would repeat each other's trials."""
     pruner: Literal["median", "hyperband", "none"] = "median"
-    """Stops a trial whose validation loss is worse than the others' at the same step; needs `validation.every`."""
+    """Stops a trial with a worse validation loss than the others at the same step; needs `validation.every`."""
     startup_trials: int = Field(5, ge=0)
-    """Trials that are never pruned (median), and drawn at random (tpe)."""
+    """First trials, never pruned (median) and drawn at random (tpe)."""
 
 
 class Trial(_Frozen):
@@ -255,7 +255,7 @@ class Trial(_Frozen):
     state: Literal["complete", "pruned", "diverged"]
     params: dict[str, bool | int | float | str]
     loss: float | None
-    """Best validation loss; of a pruned trial the best before it ended."""
+    """Best validation loss, for a pruned trial until its end."""
     parameters: int | None = None
     tokens: int | None = None
     seconds: float | None = None
@@ -271,11 +271,11 @@ class SearchReport(_Frozen):
     data_fingerprint: str
     trials: tuple[Trial, ...]
     best: int | None
-    """Number of the complete trial with the least loss."""
+    """Number of the complete trial with the lowest loss."""
     pareto: dict[Literal["flops", "seconds"], tuple[int, ...]] = Field(default_factory=dict)
-    """Complete trials that no other beats in both loss and that cost, cheapest first."""
+    """Complete trials that are Pareto-optimal in loss and that cost, cheapest first."""
     importance: dict[str, float] = Field(default_factory=dict)
-    """Share of each field in what the complete trials differ by; empty where too few are complete to tell."""
+    """Importance of each field, as shares of 1; empty with too few complete trials."""
 
 
 SCHEMAS: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""A search over any fields of a TrainConfig with Optuna: resumable, pruned, shared by as many workers as there are.
+"""Search over fields of a TrainConfig with Optuna: resumable, pruned, with any number of workers.
 
-What a worker knows lies in the study's storage; trials/<n>/ holds the training runs. A trial that was interrupted, or whose
-worker died, is queued again with its folder, so the next worker goes on from its checkpoint.
+The workers share the study's storage; trials/<n>/ holds the training runs. A trial that was interrupted, or whose worker died, is
+queued again with its folder, and the next worker resumes from its checkpoint.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ..data.dataset import TrainingData, open_data
 from ..errors import ArtefactError, ConfigError, Interrupted, UnavailableError
 from ..schemas import TrainConfig
 from .schemas import Choices, Range, SearchConfig, SearchReport, Trial
-from .trial import check_model, only_process, run_cell, settings_for
+from .trial import check_model, only_process, run_trial, settings_for
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
 
 Warn = Callable[[str], None]
-HEARTBEAT = 30  # seconds; a worker silent for twice as long is taken for dead
+HEARTBEAT = 30  # seconds; a worker without a heartbeat for twice as long counts as dead
 
 
 def search(
@@ -43,12 +43,12 @@ def search(
     """Try settings until the study has `config.trials` of them; `out` gets results.json, pareto.png and importance.png.
 
     Any number of processes may call this on the same storage and study; on one machine, or on a shared disk, give all the
-    same `out`. Called again it goes on with the study.
+    same `out`. Called again it continues the study.
 
     Args:
         config: what all trials share, and the fields to try.
         data: an encoded/ folder, or what `ts_tokenizer.open_encoded` gives.
-        out: where the runs and the report lie.
+        out: folder of the runs and the report.
         storage: any URL that Optuna takes; SQLite in `out`/study.db when not given.
         study: its name in the storage.
         progress: called with ("trials", done, total).
@@ -56,9 +56,9 @@ def search(
 
     Raises:
         UnavailableError: Optuna is not installed.
-        ConfigError: a bound of the space does not hold; nothing was trained.
-        ArtefactError: the study was begun with another space, base or data.
-        Interrupted: asked to stop; its trial is queued again, and the same call goes on.
+        ConfigError: a bound of the space is invalid; nothing was trained.
+        ArtefactError: the study has another space, base or data.
+        Interrupted: the search was stopped; its trial is queued again, and the same call continues.
     """
     only_process("search")
     optuna = _optuna()
@@ -77,7 +77,7 @@ def search(
 
 
 class _Worker:
-    """What one process does: ask for settings, train, tell."""
+    """One process of a search: asks for settings, trains, reports."""
 
     def __init__(
         self, optuna: Any, study: Any, config: SearchConfig, data: TrainingData, folder: Path, warn: Warn | None
@@ -85,7 +85,7 @@ class _Worker:
         self.optuna, self.study, self.config, self.data, self.folder, self.warn = optuna, study, config, data, folder, warn
 
     def left(self) -> int:
-        """Trials that nobody has finished or is running."""
+        """Number of trials that are neither finished nor running."""
         if hasattr(self.study._storage, "get_heartbeat_interval") and self.study._storage.get_heartbeat_interval():
             self.optuna.storages.fail_stale_trials(self.study)
         states = self.optuna.trial.TrialState
@@ -101,7 +101,7 @@ class _Worker:
         trial.set_user_attr("folder", place)
         pruning = _Pruning(trial)
         try:
-            cell = run_cell(
+            cell = run_trial(
                 f"trial {trial.number}", settings, self.data, self.folder / "trials" / place, callbacks=[pruning], warn=self.warn
             )
         except (Interrupted, KeyboardInterrupt):
@@ -179,7 +179,7 @@ def _optuna() -> Any:
 
 
 def _open_study(optuna: Any, config: SearchConfig, data: TrainingData, url: str, name: str) -> Any:
-    """Create the study or join it; refuse one of other settings. Two workers may come at the same instant."""
+    """Create the study or join it; refuse one with other settings."""
     study = _patiently(
         lambda: optuna.create_study(
             study_name=name, storage=_storage(optuna, url), direction="minimize", load_if_exists=True,
@@ -200,7 +200,7 @@ def _open_study(optuna: Any, config: SearchConfig, data: TrainingData, url: str,
 
 
 def _storage(optuna: Any, url: str) -> Any:
-    """Databases get a heartbeat, so that the trial of a worker that died is tried again; other URLs go to Optuna as they are."""
+    """Databases get a heartbeat, so that trials of dead workers are queued again; other URLs go to Optuna unchanged."""
     if url.startswith(("redis", "journal")) or "://" not in url:
         return optuna.storages.get_storage(url)
     patience = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
@@ -215,7 +215,7 @@ def _queue_again(study: Any, trial: Any) -> None:
 
 
 def _patiently(make: Callable[[], Any], tries: int = 6) -> Any:
-    """Two workers that create the tables of a new database at once: one of them fails, and finds them made."""
+    """Retry: of two workers that create the tables of a new database at once, one fails."""
     from sqlalchemy.exc import SQLAlchemyError  # comes with Optuna
 
     for attempt in range(tries):
@@ -246,7 +246,7 @@ def _pruner(optuna: Any, config: SearchConfig) -> Any:
 
 
 def _settled_report(optuna: Any, study: Any, config: SearchConfig, data: TrainingData, folder: Path) -> SearchReport:
-    """Write the report; again when another worker ended a trial meanwhile, whose newer report this one may have replaced."""
+    """Write the report; repeat if another worker finished a trial meanwhile, because its newer report may have been replaced."""
     while True:
         report = _report(optuna, study, config, data)
         _write(report, folder)
@@ -283,7 +283,7 @@ def _trial(trial: Any, states: Any) -> Trial:
 
 
 def _front(trials: Sequence[Trial], cost: Literal["flops", "seconds"]) -> tuple[int, ...]:
-    """Numbers of the trials that none beats in loss and cost, cheapest first."""
+    """Numbers of the Pareto-optimal trials in loss and cost, cheapest first."""
     front, least = [], math.inf
     for trial in sorted(trials, key=lambda t: (getattr(t, cost), t.loss)):
         if trial.loss is not None and trial.loss < least:
@@ -293,7 +293,7 @@ def _front(trials: Sequence[Trial], cost: Literal["flops", "seconds"]) -> tuple[
 
 
 def _importance(optuna: Any, study: Any, complete: Sequence[Trial]) -> dict[str, float]:
-    """Empty where the complete trials are too few, or all the same in a field."""
+    """Importance per field; empty with too few complete trials."""
     varied = [name for name in study.best_trial.params if len({t.params.get(name) for t in complete}) > 1] if complete else []
     if len(complete) < 4 or not varied:
         return {}

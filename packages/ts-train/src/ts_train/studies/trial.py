@@ -1,7 +1,4 @@
-"""One training run of a study, run once: settings in, a `TrialResult` out; what is finished is read, what was killed goes on.
-
-Search, ladder and ablations share it. It compares nothing.
-"""
+"""One training run of a study: settings in, a `TrialResult` out. Finished runs are read, interrupted ones resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from pydantic import ValidationError
 
 from ts_models import artefact
 
-from ..callbacks import Callback
+from ..callbacks import BaseCallback, Callback
 from ..data.dataset import TrainingData
 from ..errors import ArtefactError, ConfigError, DataError, DivergedError
 from ..recipes import combine, recipe
@@ -31,10 +28,10 @@ if TYPE_CHECKING:
 
 
 def settings_for(base: Mapping[str, Any], changes: Mapping[str, Any], *, where: str, **fields: Any) -> TrainConfig:
-    """`changes` over `base` over the recipe of the preset that they name, validated.
+    """`changes` over `base` over the recipe of their preset, validated.
 
     Raises:
-        ConfigError: a field does not hold; the message begins with `where`.
+        ConfigError: a field is invalid; the message begins with `where`.
     """
     asked = combine(combine(dict(base), dict(changes)), fields)
     name = asked.get("preset")
@@ -49,7 +46,7 @@ def settings_for(base: Mapping[str, Any], changes: Mapping[str, Any], *, where: 
 
 
 def check_model(config: TrainConfig, where: str) -> None:
-    """Refuse model fields that do not hold before hours are spent on other runs."""
+    """Refuse invalid model fields before other runs are trained."""
     from ts_models.errors import TsModelsError
     from ts_models.presets import preset
 
@@ -61,7 +58,7 @@ def check_model(config: TrainConfig, where: str) -> None:
         raise ConfigError(f"{where}: {problem}") from None
 
 
-def run_cell(
+def run_trial(
     name: str,
     config: TrainConfig,
     data: TrainingData,
@@ -71,12 +68,12 @@ def run_cell(
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> TrialResult:
-    """Train in `folder`/run unless `folder`/cell.json tells that this was done; checkpoints go when it is.
+    """Train in `folder`/run, or read the result from `folder`/cell.json. Checkpoints are removed afterwards.
 
-    A run that diverges is a cell without a loss. One that is interrupted raises, and goes on the next time.
+    A diverged run has no loss. An interrupted one raises, and resumes at the next call.
 
     Raises:
-        ArtefactError: the folder holds a cell of other settings or data.
+        ArtefactError: the folder holds a run of other settings or data.
     """
     if data.validation is None:
         raise DataError(
@@ -115,8 +112,8 @@ def _train(
     )  # fmt: skip
 
 
-class _Last:
-    """Remembers how far a run came, for one that diverges and gives back nothing."""
+class _Last(BaseCallback):
+    """Keeps the progress of a run, for one that diverges and returns nothing."""
 
     def __init__(self) -> None:
         self.step = self.tokens = self.parameters = 0
@@ -127,10 +124,6 @@ class _Last:
 
     def on_step(self, metrics: Any) -> None:
         self.step, self.tokens, self.seconds = metrics.step, metrics.tokens, metrics.seconds
-
-    def on_validation(self, metrics: Any) -> None: ...
-
-    def on_end(self, state: Any) -> None: ...
 
     def diverged(self, name: str, seed: int, identity: str, reason: str) -> TrialResult:
         return TrialResult(
@@ -148,13 +141,13 @@ def identify(config: TrainConfig, data: TrainingData) -> str:
 
 
 def folder_name(name: str, seed: int) -> str:
-    """A folder for a cell: what is not a plain character becomes a dash, and a short hash keeps such names apart."""
+    """Folder name of a run: other than plain characters become a dash, and a short hash keeps such names distinct."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
     tail = "" if plain == name else f"-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
     return f"{plain}{tail}-seed{seed}"
 
 
 def only_process(command: str) -> None:
-    """A study is many small runs, not one large one: under torchrun its ranks would each begin their own."""
+    """Refuse torchrun: each rank would start its own study."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(f"{command} does not run under torchrun. Start it as one process (search: several, on one storage).")

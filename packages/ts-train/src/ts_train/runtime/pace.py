@@ -1,43 +1,40 @@
-"""How many steps fit in the minutes of a run: planned at the start, and again from the speed measured so far.
+"""Number of steps that fit in `max_minutes`: planned at the start, and again from the measured speed.
 
-A machine that other work slows down for a while, or that is busy when the run starts, gets another number of steps than a
-quiet one. What a plan decides is kept in the checkpoints, so that a resume computes the same bits from the same plans.
-
-The schedule follows the share of the run that is done, not the step: a new plan spreads the rest of the schedule over the
-steps that are left. The learning rate has no jump, it ends where the schedule ends, and while it is constant (WSD) a plan
-does not change it at all.
+Checkpoints hold the plans, so that a resume computes the same bits. The schedule follows the completed share of the run, not the
+step: a new plan spreads the rest of the schedule over the remaining steps. The learning rate therefore has no jump and ends where the
+schedule ends.
 """
 
 from __future__ import annotations
 
 import time
 
-from .schemas import PaceState, Replan, SpeedProbe
+from ..schemas import PaceState, Replan, SpeedProbe
 
 SHARE = 0.98
-"""Of the budget that steps and validations may fill; the rest is for the last checkpoint and the model folder."""
+"""Share of the budget for steps and validations; the rest is for the last checkpoint and the model folder."""
 GRACE = 0.04
-"""Of the budget, for the steps that bring the rate down when the time is up early."""
+"""Share of the budget for the steps that lower the learning rate when time runs out early."""
 PLANS = 20
-"""A new plan after a twentieth of the steps that were left at the last one."""
+"""Plan again after this fraction (1 / PLANS) of the steps that remained at the last plan."""
 now = time.perf_counter
 """The clock, in seconds; replaced in tests."""
 
 
 def start(probe: SpeedProbe, total: int) -> PaceState:
-    """Before the first step."""
+    """The state before the first step."""
     return PaceState(elapsed=probe.seconds, validation_seconds=probe.validation_seconds, next_plan=_after(0, total))
 
 
 def trained(pace: PaceState, seconds: float, tokens: int) -> PaceState:
-    """After an optimizer step and all that came with it, validations excepted."""
+    """The state after an optimizer step (validations excluded)."""
     return pace.model_copy(
         update={"elapsed": pace.elapsed + seconds, "seconds": pace.seconds + seconds, "tokens": pace.tokens + tokens}
     )
 
 
 def validated(pace: PaceState, seconds: float) -> PaceState:
-    """After a validation. One that takes much longer than the one before may have compiled something: the next shows."""
+    """The state after a validation. A much longer one may include compilation, so its estimate at most doubles."""
     before = pace.validation_seconds
     expected = min(seconds, 2 * before) if before else seconds
     return pace.model_copy(update={"elapsed": pace.elapsed + seconds, "validation_seconds": expected})
@@ -46,8 +43,8 @@ def validated(pace: PaceState, seconds: float) -> PaceState:
 def fitting_steps(
     pace: PaceState, probe: SpeedProbe, *, budget: float, step: int, step_tokens: float, validation_every: int
 ) -> int:
-    """Steps in all that `budget` seconds allow, `step` of them done."""
-    left = SHARE * budget - pace.elapsed - pace.validation_seconds  # the last validation always takes place
+    """Total steps that `budget` seconds allow, `step` of them done."""
+    left = SHARE * budget - pace.elapsed - pace.validation_seconds  # the last validation always runs
     each = _per_token(pace, probe) * step_tokens + pace.validation_seconds / validation_every
     more = max(0, int(left / each)) if each > 0 else 0
     total = max(step + more, 1)
@@ -55,14 +52,14 @@ def fitting_steps(
 
 
 def last_steps(pace: PaceState, probe: SpeedProbe, *, budget: float, step: int, total: int, step_tokens: float) -> int:
-    """Steps in all for a run whose budget is spent long before its schedule ends: a few more, to bring the rate down."""
+    """Total steps of a run whose budget is spent long before its schedule ends: a few more, to lower the learning rate."""
     return min(total, step + max(1, int(GRACE * budget / max(1e-9, _per_token(pace, probe) * step_tokens))))
 
 
 def replan(pace: PaceState, *, step: int, total: int, new_total: int, last: bool = False) -> PaceState:
-    """Take `new_total` for the plan from `step` on; a change of less than a hundredth of what is left is none.
+    """Use `new_total` from `step` on; a change of less than a hundredth of the remaining steps is ignored.
 
-    last: plan no more.
+    last: this is the final plan.
     """
     new_total = max(new_total, step)
     if abs(new_total - total) * 100 < max(1, total - step):
@@ -75,7 +72,7 @@ def replan(pace: PaceState, *, step: int, total: int, new_total: int, last: bool
         update={
             "plans": plans,
             "next_plan": max(new_total, step) + 1 if last else _after(step, new_total),
-            "seconds": pace.seconds / 2,  # so that a change of speed shows soon
+            "seconds": pace.seconds / 2,  # weighs recent speed more
             "tokens": pace.tokens / 2,
         }
     )
@@ -84,7 +81,7 @@ def replan(pace: PaceState, *, step: int, total: int, new_total: int, last: bool
 def plan(
     pace: PaceState, probe: SpeedProbe, *, budget: float, step: int, total: int, step_tokens: float, validation_every: int
 ) -> tuple[int, bool]:
-    """(steps in all, whether no other plan follows) by the speed so far."""
+    """(total steps, whether this is the final plan) at the measured speed."""
     fitting = fitting_steps(pace, probe, budget=budget, step=step, step_tokens=step_tokens, validation_every=validation_every)
     if fitting > step or step >= total:
         return fitting, False
@@ -92,7 +89,7 @@ def plan(
 
 
 def position(pace: PaceState | None, step: int, total: int) -> float:
-    """The share of the schedule that is done before `step` (from 0), under the last plan."""
+    """Completed share of the schedule before `step` (from 0), under the last plan."""
     if pace is None or not pace.plans:
         return min(1.0, step / max(1, total))
     last = pace.plans[-1]

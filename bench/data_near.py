@@ -1,6 +1,6 @@
 """Near-duplicates against text-dedup and datatrove: recall, precision, seconds, memory, with near copies of known similarity planted.
 
-    python bench/data_near.py --data FILE [--peers PYTHON] [--small] [--stories 2100000]
+    python bench/data_near.py --data FILE [--peers PYTHON] [--part peers|alone] [--small] [--stories 2100000]
 
 1. The stories of FILE (cleaned, exact duplicates removed), and planted copies of one story in ten in which some words are replaced, so
    that their Jaccard similarity (word 5-grams, by Python sets) is spread from 0.6 to 1. Every tool runs with 5-grams, 20 bands of 5 rows
@@ -206,15 +206,17 @@ def compare(stories: list[str], folder: Path, python: str) -> None:
         f"{len(stories):,} stories, {len(copies):,} planted copies, {sum(value >= THRESHOLD for value in true):,} of them at 0.8 and more"
     )
     everything = {f"0-{row}" for row in range(len(stories))} | {f"1-{row}" for row in range(len(copies))}
-    # a removed story beside the planted pairs is right if another story is as similar: found by the n-grams that it shares
+    # A removed story beside the planted pairs is right if another story is as similar: found by rare n-grams that both have.
     index: dict[tuple[str, ...], list[str]] = {}
     texts = {**{f"0-{n}": text for n, text in enumerate(stories)}, **{f"1-{n}": text for n, text in enumerate(copies)}}
     for name, text in texts.items():
         for gram in list(grams(text))[:40]:
             index.setdefault(gram, []).append(name)
 
+    rare = {gram: names for gram, names in index.items() if len(names) <= 30}
+
     def is_near(name: str) -> bool:
-        others = {other for gram in grams(texts[name]) for other in index.get(gram, ())} - {name}
+        others = {other for gram in grams(texts[name]) for other in rare.get(gram, ())} - {name}
         return any(similarity(texts[name], texts[other]) >= THRESHOLD for other in others)
 
     walls: dict[str, float] = {}
@@ -287,7 +289,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="`<|endoftext|>`-separated stories [the generated sample]")
     parser.add_argument("--peers", default=sys.executable, metavar="PYTHON", help="an interpreter that has the peers")
     parser.add_argument("--small", action="store_true", help="3,000 stories, 20,000 recombined ones")
-    parser.add_argument("--stories", type=int, default=2_100_000, help="recombined stories; 0 leaves this part out")
+    parser.add_argument("--part", choices=["peers", "alone", "both"], default="both", help="what to run")
+    parser.add_argument("--stories", type=int, default=2_100_000, help="recombined stories")
     options = parser.parse_args()
     from _eval_corpus import read
 
@@ -297,8 +300,9 @@ def main() -> None:
     stories = list(dict.fromkeys(result.text for result in results if result.dropped is None))
     print(f"ts-data {ts_data.__version__}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
-        compare(stories, Path(name), options.peers)
-        if options.stories:
+        if options.part != "alone":
+            compare(stories, Path(name), options.peers)
+        if options.part != "peers":
             alone(stories, 20_000 if options.small else options.stories, Path(name))
     print(f"load {os.getloadavg()[0]:.1f}")
 

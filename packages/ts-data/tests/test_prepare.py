@@ -288,7 +288,7 @@ def test_refusals_leave_nothing_behind(tmp_path: Path, stories: list[str], monke
     refuse(tmp_path, write("latin.txt", good + "caf\xe9".encode("latin-1")), rf"line {line}: not UTF-8 at byte {len(good) + 3:,}")
     refuse(tmp_path, write("half.txt", good + "caf\xe9".encode()[:-1]), rf"line {line}: not UTF-8 at byte {len(good) + 3:,}")
     refuse(tmp_path, write("wide.txt", good.decode().encode("utf-16")), "is UTF-16, not UTF-8.*iconv -f UTF-16")
-    refuse(tmp_path, write("packed.txt", gzip.compress(good)), r"is no text but a \.gz file")
+    refuse(tmp_path, write("packed.txt", gzip.compress(good)), r"is a \.gz file, not text")
     refuse(tmp_path, write("plain.txt", b"One story. " * 100), r"separator '<\|endoftext\|>' is not in the file")
     refuse(tmp_path, write("empty.txt", b""), "is empty")
     (tmp_path / "void").mkdir()

@@ -138,7 +138,7 @@ def test_a_single_quotation_mark_of_a_tsv_row_swallows_no_other_row(tales: list[
         ("tales.txt", b'{"text": "One"}\n' * 3, "looks like JSON, but its ending says text"),
         ("tales.txt", b"One.\n---\nTwo.\n---\n", r"is not in the file \(but '---' is\)"),
         ("tales.tar.gz", b"x", ".tar files cannot be read"),
-        ("tales.txt", b"PK\x03\x04xxx", r"is no text but a \.zip file"),
+        ("tales.txt", b"PK\x03\x04xxx", r"is a \.zip file, not text"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused_in_one_sentence(name: str, content: bytes, message: str, tmp_path: Path) -> None:

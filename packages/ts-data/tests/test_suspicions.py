@@ -67,7 +67,7 @@ def test_a_test_file_that_stands_in_train_is_named_with_its_number(tmp_path: Pat
     test = write(tmp_path / "valid.txt", [*tales(12), *tales(8, 500)])
     manifest = prepared(raw, tmp_path / "splits", PrepareConfig(validation=3), test=test)
     (message,) = manifest.warnings
-    assert "valid.txt: 12 of its 20 test stories also stand in train or validation" in message
+    assert "valid.txt: 12 of its 20 test stories are also in train or validation" in message
     assert prepared(raw, tmp_path / "drop", PrepareConfig(validation=3, leakage="drop"), test=test).warnings == ()
 
 

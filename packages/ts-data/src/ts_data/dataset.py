@@ -18,7 +18,7 @@ from .schemas import Canaries, Canary, DatasetManifest, FileInfo
 
 __all__ = ["Split", "check_files", "list_files", "open_manifest", "read", "read_canaries"]
 
-LEDGER = "removed"
+REMOVED = "removed"
 
 
 def open_manifest(splits: str | os.PathLike[str]) -> DatasetManifest:
@@ -36,7 +36,7 @@ def check_files(splits: str | os.PathLike[str]) -> DatasetManifest:
     manifest = open_manifest(splits)
     for name, info in manifest.splits.items():
         Split(splits, name, info.files)
-    Split(splits, LEDGER, (manifest.ledger,))
+    Split(splits, REMOVED, (manifest.ledger,))
     read_canaries(splits)
     return manifest
 
@@ -62,17 +62,17 @@ def read_canaries(splits: str | os.PathLike[str]) -> tuple[Canary, ...]:
 
 
 def read(splits: str | os.PathLike[str], split: str) -> Split:
-    """The stories of one split: "train", "validation", "test", or "removed" (the ledger's texts).
+    """The stories of one split: "train", "validation", "test", or "removed" (texts of removed.parquet).
 
     Raises ArtefactError if the folder is no splits/ folder, or a file is missing or has another size.
     """
     manifest = open_manifest(splits)
-    if split == LEDGER:
-        return Split(splits, LEDGER, (manifest.ledger,))
+    if split == REMOVED:
+        return Split(splits, REMOVED, (manifest.ledger,))
     for name, info in manifest.splits.items():
         if name == split:
             return Split(splits, name, info.files, manifest)
-    raise ArtefactError(f"{splits}: no split {split!r}; there are: {', '.join([*manifest.splits, LEDGER])}.")
+    raise ArtefactError(f"{splits}: no split {split!r}; there are: {', '.join([*manifest.splits, REMOVED])}.")
 
 
 class Split(Sequence[str]):

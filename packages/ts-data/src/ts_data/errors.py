@@ -2,8 +2,8 @@
 
 TsDataError
 ├── ArtefactError   a file that this package reads is missing, damaged, of another kind or too new
-├── ConfigError     settings that do not hold (also a ValueError)
-└── SourceError     raw stories that cannot be read: not UTF-8, no separator, empty, a folder, a dead download
+├── ConfigError     invalid settings (also a ValueError)
+└── SourceError     raw stories that cannot be read: not UTF-8, no separator, empty, a folder, a failed download
 """
 
 from typing import ClassVar
@@ -12,7 +12,7 @@ __all__ = ["ArtefactError", "ConfigError", "SourceError", "TsDataError"]
 
 
 class TsDataError(Exception):
-    """Base of every error that ts_data raises on purpose."""
+    """Base of all errors that ts_data raises for expected failures."""
 
     is_expected: ClassVar[bool] = True
     """Every command of every package prints such an error as one line (`console.run`)."""
@@ -23,8 +23,8 @@ class ArtefactError(TsDataError):
 
 
 class ConfigError(TsDataError, ValueError):
-    """Settings that do not hold; the message names the field."""
+    """Invalid settings; the message names the field."""
 
 
 class SourceError(TsDataError):
-    """Raw stories cannot be read; the message names the file, the place and the mend."""
+    """Raw stories cannot be read; the message names the file, the place and what to do."""

@@ -1,4 +1,4 @@
-"""What ts_data writes and is configured by. Standard library and pydantic only; no files are touched here."""
+"""Schemas of the artefacts and settings of ts_data. Needs the standard library and pydantic only; reads no files."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class _Frozen(BaseModel):
 
 
 class NearConfig(_Frozen):
-    """When two stories are near-duplicates: MinHash finds candidates, the true Jaccard similarity decides."""
+    """Definition of near-duplicates: MinHash finds candidates, the true Jaccard similarity decides."""
 
     threshold: float = Field(default=0.8, gt=0.0, le=1.0)
     """Jaccard similarity of the two sets of word n-grams from which a story counts as a near-duplicate."""
@@ -86,21 +86,21 @@ class NearConfig(_Frozen):
 
 
 class PrepareConfig(_Frozen):
-    """Settings of `prepare`. The number of workers is none of them: it never changes a byte."""
+    """Settings of `prepare`. The number of workers is not a setting: it does not change the result."""
 
     format: Literal["ts-data/prepare-config"] = "ts-data/prepare-config"
     schema_version: Literal[1] = 1
 
     separator: str = Field(default="<|endoftext|>", min_length=1)
-    """What stands between two stories of a plain text file."""
+    """Text between two stories of a plain text file."""
 
     text_column: str = "text"
-    """Column or key that holds the story in Parquet, CSV, JSON and Hub data sets ("story" is tried next). Dots lead into
+    """Column or key of the story in Parquet, CSV, JSON and Hub data sets ("story" is tried next). Dots address fields of
     structs and objects: "meta.story"."""
 
     bad_lines: Literal["stop", "skip"] = "stop"
-    """What happens at a story that cannot be read (a broken JSON line, a CSV row of another width, text that is not UTF-8).
-    stop: an error names its place. skip: it is left out and counted in the manifest."""
+    """What to do with a story that cannot be read (a broken JSON line, a CSV row of another width, text that is not UTF-8).
+    stop: raise an error that names its place. skip: leave it out and count it in the manifest."""
 
     steps: tuple[str, ...] = DEFAULT_STEPS
     """Cleaning steps by name, in the order in which they run; leave one out to switch it off."""
@@ -113,11 +113,11 @@ class PrepareConfig(_Frozen):
     its own, as `min_characters`, is not among them."""
 
     deduplicate: Literal["exact", "near", "cluster", "none"] = "exact"
-    """exact: equal after cleaning, the first stays. near: near-duplicates go, too. cluster: near-duplicates stay, but a
-    cluster of them goes whole to one split. none: keep all."""
+    """exact: equal after cleaning, the first stays. near: near-duplicates are removed, too. cluster: near-duplicates stay, but a
+    cluster of them is assigned to one split as a whole. none: keep all."""
 
     near: NearConfig = NearConfig()
-    """What counts as near, where `deduplicate` is "near" or "cluster"."""
+    """What counts as a near-duplicate, if `deduplicate` is "near" or "cluster"."""
 
     validation: int | float | None = None
     """A whole number: exactly so many validation stories, 0 for none. Between 0 and 1: this share of the kept stories.
@@ -127,8 +127,8 @@ class PrepareConfig(_Frozen):
     """Test stories, drawn like validation; None: as many as validation. Unused when a test file is given."""
 
     leakage: Literal["keep", "drop"] = "keep"
-    """drop: stories of a given test file that also stand in the training source (exactly; nearly, too, when
-    `deduplicate` is "near" or "cluster") are taken out of train and validation."""
+    """drop: training stories equal to a story of a given test file are removed (near-duplicates of one, too, if
+    `deduplicate` is "near" or "cluster")."""
 
     seed: int = Field(default=1, ge=0, lt=2**63)
     """Seed of the draw of validation and test, and of the canaries."""
@@ -140,7 +140,7 @@ class PrepareConfig(_Frozen):
     @field_validator("validation", "test", mode="before")
     @classmethod
     def _number_or_share(cls, value: object) -> object:
-        """Refuse what is neither a whole number of stories nor a share."""
+        """Raise ValueError unless the value is a whole number of stories or a share."""
         if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
             return value
         if isinstance(value, float) and 0 < value < 1:
@@ -201,7 +201,7 @@ class FileInfo(_Frozen):
 
 
 class LengthStats(_Frozen):
-    """Words per story over one split. Words are what stands between blanks."""
+    """Words per story over one split. A word is text between blanks."""
 
     mean: float
     sd: float
@@ -230,7 +230,7 @@ class SourceInfo(_Frozen):
 
     name: str
     role: Role
-    """train; test: a given test file; against: stories that were taken out of the training sources."""
+    """train; test: a given test file; against: stories that are removed from the training sources."""
     kind: str
     bytes: Count
     sha256: Sha256
@@ -240,7 +240,7 @@ class SourceInfo(_Frozen):
 
 
 class StepExample(_Frozen):
-    """One story that a step changed: a cutting of it before and after."""
+    """An excerpt of a story before and after a step changed it."""
 
     source: str
     story: Count
@@ -291,12 +291,12 @@ class DatasetManifest(_Frozen):
     stories_in: Count
     """Stories found in the training sources; equal to kept + the sum of `removed`."""
     kept: Count
-    """Stories of the training sources that stand in a split."""
+    """Stories of the training sources that are in a split."""
     removed: dict[str, Count]
-    """Stories removed per reason; their ledger is removed.parquet."""
+    """Stories removed per reason; removed.parquet lists them."""
     steps: tuple[StepReport, ...]
     test_steps: tuple[StepReport, ...] = ()
-    """What the steps changed in a given test file (nothing is dropped there)."""
+    """What the steps changed in a given test file (they drop nothing there)."""
     splits: dict[SplitName, SplitInfo]
     ledger: FileInfo
     """removed.parquet."""
@@ -307,8 +307,8 @@ class DatasetManifest(_Frozen):
     fingerprint: Sha256
     """SHA-256 over the hashes of the split files, in the order train, validation, test."""
     warnings: tuple[str, ...] = ()
-    """What looks wrong with the sources, a sentence each: possible separators inside stories, stories far longer than the
-    rest, test stories that stand in train, lines that were skipped."""
+    """Warnings about the sources, one sentence each: possible separators inside stories, stories far longer than the
+    rest, test stories that are also in train, skipped lines."""
 
 
 class Canary(_Frozen):
@@ -333,7 +333,7 @@ class Canaries(_Frozen):
 
 
 class SplitLeakage(_Frozen):
-    """How much of one held-out split also stands in train."""
+    """Stories of one held-out split that are also in train."""
 
     stories: Count
     exact: Count
@@ -344,7 +344,7 @@ class SplitLeakage(_Frozen):
 
 
 class LeakageReport(_Frozen):
-    """Held-out stories that stand in train."""
+    """Held-out stories that are also in train."""
 
     format: Literal["ts-data/leakage"] = "ts-data/leakage"
     schema_version: Literal[1] = 1

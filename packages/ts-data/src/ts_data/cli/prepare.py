@@ -85,7 +85,7 @@ def prepare(
 
 
 def _amount(text: str | None) -> int | float | str | None:
-    """A number of stories, or a share of them; what is neither goes to the settings' own check as it is."""
+    """A number of stories or a share; any other text is returned unchanged for the settings to reject."""
     if text is None:
         return None
     for read in (int, float, lambda share: float(share.removesuffix("%")) / 100):

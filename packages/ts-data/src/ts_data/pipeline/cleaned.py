@@ -54,7 +54,7 @@ class CleanedStories:
 
     @property
     def test_end(self) -> int:
-        """The row behind the last one of the test files."""
+        """The row after the last one of the test files."""
         return self.input_starts[sum(item.role != "against" for item in self.inputs)]
 
     def skipped(self, number: int) -> int:

@@ -86,8 +86,8 @@ def prepare(
     Warnings about the sources are in the manifest's `warnings`; each is issued as a UserWarning.
 
     Raises:
-        SourceError: the stories cannot be read. ConfigError: the settings are wrong, or `out` holds something else. Both leave nothing
-        behind.
+        SourceError: the stories cannot be read. ConfigError: the settings are invalid, or `out` holds something else. Both remove
+        intermediate files.
     """
     config = PrepareConfig() if config is None else config
     check_config(config)
@@ -260,7 +260,7 @@ class _Run:
         return CleanedStories(self.work, self.config, inputs, blocks)
 
     def _assign(self, stories: CleanedStories) -> Assignment:
-        """Decide where each story goes, and save the destinations for the tasks that write."""
+        """Assign each story to a destination, and save the destinations for the tasks that write."""
         import numpy as np
 
         from .splits import assign

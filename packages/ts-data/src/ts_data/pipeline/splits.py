@@ -1,4 +1,4 @@
-"""Decides where each story goes: a split, or out, and why. Arrays in, arrays out; it reads no text except for near-duplicates.
+"""Assigns each story to a split or removes it, with the reason. Arrays in, arrays out; reads texts for near-duplicates only.
 
 The draw of validation and test gives every story a random key from the seed and its own 128-bit hash: the smallest keys are validation,
 the next test. So it does not depend on the order of the stories, the number of workers or a library's generator.
@@ -82,7 +82,7 @@ def assign(
         config: the settings.
         stories: texts and band keys, if near-duplicates are wanted.
         first_occurrence: finds exact duplicates, in this process or by an engine.
-        test_end: the row behind the test files; None is the number of rows.
+        test_end: the row after those of the test files; None is the number of rows.
     """
     count = len(dropped)
     result = Assignment(

@@ -79,7 +79,7 @@ def _long_story(stories: CleanedStories, number: int) -> list[str]:
 
 
 def _known_tests(stories: CleanedStories, assignment: Assignment) -> list[str]:
-    """Stories of a given test file that also stand in train or validation."""
+    """Stories of a given test file that are also in train or validation."""
     first, end = stories.train_rows, stories.test_end
     if first == end:
         return []
@@ -88,5 +88,5 @@ def _known_tests(stories: CleanedStories, assignment: Assignment) -> list[str]:
     if not known:
         return []
     names = ", ".join(item.name for item in stories.inputs if item.role == "test")
-    known_of = f"{known:,} of its {end - first:,} test stories also stand in train or validation"
-    return [f"{names}: {known_of}. Take them out there: --set leakage=drop"]
+    known_of = f"{known:,} of its {end - first:,} test stories are also in train or validation"
+    return [f"{names}: {known_of}. Remove them there: --set leakage=drop"]

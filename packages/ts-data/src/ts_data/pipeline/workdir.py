@@ -71,7 +71,7 @@ class WorkDir:
 
     @property
     def assignment(self) -> Path:
-        """Where each story goes, `[stories]` uint8."""
+        """Destination of each story, `[stories]` uint8."""
         return self.root / "assignment.npy"
 
     def input_file(self, number: int, suffix: str) -> Path:
@@ -107,7 +107,7 @@ class WorkDir:
         return self._group(number, "json")
 
     def part(self, number: int, destination: int) -> Path:
-        """Arrow IPC stream: the stories of a group of blocks that go to one other destination."""
+        """Arrow IPC stream: the stories of a group of blocks of one other destination."""
         return self._group(number, f"part{destination}")
 
     def parts_done(self, number: int) -> Path:
@@ -134,7 +134,7 @@ class WorkDir:
     def begin(self, sources: Sequence[tuple[str, str, str | None]], config: PrepareConfig, *sizes: int) -> None:
         """Keep a folder that an equal call left; clear any other. A call that read a pipe is never equal to another.
 
-        `sources`: (name, role, the file behind it or None). `sizes`: of the pieces of work.
+        `sources`: (name, role, its file or None). `sizes`: of the pieces of work.
         """
         described: list[Any] = []
         for name, role, origin in sources:

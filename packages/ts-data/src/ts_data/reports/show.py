@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..cleaning.cleaner import Cleaned, clean
-from ..dataset import LEDGER, Split, open_manifest
+from ..dataset import REMOVED, Split, open_manifest
 from ..errors import ArtefactError, SourceError
 from ..schemas import PrepareConfig
 from ..sources import blocks as _sources
@@ -41,11 +41,11 @@ class Removed:
 
 
 def removed(splits: str | os.PathLike[str], reason: str | None = None) -> Iterator[Removed]:
-    """The ledger of removed stories, in source order; of one reason only, if given."""
+    """The removed stories in source order; of one reason only, if given."""
     manifest = open_manifest(splits)
     if reason is not None and reason not in manifest.removed:
         raise ArtefactError(f"{splits}: nothing was removed for {reason!r}; there are: {', '.join(manifest.removed) or 'none'}.")
-    path = Split(splits, LEDGER, (manifest.ledger,)).paths[0]
+    path = Split(splits, REMOVED, (manifest.ledger,)).paths[0]
     try:
         file = pq.ParquetFile(path)
         for batch in file.iter_batches(1_024):

@@ -1,4 +1,4 @@
-"""What `ts-data show` prints: for each story a JSON object and its text for people."""
+"""Output of `ts-data show`: a JSON object and a text for each story."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def stories(splits: Path, split: str, start: int, n: int) -> Shown:
 
 
 def removed(splits: Path, reason: str | None, start: int, n: int) -> Shown:
-    """Removed stories with their place, reason and twin."""
+    """Removed stories with their place, reason and the duplicate that stayed."""
     for item in islice(_show.removed(splits, reason), start, start + n):
-        twin = ""
+        duplicate = ""
         if item.twin is not None:
-            twin = f" of story {item.twin:,} of {item.twin_source}, similarity {item.similarity:.3f}"
-        yield asdict(item), f"[{item.source}, story {item.story:,}: {item.reason}{twin}]\n{_show.visible(item.text)}"
+            duplicate = f" of story {item.twin:,} of {item.twin_source}, similarity {item.similarity:.3f}"
+        yield asdict(item), f"[{item.source}, story {item.story:,}: {item.reason}{duplicate}]\n{_show.visible(item.text)}"
 
 
 def changed(splits: Path, step: str, start: int, n: int, *, color: bool) -> Shown:

@@ -1,4 +1,4 @@
-"""Manifests as text for people. Computes nothing that is not in the manifest."""
+"""Text summaries of a manifest for the terminal."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def histogram(lengths: LengthStats, width: int = 50) -> str:
 
 
 def _bar(length: float) -> str:
-    return "█" * round(length) or ("▏" if length else "")  # what is there shows
+    return "█" * round(length) or ("▏" if length else "")  # a bin with few stories stays visible
 
 
 def _splits(manifest: DatasetManifest, table: Table) -> str:

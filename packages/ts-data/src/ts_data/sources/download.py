@@ -1,4 +1,4 @@
-"""Fetches the published TinyStories files from the Hub: a pinned revision, resumed where it broke off, checked by size and SHA-256."""
+"""Fetches the published TinyStories files from the Hub: a pinned revision, resumed after an interruption, checked by size and SHA-256."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ CORPORA: dict[str, tuple[Remote, ...]] = {
 def download(
     corpus: str, out: str | os.PathLike[str], *, endpoint: str | None = None, progress: Progress | None = None
 ) -> list[Path]:
-    """Download a corpus into the folder `out`; returns its files, train first. A whole file that is there is kept.
+    """Download a corpus into the folder `out`; returns its files, train first. A complete file is kept.
 
-    `endpoint` is another Hub (a mirror); None is the library's own choice. Raises SourceError when a file cannot be
-    had or is not what was published; such a file is removed.
+    `endpoint` is another Hub (a mirror); None is the library's own choice. Raises SourceError if a file cannot be
+    downloaded or differs from the published one; such a file is removed.
     """
     if corpus not in CORPORA:
         raise ConfigError(f"corpus {corpus!r}: there are: {', '.join(CORPORA)}.")
@@ -84,7 +84,7 @@ def _fetch(file: Remote, folder: Path, endpoint: str | None) -> Path:
         raise TsDataError('downloading needs the Hub library: pip install "ts-data[hub]"') from None
     where = {"repo_type": "dataset", "revision": REVISION, "endpoint": endpoint}
     try:
-        with silent("huggingface_hub"):  # it tells of each try; asked first, it fails at once where there is no network
+        with silent("huggingface_hub"):  # it logs each retry; asking for metadata first fails at once without a network
             stated = get_hf_file_metadata(hf_hub_url(REPOSITORY, file.name, **where), endpoint=endpoint, timeout=30).etag
             path = Path(hf_hub_download(REPOSITORY, file.name, local_dir=folder, **where))
     except Exception as problem:  # the library's own errors, its HTTP client's, the disk's
@@ -92,7 +92,7 @@ def _fetch(file: Remote, folder: Path, endpoint: str | None) -> Path:
             raise
         reason = next((line.strip() for line in str(problem).splitlines() if line.strip()), type(problem).__name__).rstrip(".")
         raise SourceError(
-            f"{file.name}: cannot be downloaded ({reason}). Check the network; the same command then goes on where it stood."
+            f"{file.name}: cannot be downloaded ({reason}). Check the network, then run the same command again; it resumes."
         ) from None
     _verify(path, file, file.sha256 or stated)
     return path

@@ -85,7 +85,7 @@ def misnamed(name: str, path: str) -> SourceError | None:
     for begin, ending in _KINDS.items():
         if first.startswith(begin):
             mend = "Give it that ending." if ending in _READ else "Unpack it or make it text first."
-            return SourceError(f"{name}: is no text but a {ending} file. {mend}")
+            return SourceError(f"{name}: is a {ending} file, not text. {mend}")
     begin = first.removeprefix(codecs.BOM_UTF8).lstrip()
     if begin.startswith((b'{"', b'["', b"[{")):
         return SourceError(f"{name}: looks like JSON, but its ending says text. Name it .jsonl or .json.")

@@ -109,13 +109,13 @@ _JSON_NAMES = {type(None): "null", bool: "true or false", int: "a number", float
 
 _ENDS = tuple(", \t\r\n]")
 _NUMBER = 64
-"""Characters behind an entry of which at least one ends it: before, the rest of a number may be in the next piece."""
+"""Characters to hold after a number before it counts as complete: the rest of its digits may be in the next piece."""
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
 class _Text:
-    """The text of a file, of which a piece is held."""
+    """The text of a file, held in pieces."""
 
     def __init__(self, source: str, read: Callable[[], bytes]) -> None:
         self._source, self._read = source, read
@@ -123,7 +123,7 @@ class _Text:
         self.held, self.at, self.whole = "", 0, False
 
     def more(self) -> None:
-        """Drop what was read and hold another piece."""
+        """Drop the text that was read and append the next piece."""
         piece = self._read()
         try:
             text = self._decoder.decode(piece, final=not piece)

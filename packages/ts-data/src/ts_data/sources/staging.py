@@ -117,7 +117,7 @@ def _copy(stream: IO[bytes] | Any, aside: Path) -> None:
 
 
 def _kind_by_content(path: Path) -> tuple[str, str | None]:
-    """(kind, compression) of what came through a pipe, by its first bytes."""
+    """(kind, compression) of data from a pipe, by its first bytes."""
     with path.open("rb") as handle:
         first = handle.read(16)
     for begin, packed in _PACKED:

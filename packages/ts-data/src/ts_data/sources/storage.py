@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SourceError, TsDataError
 
-if TYPE_CHECKING:  # loaded on use: this module is asked first, whether a name is a path at all
+if TYPE_CHECKING:  # loaded on use: checking a name must not load pyarrow
     import pyarrow as pa
     import pyarrow.fs
 
@@ -27,7 +27,7 @@ _RETRIES = 20
 
 @dataclass(frozen=True)
 class FileState:
-    """What tells that a file is still the same one: its size in bytes and its time of change in nanoseconds."""
+    """Size in bytes and modification time in nanoseconds, by which a changed file is recognised."""
 
     size: int
     changed: int
@@ -81,7 +81,7 @@ def sha256_of(name: str) -> str:
 
 
 def upload(folder: Path, uri: str, mark: str) -> None:
-    """Copy a folder of files to `uri`; the file `mark`, which makes the copy count as whole, goes away first and comes last."""
+    """Copy a folder of files to `uri`; the file `mark`, which marks a complete copy, is removed first and written last."""
     system, path = _resolve(uri)
     names = sorted(item.name for item in folder.iterdir() if item.name != mark)
     try:
@@ -93,7 +93,7 @@ def upload(folder: Path, uri: str, mark: str) -> None:
                 while piece := source.read(_PIECE):
                     target.write(piece)
     except OSError as problem:
-        raise TsDataError(f"{uri}: cannot be written: {_first_line(problem)}. What was made lies whole in {folder}.") from None
+        raise TsDataError(f"{uri}: cannot be written: {_first_line(problem)}. The complete result is in {folder}.") from None
 
 
 def _resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:

@@ -1,6 +1,6 @@
 """The cleaning rules, found by name in RULES, loaded on use.
 
-A rule is a pure function `(text) -> str | Drop`: the repaired text, or the verdict that the story goes. A rule with parameters is a
+A rule is a pure function `(text) -> str | Drop`: the repaired text, or a verdict that drops the story. A rule with parameters is a
 class instead (`base.ParametricRule`), whose fields are the parameters. A rule counts nothing, opens no file and knows no other rule.
 
 To add one: a function or class in a module here, a line in RULES, and its cases in tests/cleaning/. `PrepareConfig.steps` names the rules that run, in order;
@@ -23,7 +23,7 @@ __all__ = ["NON_ASCII", "RULES", "Apply", "AtOnce", "Drop", "Rule", "check_names
 
 @dataclass(frozen=True)
 class Drop:
-    """A rule's verdict that the story goes. `reason` is the rule's name; counts and removed.parquet use it."""
+    """A rule's verdict that drops the story. `reason` is the rule's name; counts and removed.parquet use it."""
 
     reason: str
 

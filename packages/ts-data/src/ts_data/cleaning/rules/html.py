@@ -1,7 +1,7 @@
-"""Removes HTML: character references become their characters, tags go. Off by default; run it first.
+"""Removes HTML: replaces character references by their characters and removes tags. Off by default; run it first.
 
 Only names that HTML defines count, so `3 < 5`, `<3`, `<|endoftext|>` and `AT&T` stay. A block (`<p>`, `<br>`, `<li>`) becomes
-a line break, emphasis (`<i>`, `<b>`) nothing. Comments, scripts and styles go with their content.
+a line break, emphasis (`<i>`, `<b>`) nothing. Comments, scripts and styles are removed with their content.
 """
 
 from __future__ import annotations

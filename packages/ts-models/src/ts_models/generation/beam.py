@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from ..schemas import GenerationConfig
-from .logits import warp
-from .random import generators
+from .logits import generators, warp
 from .results import Hypothesis, Step
 from .task import Task
 

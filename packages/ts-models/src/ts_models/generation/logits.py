@@ -1,10 +1,13 @@
-"""Operations on logits before a method chooses: bans and penalties (processors), then temperature and filters (warpers).
+"""Operations on logits before a method chooses: bans and penalties (processors), temperature and filters (warpers), the draw.
 
 Processors change logits `[rows, vocab]` in place; warpers return logits in which a token that is filtered out is -inf.
 """
 
 from __future__ import annotations
 
+import hashlib
+import secrets
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +23,7 @@ __all__ = [
     "Processors",
     "ban_repeated_ngrams",
     "draw",
+    "generators",
     "keep_min_p",
     "keep_top_k",
     "keep_top_p",
@@ -201,3 +205,19 @@ def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
     rest = inside[:, -1:] - (ends.gather(1, run) - target)
     place = torch.searchsorted(inside, torch.minimum(rest.clamp(min=0), inside[:, -1:] * _BELOW_ONE), right=True)
     return (run * _RUN + place)[:, 0]
+
+
+def generators(prompts: Sequence[Sequence[int]], copies: int, seed: int | None) -> list[np.random.Generator]:
+    """One generator per prompt and copy (prompt-major). Its stream depends on the seed, the prompt's ids and how many
+    sequences of the same prompt precede it, not on other prompts or its index in the batch.
+    """
+    root = secrets.randbits(63) if seed is None else seed
+    seen: Counter[bytes] = Counter()
+    streams = []
+    for prompt in prompts:
+        digest = hashlib.sha256(np.asarray(prompt, dtype="<i8").tobytes()).digest()
+        for _ in range(copies):
+            key = [abs(root), int(root < 0), seen[digest], *np.frombuffer(digest, dtype="<u4").tolist()]
+            streams.append(np.random.Generator(np.random.PCG64(np.random.SeedSequence(key))))
+            seen[digest] += 1
+    return streams

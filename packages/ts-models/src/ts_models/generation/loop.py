@@ -12,13 +12,11 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..schemas import GenerationConfig
 from .beam import Beam, BeamSample
-from .memory import check_memory
 from .options import make_config
-from .prompts import check_prompts, cut_prompt
 from .results import Hypothesis, Step
 from .sample import Greedy, Sample
 from .steppers import Stepper, make_stepper
-from .task import StopCheck, Task
+from .task import StopCheck, Task, check_memory, check_prompts, cut_prompt
 
 __all__ = ["METHODS", "generate", "generate_ids", "generate_steps", "make_task", "stream"]
 

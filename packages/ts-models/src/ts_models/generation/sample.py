@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from ..schemas import GenerationConfig
-from .logits import draw, warp
-from .random import generators
+from .logits import draw, generators, warp
 from .results import Hypothesis, Step
 from .task import Task
 

@@ -1,10 +1,15 @@
-"""One generation call: its prompts, limits, end conditions and what it records."""
+"""One generation call: its prompts, limits, end conditions and what it records; checks of prompts and memory before it runs."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +18,7 @@ from ..schemas import GenerationConfig
 from .logits import Processors
 from .results import Finish
 
-__all__ = ["StopCheck", "Task"]
+__all__ = ["StopCheck", "Task", "check_memory", "check_prompts", "cut_prompt"]
 
 StopCheck = Callable[[int, Sequence[int]], bool]
 """Called with a prompt's index and the new ids of one of its sequences; returns whether the sequence ends."""
@@ -96,3 +101,69 @@ class Task:
         best = scores.topk(min(self.alternatives, scores.shape[1]), dim=-1)
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return chosen, [list(zip(ids, values, strict=True)) for ids, values in pairs]
+
+
+def check_prompts(prompts: Any, vocab_size: int) -> list[list[int]]:
+    """Prompts as lists of ids. Raises TypeError for what are no ids, ConfigError for ids outside of the vocabulary."""
+    if isinstance(prompts, str | bytes):
+        raise TypeError("the prompts are text, but a network takes ids: [[1, 2, 3], …]. For text use ts_models.load(…).generate.")
+    if isinstance(prompts, Tensor | np.ndarray):
+        prompts = prompts.tolist()
+    if not isinstance(prompts, Sequence):
+        raise TypeError(f"the prompts are a {type(prompts).__name__}; give a list of lists of ids, or a tensor [prompts, time].")
+    return [_check_prompt(number, prompt, vocab_size) for number, prompt in enumerate(prompts)]
+
+
+def _check_prompt(number: int, prompt: Any, vocab_size: int) -> list[int]:
+    if isinstance(prompt, Tensor | np.ndarray):
+        prompt = prompt.tolist()
+    if isinstance(prompt, str | bytes):
+        raise TypeError(f"prompt {number} is text, but a network takes ids. For text use ts_models.load(…).generate.")
+    if not isinstance(prompt, Sequence):
+        raise TypeError(f"prompt {number} is {prompt!r}, not a list of ids; one prompt is given as [[1, 2, 3]].")
+    for token in prompt:
+        if isinstance(token, bool | np.bool_) or not isinstance(token, int | np.integer):
+            raise TypeError(f"prompt {number} holds {token!r}, a {type(token).__name__}; ids are whole numbers.")
+        if not 0 <= token < vocab_size:
+            raise ConfigError(f"prompt {number}: id {token} is outside of the vocabulary of {vocab_size}.")
+    return [int(token) for token in prompt]
+
+
+def cut_prompt(prompt: list[int], *, context: int, wanted: int, bos_id: int) -> list[int]:
+    """The end of a prompt that leaves room for `wanted` new ids, or for half the context where more is wanted; bos stays first."""
+    most = max(context - min(wanted, context // 2), 1)
+    if len(prompt) <= most:
+        return prompt
+    if prompt[0] == bos_id and most > 1:
+        return [bos_id, *prompt[-(most - 1) :]]
+    return prompt[-most:]
+
+
+def check_memory(network: Any, task: Task, copies: int) -> None:
+    """Raise ConfigError where `copies` rows for each prompt need more memory than the machine has."""
+    config = network.config
+    rows = len(task.prompts) * copies
+    if network.device.type != "cpu" or rows * config.vocab_size < 1 << 26:
+        return
+    state = (
+        config.n_layers
+        * 4
+        * getattr(config, "d_hidden", 2 * task.room * getattr(config, "kv_heads", 1) * getattr(config, "head_size", 1))
+    )
+    needed, there = rows * (12 * config.vocab_size + state), machine_memory()
+    if there is not None and needed > there:
+        raise ConfigError(
+            f"generation: {rows:,} rows ({len(task.prompts):,} prompts × {copies:,}) need about {needed / 1e9:,.0f} GB, but this machine "
+            f"has {there / 1e9:,.0f} GB. Lower num_beams or num_return_sequences, or give fewer prompts at once."
+        )
+
+
+def machine_memory() -> int | None:
+    """Bytes of memory of the machine, or of the container where that has a limit; None where neither is known."""
+    known: list[int] = []
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            known.append(int(Path(name).read_text(encoding="ascii")))
+    return min(known, default=None)

@@ -1,7 +1,7 @@
 """What a prompt can ask for, taken from the story itself by rules: words, features, sentences, a summary.
 
 Words are those of the lists of `ts-data sample` (nouns, verbs, adjectives that a four-year-old knows). Features follow the rules of
-`features.toml`; they are signs, not a reading of the story.
+`rules.toml`; they are signs, not a reading of the story.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tomllib
 from collections import Counter
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from ..corpus.words import vocabulary
 
@@ -19,75 +20,22 @@ __all__ = ["FEATURES", "features_of", "is_whole", "sentences_of", "summary_of", 
 
 _SENTENCE = re.compile(r"(?<=[.!?])\"?\s+(?=[\"A-Z])|(?<=[.!?]\")\s+(?=[\"A-Z])")
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
-_COMMON = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "hers",
-        "him",
-        "his",
-        "i",
-        "in",
-        "is",
-        "it",
-        "its",
-        "me",
-        "my",
-        "of",
-        "on",
-        "or",
-        "our",
-        "she",
-        "so",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "they",
-        "this",
-        "to",
-        "very",
-        "was",
-        "we",
-        "were",
-        "when",
-        "with",
-        "you",
-        "your",
-        "said",
-        "not",
-        "all",
-        "up",
-        "out",
-    ]
-)
-"""Words without weight in a summary."""
 
-_AMBIGUOUS = frozenset(["can", "felt", "kind", "left", "like", "saw"])
-"""Forms of the lists that are mostly another word."""
+
+@cache
+def _file() -> dict[str, Any]:
+    """The content of rules.toml."""
+    return tomllib.loads(resources.files(__package__).joinpath("rules.toml").read_text(encoding="utf-8"))
+
+
+_COMMON = frozenset(_file()["common"].split())
+_AMBIGUOUS = frozenset(_file()["ambiguous"].split())
 
 
 @cache
 def _rules() -> dict[str, tuple[str, re.Pattern[str], re.Pattern[str] | None]]:
-    text = resources.files(__package__).joinpath("features.toml").read_text(encoding="utf-8")
     found = {}
-    for name, rule in tomllib.loads(text).items():
+    for name, rule in _file()["features"].items():
         against = _any_of(rule["against"]) if "against" in rule else None
         found[name.replace("_", " ")] = (rule["where"], _any_of(rule["signs"]), against)
     return found

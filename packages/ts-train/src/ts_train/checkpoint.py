@@ -87,7 +87,7 @@ class CheckpointStore:
         damaged: list[Path] = []
         for step in reversed(self.steps()):
             try:
-                found = self._read(step)
+                found = self.read(step)
             except (ArtefactError, OSError) as problem:
                 problems.append(f"{problem} Going back to the checkpoint before.")
                 damaged.append(self._path(step))
@@ -98,13 +98,26 @@ class CheckpointStore:
         detail = " ".join(problems)
         raise ArtefactError(f"{self.folder}: no whole checkpoint to resume from. {detail}".strip())
 
-    def read_tensors(self, step: int) -> dict[str, torch.Tensor]:
-        """The tensors of one checkpoint."""
-        return self._read(step)[1]
-
     def read(self, step: int) -> tuple[TrainerState, dict[str, torch.Tensor]]:
-        """State and tensors of one checkpoint."""
-        return self._read(step)
+        """State and tensors of one checkpoint. Raises ArtefactError if it is damaged."""
+        path = self._path(step)
+        migrations = MIGRATIONS["ts-train/state"]
+        state = artefact.read_model(
+            path / "state.json", TrainerState, package="tinystories-train", migrations=migrations, error=ArtefactError
+        )
+        if state.step != step:
+            raise ArtefactError(f"{path / 'state.json'}: is of step {state.step}; the checkpoint is damaged.")
+        tensors_file = path / "tensors.safetensors"
+        if not tensors_file.exists():
+            raise ArtefactError(f"{tensors_file}: no such file; the checkpoint is damaged.")
+        if artefact.sha256_file(tensors_file) != state.tensors_sha256:
+            raise ArtefactError(
+                f"{tensors_file}: its SHA-256 is not the one in state.json; the checkpoint is cut short or damaged."
+            )
+        try:
+            return state, load_file(tensors_file)
+        except (SafetensorError, OSError, ValueError) as problem:
+            raise ArtefactError(f"{tensors_file}: not a whole safetensors file ({problem}); the checkpoint is damaged.") from None
 
     def sweep(self) -> None:
         """Clean up after a killed process: remove partial folders, finish an interrupted rename, rename files in a checkpoint's place."""
@@ -145,29 +158,6 @@ class CheckpointStore:
             if step != best:
                 with contextlib.suppress(OSError):
                     shutil.rmtree(self._path(step))
-
-    def _read(self, step: int) -> tuple[TrainerState, dict[str, torch.Tensor]]:
-        path = self._path(step)
-        state = artefact.read_model(
-            path / "state.json",
-            TrainerState,
-            package="tinystories-train",
-            migrations=MIGRATIONS["ts-train/state"],
-            error=ArtefactError,
-        )
-        if state.step != step:
-            raise ArtefactError(f"{path / 'state.json'}: is of step {state.step}; the checkpoint is damaged.")
-        tensors_file = path / "tensors.safetensors"
-        if not tensors_file.exists():
-            raise ArtefactError(f"{tensors_file}: no such file; the checkpoint is damaged.")
-        if artefact.sha256_file(tensors_file) != state.tensors_sha256:
-            raise ArtefactError(
-                f"{tensors_file}: its SHA-256 is not the one in state.json; the checkpoint is cut short or damaged."
-            )
-        try:
-            return state, load_file(tensors_file)
-        except (SafetensorError, OSError, ValueError) as problem:
-            raise ArtefactError(f"{tensors_file}: not a whole safetensors file ({problem}); the checkpoint is damaged.") from None
 
     def _disk_full(self) -> str:
         if self._thread is not None and self._thread is not threading.current_thread():

@@ -82,12 +82,11 @@ def ablate(
     only_process("ablate")
     spec = config if isinstance(config, AblationConfig) else ablation(config)
     encoded, folder = open_data(data), artefact.resolve_target(out)
-    cells = [
-        run_trial(
-            name, settings, encoded, folder / "cells" / folder_name(name, settings.seed), progress=_named(progress, name, settings), warn=warn
-        )
-        for name, settings in _plan(spec)
-    ]  # fmt: skip
+    cells = []
+    for name, settings in _plan(spec):
+        title, place = f"{name}, seed {settings.seed}", folder / "cells" / folder_name(name, settings.seed)
+        named = None if progress is None else lambda _, done, total=None, title=title: progress(title, done, total)
+        cells.append(run_trial(name, settings, encoded, place, progress=named, warn=warn))
     report = _report(spec, encoded, cells)
     from .plots import plot_ablation
 
@@ -105,17 +104,6 @@ def _plan(spec: AblationConfig) -> list[tuple[str, TrainConfig]]:
             check_model(settings, f"variant {name!r}")
             plan.append((name, settings))
     return plan
-
-
-def _named(progress: Progress | None, name: str, settings: TrainConfig) -> Progress | None:
-    if progress is None:
-        return None
-    report = progress
-
-    def renamed(stage: str, done: int, total: int | None = None) -> None:
-        report(f"{name}, seed {settings.seed}", done, total)
-
-    return renamed
 
 
 def _report(spec: AblationConfig, data: TrainingData, cells: Sequence[TrialResult]) -> AblationReport:
@@ -148,11 +136,9 @@ def mean(values: Sequence[float]) -> float | None:
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """95 % interval of the mean by Student's t; None for fewer than two values."""
-    from scipy.stats import t
+    from scipy.stats import sem, t
 
     if len(values) < 2:
         return None
-    center = math.fsum(values) / len(values)
-    deviation = math.sqrt(math.fsum((v - center) ** 2 for v in values) / (len(values) - 1))
-    half = float(t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
+    center, half = math.fsum(values) / len(values), float(t.ppf(0.975, len(values) - 1) * sem(values))
     return center - half, center + half

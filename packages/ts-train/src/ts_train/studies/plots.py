@@ -36,12 +36,7 @@ def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) ->
     if target.suffix.lower() not in SIGNATURES:
         raise ConfigError(f"{target}: no picture of that kind can be written. Name a file that ends in {', '.join(SIGNATURES)}.")
     artefact.check_file(target, "a picture", lambda start: start.startswith(tuple(SIGNATURES.values())), error=ConfigError)
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(2, 2, figsize=(11, 8), sharey=True, constrained_layout=True)
+    figure, axes = _figure(height=8, rows=2, columns=2)
     for number, run in enumerate(runs):
         steps, points, flops = _curves(Path(run))
         color = f"C{number % 10}"
@@ -53,11 +48,8 @@ def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) ->
     for axis, label in zip(axes.flat, ("optimizer steps", "seconds of training", "tokens", "FLOPs"), strict=True):
         axis.set_xlabel(label)
         axis.set_ylabel("nats per token")
-        axis.grid(alpha=0.3)
     axes.flat[0].legend(title="validation (line: training)")
-    with artefact.write_file(target) as aside:
-        figure.savefig(aside, dpi=120, format=target.suffix[1:].lower())
-    plt.close(figure)
+    _save(figure, target)
     return target
 
 
@@ -114,7 +106,7 @@ def plot_ablation(report: AblationReport, out: Path) -> None:
     axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_xlabel("best validation loss, nats per token (diamond: mean; line: 95 % interval; dots: seeds)")
     axis.set_title(report.config.question, wrap=True)
-    _save(figure, axis, out)
+    _save(figure, out)
 
 
 def plot_ladder(report: LadderReport, out: Path) -> None:
@@ -139,7 +131,7 @@ def plot_ladder(report: LadderReport, out: Path) -> None:
     axis.set_title("no fit" if report.fit is None else _law(report.fit))
     if sizes:
         axis.legend(title="dots: measured; lines: fit;\nbars: predicted, 95 %", fontsize=8)
-    _save(figure, axis, out)
+    _save(figure, out)
 
 
 def plot_pareto(report: SearchReport, out: Path) -> None:
@@ -157,9 +149,8 @@ def plot_pareto(report: SearchReport, out: Path) -> None:
             )
         axis.set_xlabel(unit)
         axis.set_ylabel("best validation loss, nats per token")
-        axis.grid(alpha=0.3)
     axes[0].legend()
-    _save(figure, axes[1], out)
+    _save(figure, out)
 
 
 def plot_importance(report: SearchReport, out: Path) -> None:
@@ -168,27 +159,29 @@ def plot_importance(report: SearchReport, out: Path) -> None:
     names = list(reversed(report.importance))
     axis.barh(names, [report.importance[name] for name in names])
     axis.set_xlabel("importance (PED-ANOVA), shares of 1")
-    _save(figure, axis, out)
+    _save(figure, out)
 
 
 def _law(f: Any) -> str:
     return f"loss = {f.e:.3g} + {f.a:.3g} / N^{f.alpha:.3g} + {f.b:.3g} / D^{f.beta:.3g}"
 
 
-def _figure(*, height: float, columns: int = 1) -> tuple[Any, Any]:
+def _figure(*, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
     import matplotlib as mpl
 
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, columns, figsize=(9 if columns == 1 else 11, height), constrained_layout=True)
+    size = (9 if columns == 1 else 11, height)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharey=rows > 1, constrained_layout=True)
+    for axis in figure.axes:
+        axis.grid(alpha=0.3)
     return figure, axes
 
 
-def _save(figure: Any, axis: Any, out: Path) -> None:
+def _save(figure: Any, out: Path) -> None:
     from matplotlib import pyplot as plt
 
-    axis.grid(alpha=0.3)
     with artefact.write_file(out) as aside:
-        figure.savefig(aside, dpi=120, format=out.suffix[1:])
+        figure.savefig(aside, dpi=120, format=out.suffix[1:].lower())
     plt.close(figure)

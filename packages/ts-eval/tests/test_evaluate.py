@@ -90,8 +90,8 @@ def test_a_metric_is_in_everything_once_it_is_in_the_table(model_folder, splits,
     assert report.info["longer"] == shouts["longer"].info
     page = (tmp_path / "report.html").read_text()
     assert "<h3>The shouts</h3>" in page
-    assert ">Shouts<" in page, "a column of the summary"
-    assert "<td>The shouting</td>" in page
+    assert "Shouts ↓<small>lower is better</small>" in page, "a row of the summary"
+    assert "<span>The shouting<small>lower is better</small></span>" in page
     assert "<h3>The longer</h3>" in page
     assert "grey: another ending" in page
 
@@ -221,9 +221,10 @@ def test_a_part_by_command(model_folder, splits, verb, key):
 
 def test_report_by_command_prints_the_baselines(model_folder, splits, tmp_path):
     arguments = ["report", str(model_folder), "--data", str(splits), "--out", str(tmp_path), "--stories", "4", "--quiet"]
-    result = RUN.invoke(app, [*arguments, "--set", 'parts=["perplexity"]'])
+    result = RUN.invoke(app, [*arguments, "--set", 'parts=["perplexity"]', "--all"])
     assert result.exit_code == 0, result.output
     assert "bigram Kneser-Ney" in result.stdout
+    assert "\ndemo " in result.stdout, "the shipped model as a reference"
     assert (tmp_path / "report.html").exists()
 
 

@@ -71,23 +71,24 @@ def test_max_rouge2_equals_rouge_score(index, corpus, queries):
             assert found.index == int(np.argmax(scores))
 
 
-def brute(text: str, corpus: list[str], own: int) -> tuple[int, int, int]:
-    """(words, first story, occurrences) of the longest common run, by trying all of them."""
-    query, lines = runs(text), [runs(other) for other in corpus]
+def brute(text: str, lines: list[str], own: int) -> tuple[int, int, int]:
+    """(words, first story, occurrences) of the longest common run, by trying all of them; a line is ` word word … `."""
+    query = runs(text)
     for n in range(len(query), 0, -1):
         for at in range(len(query) - n + 1):
-            run = query[at : at + n]
-            hits = [s for s, line in enumerate(lines) if s != own for i in range(len(line) - n + 1) if line[i : i + n] == run]
+            run = f" {' '.join(query[at : at + n])} "
+            hits = [s for s, line in enumerate(lines) if s != own and run in line]
             if hits:
-                return n, hits[0], len(hits)
+                return n, hits[0], sum(lines[s].startswith(run, i) for s in hits for i in range(len(lines[s])))
     return 0, -1, 0
 
 
 def test_longest_span_equals_counting(index, corpus, queries):
     own = [-1] * len(queries)
     own[20], own[24] = 7, 150
+    lines = [f" {' '.join(runs(text))} " for text in corpus]
     for query, mine, found in zip(queries, own, index.longest_spans(queries, own=own), strict=True):
-        assert (found.words, found.index, found.count) == brute(query, corpus, mine)
+        assert (found.words, found.index, found.count) == brute(query, lines, mine)
         assert runs(query)[found.start : found.start + found.words] == runs(found.text)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +37,12 @@ digest.update(repr([index.closest(queries), index.max_rouge2_precision(queries),
 digest.update(repr(rouge(queries, queries[::-1])).encode())
 print(digest.hexdigest())
 """
+ONE = """
+import hashlib
+from ts_eval import rouge
+print(hashlib.sha256(repr(rouge(["a cat sat on a mat", "b"], ["a cat ran", "b"])).encode()).hexdigest())
+"""
+"""A program that compiles one kernel only: all kernels share the wrapper that copes with the cache."""
 NOWHERE = """
 import numba.core.caching as caching
 def refuse(self): raise PermissionError(13, "read-only")
@@ -51,9 +59,9 @@ caching.IndexDataCacheFile._open_for_write = refuse
 """
 
 
-def start(cache: Path, before: str = "") -> subprocess.Popen[str]:
+def start(cache: Path, program: str = DIGEST) -> subprocess.Popen[str]:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
-    command = [sys.executable, "-c", before + DIGEST]
+    command = [sys.executable, "-c", program]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -82,17 +90,26 @@ def test_cold_is_warm_to_the_bit_with_the_cache_filled_by_two_at_once(filled):
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")} == files, "read, not written again"
 
 
+@pytest.fixture(scope="module")
+def expected() -> str:
+    from ts_eval import rouge
+
+    return hashlib.sha256(repr(rouge(["a cat sat on a mat", "b"], ["a cat ran", "b"])).encode()).hexdigest()
+
+
 @pytest.mark.parametrize("before", [NOWHERE, READ_ONLY], ids=["no folder to write to", "read-only"])
-def test_without_a_cache_the_bits_are_the_same(filled, tmp_path, before):
-    assert {result(start(tmp_path, before))} == filled[1]
+def test_without_a_cache_the_bits_are_the_same(expected, tmp_path, before):
+    assert result(start(tmp_path, before + ONE)) == expected
     assert not list(tmp_path.rglob("*.nb?"))
 
 
-def test_a_damaged_cache_is_no_obstacle(filled):
-    cache, found = filled
-    for n, path in enumerate(sorted(cache.rglob("*.nb?"))):
-        path.write_bytes((b"", b"\x80\x04garbage")[n % 2])
-    assert {result(start(cache))} == found
+@pytest.mark.parametrize("damage", [(b"", b"\x80\x04garbage"), (b"\x80\x04garbage", b"")], ids=["index cut", "code cut"])
+def test_a_damaged_cache_is_no_obstacle(filled, expected, tmp_path, damage):
+    cache = tmp_path / "numba"
+    shutil.copytree(filled[0], cache)
+    for path in cache.rglob("*.nb?"):
+        path.write_bytes(damage[path.suffix == ".nbc"])
+    assert result(start(cache, ONE)) == expected
 
 
 def test_no_kernel_reorders_sums():

@@ -9,17 +9,6 @@ from typing import Any, TypeVar
 
 from .errors import ConfigError
 
-__all__ = [
-    "each_text",
-    "need_count",
-    "need_instance",
-    "need_path",
-    "need_text",
-    "need_texts",
-    "same_length",
-    "sequence_of_texts",
-]
-
 Kind = TypeVar("Kind")
 
 

@@ -19,14 +19,15 @@ from .metrics import all_info
 from .models import ModelAdapter, open_model
 from .places import check_index_folder, check_report_folder, local_paths, writing
 from .provenance import Evaluated, Findings, check_provenance
+from .ratings import ESTIMATED, correlate, estimated, judges, with_ratings
 from .schemas import (
+    BaselineScore,
     Comparison,
     Correlation,
     DataInfo,
     Estimate,
     EvalConfig,
     EvalReport,
-    LossPoint,
     ModelReport,
     Provenance,
     Rating,
@@ -34,12 +35,12 @@ from .schemas import (
 )
 from .sections import SECTIONS, Context, Section, load
 from .sections.base import finite
+from .sections.perplexity import REFERENCE_STORIES, score_reference
 from .splits import Splits, open_splits
+from .verdict import judge_model
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
-
-__all__ = ["evaluate"]
 
 PACKAGES = ("ts-data", "ts-models", "tinystories-tokenizer", "tinystories-eval", "torch", "numpy", "numba", "scipy", "nltk")
 
@@ -54,6 +55,7 @@ def evaluate(
     sweep: str | os.PathLike[str] | None = None,
     index: str | os.PathLike[str] | None = None,
     allow_overlap: bool = False,
+    names: Sequence[str] | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> EvalReport:
@@ -62,7 +64,7 @@ def evaluate(
     `models`: whatever `open_model` takes, or a list of it. `ratings`: a judge's ratings.jsonl, matched by the models' names.
     `sweep`: a sweep.json to show. `index`: where the index of the training stories is kept (default: in `out`, else in memory).
     `allow_overlap`: evaluate a model also on held-out stories that it was trained on; the report then warns. Without it,
-    ConfigError says how many there are.
+    ConfigError says how many there are. `names`: names of the models, in order; by default those of their folders.
     """
     config = EvalConfig() if config is None else need_instance(config, EvalConfig, "config")
     _check_places(models, splits, out, ratings, sweep, index)
@@ -72,7 +74,7 @@ def evaluate(
         embedder()
     rated = None if ratings is None else read_ratings(ratings)
     swept = None if sweep is None else _read_sweep(sweep)
-    adapters = _subjects(models)
+    adapters = _subjects(models, names)
     opened = open_splits(splits)
     context = Context(config, opened.train, opened.test, progress)
     evaluated = Evaluated(context.held_out(), context.prompting())
@@ -109,10 +111,13 @@ def _measure(
     correlations: tuple[Correlation, ...] = ()
     by_whom: tuple[str, ...] = ()
     if rated is not None:
-        from .ratings import correlate, judges, with_ratings
-
         reports, real = with_ratings(reports, real, rated, config)
         correlations, by_whom = correlate(reports, config), judges(rated)
+    else:
+        reports, real = [estimated(report, config) for report in reports], estimated(real, config)
+        by_whom = (ESTIMATED,) if any(report.ratings for report in reports) else ()
+    baselines = [b for parts in sections.values() for section in parts for b in section.baselines]
+    baselines += _references(adapters, context, opened)
     return EvalReport(
         config=config,
         data=DataInfo(
@@ -124,9 +129,10 @@ def _measure(
         ),
         info=all_info(),
         warnings=(*findings.warnings, *(f"decoding sweep: {warning}" for warning in (swept.warnings if swept else ()))),
+        verdicts=tuple(judge_model(model, real, baselines, [m for m in reports if m is not model]) for model in reports),
         models=tuple(reports),
         real=real,
-        baselines=tuple(b for parts in sections.values() for section in parts for b in section.baselines),
+        baselines=tuple(baselines),
         comparisons=tuple(_compare(reports, config)),
         correlations=correlations,
         judges=by_whom,
@@ -134,6 +140,20 @@ def _measure(
         versions=_versions(),
         command=command,
     )
+
+
+def _references(adapters: Sequence[ModelAdapter], context: Context, opened: Splits) -> list[BaselineScore]:
+    """The scores of the config's reference models, without those evaluated anyway or trained on held-out stories."""
+    found = []
+    for spec in context.config.references if "perplexity" in context.config.parts else ():
+        adapter = open_model(spec)
+        evaluated = Evaluated(context.scored[:REFERENCE_STORIES])
+        (provenance,) = check_provenance([adapter], opened, evaluated, allow_overlap=True).provenance
+        known = provenance is not None and bool(provenance.trained_on)
+        if not known and adapter.location not in {other.location for other in adapters}:
+            score = score_reference(adapter, context)
+            found += [score] if score else []
+    return found
 
 
 def _check_places(models: Any, splits: Any, out: Any, ratings: Any, sweep: Any, index: Any) -> None:
@@ -157,11 +177,15 @@ def _several(models: Any) -> Sequence[Any]:
     return models if isinstance(models, Sequence) and not isinstance(models, (str, bytes)) else [models]
 
 
-def _subjects(models: Any) -> list[ModelAdapter]:
+def _subjects(models: Any, names: Sequence[str] | None) -> list[ModelAdapter]:
     several = _several(models)
     if not several:
         raise ConfigError("there is no model to evaluate; name at least one.")
+    if names and len(names) != len(several):
+        raise ConfigError(f"{len(names)} names for {len(several)} models; give one name for each model, in their order.")
     adapters = [open_model(model) for model in several]
+    for adapter, name in zip(adapters, names or (), strict=bool(names)):
+        adapter.name = name
     taken: dict[str, int] = {}
     for adapter in adapters:  # number models of the same name
         taken[adapter.name] = n = taken.get(adapter.name, 0) + 1
@@ -185,11 +209,6 @@ def _model_report(
     }
     for section in sections:
         metrics |= section.estimates
-    training = adapter.training
-    curve = () if training is None else tuple(
-        LossPoint(step=p.step, tokens=p.tokens, train_loss=finite(p.train_loss), validation_loss=finite(p.validation_loss))
-        for p in training.curve
-    )  # fmt: skip
     notes = [*adapter.notes, *(note for section in sections for note in section.notes)]
     notes += [f"{name}: no finite number for {n:,} of {len(values[name]):,} stories" for name, n in lost.items() if n]
     return ModelReport(
@@ -197,14 +216,15 @@ def _model_report(
         kind=adapter.kind,
         location=adapter.location,
         parameters=adapter.parameters,
-        preset=None if training is None else training.preset,
+        preset=None if adapter.training is None else adapter.training.preset,
         metrics=metrics,
         values=values,
         stories=tuple(story for section in sections for story in section.stories),
         completions=tuple(c for section in sections for c in section.completions) if adapter.kind != "real" else (),
         prompts=tuple(p for section in sections for p in section.prompts),
         neighbours=tuple(n for section in sections for n in section.neighbours),
-        curve=curve,
+        curve=adapter.curve,
+        bits_scale=next((s.bits_scale for s in sections if s.bits_scale is not None), None),
         provenance=provenance,
         notes=tuple(dict.fromkeys(notes)),
     )

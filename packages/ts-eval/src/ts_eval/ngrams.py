@@ -5,6 +5,8 @@ They score whole stories, `<bos> … <eos>`: every token but the first.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,13 +15,31 @@ from numpy.typing import NDArray
 
 from .checks import need_count
 from .errors import ConfigError
-
-__all__ = ["METHODS", "BigramModel"]
+from .texts import runs
 
 Array = NDArray[Any]
 METHODS = ("unigram", "bigram add-one", "bigram Kneser-Ney")
 CHUNK = 4_000_000
 """Bigrams counted at once: bounds the memory."""
+
+
+class WordBigrams:
+    """A Kneser-Ney bigram model of the words of some stories; rare words are one word."""
+
+    def __init__(self, stories: Iterable[str], words: int = 10_000) -> None:
+        lines = [runs(text) for text in stories]
+        counts = Counter(word for line in lines for word in line)
+        kept = sorted(counts, key=lambda word: (-counts[word], word))[:words]
+        self.number = {word: i + 2 for i, word in enumerate(kept)}
+        self.model = BigramModel(map(self._ids, lines), len(kept) + 2)
+
+    def _ids(self, words: Sequence[str]) -> Array:
+        return np.array([0, *(self.number.get(word, 1) for word in words), 0], np.int64)
+
+    def bits(self, text: str) -> float | None:
+        """Bits per word of a text; None for fewer than two words."""
+        ids = self._ids(runs(text))
+        return None if len(ids) < 4 else float(-self.model.logprobs([ids], "bigram Kneser-Ney")[0].mean() / math.log(2))
 
 
 class BigramModel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,8 +12,7 @@ from ts_data import artefact
 
 from .errors import ConfigError
 from .index.store import check_place
-
-__all__ = ["check_index_folder", "check_report_folder", "check_sweep_file", "local_paths", "writing"]
+from .splits import format_of
 
 WRITTEN = ("report.json", "report.html", "stories.jsonl")
 """The files of a report."""
@@ -42,7 +40,7 @@ def check_report_folder(out: Path, inputs: Iterable[Path]) -> None:
         if (out / name).resolve() in inputs:
             raise ConfigError(f"{out / name}: is read by this evaluation and would be overwritten; name another --out.")
     present = [name for name in WRITTEN if (out / name).exists()]
-    if present and not _is_format(out / "report.json", "ts-eval/report"):
+    if present and format_of(out / "report.json") != "ts-eval/report":
         raise ConfigError(f"{out / present[0]}: is there and is no earlier report; it is left alone. Name another --out.")
 
 
@@ -62,13 +60,5 @@ def check_sweep_file(out: Path, inputs: Iterable[Path]) -> None:
     if out.is_dir():
         raise ConfigError(f"{out}: is a folder; --out takes the file to write, as {out / 'sweep.json'}.")
     artefact.keep_apart(out, inputs, error=ConfigError)
-    if out.exists() and not _is_format(out, "ts-eval/sweep"):
+    if out.exists() and format_of(out) != "ts-eval/sweep":
         raise ConfigError(f"{out}: is there and is no earlier sweep; it is left alone. Name another --out.")
-
-
-def _is_format(file: Path, wanted: str) -> bool:
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and content.get("format") == wanted

@@ -18,8 +18,6 @@ from .models import ModelAdapter
 from .schemas import Provenance
 from .splits import Splits
 
-__all__ = ["Evaluated", "Findings", "check_provenance"]
-
 Hashes = NDArray[np.uint64]
 UNKNOWN = "carries no record of its training stories, so whether it was trained on held-out ones cannot be checked"
 

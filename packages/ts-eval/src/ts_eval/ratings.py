@@ -9,9 +9,10 @@ import numpy as np
 from . import stats
 from .schemas import CATEGORIES, Correlation, Estimate, EvalConfig, ModelReport, Rating
 
-__all__ = ["correlate", "judges", "with_ratings"]
-
 REAL = "real"
+ESTIMATED = (
+    "the packaged feature judge, which estimates ratings from the text; `ts-eval judge` rates stories.jsonl by a language model"
+)
 
 
 def with_ratings(
@@ -40,11 +41,33 @@ def _rated(report: ModelReport, ratings: Sequence[Rating], config: EvalConfig) -
     if not ratings:
         return report.model_copy(update={"notes": (*report.notes, "has no ratings in the ratings file")})
     stories = sorted({rating.story for rating in ratings})
-    made: dict[str, Estimate] = {}
-    for category in CATEGORIES:
-        column = [_mean([r for r in ratings if r.story == story], category) for story in stories]
-        made[category] = stats.estimate(column, seed=config.seed, resamples=config.resamples)
-    return report.model_copy(update={"ratings": made})
+    columns: dict[str, list[float | None]] = {
+        c: [_mean([r for r in ratings if r.story == story], c) for story in stories] for c in CATEGORIES
+    }
+    return report.model_copy(update={"ratings": _estimates(columns, config)})
+
+
+def estimated(report: ModelReport, config: EvalConfig) -> ModelReport:
+    """Add the packaged feature judge's estimates of the generated stories, for a report without a judge's ratings."""
+    from .judge.features.model import packaged
+
+    if not report.stories:
+        return report
+    judge = packaged(None)
+    scores = [judge.estimate(story.text) if story.text.strip() else None for story in report.stories]
+    columns: dict[str, list[float | None]] = {
+        c: [None if s is None else float(getattr(s, c)) for s in scores] for c in CATEGORIES
+    }
+    return report.model_copy(update={"ratings": _estimates(columns, config)})
+
+
+def _estimates(columns: dict[str, list[float | None]], config: EvalConfig) -> dict[str, Estimate]:
+    """Category → estimate, and `overall`: the mean over the categories."""
+    whole = [
+        None if None in row else sum(x for x in row if x is not None) / len(row) for row in zip(*columns.values(), strict=True)
+    ]
+    named = {**columns, "overall": whole}
+    return {name: stats.estimate(column, seed=config.seed, resamples=config.resamples) for name, column in named.items()}
 
 
 def _mean(ratings: Sequence[Rating], category: str) -> float | None:

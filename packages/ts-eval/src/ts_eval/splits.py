@@ -11,8 +11,6 @@ from pathlib import Path
 from .checks import need_path
 from .errors import ArtefactError, ConfigError
 
-__all__ = ["Splits", "open_splits"]
-
 MEND = "--data takes the splits/ folder that `ts-data prepare` writes."
 
 
@@ -52,7 +50,7 @@ def _check_kind(path: Path) -> None:
     if path.is_file():
         raise ArtefactError(f"{path}: is a file; {MEND}")
     if not path.is_dir() or (path / "manifest.json").is_file():
-        written = _format(path / "manifest.json")
+        written = format_of(path / "manifest.json")
         if isinstance(written, str) and written != "ts-data/manifest":
             raise ArtefactError(f"{path}: is a folder of {written}; {MEND}")
         if path.is_dir():
@@ -64,9 +62,10 @@ def _check_kind(path: Path) -> None:
     raise ArtefactError(f"{path}: is {kind}; {MEND}{hint}")
 
 
-def _format(manifest: Path) -> object:
+def format_of(file: Path) -> object:
+    """The field `format` of a JSON file; None without one."""
     try:
-        content = json.loads(manifest.read_bytes())
+        content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
     return content.get("format") if isinstance(content, dict) else None

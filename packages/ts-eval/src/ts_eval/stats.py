@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from .schemas import Comparison, Estimate
 
-__all__ = ["compare", "estimate", "holm", "more_stories", "ratio", "spearman", "wilson"]
-
 Values = Sequence[float | None]
 Array = NDArray[Any]
 Z_LEVEL, Z_POWER = 1.959964, 0.841621

@@ -23,22 +23,17 @@ from .metrics.repetition import repetition
 from .metrics.self_bleu import self_bleu
 from .models import ModelAdapter, open_model
 from .models.checked import generate
-from .ngrams import BigramModel
+from .ngrams import WordBigrams
 from .places import check_sweep_file, local_paths, writing
 from .provenance import Evaluated, check_provenance
 from .schemas import SweepConfig, SweepPoint, SweepReport
 from .sections.base import joined
 from .splits import open_splits
-from .texts import runs
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["grid", "pareto", "sweep"]
-
 Judge = Callable[[Sequence[str]], Sequence[float | None]]
-WORDS = 10_000
-"""Vocabulary of the reference model; all other words are one word."""
 REFERENCE = 50_000
 """Maximum number of training stories that the reference model is fitted on."""
 USES = {
@@ -227,25 +222,9 @@ class _LikeReal:
     """Scores a story by minus the distance to real stories in bits per word; None for a story without two words."""
 
     def __init__(self, train: Sequence[str], real: Sequence[str]) -> None:
-        counts: dict[str, int] = {}
-        for text in train:
-            for word in runs(text):
-                counts[word] = counts.get(word, 0) + 1
-        kept = sorted(counts, key=lambda w: (-counts[w], w))[:WORDS]
-        self.number = {word: i + 2 for i, word in enumerate(kept)}
-        self.model = BigramModel((self._ids(text) for text in train), len(kept) + 2)
-        bits = [b for b in map(self._bits, real) if b is not None]
+        self.model = WordBigrams(train)
+        bits = [b for b in map(self.model.bits, real) if b is not None]
         self.real = float(np.median(bits)) if bits else 0.0
 
-    def _ids(self, text: str) -> Any:
-        return np.array([0, *(self.number.get(word, 1) for word in runs(text)), 0], np.int64)
-
-    def _bits(self, text: str) -> float | None:
-        ids = self._ids(text)
-        if len(ids) < 4:
-            return None
-        return float(-self.model.logprobs([ids], "bigram Kneser-Ney")[0].mean() / math.log(2))
-
     def __call__(self, texts: Sequence[str]) -> list[float | None]:
-        bits = [self._bits(text) for text in texts]
-        return [None if b is None else -abs(b - self.real) for b in bits]
+        return [None if b is None else -abs(b - self.real) for b in map(self.model.bits, texts)]

@@ -11,8 +11,6 @@ import re
 from functools import cache
 from typing import Any
 
-__all__ = ["TOKENISATION", "cut", "rouge_words", "runs", "stem", "stems", "words_of"]
-
 TOKENISATION = 1
 """Incremented when a function here returns other words than before, which makes indexes on disk rebuild."""
 

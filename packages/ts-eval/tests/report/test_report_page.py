@@ -72,7 +72,7 @@ def crowded(report: EvalReport, models: int) -> EvalReport:
 
 OVERFLOWING = """
 for (const d of document.querySelectorAll("details")) d.open = true;
-const wide = [...document.querySelectorAll("body *")].filter(e => !e.closest(".scroll") && e.getBoundingClientRect().right > innerWidth + 1);
+const wide = [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1);
 return [innerWidth, document.documentElement.scrollWidth, wide.map(e => `${e.tagName}.${e.className}: ${e.textContent.slice(0, 40)}`).slice(0, 5)];
 """
 
@@ -110,7 +110,7 @@ def test_the_page_shows_the_story_that_holds_the_span(made):
     span = SpanMatch(words=2, share=0.1, text="a unicorn", index=1234, story="There was a unicorn here.")
     stories = tuple(s.model_copy(update={"span": span, "text": "He saw a unicorn."}) for s in report.models[0].stories)
     html = render(report.model_copy(update={"models": (report.models[0].model_copy(update={"stories": stories}),)}))
-    assert "training story 1,234 holds the longest exact span" in html
+    assert "<b>training story with the longest exact span</b> (no. 1,234)" in html
     assert 'There was <mark class="plain exact">a unicorn</mark> here.' in html
     assert 'He saw <mark class="plain exact">a unicorn</mark>.' in html, "underlined in the model's story too"
 
@@ -138,13 +138,13 @@ def test_a_section_without_content_is_not_there_and_every_link_leads_somewhere(m
         links = set(re.findall(r'href="#(\w+)"', html))
         sections = set(re.findall(r'<section id="(\w+)"', html))
         assert links == sections
-    assert sections == {"summary", "loss", "read", "again"}
+    assert sections == {"verdict", "summary", "loss", "read", "again"}
     assert "differences" in re.findall(r'<section id="(\w+)"', render(report))
 
 
 def bare(model):
     """The model with perplexity only."""
-    kept = {"metrics": {k: v for k, v in model.metrics.items() if k.startswith("perplexity")}, "values": {}}
+    kept = {"metrics": {k: v for k, v in model.metrics.items() if k.startswith("perplexity")}, "values": {}, "ratings": {}}
     return model.model_copy(update={**kept, "stories": (), "completions": (), "prompts": (), "neighbours": ()})
 
 

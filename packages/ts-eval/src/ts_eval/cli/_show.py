@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ts_data.console import emit, table, warn
@@ -10,7 +12,9 @@ from ts_data.console import emit, table, warn
 if TYPE_CHECKING:
     from ..schemas import Estimate, EvalReport
 
-__all__ = ["banner", "emit_report", "summary"]
+
+LINES = 9
+"""Lines of a verdict on a terminal; the path of the report is the tenth."""
 
 
 def summary(report: EvalReport) -> str:
@@ -18,7 +22,7 @@ def summary(report: EvalReport) -> str:
     columns = [*report.models, report.real]
     names = list(dict.fromkeys(name for model in columns for name in model.metrics))
     rows = [[name, *(_cell(model.metrics.get(name)) for model in columns)] for name in names]
-    parts = [banner(report.warnings)] if report.warnings else []
+    parts = [banner(report.warnings).rstrip()] if report.warnings else []
     if rows:
         parts.append(table(rows, ["metric", *(model.name for model in columns)]))
     if report.baselines:
@@ -32,8 +36,26 @@ def summary(report: EvalReport) -> str:
 
 
 def banner(warnings: Sequence[str]) -> str:
-    """The warnings of a report, printed above its numbers."""
-    return "\n".join(f"WARNING: {warning}" for warning in warnings)
+    """The warnings of a report, one per line, printed above its numbers."""
+    return "".join(f"WARNING: {warning}\n" for warning in warnings)
+
+
+def verdict(report: EvalReport) -> str:
+    """The verdicts in at most nine lines of 80 columns: the sentences of one model, or the headline of each of several."""
+    if len(report.verdicts) == 1:
+        sentences = [line for finding in report.verdicts[0].findings for line in _wrapped(finding.text)]
+        if sentences and len(sentences) <= LINES:
+            return "\n".join(sentences)
+    lines = [_wrapped(found.headline) for found in report.verdicts]
+    fitting = [part for part, end in zip(lines, accumulate(map(len, lines)), strict=True) if end < LINES]
+    more = len(lines) - len(fitting)
+    return "\n".join(
+        [*(line for part in fitting for line in part), *([f"and {more} more models; see the report"] if more else [])]
+    )
+
+
+def _wrapped(text: str) -> list[str]:
+    return wrap(text, 80, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def emit_report(payload: Mapping[str, Any], text: Callable[[], str], warnings: Sequence[str], *, as_json: bool) -> None:

@@ -10,8 +10,6 @@ from ts_data.console import Config, Json, Quiet, Set, merge, show_progress, vali
 
 from .report import AllowOverlap, Data, Models
 
-__all__ = ["memorisation", "overfitting", "paper", "perplexity"]
-
 Command = Callable[..., None]
 
 

@@ -10,8 +10,6 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, merge, show_progress, validate
 
-__all__ = ["report"]
-
 Models = Annotated[
     list[str], typer.Argument(help="Model folders, hf:NAME, http://host/v1#MODEL, or files of stories.", show_default=False)
 ]
@@ -32,21 +30,26 @@ def report(
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Also compare plots by sentence embeddings.")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of draws and sampling (default 1).", show_default=False)] = None,
     allow_overlap: AllowOverlap = False,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--name", help="Name of a model, one per model in order (default: its folder's).", show_default=False),
+    ] = None,
+    whole: Annotated[bool, typer.Option("--all", help="Print every metric, not only the verdict.")] = False,
     config: Config = None,
     settings: Set = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure models and write a report: perplexity, memorisation, overfitting, diversity, prompts, stories side by side.
+    """Measure models and write a report with a verdict: language, prompts, copying, diversity, ratings, stories side by side.
 
     Example: ts-eval report run/model --data splits/ --out report/
     """
     from ..evaluation import evaluate
     from ..schemas import EvalConfig
-    from ._show import emit_report, summary
+    from ._show import banner, emit_report, summary, verdict
 
     flags = {"stories": stories, "seed": seed, "embeddings": embeddings or None}
-    chosen = validate(EvalConfig, merge(config, settings, flags))
+    chosen = validate(EvalConfig, {"references": ["demo"], **merge(config, settings, flags)})
     with show_progress(quiet=quiet) as progress:
         made = evaluate(
             models,
@@ -57,12 +60,18 @@ def report(
             sweep=sweep,
             index=index,
             allow_overlap=allow_overlap,
+            names=names,
             command=_command(),
             progress=progress,
         )
-    fields = {"warnings", "models", "real", "baselines"}
+    fields = {"warnings", "verdicts", "models", "real", "baselines"}
     payload = {"report": str(out / "report.html"), **made.model_dump(mode="json", include=fields)}
-    emit_report(payload, lambda: f"{summary(made)}\n\nreport: {out / 'report.html'}", made.warnings, as_json=json)
+    page = f"report: {out / 'report.html'}"
+
+    def text() -> str:
+        return f"{verdict(made)}\n\n{summary(made)}\n\n{page}" if whole else f"{banner(made.warnings)}{verdict(made)}\n{page}"
+
+    emit_report(payload, text, made.warnings, as_json=json)
 
 
 def _command() -> str:

@@ -15,8 +15,6 @@ from .report import AllowOverlap, Data
 if TYPE_CHECKING:
     from ..schemas import SweepReport
 
-__all__ = ["sweep"]
-
 
 def sweep(
     model: Annotated[str, typer.Argument(help="A model folder, or what `ts-eval report` takes.", show_default=False)],
@@ -58,4 +56,4 @@ def _text(made: SweepReport) -> str:
     real = ["real held-out stories", f"{made.real_quality:.3f}", f"{made.real_diversity:.3f}", ""]
     shown = table([*rows, real], ["decoding", f"quality ({made.quality})", "diversity", ""])
     notes = [f"{made.model}: {note}" for note in made.notes]
-    return "\n\n".join([*([banner(made.warnings)] if made.warnings else []), shown, *notes])
+    return "\n\n".join([*([banner(made.warnings).rstrip()] if made.warnings else []), shown, *notes])

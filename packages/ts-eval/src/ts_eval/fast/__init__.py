@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from itertools import pairwise
 from types import ModuleType
+from typing import TypeVar
 
 from ..errors import UnavailableError
-from .threads import in_threads
 
 __all__ = ["available", "in_threads", "load_kernels"]
+
+Result = TypeVar("Result")
 
 
 def available() -> bool:
@@ -23,3 +29,14 @@ def load_kernels() -> ModuleType:
     from . import kernels
 
     return kernels
+
+
+def in_threads(work: Callable[[int, int], Result], count: int) -> list[Result]:
+    """Call `work(first, last)` on ranges that cover 0 … count, one per processor, in threads; returns the results in order."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parts = max(1, min(processors, count))
+    ranges = [(a, b) for a, b in pairwise(count * i // parts for i in range(parts + 1)) if b > a]
+    if len(ranges) < 2:
+        return [work(a, b) for a, b in ranges]
+    with ThreadPoolExecutor(len(ranges)) as pool:
+        return list(pool.map(lambda r: work(*r), ranges))

@@ -14,8 +14,6 @@ from typing import Any
 from numba import njit
 from numba.core.errors import NumbaError
 
-__all__ = ["helper", "kernel"]
-
 
 def helper(function: Callable[..., Any]) -> Any:
     """A function that kernels call; compiled into each of them, not cached on its own."""

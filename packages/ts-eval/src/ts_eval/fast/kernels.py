@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from .jit import helper, kernel
 
-__all__ = ["count_documents", "norms", "rouge_counts", "scan_cosine", "scan_rouge2", "scan_spans", "score_cosine"]
-
 Array = NDArray[Any]
 
 GROUP = 4
@@ -199,6 +197,29 @@ def scan_rouge2(
     return best, where
 
 
+@helper
+def _nodes(words: int, edge: Array, edge_word: Array, edge_to: Array, link: Array, length: Array) -> tuple[Array, Array, Array]:
+    """What a step reads of a state (int32 [states, 4]), what it writes (int64 [states, 8]), and the keys of all edges (int64).
+
+    Each state is one row, so that a step touches one line of cache of either: most of the time is memory's. Read: the only edge's
+    word and target (-1 unless there is exactly one), link, length. Written: visits, longest, at_longest, where, earliest.
+    """
+    states = link.shape[0]
+    node = np.full((states, 4), -1, np.int32)
+    note = np.zeros((states, 8), np.int64)
+    note[:, 3:5] = -1
+    keys = np.empty(edge_word.shape[0], np.int64)
+    for i in range(states):
+        if edge[i + 1] == edge[i] + 1:
+            node[i, 0] = edge_word[edge[i]]
+            node[i, 1] = edge_to[edge[i]]
+        node[i, 2] = link[i]
+        node[i, 3] = length[i]
+        for e in range(edge[i], edge[i + 1]):
+            keys[e] = np.int64(i) * words + edge_word[e]
+    return node, note, keys
+
+
 @kernel
 def scan_spans(
     stream: Array,
@@ -221,23 +242,10 @@ def scan_spans(
     ascending. Gives per state: longest int32, the first story that has it int64, how often it is reached with that
     length int64, how often it is reached at all int64, and by which story first int64.
     """
-    # What a step reads of a state lies in one line of cache, and so does what it writes: most of the time is memory's.
-    states = link.shape[0]
-    node = np.full((states, 4), -1, np.int32)  # the only edge's word and target where there is one, link, length
     words = root.shape[0]
-    keys = np.empty(edge_word.shape[0], np.int64)  # the edges of states that have several: found by hash, not by search
-    for i in range(states):
-        if edge[i + 1] == edge[i] + 1:
-            node[i, 0] = edge_word[edge[i]]
-            node[i, 1] = edge_to[edge[i]]
-        node[i, 2] = link[i]
-        node[i, 3] = length[i]
-        for e in range(edge[i], edge[i + 1]):
-            keys[e] = np.int64(i) * words + edge_word[e]
+    node, note, keys = _nodes(words, edge, edge_word, edge_to, link, length)
     slots, place = _hash(keys)
     mask = slots.shape[0] - 1
-    note = np.zeros((states, 8), np.int64)  # visits, longest, at_longest, where, earliest
-    note[:, 3:5] = -1
     k = 0
     v: Any = np.int32(0)
     n: Any = np.int32(0)

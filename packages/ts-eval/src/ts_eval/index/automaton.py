@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Automaton", "Found", "read_back"]
-
 Array = NDArray[Any]
 NEVER = np.iinfo(np.int64).max
 

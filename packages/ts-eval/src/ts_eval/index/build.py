@@ -21,8 +21,6 @@ from ..texts import rouge_words, runs
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["Arrays", "build_arrays", "idf_of"]
-
 Array = NDArray[Any]
 BATCH = 10_000
 NAME_SAMPLE = 20_000

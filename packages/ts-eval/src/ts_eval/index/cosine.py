@@ -14,8 +14,6 @@ from .. import fast
 from ..texts import runs
 from .build import Arrays
 
-__all__ = ["CosineSearch"]
-
 Array = NDArray[Any]
 Vector = dict[int, float]
 """Word id → weight; length 1."""

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from ..errors import UnavailableError
 from .story_index import Match
 
-__all__ = ["PlotIndex", "embedder"]
-
 BATCH = 256
 """Stories embedded per progress update."""
 

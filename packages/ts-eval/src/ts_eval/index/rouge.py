@@ -15,8 +15,6 @@ from .. import fast
 from ..texts import stem, stems
 from .build import Arrays
 
-__all__ = ["RougeSearch"]
-
 Array = NDArray[Any]
 
 

@@ -15,8 +15,6 @@ from ..texts import runs
 from .automaton import Automaton, Found, read_back
 from .build import Arrays
 
-__all__ = ["SpanSearch"]
-
 Array = NDArray[Any]
 RARE = 0.005
 """A template masks words that stand in fewer than this share of the stories."""

@@ -20,8 +20,6 @@ from .build import Arrays, build_arrays
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["cached", "check_place", "load"]
-
 WAIT = 600.0
 """Seconds to wait for another process that builds the same index."""
 ARRAYS = ("offsets", "second", "df", "norms")

@@ -28,8 +28,6 @@ from .spans import SpanSearch
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["Match", "Span", "StoryIndex"]
-
 Array = NDArray[Any]
 QUERIES = 128
 """Queries per pass: their weights then stay within the processor's cache."""

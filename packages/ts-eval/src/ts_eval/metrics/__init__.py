@@ -35,6 +35,7 @@ METRICS: dict[str, str] = {
     "closest": "closest:REPORTED",
     "self_bleu": "self_bleu:REPORTED",
     "repetition": "repetition:REPORTED",
+    "predictability": "predictability:REPORTED",
     "misspellings": "misspellings:REPORTED",
     "length": "length:REPORTED",
     "distinct": "distinct:REPORTED",

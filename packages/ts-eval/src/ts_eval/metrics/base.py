@@ -17,18 +17,6 @@ from ..schemas import MetricInfo, Story
 if TYPE_CHECKING:
     from ..index import StoryIndex
 
-__all__ = [
-    "EndingMetric",
-    "Endings",
-    "Metric",
-    "Ratio",
-    "ScoreMetric",
-    "ScoredStories",
-    "SearchMetric",
-    "StoryMetric",
-    "StorySet",
-]
-
 
 @dataclass(frozen=True)
 class StorySet:
@@ -86,6 +74,8 @@ class StoryMetric(Metric):
     compute: Callable[[StorySet], Sequence[float | None] | float | None]
     of_models: bool = False
     """Not computed for the real stories themselves."""
+    of_spelling: bool = False
+    """Not computed for a model that writes whole words of its vocabulary: it says nothing about it."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ import math
 from ..schemas import MetricInfo
 from .base import Ratio, ScoredStories, ScoreMetric
 
-__all__ = ["REPORTED"]
-
 
 def _per_story(scored: ScoredStories) -> Ratio | None:
     if scored.bits is None:

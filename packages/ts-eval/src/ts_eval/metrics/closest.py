@@ -5,8 +5,6 @@ from __future__ import annotations
 from ..schemas import MetricInfo, Story
 from .base import Metric, SearchMetric
 
-__all__ = ["REPORTED"]
-
 
 def _span_words(story: Story) -> float | None:
     return float(story.span.words) if story.span and story.text else None
@@ -20,7 +18,7 @@ REPORTED: dict[str, Metric] = {
     "max_cosine": SearchMetric(
         MetricInfo(
             title="Closest training story (cosine)",
-            better="like real",
+            better="not above real",
             description="Largest TF-IDF cosine to any training story. Grows with their number: compare with the real row.",
             summary="overfitting",
             label="Closest training story",
@@ -30,7 +28,7 @@ REPORTED: dict[str, Metric] = {
     "max_train_rouge2": SearchMetric(
         MetricInfo(
             title="Largest ROUGE-2 precision in train",
-            better="like real",
+            better="not above real",
             description="Share of the text's word pairs that stand in one training story, the best of all. Grows with their "
             "number: compare with the real row.",
             summary="overfitting",
@@ -41,7 +39,7 @@ REPORTED: dict[str, Metric] = {
     "max_train_rouge2_other": Metric(
         MetricInfo(
             title="The same, without its own story",
-            better="like real",
+            better="not above real",
             description="As above, the story that the prompt was taken from left out.",
         )
     ),
@@ -49,7 +47,7 @@ REPORTED: dict[str, Metric] = {
         MetricInfo(
             title="Longest exact span",
             unit="words",
-            better="like real",
+            better="not above real",
             description="Longest run of words that some training story holds too; case and punctuation ignored.",
             summary="overfitting",
         ),
@@ -58,7 +56,7 @@ REPORTED: dict[str, Metric] = {
     "span_share": SearchMetric(
         MetricInfo(
             title="Share of the story in that span",
-            better="like real",
+            better="not above real",
             description="Words of the longest span per word.",
             chart=False,
         ),
@@ -68,7 +66,7 @@ REPORTED: dict[str, Metric] = {
         MetricInfo(
             title="Longest span under renaming",
             unit="words",
-            better="like real",
+            better="not above real",
             description="Longest run in common once names and rare words are masked on both sides.",
         ),
         _template_words,
@@ -76,7 +74,7 @@ REPORTED: dict[str, Metric] = {
     "plot_cosine": SearchMetric(
         MetricInfo(
             title="Closest plot",
-            better="like real",
+            better="not above real",
             description="Largest cosine of sentence embeddings to any training story.",
         ),
         lambda story: story.plot.score if story.plot else None,

@@ -5,13 +5,11 @@ from __future__ import annotations
 from ..schemas import MetricInfo
 from .base import EndingMetric
 
-__all__ = ["REPORTED"]
-
 REPORTED = {
     "cosine": EndingMetric(
         MetricInfo(
             title="TF-IDF cosine",
-            better="like real",
+            better="above chance",
             description="Cosine of the completion and the true ending; word weights fitted on the training stories.",
             summary="memorisation",
             label="Completion cosine",

@@ -9,8 +9,6 @@ from ..schemas import MetricInfo
 from ..texts import words_of
 from .base import StoryMetric, StorySet
 
-__all__ = ["REPORTED", "distinct"]
-
 
 def distinct(texts: Sequence[str], n: int) -> float | None:
     """Share of the n-grams that are different ones; None where there is none."""

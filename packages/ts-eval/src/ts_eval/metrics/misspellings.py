@@ -10,8 +10,6 @@ from ..schemas import MetricInfo
 from ..texts import words_of
 from .base import StoryMetric, StorySet
 
-__all__ = ["REPORTED", "misspellings"]
-
 KNOWN = 2
 """Training stories that a word must stand in to count as known: a misspelling may stand in one."""
 
@@ -62,5 +60,6 @@ REPORTED = {
             label="Misspellings per 1,000",
         ),
         _per_1000_words,
+        of_spelling=True,
     )
 }

@@ -13,8 +13,6 @@ from ..errors import ConfigError
 from ..schemas import MetricInfo
 from .base import Ratio, ScoredStories, ScoreMetric
 
-__all__ = ["REPORTED", "loss"]
-
 
 def loss(logprobs: Sequence[NDArray[Any]]) -> float | None:
     """Nats per token; `logprobs` holds one array per story. None without a token. ConfigError for NaN and infinity."""

@@ -7,8 +7,6 @@ from ..schemas import MetricInfo
 from ..texts import words_of
 from .base import StoryMetric
 
-__all__ = ["REPORTED", "repetition"]
-
 
 def repetition(text: str, n: int = 4) -> float | None:
     """Share of the n-grams that repeat an earlier one; None for a text of fewer than n words."""

@@ -15,9 +15,6 @@ from ..schemas import MetricInfo
 from ..texts import stems
 from .base import EndingMetric, Endings
 
-__all__ = ["REPORTED", "Score", "rouge"]
-
-
 NAMES = ("rouge1", "rouge2", "rougeL")
 
 
@@ -103,7 +100,7 @@ REPORTED = {
         name: EndingMetric(
             MetricInfo(
                 title=title,
-                better="like real",
+                better="above chance",
                 description=f"{title} F1 of the completion and the true ending, stemmed.",
                 summary="memorisation" if name == "rouge2" else "",
                 label=f"Completion {title}",
@@ -116,7 +113,7 @@ REPORTED = {
     "rouge2_precision": EndingMetric(
         MetricInfo(
             title="ROUGE-2 precision",
-            better="like real",
+            better="above chance",
             description="Share of the completion's word pairs that stand in the true ending.",
             reference="the end of another real story",
         ),

@@ -12,8 +12,6 @@ from ..schemas import MetricInfo
 from ..texts import words_of
 from .base import StoryMetric
 
-__all__ = ["REPORTED", "self_bleu"]
-
 ORDERS = (1, 2, 3, 4)
 FLOOR = 0.1
 """Matches of an order that has none: nltk's smoothing method 1."""

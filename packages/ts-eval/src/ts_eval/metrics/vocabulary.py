@@ -9,8 +9,6 @@ from ..schemas import MetricInfo
 from ..texts import words_of
 from .base import StoryMetric
 
-__all__ = ["REPORTED", "vocabulary"]
-
 
 def vocabulary(texts: Sequence[str], words: int = 5000) -> int | None:
     """Different words among the first `words` words: a fixed amount, since a longer text has more. None without a word."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..schemas import LossPoint
+
 if TYPE_CHECKING:
     from ts_models import TrainingSummary
-
-__all__ = ["ModelAdapter", "Scored", "TrainedOn"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,10 @@ class ModelAdapter:
     parameters: int | None = None
     training: TrainingSummary | None = None
     encoder: Encoder | None = None
+    whole_words: bool = False
+    """Writes words of a fixed vocabulary, so it cannot misspell any."""
+    curve: tuple[LossPoint, ...] = ()
+    """Its training curve."""
     stories: list[str] | None = None
     """Finished stories, if this is a file of stories instead of a model."""
     trained_on: TrainedOn = TrainedOn()

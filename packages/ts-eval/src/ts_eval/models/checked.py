@@ -10,8 +10,6 @@ import numpy as np
 from ..errors import ArtefactError, ConfigError
 from .adapter import ModelAdapter, Scored
 
-__all__ = ["generate", "need_finite_weights", "score", "without_surrogates"]
-
 REPLACED = "lone surrogates in its texts were replaced by U+FFFD"
 ROUNDING = 1e-3
 """Log-probabilities above zero by at most this are rounding errors."""

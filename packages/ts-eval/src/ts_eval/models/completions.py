@@ -10,8 +10,6 @@ from typing import Any
 from ..errors import ConfigError, UnavailableError
 from .adapter import ModelAdapter
 
-__all__ = ["CompletionsAdapter", "open_completions"]
-
 CONCURRENCY = 4
 
 

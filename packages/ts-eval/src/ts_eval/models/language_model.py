@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..schemas import LossPoint
 from .adapter import ModelAdapter, Scored, TrainedOn
 from .checked import need_finite_weights
 from .restoration import price
 
 if TYPE_CHECKING:
     from ts_models import LanguageModel, TrainingSummary
-
-__all__ = ["LanguageModelAdapter", "open_language_model", "trained_on"]
 
 SHORTENED = "prompts of more than half its context were shortened from the left"
 BATCH = 100
@@ -36,6 +37,33 @@ def trained_on(path: Path | None, training: TrainingSummary | None) -> TrainedOn
     return TrainedOn(None if training is None else training.splits_fingerprint, known)
 
 
+def _curve(path: Path | None, training: TrainingSummary | None) -> tuple[LossPoint, ...]:
+    """Every point of metrics.jsonl beside the model folder, as `ts-train run` writes it; otherwise those of training.json."""
+    file = None if path is None else path.resolve().parent / "metrics.jsonl"
+    try:
+        rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file is not None else []
+        found = [
+            LossPoint(step=row["step"], tokens=row["tokens"], train_loss=_finite(row.get("loss")))
+            if row["kind"] == "step"
+            else LossPoint(step=row["step"], tokens=row["tokens"], validation_loss=_finite(row.get("validation_loss")))
+            for row in rows
+            if row.get("kind") in {"step", "validation"} and not row.get("skipped")
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent, or of another program
+        found = []
+    if found or training is None:
+        return tuple(found)
+    return tuple(
+        LossPoint(step=p.step, tokens=p.tokens, train_loss=_finite(p.train_loss), validation_loss=_finite(p.validation_loss))
+        for p in training.curve
+    )
+
+
+def _finite(value: object) -> float | None:
+    """The number; None for NaN, infinity and what is no number."""
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
 class LanguageModelAdapter(ModelAdapter):
     """A LanguageModel: generates, scores, and knows its training record and embeddings."""
 
@@ -50,6 +78,8 @@ class LanguageModelAdapter(ModelAdapter):
         self.trained_on = trained_on(path, lm.training)
         tokenizer: Any = lm.text_tokenizer()
         self.encoder = tokenizer if hasattr(tokenizer, "encode_batch") else None
+        self.whole_words = hasattr(tokenizer, "extra_bits")
+        self.curve = _curve(path, lm.training)
 
     def generate(self, prompts: Sequence[str], **options: Any) -> list[str]:
         """Completions in batches of prompts; each batch has its own seed."""

@@ -10,8 +10,6 @@ import numpy as np
 from ..errors import ConfigError
 from .adapter import ModelAdapter, Scored, TrainedOn
 
-__all__ = ["ObjectAdapter", "adapt"]
-
 TAKEN = "its log-probabilities are taken to pay for every character; if its tokenizer loses any, its bits per byte are too low"
 
 

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["price", "restore_bits"]
-
 BLANK, FIRST, REST, WORD = range(4)
 
 

@@ -9,8 +9,6 @@ from ..judge.files import read_stories
 from .adapter import ModelAdapter
 from .checked import without_surrogates
 
-__all__ = ["open_stories"]
-
 
 def open_stories(spec: str) -> ModelAdapter:
     """The stories of a file, named after it. Raises ArtefactError that names the line that is wrong."""

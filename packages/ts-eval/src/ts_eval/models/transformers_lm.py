@@ -15,8 +15,6 @@ from .checked import need_finite_weights
 from .language_model import trained_on
 from .restoration import price
 
-__all__ = ["TransformersAdapter", "open_transformers"]
-
 BATCH = 16
 
 

@@ -7,8 +7,6 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["Piece", "holds", "side_by_side", "with_exact"]
-
 LEAST = 3
 """Shortest common run that is marked, in words."""
 _RUN = re.compile(r"\w+")

@@ -1,9 +1,12 @@
-"""Renders an EvalReport as HTML: prepares tables and charts; `page.html.j2` holds the text and the style."""
+"""Renders an EvalReport as HTML: prepares the verdict, the tables and the charts; `page.html.j2` holds the text and the style."""
 
 from __future__ import annotations
 
-import json
+import base64
+import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -12,40 +15,78 @@ from ..schemas import CATEGORIES, Estimate, EvalReport, MetricInfo, ModelReport,
 from .highlight import Piece, holds, side_by_side, with_exact
 from .svg import Line, Row, Spot, intervals, lines, scatter
 
-__all__ = ["page"]
-
 MANY = 4
 """From this number of models on, charts omit the single stories."""
+WIDE = 8
+"""From this number of columns on, a table lists the cells of a row below each other, as on a phone."""
+ARROWS = {
+    "higher": ("↑", "higher is better"),
+    "lower": ("↓", "lower is better"),
+    "like real": ("≈", "as in real stories"),
+    "above chance": ("↑", "above the real row, which is chance"),
+    "not above real": ("≤", "not above the real row, which is chance"),
+}
+"""`MetricInfo.better` → its mark in a table and what it means."""
+Info = Mapping[str, MetricInfo]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text, smaller text below it, and a tooltip. `colour`: the number of a model, for its dot."""
+
+    text: str
+    small: str = ""
+    tip: str = ""
+    colour: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page; the first cell of a row names it. `words`: its cells are text, not numbers."""
+
+    name: str
+    head: Sequence[Cell]
+    rows: Sequence[Sequence[Cell]]
+    words: bool = False
+
+    @property
+    def stacked(self) -> bool:
+        """Whether it has too many columns for a page."""
+        return len(self.head) >= WIDE
+
+    @property
+    def csv(self) -> str:
+        """The table as a data URI, which a browser saves as a file."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerows([" ".join(filter(None, (c.text, c.small))) for c in row] for row in (self.head, *self.rows))
+        return "data:text/csv;charset=utf-8;base64," + base64.b64encode(out.getvalue().encode("utf-8", "replace")).decode()
 
 
 def page(report: EvalReport) -> str:
     """The whole HTML page. The template escapes all text; only the charts are inserted as markup."""
     info = _info(report)
-    completion_charts = _charts(report, info, "memorisation")
-    maximum_charts = _charts(report, info, "overfitting") + _charts(report, info, "paper")
-    columns = _columns(report, info)
     text: str = _template().render(
         report=report,
-        rows=[*report.models, report.real],
-        summary=_summary(report, info, columns),
+        names=_heads(report),
+        summary=_summary(report, info),
         curves=_curves(report),
-        baselines=_baselines(report),
-        completion_charts=completion_charts,
-        maximum_charts=maximum_charts,
-        memorisation=any(chart["svg"] for chart in completion_charts + maximum_charts),
+        baseline_chart=_baselines(report),
+        baselines=_baseline_table(report),
+        completion_charts=_charts(report, info, "memorisation"),
+        maximum_charts=_charts(report, info, "overfitting") + _charts(report, info, "paper"),
         any_stories=any(model.stories or model.completions for model in report.models),
         text_charts=_charts(report, info, "texts"),
         whole=_whole(report, info),
         ratings=_ratings(report),
         correlations=_correlations(report),
-        comparisons=[c for c in report.comparisons if c.metric in columns],
+        comparisons=_comparisons(report, info),
         shown=[(model, _shown(report, model)) for model in report.models],
         prompts=_prompts(report.models),
         words=_neighbour_words(report.models),
         sweep=_sweep(report),
-        config=json.dumps(report.config.model_dump(mode="json", exclude_defaults=True), indent=1),
-        estimate=_estimate,
-        title_of=_title(info),
+        settings=_settings(report),
+        arrows=ARROWS,
     )
     return text
 
@@ -77,14 +118,11 @@ def _number(value: float | None) -> str:
     return f"{value:.1f}" if size >= 20 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
 
 
-def _estimate(e: Estimate | None) -> dict[str, str]:
+def _cell(e: Estimate | None) -> Cell:
     if e is None or e.mean is None:
-        return {"mean": "–", "interval": "", "sd": ""}
+        return Cell("–")
     interval = f"{_number(e.low)} – {_number(e.high)}" if e.low is not None and e.high is not None else ""
-    return {"mean": _number(e.mean), "interval": interval, "sd": "" if e.sd is None else f"± {_number(e.sd)}"}
-
-
-Info = Mapping[str, MetricInfo]
+    return Cell(_number(e.mean), interval, "" if e.sd is None else f"SD {_number(e.sd)} over {e.n:,}")
 
 
 def _info(report: EvalReport) -> Info:
@@ -93,24 +131,69 @@ def _info(report: EvalReport) -> Info:
     return known | {name: info for name, info in report.info.items() if name not in known}
 
 
-def _title(info: Info) -> Callable[[str], str]:
-    def title(metric: str) -> str:
-        section, split, name = metric.split(".", 2)
-        return f"{info[name].title if name in info else name} ({section}, {split})"
-
-    return title
+def _heads(report: EvalReport, *, real: bool = True) -> list[Cell]:
+    """The names of the models, and of the real stories."""
+    return [*(Cell(m.name, colour=i) for i, m in enumerate(report.models)), *([Cell(report.real.name)] if real else [])]
 
 
 def _columns(report: EvalReport, info: Info) -> dict[str, MetricInfo]:
-    """Key → metric, for the columns of the summary table that some model has."""
+    """Key → metric, for the rows of the summary that some model has."""
     keys = {f"{metric.summary}.test.{name}": metric for name, metric in info.items() if metric.summary}
     return {key: metric for key, metric in keys.items() if any(key in model.metrics for model in report.models)}
 
 
-def _summary(report: EvalReport, info: Info, columns: Mapping[str, MetricInfo]) -> dict[str, Any]:
-    titles = [(metric.label or metric.title).format(context=report.config.context) for metric in columns.values()]
-    rows = [(m, [_estimate(m.metrics.get(key)) for key in columns]) for m in [*report.models, report.real]]
-    return {"titles": titles, "info": list(columns.values()), "rows": rows}
+def _summary(report: EvalReport, info: Info) -> Table:
+    rows = []
+    for key, metric in _columns(report, info).items():
+        mark, meaning = ARROWS[metric.better]
+        label = (metric.label or metric.title).format(context=report.config.context)
+        unit = f"{metric.unit}, {meaning}" if metric.unit else meaning
+        cells = [_cell(m.metrics.get(key)) for m in [*report.models, report.real]]
+        rows.append([Cell(f"{label} {mark}", unit, metric.description), *cells])
+    return Table("summary", [Cell("Metric"), *_heads(report)], rows)
+
+
+def _baseline_table(report: EvalReport) -> Table:
+    """The models, and below each the n-gram models on its tokens; last, the reference models."""
+    names = ("loss", "perplexity", "bits_per_byte")
+    rows = []
+    for model in report.models:
+        if "perplexity.test.loss" in model.metrics:
+            rows.append([Cell(model.name), Cell(""), *(_cell(model.metrics.get(f"perplexity.test.{name}")) for name in names)])
+        rows += [
+            _baseline_row(b, f"tokens of {b.model}") for b in report.baselines if b.kind == "n-gram" and b.model == model.name
+        ]
+    rows += [_baseline_row(b, "reference model") for b in report.baselines if b.kind == "model"]
+    head = [Cell("Model"), Cell("On"), Cell("Loss ↓", "nats/token"), Cell("Perplexity ↓"), Cell("Bits per byte ↓")]
+    return Table("loss", head, rows if report.baselines else [])
+
+
+def _baseline_row(b: Any, on: str) -> list[Cell]:
+    return [Cell(b.name), Cell(on), *(Cell(_number(x)) for x in (b.loss, b.perplexity, b.bits_per_byte))]
+
+
+def _comparisons(report: EvalReport, info: Info) -> Table:
+    columns = _columns(report, info)
+    head = ["Metric", "From", "To", "Difference", "p (Holm)", "Settled", "More stories"]
+    rows = [
+        [
+            Cell(_title(info, c.metric)),
+            Cell(c.first),
+            Cell(c.second),
+            Cell(f"{c.difference:+.3f}", f"{c.low:+.3f} … {c.high:+.3f}"),
+            Cell("< 0.001" if c.p_holm < 0.001 else f"{c.p_holm:.3f}"),
+            Cell("yes" if c.resolved else "no"),
+            Cell("–" if c.more_stories is None else f"{c.more_stories:,}"),
+        ]
+        for c in report.comparisons
+        if c.metric in columns
+    ]
+    return Table("differences", [Cell(text) for text in head], rows)
+
+
+def _title(info: Info, metric: str) -> str:
+    section, split, name = metric.split(".", 2)
+    return f"{info[name].title if name in info else name} ({section}, {split})"
 
 
 def _names(report: EvalReport, info: Info, section: str, *, per_story: bool) -> list[str]:
@@ -123,29 +206,50 @@ def _names(report: EvalReport, info: Info, section: str, *, per_story: bool) -> 
     return sorted(names, key=lambda name: order.get(name, len(order)))
 
 
-def _whole(report: EvalReport, info: Info) -> list[tuple[str, list[str]]]:
-    """Rows of (title, each model's number) of the metrics that have one number for all stories."""
+def _whole(report: EvalReport, info: Info) -> Table:
+    """The metrics that have one number for all stories."""
     rows = []
     for name in _names(report, info, "texts", per_story=False):
-        found = [m.metrics.get(f"texts.test.{name}") for m in [*report.models, report.real]]
-        rows.append((info[name].title if name in info else name, [_number(e.mean) if e else "–" for e in found]))
-    return rows
+        cells = [Cell(_cell(m.metrics.get(f"texts.test.{name}")).text) for m in [*report.models, report.real]]
+        title = info[name].title if name in info else name
+        rows.append([Cell(title, ARROWS[info[name].better][1] if name in info else ""), *cells])
+    return Table("diversity", [Cell("Over all stories"), *_heads(report)], rows)
 
 
-def _prompts(models: Sequence[ModelReport]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
-    """Table → rows of (prompt, each model's completion)."""
+def _prompts(models: Sequence[ModelReport]) -> list[Table]:
     tables: dict[str, dict[str, list[str]]] = {}
     for i, model in enumerate(models):
         for answer in model.prompts:
             tables.setdefault(answer.table, {}).setdefault(answer.prompt, ["–"] * len(models))[i] = (
                 f"{answer.completion} [{answer.grade}]" if answer.grade else answer.completion
             )
-    return [(name, list(rows.items())) for name, rows in tables.items()]
+    head = [Cell("Prompt"), *(Cell(model.name) for model in models)]
+    return [
+        Table(name, head, [[Cell(prompt), *map(Cell, answers)] for prompt, answers in rows.items()], words=True)
+        for name, rows in tables.items()
+    ]
 
 
-def _neighbour_words(models: Sequence[ModelReport]) -> list[tuple[str, list[list[tuple[str, float]]]]]:
-    words = list(dict.fromkeys(n.token for m in models for n in m.neighbours))
-    return [(w, [[pair for n in m.neighbours if n.token == w for pair in n.nearest] for m in models]) for w in words]
+def _neighbour_words(models: Sequence[ModelReport]) -> Table:
+    rows = []
+    for word in dict.fromkeys(n.token for m in models for n in m.neighbours):
+        lists = [
+            [f"{token} {cosine:.2f}" for n in m.neighbours if n.token == word for token, cosine in n.nearest] for m in models
+        ]
+        rows.append([Cell(word), *(Cell(", ".join(found)) for found in lists)])
+    return Table("neighbours", [Cell("Word"), *(Cell(model.name) for model in models)], rows, words=True)
+
+
+def _settings(report: EvalReport) -> Table:
+    """Every setting; those that differ from the default say so."""
+    changed = report.config.model_dump(mode="json", exclude_defaults=True)
+    rows = [
+        [Cell(name), Cell(", ".join(map(str, value)) if isinstance(value, list) else str(value)), Cell("set" if name in changed else "default")]
+        for name, value in report.config.model_dump(mode="json", exclude={"decoding"}).items()
+    ]  # fmt: skip
+    decoding = report.config.decoding.options()
+    rows += [[Cell(f"decoding.{name}"), Cell(str(value)), Cell("set" if name in changed.get("decoding", {}) else "default")] for name, value in decoding.items()]  # fmt: skip
+    return Table("settings", [Cell("Setting"), Cell("Value"), Cell("From")], rows, words=True)
 
 
 def _shown(report: EvalReport, model: ModelReport) -> list[dict[str, Any]]:
@@ -172,17 +276,18 @@ def _holder(story: Story) -> list[Piece]:
 # --- charts ------------------------------------------------------------------------------------
 
 
-def _band(report: EvalReport, keys: Sequence[str]) -> tuple[float, float, float] | None:
-    for key in keys:
-        e = report.real.metrics.get(key)
-        if e is not None and e.mean is not None:
-            return (e.low if e.low is not None else e.mean, e.mean, e.high if e.high is not None else e.mean)
-    return None
+def _band(estimates: Sequence[Estimate | None]) -> tuple[float, float, float] | None:
+    """(low, mean, high) of the first estimate that has a mean."""
+    e = next((e for e in estimates if e is not None and e.mean is not None), None)
+    if e is None or e.mean is None:
+        return None
+    return (e.mean if e.low is None else e.low, e.mean, e.mean if e.high is None else e.high)
 
 
 def _charts(report: EvalReport, info: Info, section: str) -> list[dict[str, Any]]:
     names = _names(report, info, section, per_story=True)
-    return [_chart(report, section, name, info.get(name)) for name in names if name not in info or info[name].chart]
+    made = [_chart(report, section, name, info.get(name)) for name in names if name not in info or info[name].chart]
+    return [chart for chart in made if chart["svg"]]
 
 
 def _chart(report: EvalReport, section: str, name: str, info: MetricInfo | None) -> dict[str, Any]:
@@ -197,51 +302,57 @@ def _chart(report: EvalReport, section: str, name: str, info: MetricInfo | None)
                 spots.append(Spot(e.mean, e.low, e.high, values, hollow=split == "train", label=split))
         rows.append(Row(model.name, colour, spots))
     title = info.title if info else name
-    band = _band(report, [f"{section}.test.{name}", f"{section}.train.{name}"])
-    svg = intervals(rows, band=band, band_label=f"grey: {info.reference}" if info else "", title=title)
-    return {"title": title, "svg": svg, "section": section}
+    unit = title if info is None else f"{title} ({info.unit})" if info.unit else title
+    band = _band([report.real.metrics.get(f"{section}.{split}.{name}") for split in ("test", "train")])
+    svg = intervals(rows, x_label=unit, band=band, band_label=f"grey: {info.reference}" if info else "", title=title)
+    return {"title": title, "svg": svg, "section": section, "note": ARROWS[info.better][1] if info else ""}
 
 
 def _curves(report: EvalReport) -> str:
-    made = []
+    """Loss curves: in nats per token for one vocabulary, in bits per byte for several; without those that cannot be converted."""
+    scales = {model.bits_scale for model in report.models if model.curve}
+    to_bits, made = len(scales) > 1, []
     for colour, model in enumerate(report.models):
-        train = [(float(p.tokens), p.train_loss) for p in model.curve if p.train_loss is not None]
-        validation = [(float(p.tokens), p.validation_loss) for p in model.curve if p.validation_loss is not None]
+        if to_bits and model.bits_scale is None:
+            continue
+        scale = _to_bits(model.bits_scale) if to_bits and model.bits_scale else float
+        train = [(float(p.tokens), scale(p.train_loss)) for p in model.curve if p.train_loss is not None]
+        validation = [(float(p.tokens), scale(p.validation_loss)) for p in model.curve if p.validation_loss is not None]
         made.append(Line(f"{model.name}: training", colour, train, dashed=True))
         made.append(Line(f"{model.name}: validation", colour, validation))
-    return lines(made, x_label="tokens seen", y_label="loss, nats per token", title="Loss curves")
+    unit = "bits per byte" if to_bits else "loss, nats per token"
+    return lines(made, x_label="tokens seen", y_label=unit, title="Loss curves")
+
+
+def _to_bits(scale: tuple[float, float]) -> Callable[[float], float]:
+    """Nats per token → bits per byte, with the tokens per byte and the other bits of the held-out stories."""
+    return lambda loss: loss / 0.6931471805599453 * scale[0] + scale[1]
 
 
 def _baselines(report: EvalReport) -> str:
-    """Bits per byte of the models, followed by the n-gram models on the same ids."""
+    """Bits per byte of the models, followed by the n-gram models on the same ids and the reference models."""
     rows = []
     for colour, model in enumerate(report.models):
         e = model.metrics.get("perplexity.test.bits_per_byte")
         if e is not None and e.mean is not None:
             rows.append(Row(model.name, colour, [Spot(e.mean, e.low, e.high)]))
     rows += [
-        Row(f"{b.name} (ids of {b.model})", 9, [Spot(b.bits_per_byte, hollow=True)])
+        Row(f"{b.name} (tokens of {b.model})" if b.kind == "n-gram" else f"{b.name} (reference)", 9, [Spot(b.bits_per_byte, hollow=True)])
         for b in report.baselines
         if b.bits_per_byte is not None
-    ]
-    return intervals(rows, title="Bits per byte")
+    ]  # fmt: skip
+    return intervals(rows, x_label="bits per byte", title="Bits per byte")
 
 
 def _ratings(report: EvalReport) -> list[dict[str, str]]:
     made = []
-    for category in CATEGORIES:
-        rows = []
-        for colour, model in enumerate(report.models):
-            e = model.ratings.get(category)
-            if e is not None and e.mean is not None:
-                rows.append(Row(model.name, colour, [Spot(e.mean, e.low, e.high)]))
-        real = report.real.ratings.get(category)
-        band = None
-        if real is not None and real.mean is not None:
-            band = (real.low if real.low is not None else real.mean, real.mean, real.high if real.high is not None else real.mean)
-        svg = intervals(rows, band=band, band_label="grey: real held-out stories" if band else "", title=category)
-        if svg:
-            made.append({"title": category.capitalize(), "svg": svg})
+    for category in ("overall", *CATEGORIES):
+        found = [(i, m.name, m.ratings.get(category)) for i, m in enumerate(report.models)]
+        rows = [Row(name, i, [Spot(e.mean, e.low, e.high)]) for i, name, e in found if e is not None and e.mean is not None]
+        band = _band([report.real.ratings.get(category)])
+        label = "grey: real held-out stories" if band else ""
+        svg = intervals(rows, x_label="rating, 1 to 10", band=band, band_label=label, title=category)
+        made += [{"title": category.capitalize(), "svg": svg}] if svg else []
     return made
 
 
@@ -266,11 +377,10 @@ def _correlations(report: EvalReport) -> list[dict[str, Any]]:
 
 
 def _sweep(report: EvalReport) -> str:
-    return "" if report.sweep is None else sweep_chart(report.sweep)
-
-
-def sweep_chart(sweep: Any) -> str:
     """Quality against diversity; the front filled, the winner ringed, real stories in grey."""
+    if report.sweep is None:
+        return ""
+    sweep = report.sweep
     points = [
         (p.diversity, p.quality, "winner" if p.winner else "mean" if p.on_front else "off", f"{p.options}: quality {p.quality:.3f}, diversity {p.diversity:.3f}")
         for p in sweep.points

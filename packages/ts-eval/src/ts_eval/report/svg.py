@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Line", "Row", "Spot", "intervals", "lines", "scatter"]
-
 WIDTH = 360
-LEFT, RIGHT, TOP, BOTTOM = 54, 10, 10, 34
+LEFT, RIGHT, TOP, BOTTOM = 62, 10, 10, 38
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Line:
 
 
 def intervals(
-    rows: Sequence[Row], *, band: tuple[float, float, float] | None = None, band_label: str = "", title: str = ""
+    rows: Sequence[Row], *, x_label: str, band: tuple[float, float, float] | None = None, band_label: str = "", title: str = ""
 ) -> str:
     """Rows of means with their intervals; `band` (low, mean, high) is drawn through all of them: the real stories."""
     rows = [row for row in rows if row.spots]
@@ -57,23 +55,22 @@ def intervals(
     numbers = [x for row in rows for s in row.spots for x in (s.mean, s.low, s.high, *s.values) if x is not None]
     x = _Axis([*numbers, *(band or ())], 12, WIDTH - 12)
     step, top = 40, 8
-    height = top + step * len(rows) + 44
-    parts = [_open(height, title)]
+    floor = top + step * len(rows) + 4
+    parts = [_open(floor + (54 if band else 36), title)]
     for tick in x.ticks:
-        parts.append(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{height - 40}"/>')
-        parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{height - 26}" text-anchor="middle">{_number(tick)}</text>')
+        parts.append(f'<line class="grid" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{top}" y2="{floor}"/>')
+        parts.append(f'<text class="tick" x="{x(tick):.1f}" y="{floor + 14}" text-anchor="middle">{_number(tick)}</text>')
+    parts.append(_centred(x_label, floor + 31))
     if band is not None:
         low, mean, high = (x(v) for v in band)
-        parts.append(
-            f'<rect class="band" x="{low:.1f}" y="{top}" width="{max(high - low, 1):.1f}" height="{height - 40 - top}"/>'
-        )
-        parts.append(f'<line class="real" x1="{mean:.1f}" x2="{mean:.1f}" y1="{top}" y2="{height - 40}"/>')
-        parts.append(
-            f'<text class="tick real-label" x="{WIDTH / 2}" y="{height - 8}" text-anchor="middle">{escape(band_label)}</text>'
-        )
-    for i, row in enumerate(rows):
-        parts.append(_row(row, x, top + step * i))
-    return "".join([*parts, "</svg>"])
+        parts.append(f'<rect class="band" x="{low:.1f}" y="{top}" width="{max(high - low, 1):.1f}" height="{floor - top}"/>')
+        parts.append(f'<line class="real" x1="{mean:.1f}" x2="{mean:.1f}" y1="{top}" y2="{floor}"/>')
+        parts.append(_centred(band_label, floor + 48))
+    return "".join([*parts, *(_row(row, x, top + step * i) for i, row in enumerate(rows)), "</svg>"])
+
+
+def _centred(text: str, y: float) -> str:
+    return f'<text class="tick" x="{WIDTH / 2}" y="{y}" text-anchor="middle">{escape(_shortened(text, 50))}</text>'
 
 
 def _row(row: Row, x: _Axis, top: float) -> str:
@@ -164,7 +161,7 @@ def _frame(x: _Axis, y: _Axis, height: int, x_label: str, y_label: str) -> str:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
         parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
     parts += [
-        f'<text class="tick" x="{x(tick):.1f}" y="{height - BOTTOM + 15}" text-anchor="middle">{_number(tick)}</text>'
+        f'<text class="tick" x="{x(tick):.1f}" y="{height - BOTTOM + 16}" text-anchor="middle">{_number(tick)}</text>'
         for tick in x.ticks
     ]
     middle, centre = (LEFT + WIDTH - RIGHT) / 2, (TOP + height - BOTTOM) / 2

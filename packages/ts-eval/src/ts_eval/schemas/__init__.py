@@ -1,120 +1,17 @@
+# ruff: noqa: F403, F405  the modules list their names
 """Schemas of everything that ts_eval writes and of its configs, one module per artefact. Standard library and pydantic only."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel
 
-from .calibration import (
-    AnomalyWeights,
-    CalibrationReport,
-    DamageResult,
-    FeatureWeights,
-    HeldOutError,
-    PromptSearchReport,
-    PromptTrial,
-    ReferenceAgreement,
-    Statistic,
-)
-from .config import (
-    PART_NAMES,
-    Decoding,
-    EvalConfig,
-    SweepConfig,
-)
-from .extraction import ExtractionModel, ExtractionPoint, ExtractionReport
-from .index import IndexManifest
-from .judge import (
-    CATEGORIES,
-    Category,
-    ChatPage,
-    Endpoint,
-    JudgeConfig,
-    JudgeSummary,
-    PromptCategory,
-    PromptExample,
-    PromptTemplate,
-    Rating,
-    Score,
-    Scores,
-    WholeScores,
-)
-from .probe import ProbeModel, ProbePhenomenon, ProbeReport, ProbeScore
-from .report import (
-    BaselineScore,
-    Closest,
-    Comparison,
-    Completion,
-    Correlation,
-    DataInfo,
-    Estimate,
-    EvalReport,
-    LossPoint,
-    MetricInfo,
-    ModelReport,
-    Neighbours,
-    PromptAnswer,
-    Provenance,
-    SpanMatch,
-    Story,
-    SweepPoint,
-    SweepReport,
-)
-
-__all__ = [
-    "CATEGORIES",
-    "PART_NAMES",
-    "SCHEMAS",
-    "AnomalyWeights",
-    "BaselineScore",
-    "CalibrationReport",
-    "Category",
-    "Closest",
-    "Comparison",
-    "Completion",
-    "Correlation",
-    "DamageResult",
-    "DataInfo",
-    "Decoding",
-    "Endpoint",
-    "Estimate",
-    "EvalConfig",
-    "EvalReport",
-    "ExtractionModel",
-    "ExtractionPoint",
-    "ExtractionReport",
-    "FeatureWeights",
-    "HeldOutError",
-    "IndexManifest",
-    "JudgeConfig",
-    "JudgeSummary",
-    "LossPoint",
-    "MetricInfo",
-    "ModelReport",
-    "Neighbours",
-    "ProbeModel",
-    "ProbePhenomenon",
-    "ProbeReport",
-    "ProbeScore",
-    "PromptAnswer",
-    "PromptCategory",
-    "PromptExample",
-    "PromptSearchReport",
-    "PromptTemplate",
-    "PromptTrial",
-    "Provenance",
-    "Rating",
-    "ReferenceAgreement",
-    "Score",
-    "Scores",
-    "SpanMatch",
-    "Statistic",
-    "Story",
-    "SweepConfig",
-    "SweepPoint",
-    "SweepReport",
-    "WholeScores",
-]
-
+from .calibration import *
+from .config import *
+from .extraction import *
+from .index import *
+from .judge import *
+from .probe import *
+from .report import *
 
 SCHEMAS: dict[str, type[BaseModel]] = {
     "ts-eval/calibration": CalibrationReport,

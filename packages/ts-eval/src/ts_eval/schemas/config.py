@@ -60,6 +60,8 @@ class EvalConfig(Frozen):
     """Stories of the test split scored for perplexity; None: all."""
     baseline_stories: int | None = Field(default=None, ge=2)
     """Training stories that the n-gram baselines are fitted on; None: all."""
+    references: tuple[str, ...] = ()
+    """Models whose bits per byte stand beside the n-gram baselines, on 100 held-out stories. `ts-eval report` takes `demo`."""
     context: int = Field(default=256, ge=8)
     """Tokens of the talk's loss: the first 256 of each story."""
     resamples: int = Field(default=2000, ge=100)

@@ -18,6 +18,7 @@ __all__ = [
     "DataInfo",
     "Estimate",
     "EvalReport",
+    "Finding",
     "LossPoint",
     "MetricInfo",
     "ModelReport",
@@ -28,6 +29,7 @@ __all__ = [
     "Story",
     "SweepPoint",
     "SweepReport",
+    "Verdict",
 ]
 
 # --- numbers -----------------------------------------------------------------------------------
@@ -51,8 +53,9 @@ class MetricInfo(Frozen):
 
     title: str
     unit: str = ""
-    better: Literal["higher", "lower", "like real"]
-    """`like real`: neither end is good; compare it with the row of real stories."""
+    better: Literal["higher", "lower", "like real", "above chance", "not above real"]
+    """`like real`: neither end is good, real stories are the target. `above chance`: at the value of the real stories, which take the
+    ending of another story, a model ignores its prompts. `not above real`: a maximum, which real stories reach by chance."""
     description: str
     summary: str = ""
     """The section whose value on held-out stories stands in the summary table; empty: not in the summary."""
@@ -248,7 +251,10 @@ class ModelReport(Frozen):
     prompts: tuple[PromptAnswer, ...] = ()
     neighbours: tuple[Neighbours, ...] = ()
     curve: tuple[LossPoint, ...] = ()
+    bits_scale: tuple[float, float] | None = None
+    """Tokens per byte, and bits per byte beside the tokens' own: bits per byte = loss / ln 2 × the first + the second."""
     ratings: dict[str, Estimate] = Field(default={})
+    """Category → estimate; `overall` is the mean over the categories."""
     provenance: Provenance | None = None
     """None for real stories and files of stories, and in reports of earlier versions."""
     notes: tuple[str, ...] = ()
@@ -261,8 +267,10 @@ class ModelReport(Frozen):
 
 
 class BaselineScore(Frozen):
-    """An n-gram model on the same ids and stories as the model whose tokenizer it uses."""
+    """An n-gram model on the same ids and stories as the model whose tokenizer it uses, or a reference model."""
 
+    kind: Literal["n-gram", "model"] = "n-gram"
+    """`model`: one of the config's `references`, with its own tokenizer."""
     model: str
     """Whose tokenizer."""
     name: str
@@ -270,6 +278,29 @@ class BaselineScore(Frozen):
     """Nats per token over whole stories."""
     perplexity: float
     bits_per_byte: float | None
+
+
+class Finding(Frozen):
+    """One sentence of a verdict."""
+
+    topic: Literal["language", "prompts", "copying", "diversity", "rating"]
+    outcome: str
+    """The finding in a few words, for a headline."""
+    text: str
+    evidence: tuple[str, ...]
+    """Keys of the metrics behind it, or of the ratings."""
+    section: str
+    """The section of the page that shows them."""
+    references: dict[str, float] = Field(default={})
+    """What the model was compared with, and its score."""
+
+
+class Verdict(Frozen):
+    """What the numbers say about one model."""
+
+    model: str
+    headline: str
+    findings: tuple[Finding, ...]
 
 
 class DataInfo(Frozen):
@@ -294,6 +325,8 @@ class EvalReport(Frozen):
     info: dict[str, MetricInfo] = Field(default={})
     warnings: tuple[str, ...] = ()
     """Limits of what the numbers show; displayed on top of every view of the report."""
+    verdicts: tuple[Verdict, ...] = ()
+    """One per model; empty in reports of earlier versions."""
     models: tuple[ModelReport, ...]
     real: ModelReport
     """The ceiling and, for every maximum, the chance baseline: held-out real stories measured in the same run."""

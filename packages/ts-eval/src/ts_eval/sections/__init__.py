@@ -15,12 +15,12 @@ __all__ = ["SECTIONS", "Context", "Section", "load"]
 
 SECTIONS: dict[str, str] = {
     "perplexity": "perplexity:run",
-    "memorisation": "memorisation:run",
-    "paper": "paper:run",
+    "memorisation": "endings:memorisation",
+    "paper": "endings:paper",
     "overfitting": "overfitting:run",
     "texts": "texts:run",
-    "prompts": "prompts:run",
-    "neighbours": "neighbours:run",
+    "prompts": "words:prompts",
+    "neighbours": "words:neighbours",
 }
 
 

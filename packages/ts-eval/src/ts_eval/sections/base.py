@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from ..index.plots import PlotIndex
 
-__all__ = ["Context", "Generations", "Section"]
-
 SPLITS = ("train", "test")
 PROMPTING = {"memorisation", "paper", "overfitting"}
 """Sections that take prompts from training stories and from held-out ones."""
@@ -42,6 +40,7 @@ class Section:
     prompts: list[PromptAnswer] = field(default_factory=list)
     neighbours: list[Neighbours] = field(default_factory=list)
     baselines: list[BaselineScore] = field(default_factory=list)
+    bits_scale: tuple[float, float] | None = None
     notes: list[str] = field(default_factory=list)
 
 

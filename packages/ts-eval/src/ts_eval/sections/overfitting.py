@@ -10,8 +10,6 @@ from ..models import ModelAdapter
 from ..schemas import Closest, SpanMatch, Story
 from .base import SPLITS, Context, Section
 
-__all__ = ["run"]
-
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
     """Per story: closest training story by cosine and by ROUGE-2 precision, longest exact span, longest span under renaming.

@@ -21,10 +21,10 @@ from ..schemas import BaselineScore
 from ..stats import ratio
 from .base import Context, Section
 
-__all__ = ["fit_baselines", "run"]
-
 BATCH = 500
 """Stories scored per progress update."""
+REFERENCE_STORIES = 100
+"""Held-out stories that a reference model scores."""
 
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
@@ -37,6 +37,9 @@ def run(adapter: ModelAdapter, context: Context) -> Section:
             section.notes.append("gives no log-probabilities: perplexity is not measured")
         return section
     _measure(section, ScoredStories(texts, scored.logprobs, scored.bits, context.config.context), context)
+    if scored.bits is not None:
+        size = sum(len(text.encode()) for text in texts)
+        section.bits_scale = (sum(map(len, scored.logprobs)) / size, float(scored.bits.sum()) / size)
     if scored.note:
         section.notes.append(scored.note)
     if adapter.encoder is None or scored.ids is None:
@@ -117,3 +120,22 @@ def _baselines(adapter: ModelAdapter, context: Context, texts: Sequence[str], sc
             bits = bits_per_byte(nll, utf8_bytes=size, unk_spelling_bits=spelling, restore_bits=restore)
         made.append(BaselineScore(model=adapter.name, name=method, loss=mean, perplexity=math.exp(mean), bits_per_byte=bits))
     return made
+
+
+def score_reference(adapter: ModelAdapter, context: Context) -> BaselineScore | None:
+    """A reference model on the first held-out stories; None without log-probabilities."""
+    texts = context.scored[:REFERENCE_STORIES]
+    scored = _score(adapter, context, texts)
+    if scored is None:
+        return None
+    stories = ScoredStories(texts, scored.logprobs, scored.bits, context.config.context)
+    bits = reported(ScoreMetric)["bits_per_byte"].compute(stories)
+    mean = loss(scored.logprobs) or 0.0
+    return BaselineScore(
+        kind="model",
+        model=adapter.name,
+        name=adapter.name,
+        loss=mean,
+        perplexity=math.exp(mean),
+        bits_per_byte=None if bits is None else ratio(bits.above, bits.below).mean,
+    )

@@ -9,8 +9,6 @@ from ..models import ModelAdapter
 from ..schemas import Estimate
 from .base import Context, Section
 
-__all__ = ["run"]
-
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
     """Every `StoryMetric`, on the stories generated from openings of test stories."""
@@ -21,7 +19,7 @@ def run(adapter: ModelAdapter, context: Context) -> Section:
         return section
     stories = StorySet([text for _, text in made], context.texts["test"], context.index)
     for name, metric in reported(StoryMetric).items():
-        if metric.of_models and adapter.kind == "real":
+        if (metric.of_models and adapter.kind == "real") or (metric.of_spelling and adapter.whole_words):
             continue
         key, value = f"texts.test.{name}", metric.compute(stories)
         if value is not None and not isinstance(value, (int, float)):

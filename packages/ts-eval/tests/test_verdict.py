@@ -1,0 +1,155 @@
+"""Models of known truth get their own verdicts: in the report, on the page, on the terminal."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import ts_eval
+from ts_eval.cli import app
+from ts_eval.models.adapter import ModelAdapter, Scored
+from ts_eval.ngrams import BigramModel
+from ts_eval.report import render
+from ts_eval.schemas import Estimate, EvalConfig
+from ts_eval.verdict import compare, judge_model
+
+
+class Scripted(ModelAdapter):
+    """Writes what a function of (prompt, random numbers) says; scores with an n-gram model, if one is given."""
+
+    def __init__(self, name, write, ngrams=None, method=""):
+        super().__init__(name, "object")
+        self.write, self.ngrams, self.method = write, ngrams, method
+        self.encoder = None if ngrams is None else ngrams.tokenizer
+
+    def generate(self, prompts, **_):
+        rng = random.Random(1)
+        rng.used = set()
+        return [self.write(prompt, rng) for prompt in prompts]
+
+    def score(self, texts):
+        if self.ngrams is None:
+            return None
+        ids = self.encoder.encode_batch(texts, add_special_tokens=True)
+        logprobs = self.ngrams.logprobs(ids, self.method)
+        return Scored(logprobs, np.asarray(self.encoder.extra_bits(list(texts)), float), ids)
+
+
+def ending(story, prompt):
+    """What follows the prompt's number of words in a story."""
+    return " ".join(story.split()[len(prompt.split()) :])
+
+
+@pytest.fixture(scope="module")
+def report(model_folder, splits, tmp_path_factory):
+    import ts_data
+    import ts_tokenizer
+
+    train, test = list(ts_data.read(splits, "train")), list(ts_data.read(splits, "test"))
+    tokenizer = ts_tokenizer.load(model_folder / "word_tokenizer.json")
+    ngrams = BigramModel(tokenizer.encode_batch(train, add_special_tokens=True), tokenizer.vocab_size)
+    ngrams.tokenizer = tokenizer
+    words = " ".join(train).split()
+
+    def known(stories, prompt, rng):
+        """The story that starts with the prompt, or any that starts with its first two words, or any."""
+        found = [s for s in stories if s.startswith(prompt)] or [s for s in stories if s.split()[:2] == prompt.split()[:2]]
+        story = next((s for s in found if s not in rng.used), None) or rng.choice(stories)
+        rng.used.add(story)
+        return ending(story, prompt)
+
+    def shuffled(prompt, rng):
+        line = rng.choice(train).split()
+        return " ".join(rng.sample(line, len(line)))
+
+    models = [
+        model_folder,  # untrained
+        Scripted("unigram", lambda prompt, rng: " ".join(rng.choices(words, k=60)), ngrams, "unigram"),
+        Scripted("overfitted", lambda prompt, rng: known(train, prompt, rng)),
+        Scripted("parrot", lambda prompt, rng: rng.choice(train)),
+        Scripted("shuffler", shuffled),
+        Scripted("author", lambda prompt, rng: known(test, prompt, rng), ngrams, "bigram Kneser-Ney"),
+        Scripted("bore", lambda prompt, rng: "The ball was very big and red. Ben was happy. The end."),
+    ]
+    config = EvalConfig(
+        stories=24, resamples=200, decoding={"max_new_tokens": 60}, parts=("perplexity", "memorisation", "overfitting", "texts")
+    )
+    out = tmp_path_factory.mktemp("verdicts")
+    return ts_eval.evaluate(models, splits, config, out=out, names=["untrained", *(m.name for m in models[1:])])
+
+
+@pytest.mark.parametrize(
+    ("name", "truth"),
+    [
+        ("untrained", {"language": "predicts worse than counting words", "prompts": "ignores its prompts", "copying": "does not copy"}),
+        ("unigram", {"language": "predicts no better than counting words", "prompts": "ignores its prompts", "copying": "does not copy"}),
+        ("overfitted", {"language": "writes words in the order of real stories", "copying": "has memorised its training stories"}),
+        ("parrot", {"language": "writes words in the order of real stories", "prompts": "ignores its prompts", "copying": "copies training stories"}),
+        ("shuffler", {"language": "writes words in odd order", "prompts": "ignores its prompts", "copying": "takes its words from training stories"}),
+        ("author", {"prompts": "follows its prompts", "copying": "does not copy", "diversity": "is as varied as real stories"}),
+        ("bore", {"prompts": "ignores its prompts", "diversity": "is bland"}),
+    ],
+)  # fmt: skip
+def test_each_model_gets_its_own_verdict(report, name, truth):
+    (verdict,) = [v for v in report.verdicts if v.model == name]
+    found = {finding.topic: finding.outcome for finding in verdict.findings}
+    assert {topic: found[topic] for topic in truth} == truth, verdict
+    assert all(outcome in verdict.headline for outcome in truth.values())
+    assert 3 <= len(verdict.findings) <= 5
+
+
+def test_every_sentence_has_its_numbers_and_its_evidence(report):
+    for model, verdict in zip(report.models, report.verdicts, strict=True):
+        for finding in verdict.findings:
+            assert any(sign.isdigit() for sign in finding.text), finding
+            assert finding.evidence
+            assert all(key in model.metrics or key in model.ratings for key in finding.evidence), finding
+    html = render(report)
+    assert html.index('id="verdict"') < html.index('id="summary"')
+    assert html.count(">evidence</a>") == sum(len(v.findings) for v in report.verdicts)
+
+
+def test_the_verdict_names_what_it_is_compared_with(report):
+    (verdict,) = [v for v in report.verdicts if v.model == "untrained"]
+    language = verdict.findings[0]
+    assert {"unigram", "bigram Kneser-Ney", "author"} <= set(language.references)
+    for text in ("single words", "word pairs (Kneser–Ney)", "author"):
+        assert text in language.text
+
+
+def test_a_word_level_model_has_no_misspellings(report):
+    assert "texts.test.misspellings" not in report.models[0].metrics
+    assert "texts.test.misspellings" in report.models[3].metrics
+
+
+def test_a_difference_within_the_intervals_is_none():
+    a, b = Estimate(mean=1.0, low=0.9, high=1.1, n=9), Estimate(mean=1.1, low=1.0, high=1.2, n=9)
+    assert compare(a, b) == 0
+    assert compare(a, b.model_copy(update={"mean": 1.3, "low": 1.2, "high": 1.4})) == -1
+    assert compare(b.model_copy(update={"mean": 1.3}), a, least=0.5) == 0
+    assert compare(None, a) == 0
+
+
+def test_without_numbers_there_is_no_verdict(report):
+    empty = report.models[0].model_copy(update={"metrics": {}, "values": {}, "ratings": {}})
+    verdict = judge_model(empty, report.real, (), ())
+    assert verdict.findings == ()
+    assert "nothing was measured" in verdict.headline
+
+
+@pytest.mark.parametrize("models", [1, 7])
+def test_the_terminal_gets_the_verdict_in_ten_lines(report, model_folder, splits, tmp_path, monkeypatch, models):
+    shown = report.model_copy(update={"models": report.models[:models], "verdicts": report.verdicts[:models]})
+    monkeypatch.setattr("ts_eval.evaluation.evaluate", lambda *_, **__: shown)
+    words = ["report", str(model_folder), "--data", str(splits), "--out", str(tmp_path), "--quiet"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 10, result.stdout
+    assert max(map(len, lines[:-1])) <= 80
+    assert "predicts worse than counting words" in result.stdout or "worse than the frequencies of words" in result.stdout
+    whole = CliRunner().invoke(app, [*words, "--all"]).stdout
+    assert "overfitting.test.span_words" in whole

@@ -83,7 +83,7 @@ def read_model(place: Path) -> None:
 
 def read_run(place: Path) -> None:
     from ts_train.run_folder import read_manifest
-    from ts_train.studies.curves import _curves
+    from ts_train.studies.plots import _curves
 
     read_manifest(place / "run")
     _curves(place / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -77,3 +78,17 @@ def test_a_chart_shows_the_table_of_its_page(tmp_path: Path) -> None:
     out = tmp_path / "chart.svg"
     subprocess.run([sys.executable, *command[1:-1], str(out)], cwd=ROOT, check=True)
     assert out.read_text(encoding="utf-8") == (ROOT / command[-1]).read_text(encoding="utf-8")
+
+
+def test_the_routes_name_modules_that_exist() -> None:
+    checked = 0
+    text = (ROOT / "docs" / "explanation" / "routes.md").read_text(encoding="utf-8")
+    for section in text.split("\n## ")[1:]:
+        (home,) = re.findall(r"\b(?:All modules|All modules but the tokenizer) are in `([\w.]+)`", section)
+        for cell in re.findall(r"^\| `([\w.]+)", section, re.MULTILINE):
+            full = cell if cell.startswith("ts_") else f"{home}.{cell}"
+            folder = next(ROOT.glob("packages/*/src")).parents[1] / full.partition(".")[0].replace("_", "-") / "src"
+            place = folder / full.replace(".", "/")
+            assert place.with_suffix(".py").is_file() or (place / "__init__.py").is_file(), full
+            checked += 1
+    assert checked >= 40

@@ -182,6 +182,14 @@ def test_a_file_where_the_report_should_go_is_refused_before_any_work(model_fold
     assert (tmp_path / "x").read_text() == "mine"
 
 
+def test_a_reference_that_is_no_model_is_refused_before_any_work(model_folder, splits, tmp_path, eval_config):
+    seen = []
+    config = eval_config.model_copy(update={"references": (str(tmp_path / "absent.bin"),)})
+    with pytest.raises(Exception, match=r"absent\.bin"):
+        ts_eval.evaluate(model_folder, splits, config, progress=lambda *a: seen.append(a))
+    assert not seen
+
+
 @pytest.mark.parametrize("what", ["ratings", "sweep"])
 def test_ratings_and_sweeps_are_read_before_any_work(model_folder, splits, tmp_path, eval_config, what):
     seen = []

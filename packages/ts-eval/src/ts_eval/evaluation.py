@@ -75,6 +75,7 @@ def evaluate(
     rated = None if ratings is None else read_ratings(ratings)
     swept = None if sweep is None else _read_sweep(sweep)
     adapters = _subjects(models, names)
+    references = [open_model(spec) for spec in config.references] if "perplexity" in config.parts else []
     opened = open_splits(splits)
     context = Context(config, opened.train, opened.test, progress)
     evaluated = Evaluated(context.held_out(), context.prompting())
@@ -83,7 +84,7 @@ def evaluate(
         place = _index_folder(out, index)
         if place is not None:
             context.open_index(place, opened.fingerprint)
-        report = _measure(adapters, context, findings, opened, rated, swept, command)
+        report = _measure(adapters, references, context, findings, opened, rated, swept, command)
         if out is not None:
             from .report import write_report
 
@@ -93,6 +94,7 @@ def evaluate(
 
 def _measure(
     adapters: Sequence[ModelAdapter],
+    references: Sequence[ModelAdapter],
     context: Context,
     findings: Findings,
     opened: Splits,
@@ -117,7 +119,7 @@ def _measure(
         reports, real = [estimated(report, config) for report in reports], estimated(real, config)
         by_whom = (ESTIMATED,) if any(report.ratings for report in reports) else ()
     baselines = [b for parts in sections.values() for section in parts for b in section.baselines]
-    baselines += _references(adapters, context, opened)
+    baselines += _references(references, adapters, context, opened)
     return EvalReport(
         config=config,
         data=DataInfo(
@@ -142,16 +144,17 @@ def _measure(
     )
 
 
-def _references(adapters: Sequence[ModelAdapter], context: Context, opened: Splits) -> list[BaselineScore]:
-    """The scores of the config's reference models, without those evaluated anyway or trained on held-out stories."""
+def _references(
+    references: Sequence[ModelAdapter], adapters: Sequence[ModelAdapter], context: Context, opened: Splits
+) -> list[BaselineScore]:
+    """The scores of the reference models, without those evaluated anyway or trained on held-out stories."""
     found = []
-    for spec in context.config.references if "perplexity" in context.config.parts else ():
-        adapter = open_model(spec)
-        evaluated = Evaluated(context.scored[:REFERENCE_STORIES])
-        (provenance,) = check_provenance([adapter], opened, evaluated, allow_overlap=True).provenance
+    evaluated = Evaluated(context.scored[:REFERENCE_STORIES])
+    for reference in references:
+        (provenance,) = check_provenance([reference], opened, evaluated, allow_overlap=True).provenance
         known = provenance is not None and bool(provenance.trained_on)
-        if not known and adapter.location not in {other.location for other in adapters}:
-            score = score_reference(adapter, context)
+        if not known and reference.location not in {adapter.location for adapter in adapters}:
+            score = score_reference(reference, context)
             found += [score] if score else []
     return found
 

@@ -32,17 +32,14 @@ def _one_thread() -> Any:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The measured peak of this machine goes to a cache of the tests' own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure the peak of the matrix product once a format, and do not wait for the disk: no test loses power."""
-    monkeypatch.setattr("ts_train.runtime.hardware.peak_flops", _peak)
-    monkeypatch.setattr("os.fsync", lambda handle: None)
+@pytest.fixture(autouse=True, scope="module")
+def _machine(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Measure the peak of the matrix product once a format, cache it with the tests, and do not wait for the disk: no test loses power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setattr("ts_train.runtime.hardware.peak_flops", _peak)
+        patch.setattr("os.fsync", lambda handle: None)
+        yield
 
 
 _peak = functools.cache(hardware.peak_flops)

@@ -134,7 +134,7 @@ def test_calibration_says_once_and_before_the_first_call_what_all_of_it_costs(tm
         references = [rated_file(tmp_path / "a.jsonl", 8), rated_file(tmp_path / "b.jsonl", 9)]
         report = calibrate(references, config, announce=lambda guess: seen.append((guess.calls, server.calls)))
     assert seen == [(server.calls, 0)]
-    assert report.asked == report.rated == server.calls == 2 * (8 + 9 + 60)
+    assert report.asked == report.rated == server.calls - 5 * 8 == 2 * (8 + 9 + 60)
 
 
 def test_a_bad_reference_is_found_before_another_is_paid_for(tmp_path: Path) -> None:

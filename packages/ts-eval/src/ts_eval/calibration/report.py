@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from ..judge.client import GIVEN_UP
 from ..judge.features.reference import words
 from ..judge.files import Story, check_output, read_stories
 from ..judge.judge import JudgeRun, estimate_cost, judge_stories
+from ..judge.prompt import load_prompt, reordered
 from ..judge.summary import repeat_sd, usable
 from ..schemas import (
     CATEGORIES,
@@ -30,13 +31,18 @@ from ..schemas import (
     JudgeConfig,
     PromptTemplate,
     Rating,
+    Recalibration,
     ReferenceAgreement,
     Statistic,
 )  # fmt: skip
 from .agreement import FEW, compare, spearman
 from .damage import AMOUNTS, DAMAGES, base_stories, damaged
+from .faults import VARIANTS, Observations, find_faults
+from .recalibrate import fit_recalibration
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ts_data.console import Progress
 
 __all__ = ["agreement_with", "calibrate", "damage_results"]
@@ -50,14 +56,16 @@ def calibrate(
     store: str | os.PathLike[str] | None = None,
     damage: bool = True,
     limit: int | None = None,
+    variants: int = 100,
     template: PromptTemplate | None = None,
     progress: Progress | None = None,
     announce: Callable[[Estimate], object] | None = None,
 ) -> CalibrationReport:
-    """Compare the judge's ratings with those of rated stories, and check that ratings of damaged stories fall.
+    """Compare the judge's ratings with those of rated stories, check that ratings of damaged stories fall, and test for twelve faults.
 
     Each reference is a .jsonl file of stories with `ratings` (one or more raters per story) or `rating`; `limit` is the number
-    of stories used of each. `out`: path of the report (JSON). Raises ConfigError where no story has a rating.
+    of stories used of each. `variants`: stories of the first reference of which five variants are rated for the tests of faults (0: none).
+    `out`: path of the report (JSON). Raises ConfigError where no story has a rating.
     """
     need_instance(config, JudgeConfig, "config")
     if isinstance(references, (str, os.PathLike)):
@@ -72,14 +80,19 @@ def calibrate(
     cases = _cases() if damage else []
     # Damaged stories are no attacks, and their ratings are meant to change.
     trusting = config.model_copy(update={"anchors": False, "probe": "off"})
-    wanted = [
-        *((stories, config) for _, stories in named),
-        *([([Story(text) for *_, text in cases], trusting)] if damage else []),
+    varied = named[0][1][: need_count(variants, "variants", least=0)] if named else []
+    wanted: list[tuple[list[Story], JudgeConfig, PromptTemplate | None]] = [
+        *((stories, config, template) for _, stories in named),
+        *([([Story(text) for *_, text in cases], trusting, template)] if damage else []),
+        *_variants(varied, trusting.model_copy(update={"repeats": 1}), template or load_prompt(config.prompt)),
     ]
     if announce is not None and wanted:
-        announce(together(estimate_cost(stories, c, store=place, template=template) for stories, c in wanted))
-    runs = [judge_stories(stories, c, store=place, template=template, progress=progress) for stories, c in wanted]
-    report = _report(config, named, [(kind, amount, base) for kind, amount, base, _ in cases], runs)
+        announce(together(estimate_cost(stories, c, store=place, template=t) for stories, c, t in wanted))
+    runs = [judge_stories(stories, c, store=place, template=t, progress=progress) for stories, c, t in wanted]
+    rated = len(named) + bool(cases)
+    report = _report(config, named, [(kind, amount, base) for kind, amount, base, _ in cases], runs[:rated])
+    if varied:
+        report = report.model_copy(update={"faults": find_faults(_observed(varied, config, runs[0], runs[rated:]))})
     if out is not None:
         write_model(out, report)
     return report
@@ -102,6 +115,39 @@ def _report(
         halo=_halo(good), sd_over_repeats=repeat_sd(good), damage=damage_results(cases, damage[0].ratings) if damage else (),
         notes=(*_notes(config, bool(named), flagged), *_about_endpoints(runs)),
     )  # fmt: skip
+
+
+def _variants(
+    stories: list[Story], config: JudgeConfig, template: PromptTemplate
+) -> list[tuple[list[Story], JudgeConfig, PromptTemplate | None]]:
+    """One run for each variant, in the order of VARIANTS, and one under a reordered prompt."""
+    if not stories:
+        return []
+    changed = [([Story(change(s.text)) for s in stories], config, template) for change in VARIANTS.values()]
+    return [*changed, (stories, config, reordered(template, 1))]
+
+
+def _observed(stories: Sequence[Story], config: JudgeConfig, base: JudgeRun, runs: Sequence[JudgeRun]) -> Observations:
+    """The ratings of the stories and of their variants as arrays."""
+    asked = [*base.ratings, *(r for run in runs for r in run.ratings)]
+    reference = [[float(np.mean([r[c] for r in story.ratings])) for c in CATEGORIES] for story in stories]
+    return Observations(
+        base=_array(base.ratings, len(stories), config.repeats),
+        reference=np.array(reference),
+        words=np.array([len(words(story.text)) for story in stories]),
+        variants={name: _array(run.ratings, len(stories), 1)[:, 0] for name, run in zip([*VARIANTS, "order"], runs, strict=True)},
+        calls=sum(r.attempts for r in asked),
+        unparsed=sum(r.attempts - (r.scores is not None) for r in asked if r.attempts),
+    )
+
+
+def _array(ratings: Sequence[Rating], stories: int, repeats: int) -> NDArray[Any]:
+    """[stories, repeats, 6]; nan where there are no scores."""
+    found = np.full((stories, repeats, len(CATEGORIES)), np.nan)
+    for rating in ratings:
+        if rating.scores is not None and rating.story < stories:
+            found[rating.story, rating.repeat] = rating.scores.as_list()
+    return found
 
 
 def _about_endpoints(runs: Sequence[JudgeRun]) -> list[str]:
@@ -131,17 +177,22 @@ def agreement_with(name: str, stories: Sequence[Story], ratings: Sequence[Rating
     categories: dict[Category, dict[str, Statistic]] = {}
     people: dict[Category, dict[str, Statistic]] = {}
     length: dict[Category, Statistic] = {}
+    functions: dict[Category, Recalibration] = {}
     for c in CATEGORIES:
         judge = [float(np.mean([getattr(r.scores, c) for r in mine[i]])) for i in places]
         theirs = [float(np.mean([r[c] for r in stories[i].ratings])) for i in places]
         categories[c] = compare(judge, theirs)
+        function = fit_recalibration(judge, theirs)
+        if function is not None:
+            functions[c] = function
         length[c] = _length_bias(judge, theirs, [len(words(stories[i].text)) for i in places])
         pairs = [s.ratings for s in stories if len(s.ratings) > 1]
         if pairs:
             people[c] = compare([p[0][c] for p in pairs], [p[1][c] for p in pairs])
     raters = max(len(s.ratings) for s in stories)
     return ReferenceAgreement(
-        name=name, stories=len(stories), compared=len(places), raters=raters, categories=categories, between_raters=people, length_bias=length
+        name=name, stories=len(stories), compared=len(places), raters=raters, categories=categories, between_raters=people, length_bias=length,
+        recalibration=functions,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from .calibrate import calibrate
 from .extraction import extraction
 from .judge import judge
 from .optimise_prompt import optimise_prompt
+from .panel import panel
 from .parts import memorisation, overfitting, paper, perplexity
 from .probe import probe
 from .rate import rate
@@ -29,6 +30,7 @@ app.command("sweep")(sweep)
 app.command("probe")(probe)
 app.command("judge")(judge)
 app.command("calibrate")(calibrate)
+app.command("panel")(panel)
 app.command("optimise-prompt")(optimise_prompt)
 app.command("rate")(rate)
 

@@ -30,6 +30,9 @@ def calibrate(
     repeats: Annotated[int | None, typer.Option("--repeats", help="Ratings per story; noise needs at least two.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Number of stories to use of each file.")] = None,
     damage: Annotated[bool, typer.Option("--damage/--no-damage", help="Also rate the damaged stories.")] = True,
+    variants: Annotated[
+        int, typer.Option("--variants", min=0, help="Stories whose variants are rated, to test for faults; five calls each.")
+    ] = 100,
     reference: Annotated[
         str | None, typer.Option("--reference", help="features: splits/ or a file of stories as reference.")
     ] = None,
@@ -52,7 +55,15 @@ def calibrate(
     with show_progress(quiet=quiet) as progress:
         announce = None if quiet else lambda expected: typer.echo(expected.sentence(), err=True)
         report = work(
-            references or [], options, out=out, store=store, damage=damage, limit=limit, progress=progress, announce=announce
+            references or [],
+            options,
+            out=out,
+            store=store,
+            damage=damage,
+            limit=limit,
+            variants=variants,
+            progress=progress,
+            announce=announce,
         )
     for note in report.notes:
         warn(note)
@@ -74,6 +85,10 @@ def _text(report: CalibrationReport, out: Path) -> str:
         lines += [table(rows, ["", *names])]
         refused = sorted({s.refused for found in reference.categories.values() for s in found.values() if s.refused})
         lines += [f"  — refused: {reason}" for reason in refused]
+        lines += [
+            f"  {c} recalibrated: mean absolute error {f.mae_before:.2f} → {f.mae_left_out:.2f} on left-out stories"
+            for c, f in reference.recalibration.items()
+        ]
     lines += ["", f"halo (mean correlation between categories): {_cell(report.halo)}"]
     if report.sd_over_repeats:
         lines += ["SD over repeats: " + ", ".join(f"{name} {value:.2f}" for name, value in report.sd_over_repeats.items())]
@@ -81,6 +96,11 @@ def _text(report: CalibrationReport, out: Path) -> str:
         verdict = "falls" if fall.falls else "does NOT fall"
         alone = ", most of all" if fall.specific else ""
         lines += [f"damage to {fall.kind}: {fall.category} {verdict}{alone}, change {_cell(fall.change)}"]
+    if report.faults:
+        lines += ["", "faults:"]
+    for fault in report.faults:
+        verdict = "cannot be tested" if fault.found is None else "FOUND" if fault.found else "not found"
+        lines += [f"  {fault.name}: {verdict}, {fault.measure.refused or _cell(fault.measure)} ({fault.title})"]
     return "\n".join([*lines, f"written: {out}"])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating
 from .backends import backend_class
 from .backends.base import Backend
-from .budget import Budget, Estimate, estimate, tokens_of
+from .budget import Budget, Estimate, estimate, resolvable, tokens_of
 from .client import GIVEN_UP, Calls, Worker, run_jobs
 from .drift import by_day
 from .files import Story, check_output, read_stories, write_ratings
@@ -174,9 +174,10 @@ class _Run:
         """Cost of the open jobs."""
         jobs, rechecks = self.open or [], sum(len(recheck.jobs) for recheck in self.plan.rechecks)
         cached = len(self.plan.jobs) + rechecks - sum(job.anchor is None for job in jobs)
+        fine = resolvable((item.story.source, item.unsent is None) for item in self.plan.items)
         if not self.results.backend.prices_tokens:
-            return Estimate(len(jobs), cached, prompt_tokens=0, completion_tokens=0, cost=0.0)
-        return estimate(self.calls.config, [self._prompt_tokens(job) for job in jobs], cached)
+            return Estimate(len(jobs), cached, prompt_tokens=0, completion_tokens=0, cost=0.0, resolves=fine)
+        return replace(estimate(self.calls.config, [self._prompt_tokens(job) for job in jobs], cached), resolves=fine)
 
     def work(self, progress: Progress | None) -> None:
         """Make the calls; rechecks that depend on ratings follow in further rounds."""

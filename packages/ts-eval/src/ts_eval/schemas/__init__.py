@@ -23,6 +23,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "ts-eval/index": IndexManifest,
     "ts-eval/judge-config": JudgeConfig,
     "ts-eval/judge-summary": JudgeSummary,
+    "ts-eval/panel": PanelReport,
     "ts-eval/probe": ProbeReport,
     "ts-eval/prompt": PromptTemplate,
     "ts-eval/prompt-search": PromptSearchReport,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from .base import Frozen
 from .judge import Category, Mode
@@ -13,10 +13,13 @@ __all__ = [
     "AnomalyWeights",
     "CalibrationReport",
     "DamageResult",
+    "FaultResult",
     "FeatureWeights",
     "HeldOutError",
+    "PanelReport",
     "PromptSearchReport",
     "PromptTrial",
+    "Recalibration",
     "ReferenceAgreement",
     "Statistic",
 ]
@@ -39,6 +42,18 @@ class Statistic(Frozen):
         return self
 
 
+class Recalibration(Frozen):
+    """A monotone function of a judge's ratings in one category: points, linear between them, constant beyond."""
+
+    stories: int
+    judge: tuple[float, ...]
+    reference: tuple[float, ...]
+    mae_before: float
+    """Mean absolute error of the ratings as they are."""
+    mae_left_out: float
+    """The same after recalibration, each story by a function fitted on the others."""
+
+
 class ReferenceAgreement(Frozen):
     """A judge against the ratings that a file of stories came with."""
 
@@ -51,6 +66,8 @@ class ReferenceAgreement(Frozen):
     between_raters: dict[Category, dict[str, Statistic]]
     """The first two raters of the file against each other: the ceiling. Empty with one rater."""
     length_bias: dict[Category, Statistic]
+    recalibration: dict[Category, Recalibration] = Field(default={})
+    """Per category with at least 20 stories."""
 
 
 class DamageResult(Frozen):
@@ -65,6 +82,16 @@ class DamageResult(Frozen):
     """Of `category` at the largest amount."""
     falls: bool = False
     specific: bool = False
+
+
+class FaultResult(Frozen):
+    """The test for one fault of a judge."""
+
+    name: str
+    title: str
+    found: bool | None
+    """None where the ratings cannot bear the test."""
+    measure: Statistic
 
 
 class CalibrationReport(Frozen):
@@ -82,7 +109,27 @@ class CalibrationReport(Frozen):
     halo: Statistic
     sd_over_repeats: dict[Category, float] | None
     damage: tuple[DamageResult, ...]
+    faults: tuple[FaultResult, ...] = ()
+    """Empty without references or variants."""
     notes: tuple[str, ...] = ()
+
+
+class PanelReport(Frozen):
+    """Agreement of several judges on the same stories."""
+
+    format: Literal["ts-eval/panel"] = "ts-eval/panel"
+    schema_version: int = 1
+    judges: tuple[str, ...]
+    stories: int
+    """Rated by all judges."""
+    left_out: int
+    """Rated by some judges only."""
+    alpha: dict[Category, Statistic]
+    """Krippendorff's alpha over all judges, interval distance."""
+    pairs: dict[str, dict[Category, dict[str, Statistic]]]
+    """Two judges → category → statistics of the first against the second."""
+    means: dict[str, dict[Category, float]]
+    """Judge → category → mean over the common stories."""
 
 
 class PromptTrial(Frozen):

@@ -1,0 +1,88 @@
+"""`panel`: several judges' ratings of the same stories, their agreement, and one pooled rating per story."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ConfigError
+from ..judge.files import check_output, read_ratings, write_ratings
+from ..judge.summary import usable
+from ..schemas import CATEGORIES, PanelReport, Rating, Scores, Statistic
+from .agreement import SOME, compare, krippendorff_alpha
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..schemas import Category
+
+__all__ = ["panel"]
+
+
+def panel(files: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[str] | None = None) -> PanelReport:
+    """Agreement of the judges of several ratings.jsonl on the stories that all of them rated, and the pooled ratings.
+
+    A pooled rating is the mean over the judges of each judge's mean over its repeats, so every judge has the same weight; a story that a judge did
+    not rate, or flagged, has no pooled rating. out: path of the pooled ratings.jsonl. Raises ConfigError for fewer than two files, and
+    where no story is rated by all.
+    """
+    if len(files) < 2:
+        raise ConfigError("files: a panel needs the ratings of at least two judges.")
+    check_output(out, "ts-eval/rating", files)
+    judges = [_by_text(read_ratings(path)) for path in files]
+    common = [text for text in judges[0] if all(text in judge for judge in judges)]
+    if not common:
+        raise ConfigError(f"{', '.join(map(str, files))}: no story is rated by all judges. Rate the same stories with each.")
+    scores = np.array([[_mean(judge[text]) for judge in judges] for text in common])
+    names = [f"{next(iter(judge.values()))[0].judge} ({Path(path).name})" for judge, path in zip(judges, files, strict=True)]
+    pooled = [_pooled(i, judges[0][text][0], names, scores[i]) for i, text in enumerate(common)]
+    report = PanelReport(
+        judges=tuple(names), stories=len(common), left_out=len(set().union(*judges)) - len(common),
+        alpha={c: _alpha(scores[:, :, k]) for k, c in enumerate(CATEGORIES)},
+        pairs={f"{names[i]} and {names[j]}": _pair(scores[:, i], scores[:, j]) for i, j in combinations(range(len(names)), 2)},
+        means={name: {c: round(float(scores[:, i, k].mean()), 4) for k, c in enumerate(CATEGORIES)} for i, name in enumerate(names)},
+    )  # fmt: skip
+    if out is not None:
+        write_ratings(out, pooled)
+    return report
+
+
+def _by_text(ratings: Sequence[Rating]) -> dict[str, list[Rating]]:
+    """Text → the usable ratings of its repeats."""
+    found: dict[str, list[Rating]] = {}
+    for rating in usable(ratings):
+        found.setdefault(rating.text, []).append(rating)
+    return found
+
+
+def _mean(ratings: Sequence[Rating]) -> NDArray[Any]:
+    return np.asarray(np.mean([r.scores.as_list() for r in ratings if r.scores is not None], axis=0))
+
+
+def _pooled(number: int, first: Rating, names: Sequence[str], scores: NDArray[Any]) -> Rating:
+    mean: Mapping[str, float] = {c: round(float(v), 4) for c, v in zip(CATEGORIES, scores.mean(axis=0), strict=True)}
+    key = hashlib.sha256("\0".join([*names, first.text]).encode("utf-8", "surrogatepass")).hexdigest()
+    return Rating(
+        story=number, text=first.text, source=first.source, mode="estimated", scores=Scores(**mean), judge=f"panel of {len(names)}",
+        prompt="; ".join(names), attempts=0, key=key,
+    )  # fmt: skip
+
+
+def _alpha(scores: NDArray[Any]) -> Statistic:
+    """Krippendorff's alpha of [stories, judges]."""
+    if len(scores) < SOME:
+        return Statistic(stories=len(scores), refused=f"{len(scores)} stories, at least {SOME} are needed")
+    value = krippendorff_alpha(scores)
+    if not np.isfinite(value):
+        return Statistic(stories=len(scores), refused="the ratings do not vary")
+    return Statistic(stories=len(scores), value=round(value, 4))
+
+
+def _pair(a: NDArray[Any], b: NDArray[Any]) -> dict[Category, dict[str, Statistic]]:
+    return {c: compare(a[:, k].tolist(), b[:, k].tolist()) for k, c in enumerate(CATEGORIES)}

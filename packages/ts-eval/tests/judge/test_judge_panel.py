@@ -1,0 +1,95 @@
+"""A panel of judges: agreement by hand, pooled ratings with equal weights, stories that not all rated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ts_eval.calibration import panel
+from ts_eval.cli import main
+from ts_eval.errors import ConfigError
+from ts_eval.judge import judge_stories, read_ratings
+from ts_eval.schemas import JudgeConfig, PanelReport, Rating, Scores
+
+NAMES = ("grammar", "spelling", "consistency", "story", "creativity", "style")
+
+
+def ratings_file(path: Path, judge: str, rows: dict[str, list[list[float]]], flags: tuple[str, ...] = ()) -> Path:
+    """A ratings.jsonl: text → the six scores of each repeat."""
+    lines = [
+        Rating(story=i, text=text, source="m", repeat=r, mode="sampled", scores=Scores(**dict(zip(NAMES, scores, strict=True))),
+               judge=judge, prompt="p", key=f"{i}-{r}", flags=flags if text == "flagged" else ())
+        for i, (text, repeats) in enumerate(rows.items()) for r, scores in enumerate(repeats)
+    ]  # fmt: skip
+    path.write_text("".join(line.model_dump_json() + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_pooled_ratings_give_each_judge_the_same_weight(tmp_path: Path) -> None:
+    one = ratings_file(
+        tmp_path / "a.jsonl", "a", {"x": [[2.0] * 6], "y": [[4.0] * 6], "only a": [[1.0] * 6], "flagged": [[1.0] * 6]}
+    )
+    two = ratings_file(
+        tmp_path / "b.jsonl", "b", {"y": [[6.0] * 6, [8.0] * 6], "x": [[8.0] * 6, [8.0] * 6, [8.0] * 6], "flagged": [[9.0] * 6]}, ("rating",)
+    )  # fmt: skip
+    report = panel([one, two], out=tmp_path / "pooled.jsonl")
+    assert report.judges == ("a (a.jsonl)", "b (b.jsonl)")
+    assert (report.stories, report.left_out) == (2, 2)
+    pooled = {r.text: r.scores.story for r in read_ratings(tmp_path / "pooled.jsonl") if r.scores}
+    assert pooled == {"x": 5.0, "y": 5.5}
+    assert report.means["b (b.jsonl)"]["style"] == 7.5
+    assert report.pairs["a (a.jsonl) and b (b.jsonl)"]["story"]["mae"].value == (6 + 3) / 2
+    assert "2 stories" in str(report.alpha["story"].refused)
+    assert {r.judge for r in read_ratings(tmp_path / "pooled.jsonl")} == {"panel of 2"}
+
+
+def test_alpha_is_krippendorffs(tmp_path: Path) -> None:
+    draw = np.random.default_rng(1)
+    true = draw.integers(3, 9, (30, 6)).astype(float)
+    files = []
+    for name in ("a", "b", "c"):
+        scores = np.clip(true + draw.integers(-1, 2, true.shape), 1, 10)
+        files.append(ratings_file(tmp_path / f"{name}.jsonl", name, {f"s{i}": [row.tolist()] for i, row in enumerate(scores)}))
+    report = panel(files)
+    table = np.array([[r.scores.story for r in read_ratings(f) if r.scores] for f in files]).T
+    within = np.mean([((row[:, None] - row[None, :]) ** 2).sum() / (3 * 2) for row in table])
+    values = table.ravel()
+    among = ((values[:, None] - values[None, :]) ** 2).sum() / (len(values) * (len(values) - 1))
+    assert report.alpha["story"].value == pytest.approx(1 - within / among, abs=1e-4)
+    assert len(report.pairs) == 3
+
+
+def test_one_judge_and_different_stories_are_refused(tmp_path: Path) -> None:
+    one = ratings_file(tmp_path / "a.jsonl", "a", {"x": [[2.0] * 6]})
+    with pytest.raises(ConfigError, match="at least two judges"):
+        panel([one])
+    with pytest.raises(ConfigError, match="no story is rated by all judges"):
+        panel([one, ratings_file(tmp_path / "b.jsonl", "b", {"y": [[2.0] * 6]})])
+    with pytest.raises(ConfigError, match="is an input and would be overwritten"):
+        panel([one, one], out=one)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"Once there was a cat with {n} friends." for n in range(25)]
+    for seed in (1, 2):
+        judge_stories(
+            texts,
+            JudgeConfig(backend="fake", anchors=False, probe="off", seed=seed),
+            out=tmp_path / f"{seed}.jsonl",
+            store=tmp_path / "s.sqlite",
+        )
+    words = ["panel", str(tmp_path / "1.jsonl"), str(tmp_path / "2.jsonl"), "--out", str(tmp_path / "pooled.jsonl")]
+    for more in ([], ["--json"]):
+        monkeypatch.setattr("sys.argv", ["ts-eval", *words, *more])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code
+        out = capsys.readouterr().out
+        if more:
+            assert PanelReport.model_validate(json.loads(out)).stories == 25
+        else:
+            assert "Krippendorff's alpha" in out
+    assert len(read_ratings(tmp_path / "pooled.jsonl")) == 25

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from ts_tokenizer import WordTokenizer, load
 from ts_tokenizer.detokenizer import model
 from ts_tokenizer.detokenizer.model import FIXED, PAST, WHOLE, Decoder, kinds_of
+from ts_tokenizer.detokenizer.storage import pack, pack_keys
 from ts_tokenizer.fast import loops
 from ts_tokenizer.reports.check import check
+from ts_tokenizer.schemas import DecoderSpec
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +135,25 @@ def test_what_was_learned_comes_back(tokenizer: WordTokenizer, stories: list[str
     assert found.exact is not None
     assert found.exact >= 0.8
     assert check(tokenizer, []).exact is None
+
+
+def test_unsure_occurrences_of_a_word_are_decided_together() -> None:
+    vocab = ["ask", "mom", "tell", ".", "<eos>", "<bos>", "<unk>", "<pad>"]
+    keys = np.array([34 << 48 | 1, 34 << 48 | 2 << 16 | 1], dtype=np.int64)  # "ask mom", "tell mom"
+    templates, packed = pack_keys(keys)
+    ids = np.array([0, 1, 3, 2, 1, 3])
+
+    def cases(together: int, low: int, high: int, mode: int = WHOLE) -> list[int]:
+        weights = pack(np.array([low, high]), "<i2")
+        spec = DecoderSpec(together=together, templates=templates, keys=packed, weight_bytes=2, weights=weights)
+        found = Decoder(spec, vocab).predict(ids, mode)[1]
+        return found[[1, 4]].tolist()
+
+    assert cases(0, -300, 500) == [0, 1]
+    assert cases(1536, -300, 500) == [1, 1], "the mean is 100"
+    assert cases(1536, -500, 300) == [0, 0]
+    assert cases(1536, -500, 1600) == [0, 1], "a sure one is decided alone"
+    assert cases(1536, -300, 500, PAST) == [0, 1], "a stream cannot know the later one"
 
 
 def test_single_quotes_learn_from_double_ones() -> None:

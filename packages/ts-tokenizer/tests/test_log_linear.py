@@ -10,6 +10,7 @@ import pytest
 from ts_tokenizer import WordTokenizer
 from ts_tokenizer.detokenizer import fit, log_linear
 from ts_tokenizer.detokenizer.log_linear import number
+from ts_tokenizer.reports.check import check
 
 
 def test_number_keeps_what_stands_twice() -> None:
@@ -41,6 +42,35 @@ def test_learn_and_scores() -> None:
     np.testing.assert_allclose(scores, expected)
     settled = rows.learn(labels, rate=0.5, decay=0.0, epochs=2, offsets=np.where(labels, 20.0, -20.0))
     assert (settled == 0).all(), "what is sure and right teaches nothing"
+
+
+def test_the_features_that_matter_are_kept() -> None:
+    rng = np.random.default_rng(1)
+    columns = np.stack([rng.integers(0, 3, 400), rng.integers(10, 13, 400)])
+    labels = columns[0] == 1
+    kept, weights = number(columns).learn_strongest(labels, 3, rate=0.5, decay=1e-6, epochs=5)
+    assert sorted(kept.keys.tolist()) == [0, 1, 2]
+    assert ((kept.scores(weights, np.ones(400, dtype=bool)) > 0) == labels).all()
+    same, _ = number(columns).learn_strongest(labels, 6, rate=0.5, decay=1e-6, epochs=5)
+    assert len(same.keys) == 6
+    known = np.where(labels, 20.0, -20.0)
+    none, rest = number(columns).learn_strongest(labels, 3, rate=0.5, decay=0.0, epochs=2, offsets=known)
+    assert len(none.keys) == 3
+    assert (rest == 0).all(), "what is sure and right teaches nothing"
+
+
+def test_many_stories_are_learned_from_their_doubtful_tokens(
+    tokenizer: WordTokenizer, stories: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aligned = tokenizer.stories(stories)
+    whole = fit.fit(aligned, tokenizer.vocab)
+    monkeypatch.setattr(fit, "BASE_STORIES", 20)
+    few = fit.fit(aligned, tokenizer.vocab)
+    assert few == fit.fit(aligned, tokenizer.vocab)
+    assert few != whole
+    for spec in (whole, few):
+        found = WordTokenizer(tokenizer.spec.model_copy(update={"decoder": spec}))
+        assert check(found, stories[:5]).exact == 1.0
 
 
 def test_plain_and_compiled_loops_learn_the_same(

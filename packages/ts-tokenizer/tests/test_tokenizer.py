@@ -74,7 +74,7 @@ def test_saved_and_loaded_it_is_the_same(tokenizer: WordTokenizer, tmp_path: Pat
     ("old", "new", "message"),
     [
         ('"ts-tokenizer/word"', '"something/else"', "another kind of file"),
-        ('"schema_version": 2', '"schema_version": 99', "pip install -U tinystories-tokenizer"),
+        ('"schema_version": 3', '"schema_version": 99', "pip install -U tinystories-tokenizer"),
         ('"casing"', '"cases"', "field `cases`"),
         ('"<pad>"', '"<eos>"', "must be <eos>, <bos>, <unk>, <pad>"),
     ],

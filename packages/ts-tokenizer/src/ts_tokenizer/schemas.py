@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import struct
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -87,22 +88,33 @@ class RulesSpec(_Frozen):
 
 
 class DecoderSpec(_Frozen):
-    """A log-linear model of blanks and capitals: little-endian arrays in base64. Weights are in units of 1/1024 nat."""
+    """A log-linear model of blanks and capitals: little-endian arrays in base64. Scores are in units of 1/1024 nat."""
 
     quotes: Literal["decided", "parity"] = "decided"
     """Which quotation marks stand open: by the blanks that were decided beside each, or every second one closes (version 1)."""
     classes: Packed = ""
     """uint8 [4, vocab]: how often each word is capital inside a sentence, tells who speaks, has no blank before it, none behind
     it; in steps from 1 (never) to 5 (always), 0 where too little was seen."""
+    together: int = Field(default=0, ge=0)
+    """Occurrences of a word in a story whose capital scores less than this are decided by their mean; 0 in version 2."""
+    templates: Packed = ""
+    """uint32 [templates, 6]: template, number of its features, sizes of their three fields, bytes in `keys`."""
     keys: Packed = ""
-    """int64 [features]: template and what it holds (ids, classes, scores in steps)."""
+    """What each feature holds (ids, classes, scores in steps), ascending, Elias-Fano coded by template: the high bits in unary
+    (zeros, then a one), then the low bits of each. Templates from 256 are weights towards all capitals."""
+    step: int = Field(default=1, ge=1)
+    """A weight of 1, as a score."""
+    weight_bytes: Literal[1, 2] = 1
     weights: Packed = ""
-    """int16 [features, 2]: towards a blank or a capital; towards all capitals."""
+    """int8 or int16 [features]: towards a blank or a capital, in steps."""
 
     @model_validator(mode="after")
     def _arrays_fit(self) -> DecoderSpec:
-        features, left = divmod(_packed_bytes(self.keys), 8)
-        if left or _packed_bytes(self.weights) != 4 * features:
+        entries, left = divmod(_packed_bytes(self.templates), 24)
+        table = struct.unpack(f"<{6 * entries}I", base64.b64decode(self.templates)[: 24 * entries])
+        if left or sum(table[5::6]) != _packed_bytes(self.keys):
+            raise ValueError("`templates` and `keys` do not belong together")
+        if sum(table[1::6]) * self.weight_bytes != _packed_bytes(self.weights):
             raise ValueError("`keys` and `weights` do not belong together")
         return self
 
@@ -129,7 +141,7 @@ class TokenizerSpec(_Frozen):
     """word_tokenizer.json."""
 
     format: Literal["ts-tokenizer/word"] = "ts-tokenizer/word"
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     casing: Casing
     vocab: list[str]
     """In id order; the last four are `SPECIALS`."""

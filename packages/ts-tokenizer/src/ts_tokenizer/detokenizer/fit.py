@@ -1,11 +1,10 @@
 """Fits the detokenizer from aligned stories: word classes, feature weights, and weights of a story's own evidence.
 
-`model` applies the result; `fast.loops` defines the features.
+`model` applies the result; `fast.loops` defines the features; `storage` packs the weights.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +14,10 @@ import numpy as np
 
 from ..fast import loops
 from ..fast.loops import APOSTROPHE, CASE_ALIKE, CASE_FEATURES, CASELESS, QUOTE, SPACE_FEATURES, STORY_FEATURES, WORD
-from ..schemas import DecoderSpec
+from ..schemas import MARKERS, DecoderSpec
 from .log_linear import number
-from .model import CAPITAL, FIXED, LOWER, OTHER, PAST, UNIT, UPPER, WHOLE, Stories, kinds_of, pack
+from .model import CAPITAL, FIXED, LOWER, OTHER, PAST, UNIT, UPPER, WHOLE, Stories, hash_table, kinds_of
+from .storage import ALL_CAPITALS, pack, pack_keys
 
 __all__ = ["fit"]
 
@@ -29,12 +29,20 @@ UPPER_EPOCHS = 2  # all capitals are rare
 PARTS, MANY = 4, 4_000
 """Each story's case is scored by weights fitted without its quarter, as for new stories. With at least `MANY` stories, halves are
 as good and take a third of the time."""
-UNSURE = 8 * UNIT
+BASE_STORIES = 4_000
+DOUBTFUL = 7 * UNIT
+"""With more than `BASE_STORIES` stories, weights fitted on that many score the others, and only the others' tokens below `DOUBTFUL`
+join the fit: a tenth of the tokens, with 97 % of the errors."""
+UNSURE = 6 * UNIT
 """Above this score other occurrences of the word do not change a decision, so the token is not used for fitting."""
-SMALLEST = UNIT // 16  # smaller weights are dropped: they fill the file without changing decisions
+TOGETHER = 3 * UNIT // 2
+STEP = UNIT // 16
+"""Weights are stored in a byte, in these steps; smaller ones are dropped."""
+SPACE_MOST, CASE_MOST, UPPER_MOST, STORY_MOST = 7_000, 47_000, 1_500, 4_500
+"""Features at most: twice as many, from the real stories, restore hardly more stories, and make the table larger than the CPU cache."""
 
 Table = tuple[np.ndarray, np.ndarray]
-"""Keys in ascending order, and integer weights [keys, 2]."""
+"""Keys, and integer weights."""
 
 
 def fit(stories: Stories, vocab: Sequence[str]) -> DecoderSpec:
@@ -44,14 +52,22 @@ def fit(stories: Stories, vocab: Sequence[str]) -> DecoderSpec:
     classes = _classes(stories, vocab)
     corpus = _Corpus.of(stories, kinds_of(vocab, classes), unk=len(vocab) - 2)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        space = pool.submit(_space, corpus)
-        case, scores = _case(corpus, pool)
-        evidence = pool.map(lambda mode: _story(corpus, scores, mode), (WHOLE, PAST, FIXED))
-        parts = [space.result(), case, *evidence]
-    keys, weights = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )  # templates make the keys of the parts distinct
-    return DecoderSpec(classes=pack(classes, "<u1"), keys=pack(keys, "<i8"), weights=pack(weights, "<i2"))
+        scores, doubtful = _first_scores(corpus, pool)
+        space = _space(corpus, doubtful[:, 0])
+        case, scores = _case(corpus, doubtful[:, 1], scores, pool)
+        modes = (FIXED,) if MARKERS[0] in vocab else (WHOLE, PAST)
+        evidence = pool.map(lambda mode: _story(corpus, scores, mode), modes)
+        keys, weights = (np.concatenate(column) for column in zip(space, *case, *evidence, strict=True))
+    rising = np.argsort(keys)  # templates make the keys of the parts distinct
+    templates, packed = pack_keys(keys[rising])
+    return DecoderSpec(
+        classes=pack(classes, "<u1"),
+        together=TOGETHER,
+        templates=templates,
+        keys=packed,
+        step=STEP,
+        weights=pack(weights[rising], "<i1"),
+    )
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,11 @@ class _Corpus:
     def of(cls, stories: Stories, kinds: np.ndarray, *, unk: int) -> _Corpus:
         open_case = (stories.ids != unk) & (kinds[stories.ids] & CASELESS == 0) & (stories.cases != OTHER)
         return cls(stories, kinds, unk, open_case)
+
+    @property
+    def later(self) -> np.ndarray:
+        """Whether a token is not its story's first, which never has a blank."""
+        return np.asarray(np.diff(self.stories.owners, prepend=-1) == 0)
 
     def features(self, rows: np.ndarray, *, space: int = 0, case: int = 0) -> np.ndarray:
         """int64 [features, rows] of blanks or of capitals for the tokens selected by `rows`, bool [tokens]."""
@@ -136,59 +157,106 @@ def _steps(part: np.ndarray, whole: np.ndarray, least: int, bounds: list[float])
 # --- weights -----------------------------------------------------------------------------------
 
 
-def _space(corpus: _Corpus) -> Table:
+def _first_scores(corpus: _Corpus, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of capitals, int64 [tokens], and the tokens whose blank and whose case join the fit, bool [tokens, 2]."""
+    stories = corpus.stories
+    every = -(-len(stories.lengths) // BASE_STORIES)
+    if every == 1:
+        return np.zeros(len(stories.ids), dtype=np.int64), np.ones((len(stories.ids), 2), dtype=bool)
+    chosen = np.arange(len(stories.lengths)) % every == 0
+    base = _Corpus.of(stories.some(chosen), corpus.kinds, unk=corpus.unk)
+    blanks = number(base.features(base.later, space=SPACE_FEATURES))
+    cases = number(base.features(base.open_case, case=CASE_FEATURES), CASE_ALIKE)
+    labels = base.stories.cases[base.open_case]
+    jobs = (
+        (blanks, base.stories.blanks[base.later], SPACE_RATE, SPACE_DECAY, EPOCHS),
+        (cases, labels == CAPITAL, CASE_RATE, CASE_DECAY, EPOCHS),
+        (cases, labels == UPPER, CASE_RATE, CASE_DECAY, UPPER_EPOCHS),
+    )
+    space, capital, upper = pool.map(lambda job: job[0].learn(job[1], rate=job[2], decay=job[3], epochs=job[4]), jobs)
+    columns = (np.concatenate([space, capital]), np.concatenate([np.zeros_like(space), upper]))
+    weights = np.column_stack([np.rint(column * UNIT).astype(np.int64) for column in columns])
+    table = hash_table(np.concatenate([blanks.keys, cases.keys]), weights)
+    scores = np.zeros((len(stories.ids), 3), dtype=np.int64)
+    bounds = np.array(stories.bounds)
+
+    def score(part: np.ndarray) -> None:
+        own = slice(bounds[part[0]], bounds[part[-1]])
+        loops.score_stories(
+            stories.ids[own],
+            stories.blanks[own],
+            bounds[part] - bounds[part[0]],
+            corpus.kinds,
+            corpus.unk + 1,
+            corpus.unk,
+            *table,
+            scores[own],
+        )
+
+    parts = np.array_split(np.arange(len(bounds) - 1), os.cpu_count() or 1)
+    list(pool.map(score, [np.append(part, part[-1] + 1) for part in parts if len(part)]))
+    least = np.abs(scores)
+    doubtful = np.column_stack([least[:, 0], np.minimum(least[:, 1], least[:, 2])]) < DOUBTFUL
+    return scores[:, 1].copy(), doubtful | chosen[stories.owners][:, None]
+
+
+def _space(corpus: _Corpus, joins: np.ndarray) -> Table:
     """Fit the weights of blanks."""
-    rows = np.diff(corpus.stories.owners, prepend=-1) == 0  # a story's first token has none
+    rows = corpus.later & joins
     numbered = number(corpus.features(rows, space=SPACE_FEATURES))
-    weights = numbered.learn(corpus.stories.blanks[rows], rate=SPACE_RATE, decay=SPACE_DECAY, epochs=EPOCHS)
-    return _whole(numbered.keys, weights, np.zeros_like(weights))
+    labels = corpus.stories.blanks[rows]
+    fitted, weights = numbered.learn_strongest(labels, SPACE_MOST, rate=SPACE_RATE, decay=SPACE_DECAY, epochs=EPOCHS)
+    return _whole(fitted.keys, weights)
 
 
-def _case(corpus: _Corpus, pool: ThreadPoolExecutor) -> tuple[Table, np.ndarray]:
-    """Fit the weights of capitals; also score each token by weights fitted without its story, in 1/1024 nat."""
-    numbered = number(corpus.features(corpus.open_case, case=CASE_FEATURES), CASE_ALIKE)
-    cases, owners = corpus.stories.cases[corpus.open_case], corpus.stories.owners[corpus.open_case]
+def _case(corpus: _Corpus, joins: np.ndarray, scores: np.ndarray, pool: ThreadPoolExecutor) -> tuple[list[Table], np.ndarray]:
+    """Fit the weights of capitals and of all capitals.
+
+    Also update the scores of the tokens that join the fit, by weights fitted without their stories, in 1/1024 nat.
+    """
+    rows = corpus.open_case & joins
+    numbered = number(corpus.features(rows, case=CASE_FEATURES), CASE_ALIKE)
+    cases, owners = corpus.stories.cases[rows], corpus.stories.owners[rows]
+    both = pool.map(
+        lambda job: numbered.learn_strongest(cases == job[0], job[1], rate=CASE_RATE, decay=CASE_DECAY, epochs=job[2]),
+        ((CAPITAL, CASE_MOST, EPOCHS), (UPPER, UPPER_MOST, UPPER_EPOCHS)),
+    )
+    (capital, weights), (upper, upper_weights) = both
     count = len(corpus.stories.lengths)
     parts = PARTS if count < MANY else 2
     part = owners * parts // count
 
-    def learned(job: tuple[int, int]) -> np.ndarray:
-        case, without = job
-        epochs = EPOCHS if case == CAPITAL else UPPER_EPOCHS
-        return numbered.learn(cases == case, rate=CASE_RATE, decay=CASE_DECAY, epochs=epochs, chosen=part != without)
+    def without(n: int) -> np.ndarray:
+        return capital.learn(cases == CAPITAL, rate=CASE_RATE, decay=CASE_DECAY, epochs=EPOCHS, chosen=part != n)
 
-    capital, upper, *others = pool.map(learned, [(CAPITAL, -1), (UPPER, -1), *((CAPITAL, n) for n in range(parts))])
-    scores = np.zeros(len(cases))
-    for n, weights in enumerate(others):
-        scores[part == n] = numbered.scores(weights, part == n)
-    spread = np.zeros(len(corpus.open_case), dtype=np.int64)
-    spread[corpus.open_case] = np.rint(scores * UNIT)
-    return _whole(numbered.keys, capital, upper), spread
+    own = np.zeros(len(cases))
+    for n, others in enumerate(pool.map(without, range(parts))):
+        own[part == n] = capital.scores(others, part == n)
+    scores = np.where(corpus.open_case, scores, 0)
+    scores[rows] = np.rint(own * UNIT)
+    return [_whole(capital.keys, weights), _whole(upper.keys | ALL_CAPITALS, upper_weights)], scores
 
 
 def _story(corpus: _Corpus, scores: np.ndarray, mode: int) -> Table:
     """Fit the weights of other occurrences of the word in the story, given the scores."""
     stories = corpus.stories
-    rows = np.full((len(scores), STORY_FEATURES), -1, dtype=np.int64)
-    nothing = (np.full(1, -1, dtype=np.int64), np.zeros((1, 2), dtype=np.int64))
-    three = np.column_stack([np.zeros_like(scores), scores, np.zeros_like(scores)])
-    fixed = np.column_stack([stories.blanks, stories.cases])
-    for start, end in itertools.pairwise(stories.bounds):
-        own = slice(start, end)
-        loops.add_story_scores(
-            stories.ids[own], fixed[own], corpus.kinds, corpus.unk, *nothing, UNIT, mode, three[own], rows[own]
-        )
     unsure = corpus.open_case & (np.abs(scores) < UNSURE)
-    numbered = number(np.ascontiguousarray(rows[unsure].T))
-    labels, known = (stories.cases == CAPITAL)[unsure], scores[unsure] / UNIT
-    weights = numbered.learn(labels, rate=STORY_RATE, decay=CASE_DECAY, epochs=EPOCHS, offsets=known)
-    return _whole(numbered.keys, weights, np.zeros_like(weights))
+    places = np.where(unsure, np.cumsum(unsure) - 1, -1)
+    rows = np.zeros((STORY_FEATURES, unsure.sum()), dtype=np.int64)
+    given = (stories.ids, stories.cases, np.array(stories.bounds), corpus.kinds, corpus.unk)
+    loops.story_rows(*given, UNIT, mode, scores, places, rows)
+    fitted, weights = number(rows).learn_strongest(
+        (stories.cases == CAPITAL)[unsure],
+        STORY_MOST,
+        rate=STORY_RATE,
+        decay=CASE_DECAY,
+        epochs=EPOCHS,
+        offsets=scores[unsure] / UNIT,
+    )
+    return _whole(fitted.keys, weights)
 
 
-def _whole(keys: np.ndarray, *columns: np.ndarray) -> Table:
-    """The keys with relevant weights, in ascending order, and the weights rounded to integers."""
-    whole = np.column_stack([np.clip(np.rint(column * UNIT), -32_000, 32_000).astype(np.int64) for column in columns])
-    strong = (np.abs(whole) >= SMALLEST).any(axis=1)
-    keys, whole = keys[strong], whole[strong]
-    rising = np.argsort(keys)
-    return keys[rising], whole[rising]
+def _whole(keys: np.ndarray, weights: np.ndarray) -> Table:
+    """The keys with relevant weights, and the weights in steps, rounded to integers."""
+    whole = np.clip(np.rint(weights * (UNIT / STEP)), -127, 127).astype(np.int64)
+    return keys[whole != 0], whole[whole != 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,8 @@ from ..fast import loops
 __all__ = ["Rows", "number"]
 
 MIN_COUNT = 2
+LEAST_SURE = 0.01
+"""Variance of a sure row when features are ranked: without it a feature that makes its rows sure would seem useless."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,15 @@ class Rows:
         offsets: np.ndarray | None = None,
     ) -> np.ndarray:
         """Fit the weights, float64 [features]; `labels`, `chosen`, `offsets` (known part of the logit) are in input order."""
-        known = np.zeros(len(self.order)) if offsets is None else offsets[self.order].astype(np.float64)
+        known = self._known(offsets)
         rows = np.arange(len(self.order)) if chosen is None else np.flatnonzero(chosen[self.order])
         weights = np.column_stack([np.zeros(len(self.keys)), np.ones(len(self.keys))])
         truth = labels[self.order].astype(np.float64)
         loops.learn(self.starts, self.numbers, rows, known, truth, weights, rate, decay, epochs)
         return weights[:, 0].copy()
+
+    def _known(self, offsets: np.ndarray | None) -> np.ndarray:
+        return np.zeros(len(self.order)) if offsets is None else offsets[self.order].astype(np.float64)
 
     def scores(self, weights: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """The weight sums of the chosen rows, float64 [chosen]; `chosen` is in input order."""
@@ -55,6 +61,24 @@ class Rows:
         found[self.order] = sums
         own: np.ndarray = found[chosen]
         return own
+
+    def learn_strongest(self, labels: np.ndarray, most: int, **settings: Any) -> tuple[Rows, np.ndarray]:
+        """Like `learn`, with at most `most` features: those whose weights matter most are kept and fitted again."""
+        weights = self.learn(labels, **settings)
+        if len(self.keys) <= most:
+            return self, weights
+        importance = np.zeros(len(self.keys))
+        known = self._known(settings.get("offsets"))
+        loops.add_importance(self.starts, self.numbers, known, weights, LEAST_SURE, importance)
+        chosen = np.zeros(len(self.keys), dtype=bool)
+        chosen[np.argsort(-importance, kind="stable")[:most]] = True
+        fewer = self._only(chosen)
+        return fewer, fewer.learn(labels, **settings)
+
+    def _only(self, chosen: np.ndarray) -> Rows:
+        kept = chosen[self.numbers]
+        numbers = (np.cumsum(chosen, dtype=np.int32) - 1)[self.numbers[kept]]
+        return Rows(self.keys[chosen], self.order, np.concatenate([[0], np.cumsum(kept)])[self.starts], numbers.astype(np.int32))
 
 
 def number(columns: np.ndarray, alike: Sequence[int] = ()) -> Rows:

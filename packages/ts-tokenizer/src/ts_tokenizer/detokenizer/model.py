@@ -1,13 +1,12 @@
 """The detokenizer: predicts blanks and capitals of ids by a log-linear model, which `fit` learns.
 
 Features are the neighbours (three before, three after), the quotes that are open by the decisions so far, and for capitals
-the other occurrences of the same word in the story. Weights are integers, so decisions are the same on every machine, with or
+the other occurrences of the same word in the story. Unsure occurrences of a word are decided together. Weights are integers, so decisions are the same on every machine, with or
 without Numba.
 """
 
 from __future__ import annotations
 
-import base64
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from ..fast import loops
 from ..fast.loops import APOSTROPHE, BREAK, CASELESS, LOOK_AHEAD, NEVER, QUOTE, WORD
 from ..schemas import SPECIALS, DecoderSpec
+from .storage import ALL_CAPITALS, unpack, unpack_keys
 
 __all__ = [
     "CAPITAL",
@@ -30,9 +30,8 @@ __all__ = [
     "Walk",
     "case_of",
     "cased",
+    "hash_table",
     "kinds_of",
-    "pack",
-    "unpack",
 ]
 
 LOWER, CAPITAL, UPPER, OTHER = 0, 1, 2, 3
@@ -67,6 +66,11 @@ class Stories:
     """Each token's index in `surfaces`."""
     surfaces: list[str]
     """Tokens as written in the texts."""
+
+    def some(self, chosen: np.ndarray) -> Stories:
+        """The chosen stories, bool [stories]."""
+        rows = chosen[self.owners]
+        return Stories(self.ids[rows], self.blanks[rows], self.cases[rows], self.lengths[chosen], self.where[rows], self.surfaces)
 
     @property
     def bounds(self) -> list[int]:
@@ -106,7 +110,8 @@ class Decoder:
         self._none, self._unk = len(vocab) - 1, len(vocab) - 2
         self._parity = spec.quotes == "parity"
         self._kinds = kinds_of(vocab, unpack(spec.classes, "<u1"))
-        self._keys, self._weights = _table(unpack(spec.keys, "<i8"), unpack(spec.weights, "<i2").reshape(-1, 2))
+        self._together = spec.together
+        self._keys, self._weights = _open(spec)
 
     def scores(self, ids: np.ndarray, mode: int = WHOLE, fixed: np.ndarray | None = None) -> np.ndarray:
         """int64 [tokens, 3]: log-odds of a blank, of a capital, of all capitals, in 1/1024 nat.
@@ -117,7 +122,18 @@ class Decoder:
         fixed = np.full((len(ids), 2), -1, dtype=np.int64) if fixed is None else np.ascontiguousarray(fixed, dtype=np.int64)
         scores = np.zeros((len(ids), 3), dtype=np.int64)
         loops.score_story(
-            ids, fixed, self._kinds, self._none, self._unk, self._keys, self._weights, UNIT, mode, self._parity, scores
+            ids,
+            fixed,
+            self._kinds,
+            self._none,
+            self._unk,
+            self._keys,
+            self._weights,
+            UNIT,
+            mode,
+            self._parity,
+            self._together,
+            scores,
         )
         return scores
 
@@ -207,23 +223,23 @@ def kinds_of(vocab: Sequence[str], classes: np.ndarray) -> np.ndarray:
     return kinds
 
 
-# --- storage -----------------------------------------------------------------------------------
+# --- weights -----------------------------------------------------------------------------------
 
 
-def _table(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An open-addressed hash table, at most half full."""
+def _open(spec: DecoderSpec) -> tuple[np.ndarray, np.ndarray]:
+    """The hash table of the stored weights."""
+    keys = unpack_keys(spec.templates, spec.keys)
+    weights = unpack(spec.weights, f"<i{spec.weight_bytes}") * spec.step
+    columns = keys >= ALL_CAPITALS
+    distinct, rows = np.unique(keys & (ALL_CAPITALS - 1), return_inverse=True)
+    table = np.zeros((len(distinct), 2), dtype=np.int64)
+    table[rows, columns.astype(np.int64)] = weights
+    return hash_table(distinct, table)
+
+
+def hash_table(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An open-addressed table, at most half full, of weights [keys, 2]."""
     size = 1 << (2 * len(keys)).bit_length()
     slots, values = np.full(size, -1, dtype=np.int64), np.zeros((size, 2), dtype=np.int32)
     loops.fill_table(keys, weights, slots, values)
     return slots, values
-
-
-def pack(array: np.ndarray, kind: str) -> str:
-    """An array as base64 of its little-endian bytes."""
-    return base64.b64encode(np.ascontiguousarray(array).astype(kind).tobytes()).decode("ascii")
-
-
-def unpack(text: str, kind: str) -> np.ndarray:
-    """Invert `pack`; flat int64."""
-    array = np.frombuffer(base64.b64decode(text, validate=True), dtype=kind)
-    return array.astype(np.int64)

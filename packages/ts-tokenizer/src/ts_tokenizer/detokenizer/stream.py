@@ -1,7 +1,8 @@
 """Streaming decode: returns text as ids arrive and never revises it.
 
 A token is returned when the next three are known, or at the end. With `casing="keep"` the result equals `decode`. With `lower` it
-can differ in the case of a word: `decode` also uses later occurrences of the word (a name that first starts a sentence).
+can differ in the case of a word: `decode` also uses later occurrences of the word (a name that first starts a sentence), and
+decides the unsure occurrences of a word together.
 """
 
 from __future__ import annotations

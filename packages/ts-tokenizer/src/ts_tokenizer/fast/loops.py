@@ -312,12 +312,12 @@ def look_up(keys, key):
 
 
 @jit
-def score_story(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity, scores):
+def score_story(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity, together, scores):
     """Score one story's tokens: `scores` [tokens, 3] for a blank, a capital, all capitals, in units of 1/`unit` nat.
 
     `keys` and `weights` [slots, 2] are the table (column 0 blank or capital, column 1 all capitals). `fixed` [tokens, 2]
     holds known blanks and cases, -1 for unknown: a score never uses those of its own token. With `parity` every second
-    quotation mark closes one, whatever the blanks.
+    quotation mark closes one, whatever the blanks. In mode 0 occurrences of a word within `together` of 0 get their mean score.
     """
     n = len(ids)
     states = np.zeros(n, dtype=np.int64)
@@ -327,6 +327,37 @@ def score_story(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity,
     for i in range(n):
         score_token(ids, i, fixed, kinds, none, unk, keys, weights, states[i], parity, walk, row, scores)
     add_story_scores(ids, fixed, kinds, unk, keys, weights, unit, mode, scores, np.zeros((0, STORY_FEATURES), dtype=np.int64))
+    if mode == 0 and together > 0:
+        decide_together(ids, kinds, unk, together, scores)
+
+
+@jit
+def score_stories(ids, blanks, bounds, kinds, none, unk, keys, weights, scores):
+    """Score concatenated stories by their neighbours and actual blanks; `scores` as in `score_story`."""
+    row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES), dtype=np.int64)
+    for story in range(len(bounds) - 1):
+        first, last = bounds[story], bounds[story + 1]
+        own, fixed = ids[first:last], np.full((last - first, 2), -1, dtype=np.int64)
+        fixed[:, 0] = blanks[first:last]
+        walk = np.array([0, 1, none, 0])
+        for i in range(len(own)):
+            score_token(own, i, fixed, kinds, none, unk, keys, weights, 0, False, walk, row, scores[first:last])
+
+
+@jit
+def decide_together(ids, kinds, unk, limit, scores):
+    """Give the unsure occurrences of a word (capital within `limit` of 0, not all capitals) the mean of their scores."""
+    total, count = np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64)
+    unsure = np.zeros(len(ids), dtype=np.bool_)
+    for i in range(len(ids)):
+        c = ids[i]
+        if c != unk and not kinds[c] & CASELESS and abs(scores[i, 1]) < limit and scores[i, 2] <= 0:
+            unsure[i] = True
+            total[c] += scores[i, 1]
+            count[c] += 1
+    for i in range(len(ids)):
+        if unsure[i]:
+            scores[i, 1] = total[ids[i]] // count[ids[i]]
 
 
 @jit
@@ -440,6 +471,26 @@ def add_story_scores(ids, fixed, kinds, unk, keys, weights, unit, mode, scores, 
 
 
 @jit
+def story_rows(ids, cases, bounds, kinds, unk, unit, mode, scores, places, rows):
+    """Fill `rows` [STORY_FEATURES, rows] with the story features of concatenated stories, given each token's score.
+
+    `places` [tokens] is each token's row, -1 for none.
+    """
+    keys, weights = np.full(1, -1, dtype=np.int64), np.zeros((1, 2), dtype=np.int64)
+    for story in range(len(bounds) - 1):
+        first, last = bounds[story], bounds[story + 1]
+        fixed, three = np.full((last - first, 2), -1, dtype=np.int64), np.zeros((last - first, 3), dtype=np.int64)
+        fixed[:, 1] = cases[first:last]
+        three[:, 1] = scores[first:last]
+        found = np.zeros((last - first, STORY_FEATURES), dtype=np.int64)
+        add_story_scores(ids[first:last], fixed, kinds, unk, keys, weights, unit, mode, three, found)
+        for i in range(last - first):
+            if places[first + i] >= 0:
+                for j in range(STORY_FEATURES):
+                    rows[j, places[first + i]] = found[i, j]
+
+
+@jit
 def add_vote(ids, i, kinds, unk, score, unit, pool, votes, places, top, low):
     """Count occurrence i of its word: sum, number, the two highest and the two lowest scores."""
     c = ids[i]
@@ -504,6 +555,18 @@ def sum_weights(starts, numbers, rows, weights, sums):
     for i in rows:
         for j in range(starts[i], starts[i + 1]):
             sums[i] += weights[numbers[j]]
+
+
+@jit
+def add_importance(starts, numbers, offsets, weights, least, out):
+    """Add to `out` [keys] how much the loss rises, to second order, if a weight becomes 0; each row counts for at least `least`."""
+    for i in range(len(starts) - 1):
+        total = offsets[i]
+        for j in range(starts[i], starts[i + 1]):
+            total += weights[numbers[j]]
+        p = 1.0 / (1.0 + math.exp(-min(max(total, -30.0), 30.0)))
+        for j in range(starts[i], starts[i + 1]):
+            out[numbers[j]] += max(p * (1.0 - p), least) * weights[numbers[j]] ** 2
 
 
 @jit

@@ -32,7 +32,7 @@ as good and take a third of the time."""
 BASE_STORIES = 4_000
 DOUBTFUL = 7 * UNIT
 """With more than `BASE_STORIES` stories, weights fitted on that many score the others, and only the others' tokens below `DOUBTFUL`
-join the fit: a tenth of the tokens, with 97 % of the errors."""
+join the fit: few tokens, with nearly all errors."""
 UNSURE = 6 * UNIT
 """Above this score other occurrences of the word do not change a decision, so the token is not used for fitting."""
 TOGETHER = 3 * UNIT // 2

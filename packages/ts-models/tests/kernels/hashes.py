@@ -50,13 +50,15 @@ def dropout() -> str:
 @torch.inference_mode()
 def decode(name: str, precision: str, threads: int) -> str:
     stepper = FastStepper(make(CONFIGS[name]), precision=precision)
+    stepper.threads = threads
     outputs = [stepper.start([[1, 2, 3], [4], [5, 6]], 30, per_prompt=2)]
     for step in range(12):
-        tokens, logits = torch.arange(6) + step, torch.empty(6, stepper.weights.head.bias.shape[1])
-        slots = stepper.slots
-        stepper.cache.where[np.arange(6), stepper.cache.lengths // 16] = slots
-        stepper._rows(tokens.numpy(), logits.numpy(), slice(None), threads)
-        stepper.cache.lengths[:] += 1
+        logits = torch.empty(6, stepper.weights.head.bias.shape[1])
+        lengths = stepper.cache.lengths
+        stepper.tokens[:] = np.arange(6) + step
+        stepper.cache.where[np.arange(6), lengths // 16] = stepper.slots
+        stepper._forward(logits.numpy(), threads)
+        lengths += 1
         outputs.append(logits[:, :64])
     return digest(*outputs)
 

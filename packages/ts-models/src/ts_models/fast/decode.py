@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,17 +11,20 @@ import torch
 from torch import Tensor
 
 from ..state import pad_right
-from . import load_kernels, split
-from .kernels.arrays import BLOCK, Cache, Floats, Weights, aligned
+from . import load_kernels
+from .kernels.arrays import BLOCK, DOWN, HEAD, MIX, OUT, QKV, UP, WHOLE, Cache, Floats, Scratch, Weights, aligned
+from .team import Team, item_seconds, looks_per_second, pace_of, usable_threads
 from .weights import read_weights
 
 __all__ = ["FastStepper"]
 
-_lock = threading.Lock()
-"""Numba's workqueue threading layer is not thread-safe."""
 _SMALL = 8_000_000
-"""Number of weights below which a second thread costs more than it saves for one row: it is woken several times per layer."""
+"""Number of weights up to which rows are shared out in more parts than there are threads: all threads' caches hold the weights."""
 _ROWS_OF_A_THREAD = 8
+"""Rows from which on a thread computes whole rows; with fewer, threads share out the outputs of each product."""
+_TILE = 5
+"""Rows that the kernels compute together."""
+_MATRICES, _PRODUCTS = ("qkv", "out", "up", "down", "head"), (QKV, OUT, UP, DOWN, HEAD)
 Ids = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -32,12 +35,13 @@ class FastStepper:
         self.network, self.kernels = network, load_kernels("decode")
         self.weights: Weights = read_weights(network, precision)
         self.precision = precision
-        self.threads = torch.get_num_threads()
-        self.size = sum(getattr(self.weights, name).value.size for name in ("qkv", "out", "up", "down", "head"))
+        self.threads = usable_threads(torch.get_num_threads())
+        self.size = sum(getattr(self.weights, name).value.size for name in _MATRICES)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is rebuilt: the kernels' module and the weights."""
-        return {**self.__dict__, "kernels": None, "weights": None}
+        """Without what is rebuilt: the kernels' module and the weights; nor with a generation that has begun."""
+        kept = ("network", "precision", "threads", "size")
+        return {name: self.__dict__[name] for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -52,33 +56,61 @@ class FastStepper:
         state = self.network.init_state(count, -(-longest // BLOCK) * BLOCK)
         hidden = self.network.hidden(ids, state=state)
         self.cache = _make_cache(state, np.repeat(lengths.numpy(), per_prompt), room, per_prompt)
-        self.slots = np.arange(count * per_prompt)
+        self._begin(count * per_prompt)
         logits: Tensor = self.network.logits(hidden[torch.arange(count), lengths - 1])
         return logits.repeat_interleave(per_prompt, dim=0)
+
+    def _begin(self, rows: int) -> None:
+        """The arrays of one generation. They keep their places while rows leave: helpers look at them."""
+        self.count = rows
+        self.slots, self.tokens = np.arange(rows), np.zeros(rows, np.int64)
+        self.scratch = _make_scratch(self.weights, self.cache, self.threads, rows)
+        items = max(rows, self.weights.heads, *(getattr(self.weights, name).value.shape[1] for name in _MATRICES))
+        self.team = Team(self.threads, items, self.kernels.help_forward, looks_per_second(self.kernels.spin))
 
     def step(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
         """See Stepper."""
         if rows is not None:
             self._select(rows.numpy())
-        ids, lengths = tokens.numpy(), self.cache.lengths
-        self.cache.where[np.arange(len(ids)), lengths // BLOCK] = self.slots
-        logits = torch.empty(len(ids), self.weights.head.bias.shape[1])
-        self._forward(ids, logits.numpy())
+        count = self.count
+        lengths = self.cache.lengths[:count]
+        self.tokens[:count] = tokens.numpy()
+        self.cache.where[np.arange(count), lengths // BLOCK] = self.slots[:count]
+        logits = torch.empty(count, self.weights.head.bias.shape[1])
+        pace = pace_of(self.threads, self.size, self.precision, count >= _ROWS_OF_A_THREAD * 2)
+        begin = time.perf_counter()
+        self._forward(logits.numpy(), pace.choose())
+        pace.record((time.perf_counter() - begin) / count)
         lengths += 1
         return logits[:, : len(self.weights.embedding)]
 
-    def _forward(self, ids: Ids, logits: Floats) -> None:
-        """Threads share out the rows where all of them can hold the weights in their caches, else the outputs of each product."""
-        parts = min(self.threads, len(ids) // _ROWS_OF_A_THREAD) if self.size <= _SMALL else 1
-        if parts > 1:
-            split(lambda first, last: self._rows(ids, logits, slice(first, last), 1), len(ids), parts)
-        else:
-            with _lock:
-                self._rows(ids, logits, slice(None), 1 if self.size <= _SMALL else self.threads)
+    def _forward(self, logits: Floats, threads: int) -> None:
+        """One token for all rows by that many threads."""
+        count, w, cache, team = self.count, self.weights, self.cache, self.team
+        chunk = self._chunk(threads)
+        if threads > 1:
+            self._set_waits(chunk)
+            team.wake(w, cache, self.slots, self.tokens, self.scratch)
+        part = cache._replace(where=cache.where[:count], lengths=cache.lengths[:count])
+        self.kernels.forward(
+            w, part, self.slots[:count], self.tokens[:count], self.scratch, logits, team.words, threads - 1, chunk
+        )
 
-    def _rows(self, ids: Ids, logits: Floats, part: slice, threads: int) -> None:
-        cache = self.cache._replace(where=self.cache.where[part], lengths=self.cache.lengths[part])
-        self.kernels.forward(self.weights, cache, self.slots[part], ids[part], logits[part], threads)
+    def _chunk(self, threads: int) -> int:
+        """Rows that a thread takes at once; 0 where threads share out the products."""
+        if self.count < threads * _ROWS_OF_A_THREAD:
+            return 0
+        parts = 2 * threads if self.size <= _SMALL else threads
+        return -(-self.count // (parts * _TILE)) * _TILE
+
+    def _set_waits(self, chunk: int) -> None:
+        w, rows = self.weights, self.count
+        read = {kind: getattr(w, name).value[0, 0].nbytes for kind, name in zip(_PRODUCTS, _MATRICES, strict=True)}
+        weights = {kind: getattr(w, name).value[0, 0].size for kind, name in zip(_PRODUCTS, _MATRICES, strict=True)}
+        seen = 2 * rows * self.cache.where.shape[1] * BLOCK * self.cache.keys.shape[4] * 4
+        seconds = {kind: item_seconds(read[kind], 2 * rows * weights[kind]) for kind in _PRODUCTS}
+        whole = item_seconds(self.size, 2 * chunk * self.size)
+        self.team.set_waits({**seconds, MIX: item_seconds(seen), WHOLE: whole})
 
     def _select(self, rows: Ids) -> None:
         """Keep rows in that order. A row's own slot is where it writes from now on: two rows never share one.
@@ -86,17 +118,42 @@ class FastStepper:
         Rows that part (beams of one prompt) are given the slots of their prompt's own rows, because only those have
         nothing at the positions still to come; what their parents wrote into a block that is not full is copied there.
         """
-        self.cache = self.cache._replace(where=self.cache.where[rows], lengths=self.cache.lengths[rows])
-        if len(set(rows.tolist())) == len(rows):
-            self.slots = self.slots[rows]
+        self.count = count = len(rows)
+        where, lengths = self.cache.where[:count], self.cache.lengths[:count]
+        where[:], lengths[:] = self.cache.where[rows], self.cache.lengths[rows]
+        if len(set(rows.tolist())) == count:
+            self.slots[:count] = self.slots[rows]
             return
-        self.slots = self.slots.reshape(-1, self.per_prompt)[rows[:: self.per_prompt] // self.per_prompt].ravel()
-        block, begun = np.divmod(self.cache.lengths, BLOCK)
-        parents = self.cache.where[np.arange(len(rows)), block]
-        moved = (begun > 0) & (parents != self.slots)
-        source, target, place = parents[moved], self.slots[moved], block[moved]
+        self.team.settle()
+        self.slots[:count] = self.slots.reshape(-1, self.per_prompt)[rows[:: self.per_prompt] // self.per_prompt].ravel()
+        slots = self.slots[:count]
+        block, begun = np.divmod(lengths, BLOCK)
+        parents = where[np.arange(count), block]
+        moved = (begun > 0) & (parents != slots)
+        source, target, place = parents[moved], slots[moved], block[moved]
         for cells in (self.cache.keys, self.cache.values):
             cells[:, target, place] = cells[:, source, place]
+
+
+def _make_scratch(w: Weights, cache: Cache, threads: int, rows: int) -> Scratch:
+    """Room for what each thread computes. The system provides memory when it is first written."""
+    widths = {
+        "x": w.embedding.shape[1],
+        "h": w.embedding.shape[1],
+        "qkv": w.qkv.bias.shape[1],
+        "mixed": w.out.value.shape[2],
+        "out": w.out.bias.shape[1],
+        "up": w.up.bias.shape[1],
+        "inner": w.down.value.shape[2],
+        "logits": w.head.bias.shape[1],
+    }
+    return Scratch(
+        **{name: aligned((threads, rows, width)) for name, width in widths.items()},
+        scores=aligned((threads, w.heads, cache.where.shape[1] * BLOCK)),
+        sums=aligned((threads, w.heads, cache.values.shape[5])),
+        where=aligned((threads, *cache.where.shape), np.int32),
+        places=aligned((threads, 3, rows), np.int64),
+    )
 
 
 def _make_cache(state: Any, lengths: Ids, room: int, per_prompt: int) -> Cache:

@@ -11,12 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ACTIVATIONS", "BLOCK", "Cache", "Matrix", "Weights", "aligned", "quantise"]
+__all__ = ["ACTIVATIONS", "BLOCK", "Cache", "Matrix", "Scratch", "Weights", "aligned", "quantise"]
 
 Floats = NDArray[np.float32]
 
 BLOCK = 16
 """Positions that lie together in a cache: as many as AVX-512 adds at once."""
+QKV, MIX, OUT, UP, DOWN, HEAD, WHOLE, CLOSED = range(8)
+"""Kinds of a phase: products, attention, whole rows; closed: nothing to claim."""
+CLAIM_BITS, LAYER_BITS, KIND_BITS = 16, 12, 4
+"""The word at TICKET: serial number of a phase, its kind, its layer (of WHOLE: rows of an item), items that helpers have claimed."""
+TICKET, POSITION, SERIAL, ROWS, LAST, WAIT, DONE = 0, 16, 17, 32, 33, 36, 48
+"""Places in the words that threads share: the ticket, the leader's item, its last serial number, rows of the phase; of the last
+phase of whole rows serial number, items and claims; looks at a claimed item, for each kind; from DONE on, who did each item when."""
 ACTIVATIONS = {"gelu": 0, "gelu-tanh": 1, "relu2": 2, "swiglu": 3}
 
 
@@ -80,6 +87,27 @@ class Cache(NamedTuple):
     """[rows, blocks] slot of each block of each row."""
     lengths: NDArray[np.int64]
     """[rows] tokens so far; the new token's position."""
+
+
+class Scratch(NamedTuple):
+    """What a token needs between two products, [threads, rows, …]: each thread writes into its own part."""
+
+    x: Floats
+    h: Floats
+    qkv: Floats
+    mixed: Floats
+    out: Floats
+    up: Floats
+    inner: Floats
+    logits: Floats
+    scores: Floats
+    """[threads, heads, positions]"""
+    sums: Floats
+    """[threads, heads, D padded]"""
+    where: NDArray[np.int32]
+    """[threads, rows, blocks], as in Cache"""
+    places: NDArray[np.int64]
+    """[threads, 3, rows]: lengths, slots and tokens"""
 
 
 def quantise(matrix: Matrix) -> Matrix:

@@ -14,7 +14,7 @@ from .tile import at
 __all__ = ["activate", "embed", "erf", "exp", "norm", "rotate"]
 
 
-@kernel
+@kernel(counted=False)
 def exp(x: Any) -> Any:
     """e to the x, float32, to 3e-7 of itself; below -87 it is 1e-38, above 88 1e38 (Cephes: 2^n · a polynomial)."""
     x = min(max(x, np.float32(-87)), np.float32(88))
@@ -31,7 +31,7 @@ def exp(x: Any) -> Any:
     return p * power.view(np.float32)
 
 
-@kernel
+@kernel(counted=False)
 def erf(x: Any) -> Any:
     """The error function, float32, to 4e-7: a rational approximation, as in Eigen and XLA."""
     x = min(max(x, np.float32(-4)), np.float32(4))
@@ -51,7 +51,7 @@ def erf(x: Any) -> Any:
     return x * p / q
 
 
-@kernel
+@kernel(counted=False)
 def norm(rms: bool, eps: float, affine: Any, x: Any, y: Any) -> None:
     """Layer norm or RMS norm with affine [2, size]; y may be x."""
     size = x.shape[0]
@@ -62,12 +62,14 @@ def norm(rms: bool, eps: float, affine: Any, x: Any, y: Any) -> None:
         y[i] = fma((x[i] - mean) * factor, affine[0, i], affine[1, i])
 
 
-@kernel
+@kernel(counted=False)
 def embed(weights: Any, place: int, token: int, x: Any) -> None:
     """A token's embedding with its position, where the position belongs to the embedding."""
-    x[:] = weights.embedding[token]
+    for i in range(x.shape[0]):
+        x[i] = weights.embedding[token, i]
     if weights.position_embedding.shape[0]:
-        x += weights.position_embedding[place]
+        for i in range(x.shape[0]):
+            x[i] += weights.position_embedding[place, i]
     if weights.rotary_embedding.shape[0]:
         half = weights.rotary_embedding.shape[1]
         for pair in range(x.shape[0] // 2):
@@ -77,7 +79,7 @@ def embed(weights: Any, place: int, token: int, x: Any) -> None:
             x[2 * pair + 1] = odd * cos + even * sin
 
 
-@kernel
+@kernel(counted=False)
 def rotate(table: Any, x: Any) -> None:
     """Rotate in halves by table [size / 2, 2] of cosines and sines, in place."""
     half = x.shape[0] // 2
@@ -87,7 +89,7 @@ def rotate(table: Any, x: Any) -> None:
         x[half + i] = second * table[i, 0] + first * table[i, 1]
 
 
-@kernel
+@kernel(counted=False)
 def activate(kind: int, x: Any, y: Any) -> None:
     """The function of that number in `weights.ACTIVATIONS`; for SwiGLU x is at least twice as long as y: gate, then value."""
     size = y.shape[0]

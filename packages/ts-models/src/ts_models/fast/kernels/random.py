@@ -16,7 +16,7 @@ from .jit import kernel
 __all__ = ["draw", "halves"]
 
 
-@kernel
+@kernel(counted=False)
 def halves(key: Any, row: Any) -> Any:
     """The two 32-bit halves of a row's key."""
     x = np.uint64(key) + np.uint64(row) * np.uint64(0x9E3779B97F4A7C15)
@@ -26,7 +26,7 @@ def halves(key: Any, row: Any) -> Any:
     return np.uint32(x), np.uint32(x >> np.uint64(32))
 
 
-@kernel
+@kernel(counted=False)
 def draw(low: Any, high: Any, place: Any) -> Any:
     """32 random bits of a place in a row."""
     x = np.uint32(np.uint32(np.uint32(place) * np.uint32(0x9E3779B9)) + low)

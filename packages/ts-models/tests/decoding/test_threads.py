@@ -1,0 +1,166 @@
+"""Threads that generate together: the same bits for any number of them, whatever becomes of a helper."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("numba")
+
+from ts_models.fast import decode, team
+from ts_models.fast.decode import FastStepper
+from ts_models.fast.team import Pace
+
+PROMPTS = [[61, *range(1, 1 + n % 5)] for n in range(17)]
+
+
+@torch.inference_mode()
+def run(small, threads: int, rows: int, steps: int = 12, precision: str = "float32") -> list[torch.Tensor]:
+    """Logits of each step; rows leave and the last ones part."""
+    stepper = FastStepper(small, precision=precision)
+    stepper.threads = threads
+    found = [stepper.start(PROMPTS[:rows], 5 + 2 * steps, per_prompt=1)]
+    for step in range(steps):
+        rows_kept = torch.arange(1, len(found[-1])) if step % 4 == 3 and len(found[-1]) > 1 else None
+        count = len(found[-1]) - (rows_kept is not None)
+        found.append(stepper.step(torch.arange(count) + step, rows_kept))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _always_all(monkeypatch):
+    """All threads in every call."""
+    monkeypatch.setattr(Pace, "choose", lambda self: max(self.options))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("rows", [1, 3, 17])
+def test_two_and_three_threads_give_the_bits_of_one(small, rows, precision, monkeypatch):
+    monkeypatch.setattr(decode, "_ROWS_OF_A_THREAD", 3)
+    alone = run(small, 1, rows, precision=precision)
+    for threads in (2, 3):
+        for one, other in zip(alone, run(small, threads, rows, precision=precision), strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("rows", [1, 17])
+def test_a_leader_that_waits_for_nobody_gives_the_same_bits(small, rows, monkeypatch):
+    """Each claimed item is computed twice, so helpers write while the leader goes on."""
+    alone = run(small, 1, rows, 40)
+    monkeypatch.setattr(team.Team, "set_waits", lambda self, seconds: None)
+    for _ in range(3):
+        for one, other in zip(alone, run(small, 3, rows, 40), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_helpers_that_never_come_change_nothing(small, monkeypatch):
+    alone = run(small, 1, 17)
+    monkeypatch.setattr(team.Team, "wake", lambda self, *arguments: None)
+    for one, other in zip(alone, run(small, 2, 17), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_helper_that_fails_changes_nothing(small, monkeypatch):
+    alone = run(small, 1, 17)
+
+    def fail(*arguments: object) -> None:
+        raise MemoryError
+
+    made = team.Team.__init__
+    monkeypatch.setattr(
+        team.Team, "__init__", lambda self, threads, items, help_forward, looks: made(self, threads, items, fail, looks)
+    )
+    for one, other in zip(alone, run(small, 2, 17), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_beams_that_part_wait_for_helpers(small):
+    with torch.inference_mode():
+        results = []
+        for threads in (1, 2):
+            stepper = FastStepper(small)
+            stepper.threads = threads
+            found = [stepper.start(PROMPTS[:6], 30, per_prompt=3)]
+            for step in range(10):
+                rows = torch.tensor([p * 3 + (p + step + beam // 2) % 3 for p in range(6) for beam in range(3)])
+                found.append(stepper.step(torch.arange(18) + step, rows))
+            results.append(found)
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_generations_beside_each_other_keep_their_bits(small):
+    alone, found = run(small, 1, 3, 30), {}
+    threads = [threading.Thread(target=lambda n=n: found.update({n: run(small, 2, 3, 30)})) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(4):
+        for one, other in zip(alone, found[number], strict=True):
+            assert torch.equal(one, other)
+
+
+SCRIPT = """
+import os, sys, threading, time, _thread
+sys.path[:0] = {path!r}
+import torch
+from conftest import CONFIGS, make
+from ts_models.fast.decode import FastStepper
+from ts_models.fast.team import Pace
+Pace.choose = lambda self: max(self.options)
+torch.set_grad_enabled(False)
+torch.set_num_threads(1)
+def begin():
+    stepper = FastStepper(make(CONFIGS["story"])); stepper.threads = 2
+    stepper.start([[1, 2]], 40, per_prompt=1)
+    stepper.step(torch.tensor([3]), None)
+    return stepper
+stepper = begin()
+{body}
+"""
+
+
+def script(body: str) -> str:
+    source = SCRIPT.format(path=[str(Path(__file__).parents[1])], body=body)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_exit_fork_and_interrupt_end_nothing():
+    """A forked child goes on alone, an interrupted generation can be repeated, and the interpreter ends with a helper awake."""
+    out = script("""
+child = os.fork() if hasattr(os, "fork") else None
+if child == 0:
+    stepper.step(torch.tensor([3]), None)
+    begin().step(torch.tensor([3]), None)
+    os._exit(7)
+if child is not None:
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+try:
+    threading.Timer(0.05, _thread.interrupt_main).start()
+    while True:
+        begin()
+except KeyboardInterrupt:
+    print("interrupted")
+begin()
+print("ends", flush=True)
+""")
+    assert out.split() == ["interrupted", "ends"]
+
+
+def test_pace_keeps_what_is_faster_and_compares_again(monkeypatch):
+    monkeypatch.undo()
+    pace, chosen = Pace(4), []
+    assert pace.options == [4, 2, 1]
+    for call in range(4000):
+        chosen.append(pace.choose())
+        pace.record({4: 3.0, 2: 1.0, 1: 2.0}[chosen[-1]] if call < 2000 else {4: 1.0, 2: 3.0, 1: 2.0}[chosen[-1]])
+    assert chosen[100:200] == [2] * 100
+    assert chosen[-100:] == [4] * 100

@@ -78,9 +78,9 @@ class FastStepper:
         self.cache.where[np.arange(count), lengths // BLOCK] = self.slots[:count]
         logits = torch.empty(count, self.weights.head.bias.shape[1])
         pace = pace_of(self.threads, self.size, self.precision, count >= _ROWS_OF_A_THREAD * 2)
-        begin = time.perf_counter()
-        self._forward(logits.numpy(), pace.choose())
-        pace.record((time.perf_counter() - begin) / count)
+        threads, begin = pace.choose(), time.perf_counter()
+        self._forward(logits.numpy(), threads)
+        pace.record(threads, (time.perf_counter() - begin) / count)
         lengths += 1
         return logits[:, : len(self.weights.embedding)]
 

@@ -98,7 +98,9 @@ class Pace:
     """Calls of a window (its first does not count: helpers wake), windows of a comparison, calls between two comparisons."""
 
     def __init__(self, most: int) -> None:
-        self.options = sorted({1, *(2**power for power in range(1, most.bit_length()) if 2**power <= most), most}, reverse=True)
+        self.options: list[int] = sorted(
+            {1, *(2**power for power in range(1, most.bit_length()) if 2**power <= most), most}, reverse=True
+        )
         self.best: int = most
         self._hold = self.FIRST_HOLD
         self._begin()
@@ -113,8 +115,8 @@ class Pace:
             return self.best
         return self.options[self._calls // self.WINDOW % len(self.options)]
 
-    def record(self, seconds: float) -> None:
-        """What the call took that `choose` was asked for."""
+    def record(self, threads: int, seconds: float) -> None:
+        """What a call with so many threads took."""
         if len(self.options) == 1:
             return
         if self._left:
@@ -123,13 +125,13 @@ class Pace:
                 self._begin()
             return
         if self._calls % self.WINDOW:
-            self._seconds[self.choose()].append(seconds)
+            self._seconds[threads].append(seconds)
         self._calls += 1
         if self._calls == self.WINDOW * self.WINDOWS // 2 * len(self.options):
             self._decide()
 
     def _decide(self) -> None:
-        middle = {option: statistics.median(values) for option, values in self._seconds.items()}
+        middle = {option: statistics.median(values) for option, values in self._seconds.items() if values}
         best: int = min(middle, key=lambda option: middle[option] * (1.0 if option == 1 else 1.02))
         self._hold = min(2 * self._hold, self.LONGEST_HOLD) if best == self.best else self.FIRST_HOLD
         self.best, self._left = best, self._hold

@@ -1,0 +1,136 @@
+"""Decoding by several threads: against one thread, against llama2.c and llama.cpp at their best number of threads.
+
+    python bench/models_decode_threads.py [--llama2c path/to/run.c] [--presets story-1m …] [--tokens 150] [--rounds 5] [--small]
+
+All rates are medians of the rounds, measured in turns. llama.cpp is measured where llama-cpp-python is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from _decode_peers import SHAPES, build_llama2c, llama, llama2c_rate, llamacpp_rate, write_llama2c
+
+import ts_models
+from ts_models._build import build_for_inference
+from ts_models.generation import generate_ids, make_stepper
+from ts_models.schemas import GenerationConfig
+
+PRESETS = ("story-1m", "story-5m", "story-15m", "story-35m", "talk-15m", "talk-35m")
+
+
+def ours(network: Any, rows: int, tokens: int, threads: int, precision: str = "float32") -> float:
+    """Tokens per second, greedy, the reading of the prompts included."""
+    stepper: Any = make_stepper(network, precision=precision)
+    stepper.threads = threads
+    config = GenerationConfig(method="greedy", max_new_tokens=tokens, min_new_tokens=tokens)
+    begin = time.perf_counter()
+    generate_ids(network, [[5 + row, 6, 7] for row in range(rows)], config, stepper=stepper)
+    return rows * tokens / (time.perf_counter() - begin)
+
+
+def in_turns(actions: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """The median of each action's rates, after one round that does not count."""
+    rates: dict[str, list[float]] = {name: [] for name in actions}
+    for round_ in range(rounds + 1):
+        for name, action in actions.items():
+            rate = action()
+            if round_:
+                rates[name].append(rate)
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def bandwidth(threads: int) -> float:
+    """Bytes per second that so many threads read of a matrix far larger than the caches; the best of ten."""
+    torch.set_num_threads(threads)
+    matrix, vector, best = torch.randn(24_000, 4096), torch.randn(4096), float("inf")
+    for _ in range(10):
+        begin = time.perf_counter()
+        matrix @ vector
+        best = min(best, time.perf_counter() - begin)
+    return matrix.numel() * 4 / best
+
+
+def against_one(options: argparse.Namespace) -> Iterator[str]:
+    for preset in options.presets:
+        network = build_for_inference(ts_models.preset(preset)).eval()
+        for rows in options.rows:
+            tokens = min(options.tokens, network.config.max_seq_len - 4)
+            rate = in_turns(
+                {str(n): partial(ours, network, rows, tokens, n) for n in (1, options.threads)}, options.rounds
+            )  # fmt: skip
+            one, many = rate["1"], rate[str(options.threads)]
+            yield f"{preset:10} batch {rows:3}  one thread {one:9,.0f}  default {many:9,.0f} tokens/s  ratio {many / one:.2f}"
+
+
+def against_peers(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    program, reason = build_llama2c(options.llama2c, folder)
+    if program is None:
+        yield f"llama2.c skipped: {reason}"
+    if find_spec("llama_cpp") is None:
+        yield "llama.cpp skipped: pip install llama-cpp-python"
+    speed = bandwidth(options.threads)
+    yield f"memory bandwidth, {options.threads} threads: {speed / 1e9:.1f} GB/s"
+    for shape in SHAPES:
+        yield from _one_shape(shape, options, folder, program, speed)
+
+
+def _one_shape(shape: str, options: argparse.Namespace, folder: Path, program: Path | None, speed: float) -> Iterator[str]:
+    network, tokens = llama(shape), min(options.tokens, 250)
+    size = 4 * sum(parameter.numel() for parameter in network.parameters() if parameter.dim() == 2)
+    actions: dict[str, Callable[[], float]] = {
+        "float32": lambda: ours(network, 1, tokens, options.threads),
+        "int8": lambda: ours(network, 1, tokens, options.threads, "int8"),
+    }
+    if program is not None:
+        write_llama2c(network, folder)
+    for threads in sorted({1, options.threads}):
+        if program is not None:
+            actions[f"llama2.c {threads}"] = partial(llama2c_rate, program, folder, tokens, threads)
+        for kind in ("f32", "q8_0") if find_spec("llama_cpp") else ():
+            actions[f"llama.cpp {kind} {threads}"] = partial(
+                llamacpp_rate, options.gguf / f"{shape}-{kind}.gguf", tokens, threads
+            )
+    rate = in_turns(actions, options.rounds)
+    fast, small = rate["float32"], rate["int8"]
+    yield f"{shape} float32: {fast:.0f} tokens/s, {size * fast / speed:.0%} of the bandwidth; int8: {small:.0f}"
+    for peer in sorted({name.rpartition(" ")[0] for name in rate if " " in name}):
+        best = max(value for name, value in rate.items() if name.startswith(peer))
+        yield f"{shape} {peer} at its best: {best:.0f}; float32 is {fast / best:.2f}, int8 {small / best:.2f} times that"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--llama2c", type=Path, help="llama2.c's run.c")
+    parser.add_argument("--gguf", type=Path, default=Path(), help="folder with 15M-f32.gguf, 15M-q8_0.gguf … for llama.cpp")
+    parser.add_argument("--presets", nargs="+", default=PRESETS)
+    parser.add_argument("--rows", nargs="+", type=int, default=(1, 100))
+    parser.add_argument("--tokens", type=int, default=150)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--small", action="store_true", help="a check that it runs")
+    options = parser.parse_args()
+    if options.small:
+        options.presets, options.rows, options.tokens, options.rounds = ["story-1m"], (1, 17), 12, 1
+    torch.set_num_threads(options.threads)
+    load = os.getloadavg()[0]
+    print(f"ts_models {ts_models.__version__}, torch {torch.__version__}, {options.threads} threads, load {load:.1f}")
+    with tempfile.TemporaryDirectory() as folder:
+        for line in chain(against_one(options), () if options.small else against_peers(options, Path(folder))):
+            print(line, flush=True)
+    print(f"load at the end {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

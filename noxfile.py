@@ -271,7 +271,7 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def demo(session: nox.Session) -> None:
-    """Train the demo model that the wheel of ts-models carries: `-- --data FILE --test FILE` for real stories (hours)."""
+    """Train the demo model that the wheel of ts-models carries: `-- --data FILE --test FILE --work FOLDER` (an hour)."""
     install(session, ALL)
     session.run("python", "-m", "tools.demo", *session.posargs)
 

@@ -142,7 +142,7 @@ def run_line(data: Path | None, size: Size, line: Line) -> None:
     line.stage("Train", "run/model/config.json", train, resume=lambda: resume_command(line.out))
     (line.out / "stories").mkdir(exist_ok=True)
     line.stage("Tell stories, with every method", f"stories/{METHODS[-1]}.json", *map(generate_command, METHODS))
-    report = ("ts-eval", "report", "run/model", "--data", "splits", "--out", "report", *size.report)
+    report = ("ts-eval", "report", "run/model", "demo", "--data", "splits", "--out", "report", *size.report)
     line.stage("Evaluate", "report/report.html", report)
 
 

@@ -112,7 +112,9 @@ def card(lm: ts_models.LanguageModel, report: ts_eval.EvalReport, stored: str) -
     shown, real = report.models[0], report.real
     rows = [f"| {title} | {figure(shown.metrics[key])} | {figure(real.metrics.get(key))} |" for key, title in FIGURES.items()]
     samples = [
-        textwrap.fill(" ".join(lm.generate(PROMPT, method="sample", temperature=0.7, seed=seed).split()), 120, initial_indent=f"{seed}. ")
+        textwrap.fill(
+            " ".join(lm.generate(PROMPT, method="sample", temperature=0.7, seed=seed).split()), 120, initial_indent=f"{seed}. "
+        )
         for seed in range(1, 6)
     ]
     return CARD.format(
@@ -140,7 +142,9 @@ def main() -> None:
     size = make(options.out, options.work, options.data, options.test, threads=options.threads, epochs=options.epochs)
     if size > LIMIT:
         raise SystemExit(f"{options.out}: {size:,} bytes, more than the {LIMIT:,} that a wheel should carry")
-    print(f"{options.out}: {size:,} bytes\n{ts_models.load(options.out).generate(PROMPT, method='sample', temperature=0.7, seed=1)}")
+    print(
+        f"{options.out}: {size:,} bytes\n{ts_models.load(options.out).generate(PROMPT, method='sample', temperature=0.7, seed=1)}"
+    )
 
 
 if __name__ == "__main__":

@@ -91,8 +91,13 @@ def make(out: Path, work: Path, data: Path, test: Path, *, threads: int, epochs:
     settings = {"data": data.name, "test": test.name, "vocab_size": 2048, "train": recipe}
     (out / "recipe.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     report = ts_eval.evaluate(str(out), work / "splits", out=work / "report")
-    with (out / "README.md").open("a", encoding="utf-8") as file:
-        file.write(card(ts_models.load(out), report, stored))
+    text = (
+        (out / "README.md")
+        .read_text(encoding="utf-8")
+        .replace("# model\n", "# demo\n", 1)
+        .replace('load("model")', 'load("demo")', 1)
+    )
+    (out / "README.md").write_text(text + card(ts_models.load(out), report, stored), encoding="utf-8")
     return sum(file.stat().st_size for file in out.iterdir())
 
 

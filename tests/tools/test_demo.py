@@ -29,7 +29,9 @@ def test_weights_are_stored_as_float16_where_that_fits_and_as_int8_where_not(
 ) -> None:
     model, words, stories = tmp_path / "model", demo.FOLDER / "word_tokenizer.json", np.arange(9, dtype=np.uint64)
     lm = ts_models.load(demo.FOLDER)
-    ts_models.save(lm.model, model, tokenizer=words, training=lm.training, train_stories=stories)
+    ts_models.save(
+        ts_models.build("story-1m", vocab_size=2048), model, tokenizer=words, training=lm.training, train_stories=stories
+    )
     assert demo.store(model, tmp_path / "half", words) == "float16"
     monkeypatch.setattr(demo, "LIMIT", 1_500_000)
     assert demo.store(model, tmp_path / "bytes", words).startswith("int8")

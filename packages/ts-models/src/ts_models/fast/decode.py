@@ -39,14 +39,18 @@ class FastStepper:
         self.size = sum(getattr(self.weights, name).value.size for name in _MATRICES)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is rebuilt: the kernels' module and the weights; nor with a generation that has begun."""
-        kept = ("network", "precision", "threads", "size")
-        return {name: self.__dict__[name] for name in kept}
+        """Without what is rebuilt: the kernels' module, the weights, what threads share."""
+        if "team" in self.__dict__:
+            self.team.settle()
+        rebuilt = {"kernels", "weights", "scratch", "team"}
+        return {name: value for name, value in self.__dict__.items() if name not in rebuilt}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.kernels = load_kernels("decode")
         self.weights = read_weights(self.network, self.precision)
+        if "cache" in state:  # a generation has begun
+            self._share_out(len(self.tokens))
 
     def start(self, prompts: Sequence[Sequence[int]], room: int, *, per_prompt: int) -> Tensor:
         """See Stepper."""
@@ -56,14 +60,14 @@ class FastStepper:
         state = self.network.init_state(count, -(-longest // BLOCK) * BLOCK)
         hidden = self.network.hidden(ids, state=state)
         self.cache = _make_cache(state, np.repeat(lengths.numpy(), per_prompt), room, per_prompt)
-        self._begin(count * per_prompt)
+        self.count = rows = count * per_prompt
+        self.slots, self.tokens = np.arange(rows), np.zeros(rows, np.int64)
+        self._share_out(rows)
         logits: Tensor = self.network.logits(hidden[torch.arange(count), lengths - 1])
         return logits.repeat_interleave(per_prompt, dim=0)
 
-    def _begin(self, rows: int) -> None:
-        """The arrays of one generation. They keep their places while rows leave: helpers look at them."""
-        self.count = rows
-        self.slots, self.tokens = np.arange(rows), np.zeros(rows, np.int64)
+    def _share_out(self, rows: int) -> None:
+        """What the threads of one generation share. The arrays keep their places while rows leave: helpers look at them."""
         self.scratch = _make_scratch(self.weights, self.cache, self.threads, rows)
         items = max(rows, self.weights.heads, *(getattr(self.weights, name).value.shape[1] for name in _MATRICES))
         self.team = Team(self.threads, items, self.kernels.help_forward, looks_per_second(self.kernels.spin))

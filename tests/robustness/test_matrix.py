@@ -30,6 +30,7 @@ PACKAGES = ("ts-data", "ts-tokenizer", "ts-models", "ts-train", "ts-eval")
 NOWHERE = "http://127.0.0.1:9/v1"
 PARTS = "--data splits --set resamples=100"
 RUN = "ts-train run --config settings.toml --data encoded"
+PROBE = "ts-eval probe run/model --pairs 2 --only names"
 
 # command: no network, read-only folder, full disk, wrong folder, file for folder, missing package (package | line)
 CELLS: dict[str, tuple[str | None, ...]] = {
@@ -39,6 +40,7 @@ CELLS: dict[str, tuple[str | None, ...]] = {
     "ts-data stats": (None, None, None, "ts-data stats encoded", "ts-data stats raw.txt", None),
     "ts-data show": (None, None, None, "ts-data show run", "ts-data show raw.txt", None),
     "ts-data leakage": (None, None, None, "ts-data leakage report", "ts-data leakage raw.txt", None),
+    "ts-data instruct": (None, "ts-data instruct splits --out sealed/new", "ts-data instruct splits --out new", "ts-data instruct encoded --out new", "ts-data instruct splits --out raw.txt", None),
     "ts-tokenizer train": (None, "ts-tokenizer train splits --vocab-size 120 --out sealed/t.json", "ts-tokenizer train splits --vocab-size 120 --out t.json", "ts-tokenizer train encoded --out t.json", "ts-tokenizer train raw.txt --out t.json", None),
     "ts-tokenizer encode": (None, "ts-tokenizer encode splits -t lower.json -o sealed/e", "ts-tokenizer encode splits -t lower.json -o e", "ts-tokenizer encode run -t lower.json -o e", "ts-tokenizer encode raw.txt -t lower.json -o e", "ray | ts-tokenizer encode splits -t lower.json -o e --engine ray"),
     "ts-tokenizer check": (None, None, None, "ts-tokenizer check lower.json encoded", "ts-tokenizer check splits splits", None),
@@ -52,6 +54,7 @@ CELLS: dict[str, tuple[str | None, ...]] = {
     "ts-models neighbours": ("ts-models neighbours nobody/nothing dog", None, None, "ts-models neighbours splits dog", "ts-models neighbours raw.txt dog", None),
     "ts-models prompts": ("ts-models prompts nobody/nothing", None, None, "ts-models prompts splits", "ts-models prompts raw.txt", None),
     "ts-models play": ("ts-models play nobody/nothing", None, None, "ts-models play splits", "ts-models play raw.txt", "uvicorn | ts-models play run/model --port 0"),
+    "ts-models look": ("ts-models look nobody/nothing Once", "ts-models look run/model Once --out sealed/x.html", "ts-models look run/model Once --out x.html", "ts-models look splits Once", "ts-models look raw.txt Once", "ts_tokenizer | ts-models look run/model Once"),
     "ts-train run": (None, f"{RUN} --out sealed/new", f"{RUN} --out new", "ts-train run --config settings.toml --data splits --out new", f"{RUN} --out raw.txt", f"wandb | {RUN} --out new --set 'sinks=[\"wandb\"]'"),
     "ts-train resume": (None, "ts-train resume sealed/run", "ts-train resume run2", "ts-train resume splits", "ts-train resume raw.txt", None),
     "ts-train plot": (None, "ts-train plot run --out sealed/x.png", "ts-train plot run --out x.png", "ts-train plot splits --out x.png", "ts-train plot raw.txt --out x.png", "matplotlib | ts-train plot run --out x.png"),
@@ -64,9 +67,12 @@ CELLS: dict[str, tuple[str | None, ...]] = {
     "ts-eval overfitting": (f"ts-eval overfitting {NOWHERE}#m {PARTS}", f"ts-eval overfitting run/model --index sealed/i {PARTS}", f"ts-eval overfitting run/model --index i {PARTS}", "ts-eval overfitting splits --data splits", f"ts-eval overfitting run/model --index raw.txt {PARTS}", f"openai | ts-eval overfitting {NOWHERE}#m {PARTS}"),
     "ts-eval paper": (f"ts-eval paper {NOWHERE}#m {PARTS}", f"ts-eval paper run/model --index sealed/i {PARTS}", f"ts-eval paper run/model --index i {PARTS}", "ts-eval paper encoded --data splits", f"ts-eval paper run/model --index raw.txt {PARTS}", f"openai | ts-eval paper {NOWHERE}#m {PARTS}"),
     "ts-eval sweep": (f"ts-eval sweep {NOWHERE}#m --data splits --stories 2", "ts-eval sweep run/model --data splits --stories 2 --set 'temperature=[1.0]' --out sealed/s.json", "ts-eval sweep run/model --data splits --stories 2 --set 'temperature=[1.0]' --out s.json", "ts-eval sweep run/model --data encoded", "ts-eval sweep run/model --data raw.txt", "optuna | ts-eval sweep run/model --data splits --search optuna"),
+    "ts-eval probe": (None, f"{PROBE} --out sealed/new", f"{PROBE} --out new", "ts-eval probe splits --pairs 2", f"{PROBE} --out raw.txt", "transformers | ts-eval probe hf:nobody/nothing --pairs 2"),
+    "ts-eval extraction": (f"ts-eval extraction {NOWHERE}#m --data splits", "ts-eval extraction run/model --data splits --stories 2 --out sealed/new", "ts-eval extraction run/model --data splits --stories 2 --out new", "ts-eval extraction run/model --data encoded", "ts-eval extraction run/model --data splits --out raw.txt", f"openai | ts-eval extraction {NOWHERE}#m --data splits"),
     "ts-eval judge": (f"ts-eval judge told.jsonl --base-url {NOWHERE} --model m --set retries=0 --set backoff=0.001 --out r.jsonl", "ts-eval judge told.jsonl --backend fake --out sealed/r.jsonl", "ts-eval judge told.jsonl --backend fake --out r.jsonl", "ts-eval judge splits --backend fake --out r.jsonl", "ts-eval judge told.jsonl --backend fake --out raw.txt/r.jsonl", None),
     "ts-eval calibrate": (f"ts-eval calibrate rated.jsonl --base-url {NOWHERE} --model m --set retries=0 --set backoff=0.001 --out c.json", "ts-eval calibrate rated.jsonl --backend fake --out sealed/c.json", "ts-eval calibrate rated.jsonl --backend fake --out c.json", "ts-eval calibrate splits --backend fake --out c.json", "ts-eval calibrate rated.jsonl --backend fake --out raw.txt/c.json", None),
     "ts-eval optimise-prompt": (f"ts-eval optimise-prompt rated.jsonl --base-url {NOWHERE} --model m --set retries=0 --set backoff=0.001 --out o.json", "ts-eval optimise-prompt rated.jsonl --backend fake --out sealed/o.json", "ts-eval optimise-prompt rated.jsonl --backend fake --out o.json", "ts-eval optimise-prompt splits --backend fake --out o.json", "ts-eval optimise-prompt rated.jsonl --backend fake --out raw.txt/o.json", None),
+    "ts-eval panel": (None, "ts-eval panel ada.jsonl eve.jsonl --out sealed/p.jsonl", "ts-eval panel ada.jsonl eve.jsonl --out p.jsonl", "ts-eval panel splits splits", "ts-eval panel ada.jsonl eve.jsonl --out raw.txt/p.jsonl", None),
     "ts-eval rate": (None, "ts-eval rate told.jsonl --out sealed/r.jsonl", None, "ts-eval rate splits --out r.jsonl", "ts-eval rate told.jsonl --out raw.txt/r.jsonl", None),
 }  # fmt: skip
 
@@ -160,6 +166,8 @@ def prepared(artefacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, origin in (("search", "searches/learning-rates"), ("ladder", "ladders/story"), ("ablation", "ablations/heads")):
         (place / f"{name}.toml").write_bytes(recipes.joinpath(f"{origin}.toml").read_bytes())
     _rated(place)
+    for name, backend in (("ada", "fake"), ("eve", "features")):
+        assert call(f"ts-eval judge {place}/told.jsonl --backend {backend} --out {place}/{name}.jsonl").code == 0
     _unfinished_run(place)
     shutil.copytree(place / "run2", place / "sealed" / "run")
     return place

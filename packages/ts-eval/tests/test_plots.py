@@ -75,7 +75,8 @@ def test_an_evaluation_measures_plots_and_embeds_each_training_story_once(words,
     assert "embedding the training stories" in seen
     html = render(report)
     assert "Closest plot" in html
-    assert "closest plot, cosine of embeddings" in html
+    assert "training story with the closest plot" in html
+    assert "cosine of embeddings" in html
 
 
 def test_without_the_extra_it_is_said_before_any_work(monkeypatch, model_folder, splits, eval_config):

@@ -39,10 +39,12 @@ def write_llama2c(network: Any, folder: Path) -> None:
     width, d = config.head_size, config.d_model
     q, k = config.n_heads * width, config.kv_heads * width
     qkv, up, ff = w.qkv.value, w.up.value, config.d_ff
+    embedding = w.embedding.copy()
+    embedding[1] = 0  # the program ends a text at token 1, which tied random weights would repeat at once
     angles = np.zeros((2, config.max_seq_len, width // 2), np.float32)
     header = struct.pack("7i", d, ff, config.n_layers, config.n_heads, config.kv_heads, config.vocab_size, config.max_seq_len)
     arrays = (
-        w.embedding, w.norms[:, 0, 0], qkv[:, :q], qkv[:, q : q + k], qkv[:, q + k :], w.out.value, w.norms[:, 1, 0],
+        embedding, w.norms[:, 0, 0], qkv[:, :q], qkv[:, q : q + k], qkv[:, q + k :], w.out.value, w.norms[:, 1, 0],
         up[:, :ff], w.down.value, up[:, ff:], w.final_norm[0], angles,
     )  # fmt: skip
     (folder / "model.bin").write_bytes(header + b"".join(np.ascontiguousarray(array, np.float32).tobytes() for array in arrays))

@@ -195,7 +195,7 @@ def _way_to_a_model(path: Path) -> str:
     found = set()
     for name in ("manifest.json", CONFIG):
         with contextlib.suppress(ArtefactError):
-            found.add(read_json(path / name, error=ArtefactError).get("format"))
+            found.add(str(read_json(path / name, error=ArtefactError).get("format")))
     if "ts-data/manifest" in found:
         return (
             f"Encode these splits, then train on them: ts-tokenizer encode {path} --tokenizer word_tokenizer.json --out encoded/"

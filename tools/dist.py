@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tools.workspace import Package, packages
 
-LARGEST_WHEEL = 5_000_000  # bytes; the demo model is the largest thing that any wheel carries (at most 3 MB)
+LARGEST_WHEEL = 6_000_000  # bytes; the demo model of ts-models is nearly all of the 4.9 MB of the largest
 
 
 def problems(package: Package, dist: Path) -> list[str]:
@@ -22,12 +22,8 @@ def problems(package: Package, dist: Path) -> list[str]:
     out = wheel_problems(package, wheel)
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    out += [
-        f"{sdist.name}: lacks {name}" for name in ("README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml") if name not in names
-    ]
-    if not any(name.startswith("tests/") for name in names):
-        out.append(f"{sdist.name}: lacks tests/")
-    return out
+    wanted = ("README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "tests/conftest.py")
+    return [*out, *(f"{sdist.name}: lacks {name}" for name in wanted if name not in names)]
 
 
 def wheel_problems(package: Package, wheel: Path) -> list[str]:

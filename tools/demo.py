@@ -116,12 +116,8 @@ def card(lm: ts_models.LanguageModel, report: ts_eval.EvalReport, stored: str) -
     """What the model is, its figures beside those of real stories, and stories of its own."""
     shown, real = report.models[0], report.real
     rows = [f"| {title} | {figure(shown.metrics[key])} | {figure(real.metrics.get(key))} |" for key, title in FIGURES.items()]
-    samples = [
-        textwrap.fill(
-            " ".join(lm.generate(PROMPT, method="sample", temperature=0.7, seed=seed).split()), 120, initial_indent=f"{seed}. "
-        )
-        for seed in range(1, 6)
-    ]
+    written = [lm.generate([PROMPT], method="sample", temperature=0.7, seed=seed)[0] for seed in range(1, 6)]
+    samples = [textwrap.fill(" ".join(text.split()), 120, initial_indent=f"{seed}. ") for seed, text in enumerate(written, 1)]
     return CARD.format(
         stories=report.data.train_stories, held_out=report.data.test_stories, told=report.config.stories,
         vocabulary=lm.config.vocab_size, stored=stored, rows="\n".join(rows), prompt=PROMPT, samples="\n".join(samples),

@@ -153,8 +153,9 @@ def summary(out: Path) -> str:
         told = json.loads((out / "stories" / f"{method}.json").read_text(encoding="utf-8"))
         lines += [f"{method}: {first_story(told)}", ""]
     report = json.loads((out / "report" / "report.json").read_text(encoding="utf-8"))
-    ours = report["models"][0]["metrics"]["perplexity.test.loss"]["mean"]
-    losses = [(entry["name"], entry["loss"]) for entry in report["baselines"]] + [("this model", ours)]
+    model, baselines = report["models"][0], report["baselines"]
+    losses = [(entry["name"], entry["loss"]) for entry in baselines if entry["model"] == model["name"]]
+    losses.append(("this model", model["metrics"]["perplexity.test.loss"]["mean"]))
     lines.append("Loss on unseen stories, nats per token (whole stories of the test split):")
     lines += [f"  {name:<32} {loss:6.3f}" for name, loss in losses]
     return "\n".join([*lines, "", f"The report: {out / 'report' / 'report.html'}"])

@@ -69,18 +69,18 @@ def test_writing_ends_before_a_stop_text_and_keeps_the_order(lm: Any) -> None:
     assert "Once upon a time" + texts[0] == ts_models.load("demo").generate("Once upon a time", stop=["."], max_new_tokens=40)
 
 
-@pytest.fixture
-def task(tmp_path: Path) -> Path:
-    """A folder with blimp's kind of task, from a file, since its data lie on the Hub: which of two sentences is likelier."""
-    rows = [
-        {"good": "Once upon a time, there was a girl.", "bad": "Upon once time a, there girl a was."},
-        {"good": "The dog was happy.", "bad": "The happy dog dog was was."},
-    ]
-    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (tmp_path / "word_order.yaml").write_text(
-        f"""task: word_order
+TIED = [("The qwertz was happy.", "The asdfgh was happy."), ("A qwertz ran.", "A yxcvb ran."), ("One asdf sat.", "One fdsa sat.")]
+CLEAR = ("Once upon a time, there was a girl.", "Upon once time a, there girl a was.")
+
+
+def _pairs_task(folder: Path, rows: list[tuple[str, str]], name: str = "pairs") -> Path:
+    """A folder with blimp's kind of task, from a file, since its data lie on the Hub: the first of two sentences is right."""
+    content = "".join(json.dumps({"good": good, "bad": bad}) + "\n" for good, bad in rows)
+    (folder / "pairs.jsonl").write_text(content, encoding="utf-8")
+    (folder / f"{name}.yaml").write_text(
+        f"""task: {name}
 dataset_path: json
-dataset_kwargs: {{data_files: {{validation: {tmp_path / "pairs.jsonl"}}}}}
+dataset_kwargs: {{data_files: {{validation: {folder / "pairs.jsonl"}}}}}
 output_type: multiple_choice
 validation_split: validation
 doc_to_text: ""
@@ -91,7 +91,12 @@ metric_list: [{{metric: acc}}]
 """,
         encoding="utf-8",
     )
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Path:
+    return _pairs_task(tmp_path, [CLEAR, ("The dog was happy.", "The happy dog dog was was.")], "word_order")
 
 
 def test_the_harness_runs_a_task(lm: Any, task: Path) -> None:
@@ -123,31 +128,6 @@ def test_its_own_command_line_knows_our_model(task: Path, tmp_path: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "word_order" in done.stdout
-
-
-def _pairs_task(folder: Path, rows: list[tuple[str, str]]) -> Path:
-    """A task of sentence pairs like BLiMP's: the first is right."""
-    content = "".join(json.dumps({"good": good, "bad": bad}) + "\n" for good, bad in rows)
-    (folder / "pairs.jsonl").write_text(content, encoding="utf-8")
-    (folder / "pairs.yaml").write_text(
-        f"""task: pairs
-dataset_path: json
-dataset_kwargs: {{data_files: {{validation: {folder / "pairs.jsonl"}}}}}
-output_type: multiple_choice
-validation_split: validation
-doc_to_text: ""
-target_delimiter: ""
-doc_to_target: 0
-doc_to_choice: "{{{{[good, bad]}}}}"
-metric_list: [{{metric: acc}}]
-""",
-        encoding="utf-8",
-    )
-    return folder
-
-
-TIED = [("The qwertz was happy.", "The asdfgh was happy."), ("A qwertz ran.", "A yxcvb ran."), ("One asdf sat.", "One fdsa sat.")]
-CLEAR = ("Once upon a time, there was a girl.", "Upon once time a, there girl a was.")
 
 
 def test_a_tie_counts_as_half(lm: Any, tmp_path: Path) -> None:

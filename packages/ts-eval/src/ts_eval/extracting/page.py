@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..report.svg import Line, lines
+from ..report.template import load_template
 from ..schemas import ExtractionModel, ExtractionReport
 
 __all__ = ["page"]
@@ -12,16 +13,7 @@ __all__ = ["page"]
 
 def page(report: ExtractionReport) -> str:
     """The whole page. The template escapes all text; only the charts are inserted as markup."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ts_eval", "extracting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text: str = environment.get_template("page.html.j2").render(report=report, charts=_charts(report))
+    text: str = load_template("extracting").render(report=report, charts=_charts(report))
     return text
 
 

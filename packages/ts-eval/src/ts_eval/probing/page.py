@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..report.svg import Line, lines
+from ..report.template import load_template
 from ..schemas import ProbeReport
 
 __all__ = ["page"]
@@ -12,17 +13,8 @@ __all__ = ["page"]
 
 def page(report: ProbeReport) -> str:
     """The whole page. The template escapes all text; only the chart is inserted as markup."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ts_eval", "probing"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     groups = list(dict.fromkeys(p.group for p in report.phenomena))
-    text: str = environment.get_template("page.html.j2").render(
+    text: str = load_template("probing").render(
         report=report,
         groups=[(group, [p for p in report.phenomena if p.group == group]) for group in groups],
         adversaries=list(report.phenomena[0].adversaries),

@@ -7,13 +7,13 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from ..metrics import all_info
 from ..schemas import CATEGORIES, Estimate, EvalReport, MetricInfo, ModelReport, Story
 from .highlight import Piece, holds, side_by_side, with_exact
 from .svg import Line, Row, Spot, intervals, lines, scatter
+from .template import load_template
 
 MANY = 4
 """From this number of models on, charts omit the single stories."""
@@ -66,7 +66,7 @@ class Table:
 def page(report: EvalReport) -> str:
     """The whole HTML page. The template escapes all text; only the charts are inserted as markup."""
     info = _info(report)
-    text: str = _template().render(
+    text: str = load_template("report", n=_number).render(
         report=report,
         names=_heads(report),
         summary=_summary(report, info),
@@ -89,21 +89,6 @@ def page(report: EvalReport) -> str:
         arrows=ARROWS,
     )
     return text
-
-
-@cache
-def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ts_eval", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["n"] = _number
-    return environment.get_template("page.html.j2")
 
 
 # --- tables ------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ def draw_canaries(stories: CleanedStories) -> Canaries | None:
     Each is cleaned like other stories, and equal to no story of the sources.
     """
     config, found = stories.config, dict[bytes, str]()
+    if not config.canaries:
+        return None
     known = {row.tobytes() for row in stories.hashes}
     wanted = [times for times in (*CANARY_TIMES, *(0 for _ in CANARY_TIMES)) for _ in range(config.canaries)]
     for number in range(_TRIES * len(wanted)):
@@ -40,7 +42,7 @@ def draw_canaries(stories: CleanedStories) -> Canaries | None:
     if len(found) < len(wanted):
         raise ConfigError("field `canaries`: the cleaning steps drop most generated stories. Use fewer steps, or no canaries.")
     pairs = zip(found.values(), wanted, strict=True)
-    return Canaries(seed=config.seed, canaries=tuple(Canary(text=text, times=times) for text, times in pairs)) if wanted else None
+    return Canaries(seed=config.seed, canaries=tuple(Canary(text=text, times=times) for text, times in pairs))
 
 
 def _generated(config: PrepareConfig, number: int) -> str | None:

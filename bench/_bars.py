@@ -1,4 +1,4 @@
-"""Draws one column of a page's table as horizontal bars, one colour per value of another column, as SVG without dependencies.
+"""Draws one column of a page's table as horizontal bars, as SVG without dependencies. Rows without a number there are left out.
 
 python bench/_bars.py docs/performance/gpu.md --value tokens/s --label preset --colour way --out docs/performance/gpu.svg
 """
@@ -6,11 +6,12 @@ python bench/_bars.py docs/performance/gpu.md --value tokens/s --label preset --
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 COLOURS = ("#3b6ea5", "#e08a2e", "#8a8a8a", "#4f9d69")
-LEFT, BAR, HEIGHT, WIDTH = 190, 450, 22, 720
+LEFT, BAR, HEIGHT, WIDTH = 300, 340, 22, 720
 
 
 def rows_of(page: Path, *names: str) -> list[dict[str, str]]:
@@ -30,19 +31,21 @@ def rows_of(page: Path, *names: str) -> list[dict[str, str]]:
     return found
 
 
-def bars(rows: list[dict[str, str]], *, label: str, value: str, colour: str) -> str:
-    """The picture: label, bar and number of each row below a legend."""
-    numbers = [float(row[value].replace(",", "")) for row in rows]
-    groups = list(dict.fromkeys(row[colour] for row in rows))
-    fills = {group: COLOURS[at % len(COLOURS)] for at, group in enumerate(groups)}
+def bars(rows: list[dict[str, str]], *, label: str, value: str, colour: str | None) -> str:
+    """The picture: a bar and a number for each row, below a legend of the groups in column `colour`."""
+    rows = [row for row in rows if row[value][:1].isdigit()]
+    numbers = [float(row[value].replace(",", "").rstrip(" ×")) for row in rows]
+    groups = [value] if colour is None else list(dict.fromkeys(row[colour] for row in rows))
+    fills = dict(zip(groups, itertools.cycle(COLOURS)))
     parts = []
     for at, group in enumerate(groups):
         parts.append(f'<rect x="{LEFT + 150 * at}" y="6" width="12" height="12" fill="{fills[group]}"/>')
         parts.append(f'<text x="{LEFT + 150 * at + 18}" y="16">{escape(group)}</text>')
     for at, (row, number) in enumerate(zip(rows, numbers, strict=True)):
+        group = value if colour is None else row[colour]
         top, wide = 30 + HEIGHT * at, BAR * number / max(numbers)
         parts.append(f'<text x="{LEFT - 8}" y="{top + 14}" text-anchor="end">{escape(row[label])}</text>')
-        parts.append(f'<rect x="{LEFT}" y="{top + 2}" width="{wide:.1f}" height="{HEIGHT - 6}" fill="{fills[row[colour]]}"/>')
+        parts.append(f'<rect x="{LEFT}" y="{top + 2}" width="{wide:.1f}" height="{HEIGHT - 6}" fill="{fills[group]}"/>')
         parts.append(f'<text x="{LEFT + wide + 6:.1f}" y="{top + 14}">{escape(row[value])}</text>')
     tall = 30 + HEIGHT * len(rows) + 6
     style = 'font-family="sans-serif" font-size="12" fill="#333"'
@@ -53,11 +56,12 @@ def bars(rows: list[dict[str, str]], *, label: str, value: str, colour: str) -> 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("page", type=Path)
-    for name in ("value", "label", "colour"):
+    for name in ("value", "label"):
         options.add_argument(f"--{name}", required=True, help="a column's heading")
+    options.add_argument("--colour", help="the heading of a column of groups")
     options.add_argument("--out", type=Path, required=True)
     chosen = options.parse_args()
-    rows = rows_of(chosen.page, chosen.value, chosen.label, chosen.colour)
+    rows = rows_of(chosen.page, *filter(None, (chosen.value, chosen.label, chosen.colour)))
     chosen.out.write_text(bars(rows, label=chosen.label, value=chosen.value, colour=chosen.colour), encoding="utf-8")
 
 

@@ -70,14 +70,16 @@ def test_a_link_to_nowhere_is_found(tmp_path: Path) -> None:
     assert links.markdown_problems(page) == [f"{page}: gone.md does not exist"]
 
 
-def test_a_chart_shows_the_table_of_its_page(tmp_path: Path) -> None:
-    page = ROOT / "docs" / "performance" / "gpu.md"
-    command = (
-        next(line for line in page.read_text(encoding="utf-8").splitlines() if "bench/_bars.py" in line).split("`")[1].split()
-    )
+CHARTS = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "`python bench/_bars.py" in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", CHARTS, ids=lambda page: page.stem)
+def test_a_chart_shows_the_table_of_its_page(page: Path, tmp_path: Path) -> None:
+    (command,) = re.findall(r"`python (bench/_bars\.py [^`]+)`", page.read_text(encoding="utf-8"))
+    *line, committed = command.split()
     out = tmp_path / "chart.svg"
-    subprocess.run([sys.executable, *command[1:-1], str(out)], cwd=ROOT, check=True)
-    assert out.read_text(encoding="utf-8") == (ROOT / command[-1]).read_text(encoding="utf-8")
+    subprocess.run([sys.executable, *line, str(out)], cwd=ROOT, check=True)
+    assert out.read_text(encoding="utf-8") == (ROOT / committed).read_text(encoding="utf-8")
 
 
 def test_the_routes_name_modules_that_exist() -> None:

@@ -16,11 +16,11 @@ from .architectures import StoryModel
 from .errors import ConfigError, TokenizerError
 from .generation.text import Event, Story, check_text, make_story, stop_check, stream_events, text_list
 from .protocols import Tokenizer
-from .schemas import ModelConfig, TrainingSummary
+from .schemas import GenerationConfig, ModelConfig, TrainingSummary
 from .scoring import score_ids
 
 if TYPE_CHECKING:
-    from .generation import Stepper
+    from .generation import Hypothesis, Stepper
 
 __all__ = ["LanguageModel"]
 
@@ -117,22 +117,32 @@ class LanguageModel:
         """Like `generate`, with details of each story: ids, finish reason, score, log-probabilities.
 
         A story ends with `<eos>`; after `max_new_tokens`; where it fills the model's `max_seq_len` together with its
-        prompt (`context`, Transformers only); or before the first of the texts in `stop`.
+        prompt (`context`, Transformers only); or before the first of the texts in `stop`. With `require`, every story holds
+        all these words and ends with `<eos>`; what the places of the words are, `generation.require` says.
         """
-        from .generation import generate_ids, make_config
+        from .generation import make_config
 
         config, tokenizer = make_config(options), self.text_tokenizer()
         beginnings = [prompts] if isinstance(prompts, str) else text_list(prompts, "prompts")
         ids = [self.encode_prompt(prompt) for prompt in beginnings]
-        stop = stop_check(tokenizer, ids, config.stop)
-        found = generate_ids(
-            self.model, ids, config, logprobs=logprobs, alternatives=alternatives, stop=stop, stepper=self.stepper()
-        )
+        found = self._generate_ids(ids, config, logprobs, alternatives)
         return [
             make_story(tokenizer, prompt, beginning, hypothesis, config.stop)
             for prompt, beginning, group in zip(beginnings, ids, found, strict=True)
             for hypothesis in group
         ]
+
+    def _generate_ids(
+        self, ids: list[list[int]], config: GenerationConfig, logprobs: bool, alternatives: int
+    ) -> list[list[Hypothesis]]:
+        from .generation import generate_ids
+        from .generation.require import generate_required
+
+        recorded: dict[str, Any] = {"logprobs": logprobs, "alternatives": alternatives, "stepper": self.stepper()}
+        if config.require:
+            return generate_required(self.model, self.text_tokenizer(), ids, config, **recorded)
+        stop = stop_check(self.text_tokenizer(), ids, config.stop)
+        return generate_ids(self.model, ids, config, stop=stop, **recorded)
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
         """Stream one story in pieces. Pieces are final; joined they are the text after the prompt."""
@@ -141,12 +151,21 @@ class LanguageModel:
                 yield event.text
 
     def events(self, prompt: str, *, logprobs: bool = False, alternatives: int = 0, **options: Any) -> Iterator[Event]:
-        """Like `stream`, with each new token and the text that became final with it; the last event holds the reason of the end."""
-        from .generation import generate_steps, make_config
+        """Like `stream`, with each new token and the text that became final with it; the last event holds the reason of the end.
+
+        A story with required words (`require`) is written whole before its first event.
+        """
+        from .generation import Step, generate_steps, make_config
 
         config, tokenizer = make_config({**options, "num_return_sequences": 1}), self.text_tokenizer()
         check_text(prompt, "the prompt")
         beginning = self.encode_prompt(prompt)
+        if config.require:
+            found = self._generate_ids([beginning], config, logprobs, alternatives)
+            story = found[0][0]
+            whole = Step([0] * len(story.ids), story.ids, story.logprobs, story.alternatives)
+            yield from stream_events(tokenizer, beginning, [whole, found], ())
+            return
         check = stop_check(tokenizer, [beginning], config.stop)
         steps = generate_steps(
             self.model, [beginning], config, logprobs=logprobs, alternatives=alternatives, stop=check, stepper=self.stepper()

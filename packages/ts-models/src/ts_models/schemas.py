@@ -256,23 +256,27 @@ class GenerationConfig(_Frozen):
     """Texts that end a story (text in, text out only)."""
     stop_ids: tuple[int, ...] = ()
     """Ids that end a story beside eos."""
+    require: tuple[str, ...] = ()
+    """Words that each story must hold, in any order and case; `run|ran` takes either form (text in, text out only)."""
+    inflections: bool = False
+    """Regular inflected forms of required words count as well: `dragons`, `played`, `playing`."""
     truncate_prompt: bool = False
     """Cut the beginning of a prompt (`<bos>` stays) that leaves less than half of the model's context for the story."""
 
     @model_validator(mode="before")
     @classmethod
     def _plain(cls, values: Any) -> Any:
-        """One stop text may stand alone; true and false are not numbers; temperature 0 is another method."""
+        """One stop text or required word may stand alone; true and false are not numbers; temperature 0 is another method."""
         if not isinstance(values, dict):
             return values
         for name, value in values.items():
-            if isinstance(value, bool) and name != "truncate_prompt":
+            if isinstance(value, bool) and name not in {"truncate_prompt", "inflections"}:
                 raise ValueError(f"{name} is {value}; a number or a text is expected")
         if values.get("temperature") == 0:
             raise ValueError("temperature is 0, which is greedy decoding: set method to 'greedy' and leave temperature out")
-        if isinstance(values.get("stop"), str):
-            return {**values, "stop": (values["stop"],)}
-        return values
+        return {
+            name: (value,) if name in {"stop", "require"} and isinstance(value, str) else value for name, value in values.items()
+        }
 
     @model_validator(mode="after")
     def _fits(self) -> GenerationConfig:
@@ -282,6 +286,10 @@ class GenerationConfig(_Frozen):
             raise ValueError(f"num_return_sequences {self.num_return_sequences} exceeds num_beams {self.num_beams}")
         if "" in self.stop:
             raise ValueError("stop holds an empty text, which stands in every story; remove it")
+        if not all(form.strip() for word in self.require for form in word.split("|")):
+            raise ValueError("require holds an empty word; remove it")
+        if self.require and (self.stop or self.stop_ids):
+            raise ValueError("a story with required words ends with <eos> only; leave out stop and stop_ids")
         return self
 
 

@@ -67,6 +67,18 @@ def test_generate_writes_as_many_stories_as_asked_and_the_same_by_seed(capsys: p
     assert json.loads(_run(capsys, *asked)[1]) == shown
 
 
+def test_generate_requires_words(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    words = ("--require", "dog", "--require", "ran|sat", "--require", "sun", "--max-new-tokens", "9", "--n", "3")
+    code, out, _ = _run(capsys, "generate", model, "--prompt", "once", *words, "--json")
+    assert code == 0
+    for story in json.loads(out)["stories"]:
+        assert {"dog", "sun"} < set(story["text"].split())
+        assert {"ran", "sat"} & set(story["text"].split())
+    code, _, err = _run(capsys, "generate", model, "--require", "zebra")
+    assert code == 2
+    assert "lacks the required word 'zebra'" in err
+
+
 def test_generate_names_words_that_the_vocabulary_lacks(capsys: pytest.CaptureFixture[str], model: str) -> None:
     code, out, err = _run(capsys, "generate", model, "--prompt", "Once a zebra", "--method", "beam", "--max-new-tokens", "3")
     assert code == 0

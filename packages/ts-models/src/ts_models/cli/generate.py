@@ -24,6 +24,9 @@ def generate(
     ] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens only.", show_default="all")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest tokens that reach this probability.")] = None,
+    require: Annotated[
+        list[str] | None, typer.Option(help="A word that each story must hold; run|ran: either form. May be repeated.")
+    ] = None,
     num_beams: Annotated[int | None, typer.Option(help="Beams of the beam methods.", show_default="4")] = None,
     config: Config = None,
     set_: Set = None,
@@ -41,6 +44,7 @@ def generate(
     flags = {
         "method": method, "num_return_sequences": n, "seed": seed, "max_new_tokens": max_new_tokens,
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "num_beams": num_beams,
+        "require": require,
     }  # fmt: skip
     values = {"method": "sample"} | merge(config, set_, flags)
     if values["method"] == "sample":

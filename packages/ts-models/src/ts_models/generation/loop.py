@@ -59,7 +59,7 @@ def generate_steps(
     check_memory(network, task, strategy.copies(config))
     method: Strategy = strategy(task)
     stepper = stepper or make_stepper(network)
-    with _evaluating(network):
+    with evaluating(network):
         logits = stepper.start(task.prompts, task.room, per_prompt=method.per_prompt)
     while True:
         with torch.inference_mode():
@@ -67,13 +67,13 @@ def generate_steps(
         yield step
         if tokens is None:
             break
-        with _evaluating(network):
+        with evaluating(network):
             logits = stepper.step(tokens, rows)
     yield method.results()
 
 
 @contextmanager
-def _evaluating(network: Any) -> Iterator[None]:
+def evaluating(network: Any) -> Iterator[None]:
     """Evaluation mode without gradients while the network runs; restores training mode afterwards."""
     training = network.training
     if training:
@@ -154,6 +154,8 @@ def stream(network: Any, ids: Sequence[int] | Tensor, **options: Any) -> Iterato
 
 
 def _without_text(config: GenerationConfig) -> GenerationConfig:
-    if config.stop:
-        raise ConfigError("generation: `stop` holds texts, which a network does not know; use LanguageModel, or stop_ids.")
+    if config.stop or config.require:
+        raise ConfigError(
+            "generation: `stop` and `require` hold texts, which a network does not know; use LanguageModel, or stop_ids."
+        )
     return config

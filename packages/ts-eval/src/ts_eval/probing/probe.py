@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -24,18 +25,17 @@ from ..stats import wilson
 from .adversaries import NGrams, length
 from .checkpoints import read_checkpoints
 from .grammar import Pair, Phenomenon, draw_pairs, phenomena
+from .shared import differences
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
 __all__ = ["accuracy", "probe"]
 
-Likelihood = Mapping[str, float]
-"""Sentence → natural log-probability."""
 EQUAL = 1e-9
 """Log-probabilities that differ by less are a tie: the sums of the same numbers in another order."""
-BATCH = 2_000
-"""Sentences scored per progress update."""
+BATCH = 10_000
+"""Pairs scored per progress update."""
 
 
 def probe(
@@ -65,8 +65,8 @@ def probe(
     described, stories = _described(drawn, texts, data, progress)
 
     def rated(adapter: ModelAdapter, **known: Any) -> ProbeModel:
-        likelihood = _likelihoods(adapter, texts, progress)
-        return _model(adapter.name, {name: accuracy(some, likelihood.__getitem__) for name, some in drawn.items()}, known)
+        found = iter(_differences(adapter, [pair for some in drawn.values() for pair in some], progress))
+        return _model(adapter.name, {name: _score(list(islice(found, len(some)))) for name, some in drawn.items()}, known)
 
     opened = [open_model(spec) for spec in specs]
     report = ProbeReport(
@@ -87,9 +87,13 @@ def probe(
 
 def accuracy(pairs: Iterable[Pair], likelihood: Callable[[str], float]) -> ProbeScore:
     """Share of pairs whose right sentence is likelier, ties as half, with Wilson's interval."""
-    differences = np.array([likelihood(pair.good) - likelihood(pair.bad) for pair in pairs])
-    ties, n = int((np.abs(differences) <= EQUAL).sum()), len(differences)
-    found = wilson(float((differences > EQUAL).sum() + ties / 2), n)
+    return _score([likelihood(pair.good) - likelihood(pair.bad) for pair in pairs])
+
+
+def _score(differences: Sequence[float]) -> ProbeScore:
+    values = np.asarray(differences)
+    ties = int((np.abs(values) <= EQUAL).sum())
+    found = wilson(float((values > EQUAL).sum() + ties / 2), len(values))
     return ProbeScore(accuracy=found["share"], low=found["low"], high=found["high"], ties=ties)
 
 
@@ -136,33 +140,31 @@ def _described(
     return described, stories
 
 
-def _likelihoods(adapter: ModelAdapter, texts: Sequence[str], progress: Progress | None) -> dict[str, float]:
-    """Log-probability of each sentence as a whole story. Equal ids are scored once, so that they tie."""
-    made: dict[str, float] = {}
-    for at in range(0, len(texts), BATCH):
+def _differences(adapter: ModelAdapter, pairs: Sequence[Pair], progress: Progress | None) -> list[float]:
+    """Log-probability of each right sentence minus that of its wrong one, both as whole stories."""
+    made: list[float] = []
+    for at in range(0, len(pairs), BATCH):
         if progress is not None:
-            progress(f"{adapter.name}: sentences", at, len(texts))
-        some = texts[at : at + BATCH]
-        made.update(zip(some, _sums(adapter, some), strict=True))
+            progress(f"{adapter.name}: pairs", at, len(pairs))
+        made += _batch(adapter, pairs[at : at + BATCH])
     if progress is not None:
-        progress(f"{adapter.name}: sentences", len(texts), len(texts))
+        progress(f"{adapter.name}: pairs", len(pairs), len(pairs))
     return made
 
 
-def _sums(adapter: ModelAdapter, texts: Sequence[str]) -> list[float]:
-    network = getattr(getattr(adapter, "lm", None), "model", None)
-    if network is not None and adapter.encoder is not None:  # without the bits of case and blanks, which cost more than the model
-        from ts_models import score_ids
-
-        ids = [np.asarray(story) for story in adapter.encoder.encode_batch(texts, add_special_tokens=True)]
-        different = {story.tobytes(): story for story in ids}
-        sums = [float(values.sum(dtype="f8")) for values in score_ids(network, list(different.values()))]
-        by_ids = dict(zip(different, sums, strict=True))
-        return [by_ids[story.tobytes()] for story in ids]
+def _batch(adapter: ModelAdapter, pairs: Sequence[Pair]) -> list[float]:
+    texts = [text for pair in pairs for text in (pair.good, pair.bad)]
+    lm = getattr(adapter, "lm", None)
+    if lm is not None and adapter.encoder is not None:  # without the bits of case and blanks, which cost more than the model
+        ids = [tuple(int(i) for i in story) for story in adapter.encoder.encode_batch(texts, add_special_tokens=True)]
+        limit = lm.config.context_limit
+        if limit is None or max(map(len, ids)) <= limit:
+            return differences(lm.model, list(zip(ids[0::2], ids[1::2], strict=True))).tolist()
     scored = score(adapter, texts)
     if scored is None:
         raise ConfigError(f"{adapter.name}: gives no log-probabilities, so it cannot be probed.")
-    return [float(values.sum(dtype="f8")) for values in scored.logprobs]
+    sums = [float(values.sum(dtype="f8")) for values in scored.logprobs]
+    return [good - bad for good, bad in zip(sums[0::2], sums[1::2], strict=True)]
 
 
 def _model(name: str, scores: dict[str, ProbeScore], known: Mapping[str, Any]) -> ProbeModel:

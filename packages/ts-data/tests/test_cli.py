@@ -23,10 +23,14 @@ def splits(raw: Path, tmp_path: Path) -> Path:
 
 def test_sample_prepare_stats(run: Run, tmp_path: Path) -> None:
     raw, out = tmp_path / "raw.txt", tmp_path / "splits"
-    assert run("sample", "--stories", 50, "--out", raw)[:2] == (0, f"wrote 50 stories ({raw.stat().st_size:,} bytes) to {raw}\n")
+    assert run("sample", "--stories", 50, "--out", raw)[:2] == (
+        0,
+        f"wrote 50 stories ({raw.stat().st_size:,} bytes) to {raw}\nNext: ts-data prepare {raw} --out splits/\n",
+    )
     code, text, err = run("prepare", raw, "--out", out, "--validation", 3, "--workers", 1)
     assert code == 0
-    assert text.startswith("50 stories in, 50 kept\n\nstep ")
+    assert text.startswith("step ")
+    assert text.endswith(f"wrote {out}: 50 stories in, 50 kept\nNext: ts-tokenizer train {out} --out word_tokenizer.json\n")
     assert "clean: " in err
     code, text, err = run(
         "prepare", raw, "--out", out, "--set", "min_characters=600", "--force", "--quiet", "--json", "--workers", 1

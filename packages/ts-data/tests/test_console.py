@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -10,8 +11,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field
 
 from ts_data import console
 from ts_data.errors import ConfigError, TsDataError
@@ -128,6 +131,7 @@ def test_a_module_of_ours_that_is_missing_is_a_fault_of_ours() -> None:
 TELL = """
 import sys
 from pathlib import Path
+from typing import Literal
 from typing import Annotated
 import typer
 from ts_data.console import Json, emit, make_app, run
@@ -269,13 +273,22 @@ def test_settings_are_read_as_toml_and_later_ones_win(tmp_path: Path) -> None:
         console.merge(path, ["seed.deep=1"], {})
 
 
-def test_progress_in_a_pipe_is_a_line_per_stage_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
-    with console.show_progress() as report:
+def test_progress_in_a_pipe_is_a_line_per_stage_and_every_few_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(console.time, "monotonic", lambda: now)
+    with console.show_progress(in_bytes=["read"]) as report:
         for done in (0, 1, 1000):
             report("clean", done, 1000)
         report("clean", 1000, 1000)
+        report("read", 0, 13_394_172)
+        now = 6.0
+        report("read", 2_400_000, 13_394_172)
+        now = 75.0
+        report("read", 13_394_172, 13_394_172)
         report("write", 5)
-    assert capsys.readouterr().err == "clean: 0 of 1,000\nclean: 1,000 of 1,000\nwrite: 5\n"
+    assert capsys.readouterr().err == "clean: 1,000, 0 s\nread: 2.4 MB of 13 MB, 6 s\nread: 13 MB, 1 min 15 s\n"
     with console.show_progress(quiet=True) as report:
         report("clean", 1, 2)
     assert capsys.readouterr().err == ""
@@ -283,11 +296,11 @@ def test_progress_in_a_pipe_is_a_line_per_stage_and_its_end(capsys: pytest.Captu
 
 def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with console.show_progress() as report:
-        report("clean", 500, 1000)
-        report("clean", 1000, 1000)
+    with console.show_progress(in_bytes=["clean"]) as report:
+        report("clean", 5_000_000, 10_000_000)
+        report("clean", 10_000_000, 10_000_000)
     assert "clean" in (err := capsys.readouterr().err)
-    assert "1000/1000" in err
+    assert "10 MB, 0 s" in err
 
 
 def test_a_table_is_text_with_numbers_to_the_right() -> None:
@@ -296,6 +309,87 @@ def test_a_table_is_text_with_numbers_to_the_right() -> None:
         "split       stories\n----------  -------\ntrain            12\nvalidation        3"
     )
     assert console.table([], ("split", "stories")) == "split  stories\n-----  -------"
+
+
+def test_a_wide_table_breaks_its_text_at_blanks_and_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [("a name of several words", "0.758 [0.748, 0.767]", "and a remark that is long")]
+    lines = console.table(rows, ("what", "value with its interval", "remark")).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert sum("0.758 [0.748, 0.767]" in line for line in lines) == 1
+    assert " ".join("\n".join(lines).split()).count("remark") == 2
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, text: str, **options: object) -> str:
+    out = _Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    console.emit({}, text, as_json=False, **options)  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def test_a_terminal_gets_colors_and_lines_that_end_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    text = "name  n\n----  -\na     1"
+    assert shown(monkeypatch, text) == "\x1b[1mname  n\n\x1b[0m----  -\na     1\n"
+    assert "\x1b[36mNext: ls\x1b[0m" in shown(monkeypatch, text, then="ls")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert shown(monkeypatch, text, then="ls") == f"{text}\nNext: ls\n"
+    assert shown(monkeypatch, "a story of many words is wrapped") == "a story of many\nwords is wrapped\n"
+
+
+def test_quiet_leaves_the_line_that_says_what_was_written(capsys: pytest.CaptureFixture[str]) -> None:
+    console.emit({}, "a table\n\nwrote x", as_json=False, quiet=True, then="ls x")
+    assert capsys.readouterr().out == "wrote x\n"
+
+
+class _Muon(BaseModel):
+    name: Literal["muon"] = "muon"
+    lr: float = 0.02
+    """Peak learning
+    rate."""
+
+
+class _AdamW(BaseModel):
+    name: Literal["adamw"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.95)
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    seed: int | None = None
+    order: Literal["random", "length"] = "random"
+    optimizer: _Muon | _AdamW = Field(default_factory=_Muon, discriminator="name")
+
+
+def test_settings_are_listed_with_type_default_and_meaning() -> None:
+    assert console.describe_settings(f"{__name__}:_Settings").splitlines() == [
+        "seed  int, default none",
+        "order  random | length, default random",
+        "optimizer.name  muon | adamw, default muon",
+        "optimizer.lr  float, default 0.02, with optimizer.name=muon",
+        "    Peak learning rate.",
+        "optimizer.betas  list[float], default [0.9, 0.95], with optimizer.name=adamw",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 1}, r"field `lr`: is not a known field. Did you mean optimizer\.lr\?"),
+        ({"sead": 1}, "field `sead`: is not a known field. Did you mean seed"),
+        ({"xyzzy": 1}, "--help-settings lists the fields"),
+    ],
+)
+def test_a_wrong_setting_gets_the_name_that_was_meant(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        console.validate(_Settings, settings)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

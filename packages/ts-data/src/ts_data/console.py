@@ -6,21 +6,28 @@ the byte (a test holds it), because neither may import the other; the other pack
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import errno
 import functools
+import importlib
+import inspect
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from .errors import ConfigError
 
@@ -33,6 +40,7 @@ __all__ = [
     "Progress",
     "Quiet",
     "Set",
+    "describe_settings",
     "emit",
     "explain",
     "make_app",
@@ -48,7 +56,7 @@ Model = TypeVar("Model", bound="BaseModel")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; of a result that is written, one line only.")]
 Config = Annotated[Path | None, typer.Option("--config", help="A TOML file with the settings.", show_default=False)]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="One setting: dotted.name=value. May be repeated.", show_default=False)
@@ -68,8 +76,22 @@ class _EndError(Exception):
     """Ctrl-C, or a reader of our stdout that has gone."""
 
 
+class _Command(TyperCommand):
+    """One command, with colors in its help."""
+
+    def get_help(self, ctx: Any) -> str:
+        return _help_text(super().get_help(ctx))
+
+
 class _Commands(TyperGroup):
     """The commands of an app. Typer itself would end at Ctrl-C without a word, and with 1 at a pipe that closes."""
+
+    def get_help(self, ctx: Any) -> str:
+        return _help_text(super().get_help(ctx))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):  # Typer's own list ends each line with "…" at the terminal's width
+            formatter.write_dl([(name, (command.help or "").partition("\n\n")[0]) for name, command in self.commands.items()])
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -83,21 +105,47 @@ class _Commands(TyperGroup):
 class _App(typer.Typer):
     """A Typer app whose commands get checked arguments (see `_checked`)."""
 
-    def command(self, *args: Any, **options: Any) -> Callable[[Command], Command]:
-        add = super().command(*args, **options)
+    def command(self, *args: Any, schema: str | None = None, **options: Any) -> Callable[[Command], Command]:
+        """Register a command; `schema` ("module:Class" of its settings) gives it --help-settings."""
+        add = super().command(*args, cls=_Command, epilog="With --debug, an error shows its traceback.", **options)
 
         def register(function: Command) -> Command:
             @functools.wraps(function)
             def checked(**values: Any) -> Any:
-                return function(**{name: _checked(value, name) for name, value in values.items()})
+                return function(**{name: _checked(value, name) for name, value in values.items() if name != _HELP})
 
+            if schema is not None:
+                _add_settings_help(checked, schema)
             add(checked)
             return function
 
         return register
 
 
-def make_app(name: str, summary: str, version: str) -> typer.Typer:
+_HELP = "help_settings"
+
+
+def _add_settings_help(command: Any, schema: str) -> None:
+    def show(wanted: bool) -> None:
+        if wanted:
+            typer.echo(_styled(describe_settings(schema), r"(?m)^\S+", "1", sys.stdout))
+            raise typer.Exit
+
+    text = "List the names for --set with type, default and meaning."
+    option = typer.Option(False, "--help-settings", help=text, is_eager=True, callback=show)
+    signature = inspect.signature(command, eval_str=True)
+    added = inspect.Parameter(_HELP, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=bool)
+    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])
+    command.__annotations__ = {**command.__annotations__, _HELP: bool}
+
+
+def _help_text(text: str) -> str:
+    """Help with bold headings; a default given as text without the parentheses that Typer puts around it."""
+    text = re.sub(r"\[default:(\s+)\(([^()]*)\)", r"[default:\1\2", text)
+    return _styled(text, r"(?m)^(Usage|Arguments|Options|Commands):", "1", sys.stdout)
+
+
+def make_app(name: str, summary: str, version: str) -> _App:
     """A Typer app with the house's settings: plain text (fast and pipe-safe), `--version`, `--debug` explained."""
     app = _App(
         name=name,
@@ -204,7 +252,7 @@ def _stop(message: str, code: int, debug: bool) -> None:
     except (OSError, ValueError):
         _close_stdout()
     line = " ".join(message.split("\n"))
-    print(f"error: {line}" if code == 2 else line, file=sys.stderr)
+    print(_styled(f"error: {line}", "^error:", "1;31", sys.stderr) if code == 2 else line, file=sys.stderr)
     sys.exit(code)
 
 
@@ -305,28 +353,83 @@ def _place(problem: BaseException) -> str:
 # --- results -----------------------------------------------------------------------------------
 
 
-def emit(payload: Mapping[str, Any] | BaseModel, text: str | Callable[[], str], *, as_json: bool) -> None:
-    """Print a result: the payload as one JSON object (NaN as null), or its text for people (a callable is made only if needed)."""
+def emit(
+    payload: Mapping[str, Any] | BaseModel,
+    text: str | Callable[[], str],
+    *,
+    as_json: bool,
+    quiet: bool = False,
+    then: str | None = None,
+) -> None:
+    """Print a result: the payload as one JSON object (NaN as null), or its text for people (a callable is made only if needed).
+
+    `then` is the command that usually follows. With `quiet`, of the text only its last line is printed, which says what was written.
+    """
     if as_json:
         from .artefact import finite_json  # here, because `--help` should not wait for pydantic
 
         content = finite_json(payload if isinstance(payload, Mapping) else payload.model_dump(mode="json"))
         unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
         typer.echo(json.dumps(content, ensure_ascii=not unicode, allow_nan=False, default=str))
-    else:
-        typer.echo(text if isinstance(text, str) else text())
+        return
+    shown = text if isinstance(text, str) else text()
+    if quiet:
+        shown = shown[shown.rfind("\n") + 1 :]
+    elif then is not None:
+        shown += f"\nNext: {then}"
+    shown = _styled(shown, r"(?m)^.*\n(?=-+(  -+)*$)", "1", sys.stdout)
+    typer.echo(_fitted(_styled(shown, r"(?m)^Next: .*", "36", sys.stdout)))
+
+
+def _styled(text: str, pattern: str, code: str, stream: Any) -> str:
+    """The text with what matches the pattern in a style of ANSI, where the stream is a terminal and NO_COLOR is not set."""
+    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return re.sub(pattern, lambda found: f"\x1b[{code}m{found.group()}\x1b[0m", text)
+
+
+def _fitted(text: str) -> str:
+    """The text in lines that a terminal need not cut within a word; a pipe gets it as it is."""
+    width = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or all(len(line) <= width for line in text.split("\n")):
+        return text
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=width, force_terminal=True, color_system="standard", highlight=False)
+    with console.capture() as capture:
+        console.print(Text.from_ansi(text))
+    return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
-    """A plain table: the first column to the left, numbers to the right. Text, so that a pipe gets it too."""
+    """A plain table: the first column to the left, numbers to the right. Text, so that a pipe gets it too.
+
+    Where it is wider than the terminal (80 columns in a pipe), headers and text break at blanks, numbers do not.
+    """
     cells = [[str(cell) for cell in row] for row in [header, *rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    right = [bool(rows) and all(_is_number(row[i]) for row in cells[1:]) for i in range(len(header))]
+    columns = range(len(header))
+    widths = [max(len(row[i]) for row in cells) for i in columns]
+    right = [bool(rows) and all(_is_number(row[i]) for row in cells[1:]) for i in columns]
+    least = [
+        max(len(word) for row in cells for word in ([row[i]] if _is_number(row[i]) else row[i].split() or [""])) for i in columns
+    ]
+    over = sum(widths) + 2 * (len(widths) - 1) - shutil.get_terminal_size().columns
+    while over > 0 and widths != least:
+        widest = max(columns, key=lambda i: (widths[i] > least[i], widths[i]))
+        widths[widest] -= 1
+        over -= 1
 
-    def line(row: Sequence[str]) -> str:
-        return "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)).rstrip()
+    def lines(row: Sequence[str]) -> Iterator[str]:
+        parts = [
+            textwrap.wrap(c, w, break_long_words=False, break_on_hyphens=False) if len(c) > w else [c]
+            for c, w in zip(row, widths, strict=True)
+        ]
+        for line in zip_longest(*parts, fillvalue=""):
+            yield "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)).rstrip()
 
-    return "\n".join([line(cells[0]), "  ".join("-" * w for w in widths), *map(line, cells[1:])])
+    head, *body = ("\n".join(lines(row)) for row in cells)
+    return "\n".join([head, "  ".join("-" * w for w in widths), *body])
 
 
 def _is_number(cell: str) -> bool:
@@ -335,7 +438,7 @@ def _is_number(cell: str) -> bool:
 
 def warn(message: str) -> None:
     """A line on stderr that people should read, also with `--json`."""
-    print(f"warning: {message}", file=sys.stderr)
+    print(_styled(f"warning: {message}", "^warning:", "1;33", sys.stderr), file=sys.stderr)
 
 
 # --- settings ----------------------------------------------------------------------------------
@@ -375,7 +478,67 @@ def validate(schema: type[Model], values: Mapping[str, Any], source: str = "sett
     try:
         return schema.model_validate(dict(values))
     except ValidationError as problem:
-        raise ConfigError(f"{source}: {describe_invalid(problem)}") from None
+        known = [name for name, *_ in _fields(schema)]
+        raise ConfigError(f"{source}: {describe_invalid(problem, known=known)}") from None
+
+
+def describe_settings(schema: str) -> str:
+    """Every name for --set of a schema ("module:Class"), with type, default and meaning."""
+    module, _, kind = schema.partition(":")
+    fill = functools.partial(textwrap.fill, width=80, subsequent_indent="    ", break_on_hyphens=False)
+    return "\n".join(
+        fill(f"{name}  {kind}") + (f"\n{fill(meaning, initial_indent='    ')}" if meaning else "")
+        for name, kind, meaning in _fields(getattr(importlib.import_module(module), kind))
+    )
+
+
+def _fields(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Dotted name, type with default, and meaning of each field of a schema and of the schemas in it."""
+    from pydantic_core import PydanticUndefined
+
+    for name, field in schema.model_fields.items():
+        inner, default = list(_schemas_in(field.annotation)), field.get_default(call_default_factory=True)
+        if len(inner) > 1:  # told apart by their `name`
+            names = " | ".join(str(part.model_fields["name"].default) for part in inner)
+            yield f"{prefix}{name}.name", f"{names}, default {getattr(default, 'name', 'none')}", ""
+        for part in inner:
+            case = "" if len(inner) == 1 else f", with {prefix}{name}.name={part.model_fields['name'].default}"
+            yield from ((found, kind + case, meaning) for found, kind, meaning in _fields(part, f"{prefix}{name}."))
+        if not inner and name not in ("format", "schema_version", "name"):
+            shown = default if isinstance(default, str) else "none" if default is None else json.dumps(default, default=str)
+            tail = "required" if default is PydanticUndefined else f"default {shown}"
+            yield f"{prefix}{name}", f"{_type_name(field.annotation)}, {tail}", _meaning(schema, name)
+
+
+def _schemas_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
+        yield annotation
+    elif get_origin(annotation) in (Annotated, Union, UnionType):
+        for part in get_args(annotation):
+            yield from _schemas_in(part)
+
+
+def _type_name(annotation: Any) -> str:
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(parts[0])
+    if origin is Literal:
+        return " | ".join(map(str, parts))
+    if origin in (Union, UnionType):
+        return " | ".join(_type_name(part) for part in parts if part is not type(None))
+    inner = f"[{', '.join(dict.fromkeys(_type_name(part) for part in parts if part is not ...))}]" if parts else ""
+    name = getattr(origin or annotation, "__name__", str(annotation))
+    return ("list" if name in ("tuple", "frozenset") else name) + inner
+
+
+def _meaning(schema: type, name: str) -> str:
+    """The docstring under a field, in the class that defines it."""
+    owner = next(kind for kind in schema.__mro__ if name in vars(kind).get("__annotations__", {}))
+    body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0].body  # type: ignore[attr-defined]
+    for field, text in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and getattr(field.target, "id", "") == name and isinstance(text, ast.Expr):
+            return " ".join(str(text.value.value).split()).replace("`", "")  # type: ignore[attr-defined]
+    return ""
 
 
 def _put(target: dict[str, Any], dotted: str, value: Any) -> None:
@@ -400,29 +563,52 @@ def _value(text: str) -> Any:
 
 
 @contextlib.contextmanager
-def show_progress(*, quiet: bool = False) -> Iterator[Progress]:
-    """Progress on stderr: a live bar with an ETA on a terminal, a plain line every few seconds in a pipe."""
+def show_progress(*, quiet: bool = False, in_bytes: Sequence[str] = ()) -> Iterator[Progress]:
+    """Progress on stderr: a live bar with the time left on a terminal, a line per stage and every few seconds in a pipe.
+
+    Stages named in `in_bytes` count bytes.
+    """
     if quiet:
         yield lambda stage, done, total=None: None
     elif sys.stderr.isatty():
-        with _live() as report:
+        with _live(in_bytes) as report:
             yield report
     else:
-        yield _plain()
+        yield _plain(in_bytes)
 
 
-def _plain(every: float = 5.0) -> Progress:
-    state: dict[str, Any] = {"stage": None, "time": 0.0}
+def _counted(done: float, total: float | None, *, in_bytes: bool) -> str:
+    """How much is done: "200 of 3,000", "13 MB"; the total only while it lies ahead."""
+
+    def amount(number: float) -> str:
+        return f"{number / 1e6:,.{0 if number >= 1e7 else 1}f} MB" if in_bytes else f"{number:,.0f}"
+
+    return amount(done) if total is None or done >= total else f"{amount(done)} of {amount(total)}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _plain(in_bytes: Sequence[str] = (), every: float = 5.0) -> Progress:
+    began: dict[str, float] = {}
+    ended: set[str] = set()
+    last = time.monotonic()
 
     def report(stage: str, done: int, total: int | None = None) -> None:
+        nonlocal last
         now = time.monotonic()
+        began.setdefault(stage, now)
         finished = total is not None and done >= total
-        if stage == state["stage"] and not finished and now - state["time"] < every:
+        if stage in ended or (not finished and now - last < every):
             return
-        if finished and state.get("finished") == stage:
-            return
-        state.update(stage=stage, time=now, finished=stage if finished else None)
-        print(f"{stage}: {done:,}" + (f" of {total:,}" if total is not None else ""), file=sys.stderr, flush=True)
+        last = now
+        ended.update([stage] if finished else [])
+        line = f"{stage}: {_counted(done, total, in_bytes=stage in in_bytes)}, {_clock(now - began[stage])}"
+        print(line, file=sys.stderr, flush=True)
 
     return report
 
@@ -444,12 +630,19 @@ def _unwound() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _live() -> Iterator[Progress]:
+def _live(in_bytes: Sequence[str]) -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
     from rich.progress import Progress as Bars
+    from rich.text import Text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    class Counts(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            counted = _counted(task.completed, task.total, in_bytes=task.description in in_bytes)
+            left = "" if task.finished or task.time_remaining is None else f", {_clock(task.time_remaining)} left"
+            return Text(f"{counted}, {_clock(task.finished_time or task.elapsed or 0)}{left}", no_wrap=True)
+
+    columns = (TextColumn("{task.description}"), BarColumn(20), Counts())
     with _unwound(), Bars(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
 

@@ -8,6 +8,7 @@ neither may import the other; every other package imports one of the two.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import fnmatch
 import hashlib
@@ -20,7 +21,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -561,18 +562,33 @@ def parse_model(
         raise error(f"{source}: {describe_invalid(problem)}") from None
 
 
-def describe_invalid(problem: ValidationError, limit: int = 5) -> str:
-    """Say in one line which fields are wrong, what stands there and what was expected."""
+def describe_invalid(problem: ValidationError, limit: int = 5, known: Sequence[str] = ()) -> str:
+    """Say in one line which fields are wrong, what stands there and what was expected; `known` are the dotted names there are."""
     lines = []
     for item in problem.errors(include_url=False)[:limit]:
-        field = ".".join(str(part) for part in item["loc"]) or "(the whole)"
+        parts = [str(part) for part in item["loc"]]
+        if known:  # without the names by which pydantic tells apart what a field may hold
+            parts = [p for i, p in enumerate(parts) if p == parts[-1] or any(f".{p}." in f".{name}" for name in known)]
+        field = ".".join(parts) or "(the whole)"
         value = "" if item["type"] in {"missing", "extra_forbidden"} else f" (it is {_short(item['input'])})"
-        message = {"missing": "is missing", "extra_forbidden": "is not a known field; remove it or check its spelling"}.get(
+        unknown = f"is not a known field{_similar(field, known)}"
+        message = {"missing": "is missing", "extra_forbidden": unknown}.get(
             item["type"], item["msg"][:1].lower() + item["msg"][1:]
         )
         lines.append(f"field `{field}`: {message}{value}")
     more = problem.error_count() - limit
     return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
+
+
+def _similar(field: str, known: Sequence[str]) -> str:
+    """What to do about an unknown field: the names that end alike or are spelled alike."""
+    last = field.rpartition(".")[2]
+    alike = [name for name in dict.fromkeys(known) if name.rpartition(".")[2] == last] or difflib.get_close_matches(
+        field, known, 2
+    )
+    if alike:
+        return f". Did you mean {' or '.join(dict.fromkeys(alike))}?"
+    return ". --help-settings lists the fields" if known else "; remove it or check its spelling"
 
 
 def member(folder: str | os.PathLike[str], name: str, *, error: type[Exception] = ArtefactError) -> Path:

@@ -15,8 +15,9 @@ from .stats import stats
 __all__ = ["app", "main"]
 
 app = make_app("ts-data", "Cleaning, de-duplication, splits and statistics for story corpora.", __version__)
+_SCHEMAS = {prepare: "PrepareConfig", leakage: "NearConfig", instruct: "InstructConfig"}
 for _verb in (sample, download, prepare, stats, show, leakage, instruct):
-    app.command()(_verb)
+    app.command(schema=f"ts_data.schemas:{_SCHEMAS[_verb]}" if _verb in _SCHEMAS else None)(_verb)
 
 
 def main() -> None:

@@ -28,4 +28,4 @@ def download(
     with show_progress(quiet=quiet) as progress:
         train, test = run(corpus, out, endpoint=endpoint, progress=progress)
     follow = f"ts-data prepare {train} --test {test} --out splits/"
-    emit({"train": str(train), "test": str(test)}, f"wrote {train} and {test}\nnext: {follow}", as_json=as_json)
+    emit({"train": str(train), "test": str(test)}, f"wrote {train} and {test}", as_json=as_json, quiet=quiet, then=follow)

@@ -41,4 +41,4 @@ def instruct(
         counts = ", ".join(f"{name} {count:,}" for name, count in sorted(made.parts.items()))
         return f"{table(rows, ['split', 'stories', 'held-out words'])}\n\nprompts with: {counts}\nwrote {out}"
 
-    emit(manifest, text, as_json=as_json)
+    emit(manifest, text, as_json=as_json, quiet=quiet, then=f"ts-tokenizer train {out} --out word_tokenizer.json")

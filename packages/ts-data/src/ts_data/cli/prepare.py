@@ -59,7 +59,7 @@ def prepare(
 
     flags = {"canaries": _CANARIES if canaries else None, "validation": _amount(validation), "seed": seed}
     settings_ = validate(PrepareConfig, merge(config, settings, flags))
-    with show_progress(quiet=quiet) as progress, warnings.catch_warnings():
+    with show_progress(quiet=quiet, in_bytes=("clean", "write")) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the manifest has them
         manifest = run(
             source,
@@ -81,7 +81,7 @@ def prepare(
 
         return prepared(manifest, out, table)
 
-    emit(manifest, text, as_json=as_json)
+    emit(manifest, text, as_json=as_json, quiet=quiet, then=f"ts-tokenizer train {out} --out word_tokenizer.json")
 
 
 def _amount(text: str | None) -> int | float | str | None:

@@ -32,4 +32,6 @@ def sample(
         {"out": str(out), "stories": stories, "bytes": size},
         f"wrote {stories:,} stories ({size:,} bytes) to {out}",
         as_json=as_json,
+        quiet=quiet,
+        then=f"ts-data prepare {out} --out splits/",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from itertools import islice
 from pathlib import Path
@@ -44,6 +43,4 @@ def show(
     shown = list(islice(found, n))
     more = f"\n(continue with --start {start + n})" if len(shown) == n else ""
     page = "\n\n".join(line for _, line in shown) + more if shown else "(no more stories)"
-    if sys.stdout.isatty():
-        page = text.fitted(page, shutil.get_terminal_size().columns)
     emit({"start": start, "stories": [item for item, _ in shown]}, page, as_json=as_json)

@@ -30,4 +30,9 @@ def stats(
 
         return described(manifest, table)
 
-    emit({name: info.model_dump(mode="json") for name, info in manifest.splits.items()}, text, as_json=as_json)
+    emit(
+        {name: info.model_dump(mode="json") for name, info in manifest.splits.items()},
+        text,
+        as_json=as_json,
+        then=None if quiet else f"ts-tokenizer train {splits} --out word_tokenizer.json",
+    )

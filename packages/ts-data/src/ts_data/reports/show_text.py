@@ -15,7 +15,7 @@ from ..schemas import PrepareConfig, SourceInfo
 from ..sources.storage import state
 from . import show as _show
 
-__all__ = ["changed", "fitted", "removed", "stories"]
+__all__ = ["changed", "removed", "stories"]
 
 Shown = Iterator[tuple[dict[str, Any], str]]
 
@@ -67,14 +67,3 @@ def _raw_changes(source: SourceInfo, config: PrepareConfig, step: str | None) ->
             f"{name}: has {state(name).size:,} bytes, {source.bytes:,} when `prepare` read it; it was changed. Prepare it again."
         )
     return _show.changes(name, config, step=step)
-
-
-def fitted(text: str, width: int) -> str:
-    """The text, with its colours, in lines of so many characters that break between words."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(width=width, force_terminal=True, color_system="standard", highlight=False)
-    with console.capture() as capture:
-        console.print(Text.from_ansi(text))
-    return capture.get().rstrip("\n")

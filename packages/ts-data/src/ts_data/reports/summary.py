@@ -22,7 +22,7 @@ def prepared(manifest: DatasetManifest, out: str | Path, table: Table) -> str:
         planted = manifest.config.canaries * sum(CANARY_TIMES)
         head += f", {planted:,} copies of canaries planted in train (canaries.json)"
     return "\n".join(
-        [head, "", table(rows, ["step", "changed", "dropped", "for example"]), "", _splits(manifest, table), "", f"wrote {out}"]
+        [table(rows, ["step", "changed", "dropped", "for example"]), "", _splits(manifest, table), "", f"wrote {out}: {head}"]
     )
 
 

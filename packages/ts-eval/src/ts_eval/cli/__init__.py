@@ -19,19 +19,20 @@ from .sweep import sweep
 __all__ = ["app", "main"]
 
 app = make_app("ts-eval", "Metrics, memorisation, the LLM judge and reports for small story language models.", __version__)
+_EVAL, _JUDGE = "ts_eval.schemas:EvalConfig", "ts_eval.schemas:JudgeConfig"
 
-app.command("report")(report)
-app.command("perplexity")(perplexity)
-app.command("memorisation")(memorisation)
-app.command("overfitting")(overfitting)
-app.command("paper")(paper)
+app.command("report", schema=_EVAL)(report)
+app.command("perplexity", schema=_EVAL)(perplexity)
+app.command("memorisation", schema=_EVAL)(memorisation)
+app.command("overfitting", schema=_EVAL)(overfitting)
+app.command("paper", schema=_EVAL)(paper)
 app.command("extraction")(extraction)
-app.command("sweep")(sweep)
+app.command("sweep", schema="ts_eval.schemas:SweepConfig")(sweep)
 app.command("probe")(probe)
-app.command("judge")(judge)
-app.command("calibrate")(calibrate)
+app.command("judge", schema=_JUDGE)(judge)
+app.command("calibrate", schema=_JUDGE)(calibrate)
 app.command("panel")(panel)
-app.command("optimise-prompt")(optimise_prompt)
+app.command("optimise-prompt", schema=_JUDGE)(optimise_prompt)
 app.command("rate")(rate)
 
 

@@ -58,11 +58,13 @@ def _wrapped(text: str) -> list[str]:
     return wrap(text, 80, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def emit_report(payload: Mapping[str, Any], text: Callable[[], str], warnings: Sequence[str], *, as_json: bool) -> None:
-    """Print a report; with --json, also print its warnings to stderr."""
+def emit_report(
+    payload: Mapping[str, Any], text: Callable[[], str], warnings: Sequence[str], *, as_json: bool, **options: Any
+) -> None:
+    """Print a report; with --json, also print its warnings to stderr. `options` are those of `emit`."""
     for warning in warnings if as_json else ():
         warn(warning)
-    emit(payload, text, as_json=as_json)
+    emit(payload, text, as_json=as_json, **options)
 
 
 def _cell(e: Estimate | None) -> str:

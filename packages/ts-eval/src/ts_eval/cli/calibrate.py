@@ -67,7 +67,7 @@ def calibrate(
         )
     for note in report.notes:
         warn(note)
-    emit(report, lambda: _text(report, out), as_json=as_json)
+    emit(report, lambda: _text(report, out), as_json=as_json, quiet=quiet)
     if report.asked and not report.rated and any(GIVEN_UP in note for note in report.notes):
         typer.echo("error: nothing was rated: no endpoint left", err=True)
         raise typer.Exit(1)

@@ -46,7 +46,7 @@ def extraction(
         )  # fmt: skip
     for note in (*report.notes, *(f"{m.name}: {note}" for m in report.models for note in m.notes)):
         warn(note)
-    emit(report, lambda: _text(report, out), as_json=as_json)
+    emit(report, lambda: _text(report, out), as_json=as_json, quiet=quiet and out is not None)
 
 
 def _text(report: ExtractionReport, out: Path | None) -> str:

@@ -77,7 +77,7 @@ def judge(
         result = judge_stories(stories, options, out=out, store=store, progress=progress, announce=announce)
     for note in (*result.summary.notes, *result.summary.drift_notes):
         warn(note)
-    emit(result.summary, lambda: _text(result, out), as_json=as_json)
+    emit(result.summary, lambda: _text(result, out), as_json=as_json, quiet=quiet)
     end_without_endpoint([r.unscored or "" for r in result.ratings])
 
 

@@ -53,7 +53,7 @@ def optimise_prompt(
             rated, options, prompts=others, orders=orders, out=out, store=store, limit=limit, progress=progress,
             announce=announce,
         )  # fmt: skip
-    emit(report, lambda: _text(report, out), as_json=as_json)
+    emit(report, lambda: _text(report, out), as_json=as_json, quiet=quiet)
 
 
 def _text(report: PromptSearchReport, out: Path) -> str:

@@ -28,8 +28,7 @@ def panel(
     from ..calibration import panel as work
 
     report = work(files, out=out)
-    if not quiet or as_json:
-        emit(report, lambda: _text(report, out), as_json=as_json)
+    emit(report, lambda: _text(report, out), as_json=as_json, quiet=quiet and out is not None)
 
 
 def _text(report: PanelReport, out: Path | None) -> str:

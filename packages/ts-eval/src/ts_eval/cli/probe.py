@@ -44,7 +44,7 @@ def probe(
         )  # fmt: skip
     for note in report.notes:
         warn(note)
-    emit(report, lambda: _text(report, out), as_json=as_json)
+    emit(report, lambda: _text(report, out), as_json=as_json, quiet=quiet and out is not None)
 
 
 def _text(report: ProbeReport, out: Path | None) -> str:

@@ -66,12 +66,12 @@ def report(
         )
     fields = {"warnings", "verdicts", "models", "real", "baselines"}
     payload = {"report": str(out / "report.html"), **made.model_dump(mode="json", include=fields)}
-    page = f"report: {out / 'report.html'}"
+    page = f"wrote {out / 'report.html'}"
 
     def text() -> str:
         return f"{verdict(made)}\n\n{summary(made)}\n\n{page}" if whole else f"{banner(made.warnings)}{verdict(made)}\n{page}"
 
-    emit_report(payload, text, made.warnings, as_json=json)
+    emit_report(payload, text, made.warnings, as_json=json, quiet=quiet, then=f"ts-models play {models[0]}")
 
 
 def _command() -> str:

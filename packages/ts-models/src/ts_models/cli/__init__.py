@@ -19,7 +19,8 @@ app = make_app(
     "ts-models", "Small story language models: Transformers and recurrent networks, generation, saving and loading.", __version__
 )
 app.command("list")(list_)
-for _command in (show, export, generate, neighbours, look, prompts, play):
+app.command("generate", schema="ts_models.schemas:GenerationConfig")(generate)
+for _command in (show, export, neighbours, look, prompts, play):
     app.command()(_command)
 
 

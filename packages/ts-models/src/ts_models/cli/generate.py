@@ -66,4 +66,4 @@ def generate(
         "config": settings.model_dump(mode="json"),
         "stories": [{**asdict(story), "full_text": story.full_text} for story in stories],
     }
-    emit(payload, lambda: "\n\n".join(story.full_text for story in stories), as_json=as_json)
+    emit(payload, lambda: "\n\n---\n\n".join(story.full_text for story in stories), as_json=as_json)

@@ -43,5 +43,5 @@ def encode(
         (name, f"{s.stories:,}", f"{s.tokens:,}", f"{100 * s.unk_tokens / max(1, s.tokens):.2f} %", f"{s.bin.bytes / 1e6:,.1f}")
         for name, s in manifest.splits.items()
     ]
-    text = table(rows, ["split", "stories", "tokens", "<unk>", "MB"]) + f"\n{out}/"
-    emit(manifest, text, as_json=as_json)
+    text = table(rows, ["split", "stories", "tokens", "<unk>", "MB"]) + f"\nwrote {out}/"
+    emit(manifest, text, as_json=as_json, quiet=quiet, then=f"ts-train run --data {out} --out run/ --max-minutes 5")

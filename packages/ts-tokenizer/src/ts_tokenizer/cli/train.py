@@ -43,6 +43,8 @@ def train(
     emit(
         payload,
         f"{out}: {tokenizer.vocab_size:,} entries from {seen.stories:,} stories "
-        f"({seen.tokens:,} tokens, {seen.distinct:,} distinct{few}).\nNext: ts-tokenizer encode {splits} --tokenizer {out} --out encoded/",
+        f"({seen.tokens:,} tokens, {seen.distinct:,} distinct{few}).",
         as_json=as_json,
+        quiet=quiet,
+        then=f"ts-tokenizer encode {splits} --tokenizer {out} --out encoded/",
     )

@@ -13,12 +13,12 @@ from .run import run as run_command
 from .studies import ablate, ladder, search
 
 app = make_app("ts-train", "Training of small language models: exact resume, mixed precision, torchrun.", __version__)
-app.command("run")(run_command)
+app.command("run", schema="ts_train.schemas:TrainConfig")(run_command)
 app.command("resume")(resume)
 app.command("plot")(plot)
-app.command("search")(search)
-app.command("ladder")(ladder)
-app.command("ablate")(ablate)
+app.command("search", schema="ts_train.studies.schemas:SearchConfig")(search)
+app.command("ladder", schema="ts_train.studies.schemas:LadderConfig")(ladder)
+app.command("ablate", schema="ts_train.studies.schemas:AblationConfig")(ablate)
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ def watchers(*, quiet: bool) -> list[Callback]:
     return [] if quiet else [LiveLine()]
 
 
-def print_run(run: Run, *, as_json: bool) -> None:
+def print_run(run: Run, *, as_json: bool, quiet: bool) -> None:
     """Print the result of a run, on rank 0."""
     if int(os.environ.get("RANK", "0")) != 0:
         return
@@ -51,7 +51,14 @@ def print_run(run: Run, *, as_json: bool) -> None:
         "skipped_steps": run.state.skipped,
         "stopped": run.stopped,
     }
-    emit(payload, lambda: _text(payload), as_json=as_json)
+    model = payload["model"]
+    emit(
+        payload,
+        lambda: _text(payload),
+        as_json=as_json,
+        quiet=quiet,
+        then=f'ts-models generate {model} --prompt "Once upon a time"',
+    )
 
 
 def _text(p: dict[str, Any]) -> str:
@@ -59,5 +66,5 @@ def _text(p: dict[str, Any]) -> str:
         f"best validation loss {p['best_validation_loss']:.4f} at step {p['best_step']:,}"
     )  # fmt: skip
     bits = "" if p["bits_per_byte"] is None else f" ({p['bits_per_byte']:.4f} bits per byte)"
-    early = f"\nended early: {p['stopped']}" if p["stopped"] else ""
-    return f"{p['steps']:,} steps, {p['tokens']:,} tokens in {p['seconds']:,.0f} s; {loss}{bits}{early}\nmodel: {p['model']}"
+    early = f"; ended early: {p['stopped']}" if p["stopped"] else ""
+    return f"wrote {p['model']}: {p['steps']:,} steps, {p['tokens']:,} tokens in {p['seconds']:,.0f} s; {loss}{bits}{early}"

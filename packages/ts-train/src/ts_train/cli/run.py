@@ -78,7 +78,7 @@ def run(
     settings = validate(TrainConfig, values)
     keep_apart(out, [data, *([settings.init_from] if settings.init_from else [])])
     with stoppable():
-        print_run(train(settings, data, out, callbacks=watchers(quiet=quiet), warn=warn), as_json=json)
+        print_run(train(settings, data, out, callbacks=watchers(quiet=quiet), warn=warn), as_json=json, quiet=quiet)
 
 
 def _preset_of(model: str) -> str | None:
@@ -103,7 +103,7 @@ def resume(
     from ..run import resume as continue_run
 
     with stoppable():
-        print_run(continue_run(run, data=data, callbacks=watchers(quiet=quiet), warn=warn), as_json=json)
+        print_run(continue_run(run, data=data, callbacks=watchers(quiet=quiet), warn=warn), as_json=json, quiet=quiet)
 
 
 def plot(
@@ -119,4 +119,4 @@ def plot(
     from ..studies.plots import plot as draw
 
     written = draw(runs, out)
-    emit({"plot": str(written), "runs": [str(run) for run in runs]}, str(written), as_json=json)
+    emit({"plot": str(written), "runs": [str(run) for run in runs]}, f"wrote {written}", as_json=json)

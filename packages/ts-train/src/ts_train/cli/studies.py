@@ -47,7 +47,9 @@ def search(
     warnings.filterwarnings("ignore", message=".*(heartbeat_interval|fail_stale_trials|constant_liar).*experimental")
     with _study(out, [data, config], quiet=quiet) as progress:
         report = run(settings, data, out, storage=storage, study=study, progress=progress, warn=warn)
-    emit(report, lambda: f"{_search_text(report)}\n\n{out / 'results.json'}, {out / 'pareto.png'}", as_json=json)
+    emit(
+        report, lambda: f"{_search_text(report)}\n\nwrote {out / 'results.json'}, {out / 'pareto.png'}", as_json=json, quiet=quiet
+    )
 
 
 def ladder(
@@ -68,7 +70,7 @@ def ladder(
     settings = validate(LadderConfig, merge(config, set, {}), str(config))
     with _study(out, [data, config], quiet=quiet) as progress:
         report = run(settings, data, out, progress=progress, warn=warn)
-    emit(report, lambda: f"{ladder_text(report)}\n\n{out / 'results.json'}, {out / 'plot.png'}", as_json=json)
+    emit(report, lambda: f"{ladder_text(report)}\n\nwrote {out / 'results.json'}, {out / 'plot.png'}", as_json=json, quiet=quiet)
 
 
 def ablate(
@@ -93,7 +95,9 @@ def ablate(
     config = validate(AblationConfig, merge(ablation_file(ablation), set, flags), ablation)
     with _study(out, [data, ablation], quiet=quiet) as progress:
         report = run(config, data, out, progress=progress, warn=warn)
-    emit(report, lambda: f"{_ablation_text(report)}\n\n{out / 'results.json'}, {out / 'plot.png'}", as_json=json)
+    emit(
+        report, lambda: f"{_ablation_text(report)}\n\nwrote {out / 'results.json'}, {out / 'plot.png'}", as_json=json, quiet=quiet
+    )
 
 
 @contextmanager

@@ -270,6 +270,13 @@ def quickstart(session: nox.Session) -> None:
 
 
 @nox.session(reuse_venv=True)
+def pictures(session: nox.Session) -> None:
+    """The PNGs under docs/pictures, made again from what `nox -s quickstart` left; needs Chromium."""
+    install(session, ALL, *workspace.workspace_group("pictures"))
+    session.run("python", "-m", "tools.pictures", *(session.posargs or ["quickstart-out"]))
+
+
+@nox.session(reuse_venv=True)
 def demo(session: nox.Session) -> None:
     """Train the demo model that the wheel of ts-models carries: `-- --data FILE --test FILE --work FOLDER` (an hour)."""
     install(session, ALL)

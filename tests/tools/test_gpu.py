@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import tarfile
@@ -9,10 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tools import demo, gpu
+from tools import demo
 
 import ts_models
 
+SCRIPT = Path(__file__).parents[2] / "bench" / "_gpu.py"
+SPEC = importlib.util.spec_from_file_location("_gpu", SCRIPT)
+assert SPEC is not None
+assert SPEC.loader is not None
+gpu = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(gpu)
 STORIES = np.arange(7, dtype=np.uint64)
 
 

@@ -13,7 +13,7 @@ from ts_eval.cli import app
 from ts_eval.models.adapter import ModelAdapter, Scored
 from ts_eval.ngrams import BigramModel
 from ts_eval.report import render
-from ts_eval.schemas import Estimate, EvalConfig
+from ts_eval.schemas import Estimate, EvalConfig, Provenance
 from ts_eval.verdict import compare, judge_model
 
 
@@ -138,6 +138,15 @@ def test_without_numbers_there_is_no_verdict(report):
     verdict = judge_model(empty, report.real, (), ())
     assert verdict.findings == ()
     assert "nothing was measured" in verdict.headline
+
+
+def test_a_model_of_other_stories_is_called_so(report):
+    other = Provenance(checked="story hashes", splits_fingerprint="other", held_out=9, trained_on=0)
+    model = report.models[0].model_copy(update={"provenance": other})
+    headline = judge_model(model, report.real, report.baselines, ()).headline
+    assert headline.startswith("untrained (trained on other stories): predicts")
+    same = model.model_copy(update={"provenance": other.model_copy(update={"checked": "same splits"})})
+    assert judge_model(same, report.real, report.baselines, ()).headline.startswith("untrained: predicts")
 
 
 @pytest.mark.parametrize("models", [1, 7])

@@ -37,10 +37,10 @@ def judge_model(
         if finding is not None
     ]
     outcomes = [finding.outcome for finding in found]
-    headline = (
-        f"{model.name}: {', '.join(outcomes)}." if outcomes else f"{model.name}: nothing was measured that allows a verdict."
-    )
-    return Verdict(model=model.name, headline=headline, findings=tuple(found))
+    elsewhere = model.provenance is not None and model.provenance.checked == "story hashes"
+    subject = f"{model.name} (trained on other stories)" if elsewhere else model.name
+    said = ", ".join(outcomes) or "nothing was measured that allows a verdict"
+    return Verdict(model=model.name, headline=f"{subject}: {said}.", findings=tuple(found))
 
 
 # --- one question each -------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""Measures on a borrowed NVIDIA GPU, one process at a time, the most wanted first: `python -m tools.gpu --out DIR`.
+"""Measures on a borrowed NVIDIA GPU, one process at a time, the most wanted first: `python bench/_gpu.py --out DIR`.
 
-    python -m tools.gpu --pack .gpu --data encoded/                     # here: wheels and ids for a machine that has only torch
-    eval "$(python -m tools.gpu --unpack .gpu)"                         # there, first
-    python -m tools.gpu --out OUT --data .gpu/encoded --seconds 400     # there, twice: the second call resumes or takes --stage
-    python -m tools.gpu --tiny --out OUT                                # anywhere: does it run?
+    python bench/_gpu.py --pack .gpu --data encoded/                     # here: wheels and ids for a machine that has only torch
+    eval "$(python bench/_gpu.py --unpack .gpu)"                         # there, first
+    python bench/_gpu.py --out OUT --data .gpu/encoded --seconds 400     # there, twice: the second call resumes or takes --stage
+    python bench/_gpu.py --tiny --out OUT                                # anywhere: does it run?
 
 Two calls fit into fifteen minutes with the machine's start: the trials of the demo model (three of 20 epochs of 7.1 M tokens at
 1.5 M/s: 95 s each, and 20 s to compile), then the rest. A stage that reaches the limit is stopped; a model that its run had not

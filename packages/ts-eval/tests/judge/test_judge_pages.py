@@ -139,6 +139,56 @@ def test_a_person_rates_by_keyboard(tmp_path: Path, chromium: Any) -> None:
     assert [s.ratings for s in read_stories(tmp_path / "r.jsonl")].count((dict.fromkeys(CATEGORIES, 0) | SCORES,)) == 3
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize("touch", [False, True])
+def test_a_person_rates_by_mouse_or_touch_and_goes_back(tmp_path: Path, chromium: Any, touch: bool) -> None:
+    from selenium.webdriver.common.by import By
+
+    tap = """const box = arguments[0].getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2];"""
+
+    def press(selector: str) -> None:
+        found = chromium.find_element(By.CSS_SELECTOR, selector)
+        chromium.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
+        if not touch:
+            return found.click()
+        x, y = chromium.execute_script(tap, found)
+        for kind, points in (("touchStart", [{"x": x, "y": y}]), ("touchEnd", [])):
+            chromium.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        return None
+
+    def pressed() -> list[str]:
+        return [b.get_attribute("aria-label") for b in chromium.find_elements(By.CSS_SELECTOR, "[aria-pressed=true]")]
+
+    if touch:
+        size = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        chromium.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    with serving(tmp_path) as server:
+        chromium.get(server.url)
+        state = lambda: chromium.find_element(By.ID, "state").text  # noqa: E731
+        wait_for(lambda: "1 of 4" in state())
+        assert len(chromium.find_elements(By.CSS_SELECTOR, "fieldset dl dd")) == 18, "1, 5 and 10 of six categories"
+        assert chromium.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        for name, score in SCORES.items():
+            assert not chromium.find_element(By.ID, "next").is_enabled()
+            press(f"[aria-label='{name} {score}']")
+            wait_for(lambda name=name, score=score: f"{name} {score}" in pressed())
+        wanted = [f"{name} {score}" for name, score in SCORES.items()]
+        press("[aria-label='grammar 1']")
+        wait_for(lambda: "grammar 1" in pressed())
+        press("#undo")
+        wait_for(lambda: pressed() == wanted)
+        press("#next")
+        wait_for(lambda: "2 of 4" in state() and pressed() == [])
+        press("#back")
+        wait_for(lambda: "1 of 4" in state() and pressed() == wanted)
+        press("#next")
+        wait_for(lambda: "2 of 4" in state())
+        assert chromium.find_element(By.ID, "progress").get_property("value") == 1
+    (story,) = [s for s in read_stories(tmp_path / "r.jsonl") if s.ratings]
+    assert story.ratings == (SCORES,)
+
+
 # --- the web chat ------------------------------------------------------------------------------
 
 CHAT = b"""<!doctype html><meta charset="utf-8"><title>chat</title>

@@ -93,3 +93,16 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
         else:
             assert "Krippendorff's alpha" in out
     assert len(read_ratings(tmp_path / "pooled.jsonl")) == 25
+
+
+def test_raters_of_one_file_are_judges(tmp_path: Path) -> None:
+    rows = [(rater, text, [dict.fromkeys(NAMES, score)]) for rater, scores in (("ada", (2, 4)), ("bob", (6, 9))) for text, score in zip("xy", scores, strict=True)]  # fmt: skip
+    rows += [("bob", "y", []), ("bob", "y", [dict.fromkeys(NAMES, 8)]), ("ada", "z", [dict.fromkeys(NAMES, 5)])]
+    path = tmp_path / "human.jsonl"
+    path.write_text("".join(json.dumps({"story": t, "source": "m", "ratings": r, "rater": who}) + "\n" for who, t, r in rows))
+    report = panel([path], out=tmp_path / "pooled.jsonl")
+    assert report.judges == ("ada (human.jsonl)", "bob (human.jsonl)")
+    assert (report.stories, report.left_out) == (2, 1)
+    assert {r.text: r.scores.style for r in read_ratings(tmp_path / "pooled.jsonl") if r.scores} == {"x": 4.0, "y": 6.0}
+    judge = ratings_file(tmp_path / "judge.jsonl", "j", {"x": [[4.0] * 6], "y": [[6.0] * 6]})
+    assert panel([path, judge]).judges == ("ada (human.jsonl)", "bob (human.jsonl)", "j (judge.jsonl)")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ConfigError
-from ..judge.files import check_output, read_ratings, write_ratings
+from ..judge.files import check_output, read_raters, write_ratings
 from ..judge.summary import usable
 from ..schemas import CATEGORIES, PanelReport, Rating, Scores, Statistic
 from .agreement import SOME, compare, krippendorff_alpha
@@ -26,21 +26,24 @@ __all__ = ["panel"]
 
 
 def panel(files: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[str] | None = None) -> PanelReport:
-    """Agreement of the judges of several ratings.jsonl on the stories that all of them rated, and the pooled ratings.
+    """Agreement of several judges on the stories that all of them rated, and the pooled ratings.
+
+    files: ratings.jsonl of `ts-eval judge`, one judge each, and files of `ts-eval rate`, whose raters are one judge each.
 
     A pooled rating is the mean over the judges of each judge's mean over its repeats, so every judge has the same weight; a story that a judge did
-    not rate, or flagged, has no pooled rating. out: path of the pooled ratings.jsonl. Raises ConfigError for fewer than two files, and
+    not rate, or flagged, has no pooled rating. out: path of the pooled ratings.jsonl. Raises ConfigError for fewer than two judges, and
     where no story is rated by all.
     """
-    if len(files) < 2:
-        raise ConfigError("files: a panel needs the ratings of at least two judges.")
     check_output(out, "ts-eval/rating", files)
-    judges = [_by_text(read_ratings(path)) for path in files]
+    read = [(_by_text(ratings), Path(path).name) for path in files for ratings in read_raters(path)]
+    judges = [judge for judge, _ in read]
+    if len(judges) < 2:
+        raise ConfigError("files: a panel needs the ratings of at least two judges or raters.")
     common = [text for text in judges[0] if all(text in judge for judge in judges)]
     if not common:
         raise ConfigError(f"{', '.join(map(str, files))}: no story is rated by all judges. Rate the same stories with each.")
     scores = np.array([[_mean(judge[text]) for judge in judges] for text in common])
-    names = [f"{next(iter(judge.values()))[0].judge} ({Path(path).name})" for judge, path in zip(judges, files, strict=True)]
+    names = [f"{next(iter(judge.values()))[0].judge} ({file})" for judge, file in read]
     pooled = [_pooled(i, judges[0][text][0], names, scores[i]) for i, text in enumerate(common)]
     report = PanelReport(
         judges=tuple(names), stories=len(common), left_out=len(set().union(*judges)) - len(common),

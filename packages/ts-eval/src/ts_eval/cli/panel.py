@@ -16,12 +16,16 @@ __all__ = ["panel"]
 
 
 def panel(
-    files: Annotated[list[Path], typer.Argument(help="ratings.jsonl of each judge, on the same stories.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(help="ratings.jsonl of each judge, or a file of `ts-eval rate`.", show_default=False)
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="Pooled ratings (JSON lines).", show_default=False)] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Agreement of several judges on the same stories, and one pooled rating per story.
+
+    A file of `ts-eval rate` counts as one judge for each rater.
 
     Example: ts-eval panel gpt.jsonl llama.jsonl features.jsonl --out pooled.jsonl
     """

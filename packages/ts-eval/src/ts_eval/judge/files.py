@@ -14,9 +14,9 @@ from ts_data.artefact import parse_model, write_file
 from ..checks import each_text, need_text, sequence_of_texts
 from ..errors import ArtefactError, ConfigError
 from ..places import local_paths
-from ..schemas import Rating
+from ..schemas import Rating, Scores
 
-__all__ = ["Story", "check_output", "read_ratings", "read_stories", "write_ratings"]
+__all__ = ["Story", "check_output", "read_raters", "read_ratings", "read_stories", "write_ratings"]
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _story(row: dict[str, Any], where: str) -> Story:
 def _ratings(row: dict[str, Any], where: str) -> tuple[dict[str, float], ...]:
     from pydantic import ValidationError
 
-    from ..schemas import CATEGORIES, Scores
+    from ..schemas import CATEGORIES
 
     raw = row["ratings"] if row.get("ratings") is not None else [row["rating"]] if row.get("rating") is not None else []
     try:
@@ -162,6 +162,31 @@ def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
     except (UnicodeDecodeError, IsADirectoryError):
         raise ArtefactError(f"{path}: not a ratings.jsonl.") from None
     return [_rating(content, place) for place, content in _json_lines(text, path)]
+
+
+def read_raters(path: str | os.PathLike[str]) -> list[list[Rating]]:
+    """The ratings of each rater of a file that `ts-eval rate` wrote, or the one list of a judge's ratings.jsonl."""
+    lines = list(_json_lines(_read(Path(path)), path))
+    if not any(isinstance(row, dict) and "rater" in row for _, row in lines):
+        return [read_ratings(path)]
+    last: dict[tuple[str, str], Rating | None] = {}
+    for place, row in lines:
+        story, rater = _story(_row(row, place), place), str(row.get("rater"))
+        last[rater, story.text] = _by_hand(story, rater)
+    raters: dict[str, list[Rating]] = {}
+    for (rater, _), rating in last.items():
+        raters.setdefault(rater, []).extend([rating] if rating is not None else [])
+    return [ratings for ratings in raters.values() if ratings]
+
+
+def _by_hand(story: Story, rater: str) -> Rating | None:
+    """A person's rating; None for a withdrawn one."""
+    if not story.ratings:
+        return None
+    return Rating(
+        story=0, text=story.text, source=story.source, mode="sampled", scores=Scores.model_validate(story.ratings[-1]), judge=rater,
+        prompt="ts-eval rate", attempts=0, key=f"{rater} {story.text}",
+    )  # fmt: skip
 
 
 def _rating(content: Any, place: str) -> Rating:

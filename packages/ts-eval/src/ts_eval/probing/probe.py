@@ -159,7 +159,7 @@ def _batch(adapter: ModelAdapter, pairs: Sequence[Pair]) -> list[float]:
         ids = [tuple(int(i) for i in story) for story in adapter.encoder.encode_batch(texts, add_special_tokens=True)]
         limit = lm.config.context_limit
         if limit is None or max(map(len, ids)) <= limit:
-            return differences(lm.model, list(zip(ids[0::2], ids[1::2], strict=True))).tolist()
+            return [float(value) for value in differences(lm.model, list(zip(ids[0::2], ids[1::2], strict=True)))]
     scored = score(adapter, texts)
     if scored is None:
         raise ConfigError(f"{adapter.name}: gives no log-probabilities, so it cannot be probed.")

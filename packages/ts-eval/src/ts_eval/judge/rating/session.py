@@ -15,9 +15,10 @@ from pydantic import ValidationError
 
 from ...checks import need_path, need_text
 from ...errors import ArtefactError
-from ...schemas import CATEGORIES, WholeScores
+from ...schemas import WholeScores
 from ..backends.base import without_surrogates
 from ..files import Story, read_stories
+from .scale import SCALE
 
 __all__ = ["RatingSession"]
 
@@ -38,6 +39,7 @@ class RatingSession:
         self._order = order
         self._lock = Lock()
         self._rated = self._read()
+        self._withdrawn: dict[str, dict[str, int]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_lock"}
@@ -46,13 +48,12 @@ class RatingSession:
         vars(self).update(state, _lock=Lock())
 
     def next(self) -> dict[str, Any]:
-        """The next story for this rater, without its source."""
+        """The next story for this rater, without its source; `ratings` are those that `undo` withdrew."""
         progress = {"done": len(self._rated), "total": len(self._stories)}
         for index in self._order:
             if self._id(index) not in self._rated:
-                story = self._stories[index].text
-                found = {"id": self._id(index), "story": story, "categories": list(CATEGORIES)}
-                return {**found, **progress, "finished": False}
+                found = {"id": self._id(index), "story": self._stories[index].text, "categories": SCALE}
+                return {**found, **progress, "ratings": self._withdrawn.get(self._id(index), {}), "finished": False}
         return {**progress, "finished": True}
 
     def rate(self, identifier: str, ratings: dict[str, Any]) -> dict[str, Any]:
@@ -67,14 +68,15 @@ class RatingSession:
                 raise ValueError("no such story")
             if identifier not in self._rated:
                 self._append(index, [scores.model_dump()])
-                self._rated.append(identifier)
+                self._rated[identifier] = scores.model_dump()
         return self.next()
 
     def undo(self) -> dict[str, Any]:
         """Withdraw the last rating."""
         with self._lock:
             if self._rated:
-                last = self._rated.pop()
+                last, scores = self._rated.popitem()
+                self._withdrawn[last] = scores
                 self._append(next(i for i in self._order if self._id(i) == last), [])
         return self.next()
 
@@ -88,35 +90,35 @@ class RatingSession:
             handle.flush()
             os.fsync(handle.fileno())
 
-    def _read(self) -> list[str]:
-        """Identifiers of this rater's rated stories, oldest first. Removes a last line that an interrupted write left incomplete.
+    def _read(self) -> dict[str, dict[str, int]]:
+        """This rater's ratings by story identifier, oldest first. Removes a last line that an interrupted write left incomplete.
 
         Raises ArtefactError, without a change, for a file with anything but ratings.
         """
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
-            return []
+            return {}
         except OSError as problem:
             raise ArtefactError(f"{self._path}: cannot be read ({problem.strerror}). Name another file with --out.") from None
         *lines, last = content.decode("utf-8", "replace").split("\n")
         whole = _is_json(last)  # complete, but without a line break
         lines = [*lines, last] if whole else lines
         places = {s.text: i for i, s in enumerate(self._stories)}
-        rated: dict[str, None] = {}
+        rated: dict[str, dict[str, int]] = {}
         for number, line in enumerate(lines, 1):
             text, ratings, rater = self._line(line, number)
             if rater == self._rater and text in places:
                 identifier = self._id(places[text])
                 rated.pop(identifier, None)
                 if ratings:
-                    rated[identifier] = None
+                    rated[identifier] = ratings[-1]
         if whole:
             with self._path.open("ab") as handle:
                 handle.write(b"\n")
         elif last:
             self._truncate(content, last, len(lines))
-        return list(rated)
+        return rated
 
     def _line(self, line: str, number: int) -> tuple[str, list[Any], str]:
         try:

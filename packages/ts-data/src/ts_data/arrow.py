@@ -10,8 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["fixed", "numbers", "strings"]
-
 
 def fixed(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
     """Numbers or booleans `[rows]`; null where `valid` is False."""

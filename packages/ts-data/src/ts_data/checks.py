@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from .schemas import PrepareConfig
 
-__all__ = ["check_config", "check_text", "checked_texts"]
-
 
 def check_text(value: object, name: str = "text") -> None:
     """Raise TypeError for anything but a str."""

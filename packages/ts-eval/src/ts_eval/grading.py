@@ -8,8 +8,6 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
-__all__ = ["grade"]
-
 
 def grade(prompt: str, completion: str) -> Literal["pass", "partial", "fail"] | None:
     """`pass`: an accepted answer; `partial`: on the subject, without the answer. None for a prompt without listed answers."""

@@ -12,8 +12,6 @@ from .errors import ConfigError
 from .presets import preset
 from .schemas import ModelConfig
 
-__all__ = ["build", "build_for_inference"]
-
 
 def build(preset_or_config: str | ModelConfig, **overrides: Any) -> StoryModel:
     """A new network with random weights: `build("talk-1m", vocab_size=2048)`; ids [batch, time] → logits.

@@ -22,8 +22,6 @@ from .scoring import score_ids
 if TYPE_CHECKING:
     from .generation import Hypothesis, Stepper
 
-__all__ = ["LanguageModel"]
-
 
 class LanguageModel:
     """A network with its tokenizer, as `ts_models.load` returns it. `tokenizer` and `training` may be None."""

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["main"]
-
 
 def main() -> None:
     """Run the harness's command line on `sys.argv`."""

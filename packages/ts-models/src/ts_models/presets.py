@@ -15,8 +15,6 @@ from .artefact import describe_invalid
 from .errors import ConfigError
 from .schemas import ModelConfig, RecurrentConfig, TransformerConfig
 
-__all__ = ["PRESETS", "Preset", "preset"]
-
 
 @dataclass(frozen=True)
 class Preset:

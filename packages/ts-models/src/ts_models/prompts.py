@@ -10,8 +10,6 @@ from typing import Any
 from .errors import ConfigError
 from .language_model import LanguageModel
 
-__all__ = ["TABLES", "complete_tables", "first_sentence", "show_tables"]
-
 TABLES: dict[str, tuple[str, ...]] = {
     "factual": (
         "Alice was so tired when she got back home so she went",

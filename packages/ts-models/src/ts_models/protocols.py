@@ -11,8 +11,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Generator", "Logprobs", "StreamDecoder", "Tokenizer"]
-
 
 class StreamDecoder(Protocol):
     """Turns ids into text as they come."""

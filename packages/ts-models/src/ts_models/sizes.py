@@ -7,8 +7,6 @@ from typing import Any
 from .registry import ARCHITECTURES, POSITIONS, load_entry
 from .schemas import NetworkConfig, RecurrentConfig, TransformerConfig
 
-__all__ = ["count_parameters", "flops_per_token", "inference_bytes", "parameters_by_part", "training_bytes"]
-
 Config = NetworkConfig  # of any kind: one that is neither of the two here has no arithmetic, and is counted
 
 

@@ -12,8 +12,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["KVCache", "RecurrentState", "State", "pad_right"]
-
 
 class State(Protocol):
     """What generation needs from a state."""

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from .errors import ConfigError
 from .schemas import SpellingSpec
 
-__all__ = ["Spelling", "bits_per_byte", "fit_spelling"]
-
 END = "\x03"  # end of a word in the counts; a word that contains it still has a finite cost
 CODE_POINTS = 0x110000
 ORDER = 2

@@ -11,8 +11,6 @@ import pyarrow as pa
 
 from .errors import TextError
 
-__all__ = ["check_column", "check_ids", "check_text", "check_texts", "iter_texts"]
-
 
 def check_text(text: object, name: str = "text") -> str:
     """Return the text if it is a valid Unicode str. Raises TypeError, or TextError for a lone surrogate."""

@@ -14,8 +14,6 @@ from typing import Any
 from .errors import ConfigError
 from .schemas import Casing
 
-__all__ = ["to_huggingface"]
-
 CLITICS = "s|m|d|re|ve|ll"
 SPLITS = (
     rf"n't$|n't(?=[^\w])|'(?:{CLITICS})(?=$|[^\w'])",  # do|n't, tom|'s

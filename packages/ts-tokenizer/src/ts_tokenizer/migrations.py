@@ -12,8 +12,6 @@ import numpy as np
 from .detokenizer.storage import ALL_CAPITALS, pack, pack_keys, unpack
 from .fast.loops import STORY_FEATURES, STORY_TEMPLATE
 
-__all__ = ["TOKENIZER"]
-
 
 def _from_1(content: dict[str, Any]) -> dict[str, Any]:
     """Convert the evidence table to feature weights; word classes that version 1 lacks are 0."""

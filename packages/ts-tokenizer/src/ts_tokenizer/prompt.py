@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from ts_data import PrepareConfig, clean
 from ts_data.schemas import DEFAULT_STEPS
 
-__all__ = ["PromptCleaner"]
-
 DROPPING = frozenset({"truncated", "empty", "non_ascii", "short"})
 """Rules that drop stories; they do not apply to prompts."""
 _PLAIN = re.compile("[a-z0-9]+")

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     from .prompt import PromptCleaner
 
-__all__ = ["WordTokenizer", "load"]
-
 DECODER_STORIES = 40_000  # limits the time and memory of fitting the detokenizer
 ROWS = 4_000  # stories per scan: about 3 MB, which fits the CPU cache
 

@@ -16,8 +16,6 @@ from .vocabulary import check_size, reserved
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["train_file"]
-
 
 def train_file(
     splits: str | os.PathLike[str],

@@ -22,8 +22,6 @@ from .schemas import MARKERS, MAX_VOCAB, SPECIALS, Casing
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["check_size", "choose", "count_tokens", "reserved"]
-
 ROWS = 20_000
 Batch: TypeAlias = "list[str] | pa.Array"
 Result = TypeVar("Result")

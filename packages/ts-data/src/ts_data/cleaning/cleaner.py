@@ -21,8 +21,6 @@ from ..checks import check_config, check_text
 from ..schemas import PrepareConfig
 from .rules import NON_ASCII, RULES, Apply, Drop, Rule, load, load_at_once, parameters_of
 
-__all__ = ["CLEANED", "KEPT", "Change", "Cleaned", "Cleaner", "clean", "cleaner_hash", "text_hash"]
-
 KEPT = -1
 """Column `dropped_by` of a story that stays; otherwise it holds the index of the rule in `config.steps`."""
 

@@ -6,8 +6,6 @@ import tomllib
 from functools import cache
 from importlib import resources
 
-__all__ = ["are_two_words", "is_word"]
-
 _CONTRACTED = ("'s", "n't", "'m", "'re", "'ve", "'ll", "'d")
 _PARTICLES = frozenset(["the", "was", "were", "his", "her", "their", "they", "that", "with", "had"])
 

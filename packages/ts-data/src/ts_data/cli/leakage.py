@@ -9,8 +9,6 @@ import typer
 
 from ..console import Json, Quiet, Set, emit, merge, show_progress, table, validate
 
-__all__ = ["leakage"]
-
 
 def leakage(
     splits: Annotated[Path, typer.Argument(help="A splits/ folder.")],

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from .words import patterns, pools, vocabulary
 
-__all__ = ["DIALOGUE", "FEATURES", "Plan", "plan", "render", "story"]
-
 FEATURES = ("dialogue", "twist", "bad_ending", "moral", "foreshadowing", "conflict")
 
 DIALOGUE = 0.4

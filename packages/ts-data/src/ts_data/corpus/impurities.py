@@ -8,8 +8,6 @@ from collections.abc import Callable
 
 from .grammar import DIALOGUE
 
-__all__ = ["DAMAGE", "DUPLICATES", "RATES", "damage"]
-
 DUPLICATES = 0.1513
 """Share of stories that are exact copies of an earlier one (TinyStories V1)."""
 

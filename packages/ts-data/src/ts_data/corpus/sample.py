@@ -12,8 +12,6 @@ from ..errors import ConfigError
 from .grammar import story
 from .impurities import DUPLICATES, damage
 
-__all__ = ["sample", "write_sample"]
-
 SEPARATOR = "<|endoftext|>"
 
 

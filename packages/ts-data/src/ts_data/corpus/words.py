@@ -7,8 +7,6 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-__all__ = ["patterns", "pools", "vocabulary"]
-
 
 @cache
 def vocabulary() -> dict[str, list[str]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["first_occurrence", "members"]
-
 
 def first_occurrence(hashes: np.ndarray) -> np.ndarray:
     """For each row of `[stories, 2]` uint64 hashes, the lowest row with the same hash (itself, if it is the first)."""

@@ -10,8 +10,6 @@ import numpy as np
 
 from ..checks import checked_texts
 
-__all__ = ["story_hashes"]
-
 _ALPHANUMERIC = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyz")
 _OTHERS = bytes(byte for byte in range(128) if chr(byte).lower().encode()[0] not in _ALPHANUMERIC)
 _LOWER = bytes(range(128)).lower() + bytes(range(128, 256))

@@ -19,8 +19,6 @@ import numpy as np
 
 from ..schemas import NearConfig
 
-__all__ = ["MinHasher", "ReferenceSet", "candidates", "gram_hashes", "greedy", "jaccard"]
-
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _BASE = 0x5851F42D4C957F2D
 """Base of the polynomial: odd, so that it has an inverse modulo 2^64."""

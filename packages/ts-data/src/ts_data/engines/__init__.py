@@ -16,8 +16,6 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ENGINES", "Engine", "Task", "load"]
-
 
 class Task(Protocol):
     """A piece of work: a dataclass of what JSON can hold. Its results are files. A task that was killed can run again."""

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from . import Task
 
-__all__ = ["Engine", "keep_freed_memory"]
-
 _WARM_UP = ("ts_data.pipeline.tasks",)
 """Modules that a worker imports while this process imports the same."""
 

@@ -13,8 +13,6 @@ from .. import errors
 if TYPE_CHECKING:
     from . import Task
 
-__all__ = ["decode", "encode", "outcome_of", "raise_failure"]
-
 _NO_SPACE = "no space"
 
 

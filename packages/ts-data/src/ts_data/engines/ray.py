@@ -23,8 +23,6 @@ from .messages import decode, encode, outcome_of, raise_failure
 if TYPE_CHECKING:
     from . import Task
 
-__all__ = ["Engine", "session"]
-
 PARTITION = 2_000_000
 """Hashes that one worker sorts at once (48 MB)."""
 

@@ -7,8 +7,6 @@ import os
 import signal
 import sys
 
-__all__ = ["main"]
-
 
 def main() -> None:
     """Serve until stdin closes. The arguments are modules to import at once."""

@@ -16,8 +16,6 @@ from typing import Any
 
 from ..corpus.words import vocabulary
 
-__all__ = ["FEATURES", "features_of", "is_whole", "sentences_of", "summary_of", "words_of"]
-
 _SENTENCE = re.compile(r"(?<=[.!?])\"?\s+(?=[\"A-Z])|(?<=[.!?]\")\s+(?=[\"A-Z])")
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 

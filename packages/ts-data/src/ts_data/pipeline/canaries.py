@@ -17,8 +17,6 @@ from ..schemas import CANARY_TIMES, Canaries, Canary, FileInfo, PrepareConfig
 from .cleaned import CleanedStories
 from .tasks import SPLIT_SCHEMA, parquet_writer
 
-__all__ = ["draw_canaries", "planted_texts", "write_canaries", "write_planted"]
-
 _TRIES = 100
 """Generated stories per canary after which the steps are taken to drop all of them."""
 

@@ -16,8 +16,6 @@ from ..sources.blocks import Block, Input
 from .tasks import BlockCounts, open_batch
 from .workdir import WorkDir
 
-__all__ = ["CleanedStories"]
-
 
 class CleanedStories:
     """The results of all `CleanBlock` tasks. The rows of the training sources come first, then test files, then `against`."""

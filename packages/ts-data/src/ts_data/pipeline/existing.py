@@ -14,8 +14,6 @@ from ..errors import ArtefactError, ConfigError, SourceError
 from ..schemas import DatasetManifest, PrepareConfig
 from ..sources.storage import is_uri, open_file, sha256_of
 
-__all__ = ["Existing", "Given", "existing_splits"]
-
 Given = Sequence[tuple[str, str, str]]
 """(name, role, SHA-256) of each source, in order."""
 

@@ -15,8 +15,6 @@ from .splits import Assignment, removed_of
 from .tasks import EXAMPLES, TEST, TRAIN, VALIDATION
 from .warnings import warnings_of
 
-__all__ = ["lengths", "manifest_of"]
-
 _CODES: dict[SplitName, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 BIN_WIDTH = 25

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from .splits import Assignment
     from .tasks import WriteParts, WriteShard
 
-__all__ = ["prepare"]
-
 PROCESS = 1 << 24
 """Minimum bytes of text per worker; below this, its start costs more than it saves."""
 

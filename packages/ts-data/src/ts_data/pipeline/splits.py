@@ -19,8 +19,6 @@ from ..errors import ConfigError
 from ..schemas import FULL_VALIDATION, SMALL_FRACTION, PrepareConfig
 from .tasks import NOWHERE, REMOVED, TEST, TRAIN, VALIDATION
 
-__all__ = ["Assignment", "assign", "draw", "reasons_of", "removed_of", "sizes"]
-
 DUPLICATE, NEAR, LEAKAGE, AGAINST = 100, 101, 102, 103
 _EXTRA = {DUPLICATE: "duplicate", NEAR: "near_duplicate", LEAKAGE: "leakage", AGAINST: "against"}
 

@@ -27,19 +27,6 @@ from ..sources.separators import found_inside
 from ..sources.storage import sha256_of
 from .workdir import WorkDir, written_whole
 
-__all__ = [
-    "EXAMPLES",
-    "SPLIT_SCHEMA",
-    "BandKeys",
-    "BlockCounts",
-    "CleanBlock",
-    "HashSource",
-    "StepCounts",
-    "WriteParts",
-    "WriteShard",
-]
-__all__ += ["NOWHERE", "REMOVED", "TEST", "TRAIN", "VALIDATION", "open_batch", "parquet_writer"]
-
 REMOVED, TRAIN, VALIDATION, TEST, NOWHERE = range(5)
 """Destinations of stories: the values of assignment.npy. NOWHERE: a story of `against`, neither kept nor removed."""
 

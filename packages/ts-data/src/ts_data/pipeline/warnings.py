@@ -13,8 +13,6 @@ from .cleaned import CleanedStories
 from .splits import Assignment
 from .tasks import TRAIN, VALIDATION
 
-__all__ = ["warnings_of"]
-
 TIMES = 10
 """Times the median length from which a story counts as many times longer than the rest."""
 

@@ -21,8 +21,6 @@ from ..schemas import PrepareConfig
 from ..sources import has_prefix
 from ..sources.storage import state
 
-__all__ = ["OWNED", "SPLITS", "WorkDir", "written_whole"]
-
 SPLITS = ("manifest.json", "ts-data/manifest")
 """A file in a folder of splits and its format: only such a folder is replaced."""
 

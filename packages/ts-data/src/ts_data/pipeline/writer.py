@@ -21,8 +21,6 @@ from .splits import Assignment, reasons_of
 from .tasks import REMOVED, SPLIT_SCHEMA, TEST, VALIDATION, parquet_writer
 from .workdir import OWNED, SPLITS, WorkDir
 
-__all__ = ["write_splits"]
-
 REMOVED_SCHEMA = pa.schema(
     [
         ("source", pa.string()),

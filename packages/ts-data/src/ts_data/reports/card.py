@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ..schemas import CANARY_TIMES, DatasetManifest
 
-__all__ = ["card"]
-
 
 def card(manifest: DatasetManifest) -> str:
     """The card as Markdown with the Hub's front matter."""

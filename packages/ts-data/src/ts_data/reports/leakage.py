@@ -14,8 +14,6 @@ from ..schemas import LeakageReport, NearConfig, SplitLeakage
 if TYPE_CHECKING:
     from ..console import Progress
 
-__all__ = ["leakage"]
-
 HeldOut = Literal["validation", "test"]
 EXAMPLES = 20
 """Pairs shown per split."""

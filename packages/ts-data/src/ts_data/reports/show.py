@@ -22,8 +22,6 @@ from ..sources import blocks as _sources
 from ..sources import has_prefix, is_stream
 from ..sources.staging import stage
 
-__all__ = ["Removed", "changes", "highlight", "removed", "visible"]
-
 BOLD, OFF = ("\x1b[1;31m", "\x1b[1;32m"), "\x1b[0m"
 
 

@@ -17,8 +17,6 @@ from .storage import is_uri
 if TYPE_CHECKING:
     from .blocks import Format
 
-__all__ = ["PACKED", "SOURCES", "STDIN", "SourceType", "has_prefix", "is_stream", "kind_of", "kind_of_prefix", "load_format"]
-
 STDIN = "-"
 
 

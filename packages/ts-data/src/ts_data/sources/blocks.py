@@ -21,22 +21,6 @@ from ..schemas import PrepareConfig, Role
 from . import load_format
 from .storage import open_file
 
-__all__ = [
-    "Bad",
-    "Block",
-    "Format",
-    "Input",
-    "RawSource",
-    "Texts",
-    "column_of",
-    "inner_path",
-    "no_column",
-    "pieces",
-    "plan",
-    "read_block",
-    "stop",
-]
-
 BLOCK = 1 << 24
 """Bytes of raw text per block: large enough to work in bulk, small enough for eight workers in 2 GiB."""
 

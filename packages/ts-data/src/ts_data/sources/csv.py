@@ -18,8 +18,6 @@ from .blocks import Format, Input, RawSource, column_of
 from .encoding import not_utf8
 from .storage import open_file
 
-__all__ = ["Csv", "Tsv", "delimiter_of"]
-
 _PIECE = 1 << 22
 _LOOK = 1 << 18
 """Bytes at the beginning of a file by which its delimiter and its quoting are known."""

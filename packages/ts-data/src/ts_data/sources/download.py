@@ -17,8 +17,6 @@ from ..errors import ConfigError, SourceError, TsDataError
 if TYPE_CHECKING:
     from ..console import Progress
 
-__all__ = ["CORPORA", "REPOSITORY", "REVISION", "Remote", "download", "silent"]
-
 REPOSITORY = "roneneldan/TinyStories"
 REVISION = "f54c09fd23315a6f9c86f9dc80f725de7d8f9c64"
 """The commit of 2024-08-12; a later one could hold other files under the same names."""

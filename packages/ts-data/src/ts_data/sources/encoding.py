@@ -7,8 +7,6 @@ import codecs
 from ..errors import SourceError
 from .storage import open_file
 
-__all__ = ["check_encoding", "first_bytes", "line_of", "misnamed", "not_utf8"]
-
 _PIECE = 1 << 22
 _WIDE = (
     (codecs.BOM_UTF32_LE, "UTF-32"),

@@ -13,8 +13,6 @@ from ..schemas import PrepareConfig
 from .blocks import Format, Input, RawSource, column_of, inner_path
 from .download import silent
 
-__all__ = ["Hub"]
-
 _ROWS = 8_192
 
 

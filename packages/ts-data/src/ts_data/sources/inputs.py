@@ -14,8 +14,6 @@ from ..schemas import DatasetManifest
 from . import PACKED, SOURCES, STDIN, has_prefix, is_stream, kind_of
 from .storage import is_uri
 
-__all__ = ["Source", "expanded", "local"]
-
 Source = str | os.PathLike[str]
 
 _PATTERN = re.compile(r"[*?\[]")

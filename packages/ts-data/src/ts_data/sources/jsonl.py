@@ -18,8 +18,6 @@ from .encoding import first_bytes, line_of, not_utf8
 from .storage import open_file
 from .text import cut_at
 
-__all__ = ["JsonLines", "entries"]
-
 _READ = 1 << 22
 
 

@@ -12,8 +12,6 @@ from . import blocks
 from .blocks import Bad, Block, Format, Input, Texts, column_of, inner_path
 from .storage import open_file
 
-__all__ = ["Parquet"]
-
 
 class Parquet(Format):
     """The column `config.text_column`, which may be inside structs (`meta.story`)."""

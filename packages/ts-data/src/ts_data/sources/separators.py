@@ -8,8 +8,6 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["found_inside", "lines_like_separators"]
-
 _LINE = r"^[ \t]*(?P<line>-{3,}|\*{3,}|_{3,}|={3,}|#{3,}|~{3,}|\+{3,}|%{3,}|(?:\* ?){3,}|(?:- ?){3,}|\u2014{2,})[ \t\r]*$"
 _TOKEN = (
     r"(?P<token><\s*\|[\w\s]{2,24}\|\s*>|<\uff5c[^<>\uff5c]{2,30}\uff5c>|</s>"

@@ -22,8 +22,6 @@ from .blocks import Input, RawSource
 from .encoding import check_encoding, first_bytes
 from .storage import is_uri, open_file, state
 
-__all__ = ["origin_of", "stage"]
-
 _PIECE = 1 << 22
 
 _PACKED = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bz2"))

@@ -17,8 +17,6 @@ if TYPE_CHECKING:  # loaded on use: checking a name must not load pyarrow
     import pyarrow as pa
     import pyarrow.fs
 
-__all__ = ["FileState", "is_uri", "open_file", "sha256_of", "state", "upload"]
-
 _PIECE = 1 << 18
 
 _RETRIES = 20

@@ -17,8 +17,6 @@ from .encoding import misnamed, not_utf8
 from .separators import lines_like_separators
 from .storage import open_file
 
-__all__ = ["Text", "cut_at"]
-
 _WINDOW = 1 << 16
 """Bytes that are searched for a separator at once: few stories are longer."""
 

@@ -16,8 +16,6 @@ from ..stats import spearman as rank_correlation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["STATISTICS", "compare", "icc21", "krippendorff_alpha", "quadratic_kappa", "spearman"]
-
 _DRAWS = 1000
 FEW, SOME = 10, 20
 """Fewest stories for an interval or a rank correlation, and for a reliability coefficient."""

@@ -14,8 +14,6 @@ from importlib import resources
 
 from ..schemas import Category
 
-__all__ = ["AMOUNTS", "DAMAGES", "base_stories", "damaged"]
-
 AMOUNTS = (0.0, 0.1, 0.25, 0.5)
 """Share of words (spelling, grammar) or sentences (coherence) that are damaged."""
 

@@ -20,8 +20,6 @@ from .agreement import SOME, spearman
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FAULTS", "VARIANTS", "Observations", "find_faults"]
-
 Z = 2.5758
 """Normal quantile of a two-sided 1 % level."""
 MOVES = 0.25

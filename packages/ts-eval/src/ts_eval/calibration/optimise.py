@@ -24,8 +24,6 @@ from ..schemas import CATEGORIES, JudgeConfig, PromptSearchReport, PromptTemplat
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["candidates", "optimise_prompt", "trial"]
-
 
 def optimise_prompt(
     rated: str | os.PathLike[str],

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from ..schemas import Category
 
-__all__ = ["panel"]
-
 
 def panel(files: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[str] | None = None) -> PanelReport:
     """Agreement of several judges on the stories that all of them rated, and the pooled ratings.

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from ..schemas import Category
 
-__all__ = ["fit_recalibration", "recalibrated"]
-
 
 def fit_recalibration(judge: Sequence[float], reference: Sequence[float]) -> Recalibration | None:
     """The fitted function with its error on stories left out one by one. None for fewer than 20 stories, or where the judge does not vary."""

@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
     from ts_data.console import Progress
 
-__all__ = ["agreement_with", "calibrate", "damage_results"]
-
 
 def calibrate(
     references: Sequence[str | os.PathLike[str]],

@@ -9,8 +9,6 @@ import typer
 
 from ts_data.console import Json, Quiet, emit
 
-__all__ = ["rate"]
-
 
 def rate(
     stories: Annotated[Path, typer.Argument(help="Stories to rate (.jsonl or a <|endoftext|> file).")],

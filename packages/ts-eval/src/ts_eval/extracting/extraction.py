@@ -32,8 +32,6 @@ from ..texts import words_of
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["LENGTHS", "extraction"]
-
 LENGTHS = (4, 8, 16, 32)
 """Words of a story given as prompt."""
 _TOKENS_PER_WORD = 2.0

@@ -8,8 +8,6 @@ from ..report.svg import Line, lines
 from ..report.template import load_template
 from ..schemas import ExtractionModel, ExtractionReport
 
-__all__ = ["page"]
-
 
 def page(report: ExtractionReport) -> str:
     """The whole page. The template escapes all text; only the charts are inserted as markup."""

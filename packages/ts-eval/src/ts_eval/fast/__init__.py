@@ -12,8 +12,6 @@ from typing import TypeVar
 
 from ..errors import UnavailableError
 
-__all__ = ["available", "in_threads", "load_kernels"]
-
 Result = TypeVar("Result")
 
 

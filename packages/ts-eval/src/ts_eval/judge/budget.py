@@ -10,8 +10,6 @@ from dataclasses import astuple, dataclass
 
 from ..schemas import JudgeConfig
 
-__all__ = ["Budget", "Estimate", "cost", "estimate", "resolvable", "together", "tokens_in", "tokens_of"]
-
 SD_WITHIN = 0.8
 """Standard deviation of the mean over categories between stories of one model: 0.5 to 0.9 in GPT-4o's ratings of seven models."""
 _CHARACTERS_PER_TOKEN = 3.6

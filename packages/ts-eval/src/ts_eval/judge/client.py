@@ -23,8 +23,6 @@ from .limits import CLOCK, RateLimit, Window
 from .prompt import json_schema, render
 from .store import Replies, Stored
 
-__all__ = ["GIVEN_UP", "NO_ENDPOINT", "Calls", "Worker", "run_jobs"]
-
 NO_ENDPOINT = "no endpoint left"
 """Starts the reason of stories that were not asked because every endpoint had been given up."""
 GIVEN_UP = "was given up"

@@ -12,8 +12,6 @@ from ..schemas import CATEGORIES, Category, Scores
 if TYPE_CHECKING:
     from .store import Answer
 
-__all__ = ["by_day", "control_stories", "drift"]
-
 
 def control_stories() -> list[str]:
     """The packaged control stories."""

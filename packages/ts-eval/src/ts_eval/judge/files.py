@@ -16,8 +16,6 @@ from ..errors import ArtefactError, ConfigError
 from ..places import local_paths
 from ..schemas import Rating, Scores
 
-__all__ = ["Story", "check_output", "read_raters", "read_ratings", "read_stories", "write_ratings"]
-
 
 @dataclass(frozen=True)
 class Story:

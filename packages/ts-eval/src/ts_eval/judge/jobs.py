@@ -14,8 +14,6 @@ from .files import Story
 from .guards import TOO_LONG, Guards
 from .guards.base import Guard, Stage
 
-__all__ = ["Item", "Job", "JobKeys", "Plan", "Recheck", "call_of", "inspect", "sha256"]
-
 
 @dataclass
 class Job:

@@ -34,8 +34,6 @@ from .summary import summarise
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["JudgeRun", "estimate_cost", "judge_stories"]
-
 
 @dataclass(frozen=True)
 class JudgeRun:

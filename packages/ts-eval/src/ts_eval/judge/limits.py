@@ -6,8 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["CLOCK", "Clock", "RateLimit", "Window"]
-
 _MAX_REST = 60.0
 """Seconds."""
 

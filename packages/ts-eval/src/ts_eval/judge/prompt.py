@@ -18,8 +18,6 @@ from ..errors import ArtefactError, ConfigError
 from ..schemas import PromptTemplate
 from .guards.delimiters import NONCE, delimited
 
-__all__ = ["Message", "json_schema", "label", "load_prompt", "packaged_prompts", "prompt_key", "render", "reordered"]
-
 Message = dict[str, str]
 Wrap = Callable[[str, str], str]
 """(story, nonce) → the story as the prompt shows it."""

@@ -13,8 +13,6 @@ from .jobs import Job, Plan
 from .store import Answer, Replies
 from .summary import spread
 
-__all__ = ["CheckedStories", "Results"]
-
 
 @dataclass(frozen=True)
 class CheckedStories:

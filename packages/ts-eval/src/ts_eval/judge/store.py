@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ..schemas import Category, Scores
     from .jobs import Job
 
-__all__ = ["Answer", "Read", "Replies", "Store", "Stored", "open_store"]
-
 _VERSION = 2
 _COLUMNS = ("key", "attempt", "call", "endpoint", "model", "prompt", "story_sha256", "repeat", "anchor", "seed", "nonce")
 _ALL = [

@@ -15,8 +15,6 @@ from .drift import drift
 if TYPE_CHECKING:
     from .results import CheckedStories
 
-__all__ = ["means_by_source", "repeat_sd", "scores_by_story", "spread", "summarise", "usable"]
-
 UNNAMED = "stories"
 """Source of stories without one."""
 

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from .grammar import tokens
 
-__all__ = ["NGrams", "length"]
-
 OTHER, BORDER = 0, 1
 CHUNK = 4_000
 """Stories counted at once."""

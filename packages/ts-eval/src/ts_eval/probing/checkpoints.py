@@ -13,8 +13,6 @@ from ..errors import ArtefactError
 from ..models import ModelAdapter
 from ..models.language_model import LanguageModelAdapter
 
-__all__ = ["Checkpoint", "read_checkpoints"]
-
 _WEIGHTS = "model."
 """Prefix of the network's tensors in a checkpoint."""
 

@@ -19,8 +19,6 @@ from typing import Any
 
 from ..errors import ConfigError
 
-__all__ = ["Pair", "Phenomenon", "draw_pairs", "phenomena", "tokens"]
-
 _TOKEN = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
 _SLOT = re.compile(r"\{([a-z]+)(\d?)\}")
 _TRIES = 20

@@ -8,8 +8,6 @@ from ..report.svg import Line, lines
 from ..report.template import load_template
 from ..schemas import ProbeReport
 
-__all__ = ["page"]
-
 
 def page(report: ProbeReport) -> str:
     """The whole page. The template escapes all text; only the chart is inserted as markup."""

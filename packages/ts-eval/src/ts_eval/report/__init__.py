@@ -11,8 +11,6 @@ from ts_data import artefact
 from ..errors import ArtefactError
 from ..schemas import EvalReport
 
-__all__ = ["read_report", "render", "write_report"]
-
 
 def write_report(report: EvalReport, out: str | os.PathLike[str]) -> None:
     """Write the three files, each atomically."""

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..schemas import ModelConfig, NetworkConfig
 
-__all__ = ["StoryModel", "embed"]
-
 
 class StoryModel(nn.Module):
     """A small causal language model. Subclasses define `forward` and `init_state`."""

@@ -14,8 +14,6 @@ from ..schemas import RecurrentConfig
 from ..state import RecurrentState
 from .base import StoryModel, embed
 
-__all__ = ["Recurrent"]
-
 _KINDS: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 

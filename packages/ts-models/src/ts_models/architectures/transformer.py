@@ -19,8 +19,6 @@ from ..schemas import TransformerConfig
 from ..state import KVCache
 from .base import StoryModel, embed
 
-__all__ = ["Block", "Transformer"]
-
 
 class Block(nn.Module):
     """Attention, then feed-forward, each with a residual; the norm before (pre) or after (post) them."""

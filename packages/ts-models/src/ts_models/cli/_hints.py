@@ -8,8 +8,6 @@ from contextlib import contextmanager
 
 from ..console import warn
 
-__all__ = ["hints"]
-
 
 @contextmanager
 def hints(*, show: bool = True) -> Iterator[None]:

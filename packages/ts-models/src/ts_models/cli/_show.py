@@ -8,8 +8,6 @@ from typing import Any
 from ..presets import PRESETS, preset
 from ..sizes import flops_per_token, inference_bytes, parameters_by_part, training_bytes
 
-__all__ = ["describe"]
-
 
 def describe(name: str) -> dict[str, Any]:
     """Config, parameters by part, sizes, and for a saved model its training record and card."""

@@ -8,8 +8,6 @@ import typer
 
 from ..console import Json, Quiet, emit, table
 
-__all__ = ["list_"]
-
 
 def list_(
     batch: Annotated[int, typer.Option(help="Stories per training batch, for the memory of training.")] = 64,

@@ -9,8 +9,6 @@ import typer
 
 from ..console import Json, Quiet, emit, table, warn
 
-__all__ = ["look"]
-
 
 def look(
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],

@@ -8,8 +8,6 @@ import typer
 
 from ..console import Json, Quiet, emit, table
 
-__all__ = ["neighbours"]
-
 
 def neighbours(
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],

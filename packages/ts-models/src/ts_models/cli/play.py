@@ -9,8 +9,6 @@ import typer
 
 from ..console import Json, Quiet, emit, warn
 
-__all__ = ["play"]
-
 
 def play(
     models: Annotated[list[str] | None, typer.Argument(help="Model folders, Hub ids, or `demo`.", show_default="demo")] = None,

@@ -8,8 +8,6 @@ import typer
 
 from ..console import Json, Quiet, emit
 
-__all__ = ["prompts"]
-
 
 def prompts(
     models: Annotated[list[str], typer.Argument(help="Model folders, Hub ids, or `demo`.")],

@@ -8,8 +8,6 @@ import typer
 
 from ..console import Json, Quiet, emit, table
 
-__all__ = ["show"]
-
 
 def show(
     model: Annotated[

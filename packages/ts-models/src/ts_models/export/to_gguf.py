@@ -16,8 +16,6 @@ from ..language_model import LanguageModel
 from ..schemas import TransformerConfig
 from .to_transformers import how_to_feed, is_qwen3, need, qwen3_tensors
 
-__all__ = ["export_gguf"]
-
 _NAMES = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",

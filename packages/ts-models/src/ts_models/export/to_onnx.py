@@ -25,8 +25,6 @@ from ..schemas import RecurrentConfig, TransformerConfig
 from ..state import RecurrentState
 from .to_transformers import how_to_feed, need, sample_ids
 
-__all__ = ["export_onnx", "names", "run_onnx"]
-
 
 def export_onnx(
     lm: LanguageModel, out: Path, *, stories: list[str] | None = None, progress: Progress | None = None

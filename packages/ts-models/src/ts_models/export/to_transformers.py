@@ -22,8 +22,6 @@ from ..language_model import LanguageModel
 from ..layers.positions import silence
 from ..schemas import ModelConfig, TransformerConfig
 
-__all__ = ["export_transformers", "is_qwen3", "qwen3_config", "qwen3_tensors"]
-
 
 def export_transformers(
     lm: LanguageModel, out: Path, *, stories: list[str] | None = None, progress: Progress | None = None

@@ -18,8 +18,6 @@ from typing import Any
 
 from ..errors import ConfigError, MissingExtraError
 
-__all__ = ["VARIABLE", "available", "load_kernels", "split"]
-
 VARIABLE = "TS_MODELS_KERNELS"
 
 

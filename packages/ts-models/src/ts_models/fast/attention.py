@@ -16,8 +16,6 @@ from torch import Tensor
 from . import available, load_kernels, split
 from .dropout import LEVELS, draw_key
 
-__all__ = ["attention_fits", "fused_causal_attention"]
-
 _MANY = 16
 """Tokens of a row from which the kernel pays for its call."""
 

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from . import available, load_kernels, split
 
-__all__ = ["LEVELS", "draw_key", "dropout", "dropout_fits"]
-
 LEVELS = 2**32
 """Values of the kernels' random bits."""
 _PER_THREAD = 64

@@ -16,8 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["has_onednn", "linear", "product"]
-
 _MANY = 256  # tokens from which the choice pays for its call
 
 

@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["rotate"]
-
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x cos + (-second half, first half) sin; its gradient is the rotation back. Keeps the table alone for backward."""

@@ -14,8 +14,6 @@ from ..schemas import TransformerConfig
 from . import available, load_kernels
 from .kernels.arrays import ACTIVATIONS, Floats, Matrix, Weights, quantise
 
-__all__ = ["extract_weights", "fits", "read_weights"]
-
 _known: WeakKeyDictionary[Any, dict[str, tuple[Any, Weights]]] = WeakKeyDictionary()
 _POSITIONS = {"sinusoidal", "learned", "rope", "rope-embedding", "none"}
 """The position encodings that the kernels know."""

@@ -17,8 +17,6 @@ from .logits import generators, warp
 from .results import Hypothesis, Step
 from .task import Task
 
-__all__ = ["Beam", "BeamSample"]
-
 
 def _log_softmax(logits: Tensor) -> Tensor:
     """Log-probabilities over the last dimension; -inf in a row where every token is banned, so that its beam ends there."""

@@ -18,19 +18,6 @@ from torch import Tensor
 from ..errors import NonFiniteError
 from ..schemas import GenerationConfig
 
-__all__ = [
-    "History",
-    "Processors",
-    "ban_repeated_ngrams",
-    "draw",
-    "generators",
-    "keep_min_p",
-    "keep_top_k",
-    "keep_top_p",
-    "penalise_repetition",
-    "warp",
-]
-
 _RUN = 32
 _BELOW_ONE = 1 - 1e-12
 _COLD, _LEAST = 1e-4, 1e-30

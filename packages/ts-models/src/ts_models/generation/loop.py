@@ -18,8 +18,6 @@ from .sample import Greedy, Sample
 from .steppers import Stepper, make_stepper
 from .task import StopCheck, Task, check_memory, check_prompts, cut_prompt
 
-__all__ = ["METHODS", "generate", "generate_ids", "generate_steps", "make_task", "stream"]
-
 METHODS: dict[str, Any] = {"greedy": Greedy, "sample": Sample, "beam": Beam, "beam-sample": BeamSample}
 
 

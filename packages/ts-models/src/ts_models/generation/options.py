@@ -13,8 +13,6 @@ from ..artefact import describe_invalid
 from ..errors import ConfigError
 from ..schemas import GenerationConfig
 
-__all__ = ["make_config", "without_effect"]
-
 _ELSEWHERE = {
     "do_sample": "method='sample' (or 'greedy')",
     "max_length": "max_new_tokens, which does not count the prompt",

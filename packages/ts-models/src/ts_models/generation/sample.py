@@ -13,8 +13,6 @@ from .logits import draw, generators, warp
 from .results import Hypothesis, Step
 from .task import Task
 
-__all__ = ["Greedy", "Sample"]
-
 
 class Sample:
     """Draw each token from the model's distribution, shaped by temperature and filters."""

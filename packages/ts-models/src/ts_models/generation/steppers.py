@@ -13,8 +13,6 @@ from ..fast.decode import FastStepper
 from ..fast.weights import fits
 from ..state import pad_right
 
-__all__ = ["Stepper", "TorchStepper", "make_stepper"]
-
 
 class Stepper(Protocol):
     """Runs a network for the generation loop."""

@@ -18,8 +18,6 @@ from ..schemas import GenerationConfig
 from .logits import Processors
 from .results import Finish
 
-__all__ = ["StopCheck", "Task", "check_memory", "check_prompts", "cut_prompt"]
-
 StopCheck = Callable[[int, Sequence[int]], bool]
 """Called with a prompt's index and the new ids of one of its sequences; returns whether the sequence ends."""
 

@@ -10,8 +10,6 @@ from ..errors import ConfigError
 from ..protocols import Tokenizer
 from . import Hypothesis, Step
 
-__all__ = ["Event", "Story", "check_text", "find_stop", "make_story", "stop_check", "stream_events", "text_list"]
-
 
 @dataclass(frozen=True, slots=True)
 class Story:

@@ -12,8 +12,6 @@ from ..errors import ConfigError
 from ..language_model import LanguageModel
 from .analysis import analyse
 
-__all__ = ["look"]
-
 _STATIC = Path(__file__).parent / "static"
 _MARK = '<meta name="generator" content="ts-models look">'
 

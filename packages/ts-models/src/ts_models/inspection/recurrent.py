@@ -21,8 +21,6 @@ from ..errors import ContextError
 from ..state import RecurrentState
 from .tracing import Trace
 
-__all__ = ["RecurrentPoints"]
-
 _NAMES = {
     "rnn": ("pre", "hidden"),
     "gru": ("reset_gate", "update_gate", "candidate", "hidden"),

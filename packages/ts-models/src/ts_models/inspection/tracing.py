@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..registry import load_entry
 
-__all__ = ["Points", "Trace", "points_of", "trace"]
-
 Change = Callable[[Tensor], Tensor]
 
 

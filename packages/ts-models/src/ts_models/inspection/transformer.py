@@ -19,8 +19,6 @@ from ..layers.attention import Attention
 from ..layers.positions import apply_rope
 from .tracing import Trace
 
-__all__ = ["TransformerPoints"]
-
 
 class TransformerPoints:
     """See tracing.Points."""

@@ -24,8 +24,6 @@ from ..generation.text import make_story, stop_check
 from ..io.loading import load
 from ..scoring import count_ties, score_ids
 
-__all__ = ["StoryLM", "half_ties"]
-
 Pair = tuple[tuple[str, str], list[int], list[int]]
 """(context, continuation) as text, and their ids."""
 

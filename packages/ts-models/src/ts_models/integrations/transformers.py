@@ -33,8 +33,6 @@ from ..io.model_folder import TOKENIZER, parse_config
 from ..io.tokenizers import load_tokenizer
 from ..layers.positions import RotaryEmbedding, Sinusoidal
 
-__all__ = ["TsModelForCausalLM", "TsModelsConfig", "TsModelsTokenizer", "register", "register_pipeline"]
-
 
 class TsModelsConfig(PretrainedConfig):  # type: ignore[misc]
     """Holds the network's config under `ts_models`."""

@@ -15,8 +15,6 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["install"]
-
 _TARGETS = {
     "transformers.models.auto.modeling_auto": "register",
     "transformers.pipelines.text_generation": "register_pipeline",

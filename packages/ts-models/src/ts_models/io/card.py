@@ -10,8 +10,6 @@ from ..sizes import count_parameters, flops_per_token, parameters_by_part
 if TYPE_CHECKING:
     from ..language_model import LanguageModel
 
-__all__ = ["model_card", "transformers_card"]
-
 
 def model_card(config: ModelConfig, training: TrainingSummary | None, name: str) -> str:
     """Markdown with the Hub's front matter."""

@@ -21,8 +21,6 @@ from ..errors import ArtefactError, WeightsError
 from ..schemas import ModelConfig, TransformerConfig
 from .model_folder import build_for, load_weights, parse_config, read_tensors
 
-__all__ = ["HEADER", "load_huggingface", "load_llama2c", "read_foreign_config"]
-
 _BLOCK = {
     "attn.attention.out_proj": "attention.out",
     "ln_1": "norm1",

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from ..errors import ArtefactError, MissingExtraError
 
-__all__ = ["HuggingFaceTokenizer", "Llama2cTokenizer"]
-
 
 class _Stream:
     """Gives out text once it can no longer change: all but what the last ids might still join."""

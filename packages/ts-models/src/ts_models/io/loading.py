@@ -13,8 +13,6 @@ from ..protocols import Tokenizer
 from .model_folder import TOKENIZER, is_foreign, load_model, read_training, resolve
 from .tokenizers import load_tokenizer
 
-__all__ = ["load"]
-
 
 def load(path_or_hub_id: str | os.PathLike[str], *, device: str = "cpu", revision: str | None = None) -> LanguageModel:
     """Open a model with ts_models alone: never torchtune, spaCy or pickle.

@@ -31,8 +31,6 @@ from ..sizes import count_parameters
 from .card import model_card
 from .provenance import FILE, pack
 
-__all__ = ["clean_names", "load_model", "load_weights", "push_to_hub", "read_config", "read_training", "resolve", "save"]
-
 CONFIG, WEIGHTS, TOKENIZER, TRAINING, TRAIN_STORIES, CARD = (
     "config.json",
     "model.safetensors",

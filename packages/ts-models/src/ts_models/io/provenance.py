@@ -18,8 +18,6 @@ from ..artefact import sha256_bytes
 from ..errors import ArtefactError, ConfigError
 from ..schemas import TrainingSummary
 
-__all__ = ["FILE", "pack", "read_train_stories"]
-
 FILE = "train_stories.npy"
 Hashes = NDArray[np.uint64]
 

@@ -14,8 +14,6 @@ from ..artefact import read_json
 from ..errors import ArtefactError, TokenizerError
 from ..protocols import Tokenizer
 
-__all__ = ["GROUP", "load_tokenizer"]
-
 GROUP = "ts_models.tokenizers"
 
 

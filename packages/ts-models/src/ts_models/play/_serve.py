@@ -10,8 +10,6 @@ from ..errors import ConfigError, MissingExtraError
 from ..language_model import LanguageModel
 from ._app import LOOPBACK, create_app
 
-__all__ = ["serve"]
-
 
 def serve(
     models: Mapping[str, LanguageModel],

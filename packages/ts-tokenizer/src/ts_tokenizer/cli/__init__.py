@@ -14,8 +14,6 @@ from .encode import encode
 from .stats import stats
 from .train import train
 
-__all__ = ["app", "main"]
-
 app = make_app(
     "ts-tokenizer",
     "A word-level tokenizer on spaCy's English rules, with a learned detokenizer.",

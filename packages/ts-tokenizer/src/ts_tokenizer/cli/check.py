@@ -10,8 +10,6 @@ import typer
 
 from ts_data.console import Json, Quiet, emit, show_progress, table
 
-__all__ = ["check"]
-
 
 def check(
     tokenizer: Annotated[Path, typer.Argument(help="What `ts-tokenizer train` wrote.")],

@@ -10,8 +10,6 @@ import typer
 
 from ts_data.console import Json, Quiet, emit, show_progress, table
 
-__all__ = ["compare"]
-
 
 def compare(
     first: Annotated[Path, typer.Argument(help="A word_tokenizer.json.")],

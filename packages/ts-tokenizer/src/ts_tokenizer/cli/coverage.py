@@ -10,8 +10,6 @@ import typer
 
 from ts_data.console import Json, Quiet, emit, show_progress, table
 
-__all__ = ["coverage"]
-
 
 def coverage(
     splits: Annotated[Path, typer.Argument(help="What `ts-data prepare` wrote.")],

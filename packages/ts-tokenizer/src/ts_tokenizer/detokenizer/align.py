@@ -15,8 +15,6 @@ from ..rules.chunks import ChunkTable
 from ..rules.text import normalise, spans
 from .model import OTHER, Stories, case_of
 
-__all__ = ["align"]
-
 
 def align(texts: Sequence[str], table: ChunkTable, ids: Callable[[str], int], unk: int, *, keep: bool) -> Stories:
     """Align texts; with `keep` a token without a case class is `unk`."""

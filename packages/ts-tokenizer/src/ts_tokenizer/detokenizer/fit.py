@@ -19,8 +19,6 @@ from .log_linear import number
 from .model import CAPITAL, FIXED, LOWER, OTHER, PAST, UNIT, UPPER, WHOLE, Stories, hash_table, kinds_of
 from .storage import ALL_CAPITALS, pack, pack_keys
 
-__all__ = ["fit"]
-
 EPOCHS = 5
 SPACE_RATE, CASE_RATE, STORY_RATE = 0.5, 0.2, 0.05
 """Chosen by cross-validation over the real stories: blanks are nearly deterministic, capitals are not."""

@@ -11,8 +11,6 @@ import pyarrow as pa
 
 from ..fast import loops
 
-__all__ = ["Rows", "number"]
-
 MIN_COUNT = 2
 LEAST_SURE = 0.01
 """Variance of a sure row when features are ranked: without it a feature that makes its rows sure would seem useless."""

@@ -12,8 +12,6 @@ import numpy as np
 
 from .model import CAPITAL, FIXED, LOWER, UPPER, Decoder, Story
 
-__all__ = ["Markers"]
-
 
 class Markers:
     """The ids of the markers and their meaning."""

@@ -12,8 +12,6 @@ import math
 
 import numpy as np
 
-__all__ = ["ALL_CAPITALS", "pack", "pack_keys", "unpack", "unpack_keys"]
-
 ALL_CAPITALS = 1 << 56
 """Bit of the keys of all-capitals weights."""
 FIELDS = np.array([32, 16, 0])

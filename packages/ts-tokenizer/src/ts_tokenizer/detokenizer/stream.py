@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from .markers import Markers
 from .model import FIXED, LOOK_AHEAD, PAST, Walk
 
-__all__ = ["StreamDecoder"]
-
 
 class StreamDecoder:
     """Created by `WordTokenizer.stream_decoder`; decodes one text. The time per token does not depend on the text's length."""

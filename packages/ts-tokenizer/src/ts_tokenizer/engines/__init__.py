@@ -13,8 +13,6 @@ from ..errors import TsTokenizerError
 from ..tokenizer import WordTokenizer
 from .batch import BatchResult
 
-__all__ = ["ENGINES", "Engine", "load"]
-
 
 class Engine(Protocol):
     """A context manager that encodes batches of one splits/ folder; on exit all its threads and processes have ended."""

@@ -11,8 +11,6 @@ from functools import cache
 
 from ..errors import ConfigError
 
-__all__ = ["available"]
-
 
 @cache
 def available() -> bool:

@@ -13,8 +13,6 @@ from typing import Any
 
 from . import available
 
-__all__ = ["jit"]
-
 
 def jit(function: Callable[..., Any]) -> Any:
     """Compile a function in nopython mode on first call; it runs without the GIL."""

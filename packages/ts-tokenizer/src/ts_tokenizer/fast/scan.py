@@ -17,8 +17,6 @@ import numpy as np
 
 from .jit import jit
 
-__all__ = ["expand", "flag", "grow", "insert", "scan", "total"]
-
 U = np.uint64
 HIGH = U(0x8080808080808080)
 LOW = U(0x7F7F7F7F7F7F7F7F)

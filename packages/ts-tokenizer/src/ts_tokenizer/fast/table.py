@@ -19,8 +19,6 @@ from ..rules.chunks import ChunkTable
 from ..rules.text import normalise
 from . import available, scan
 
-__all__ = ["Bulk", "open_bulk", "utf8"]
-
 Ids = Callable[[str], int]
 MISSES = 1 << 14
 """Unknown chunks that a scan collects before they are added to the table and the scan resumes."""

@@ -15,8 +15,6 @@ from ..tokenizer import WordTokenizer
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["Check", "check"]
-
 
 @dataclass(frozen=True)
 class Check:

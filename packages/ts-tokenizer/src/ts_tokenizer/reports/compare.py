@@ -16,8 +16,6 @@ from ..tokenizer import WordTokenizer
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["Comparison", "basic_english", "compare"]
-
 
 @dataclass(frozen=True)
 class Comparison:

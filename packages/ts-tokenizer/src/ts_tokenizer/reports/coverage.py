@@ -16,8 +16,6 @@ from .stats import quantiles
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["Coverage", "coverage"]
-
 
 @dataclass(frozen=True)
 class Coverage:

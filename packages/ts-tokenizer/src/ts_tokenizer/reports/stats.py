@@ -12,8 +12,6 @@ from ..encoded import Encoded
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["SplitStats", "quantiles", "stats"]
-
 
 @dataclass(frozen=True)
 class SplitStats:

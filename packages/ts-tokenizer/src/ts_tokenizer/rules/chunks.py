@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from .pinned import Rules
 from .plain_words import PlainWords, Row
 
-__all__ = ["ChunkTable", "split_chunks"]
-
 _RUNS = re.compile(r"\S+|\s+")  # for str, \s is str.isspace: spaCy's own notion of white space
 
 

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 
 from ..schemas import RulesSpec
 
-__all__ = ["LONG", "WINDOW", "LinearTokenizer", "has_long_chunk"]
-
 LONG = 128
 """Chunks longer than this many characters use this module instead of spaCy."""
 

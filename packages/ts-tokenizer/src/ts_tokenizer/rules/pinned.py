@@ -13,8 +13,6 @@ from typing import Any
 from ..schemas import RulesSpec
 from .linear import LONG, LinearTokenizer, has_long_chunk
 
-__all__ = ["PROVEN", "Rules", "fingerprint", "pin"]
-
 PROVEN = frozenset({"c75a06d143966f8e5e20fd8409bc0ea0b64df4ee8531dc7826c5877c1f70050a"})
 """Fingerprints of the patterns for which `plain_words` and `linear` are proven to equal spaCy: those of spaCy 3.8."""
 

@@ -18,8 +18,6 @@ from typing import NamedTuple
 
 from .pinned import PROVEN, Rules, fingerprint
 
-__all__ = ["MARKS", "PlainWords", "Row"]
-
 MARKS = string.punctuation
 STAND_IN = "qzxqzx"
 _LINE = re.compile(rf"^([{re.escape(MARKS)}]*)([a-z]{{2,}})((?:'s)?[{re.escape(MARKS)}]*)$|^.*$", re.MULTILINE)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["normalise", "spans"]
-
 
 def normalise(text: str) -> str:
     """Lower-case a text; nothing else changes."""

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["NON_ASCII", "RULES", "Apply", "AtOnce", "Drop", "Rule", "check_names", "load", "load_at_once", "parameters_of"]
-
 
 @dataclass(frozen=True)
 class Drop:

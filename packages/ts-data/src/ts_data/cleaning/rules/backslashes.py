@@ -10,8 +10,6 @@ import re
 
 from ..two_words import are_two_words
 
-__all__ = ["apply"]
-
 # `\n` is a line break unless a lower-case word begins with that n: `\nOne`, `\n\n"`, `.\n` at the end.
 _RUN = re.compile(r"(?P<path>(?<![A-Za-z])[A-Za-z]:\\(?![nrt](?![a-z]))\S*)|(?P<break>\\+[nrt](?![a-z]))|\\+")
 _BEFORE = re.compile(r"[A-Za-z']+\Z")

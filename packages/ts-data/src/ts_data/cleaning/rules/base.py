@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict
 
 from . import Drop
 
-__all__ = ["ParametricRule"]
-
 
 class ParametricRule(BaseModel):
     """A rule whose fields are its parameters.

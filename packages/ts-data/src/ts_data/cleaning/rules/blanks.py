@@ -10,8 +10,6 @@ import re
 
 import numpy as np
 
-__all__ = ["paragraphs", "whitespace", "whitespace_at_once"]
-
 _OTHERS = bytes.maketrans(b"\n\t\r\x0b\x0c\x1c\x1d\x1e\x1f", b" " * 9)
 _BREAK = re.compile(r"\n[^\S\n]*\n\s*")
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["apply"]
-
 _HYPHENS = "\u2010\u2011\ufe63\uff0d"
 _OTHERS = "\u2012\u2013\u2015\u2212\u2e3a\u2e3b"
 # The character comes first, its look-behind second: `re` searches a literal many times faster than a look-behind.

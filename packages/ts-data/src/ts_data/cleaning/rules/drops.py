@@ -7,8 +7,6 @@ from pydantic import Field
 from . import Drop
 from .base import ParametricRule
 
-__all__ = ["Short", "empty", "non_ascii", "truncated"]
-
 _ENDS = (".", "!", "?", '"', "'", "”", "’", "…", ")", "—")
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["apply"]
-
 _SPACED = re.compile(r"\.\s{1,3}\.")
 _DOTS = re.compile(r"…[.…]*|(?:(?<![0-9])\.\.(?![\\/])|(?<=[0-9])\.\.(?![0-9]))[.…]*|(?<!\.)\.(?:\s{1,3}\.){2,}")
 _BEFORE = re.compile(r"(?<=\w)\s+\.\.\.(?!\w)")

@@ -15,8 +15,6 @@ from itertools import pairwise
 
 from ..two_words import are_two_words, is_word
 
-__all__ = ["apply"]
-
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # a terminal's colours
 _INSIDE = re.compile("[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u200c\u200d\u2060\ufe00-\ufe0f\U000e0000-\U000e0fff]")
 _BETWEEN = re.compile(

@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["accents", "ligatures"]
-
 _LIGATURES = re.compile("[\ufb00-\ufb06\uff01-\uff5eæÆœŒĳĲ]")
 _BY_HAND = {"æ": "ae", "œ": "oe", "Æ": "Ae", "Œ": "Oe"}
 _LOOSE = re.compile("(?<=[A-Za-z])[\u0300-\u0337\u0339-\u036f]+")

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["TABLE", "apply"]
-
 TABLE: tuple[tuple[str, str], ...] = (
     ("â€œ", "“"),
     ("â€™", "’"),

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["sides", "spaces", "straight"]
-
 _DOUBLE = "“”„‟«»″〝〞"
 _SINGLE = "’‘‛′ʼʹ´‹›"
 _LOW = "‚"

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["apply"]
-
 _STARS = re.compile(r"\*+")
 _STAYS = re.compile(
     r"(?<![^\W_]\*)(?<=[^\W_])\*+(?=[^\W_])"  # inside a word

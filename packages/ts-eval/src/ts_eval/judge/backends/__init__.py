@@ -14,8 +14,6 @@ from ...errors import ConfigError
 if TYPE_CHECKING:
     from .base import Backend
 
-__all__ = ["BACKENDS", "backend_class"]
-
 BACKENDS = {
     "openai": "ts_eval.judge.backends.openai.backend:OpenAIBackend",
     "selenium": "ts_eval.judge.backends.selenium:SeleniumBackend",

@@ -9,21 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from ...schemas import Endpoint, JudgeConfig
 
-__all__ = [
-    "Backend",
-    "BackendError",
-    "BusyError",
-    "EndpointError",
-    "RefusedError",
-    "Reply",
-    "Request",
-    "Token",
-    "TryAgainError",
-    "UnparsedError",
-    "lone_surrogate",
-    "without_surrogates",
-]
-
 _MAX_CHARACTERS = 200_000
 """A longer reply is a fault. Six ratings need 100, long reasoning 50,000."""
 _MAX_TOKENS = 10**7

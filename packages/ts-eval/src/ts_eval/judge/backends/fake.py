@@ -6,8 +6,6 @@ from ...schemas import Endpoint, JudgeConfig
 from ...testing import FakeJudge
 from .base import Backend, Reply, Request
 
-__all__ = ["FakeBackend"]
-
 
 class FakeBackend(Backend):
     """`FakeJudge` as a back end."""

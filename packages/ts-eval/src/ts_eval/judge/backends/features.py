@@ -11,8 +11,6 @@ from ..features.reference import MAX_STORIES, Reference
 from ..files import read_stories
 from .base import Backend, Reply, Request
 
-__all__ = ["FeaturesBackend", "read_reference"]
-
 
 def read_reference(place: str) -> Reference:
     """A reference fitted on the train split of splits/, or on a file of stories."""

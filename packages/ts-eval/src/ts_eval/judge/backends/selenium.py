@@ -25,8 +25,6 @@ from ...schemas import Endpoint, JudgeConfig
 from ...schemas.judge import ChatPage
 from .base import Backend, EndpointError, Reply, Request, TryAgainError
 
-__all__ = ["SeleniumBackend", "read_page"]
-
 
 def read_page(path: str | None) -> ChatPage:
     """The chat page's settings. Raises ConfigError that names file and field."""

@@ -13,8 +13,6 @@ from statistics import fmean
 
 from .reference import FUNCTION_WORDS, Reference, sentences, words
 
-__all__ = ["PLAIN", "WITH_REFERENCE", "describe"]
-
 PLAIN: dict[str, int] = {
     "things not introduced": -1,
     "names said once": -1,

@@ -21,8 +21,6 @@ from .reference import Reference
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["CLIP", "FeatureJudge", "packaged", "scaled"]
-
 CLIP = 4.0
 """Standardised features are clipped to ±4."""
 

@@ -15,8 +15,6 @@ from statistics import fmean, pstdev
 
 from ...errors import ConfigError
 
-__all__ = ["FUNCTION_WORDS", "Reference", "sentences", "words"]
-
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[.!?,\"“”]")
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*[\"”]?")
 MAX_STORIES = 5_000

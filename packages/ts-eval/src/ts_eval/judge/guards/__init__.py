@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from ...schemas import JudgeConfig
     from .base import Guard
 
-__all__ = ["GUARDS", "TOO_LONG", "Guards", "make_guards"]
-
 GUARDS = {
     "delimiters": "ts_eval.judge.guards.delimiters:Delimiters",
     "flags": "ts_eval.judge.guards.flags:Flags",

@@ -18,19 +18,6 @@ from importlib import resources
 from ...schemas import AnomalyWeights, JudgeConfig
 from .base import Guard
 
-__all__ = [
-    "FEATURES",
-    "FLAG",
-    "Anomaly",
-    "Detector",
-    "Passage",
-    "describe_all",
-    "document_words",
-    "packaged_detector",
-    "sentence_places",
-    "tokens",
-]
-
 FLAG = "foreign"
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|[^\w\s]|_")

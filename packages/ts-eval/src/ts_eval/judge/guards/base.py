@@ -7,8 +7,6 @@ from typing import ClassVar, Literal
 
 from ...schemas import JudgeConfig, Scores
 
-__all__ = ["Guard", "Stage"]
-
 Stage = Literal["before", "after"]
 """When variants of a story are chosen: before its first rating, or after all of its repeats are rated."""
 

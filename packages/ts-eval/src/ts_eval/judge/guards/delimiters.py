@@ -8,8 +8,6 @@ import unicodedata
 
 from .base import Guard
 
-__all__ = ["NONCE", "Delimiters", "delimited", "new_nonce", "sanitized"]
-
 NONCE = "0" * 16
 """Placeholder for the nonce where a prompt is hashed or measured."""
 

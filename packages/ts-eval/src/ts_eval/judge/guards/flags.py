@@ -10,8 +10,6 @@ import unicodedata
 
 from .base import Guard
 
-__all__ = ["RULES", "Flags"]
-
 _N = r"(?:10|[1-9](?:\.\d)?|one|two|three|four|five|six|seven|eight|nine|ten|max(?:imum)?|perfect|full|highest|top)"
 _CATEGORY = r"(?:grammar|spelling|consistency|creativity|style|plot|coherence)"
 _JUDGE = r"(?:judges?|jury|raters?|graders?|graders|reviewers?|evaluators?|examiners?|critics?|scorers?|assessors?|moderators?|annotators?)"

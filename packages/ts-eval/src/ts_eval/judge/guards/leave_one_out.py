@@ -14,8 +14,6 @@ from ...schemas import Scores
 from .anomaly import Detector, packaged_detector, sentence_places
 from .base import Guard, Stage
 
-__all__ = ["LeaveOneOut", "decides", "is_extreme", "moves_the_mean", "without_each_part", "without_suspect"]
-
 _PARTS, _MIN_SENTENCES = 4, 4
 """A part is a quarter of the story's sentences and at least four; parts overlap by half."""
 

@@ -15,8 +15,6 @@ from typing import Any
 from ...errors import ConfigError
 from .session import RatingSession
 
-__all__ = ["RatingServer"]
-
 _FILES = {"/": ("page.html", "text/html; charset=utf-8"), "/page.js": ("page.js", "text/javascript; charset=utf-8")}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -20,8 +20,6 @@ from ..backends.base import without_surrogates
 from ..files import Story, read_stories
 from .scale import SCALE
 
-__all__ = ["RatingSession"]
-
 
 class RatingSession:
     """One rater's progress. The file is append-only; the last line about a story counts.

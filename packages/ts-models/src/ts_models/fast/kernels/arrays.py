@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ACTIVATIONS", "BLOCK", "Cache", "Matrix", "Scratch", "Weights", "aligned", "quantise"]
-
 Floats = NDArray[np.float32]
 
 BLOCK = 16

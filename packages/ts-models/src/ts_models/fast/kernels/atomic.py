@@ -15,8 +15,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["add", "load", "pause", "store", "swap"]
-
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", []), "amd64": ("llvm.x86.sse2.pause", []), "aarch64": ("llvm.aarch64.hint", [1])}
 _PAUSE = _PAUSES.get(platform.machine().lower())
 """LLVM's name of the instruction and its arguments; None where it is not known: a thread then waits without it."""

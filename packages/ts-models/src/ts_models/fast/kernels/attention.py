@@ -19,8 +19,6 @@ from .random import draw, halves
 from .sums import dot, fma, largest, total
 from .tile import LANES, at, strided
 
-__all__ = ["attention_backward", "attention_forward"]
-
 _ROWS = 4 if LANES == 8 else 8
 """Queries of a tile of two vectors: AVX2 has 16 registers, AVX-512 and ARM 32."""
 _STEP = 32

@@ -50,8 +50,6 @@ from .jit import join_caller, kernel, stay_apart
 from .sums import largest, total
 from .tile import LANES, VECTORS, add, affine, at
 
-__all__ = ["PANEL", "arrange", "forward", "help_forward", "spin"]
-
 PANEL = LANES * VECTORS
 """Outputs of an item of a product."""
 _ROWS = 5

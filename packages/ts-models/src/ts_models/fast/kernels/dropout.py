@@ -13,8 +13,6 @@ import numpy as np
 from .jit import kernel
 from .random import draw, halves
 
-__all__ = ["CHUNK", "drop"]
-
 CHUNK = 4096
 
 

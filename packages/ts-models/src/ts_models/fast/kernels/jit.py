@@ -28,8 +28,6 @@ from numba import njit, types
 from numba.core import sigutils
 from numba.extending import intrinsic
 
-__all__ = ["join_caller", "kernel", "stay_apart"]
-
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
 

@@ -13,8 +13,6 @@ import numpy as np
 
 from .jit import kernel
 
-__all__ = ["draw", "halves"]
-
 
 @kernel(counted=False)
 def halves(key: Any, row: Any) -> Any:

@@ -16,8 +16,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["dot", "fma", "largest", "squares", "total"]
-
 _LANES = 16
 _Float, _Int = ir.FloatType(), ir.IntType(64)
 _Vector = ir.VectorType(_Float, _LANES)

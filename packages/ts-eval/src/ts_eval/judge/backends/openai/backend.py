@@ -23,8 +23,6 @@ from ..base import Backend, BusyError, EndpointError, RefusedError, Reply, Reque
 from .transport import LOOPBACK, CallError, TooLongError, post
 from .wire import NO_LOGPROBS, ServerError, error_in, loads, read_reply
 
-__all__ = ["OpenAIBackend"]
-
 _MAX_BYTES = 16 * 2**20
 """Largest body; 120 tokens with 20 candidates each take 150,000."""
 _BUSY = {429, 503, 529}

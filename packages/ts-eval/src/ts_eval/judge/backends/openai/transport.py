@@ -21,8 +21,6 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-__all__ = ["LOOPBACK", "Answer", "CallError", "OutOfTimeError", "TooLongError", "post"]
-
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 

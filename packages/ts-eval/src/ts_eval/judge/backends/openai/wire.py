@@ -12,8 +12,6 @@ from typing import Any
 
 from ..base import Reply, Token, TryAgainError
 
-__all__ = ["NO_LOGPROBS", "ServerError", "error_in", "loads", "read_reply"]
-
 _WHOLE = {
     "stop", "eos", "eos_token", "end", "end_turn", "endoftext", "end_of_text", "stop_sequence", "stop_token", "stop_str", "complete",
     "completed", "done", "finished", "finish", "normal", "success",

@@ -422,3 +422,27 @@ def test_a_handler_of_sigterm_that_is_there_stays(monkeypatch: pytest.MonkeyPatc
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("origin", "hint"),
+    [
+        ({}, 'pip install "ts-models[text]"'),
+        ({"dir_info": {}}, 'pip install "{packages}/ts-models[text]" "{packages}/ts-tokenizer" "{packages}/ts-data"'),
+        (
+            {"url": "https://example.org/ts.git", "vcs_info": {"vcs": "git"}, "subdirectory": "packages/ts-models"},
+            'pip install "ts-models[text] @ git+https://example.org/ts.git#subdirectory=packages/ts-models"',
+        ),
+    ],
+    ids=["index", "checkout", "git"],
+)
+def test_a_hint_installs_from_where_the_package_came(
+    origin: dict[str, object], hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = Path(__file__).resolve().parents[2]
+    if "dir_info" in origin:
+        origin = {**origin, "url": f"{packages.as_uri()}/ts-models"}
+    stored = type("Distribution", (), {"read_text": lambda self, name: json.dumps(origin)})()
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: stored)
+    message = console.explain(TsDataError('it needs more. Run: pip install "ts-models[text]"'))
+    assert message == f"it needs more. Run: {hint.replace('{packages}', str(packages))}"

@@ -57,6 +57,7 @@ def edit(splits: Path, change: Callable[[dict[str, Any]], object]) -> None:
         (lambda m: m.update(schema_version=2), "pip install -U ts-data"),
         (lambda m: m.update(schema_version="1"), "whole number"),
         (lambda m: m.update(format="ts-data/other"), "another kind of file"),
+        (lambda m: m.update(format="ts-data/other"), r"To make what is needed: ts-data prepare raw\.txt --out splits/"),
         (lambda m: m.update(extra=1), "`extra`: is not a known field"),
         (lambda m: m.pop("fingerprint"), "`fingerprint`: is missing"),
         (lambda m: m.update(kept=-1), "`kept`"),
@@ -88,7 +89,7 @@ def test_a_cut_or_damaged_file_is_refused(splits: Path) -> None:
 def test_what_is_not_there_is_named(splits: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="there are: train, validation, test, removed"):
         read(splits, "dev")
-    with pytest.raises(ArtefactError, match="run the command that writes it"):
+    with pytest.raises(ArtefactError, match="To make what is needed: ts-data prepare"):
         open_manifest(tmp_path)
     with pytest.raises(ArtefactError, match="nothing was removed for 'stars'"):
         next(removed(splits, "stars"))

@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -46,6 +47,21 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
     assert lm.config == model.config
     assert lm.training == summary
     assert "library_name: ts-models" in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_card_tells_data_evaluation_stories_and_hardware(tmp_path: Path) -> None:
+    training = TrainingSummary(
+        parameters=3, steps=2, tokens=9, seconds=1.5, best_validation_loss=1.25, validation_bits_per_byte=0.5,
+        splits_fingerprint="dbd3", hardware="a CPU, 2 threads", samples=["Once upon a time.\nThe end."],
+    )  # fmt: skip
+    model = ts_models.build("talk-1m", **SIZES)
+    folder = ts_models.save(model, tmp_path / "run" / "model", training=training, train_stories=np.arange(2600, dtype=np.uint64))
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for part in (
+        "# run\n", "- {type: loss, value: 1.2500}", "- hardware a CPU, 2 threads", "2,600 different stories", "`dbd3`",
+        "## Evaluation\n\n- validation loss 1.2500 nats per token", "> Once upon a time. The end.",
+    ):  # fmt: skip
+        assert part in card
 
 
 def test_tied_weights_are_stored_once_and_names_are_clean(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ import ts_models
 from ts_train import BaseCallback, StepMetrics, TrainConfig, plot, resume, train
 from ts_train.callbacks import RunInfo
 from ts_train.checkpoint import CheckpointStore
-from ts_train.cli.live_line import LiveLine
 from ts_train.errors import ConfigError, DataError, Interrupted
 from ts_train.network import preset_name
 from ts_train.optimizers import build_optimizers
 from ts_train.runtime.hardware import best_peak_flops
+from ts_train.runtime.live_line import LiveLine
 from ts_train.schemas import AdamWConfig, MuonConfig, TrainerState, ValidationPoint
 from ts_train.studies.schemas import Choices, Range, SearchConfig
 from ts_train.testing import FakeEncoded, TinyNetwork

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ts_train import TrainConfig, plot, train
-from ts_train.cli.live_line import LiveLine, _clock
 from ts_train.errors import ArtefactError
+from ts_train.runtime.live_line import _clock
 from ts_train.testing import FakeEncoded
 
 
@@ -28,7 +28,7 @@ def test_the_live_line_tells_loss_speed_and_time(
     stream = Terminal() if terminal else io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("COLUMNS", "80")
-    train(config(), data, tmp_path / "run", callbacks=[LiveLine()])
+    train(config(), data, tmp_path / "run", progress=None if terminal else True)  # None: shown on a terminal
     shown = stream.getvalue()
     for part in (
         "parameters, adamw-fused, on cpu",
@@ -44,14 +44,26 @@ def test_the_live_line_tells_loss_speed_and_time(
         assert part in shown
     told = [line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)) if not line.startswith("  »")]
     assert max(map(len, told)) <= 80, "a line is wider than a terminal of 80 columns"
+    train(config(), data, tmp_path / "run", progress=True)
+    assert "this run is complete" in stream.getvalue()
+
+
+def test_python_shows_nothing_in_a_pipe_or_where_told_so(
+    tmp_path: Path, data: FakeEncoded, config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, stream, progress in (("pipe", io.StringIO(), None), ("terminal", Terminal(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        train(config(), data, tmp_path / name, progress=progress)
+        assert stream.getvalue() == ""
 
 
 def test_tensorboard_gets_every_step(tmp_path: Path, data: FakeEncoded, config: Callable[..., TrainConfig]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     train(config(sinks=("tensorboard",)), data, tmp_path / "run")
-    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard" / "run"))
     events.Reload()
+    assert "_hparams_/session_start_info" in events.summary_metadata
     assert [e.step for e in events.Scalars("train/loss")] == list(range(1, 9))
     assert [e.step for e in events.Scalars("validation/loss")] == [4, 8]
 
@@ -59,14 +71,16 @@ def test_tensorboard_gets_every_step(tmp_path: Path, data: FakeEncoded, config: 
 def test_plot_draws_several_runs_and_refuses_an_empty_one(
     tmp_path: Path, data: FakeEncoded, config: Callable[..., TrainConfig]
 ) -> None:
-    for name in ("a", "b"):
-        train(config(), data, tmp_path / name)
-    picture = plot([tmp_path / "a", tmp_path / "b"], tmp_path / "new" / "loss.svg")
+    runs = [tmp_path / name / "run" for name in ("a", "b")]
+    for run in runs:
+        train(config(), data, run)
+    picture = plot(runs, tmp_path / "new" / "loss.svg")
     text = picture.read_text()
-    assert all(label in text for label in ("optimizer steps", "seconds of training", "tokens", "FLOPs"))
-    (tmp_path / "a" / "metrics.jsonl").write_text("")
+    for label in ("Training of a/run, b/run", "Loss by tokens", "minutes of training", "FLOPs", "Learning rate"):
+        assert label in text
+    (runs[0] / "metrics.jsonl").write_text("")
     with pytest.raises(ArtefactError, match="holds no step"):
-        plot([tmp_path / "a"], tmp_path / "loss.png")
+        plot(runs[:1], tmp_path / "loss.png")
 
 
 def test_clock() -> None:

@@ -25,6 +25,8 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -313,7 +315,7 @@ _HIDDEN = re.compile(r"(^|/)\.([^/]+)\.ts-(?:lock|partial|old|work)(?=/|$)")
 def explain(problem: BaseException) -> str | None:
     """The sentence for an error that a user can mend; None for a fault of the program."""
     if getattr(type(problem), "is_expected", False):
-        return str(problem)
+        return _OFFER.sub(lambda found: _as_installed(found[1], found[2] or "") or found.group(), str(problem))
     origins = {kind.__module__.partition(".")[0] for kind in type(problem).__mro__}
     text = _first_line(problem)
     if any(words in text.lower() for words in _SPACE) or getattr(problem, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
@@ -337,6 +339,37 @@ def explain(problem: BaseException) -> str | None:
     if isinstance(problem, EOFError) or origins & _FILES:
         return f"a file cannot be read or written: {text.rstrip('.')}. It is damaged, or of another kind than expected."
     return None
+
+
+_OFFER = re.compile(r'(?<=pip install )"?((?:ts|tinystories)-[a-z]+)(\[[a-z-]+\])?"?')
+
+
+def _as_installed(name: str, extra: str) -> str | None:
+    """What pip is to install where a package of ours came from a folder or from git; None where it came from an index."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        origin = json.loads(distribution(name).read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        return None
+    if "vcs_info" in origin:
+        return f'"{name}{extra} @ git+{origin["url"]}#subdirectory={origin.get("subdirectory", "")}"'
+    if "dir_info" not in origin:
+        return None
+    needed = _siblings(Path(url2pathname(urlsplit(origin["url"]).path)), extra.strip("[]"))
+    (folder, _), *others = needed.items()
+    return " ".join([f'"{folder}{extra}"', *(f'"{other}"' for other, _ in others)])
+
+
+def _siblings(folder: Path, extra: str = "") -> dict[Path, None]:
+    """A package's folder in a checkout, and those of the packages that it needs."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {folder: None}
+    for requirement in [*project["dependencies"], *project.get("optional-dependencies", {}).get(extra, ())]:
+        ours = re.match(r"(?:ts|tinystories)-([a-z]+)", requirement)
+        if ours and (other := folder.parent / f"ts-{ours[1]}") not in needed and other.is_dir():
+            needed |= _siblings(other)
+    return needed
 
 
 def _first_line(problem: BaseException) -> str:

@@ -490,17 +490,37 @@ def _flush_file(path: Path, mode: int) -> None:
 # --- reading -----------------------------------------------------------------------------------
 
 
-def read_json(path: str | os.PathLike[str], *, error: type[Exception] = ArtefactError) -> dict[str, Any]:
-    """Read a JSON object; `error` names the file, and the line where it is not JSON."""
+_MADE_BY = {
+    "ts-data/manifest": "ts-data prepare raw.txt --out splits/",
+    "ts-tokenizer/encoded": "ts-tokenizer encode splits/ --tokenizer word_tokenizer.json --out encoded/",
+    "ts-train/run": "ts-train run --data encoded/ --out run/",
+}
+"""Format of an artefact → the command that makes it from the one before."""
+
+_FOLDERS = {"ts-data/manifest": "splits/", "ts-tokenizer/encoded": "encoded/"}
+
+
+def _make_it(wanted: str, folder: Path | None = None, given: object = None) -> str:
+    """The command that makes a wanted artefact, from the folder that was given where that is what the command reads."""
+    command = _MADE_BY.get(wanted)
+    if command is None:
+        return ""
+    usual = _FOLDERS.get(str(given), "")
+    return f" To make what is needed: {command.replace(usual, f'{folder}/') if usual else command}"
+
+
+def read_json(path: str | os.PathLike[str], *, error: type[Exception] = ArtefactError, wanted: str = "") -> dict[str, Any]:
+    """Read a JSON object; `error` names the file, and the line where it is not JSON. `wanted` is its format."""
     path = Path(path)
     try:
         content = json.loads(path.read_bytes().decode("utf-8"))
     except FileNotFoundError:
-        raise error(f"{path}: no such file. Check the path, or run the command that writes it first.") from None
+        way = _make_it(wanted) or " Or run the command that writes it first."
+        raise error(f"{path}: no such file. Check the path.{way}") from None
     except IsADirectoryError:
         raise error(f"{path}: is a folder, a JSON file was expected.") from None
     except NotADirectoryError:
-        raise error(f"{path.parent}: is a file, a folder with {path.name} was expected.") from None
+        raise error(f"{path.parent}: is a file, a folder with {path.name} was expected.{_make_it(wanted)}") from None
     except UnicodeDecodeError as problem:
         raise error(f"{path}: not UTF-8 at byte {problem.start}; it is damaged, or another kind of file.") from None
     except json.JSONDecodeError as problem:
@@ -522,9 +542,8 @@ def read_model(
     error: type[Exception] = ArtefactError,
 ) -> Model:
     """Read an artefact's JSON file: check `format` and `schema_version`, migrate an older one, validate."""
-    return parse_model(
-        read_json(path, error=error), schema, source=str(path), package=package, migrations=migrations, error=error
-    )
+    content = read_json(path, error=error, wanted=schema.model_fields["format"].default)
+    return parse_model(content, schema, source=str(path), package=package, migrations=migrations, error=error)
 
 
 def parse_model(
@@ -540,9 +559,9 @@ def parse_model(
     expected_format = schema.model_fields["format"].default
     current = schema.model_fields["schema_version"].default
     if content.get("format") != expected_format:
-        raise error(
-            f"{source}: field `format` is {content.get('format')!r}, expected {expected_format!r}. This is another kind of file."
-        )
+        given = content.get("format")
+        way = _make_it(expected_format, Path(source).parent, given)
+        raise error(f"{source}: field `format` is {given!r}, expected {expected_format!r}. This is another kind of file.{way}")
     version = content.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise error(f"{source}: field `schema_version` is {version!r}, expected a whole number from 1 to {current}.")

@@ -329,6 +329,10 @@ class TrainingSummary(_Frozen):
     train_stories_sha256: str | None = None
     """SHA-256 of train_stories.npy."""
     versions: dict[str, str] = {}
+    hardware: str | None = None
+    """CPU or GPU, processes and threads."""
+    samples: list[str] = []
+    """Stories that the model wrote when it was saved."""
 
 
 SCHEMAS: dict[str, Any] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,10 +31,12 @@ from .run_folder import (
     holds_run,
     load_best,
     read_manifest,
+    read_samples,
     run_lock,
     summarise,
 )
 from .runtime.distributed import World, join_world
+from .runtime.live_line import LiveLine
 from .runtime.precision import Precision, precision_warnings
 from .schemas import Environment, TrainConfig, TrainerState
 from .sinks import make_sink
@@ -52,7 +55,7 @@ def train(
     *,
     model: nn.Module | None = None,
     callbacks: Sequence[Callback] = (),
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     warn: Warn | None = None,
 ) -> Run:
     """Train a model on encoded stories and save the best one in `out`/model.
@@ -65,7 +68,8 @@ def train(
         out: the run folder.
         model: any module from ids `[batch, time]` to logits `[batch, time, vocab]`, instead of a preset.
         callbacks: called at every step and validation on rank 0; `StopTraining` ends the run.
-        progress: called with ("train", step, total).
+        progress: prints loss, speed and time left on stderr, by default in a terminal or notebook only; a function is called
+            with ("train", step, total) instead.
         warn: receives warnings: slow settings, settings without effect, damaged checkpoints.
 
     Raises:
@@ -106,7 +110,7 @@ def resume(
     data: Any = None,
     model: nn.Module | None = None,
     callbacks: Sequence[Callback] = (),
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     warn: Warn | None = None,
 ) -> Run:
     """Continue a run from its last complete checkpoint; on the same machine the result has the same bits.
@@ -175,7 +179,7 @@ def _new_trainer(
 
 
 def _resume(
-    path: Path, data: TrainingData, model: nn.Module | None, callbacks: Sequence[Callback], progress: Progress | None,
+    path: Path, data: TrainingData, model: nn.Module | None, callbacks: Sequence[Callback], progress: Progress | bool | None,
     warn: Warn, world: World, device: torch.device,
 ) -> Run:  # fmt: skip
     """Continue the run in a folder that this process has locked."""
@@ -220,7 +224,11 @@ def _run(trainer: Trainer, path: Path, watchers: Sequence[Callback], *, keep_sta
         restore(trainer, store, path)
     elif keep_start and world.is_main_process:
         folder.save_checkpoint(trainer, now=True)
-    if not trainer.state.finished:
+    if trainer.state.finished:
+        for watcher in watchers:
+            if isinstance(watcher, LiveLine):
+                watcher.say(f"{path}: this run is complete; its result is read again")
+    else:
         if world.is_main_process:
             trainer.output, trainer.callbacks = folder, watchers
         try:
@@ -228,7 +236,7 @@ def _run(trainer: Trainer, path: Path, watchers: Sequence[Callback], *, keep_sta
                 trainer.fit(RunInfo(path, manifest, trainer.state.step, trainer.total_steps))
         finally:
             _close(trainer, store)
-    summary = summarise(manifest, trainer.state)
+    summary = summarise(manifest, trainer.state, read_samples(path))
     if (path / "model" / TRAIN_STORIES).exists():
         summary = with_stories(summary, stories)
     if world.is_main_process:
@@ -305,11 +313,16 @@ def _locked(path: Path, world: World) -> Iterator[None]:
         yield
 
 
-def _watchers(config: TrainConfig, world: World, callbacks: Sequence[Callback], progress: Progress | None) -> list[Callback]:
+def _watchers(
+    config: TrainConfig, world: World, callbacks: Sequence[Callback], progress: Progress | bool | None
+) -> list[Callback]:
     """Sinks, callbacks and progress of the main process; where a sink is missing, all ranks raise."""
     sinks: list[Callback] = []
     world.run_on_main(lambda: sinks.extend(make_sink(name) for name in dict.fromkeys(config.sinks)))
-    return [*sinks, *callbacks, *([_ReportProgress(progress)] if progress is not None else [])]
+    if progress is None:
+        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
+    shown: list[Callback] = [_ReportProgress(progress)] if callable(progress) else [LiveLine()] if progress else []
+    return [*sinks, *callbacks, *shown]
 
 
 def _check_arguments(config: Any, out: Any, callbacks: Any, progress: Any, warn: Any) -> None:
@@ -326,7 +339,7 @@ def _check_arguments(config: Any, out: Any, callbacks: Any, progress: Any, warn:
             name = f"the class {callback.__name__}" if isinstance(callback, type) else f"a {type(callback).__name__}"
             raise TypeError(f"`callbacks` holds {name}, an instance of a BaseCallback was expected.")
     for name, function in (("progress", progress), ("warn", warn)):
-        if function is not None and not callable(function):
+        if not (function is None or callable(function) or (name == "progress" and isinstance(function, bool))):
             raise TypeError(f"`{name}` is a {type(function).__name__}, a function was expected.")
 
 

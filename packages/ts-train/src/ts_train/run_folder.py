@@ -8,7 +8,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from .data.dataset import TrainingData
 from .data.provenance import TRAIN_STORIES
 from .errors import ArtefactError, ConfigError
 from .network import named_tensors
+from .runtime.hardware import hardware_name
 from .schemas import MIGRATIONS, RunManifest, TrainConfig, TrainerState
 from .sinks.jsonl import read_metrics
 
@@ -93,11 +94,11 @@ class RunFolder:
         }
         self.store.save(state.model_copy(update=stamps), tensors, now=now)
 
-    def save_best(self, trainer: Trainer) -> None:
-        """Save model/."""
+    def save_best(self, trainer: Trainer, samples: Sequence[str] = ()) -> None:
+        """Save model/, with stories that the model wrote."""
         write_weights(
             trainer.model, self.path / "model", tokenizer=trainer.data.tokenizer_file,
-            training=summarise(trainer.manifest, trainer.state), train_stories=self.stories,
+            training=summarise(trainer.manifest, trainer.state, samples), train_stories=self.stories,
         )  # fmt: skip
 
 
@@ -249,7 +250,7 @@ def read_manifest(path: Path) -> RunManifest:
     )
 
 
-def summarise(manifest: RunManifest, state: TrainerState) -> TrainingSummary:
+def summarise(manifest: RunManifest, state: TrainerState, samples: Sequence[str] = ()) -> TrainingSummary:
     """The content of model/training.json, which reports read without ts-train."""
     from ts_models.schemas import CurvePoint, TrainingSummary
 
@@ -269,8 +270,17 @@ def summarise(manifest: RunManifest, state: TrainerState) -> TrainingSummary:
         seconds=state.seconds, best_validation_loss=state.best_loss, validation_bits_per_byte=bits, curve=points,
         seed=manifest.config.seed, precision=manifest.precision, device=env.device, optimizer=env.optimizer,
         data_fingerprint=manifest.data_fingerprint, splits_fingerprint=manifest.splits_fingerprint,
-        versions={"torch": env.torch, "tinystories-train": env.ts_train},
+        versions={"torch": env.torch, "tinystories-train": env.ts_train}, samples=list(samples),
+        hardware=f"{hardware_name(env.device)}, {env.world_size} process(es) of {env.threads} thread(s)",
     )  # fmt: skip
+
+
+def read_samples(path: Path) -> list[str]:
+    """The stories of the best model in a run folder."""
+    from ts_models.io.model_folder import read_training
+
+    training = read_training(path / "model")
+    return [] if training is None else training.samples
 
 
 def write_weights(

@@ -42,7 +42,7 @@ class Output(Protocol):
     def save_checkpoint(self, trainer: Trainer, *, now: bool) -> None:
         """`now`: return only once the checkpoint is on disk."""
 
-    def save_best(self, trainer: Trainer) -> None: ...
+    def save_best(self, trainer: Trainer, samples: Sequence[str] = ()) -> None: ...
 
 
 class Trainer:
@@ -257,8 +257,10 @@ class Trainer:
             self.update(curve=(*state.curve, point), loss_sum=0.0, loss_tokens=0, validations_since_best=since_best)
             if best:
                 self.update(best_loss=loss, best_step=state.step)
-                self._save_best()
-            metrics = ValidationMetrics(point, best, self._sample() if self.world.is_main_process else [])
+            samples = self._sample() if self.world.is_main_process else []
+            if best:
+                self._save_best(samples)
+            metrics = ValidationMetrics(point, best, samples)
         self.notify("on_validation", metrics)
         if self.state.pace is not None:
             self.update(pace=pacing.validated(self.state.pace, self._lap()))
@@ -404,9 +406,9 @@ class Trainer:
         if self.output is not None:
             self.output.save_checkpoint(self, now=now)
 
-    def _save_best(self) -> None:
+    def _save_best(self, samples: Sequence[str] = ()) -> None:
         if self.output is not None:
-            self.output.save_best(self)
+            self.output.save_best(self, samples)
 
     def _sample(self) -> list[str]:
         count = self.config.validation.samples

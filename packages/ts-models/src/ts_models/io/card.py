@@ -19,7 +19,7 @@ library_name: ts-models
 pipeline_tag: text-generation
 language: en
 tags: [tinystories, {config.kind}]
----
+{_results(training, name)}---
 # {name}
 
 A small story language model ({_structure(config)}).
@@ -89,17 +89,44 @@ def _structure(config: ModelConfig) -> str:
     return f"{config.kind.upper()}, {sizes['n_layers']} layers of {sizes['d_hidden']}" if len(sizes) == 2 else config.kind
 
 
+def _results(training: TrainingSummary | None, name: str) -> str:
+    """The model index of the Hub, which lists evaluations."""
+    if training is None or training.best_validation_loss is None:
+        return ""
+    found = {"loss": training.best_validation_loss, "bits_per_byte": training.validation_bits_per_byte}
+    metrics = "\n".join(f"    - {{type: {kind}, value: {value:.4f}}}" for kind, value in found.items() if value is not None)
+    return f"""model-index:
+- name: {name}
+  results:
+  - task: {{type: text-generation}}
+    dataset: {{name: the validation split of its stories, type: text}}
+    metrics:
+{metrics}
+"""
+
+
 def _training(training: TrainingSummary | None) -> str:
+    """Training, data with the licence, evaluation and stories, as far as they are known."""
     if training is None:
         return ""
-    lines = [f"- {training.steps:,} steps, {training.tokens:,} tokens, {training.seconds / 60:.1f} minutes"]
-    if training.preset:
-        lines.append(f"- preset {training.preset}")
-    if training.best_validation_loss is not None:
-        lines.append(f"- validation loss {training.best_validation_loss:.4f} nats per token")
-    if training.validation_bits_per_byte is not None:
-        lines.append(f"- validation bits per byte {training.validation_bits_per_byte:.4f}")
-    for label, value in (("optimizer", training.optimizer), ("precision", training.precision), ("seed", training.seed)):
-        if value is not None:
-            lines.append(f"- {label} {value}")
-    return "\n## Training\n\n" + "\n".join(lines) + "\n"
+    made = [f"{training.steps:,} steps, {training.tokens:,} tokens, {training.seconds / 60:.1f} minutes"]
+    named: dict[str, object] = {"preset": training.preset, "optimizer": training.optimizer, "precision": training.precision}
+    named |= {"seed": training.seed, "hardware": training.hardware}
+    made += [f"{label} {value}" for label, value in named.items() if value is not None]
+    stories = "" if training.train_stories is None else f"{training.train_stories:,} different stories. "
+    splits = f"Fingerprint of the splits: `{training.splits_fingerprint}`. " if training.splits_fingerprint else ""
+    parts = [f"## Training\n\n{_list(made)}"]
+    share = "before you share them, add `license:` and `datasets:` to the lines at the top."
+    parts += [f"## Data and licence\n\n{stories}{splits}The licence of the weights follows from that of the stories: {share}"]
+    scores = [("validation loss", training.best_validation_loss, "nats per token")]
+    scores += [("validation bits per byte", training.validation_bits_per_byte, "")]
+    measured = [f"{label} {value:.4f} {unit}".rstrip() for label, value, unit in scores if value is not None]
+    if measured:
+        parts.append(f"## Evaluation\n\n{_list(measured)}\n\n`ts-eval report` measures copying, diversity and quality.")
+    if training.samples:
+        parts.append("## Stories it wrote\n\n" + "\n\n".join(f"> {' '.join(story.split())}" for story in training.samples))
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
+def _list(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

@@ -88,8 +88,13 @@ def save(
             write_model(folder / TRAINING, training)
         if hashes is not None:
             (folder / TRAIN_STORIES).write_bytes(hashes)
-        (folder / CARD).write_text(model_card(config, training, path.resolve().name), encoding="utf-8")
+        (folder / CARD).write_text(model_card(config, training, _title(path.resolve())), encoding="utf-8")
     return path
+
+
+def _title(path: Path) -> str:
+    """The folder's name; of RUN/model, which all runs have, the run's."""
+    return path.parent.name if path.name == "model" else path.name
 
 
 def clean_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

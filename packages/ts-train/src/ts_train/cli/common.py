@@ -1,4 +1,4 @@
-"""Shared by the commands: live line, exit code of a stopped run, summary of a finished one."""
+"""Shared by the commands: exit code of a stopped run, summary of a finished one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ts_models.console import emit
 
 if TYPE_CHECKING:
-    from ..callbacks import Callback
     from ..run_folder import Run
 
 
@@ -25,13 +24,6 @@ def stoppable() -> Iterator[None]:
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(128 + stopped.signal)
-
-
-def watchers(*, quiet: bool) -> list[Callback]:
-    """The live line, unless `quiet`."""
-    from .live_line import LiveLine
-
-    return [] if quiet else [LiveLine()]
 
 
 def print_run(run: Run, *, as_json: bool, quiet: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 from ts_models.console import Config, Json, Quiet, emit, merge, validate, warn
 
 from ..registry import OPTIMIZERS, SCHEDULES, SINKS
-from .common import print_run, stoppable, watchers
+from .common import print_run, stoppable
 
 DEFAULT = "story-1m"
 SETTING = (
@@ -78,7 +78,7 @@ def run(
     settings = validate(TrainConfig, values)
     keep_apart(out, [data, *([settings.init_from] if settings.init_from else [])])
     with stoppable():
-        print_run(train(settings, data, out, callbacks=watchers(quiet=quiet), warn=warn), as_json=json, quiet=quiet)
+        print_run(train(settings, data, out, progress=not quiet, warn=warn), as_json=json, quiet=quiet)
 
 
 def _preset_of(model: str) -> str | None:
@@ -103,7 +103,7 @@ def resume(
     from ..run import resume as continue_run
 
     with stoppable():
-        print_run(continue_run(run, data=data, callbacks=watchers(quiet=quiet), warn=warn), as_json=json, quiet=quiet)
+        print_run(continue_run(run, data=data, progress=not quiet, warn=warn), as_json=json, quiet=quiet)
 
 
 def plot(
@@ -112,7 +112,7 @@ def plot(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw loss against steps, time, tokens and FLOPs.
+    """Draw loss by tokens, time and FLOPs, and the learning rate.
 
     Example: ts-train plot run/ other-run/ --out loss.png
     """

@@ -135,8 +135,14 @@ def _read_peaks(file: Path) -> dict[str, float]:
 
 
 def _machine_key(device: torch.device, dtype: torch.dtype) -> str:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{_cpu_name()}, {torch.get_num_threads()} threads"
+    name = hardware_name(device) + ("" if device.type == "cuda" else f", {torch.get_num_threads()} threads")
     return f"{platform.node()} | {device.type} | {name} | {str(dtype).removeprefix('torch.')}"
+
+
+def hardware_name(device: torch.device | str) -> str:
+    """The GPU's or CPU's name."""
+    device = torch.device(device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
 
 
 @lru_cache

@@ -22,7 +22,7 @@ SIGNATURES = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
 
 def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Path:
-    """Draw loss against steps, seconds, tokens and FLOPs: training as a thin line, validation with dots.
+    """Draw loss by tokens, by time and by FLOPs, and the learning rate: training as a thin line, validation with dots.
 
     Raises:
         ArtefactError: a folder holds no run, or its metrics.jsonl has no step. ConfigError: `out` is no picture's name.
@@ -37,24 +37,39 @@ def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) ->
         raise ConfigError(f"{target}: no picture of that kind can be written. Name a file that ends in {', '.join(SIGNATURES)}.")
     artefact.check_file(target, "a picture", lambda start: start.startswith(tuple(SIGNATURES.values())), error=ConfigError)
     figure, axes = _figure(height=8, rows=2, columns=2)
-    for number, run in enumerate(runs):
+    from matplotlib.ticker import EngFormatter
+
+    names = distinct_names([Path(run) for run in runs])
+    for number, (run, name) in enumerate(zip(runs, names, strict=True)):
         steps, points, flops = _curves(Path(run))
         color = f"C{number % 10}"
-        for axis, (key, scale) in zip(axes.flat, _columns(flops), strict=True):
-            alone = {} if len(points["step"]) else {"label": Path(run).name}
-            axis.plot(steps[key] * scale, _smooth(steps["loss"]), color=color, linewidth=0.8, alpha=0.5, **alone)
-            if len(points["step"]):
-                axis.plot(points[key] * scale, points["validation_loss"], "o-", color=color, markersize=3, label=Path(run).name)
-    for axis, label in zip(axes.flat, ("optimizer steps", "seconds of training", "tokens", "FLOPs"), strict=True):
+        for axis, (key, scale) in zip(axes.flat, (("tokens", 1.0), ("seconds", 1 / 60), ("tokens", flops)), strict=False):
+            axis.plot(steps[key] * scale, _smooth(steps["loss"]), color=color, linewidth=0.8, alpha=0.5)
+            axis.plot(points[key] * scale, points["validation_loss"], "o-", color=color, markersize=3, label=name)
+        axes.flat[3].plot(steps["tokens"], steps["lr"], color=color, label=name)
+    titles = {
+        "Loss by tokens": "tokens",
+        "Loss by time": "minutes of training",
+        "Loss by compute": "FLOPs",
+        "Learning rate": "tokens",
+    }
+    for axis, (title, label) in zip(axes.flat, titles.items(), strict=True):
+        axis.set_title(title)
         axis.set_xlabel(label)
-        axis.set_ylabel("nats per token")
-    axes.flat[0].legend(title="validation (line: training)")
+        axis.set_ylabel("learning rate" if title == "Learning rate" else "nats per token")
+        if label != "minutes of training":
+            axis.xaxis.set_major_formatter(EngFormatter())
+    axes.flat[0].legend(title="dots: validation, line: training")
+    figure.suptitle(f"Training of {', '.join(names)}", wrap=True)
     _save(figure, target)
     return target
 
 
-def _columns(flops: float) -> list[tuple[str, float]]:
-    return [("step", 1.0), ("seconds", 1.0), ("tokens", 1.0), ("tokens", flops)]
+def distinct_names(runs: Sequence[Path]) -> list[str]:
+    """As many of the last parts of each path as tell the runs apart."""
+    parts = [run.resolve().parts for run in runs]
+    depth = next((n for n in range(1, 9) if len({part[-n:] for part in parts}) == len(set(parts))), 9)
+    return ["/".join(part[-depth:]) for part in parts]
 
 
 def _curves(run: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
@@ -67,7 +82,7 @@ def _curves(run: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
     keys = ("step", "seconds", "tokens")
     try:
         return (
-            {key: np.array([float(row[key]) for row in steps]) for key in (*keys, "loss")},
+            {key: np.array([float(row[key]) for row in steps]) for key in (*keys, "loss", "lr")},
             {key: np.array([_number(row[key]) for row in points]) for key in (*keys, "validation_loss")},
             manifest.flops_per_token,
         )
@@ -173,7 +188,7 @@ def _figure(*, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any
     from matplotlib import pyplot as plt
 
     size = (9 if columns == 1 else 11, height)
-    figure, axes = plt.subplots(rows, columns, figsize=size, sharey=rows > 1, constrained_layout=True)
+    figure, axes = plt.subplots(rows, columns, figsize=size, constrained_layout=True)
     for axis in figure.axes:
         axis.grid(alpha=0.3)
     return figure, axes

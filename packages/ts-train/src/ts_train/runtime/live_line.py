@@ -51,16 +51,16 @@ class LiveLine(BaseCallback):
     def on_validation(self, metrics: ValidationMetrics) -> None:
         point = metrics.point
         bits = "" if point.bits_per_byte is None else f", {point.bits_per_byte:.4f} bits per byte"
-        self._say(
+        self.say(
             f"step {point.step:,}: validation loss {point.validation_loss:.4f}{bits}{' (best so far)' if metrics.best else ''}"
         )
         for sample in metrics.samples:
-            self._say(f"  » {sample}")
+            self.say(f"  » {sample}")
 
     def on_end(self, state: TrainerState) -> None:
         self.close()
         if state.skipped:
-            self._say(f"{state.skipped} steps were not finite and were skipped")
+            self.say(f"{state.skipped} steps were not finite and were skipped")
 
     def close(self) -> None:
         if self._live is not None:
@@ -76,7 +76,8 @@ class LiveLine(BaseCallback):
             "  SKIPPED (not finite)" if m.skipped else f"  MFU {mfu:.0%}  padding {m.padding:.0%}  lr {m.lr:.2g}"
         )
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line above the live one."""
         if self._live is not None:
             self._live.console.print(text, markup=False, highlight=False)
         else:

@@ -55,6 +55,7 @@ CELLS: dict[str, tuple[str | None, ...]] = {
     "ts-models prompts": ("ts-models prompts nobody/nothing", None, None, "ts-models prompts splits", "ts-models prompts raw.txt", None),
     "ts-models play": ("ts-models play nobody/nothing", None, None, "ts-models play splits", "ts-models play raw.txt", "uvicorn | ts-models play run/model --port 0"),
     "ts-models look": ("ts-models look nobody/nothing Once", "ts-models look run/model Once --out sealed/x.html", "ts-models look run/model Once --out x.html", "ts-models look splits Once", "ts-models look raw.txt Once", "ts_tokenizer | ts-models look run/model Once"),
+    "ts-models neurons": ("ts-models neurons nobody/nothing --data encoded", "ts-models neurons run/model --data encoded --out sealed/x.html", "ts-models neurons run/model --data encoded --out x.html", "ts-models neurons run/model --data splits", "ts-models neurons run/model --data raw.txt", "pyarrow | ts-models neurons run/model --data encoded --out x.html"),
     "ts-train run": (None, f"{RUN} --out sealed/new", f"{RUN} --out new", "ts-train run --config settings.toml --data splits --out new", f"{RUN} --out raw.txt", f"wandb | {RUN} --out new --set 'sinks=[\"wandb\"]'"),
     "ts-train resume": (None, "ts-train resume sealed/run", "ts-train resume run2", "ts-train resume splits", "ts-train resume raw.txt", None),
     "ts-train plot": (None, "ts-train plot run --out sealed/x.png", "ts-train plot run --out x.png", "ts-train plot splits --out x.png", "ts-train plot raw.txt --out x.png", "matplotlib | ts-train plot run --out x.png"),

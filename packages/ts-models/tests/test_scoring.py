@@ -43,10 +43,10 @@ def test_equals_windows_by_hand_for_any_batch(batch_tokens: int) -> None:
 
 
 def test_every_token_has_at_least_half_a_context_before_it() -> None:
-    from ts_models.scoring import _windows
+    from ts_models.scoring import windows_of
 
     for length in range(2, 60):
-        scored = [(place, place - start) for _, start, first, end in _windows(0, length, 10) for place in range(first, end)]
+        scored = [(place, place - start) for _, start, first, end in windows_of(0, length, 10) for place in range(first, end)]
         assert [place for place, _ in scored] == list(range(1, length))
         assert all(before >= min(place, 5) for place, before in scored)
 

@@ -22,6 +22,7 @@ from .errors import (
     TsModelsError,
     WeightsError,
 )
+from .inspection.neuron_report import neurons
 from .inspection.page import look
 from .inspection.tracing import trace
 from .io.loading import load
@@ -55,6 +56,7 @@ __all__ = [
     "flops_per_token",
     "load",
     "look",
+    "neurons",
     "parameters_by_part",
     "preset",
     "push_to_hub",

@@ -17,9 +17,9 @@ from .architectures import StoryModel
 from .console import Progress
 from .errors import ConfigError, NonFiniteError
 
-__all__ = ["count_ties", "score_ids"]
+__all__ = ["Window", "count_ties", "groups_of", "score_ids", "windows_of"]
 
-_Window = tuple[int, int, int, int]  # story, first token read, first token scored, end
+Window = tuple[int, int, int, int]  # story, first token read, first token scored, end
 
 
 @torch.inference_mode()
@@ -43,11 +43,11 @@ def score_ids(
         raise ConfigError(f"context is {context}; scoring needs at least 2 tokens")
     arrays = _id_arrays(stories, getattr(getattr(model, "config", None), "vocab_size", None))
     scores = [np.zeros(max(len(array) - 1, 0), dtype=np.float32) for array in arrays]
-    windows = sorted((w for i, a in enumerate(arrays) for w in _windows(i, len(a), context)), key=lambda w: w[3] - w[1])
+    windows = sorted((w for i, a in enumerate(arrays) for w in windows_of(i, len(a), context)), key=lambda w: w[3] - w[1])
     training, done = model.training, 0
     model.eval()
     try:
-        for group in _groups(windows, batch_tokens):
+        for group in groups_of(windows, batch_tokens):
             for window, values in zip(group, _score_group(model, arrays, group), strict=True):
                 story, start, first, end = window
                 values = values[first - start - 1 :][: end - first]
@@ -82,7 +82,7 @@ def _id_arrays(stories: Sequence[ArrayLike], vocab_size: int | None) -> list[NDA
     return arrays
 
 
-def _windows(story: int, length: int, context: int) -> Iterator[_Window]:
+def windows_of(story: int, length: int, context: int) -> Iterator[Window]:
     start, first = 0, 1
     while first < length:
         end = min(start + context, length)
@@ -90,9 +90,9 @@ def _windows(story: int, length: int, context: int) -> Iterator[_Window]:
         start, first = start + max(context // 2, 1), end
 
 
-def _groups(windows: list[_Window], batch_tokens: int) -> Iterator[list[_Window]]:
+def groups_of(windows: list[Window], batch_tokens: int) -> Iterator[list[Window]]:
     """Windows, shortest first, in batches whose padded size stays under `batch_tokens`."""
-    group: list[_Window] = []
+    group: list[Window] = []
     for window in windows:
         if group and (len(group) + 1) * (window[3] - window[1]) > batch_tokens:
             yield group
@@ -102,7 +102,7 @@ def _groups(windows: list[_Window], batch_tokens: int) -> Iterator[list[_Window]
         yield group
 
 
-def _score_group(model: StoryModel, arrays: list[NDArray[np.int64]], group: list[_Window]) -> NDArray[np.float32]:
+def _score_group(model: StoryModel, arrays: list[NDArray[np.int64]], group: list[Window]) -> NDArray[np.float32]:
     """[windows, longest - 1] log-probabilities; beyond a window's end they mean nothing."""
     longest = max(end - start for _, start, _, end in group)
     ids = torch.zeros(len(group), longest, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""The page of `ts-models look` in a real Chromium: heads, words, lens, map; no request and no error."""
+"""The pages of `ts-models look` and `neurons` in a real Chromium: every control answers; no request and no error."""
 
 from __future__ import annotations
 
@@ -53,3 +53,40 @@ def test_the_page_works(lm, browser, tmp_path):
     browser.get((tmp_path / "look.html").as_uri())
     assert run("return [...document.querySelectorAll('section')].map(s => s.id)") == ["surprise", "lens", "neurons", "map"]
     assert not browser.get_log("browser")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_of_neurons_works(lm, browser, tmp_path, width):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    layers = ts_models.neurons(lm, [[61, *range(40), 60], [61, *range(20, 60), 60]], tmp_path / "n.html", passages=2)
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get((tmp_path / "n.html").as_uri())
+    run = browser.execute_script
+
+    def choose(name, value):
+        run(f"const f = document.querySelector('form'); f.{name}.value = {value!r}; f.dispatchEvent(new Event('input'))")
+        return run("return [...document.querySelectorAll('.card')].map(card => card.textContent)")
+
+    def likelier(neuron):
+        return (layers[1].raised if layers[1].activation[neuron, 0] > 0 else layers[1].lowered)[neuron]
+
+    assert len(choose("order", "strong")) == 20
+    run("document.getElementById('more').click()")
+    assert run("return document.querySelectorAll('.card').length") == 40
+    choose("order", "number")
+    first = choose("layer", "1")[0]
+    words, passage = lm.vocabulary(), layers[1].ids[0, 0]
+    assert first.startswith("Layer 1, neuron 0")
+    assert "▲ " + ", ".join(words[i] for i in likelier(0)) in first
+    assert " ".join(words[i] for i in passage if i >= 0) in first
+    assert run("return document.querySelector('.card .text .on').textContent") == words[passage[16]]
+    fires = {neuron for neuron in range(40) if 7 in layers[1].ids[neuron, :, 16] or 7 in likelier(neuron)}
+    cards = choose("word", "w7")
+    assert fires
+    assert len(cards) == min(len(fires), 20)
+    assert not choose("word", "qwertz")
+    assert "lacks “qwertz”" in run("return document.getElementById('count').textContent")
+    assert run("return document.documentElement.scrollWidth") <= width
+    assert not browser.get_log("browser")
+    assert run("return performance.getEntriesByType('resource').length") == 0

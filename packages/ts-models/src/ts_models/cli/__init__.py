@@ -9,6 +9,7 @@ from .generate import generate
 from .list import list_
 from .look import look
 from .neighbours import neighbours
+from .neurons import neurons
 from .play import play
 from .prompts import prompts
 from .show import show
@@ -20,7 +21,7 @@ app = make_app(
 )
 app.command("list")(list_)
 app.command("generate", schema="ts_models.schemas:GenerationConfig")(generate)
-for _command in (show, export, neighbours, look, prompts, play):
+for _command in (show, export, neighbours, look, neurons, prompts, play):
     app.command()(_command)
 
 

@@ -12,7 +12,7 @@ from ..errors import ContextError
 from ..language_model import LanguageModel
 from .tracing import Points, points_of, trace
 
-__all__ = ["analyse"]
+__all__ = ["analyse", "logit_effects"]
 
 _NEURONS = 24
 """Neurons shown, of all layers together."""
@@ -146,14 +146,22 @@ def _neurons(lm: LanguageModel, points: Points, layers: list[Tensor], vocabulary
 
 
 def _promoted(lm: LanguageModel, direction: Tensor, vocabulary: list[str]) -> list[str]:
-    """The words whose logits a direction of the stream raises most, to first order: the final norm as its weight alone."""
+    """The words whose logits a direction of the stream raises most."""
+    return [vocabulary[i] for i in logit_effects(lm, direction[None])[0].topk(min(_NEAR, len(vocabulary))).indices.tolist()]
+
+
+def logit_effects(lm: LanguageModel, outputs: Tensor) -> Tensor:
+    """What directions of the stream [n, d_model] do to the logits [n, vocab], to first order: the final norm as its weight alone.
+
+    -inf for tokens that are never written.
+    """
     network: Any = lm.model
     weight = getattr(getattr(network, "norm", None), "weight", None)
-    direction = direction.to(network.device, network.dtype)
-    direction = direction if weight is None else direction * weight
-    effect = (network.logits(direction[None]) - network.logits(torch.zeros_like(direction)[None]))[0].float()
-    effect[list(lm.config.banned_ids)] = -torch.inf
-    return [vocabulary[i] for i in effect.topk(min(_NEAR, len(vocabulary))).indices.tolist()]
+    outputs = outputs.to(network.device, network.dtype)
+    outputs = outputs if weight is None else outputs * weight
+    effects: Tensor = (network.logits(outputs) - network.logits(torch.zeros_like(outputs[:1]))).float().cpu()
+    effects[:, list(lm.config.banned_ids)] = -torch.inf
+    return effects
 
 
 def _directions(lm: LanguageModel) -> Tensor:

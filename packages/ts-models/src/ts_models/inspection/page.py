@@ -1,4 +1,4 @@
-"""`look`: one self-contained HTML page of what a model does with a text. No server, no network."""
+"""The self-contained HTML pages of `look` and `neurons`. No server, no network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ..language_model import LanguageModel
 from .analysis import analyse
 
 _STATIC = Path(__file__).parent / "static"
-_MARK = '<meta name="generator" content="ts-models look">'
 
 
 def look(
@@ -27,19 +26,30 @@ def look(
     """
     from ..io.loading import load
 
-    check_file(out, "an earlier page", lambda start: _MARK.encode() in start, error=ConfigError)
+    check_page(out, "look")
     lm = model if isinstance(model, LanguageModel) else load(model)
     found = analyse(lm, text, max_new_tokens=max_new_tokens)
-    write_text(out, _render(found))
+    write_page(out, "look", found)
     return found
 
 
-def _render(found: dict[str, Any]) -> str:
+def check_page(out: str | os.PathLike[str], name: str) -> None:
+    """Raise ConfigError where `out` is a file that is no earlier page of this name."""
+    check_file(out, "an earlier page", lambda start: _mark(name).encode() in start, error=ConfigError)
+
+
+def write_page(out: str | os.PathLike[str], name: str, found: dict[str, Any]) -> None:
     """The page with its data, style and script inside. "<" is escaped in the data, so that no word can end the element."""
     data = json.dumps(found, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    parts = {name: (_STATIC / f"look.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
-    page = parts["html"].replace("<!--generator-->", _MARK)
-    for mark, part in (("/*style*/", parts["css"]), ("/*script*/", parts["js"]), ("/*data*/", data)):
+    page, style, shared, script = (
+        (_STATIC / file).read_text(encoding="utf-8") for file in (f"{name}.html", "page.css", "page.js", f"{name}.js")
+    )
+    page = page.replace("<!--generator-->", _mark(name))
+    for mark, part in (("/*style*/", style), ("/*script*/", shared + script), ("/*data*/", data)):
         before, _, after = page.partition(mark)
         page = before + part + after
-    return page
+    write_text(out, page)
+
+
+def _mark(name: str) -> str:
+    return f'<meta name="generator" content="ts-models {name}">'

@@ -1,0 +1,69 @@
+"""`ts-models neurons`: the passages of a corpus that activate each neuron most."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import Json, Quiet, emit, show_progress, table
+from ..errors import ConfigError, MissingExtraError
+
+
+def neurons(
+    model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
+    data: Annotated[Path, typer.Option(help="Encoded stories, as `ts-tokenizer encode` writes them.")],
+    out: Annotated[Path, typer.Option(help="The HTML page to write; the table stands beside it as .parquet.")] = Path(
+        "neurons.html"
+    ),
+    split: Annotated[str, typer.Option(help="The split to read.")] = "train",
+    passages: Annotated[int, typer.Option(min=1, help="Passages of each neuron.")] = 8,
+    exact: Annotated[bool, typer.Option("--exact", help="Multiply in float32, also where bfloat16 is faster.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the passages of a corpus that activate each neuron most, and the words it makes likelier, as page and Parquet.
+
+    Example: ts-models neurons run/model --data encoded --out neurons.html
+    """
+    from ..inspection.neuron_report import neurons as find
+    from ..inspection.neurons import BEFORE
+    from ..io.loading import load
+    from ..registry import load_entry
+
+    lm = load(model)
+    vocabulary = lm.vocabulary()
+    try:
+        encoded = load_entry("ts_tokenizer:open_encoded")(data)
+    except ImportError:
+        raise MissingExtraError('reading encoded stories needs ts-tokenizer. Run: pip install "ts-models[text]"') from None
+    if split not in encoded:
+        raise ConfigError(f"{data}: has no split {split!r}. It has {', '.join(encoded)}.")
+    if list(encoded.tokenizer.vocab) != vocabulary:
+        raise ConfigError(f"{data}: was encoded with another tokenizer than {model} has. Encode the splits with the model's own.")
+    with show_progress(quiet=quiet or as_json) as progress:
+        layers = find(lm, encoded[split], out, passages=passages, exact=exact, progress=progress)
+    best = [
+        {
+            "layer": number, "neuron": neuron, "peak": float(layer.activation[neuron, 0]), "mean": float(layer.mean[neuron]),
+            "word": vocabulary[layer.ids[neuron, 0, BEFORE]],
+            "raises": [vocabulary[i] for i in layer.raised[neuron, :5]] if len(layer.raised) else [],
+        }
+        for number, layer in enumerate(layers)
+        for neuron in (-abs(layer.activation[:, 0])).argsort(kind="stable")[:3].tolist()
+    ]  # fmt: skip
+    counts = {"stories": len(encoded[split]), "neurons": sum(len(layer.mean) for layer in layers)}
+    payload = {"page": str(out), "table": str(out.with_suffix(".parquet")), **counts, "strongest": best}
+
+    def show() -> str:
+        rows = [
+            [f"{n['layer']}.{n['neuron']}", f"{n['peak']:.1f}", f"{n['mean']:.2f}", n["word"], ", ".join(n["raises"])]
+            for n in best
+        ]
+        return (
+            f"{table(rows, ['neuron', 'peak', 'mean', 'at', 'raises'])}\n\n"
+            f"{counts['neurons']:,} neurons over {counts['stories']:,} stories. Open {out} in a browser."
+        )
+
+    emit(payload, show, as_json=as_json, quiet=quiet)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.resources
+import itertools
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ PACKAGES = ("ts-data", "ts-tokenizer", "ts-models", "ts-train", "ts-eval")
 NOWHERE = "http://127.0.0.1:9/v1"
 PARTS = "--data splits --set resamples=100"
 RUN = "ts-train run --config settings.toml --data encoded"
+BEST = "ts-eval best run/model --stories 1 --n 2"
 PROBE = "ts-eval probe run/model --pairs 2 --only names"
 
 # command: no network, read-only folder, full disk, wrong folder, file for folder, missing package (package | line)
@@ -59,6 +61,7 @@ CELLS: dict[str, tuple[str | None, ...]] = {
     "ts-train run": (None, f"{RUN} --out sealed/new", f"{RUN} --out new", "ts-train run --config settings.toml --data splits --out new", f"{RUN} --out raw.txt", f"wandb | {RUN} --out new --set 'sinks=[\"wandb\"]'"),
     "ts-train resume": (None, "ts-train resume sealed/run", "ts-train resume run2", "ts-train resume splits", "ts-train resume raw.txt", None),
     "ts-train plot": (None, "ts-train plot run --out sealed/x.png", "ts-train plot run --out x.png", "ts-train plot splits --out x.png", "ts-train plot raw.txt --out x.png", "matplotlib | ts-train plot run --out x.png"),
+    "ts-train prefer": (None, "ts-train prefer run/model pairs.jsonl --out sealed/new", "ts-train prefer run/model pairs.jsonl --out new", "ts-train prefer splits pairs.jsonl --out new", "ts-train prefer run/model pairs.jsonl --out raw.txt", "ts_tokenizer | ts-train prefer run/model pairs.jsonl --out new"),
     "ts-train search": (None, "ts-train search --config search.toml --data encoded --out sealed/new", "ts-train search --config search.toml --data encoded --out new", "ts-train search --config search.toml --data splits --out new", "ts-train search --config search.toml --data encoded --out raw.txt", "optuna | ts-train search --config search.toml --data encoded --out new"),
     "ts-train ladder": (None, "ts-train ladder --config ladder.toml --data encoded --out sealed/new", "ts-train ladder --config ladder.toml --data encoded --out new", "ts-train ladder --config ladder.toml --data splits --out new", "ts-train ladder --config ladder.toml --data encoded --out raw.txt", None),
     "ts-train ablate": (None, "ts-train ablate ablation.toml --data encoded --out sealed/new", "ts-train ablate ablation.toml --data encoded --out new", "ts-train ablate ablation.toml --data splits --out new", "ts-train ablate ablation.toml --data encoded --out raw.txt", None),
@@ -70,6 +73,7 @@ CELLS: dict[str, tuple[str | None, ...]] = {
     "ts-eval sweep": (f"ts-eval sweep {NOWHERE}#m --data splits --stories 2", "ts-eval sweep run/model --data splits --stories 2 --set 'temperature=[1.0]' --out sealed/s.json", "ts-eval sweep run/model --data splits --stories 2 --set 'temperature=[1.0]' --out s.json", "ts-eval sweep run/model --data encoded", "ts-eval sweep run/model --data raw.txt", "optuna | ts-eval sweep run/model --data splits --search optuna"),
     "ts-eval probe": (None, f"{PROBE} --out sealed/new", f"{PROBE} --out new", "ts-eval probe splits --pairs 2", f"{PROBE} --out raw.txt", "transformers | ts-eval probe hf:nobody/nothing --pairs 2"),
     "ts-eval extraction": (f"ts-eval extraction {NOWHERE}#m --data splits", "ts-eval extraction run/model --data splits --stories 2 --out sealed/new", "ts-eval extraction run/model --data splits --stories 2 --out new", "ts-eval extraction run/model --data encoded", "ts-eval extraction run/model --data splits --out raw.txt", f"openai | ts-eval extraction {NOWHERE}#m --data splits"),
+    "ts-eval best": ("ts-eval best nobody/nothing --out b.jsonl", f"{BEST} --out sealed/b.jsonl", f"{BEST} --out b.jsonl", "ts-eval best splits --out b.jsonl", f"{BEST} --out raw.txt/b.jsonl", f"ts_tokenizer | {BEST} --out b.jsonl"),
     "ts-eval judge": (f"ts-eval judge told.jsonl --base-url {NOWHERE} --model m --set retries=0 --set backoff=0.001 --out r.jsonl", "ts-eval judge told.jsonl --backend fake --out sealed/r.jsonl", "ts-eval judge told.jsonl --backend fake --out r.jsonl", "ts-eval judge splits --backend fake --out r.jsonl", "ts-eval judge told.jsonl --backend fake --out raw.txt/r.jsonl", None),
     "ts-eval calibrate": (f"ts-eval calibrate rated.jsonl --base-url {NOWHERE} --model m --set retries=0 --set backoff=0.001 --out c.json", "ts-eval calibrate rated.jsonl --backend fake --out sealed/c.json", "ts-eval calibrate rated.jsonl --backend fake --out c.json", "ts-eval calibrate splits --backend fake --out c.json", "ts-eval calibrate rated.jsonl --backend fake --out raw.txt/c.json", None),
     "ts-eval optimise-prompt": (f"ts-eval optimise-prompt rated.jsonl --base-url {NOWHERE} --model m --set retries=0 --set backoff=0.001 --out o.json", "ts-eval optimise-prompt rated.jsonl --backend fake --out sealed/o.json", "ts-eval optimise-prompt rated.jsonl --backend fake --out o.json", "ts-eval optimise-prompt splits --backend fake --out o.json", "ts-eval optimise-prompt rated.jsonl --backend fake --out raw.txt/o.json", None),
@@ -184,6 +188,8 @@ def _rated(place: Path) -> None:
         for turn in range(2)
     ]
     (place / "rated.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    pairs = [{"prompt": "", "story": a, "rejected": b} for a, b in itertools.pairwise(stories)]
+    (place / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
 
 
 def _unfinished_run(place: Path) -> None:

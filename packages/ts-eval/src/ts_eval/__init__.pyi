@@ -5,6 +5,7 @@ from .evaluation import evaluate
 from .extracting.extraction import extraction
 from .index import Match, Span, StoryIndex
 from .judge import JudgeRun, RatingServer, RatingSession, estimate_cost, judge_stories, read_ratings, read_stories
+from .judge.best import Ranked, best_of
 from .metrics.distinct import distinct
 from .metrics.repetition import repetition
 from .metrics.rouge import rouge
@@ -42,6 +43,7 @@ __all__ = [
     "MetricInfo",
     "ModelAdapter",
     "ProbeReport",
+    "Ranked",
     "Rating",
     "RatingServer",
     "RatingSession",
@@ -52,6 +54,7 @@ __all__ = [
     "TsEvalError",
     "UnavailableError",
     "__version__",
+    "best_of",
     "calibrate",
     "distinct",
     "estimate_cost",

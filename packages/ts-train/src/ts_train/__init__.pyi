@@ -11,10 +11,11 @@ from .errors import (
     TsTrainError,
     UnavailableError,
 )
+from .preference.dpo import prefer
 from .recipes import recipe, recipe_names
 from .run import create_trainer, resume, train
 from .run_folder import Run
-from .schemas import RunManifest, TrainConfig
+from .schemas import PreferenceConfig, PreferenceReport, RunManifest, TrainConfig
 from .studies.ablation import ablate
 from .studies.ladder import ladder
 from .studies.plots import plot
@@ -31,6 +32,8 @@ __all__ = [
     "DivergedError",
     "FitError",
     "Interrupted",
+    "PreferenceConfig",
+    "PreferenceReport",
     "Run",
     "RunManifest",
     "StepMetrics",
@@ -45,6 +48,7 @@ __all__ = [
     "create_trainer",
     "ladder",
     "plot",
+    "prefer",
     "recipe",
     "recipe_names",
     "resume",

@@ -34,6 +34,8 @@ __all__ = [
     "OptimizerConfig",
     "OptimizerSettings",
     "PaceState",
+    "PreferenceConfig",
+    "PreferenceReport",
     "Replan",
     "RunManifest",
     "ScheduleConfig",
@@ -500,8 +502,43 @@ MIGRATIONS: dict[str, dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
 }
 """Format → version → what lifts it to the next."""
 
+# --- preference tuning -------------------------------------------------------------------------
+
+
+class PreferenceConfig(Settings):
+    """Settings of `ts-train prefer`."""
+
+    beta: Positive = 0.1
+    """Strength of the pull towards the start: small values move further from it."""
+    lr: Positive = 2e-5
+    """Peak learning rate of AdamW; it falls linearly to zero."""
+    epochs: int = Field(1, ge=1)
+    batch_size: int = Field(8, ge=1)
+    """Pairs of a step."""
+    held_out: float = Field(0.1, gt=0, lt=1)
+    """Share of the pairs that is only judged."""
+    seed: int = 1
+
+
+class PreferenceReport(_Frozen):
+    """preference.json of a tuned model."""
+
+    format: Literal["ts-train/preference"] = "ts-train/preference"
+    schema_version: Literal[1] = 1
+    config: PreferenceConfig
+    pairs: int
+    held_out: int
+    pairs_sha256: str
+    steps: int
+    loss: Measured
+    """Of the held-out pairs; ln 2 = 0.693 before."""
+    accuracy: float
+    """Share of the held-out pairs whose chosen story became likelier against the rejected one."""
+
+
 SCHEMAS: dict[str, Any] = {
     "ts-train/config": TrainConfig,
+    "ts-train/preference": PreferenceReport,
     "ts-train/run": RunManifest,
     "ts-train/state": TrainerState,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ts_data.console import make_app, run
 
 from ..__about__ import __version__
+from .best import best
 from .calibrate import calibrate
 from .extraction import extraction
 from .judge import judge
@@ -29,6 +30,7 @@ app.command("paper", schema=_EVAL)(paper)
 app.command("extraction")(extraction)
 app.command("sweep", schema="ts_eval.schemas:SweepConfig")(sweep)
 app.command("probe")(probe)
+app.command("best", schema="ts_models.schemas:GenerationConfig")(best)
 app.command("judge", schema=_JUDGE)(judge)
 app.command("calibrate", schema=_JUDGE)(calibrate)
 app.command("panel")(panel)

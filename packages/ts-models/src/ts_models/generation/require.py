@@ -24,8 +24,6 @@ from .results import Finish, Hypothesis
 from .steppers import Stepper
 from .text import continuation
 
-__all__ = ["generate_required", "inflections"]
-
 
 @dataclass(frozen=True)
 class _Word:

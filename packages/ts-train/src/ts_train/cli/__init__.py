@@ -8,6 +8,7 @@ from ts_models.console import make_app
 from ts_models.console import run as run_app  # `run` is the submodule here
 
 from ..__about__ import __version__
+from .prefer import prefer
 from .run import plot, resume
 from .run import run as run_command
 from .studies import ablate, ladder, search
@@ -16,6 +17,7 @@ app = make_app("ts-train", "Training of small language models: exact resume, mix
 app.command("run", schema="ts_train.schemas:TrainConfig")(run_command)
 app.command("resume")(resume)
 app.command("plot")(plot)
+app.command("prefer", schema="ts_train.schemas:PreferenceConfig")(prefer)
 app.command("search", schema="ts_train.studies.schemas:SearchConfig")(search)
 app.command("ladder", schema="ts_train.studies.schemas:LadderConfig")(ladder)
 app.command("ablate", schema="ts_train.studies.schemas:AblationConfig")(ablate)

@@ -1,0 +1,1 @@
+"""Preference tuning: a trained model is taught which of two stories is the better."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -207,8 +206,7 @@ def _words(texts: Sequence[str], column: pa.Array) -> np.ndarray:
     last[1:] &= ~blank[:-1]
     filled = np.diff(ends) > 0
     last[ends[:-1][filled]] = False
-    count = np.count_nonzero
-    words = np.array([count(last[a:b]) for a, b in pairwise(ends.tolist())], np.int32)
+    words = np.diff(np.searchsorted(np.flatnonzero(last), ends)).astype(np.int32)
     words[filled] += ~blank[ends[1:][filled] - 1]
     for row in np.flatnonzero([not text.isascii() for text in texts]).tolist():
         words[row] = len(texts[row].split())

@@ -29,32 +29,6 @@ from pydantic import BaseModel, ValidationError
 
 from .errors import ArtefactError
 
-__all__ = [
-    "beside",
-    "check_file",
-    "check_target",
-    "describe_invalid",
-    "finite_json",
-    "keep_apart",
-    "link_or_copy",
-    "lock",
-    "member",
-    "need_space",
-    "parse_model",
-    "read_json",
-    "read_model",
-    "recover",
-    "resolve_target",
-    "sha256_bytes",
-    "sha256_file",
-    "sync_folder",
-    "write_bytes",
-    "write_file",
-    "write_folder",
-    "write_model",
-    "write_text",
-]
-
 Model = TypeVar("Model", bound=BaseModel)
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 

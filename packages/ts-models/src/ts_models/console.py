@@ -36,24 +36,6 @@ from .errors import ConfigError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = [
-    "Config",
-    "Json",
-    "Progress",
-    "Quiet",
-    "Set",
-    "describe_settings",
-    "emit",
-    "explain",
-    "make_app",
-    "merge",
-    "run",
-    "show_progress",
-    "table",
-    "validate",
-    "warn",
-]
-
 Model = TypeVar("Model", bound="BaseModel")
 Command = TypeVar("Command", bound=Callable[..., Any])
 

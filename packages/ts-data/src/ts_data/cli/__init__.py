@@ -12,8 +12,6 @@ from .sample import sample
 from .show import show
 from .stats import stats
 
-__all__ = ["app", "main"]
-
 app = make_app("ts-data", "Cleaning, de-duplication, splits and statistics for story corpora.", __version__)
 _SCHEMAS = {prepare: "PrepareConfig", leakage: "NearConfig", instruct: "InstructConfig"}
 for _verb in (sample, download, prepare, stats, show, leakage, instruct):

@@ -9,8 +9,6 @@ import typer
 
 from ..console import Json, Quiet, emit, show_progress
 
-__all__ = ["download"]
-
 
 def download(
     corpus: Annotated[str, typer.Argument(help="tinystories-v1 or tinystories-v2 (GPT-4 only).")],

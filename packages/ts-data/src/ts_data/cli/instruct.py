@@ -9,8 +9,6 @@ import typer
 
 from ..console import Config, Json, Quiet, Set, emit, merge, show_progress, table, validate
 
-__all__ = ["instruct"]
-
 
 def instruct(
     splits: Annotated[Path, typer.Argument(help="A splits/ folder.")],

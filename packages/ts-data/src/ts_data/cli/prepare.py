@@ -11,8 +11,6 @@ import typer
 from ..console import Config, Json, Quiet, Set, emit, merge, show_progress, table, validate, warn
 from ..sources import SOURCES
 
-__all__ = ["prepare"]
-
 _ENDINGS = [ending for known in SOURCES.values() for ending in known.endings[:1]]
 _CANARIES = 5
 """Canaries for each number of times, with the flag."""

@@ -9,8 +9,6 @@ import typer
 
 from ..console import Json, Quiet, emit
 
-__all__ = ["sample"]
-
 
 def sample(
     out: Annotated[Path, typer.Option("--out", help="The text file to write.")],

@@ -12,8 +12,6 @@ import typer
 from ..cleaning.rules import RULES
 from ..console import Json, Quiet, emit
 
-__all__ = ["show"]
-
 
 def show(
     splits: Annotated[Path, typer.Argument(help="A splits/ folder.")],

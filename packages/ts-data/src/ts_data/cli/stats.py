@@ -9,8 +9,6 @@ import typer
 
 from ..console import Json, Quiet, emit, table
 
-__all__ = ["stats"]
-
 
 def stats(
     splits: Annotated[Path, typer.Argument(help="A splits/ folder.")],

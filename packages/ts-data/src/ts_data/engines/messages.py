@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import json
 import traceback
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from .. import errors
@@ -29,8 +29,7 @@ def decode(message: str) -> Task:
     from pydantic import TypeAdapter
 
     content = json.loads(message)
-    module, _, name = content["task"].partition(":")
-    task: Task = TypeAdapter(getattr(importlib.import_module(module), name)).validate_python(content["fields"])
+    task: Task = TypeAdapter(resolve_name(content["task"])).validate_python(content["fields"])
     return task
 
 

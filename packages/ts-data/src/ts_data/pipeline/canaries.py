@@ -9,13 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from ..arrow import strings
-from ..artefact import sha256_file, write_model
+from ..artefact import write_model
 from ..cleaning.cleaner import clean, text_hash
 from ..corpus.grammar import story
 from ..errors import ConfigError
 from ..schemas import CANARY_TIMES, Canaries, Canary, FileInfo, PrepareConfig
 from .cleaned import CleanedStories
-from .tasks import SPLIT_SCHEMA, parquet_writer
+from .tasks import SPLIT_SCHEMA, file_info, parquet_writer
 
 _TRIES = 100
 """Generated stories per canary after which the steps are taken to drop all of them."""
@@ -62,14 +62,10 @@ def write_planted(texts: list[str], path: Path) -> FileInfo:
     """Write the planted stories as a shard of train."""
     with parquet_writer(path, SPLIT_SCHEMA) as writer:
         writer.write_batch(pa.record_batch([strings([text.encode() for text in texts])], schema=SPLIT_SCHEMA))
-    return _info(path, len(texts))
+    return file_info(path, len(texts))
 
 
 def write_canaries(canaries: Canaries, path: Path) -> FileInfo:
     """Write canaries.json: each canary and control once."""
     write_model(path, canaries)
-    return _info(path, len(canaries.canaries))
-
-
-def _info(path: Path, rows: int) -> FileInfo:
-    return FileInfo(name=path.name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
+    return file_info(path, len(canaries.canaries))

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from ..arrow import fixed, numbers, strings
-from ..artefact import link_or_copy, sha256_file, write_folder, write_model, write_text
+from ..artefact import link_or_copy, write_folder, write_model, write_text
 from ..reports.card import card
 from ..schemas import DatasetManifest, FileInfo, SplitName
 from .canaries import draw_canaries, planted_texts, write_canaries, write_planted
 from .cleaned import CleanedStories
 from .manifest import manifest_of
 from .splits import Assignment, reasons_of
-from .tasks import REMOVED, SPLIT_SCHEMA, TEST, VALIDATION, parquet_writer
+from .tasks import REMOVED, SPLIT_SCHEMA, TEST, VALIDATION, file_info, parquet_writer
 from .workdir import OWNED, SPLITS, WorkDir
 
 REMOVED_SCHEMA = pa.schema(
@@ -87,7 +87,7 @@ def _split(batches: Iterator[pa.RecordBatch], path: Path) -> tuple[FileInfo, ...
         for table in chain([first], tables):
             writer.write_table(table, row_group_size=ROW_GROUP)
             rows += len(table)
-    return (_info(path, rows),)
+    return (file_info(path, rows),)
 
 
 def _regrouped(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -124,14 +124,10 @@ def _removed(stories: CleanedStories, assignment: Assignment, batches: Iterator[
             ]
             writer.write_batch(pa.record_batch(columns, schema=REMOVED_SCHEMA))
             rows += len(table)
-    return _info(path, rows)
+    return file_info(path, rows)
 
 
 def _named(names: Sequence[str], index: np.ndarray) -> pa.Array:
     """The name of each number; null for -1."""
     known = strings([name.encode() for name in names])
     return known.take(fixed(np.maximum(index, 0), index >= 0)).cast(pa.string())
-
-
-def _info(path: Path, rows: int) -> FileInfo:
-    return FileInfo(name=path.name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)

@@ -15,8 +15,6 @@ from ..schemas import PrepareConfig, SourceInfo
 from ..sources.storage import state
 from . import show as _show
 
-__all__ = ["changed", "removed", "stories"]
-
 Shown = Iterator[tuple[dict[str, Any], str]]
 
 

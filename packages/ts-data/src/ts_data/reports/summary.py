@@ -7,8 +7,6 @@ from pathlib import Path
 
 from ..schemas import CANARY_TIMES, DatasetManifest, LengthStats, StepExample
 
-__all__ = ["described", "histogram", "prepared"]
-
 Table = Callable[[Sequence[Sequence[object]], Sequence[str]], str]
 
 

@@ -5,10 +5,10 @@ A kind of source is one module with a `blocks.Format` and one line in SOURCES. T
 
 from __future__ import annotations
 
-import importlib
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SourceError
@@ -62,10 +62,7 @@ _ARCHIVES = frozenset(
 def load_format(kind: str) -> Format:
     """The format of a kind of source."""
     target: Any = SOURCES[kind].target
-    if isinstance(target, str):
-        module, _, name = target.partition(":")
-        target = getattr(importlib.import_module(module), name)
-    found: Format = target()
+    found: Format = (resolve_name(target) if isinstance(target, str) else target)()
     return found
 
 

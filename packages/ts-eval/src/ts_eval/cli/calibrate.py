@@ -14,8 +14,6 @@ from .judge import Backend, BaseUrl, Model, Store, check_out, settings
 if TYPE_CHECKING:
     from ..schemas import CalibrationReport, Statistic
 
-__all__ = ["calibrate"]
-
 
 def calibrate(
     references: Annotated[

@@ -14,8 +14,6 @@ from .report import Data, Models
 if TYPE_CHECKING:
     from ..schemas import ExtractionReport
 
-__all__ = ["extraction"]
-
 
 def extraction(
     models: Models,

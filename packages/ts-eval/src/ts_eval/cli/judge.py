@@ -16,8 +16,6 @@ from ..judge.guards import GUARDS
 if TYPE_CHECKING:
     from ..judge import JudgeRun
 
-__all__ = ["check_out", "judge", "settings"]
-
 Stories = Annotated[Path, typer.Argument(help="Stories: .jsonl (field story or text, optionally model) or a <|endoftext|> file.")]
 Out = Annotated[Path, typer.Option("--out", help="Output file: one rating (JSON) per line.")]
 Backend = Annotated[str | None, typer.Option("--backend", help=f"One of: {', '.join(BACKENDS)}.")]

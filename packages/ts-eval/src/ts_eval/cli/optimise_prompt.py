@@ -14,8 +14,6 @@ from .judge import Backend, BaseUrl, Model, Store, check_out, settings
 if TYPE_CHECKING:
     from ..schemas import PromptSearchReport
 
-__all__ = ["optimise_prompt"]
-
 
 def optimise_prompt(
     rated: Annotated[Path, typer.Argument(help="Stories with ratings (.jsonl) to agree with.")],

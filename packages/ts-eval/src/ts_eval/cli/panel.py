@@ -12,8 +12,6 @@ from ts_data.console import Json, Quiet, emit, table
 if TYPE_CHECKING:
     from ..schemas import PanelReport
 
-__all__ = ["panel"]
-
 
 def panel(
     files: Annotated[

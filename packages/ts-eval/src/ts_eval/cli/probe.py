@@ -12,8 +12,6 @@ from ts_data.console import Json, Quiet, emit, show_progress, table, warn
 if TYPE_CHECKING:
     from ..schemas import ProbeReport
 
-__all__ = ["probe"]
-
 
 def probe(
     models: Annotated[list[str], typer.Argument(help="Model folders, or what `ts-eval report` takes.", show_default=False)],

@@ -30,8 +30,6 @@ from .shared import differences
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-__all__ = ["accuracy", "probe"]
-
 EQUAL = 1e-9
 """Log-probabilities that differ by less are a tie: the sums of the same numbers in another order."""
 BATCH = 10_000

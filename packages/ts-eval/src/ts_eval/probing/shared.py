@@ -10,8 +10,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["differences"]
-
 Ids = tuple[int, ...]
 BATCH = 256
 """Pairs read at once."""

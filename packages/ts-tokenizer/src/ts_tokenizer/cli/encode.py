@@ -9,8 +9,6 @@ import typer
 
 from ts_data.console import Json, Quiet, emit, show_progress, table, warn
 
-__all__ = ["encode"]
-
 
 def encode(
     splits: Annotated[Path, typer.Argument(help="What `ts-data prepare` wrote.")],

@@ -9,8 +9,6 @@ import typer
 
 from ts_data.console import Json, Quiet, emit, show_progress
 
-__all__ = ["train"]
-
 
 def train(
     splits: Annotated[Path, typer.Argument(help="What `ts-data prepare` wrote; only its train split is read.")],

@@ -7,23 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-__all__ = [
-    "SCHEMAS",
-    "AblationConfig",
-    "AblationReport",
-    "Choices",
-    "LadderConfig",
-    "LadderReport",
-    "Prediction",
-    "Range",
-    "ScalingFit",
-    "SearchConfig",
-    "SearchReport",
-    "Trial",
-    "TrialResult",
-    "VariantRow",
-]
-
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

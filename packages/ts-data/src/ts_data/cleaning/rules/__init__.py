@@ -9,10 +9,10 @@ To add one: a function or class in a module here, a line in RULES, and its cases
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -115,7 +115,4 @@ def load_at_once(name: str) -> AtOnce | None:
 
 
 def _imported(target: Any) -> Any:
-    if not isinstance(target, str):
-        return target
-    module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return resolve_name(target) if isinstance(target, str) else target

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import difflib
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, cast
 
 from ...errors import ConfigError
@@ -28,5 +28,4 @@ def backend_class(name: str) -> type[Backend]:
         near = difflib.get_close_matches(name, BACKENDS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"backend: {name!r} is unknown; available: {', '.join(BACKENDS)}.{hint}")
-    module, attribute = BACKENDS[name].split(":")
-    return cast("type[Backend]", getattr(import_module(module), attribute))
+    return cast("type[Backend]", resolve_name(BACKENDS[name]))

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
 
@@ -51,9 +51,4 @@ def make_guards(config: JudgeConfig) -> Guards:
     unknown = [name for name in names if name not in GUARDS]
     if unknown:
         raise ConfigError(f"guards: {unknown[0]!r} is unknown; available: {', '.join(GUARDS)}.")
-    return Guards(tuple(_load(name)(config) for name in GUARDS if name in names), config.max_characters)
-
-
-def _load(name: str) -> type[Guard]:
-    module, attribute = GUARDS[name].split(":")
-    return cast("type[Guard]", getattr(import_module(module), attribute))
+    return Guards(tuple(resolve_name(GUARDS[name])(config) for name in GUARDS if name in names), config.max_characters)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ...schemas import Category
 
-__all__ = ["SCALE"]
-
 _TEXTS: dict[Category, tuple[str, str, str, str]] = {
     "grammar": (
         "Are the sentences correct?",

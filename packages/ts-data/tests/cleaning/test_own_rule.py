@@ -91,7 +91,7 @@ def test_the_commands_know_it(raw: Path, tmp_path: Path) -> None:
         return done.stdout
 
     assert "max_words" in run("show", "--help")
-    settings = ["--set", f"steps={json.dumps(STEPS)}", "--set", "step_options.max_words.limit=150", "--workers", "1", "-q"]
+    settings = ["--set", f"steps={json.dumps(STEPS)}", "--set", "step_options.max_words.limit=150", "--workers", "1"]
     shown = run("prepare", str(raw), "--out", str(tmp_path / "splits"), "--validation", "5", *settings)
     (line,) = [line for line in shown.splitlines() if line.startswith("max_words")]
     assert int(line.split()[2]) == open_manifest(tmp_path / "splits").removed["max_words"]

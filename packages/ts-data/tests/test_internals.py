@@ -7,6 +7,7 @@ import json
 import random
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 import ts_data
-from ts_data import ConfigError, PrepareConfig, TsDataError, arrow, prepare
+from ts_data import ConfigError, PrepareConfig, TsDataError, arrow, console, prepare
 from ts_data.artefact import lock
 from ts_data.corpus.grammar import FEATURES, Plan, plan, render
 from ts_data.corpus.impurities import DAMAGE, RATES
@@ -26,7 +27,6 @@ from ts_data.pipeline.manifest import lengths
 from ts_data.pipeline.pipeline import _useful_workers
 from ts_data.pipeline.splits import sizes
 from ts_data.reports.show import highlight, visible
-from ts_data.reports.show_text import fitted
 from ts_data.reports.summary import histogram
 from ts_data.sources import kind_of
 from ts_data.sources.csv import delimiter_of
@@ -211,9 +211,14 @@ def test_what_the_terminal_could_obey_is_escaped() -> None:
     assert visible("a\u202eb\nc\t") == "a\\u202eb\nc\\t"
 
 
-def test_lines_break_between_words_and_keep_their_colours() -> None:
+def test_lines_break_between_words_and_keep_their_colours(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     text = highlight("the old dog " + "ran " * 30, "the new dog " + "ran " * 30, color=True, around=200)
-    lines = fitted(text, 40).split("\n")
+    console.emit({}, text, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert all(len(re.sub(r"\x1b\[[\d;]*m", "", line)) <= 40 for line in lines)
     assert "\x1b[1;31mold\x1b[0m" in lines[0]

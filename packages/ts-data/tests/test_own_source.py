@@ -107,5 +107,5 @@ def test_the_commands_know_it(stories: list[str], tmp_path: Path) -> None:
     shown = run(
         "prepare", str(tmp_path / "a.tale"), "--out", str(tmp_path / "splits"), "--validation", "5", "--workers", "1", "-q"
     )
-    assert shown.startswith("60 stories in")
+    assert shown.startswith(f"wrote {tmp_path / 'splits'}: 60 stories in")
     assert f"`{tmp_path / 'a.tale'}` (train, 60 stories" in (tmp_path / "splits" / "README.md").read_text(encoding="utf-8")

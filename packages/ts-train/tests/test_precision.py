@@ -56,3 +56,17 @@ def test_what_costs_many_times_more_is_said(monkeypatch) -> None:  # type: ignor
     assert precision_warnings(Precision("fp16", "", "cuda"), 0.1) == []
     monkeypatch.setattr(hardware, "_cpu_flags", lambda: frozenset({"avx512_bf16"}))
     assert precision_warnings(Precision("bf16", "", "cpu"), 0.0) == []
+
+
+def test_without_proc_and_sysconf_the_machine_is_a_plain_one(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """As on macOS (no /proc) and Windows (no sysconf either)."""
+    monkeypatch.setattr(hardware, "Path", lambda _: tmp_path / "absent")
+    monkeypatch.delattr(hardware.os, "sysconf_names", raising=False)
+    caches = (hardware._cpu_flags, hardware._cpu_name)
+    for cache in caches:
+        cache.cache_clear()
+    assert not hardware.computes_bf16()
+    assert hardware.hardware_name("cpu") == hardware.platform.machine()
+    assert hardware.automatic_micro_batch(CPU, vocab_size=2048, step_tokens=10_000) == (1 << 24) // (4 * 2048)
+    for cache in caches:
+        cache.cache_clear()

@@ -548,7 +548,7 @@ def _type_name(annotation: Any) -> str:
 
 def _meaning(schema: type, name: str) -> str:
     """The docstring under a field, in the class that defines it."""
-    owner = next(kind for kind in schema.__mro__ if name in vars(kind).get("__annotations__", {}))
+    owner = next(kind for kind in schema.__mro__ if name in inspect.get_annotations(kind))
     body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0].body  # type: ignore[attr-defined]
     for field, text in pairwise(body):
         if isinstance(field, ast.AnnAssign) and getattr(field.target, "id", "") == name and isinstance(text, ast.Expr):

@@ -89,7 +89,7 @@ def _cpu_flags() -> frozenset[str]:
 
 def _last_cache_bytes() -> int:
     for name in ("SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE"):
-        with_name = os.sysconf_names.get(name)
+        with_name = getattr(os, "sysconf_names", {}).get(name)  # Windows has none
         if with_name is not None:
             size = os.sysconf(with_name)
             if size > 0:

@@ -1,0 +1,86 @@
+"""Install each package alone, in a clean environment: seconds, megabytes beside torch, time of `import` and of `--help`.
+
+python bench/install.py [--git URL] [--packages ts-data …]
+
+Builds the wheels of this checkout, or takes them from git (`--git file://$PWD`), where every package that is needed must be named.
+Needs uv; the downloads are in its cache after the first run, so the seconds are those of a fast network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from tools import workspace  # noqa: E402
+
+TORCH = ("torch", "torchgen", "functorch", "nvidia", "triton")
+
+
+def requirements(name: str, git: str | None, dist: Path) -> list[str]:
+    """What to install for one package: its wheel, with the siblings' beside it, or each of them from git."""
+    package = workspace.packages()[name]
+    if git is None:
+        return ["--find-links", str(dist), package.distribution]
+    found = []
+    for folder, extras in workspace.closure({name: ()}).items():
+        extra = f"[{','.join(sorted(extras))}]" if extras else ""
+        found.append(f"{workspace.packages()[folder].distribution}{extra} @ git+{git}#subdirectory=packages/{folder}")
+    return found
+
+
+def fastest(*command: str, times: int = 3) -> float:
+    """Seconds of the fastest of several calls; the first also compiles the modules."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def megabytes(place: Path) -> float:
+    """Size of an environment's packages without torch's."""
+    packages = next(place.glob("lib/python*/site-packages"), place / "Lib" / "site-packages")
+    files = (
+        file for folder in packages.iterdir() if folder.name.split("-")[0] not in TORCH for file in [folder, *folder.rglob("*")]
+    )
+    return sum(file.lstat().st_size for file in files if file.is_file()) / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--git", help="repository to install from, instead of wheels of this checkout")
+    parser.add_argument("--packages", nargs="*", default=list(workspace.packages()))
+    options = parser.parse_args()
+    print("| package | install, s | MB beside torch | import, s | --help, s |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as work:
+        dist = Path(work) / "dist"
+        if options.git is None:
+            for name in workspace.packages():
+                subprocess.run(
+                    ["uv", "build", "-q", "--wheel", "--out-dir", str(dist), str(ROOT / "packages" / name)], check=True
+                )
+        for name in options.packages:
+            place = Path(work) / name
+            subprocess.run(["uv", "venv", "-q", "-p", sys.executable, str(place)], check=True)
+            scripts = place / ("Scripts" if os.name == "nt" else "bin")
+            start = time.perf_counter()
+            install = ["uv", "pip", "install", "-q", "-p", str(scripts / "python"), "-c", str(workspace.CONSTRAINTS)]
+            subprocess.run([*install, *requirements(name, options.git, dist)], check=True)
+            seconds = time.perf_counter() - start
+            imported = fastest(str(scripts / "python"), "-c", f"import {workspace.packages()[name].module}")
+            print(
+                f"| `{name}` | {seconds:.1f} | {megabytes(place):,.0f} | {imported:.2f} | {fastest(str(scripts / name), '--help'):.2f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

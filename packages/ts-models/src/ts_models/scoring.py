@@ -17,8 +17,6 @@ from .architectures import StoryModel
 from .console import Progress
 from .errors import ConfigError, NonFiniteError
 
-__all__ = ["Window", "count_ties", "groups_of", "score_ids", "windows_of"]
-
 Window = tuple[int, int, int, int]  # story, first token read, first token scored, end
 
 

@@ -20,36 +20,6 @@ from pydantic import (
 
 from .registry import OPTIMIZERS, SCHEDULES
 
-__all__ = [
-    "MIGRATIONS",
-    "SCHEMAS",
-    "AdamWConfig",
-    "BatchConfig",
-    "CheckpointConfig",
-    "ConstantConfig",
-    "CosineConfig",
-    "Environment",
-    "LinearConfig",
-    "MuonConfig",
-    "OptimizerConfig",
-    "OptimizerSettings",
-    "PaceState",
-    "PreferenceConfig",
-    "PreferenceReport",
-    "Replan",
-    "RunManifest",
-    "ScheduleConfig",
-    "ScheduleSettings",
-    "SpeedProbe",
-    "StepLRConfig",
-    "TrainConfig",
-    "TrainerState",
-    "ValidationConfig",
-    "ValidationPoint",
-    "WSDConfig",
-    "rename_batch_tokens",
-]
-
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

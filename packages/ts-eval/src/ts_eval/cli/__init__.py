@@ -17,8 +17,6 @@ from .rate import rate
 from .report import report
 from .sweep import sweep
 
-__all__ = ["app", "main"]
-
 app = make_app("ts-eval", "Metrics, memorisation, the LLM judge and reports for small story language models.", __version__)
 _EVAL, _JUDGE = "ts_eval.schemas:EvalConfig", "ts_eval.schemas:JudgeConfig"
 

@@ -14,8 +14,6 @@ from .play import play
 from .prompts import prompts
 from .show import show
 
-__all__ = ["app", "main"]
-
 app = make_app(
     "ts-models", "Small story language models: Transformers and recurrent networks, generation, saving and loading.", __version__
 )

@@ -109,6 +109,12 @@ def recurrent(request):
 
 
 @pytest.fixture
+def networks():
+    """One of each kind, by name."""
+    return {name: make(config) for name, config in CONFIGS.items()}
+
+
+@pytest.fixture
 def small():
     return make(CONFIGS["story"])
 

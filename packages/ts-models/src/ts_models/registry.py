@@ -41,6 +41,7 @@ FORMATS = {
     "onnx": Format("ts_models.export.to_onnx:export_onnx", lambda start: b"pytorch" in start or b"onnx" in start),
     "int8": Format("ts_models.export.to_int8:export_int8"),
     "gguf": Format("ts_models.export.to_gguf:export_gguf", lambda start: start.startswith(b"GGUF")),
+    "html": Format("ts_models.export.to_html:export_html", lambda start: b'content="ts-models export"' in start),
 }
 """Export formats."""
 

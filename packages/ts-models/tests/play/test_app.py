@@ -47,7 +47,10 @@ def app(lm):
     return create_app({"small": lm})
 
 
-@pytest.mark.parametrize(("path", "kind"), [("/", "text/html"), ("/play.css", "text/css"), ("/play.js", "text/javascript")])
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/", "text/html"), ("/play.css", "text/css"), ("/play.js", "text/javascript"), ("/tokens.js", "text/javascript")],
+)
 def test_files_and_headers(app, path, kind):
     status, headers, body = ask(app, path)
     assert status == 200

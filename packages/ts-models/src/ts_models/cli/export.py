@@ -16,9 +16,9 @@ __all__ = ["export"]
 def export(
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
     format_: Annotated[str, typer.Option("--format", help=f"{', '.join([*FORMATS][:-1])} or {[*FORMATS][-1]}.")],
-    out: Annotated[Path, typer.Option(help="Where to write it: a folder, for onnx and gguf a file.")],
+    out: Annotated[Path, typer.Option(help="Where to write it: a folder; for onnx, gguf and html a file.")],
     text: Annotated[
-        Path | None, typer.Option(help="int8: stories (<|endoftext|> between them) to measure the cost in loss on.")
+        Path | None, typer.Option(help="int8, html: stories (<|endoftext|> between them) to measure the cost in loss on.")
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

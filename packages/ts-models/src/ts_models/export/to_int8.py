@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..architectures import StoryModel
 from ..artefact import write_folder, write_model
 from ..console import Progress
 from ..fast.weights import fits
@@ -33,7 +34,7 @@ from ..io.model_folder import (
 from ..language_model import LanguageModel
 from ..scoring import score_ids
 
-__all__ = ["export_int8", "quantise_rows", "write_int8"]
+__all__ = ["export_int8", "measure_cost", "quantise_rows", "write_int8"]
 
 
 def export_int8(
@@ -41,7 +42,7 @@ def export_int8(
 ) -> dict[str, Any]:
     """Write the folder; compare loss (nats per token) and decoding speed (tokens per second, one story) before and after."""
     write_int8(lm, out)
-    return {"bytes": (out / WEIGHTS).stat().st_size, **_cost(lm, out, stories, progress), **_speed(lm)}
+    return {"bytes": (out / WEIGHTS).stat().st_size, **measure_cost(lm, load_model(out), stories, progress), **_speed(lm)}
 
 
 def write_int8(lm: LanguageModel, out: Path) -> None:
@@ -70,7 +71,8 @@ def quantise_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.round(matrix / scale[:, None]).to(torch.int8), scale
 
 
-def _cost(lm: LanguageModel, out: Path, stories: list[str] | None, progress: Progress | None) -> dict[str, Any]:
+def measure_cost(lm: LanguageModel, rounded: StoryModel, stories: list[str] | None, progress: Progress | None) -> dict[str, Any]:
+    """Loss of a model and of its rounded copy, on the stories, or else on the model's own writing."""
     if stories:
         ids, measured = [lm.encode_story(story) for story in stories], f"{len(stories)} stories given"
     else:
@@ -78,7 +80,7 @@ def _cost(lm: LanguageModel, out: Path, stories: list[str] | None, progress: Pro
         limit = lm.config.max_seq_len - 1
         own = lm.model.generate([start] * 16, method="sample", seed=1, max_new_tokens=limit)
         ids, measured = [[*start, *story] for story in own], "16 stories of its own writing"
-    before, after = (_loss(model, ids, progress) for model in (lm.model, load_model(out)))
+    before, after = (_loss(model, ids, progress) for model in (lm.model, rounded))
     return {"measured_on": measured, "loss_before": before, "loss_after": after, "loss_cost": after - before}
 
 

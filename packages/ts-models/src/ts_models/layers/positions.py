@@ -123,11 +123,16 @@ class Sinusoidal(PositionEncoding):
 def sinusoidal_table(length: int, d_model: int) -> Tensor:
     """[length, d_model]: sin in even columns, cos in odd ones."""
     position = torch.arange(length, dtype=torch.float32)[:, None]
-    rates = torch.exp(torch.arange(0, d_model, 2, dtype=torch.float32) * (-math.log(10_000.0) / d_model))
+    rates = sinusoidal_rates(d_model)
     table = torch.zeros(length, d_model)
     table[:, 0::2] = torch.sin(position * rates)
     table[:, 1::2] = torch.cos(position * rates[: d_model // 2])
     return table
+
+
+def sinusoidal_rates(d_model: int) -> Tensor:
+    """Angle per position of each pair of columns, [d_model / 2], rounded up."""
+    return torch.exp(torch.arange(0, d_model, 2, dtype=torch.float32) * (-math.log(10_000.0) / d_model))
 
 
 def rope_angles(positions: Tensor, head_dim: int, theta: float) -> Tensor:

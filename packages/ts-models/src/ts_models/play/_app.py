@@ -1,4 +1,4 @@
-"""The page's server: three static files, the list of models, one stream of events per story. It stores nothing.
+"""The page's server: four static files, the list of models, one stream of events per story. It stores nothing.
 
 A page of another site may not read from it: requests must name one of the allowed hosts, and come from this page.
 """
@@ -71,7 +71,8 @@ def create_app(models: Mapping[str, LanguageModel], *, hosts: Sequence[str] = LO
         events = tell(models[name], vocabularies[name], request.query_params.get("prompt", ""), options)
         return StreamingResponse(events, media_type="text/event-stream")
 
-    files = [page("index.html", "text/html"), page("play.css", "text/css"), page("play.js", "text/javascript")]
+    scripts = [page(name, "text/javascript") for name in ("tokens.js", "play.js")]
+    files = [page("index.html", "text/html"), page("play.css", "text/css"), *scripts]
     routes = [*files, Route("/api/models", listing), Route("/api/stream", stream)]
     return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
 

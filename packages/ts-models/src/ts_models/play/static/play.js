@@ -1,14 +1,9 @@
 "use strict";
-const $ = (id) => document.getElementById(id);
 const EXAMPLES = [
   "Once upon a time", "One day, a little girl named Lily", "Jack wanted to read a book, so he went to",
   "Tom has one brother called Peter. His mother has two children: Peter and",
 ];
-const FINISH = {
-  eos: "The end.", length: "Stopped at the longest length.", context: "The model's context is full.", stop: "Stopped at a stop text.",
-};
 const RANGES = ["temperature", "top_p", "num_beams", "max_new_tokens", "repetition_penalty"];
-const percent = (p) => (p >= 0.0995 ? (100 * p).toFixed(0) : (100 * p).toFixed(1)) + " %";
 let models = [], panels = [], running = [];
 
 function makePanel(index) {
@@ -50,11 +45,6 @@ function query(panel, seed) {
   for (const name of RANGES) if (!$(name).closest("label").hidden) values.set(name, $(name).value);
   if (!$("seed").closest("label").hidden) values.set("seed", seed);
   return "api/stream?" + values;
-}
-
-function odd(p) {
-  if (p === null || p >= 0.4) return "";
-  return p >= 0.2 ? "odd-1" : p >= 0.08 ? "odd-2" : p >= 0.02 ? "odd-3" : "odd-4";
 }
 
 function append(panel, text, tokens) {
@@ -120,38 +110,6 @@ function write(panel, seed) {
 }
 
 function stop() { for (const run of [...running]) run.stop(); }
-
-function showTip(span) {
-  const tip = $("tip");
-  tip.replaceChildren();
-  for (const token of span.tokens) {
-    const title = document.createElement("b");
-    title.textContent = token.token;
-    tip.append(title, token.p === null ? "" : `  ${percent(token.p)}`);
-    for (const [word, p] of token.others) {
-      const row = document.createElement("div"), name = document.createElement("span");
-      const meter = document.createElement("meter"), number = document.createElement("span");
-      row.className = word === token.token ? "bar own" : "bar";
-      name.textContent = word; meter.value = p; number.textContent = percent(p);
-      row.append(name, meter, number);
-      tip.append(row);
-    }
-  }
-  tip.hidden = false;
-  const place = span.getClientRects()[0], width = document.documentElement.clientWidth;
-  tip.style.left = Math.max(8, Math.min(place.left, width - tip.offsetWidth - 8)) + window.scrollX + "px";
-  const below = place.bottom + 6 + tip.offsetHeight < window.innerHeight;
-  tip.style.top = (below ? place.bottom + 6 : place.top - tip.offsetHeight - 6) + window.scrollY + "px";
-}
-
-const tokenOf = (event) => event.target.closest && event.target.closest(".token");
-for (const name of ["mouseover", "focusin"]) {
-  document.addEventListener(name, (event) => {
-    const span = tokenOf(event);
-    if (span && span.tokens.length) showTip(span); else $("tip").hidden = true;
-  });
-}
-document.addEventListener("keydown", (event) => { if (event.key === "Escape") $("tip").hidden = true; });
 
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -26,9 +26,7 @@ from ..schemas import ModelConfig, RecurrentConfig, TransformerConfig
 from ..sizes import count_parameters
 from .to_int8 import measure_cost, quantise_rows
 
-__all__ = ["MARK", "export_html", "read_html"]
-
-MARK = '<meta name="generator" content="ts-models export">'
+_MARK = '<meta name="generator" content="ts-models export">'
 _PAGE = Path(__file__).parent / "page"
 _PLAY = Path(__file__).parents[1] / "play" / "static"
 _SCRIPTS = (_PLAY / "tokens.js", *(_PAGE / f"{name}.js" for name in ("words", "network", "sampling", "page")))
@@ -176,7 +174,7 @@ def to_javascript(pattern: str) -> str:
 def _render(content: dict[str, Any], weights: bytes) -> str:
     """The page with its parts inside. "<" is escaped in the data, so that no word can end the element."""
     data = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    page = (_PAGE / "page.html").read_text(encoding="utf-8").replace("<!--generator-->", MARK)
+    page = (_PAGE / "page.html").read_text(encoding="utf-8").replace("<!--generator-->", _MARK)
     parts = {
         "/*style*/": "".join(path.read_text(encoding="utf-8") for path in _STYLES),
         "/*model*/": data,

@@ -101,6 +101,7 @@ def test_neurons_are_the_strongest_and_promote_what_their_column_writes(lm, numb
 
 
 def test_neighbours_are_those_of_the_language_model(lm, numbers):
+    assert list(numbers["map"]["near"]) == [point["word"] for point in numbers["map"]["points"]]
     for word, near in numbers["map"]["near"].items():
         assert near == [[token, round(cosine, 3)] for token, cosine in lm.neighbours(word, k=6)]
     assert {point["word"] for point in numbers["map"]["points"] if point["own"]} == {"w1", "w2", "w3", "w4"}

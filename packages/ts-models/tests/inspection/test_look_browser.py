@@ -40,6 +40,11 @@ def test_the_page_works(lm, browser, tmp_path):
     assert run("return document.querySelectorAll('#neurons .card').length") == len(found["neurons"])
     run("document.querySelector('#map g').dispatchEvent(new Event('click'))")
     assert "Nearest to “w1”" in text("#map .detail")
+    shown = {point["word"] for point in found["map"]["points"]}
+    close = run("return [...document.querySelectorAll('#map g.close text')].map(t => t.textContent)")
+    assert set(close) == shown & {word for word, _ in found["map"]["near"]["w1"]} != set()
+    run("[...document.querySelectorAll('#map g')].at(-1).dispatchEvent(new Event('click'))")  # a neighbour has neighbours as well
+    assert f"Nearest to “{found['map']['points'][-1]['word']}”" in text("#map .detail")
     for width in (1280, 390):
         browser.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}

@@ -172,12 +172,16 @@ def _directions(lm: LanguageModel) -> Tensor:
 
 def _map(vectors: Tensor, ids: list[int], vocabulary: list[str], special: set[int]) -> dict[str, Any]:
     """The text's words and their nearest neighbours in the plane of the two largest principal components of these words."""
+
+    def neighbours(numbers: list[int]) -> Any:
+        cosines = vectors[numbers] @ vectors.T
+        cosines[:, [number for number in special if number >= 0]] = -2.0
+        cosines[range(len(numbers)), numbers] = -2.0
+        return cosines.topk(min(_NEAR, len(vocabulary) - 1), dim=1)
+
     own = [number for number in dict.fromkeys(ids) if number not in special]
-    cosines = vectors[own] @ vectors.T
-    cosines[:, [number for number in special if number >= 0]] = -2.0
-    cosines[range(len(own)), own] = -2.0
-    near = cosines.topk(min(_NEAR, len(vocabulary) - 1), dim=1)
-    shown = list(dict.fromkeys([*own, *(number for row in near.indices[:, :2].tolist() for number in row)]))
+    shown = list(dict.fromkeys([*own, *neighbours(own).indices[:, :2].flatten().tolist()]))
+    near = neighbours(shown)
     centred = vectors[shown] - vectors[shown].mean(0)
     _, spread, axes = torch.linalg.svd(centred, full_matrices=False)
     places = centred @ axes[:2].T
@@ -191,6 +195,6 @@ def _map(vectors: Tensor, ids: list[int], vocabulary: list[str], special: set[in
         "share": round(float(spread[:2].square().sum() / spread.square().sum().clamp(min=1e-9)), 3),
         "near": {
             vocabulary[number]: [[vocabulary[i], round(c, 3)] for i, c in zip(numbers, values, strict=True)]
-            for number, numbers, values in zip(own, near.indices.tolist(), near.values.tolist(), strict=True)
+            for number, numbers, values in zip(shown, near.indices.tolist(), near.values.tolist(), strict=True)
         },
     }

@@ -139,11 +139,13 @@ function map() {
   };
   const across = span("x"), up = span("y");
   svg.style.setProperty("--size", `${size}px`);
-  for (const point of data.map.points) {
+  const places = data.map.points.map(point => ({ ...point, x: 20 + 690 * across(point.x), y: 24 + 440 * (1 - up(point.y)) }));
+  for (const point of places) {
     const group = document.createElementNS(space, "g"), dot = document.createElementNS(space, "circle"), text = document.createElementNS(space, "text");
-    const x = 20 + 690 * across(point.x), y = 24 + 440 * (1 - up(point.y)), width = 0.52 * size * point.word.length;
+    const { x, y } = point, width = 0.52 * size * point.word.length;
     const free = [x + 8, x - 8 - width].find(start => start > 0 && start + width < 798 && !taken.some(box =>
-      Math.abs(box.y - y) < size && start < box.end && start + width > box.start));
+      Math.abs(box.y - y) < size && start < box.end && start + width > box.start)
+      && !places.some(other => other !== point && Math.abs(other.y - y) < 0.6 * size && other.x > start - 3 && other.x < start + width + 3));
     if (free !== undefined) taken.push({ y, start: free, end: free + width });
     else group.classList.add("crowded");
     for (const [name, value] of [["cx", x], ["cy", y], ["r", size / 3.5]]) dot.setAttribute(name, value);
@@ -151,13 +153,16 @@ function map() {
     text.setAttribute("y", y + size / 3);
     text.textContent = point.word;
     if (!point.own) group.classList.add("near");
-    const near = data.map.near[point.word];
+    const near = data.map.near[point.word], close = new Set(near.map(([word]) => word));
     const show = () => {
-      all("g", svg).forEach(other => other.classList.toggle("on", other === group));
-      if (near) bars(detail, `Nearest to “${point.word}” by cosine`, near, value => value.toFixed(2));
-      else detail.textContent = `“${point.word}” is a neighbour of a word of the text.`;
+      all("g", svg).forEach((other, i) => {
+        other.classList.toggle("on", other === group);
+        other.classList.toggle("close", close.has(places[i].word));
+      });
+      bars(detail, `Nearest to “${point.word}” by cosine`, near, value => value.toFixed(2));
     };
-    for (const event of ["pointerenter", "click"]) group.addEventListener(event, show);
+    group.setAttribute("tabindex", "0");
+    for (const event of ["pointerenter", "focus", "click"]) group.addEventListener(event, show);
     group.append(dot, text);
     svg.append(group);
   }

@@ -25,6 +25,7 @@ from .errors import (
 from .inspection.neuron_report import neurons
 from .inspection.page import look
 from .inspection.tracing import trace
+from .inspection.transformer_lens import to_transformer_lens
 from .io.loading import load
 from .io.model_folder import push_to_hub, save
 from .io.provenance import read_train_stories
@@ -63,5 +64,6 @@ __all__ = [
     "read_train_stories",
     "save",
     "score_ids",
+    "to_transformer_lens",
     "trace",
 ]

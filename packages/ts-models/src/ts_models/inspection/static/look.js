@@ -149,7 +149,9 @@ function map() {
     if (free !== undefined) taken.push({ y, start: free, end: free + width });
     else group.classList.add("crowded");
     for (const [name, value] of [["cx", x], ["cy", y], ["r", size / 3.5]]) dot.setAttribute(name, value);
-    text.setAttribute("x", free ?? x + 8);
+    const before = free !== undefined && free < x;
+    text.setAttribute("x", before ? x - 8 : x + 8);
+    text.setAttribute("text-anchor", before ? "end" : "start");
     text.setAttribute("y", y + size / 3);
     text.textContent = point.word;
     if (!point.own) group.classList.add("near");

@@ -39,17 +39,8 @@ def leave_one_model_out(
     stories: Sequence[str], ratings: Sequence[Sequence[float]], groups: Sequence[str], reference: Reference | None = None
 ) -> HeldOutError:
     """Error on each model's stories when fitted on the others, and that of predicting the others' mean rating."""
-    names = sorted(set(groups))
-    if len(names) < 3:
-        raise ConfigError(f"groups: stories of {len(names)} models; the error on an unseen model needs at least three.")
-    rows, targets, group = _matrix(stories, reference), np.asarray(ratings, dtype=float), np.asarray(groups)
-    predicted, baseline = np.zeros_like(targets), np.zeros_like(targets)
-    for name in names:
-        held = group == name
-        means, spreads, intercepts, coefficients = _solve(rows[~held], targets[~held], _signs(reference))
-        numbers = scaled(rows[held], _signs(reference), means, spreads)
-        predicted[held] = np.clip(intercepts + numbers @ coefficients.T, 1, 10)
-        baseline[held] = targets[~held].mean(axis=0)
+    predicted, baseline = held_out_predictions(stories, ratings, groups, reference)
+    targets, group, names = np.asarray(ratings, dtype=float), np.asarray(groups), sorted(set(groups))
     return HeldOutError(
         mae=_named(np.abs(predicted - targets).mean(axis=0)),
         mae_of_mean=_named(np.abs(baseline - targets).mean(axis=0)),
@@ -57,6 +48,23 @@ def leave_one_model_out(
         squared_error_saved_in_all=round(float(1 - ((predicted - targets) ** 2).sum() / ((baseline - targets) ** 2).sum()), 4),
         correlation_of_model_means=_correlations(predicted, targets, group, names),
     )
+
+
+def held_out_predictions(
+    stories: Sequence[str], ratings: Sequence[Sequence[float]], groups: Sequence[str], reference: Reference | None = None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """[stories, 6] each: predictions for each group's stories when fitted on the others, and the others' mean ratings."""
+    if len(set(groups)) < 3:
+        raise ConfigError(f"groups: stories of {len(set(groups))} models; the error on an unseen model needs at least three.")
+    rows, targets, group = _matrix(stories, reference), np.asarray(ratings, dtype=float), np.asarray(groups)
+    predicted, baseline = np.zeros_like(targets), np.zeros_like(targets)
+    for name in sorted(set(groups)):
+        held = group == name
+        means, spreads, intercepts, coefficients = _solve(rows[~held], targets[~held], _signs(reference))
+        numbers = scaled(rows[held], _signs(reference), means, spreads)
+        predicted[held] = np.clip(intercepts + numbers @ coefficients.T, 1, 10)
+        baseline[held] = targets[~held].mean(axis=0)
+    return predicted, baseline
 
 
 def _correlations(

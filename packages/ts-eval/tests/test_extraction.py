@@ -14,6 +14,8 @@ from ts_eval.errors import ConfigError
 from ts_eval.schemas import ExtractionModel, ExtractionReport
 
 LENGTHS, WORDS = (4, 12), 10
+BEGINNING, STEPS = 32, 200
+"""Ids of a story that the overfitted model learns, and its optimizer steps."""
 
 
 class Parrot:
@@ -58,6 +60,55 @@ def test_canaries_of_a_model_that_remembers_what_it_saw_16_times(planted: Path) 
     controls = next(p for p in report.models[0].points if p.group == "controls")
     assert (controls.stories, controls.extracted) == (8, 0)
     assert report.notes == ()
+
+
+@pytest.fixture(scope="module")
+def canaries_splits(tmp_path_factory: pytest.TempPathFactory, stories: list[str]) -> Path:
+    """Splits of 150 stories with five canaries for each number of copies, and 20 controls."""
+    folder = tmp_path_factory.mktemp("canaries")
+    (folder / "raw.txt").write_text("\n<|endoftext|>\n".join(stories[:150]), encoding="utf-8")
+    ts_data.prepare(folder / "raw.txt", folder / "splits", ts_data.PrepareConfig(validation=10, test=40, canaries=5))
+    return folder / "splits"
+
+
+@pytest.fixture(scope="module")
+def overfitted(canaries_splits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Transformer trained on the beginnings of the training stories until it knows those it saw often."""
+    import torch
+
+    import ts_models
+    import ts_tokenizer
+
+    folder = tmp_path_factory.mktemp("overfitted")
+    train = list(ts_data.read(canaries_splits, "train"))
+    tokenizer = ts_tokenizer.WordTokenizer.train(train, vocab_size=2048)
+    tokenizer.save(folder / "word_tokenizer.json")
+    ids = [torch.tensor(story[:BEGINNING].astype("int64")) for story in tokenizer.encode_batch(train, add_special_tokens=True)]
+    ids = torch.stack([story for story in ids if len(story) == BEGINNING])
+    torch.manual_seed(1)
+    config = ts_models.TransformerConfig(
+        vocab_size=tokenizer.vocab_size, max_seq_len=128, d_model=64, n_heads=2, n_layers=2, d_ff=128
+    )
+    network = ts_models.build(config).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    for _ in range(STEPS):
+        batch = ids[torch.randint(len(ids), (16,))]
+        loss = torch.nn.functional.cross_entropy(network(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    ts_models.save(network.eval(), folder / "overfitted", tokenizer=folder / "word_tokenizer.json")
+    return folder / "overfitted"
+
+
+def test_an_overfitted_model_gives_its_canaries_away_and_no_control(overfitted: Path, canaries_splits: Path) -> None:
+    report = ts_eval.extraction(overfitted, canaries_splits, lengths=[12], words=WORDS, stories=20)
+    found = {(p.group, p.times): p for p in report.models[0].points}
+    assert found["canaries", 64].share >= 0.9
+    assert (found["controls", 0].stories, found["controls", 0].extracted) == (20, 0)
+    shares = [found["canaries", times].share for times in (1, 4, 16, 64)]
+    assert shares == sorted(shares)
+    assert shares[0] < 0.5
 
 
 def test_a_curve_by_prompt_length_and_by_copies_in_train(planted: Path) -> None:
@@ -121,6 +172,13 @@ def test_files_page_and_command(
     out = capsys.readouterr().out
     assert "controls" in out
     assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_a_chart_of_shares_of_zero_has_no_negative_axis(splits: Path, tmp_path: Path) -> None:
+    ts_eval.extraction(Parrot("p", []), splits, lengths=[4, 8], words=5, stories=2, out=tmp_path)
+    page = (tmp_path / "extraction.html").read_text(encoding="utf-8")
+    assert ">0</text>" in page
+    assert ">-" not in page
 
 
 def test_splits_without_canaries_say_so(splits: Path) -> None:

@@ -136,10 +136,10 @@ class _Axis:
 
     def __init__(self, numbers: Sequence[float], start: float, end: float, *, whole: bool = False) -> None:
         low, high = min(numbers), max(numbers)
+        least = 0.0 if low >= 0 else -math.inf
         if low == high:
             low, high = low - (abs(low) * 0.1 or 1), high + (abs(high) * 0.1 or 1)
         margin = 0 if whole else (high - low) * 0.05
-        least = 0.0 if low >= 0 else -math.inf
         self.low, self.high, self.start, self.end = max(low - margin, least), high + margin, start, end
         self.ticks = _ticks(self.low, self.high)
 

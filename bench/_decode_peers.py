@@ -52,6 +52,28 @@ def write_llama2c(network: Any, folder: Path) -> None:
     (folder / "tokenizer.bin").write_bytes(struct.pack("i", 6) + words)
 
 
+def bandwidth(threads: int) -> float:
+    """Bytes per second that so many threads read together of an array far larger than the caches; the best of ten."""
+    import time
+
+    from numba import njit
+
+    from ts_models.fast import split
+    from ts_models.fast.kernels.sums import total
+    from ts_models.fast.kernels.tile import at
+
+    @njit(nogil=True)
+    def read(source: Any, out: Any, begin: int, end: int) -> None:
+        out[begin] = total(at(source, begin), end - begin)
+
+    source, out, best = np.ones(100_000_000, np.float32), np.empty(100_000_000, np.float32), float("inf")
+    for _ in range(11):
+        begin = time.perf_counter()
+        split(read, len(source), threads, source, out)
+        best = min(best, time.perf_counter() - begin)
+    return source.nbytes / best
+
+
 def build_llama2c(source: Path | None, folder: Path) -> tuple[Path | None, str]:
     """The program, built with the flags of its makefile's `runomp`; or None and the reason."""
     compiler = shutil.which("gcc") or shutil.which("cc")

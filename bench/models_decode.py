@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from _decode_peers import bandwidth
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -120,12 +121,6 @@ def in_turns(actions: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
     return {name: min(values) for name, values in seconds.items()}
 
 
-def bandwidth(rounds: int) -> float:
-    """Bytes per second that a matrix-vector product reads of a matrix far larger than any cache."""
-    matrix, vector = torch.randn(12_000, 4096), torch.randn(4096)
-    return matrix.numel() * 4 / best(lambda: matrix @ vector, 5 * rounds)
-
-
 def peak(rounds: int) -> float:
     """Operations per second of a large float32 matrix product."""
     a, b = torch.randn(1536, 1536), torch.randn(1536, 1536)
@@ -154,7 +149,7 @@ def claims(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         yield row("batch 1, tokens/s", preset, rate["ours"], rate["peer"], "transformers", SINGLE.get(preset))
         yield row("batch 1, tokens/s", preset, rate["ours"], rate["torchtune"], "torchtune", None)
         if preset in FLOOR:
-            floor = bandwidth(rounds) / (4 * weights)
+            floor = bandwidth(options.threads) / (4 * weights)
             yield row("batch 1, tokens/s", preset, rate["ours"], floor, "memory bandwidth", 0.75)
             yield row("batch 1, int8, tokens/s", preset, rate["int8"], rate["ours"], "our float32", 1.8)
         many = in_turns(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _decode_peers import SHAPES, build_llama2c, llama, llama2c_rate, llamacpp_rate, write_llama2c
+from _decode_peers import SHAPES, bandwidth, build_llama2c, llama, llama2c_rate, llamacpp_rate, write_llama2c
 
 import ts_models
 from ts_models._build import build_for_inference
@@ -49,17 +49,6 @@ def in_turns(actions: dict[str, Callable[[], float]], rounds: int) -> dict[str, 
             if round_:
                 rates[name].append(rate)
     return {name: statistics.median(values) for name, values in rates.items()}
-
-
-def bandwidth(threads: int) -> float:
-    """Bytes per second that so many threads read of a matrix far larger than the caches; the best of ten."""
-    torch.set_num_threads(threads)
-    matrix, vector, best = torch.randn(24_000, 4096), torch.randn(4096), float("inf")
-    for _ in range(10):
-        begin = time.perf_counter()
-        matrix @ vector
-        best = min(best, time.perf_counter() - begin)
-    return matrix.numel() * 4 / best
 
 
 def against_one(options: argparse.Namespace) -> Iterator[str]:

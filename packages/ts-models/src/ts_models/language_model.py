@@ -38,6 +38,7 @@ class LanguageModel:
         self.model, self.tokenizer, self.training = model, tokenizer, training
         self.path = None if path is None else Path(path)
         self._missing_tokenizer = missing_tokenizer
+        self._draft: LanguageModel | None = None
         if tokenizer is not None:
             _check_fit(tokenizer, model.config, str(self.path or "model"))
 
@@ -218,11 +219,24 @@ class LanguageModel:
             return list(known)
         return [tokenizer.decode([number], skip_special_tokens=False) for number in range(tokenizer.vocab_size)]
 
+    def speculate(self, draft: LanguageModel | None) -> LanguageModel:
+        """Let a smaller model of the same vocabulary guess tokens while this one writes a single story; None ends it. Gives this model.
+
+        Stories stay the same, id by id, for every method and seed; guesses are left out where they do not make writing faster.
+        They need the compiled kernels for both models, and have no effect on several stories at once.
+        """
+        if draft is not None:
+            known = self.tokenizer is not None and draft.tokenizer is not None
+            if self.config.vocab_size != draft.config.vocab_size or (known and self.vocabulary() != draft.vocabulary()):
+                raise ConfigError(f"{draft.name} cannot guess for {self.name}: they have other vocabularies.")
+        self._draft = draft
+        return self
+
     def stepper(self) -> Stepper:
         """The stepper for this network: the fast one where network and machine allow it."""
         from .generation import make_stepper
 
-        return make_stepper(self.model)
+        return make_stepper(self.model, draft=self._draft and self._draft.model)
 
     def logprobs(self, texts: Sequence[str], *, context: int | None = None) -> list[NDArray[np.float32]]:
         """Natural log-probabilities of the tokens of each whole story (`<eos>` included, `<bos>` given)."""

@@ -28,6 +28,10 @@ def generate(
         list[str] | None, typer.Option(help="A word that each story must hold; run|ran: either form. May be repeated.")
     ] = None,
     num_beams: Annotated[int | None, typer.Option(help="Beams of the beam methods.", show_default="4")] = None,
+    draft: Annotated[
+        str | None,
+        typer.Option(help="A smaller model of the same vocabulary: guesses tokens of a single story, which stays the same."),
+    ] = None,
     config: Config = None,
     set_: Set = None,
     as_json: Json = False,
@@ -54,7 +58,7 @@ def generate(
         values.setdefault("num_beams", max(4, copies))
     with hints():
         settings = make_config(values)
-    lm = load(model)
+    lm = load(model).speculate(None if draft is None else load(draft))
     prompts = prompt or ["Once upon a time"]
     for text in prompts:
         if not quiet and (unknown := lm.unknown_words(text)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,9 @@ Ids = np.ndarray[Any, np.dtype[np.int64]]
 class FastStepper:
     """Reads prompts through the network, then steps through the kernels. Equal to TorchStepper up to rounding."""
 
-    def __init__(self, network: Any, *, precision: str = "float32") -> None:
-        self.network, self.kernels = network, load_kernels("decode")
+    def __init__(self, network: Any, *, precision: str = "float32", ahead: int = 1) -> None:
+        """`ahead`: most tokens that `append` takes at once."""
+        self.network, self.kernels, self.ahead = network, load_kernels("decode"), ahead
         self.weights: Weights = read_weights(network, precision)
         self.precision = precision
         self.threads = usable_threads(torch.get_num_threads())
@@ -62,7 +63,11 @@ class FastStepper:
         self.cache = _make_cache(state, np.repeat(lengths.numpy(), per_prompt), room, per_prompt)
         self.count = rows = count * per_prompt
         self.slots, self.tokens = np.arange(rows), np.zeros(rows, np.int64)
-        self._share_out(rows)
+        if rows == 1 < self.ahead:
+            repeated = {name: np.repeat(getattr(self.cache, name), self.ahead, axis=0) for name in ("where", "lengths")}
+            self.cache = self.cache._replace(**repeated)
+            self.slots, self.tokens = np.zeros(self.ahead, np.int64), np.zeros(self.ahead, np.int64)
+        self._share_out(len(self.tokens))
         logits: Tensor = self.network.logits(hidden[torch.arange(count), lengths - 1])
         return logits.repeat_interleave(per_prompt, dim=0)
 
@@ -80,18 +85,33 @@ class FastStepper:
         lengths = self.cache.lengths[:count]
         self.tokens[:count] = tokens.numpy()
         self.cache.where[np.arange(count), lengths // BLOCK] = self.slots[:count]
-        logits = torch.empty(count, self.weights.head.bias.shape[1])
-        pace = pace_of(self.threads, self.size, self.precision, count >= _ROWS_OF_A_THREAD * 2)
-        threads, begin = pace.choose(), time.perf_counter()
-        self._forward(logits.numpy(), threads)
-        pace.record(threads, (time.perf_counter() - begin) / count)
+        logits = self._timed_forward(self._chunk)
         lengths += 1
+        return logits
+
+    def append(self, tokens: Sequence[int], length: int) -> Tensor:
+        """Cut the only row to `length` tokens, then append these at once; logits `[tokens, vocab]`, the bits of as many steps.
+
+        To the kernels each token is a row that begins with all tokens before it: a layer stores all keys and values before it
+        attends.
+        """
+        self.count = count = len(tokens)
+        self.tokens[:count] = tokens
+        self.cache.lengths[:count] = np.arange(length, length + count)
+        return self._timed_forward(lambda threads: 0)
+
+    def _timed_forward(self, chunk: Callable[[int], int]) -> Tensor:
+        count = self.count
+        logits = torch.empty(count, self.weights.head.bias.shape[1])
+        pace = pace_of(self.threads, self.size, self.precision, min(count, _ROWS_OF_A_THREAD * 2).bit_length())
+        threads, begin = pace.choose(), time.perf_counter()
+        self._forward(logits.numpy(), threads, chunk(threads))
+        pace.record(threads, (time.perf_counter() - begin) / count)
         return logits[:, : len(self.weights.embedding)]
 
-    def _forward(self, logits: Floats, threads: int) -> None:
+    def _forward(self, logits: Floats, threads: int, chunk: int) -> None:
         """One token for all rows by that many threads."""
         count, w, cache, team = self.count, self.weights, self.cache, self.team
-        chunk = self._chunk(threads)
         if threads > 1:
             self._set_waits(chunk)
             team.wake(w, cache, self.slots, self.tokens, self.scratch)

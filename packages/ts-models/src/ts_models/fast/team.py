@@ -11,7 +11,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -92,31 +92,32 @@ if hasattr(os, "register_at_fork"):
 
 
 class Pace:
-    """Chooses the number of threads by the seconds that calls took: it compares, keeps the better for a while, compares again."""
+    """Chooses an option (a number of threads, or of guesses) by the seconds that calls took: it compares, keeps the best for a
+    while, compares again."""
 
     WINDOW, WINDOWS, FIRST_HOLD, LONGEST_HOLD = 5, 6, 200, 5000
     """Calls of a window (its first does not count: helpers wake), windows of a comparison, calls between two comparisons."""
 
-    def __init__(self, most: int) -> None:
-        self.options: list[int] = sorted(
-            {1, *(2**power for power in range(1, most.bit_length()) if 2**power <= most), most}, reverse=True
-        )
-        self.best: int = most
+    def __init__(self, options: Iterable[int]) -> None:
+        self.options = sorted(options, reverse=True)
+        """The last is taken unless another is 2 % faster."""
+        self.best = self.options[0]
         self._hold = self.FIRST_HOLD
         self._begin()
 
     def _begin(self) -> None:
         self._calls, self._left = 0, 0
         self._seconds: dict[int, list[float]] = {option: [] for option in self.options}
+        self._tokens = dict.fromkeys(self.options, 0)
 
     def choose(self) -> int:
-        """Threads of the next call."""
+        """The option of the next call."""
         if len(self.options) == 1 or self._left:
             return self.best
         return self.options[self._calls // self.WINDOW % len(self.options)]
 
-    def record(self, threads: int, seconds: float) -> None:
-        """What a call with so many threads took."""
+    def record(self, option: int, seconds: float, tokens: int = 1) -> None:
+        """What a call with this option took, and how many tokens it brought."""
         if len(self.options) == 1:
             return
         if self._left:
@@ -125,22 +126,27 @@ class Pace:
                 self._begin()
             return
         if self._calls % self.WINDOW:
-            self._seconds[threads].append(seconds)
+            self._seconds[option].append(seconds)
+            self._tokens[option] += tokens
         self._calls += 1
         if self._calls == self.WINDOW * self.WINDOWS // 2 * len(self.options):
             self._decide()
 
     def _decide(self) -> None:
-        middle = {option: statistics.median(values) for option, values in self._seconds.items() if values}
-        best: int = min(middle, key=lambda option: middle[option] * (1.0 if option == 1 else 1.02))
+        cost = {
+            option: statistics.median(values) * len(values) / self._tokens[option]
+            for option, values in self._seconds.items()
+            if values
+        }
+        best = min(cost, key=lambda option: cost[option] * (1.0 if option == self.options[-1] else 1.02))
         self._hold = min(2 * self._hold, self.LONGEST_HOLD) if best == self.best else self.FIRST_HOLD
         self.best, self._left = best, self._hold
 
 
 @cache
-def pace_of(most: int, size: int, precision: str, many: bool) -> Pace:
-    """The Pace of networks of that size, for batches of many rows or of few. All generations of a process share it."""
-    return Pace(most)
+def pace_of(most: int, size: int, precision: str, rows: int) -> Pace:
+    """The Pace of up to `most` threads for networks of that size and a class of batches. All generations of a process share it."""
+    return Pace({1, *(2**power for power in range(1, most.bit_length()) if 2**power <= most), most})
 
 
 @cache

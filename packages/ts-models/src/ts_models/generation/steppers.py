@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..fast.decode import FastStepper
+from ..fast.speculate import SpeculativeStepper
 from ..fast.weights import fits
 from ..state import pad_right
 
@@ -59,10 +60,15 @@ class TorchStepper:
         return logits
 
 
-def make_stepper(network: Any, *, precision: str = "float32") -> Stepper:
-    """The fastest stepper for a network where it is: kernels for a float32 Transformer on the CPU, else its own forward."""
+def make_stepper(network: Any, *, precision: str = "float32", draft: Any = None) -> Stepper:
+    """The fastest stepper for a network where it is: kernels for a float32 Transformer on the CPU, else its own forward.
+
+    `draft`: a smaller network of the same vocabulary that guesses the next tokens, where the kernels run both.
+    """
     traced = "hidden" in vars(network)  # by `trace`, which the kernels know nothing of
     if fits(network) and not traced:
+        if draft is not None and fits(draft):
+            return SpeculativeStepper(network, draft, precision=precision)
         return FastStepper(network, precision=precision)
     if precision != "float32":
         raise ConfigError(

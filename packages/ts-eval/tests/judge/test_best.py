@@ -55,21 +55,11 @@ def test_the_file_is_one_of_stories_and_the_command_writes_it(lm, model_folder, 
     rows = ts_eval.best_of(lm, ["One day"] * 2, 3, **OPTIONS)
     write_ranked(tmp_path / "a.jsonl", rows)
     assert [story.text for story in ts_eval.read_stories(tmp_path / "a.jsonl")] == [row.story for row in rows]
-    command = [
-        "best",
-        str(model_folder),
-        "-p",
-        "One day",
-        "--stories",
-        "2",
-        "-n",
-        "3",
-        "--set",
-        "max_new_tokens=12",
-        "--set",
-        "temperature=9.0",
-    ]
-    app([*command, "--out", str(tmp_path / "b.jsonl"), "--json"], standalone_mode=False)
+    options = ["--stories", "2", "-n", "3", *(f"--set={name}={value}" for name, value in OPTIONS.items())]
+    app(
+        ["best", str(model_folder), "-p", "One day", *options, "--out", str(tmp_path / "b.jsonl"), "--json"],
+        standalone_mode=False,
+    )
     shown = json.loads(capsys.readouterr().out)
     assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
     assert shown["worst"] < shown["mean"] < shown["best"]

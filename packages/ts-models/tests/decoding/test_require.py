@@ -51,8 +51,8 @@ def demo():
 
 def test_fifty_stories_of_the_demo_model(demo):
     words = ["dragon", "run|ran", "shiny"]
-    stories = demo.write(["Once upon a time"] * 50, method="sample", temperature=0.7, seed=1, require=words, max_new_tokens=100)
-    check(stories, words, 100)
+    stories = demo.write(["Once upon a time"] * 50, method="sample", temperature=0.7, seed=1, require=words, max_new_tokens=60)
+    check(stories, words, 60)
     assert len({story.text for story in stories}) == 50
 
 

@@ -69,7 +69,7 @@ def find_passages(
     """Read stories of ids `<bos> … <eos>` and keep the passages that activate each neuron most, by layer.
 
     Long stories are read in windows, as in `score_ids`; a window gives a neuron one passage at most. Special tokens do not count.
-    exact: multiply in float32, also on a CPU that multiplies in bfloat16 twice as fast. Activations then differ by about 1 %.
+    exact: multiply in float32, also on a CPU with bfloat16 instructions, which change activations by up to about 1 %.
     """
     points = points_of(lm.model)
     if points is None:

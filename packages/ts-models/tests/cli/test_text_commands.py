@@ -67,6 +67,14 @@ def test_generate_writes_as_many_stories_as_asked_and_the_same_by_seed(capsys: p
     assert json.loads(_run(capsys, *asked)[1]) == shown
 
 
+def test_generate_with_a_draft_writes_the_same_story(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    asked = ("generate", model, "--prompt", "Once upon a", "--seed", "3", "--max-new-tokens", "6")
+    code, drafted, _ = _run(capsys, *asked, "--draft", model)
+    assert (code, drafted) == (0, _run(capsys, *asked)[1])
+    code, _, err = _run(capsys, *asked, "--draft", "demo")
+    assert (code, "cannot guess for" in err) == (2, True)
+
+
 def test_generate_requires_words(capsys: pytest.CaptureFixture[str], model: str) -> None:
     words = ("--require", "dog", "--require", "ran|sat", "--require", "sun", "--max-new-tokens", "9", "--n", "3")
     code, out, _ = _run(capsys, "generate", model, "--prompt", "once", *words, "--json")

@@ -23,6 +23,32 @@ def stories_of(batches: Batches, steps: range) -> list[int]:
 
 
 @pytest.mark.parametrize("arrangement", ["bucketed", "shuffled", "packed"])
+def test_a_prompt_has_no_loss(arrangement: str) -> None:
+    split = fake_encoded(longest=24)["train"]
+    prompts = np.random.default_rng(1).integers(1, np.diff(split.offsets))
+    plain = make(arrangement)
+    batches = Batches(
+        FakeSplit(split.ids, split.offsets, prompts), context=16, seed=1, pad_id=PAD, max_tokens=64, arrangement=arrangement
+    )
+    for step in range(batches.steps_per_epoch):
+        plan = batches.plan(step)
+        (batch,) = batches.micro_batches(plan, rank=0, world_size=1, max_tokens=10**9)
+        (whole,) = plain.micro_batches(plain.plan(step), rank=0, world_size=1, max_tokens=10**9)
+        assert torch.equal(batch.ids, whole.ids)
+        for r, row in enumerate(plan.rows):
+            place = 0
+            for story in row:
+                length = int(batches.lengths[story])
+                first = min(int(prompts[story]) - 1, length - 1)  # where the context ends in the prompt, its last token is scored
+                assert (batch.targets[r, place : place + first] == IGNORED).all()
+                scored = slice(place + first, place + length)
+                assert torch.equal(batch.targets[r, scored], whole.targets[r, scored])
+                place += length
+        assert int((batch.targets != IGNORED).sum()) == plan.tokens
+    assert sum(batches.plan(step).tokens for step in range(batches.steps_per_epoch)) == batches.epoch_tokens < plain.epoch_tokens
+
+
+@pytest.mark.parametrize("arrangement", ["bucketed", "shuffled", "packed"])
 class TestEveryArrangement:
     def test_every_story_once_per_epoch(self, arrangement: str) -> None:
         batches = make(arrangement)

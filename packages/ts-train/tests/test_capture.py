@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,18 @@ def losses(run: Path) -> list[float]:
     return [row["loss"] for row in read_metrics(run / "metrics.jsonl") if row["kind"] == "step"]
 
 
-@pytest.mark.parametrize("pad_to", [1, 8])
-def test_resident_stories_make_the_batches_that_the_host_makes(pad_to: int) -> None:
-    batches = Batches(fake_encoded()["train"], context=16, seed=1, pad_id=31, max_tokens=96, pad_to=pad_to)
+@pytest.mark.parametrize(("pad_to", "prompts"), [(1, False), (8, False), (8, True)])
+def test_resident_stories_make_the_batches_that_the_host_makes(pad_to: int, prompts: bool) -> None:
+    split = fake_encoded()["train"]
+    split = replace(split, prompts=np.diff(split.offsets) // 2 if prompts else None)
+    batches = Batches(split, context=16, seed=1, pad_id=31, max_tokens=96, pad_to=pad_to)
     stories = ResidentStories(batches, CPU)
     for step in range(batches.steps_per_epoch):
         plan = batches.plan(step)
         (wanted,) = batches.micro_batches(plan, rank=0, world_size=1, max_tokens=10**9)
         rows = np.concatenate(plan.rows)
         starts, lengths = torch.from_numpy(batches.offsets[rows]), torch.from_numpy(batches.lengths[rows])
-        made = stories.batch(starts, lengths, wanted.ids.shape[1])
+        made = stories.batch(starts, lengths, torch.from_numpy(batches.unscored[rows]), wanted.ids.shape[1])
         assert torch.equal(made.ids, wanted.ids)
         assert torch.equal(made.targets, wanted.targets)
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 import ts_train
 from ts_train import TrainConfig, recipe, recipe_names, schemas
 from ts_train.errors import ConfigError
-from ts_train.recipes import combine
+from ts_train.recipes import combine, over_recipe
 from ts_train.registry import SINKS
 from ts_train.sinks import make_sink
 from ts_train.studies import schemas as study_schemas
@@ -40,9 +40,19 @@ def test_sinks_table_equals_files_and_unknown_ones_are_named() -> None:
 def test_a_recipe_for_every_preset_of_the_zoo() -> None:
     from ts_models.presets import PRESETS
 
-    assert sorted(PRESETS) == recipe_names() != []
+    assert {name.removesuffix("-instruct") for name in recipe_names()} == set(PRESETS) != set()
     for name in recipe_names():
-        assert TrainConfig.model_validate(recipe(name)).preset == name
+        assert TrainConfig.model_validate(recipe(name)).preset == name.removesuffix("-instruct")
+
+
+def test_a_variant_is_its_presets_recipe_with_changes() -> None:
+    base, variant = recipe("story-5m", device="cuda"), recipe("story-5m-instruct", device="cuda")
+    assert variant == {**base, "model": {"max_seq_len": 512}}
+    over = over_recipe(
+        "story-5m-instruct", {"preset": "story-5m-instruct", "device": "cpu", "seed": 7, "model": {"dropout": 0.1}}
+    )
+    assert TrainConfig.model_validate(over).preset == "story-5m"
+    assert (over["seed"], over["model"]) == (7, {"max_seq_len": 512, "dropout": 0.1})
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -458,6 +459,29 @@ def test_the_talks_rotation_trains_with_and_without_torchtune(
     said: list[str] = []
     resume(tmp_path / "cut", data=data, warn=said.append)
     assert said == ["rotary is 'ts-models' now and was 'torchtune': the last bits may differ from those of an uninterrupted run"]
+
+
+def test_the_loss_is_on_the_stories_only(tmp_path: Path, config: Make) -> None:
+    data = fake_encoded(longest=14)  # whole in the context
+    prompts = {name: np.maximum(1, np.diff(split.offsets) // 2) for name, split in data.items()}
+    asked = FakeEncoded({name: replace(split, prompts=prompts[name]) for name, split in data.items()}, data.vocab_size)
+    run = train(config(max_steps=3, validation={"every": 3}), asked, tmp_path / "run")
+    model, split, nats = run.model, data["validation"], 0.0
+    scored = int((np.diff(split.offsets) - prompts["validation"]).sum())
+    for i, start in enumerate(prompts["validation"].tolist()):
+        ids = torch.from_numpy(split.ids[split.offsets[i] : split.offsets[i + 1]].astype(np.int64))
+        with torch.no_grad():
+            logits = model(ids[None, :-1])[0]
+        nats += float(torch.nn.functional.cross_entropy(logits[start - 1 :], ids[start:], reduction="sum"))
+    assert run.state.curve[-1].validation_loss == pytest.approx(nats / scored, rel=1e-5)
+    with pytest.raises(DataError, match="not the data that"):
+        resume(tmp_path / "run", data=data)
+
+
+def test_lengths_of_prompts_that_leave_no_story_are_refused(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    whole = {name: replace(split, prompts=np.diff(split.offsets)) for name, split in data.items()}
+    with pytest.raises(DataError, match="split `train`: `prompts` does not give each story a number"):
+        train(config(), FakeEncoded(whole, data.vocab_size), tmp_path / "run")
 
 
 def test_fine_tuning_refuses_another_vocabulary(tmp_path: Path, data: FakeEncoded, config: Make) -> None:

@@ -16,7 +16,7 @@ from .artefact import member, read_model, sha256_file
 from .errors import ArtefactError
 from .schemas import Canaries, Canary, DatasetManifest, FileInfo
 
-__all__ = ["Split", "check_files", "list_files", "open_manifest", "read", "read_canaries"]
+__all__ = ["Split", "check_files", "list_files", "open_manifest", "read", "read_canaries", "without_prompts"]
 
 REMOVED = "removed"
 
@@ -95,7 +95,7 @@ class Split(Sequence[str]):
         expected = sum(info.rows for info in files)
         if self._starts[-1] != expected:
             raise ArtefactError(f"{splits}: split {name!r} has {self._starts[-1]:,} stories, its manifest says {expected:,}.")
-        self._held: tuple[int, pa.Array] | None = None
+        self._held: tuple[int, pa.RecordBatch] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the path; unpickling opens the files again."""
@@ -121,7 +121,7 @@ class Split(Sequence[str]):
             yield from batch.column(0).to_numpy(zero_copy_only=False).tolist()
 
     def batches(self, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
-        """The stories in order as Arrow batches of up to `rows` rows, column `text`."""
+        """The stories in order as Arrow batches of up to `rows` rows: column `text`, and `prompt` if the stories have prompts."""
         for first, end in self.cuts(rows):
             yield self.batch(first, end)
 
@@ -132,17 +132,16 @@ class Split(Sequence[str]):
                 yield first, min(first + rows, end)
 
     def batch(self, first: int, end: int) -> pa.RecordBatch:
-        """Stories [first, end) of one of the `cuts`, column `text`."""
+        """Stories [first, end) of one of the `cuts`: column `text`, and `prompt` if the stories have prompts."""
         start = self._starts[bisect_right(self._starts, first) - 1]
-        texts = self._group(first).slice(first - start, end - first)
-        return pa.record_batch([texts], ["text"])
+        return self._group(first).slice(first - start, end - first)
 
     def _story(self, row: int) -> str:
         start = self._starts[bisect_right(self._starts, row) - 1]
-        story: str = self._group(row)[row - start].as_py()
+        story: str = self._group(row).column(0)[row - start].as_py()
         return story
 
-    def _group(self, row: int) -> pa.Array:
+    def _group(self, row: int) -> pa.RecordBatch:
         """The stories of the row group that holds a row. Caches the last one."""
         position = bisect_right(self._starts, row) - 1
         if self._held is None or self._held[0] != position:
@@ -150,17 +149,26 @@ class Split(Sequence[str]):
             self._held = position, self._load(*self._groups[position])
         return self._held[1]
 
-    def _load(self, number: int, group: int) -> pa.Array:
+    def _load(self, number: int, group: int) -> pa.RecordBatch:
         try:
-            column = self._opened[number].read_row_group(group, columns=["text"]).column(0)
-            column.validate(full=True)  # also that it is UTF-8
+            names = ["text", "prompt"] if self.manifest is not None and self.manifest.instruct is not None else ["text"]
+            table = self._opened[number].read_row_group(group, columns=names).select(names)
+            table.validate(full=True)  # also that it is UTF-8
         except (pa.ArrowException, OSError) as problem:
             reason = str(problem).splitlines()[0][:80]
             raise ArtefactError(f"{self.paths[number]}: damaged: {reason}. Run `ts-data prepare` again.") from None
-        return column.combine_chunks()
+        return pa.record_batch([column.combine_chunks() for column in table.columns], names)
 
     def __repr__(self) -> str:
         return f"<Split {self.name!r}: {len(self):,} stories>"
+
+
+def without_prompts(batch: pa.RecordBatch) -> pa.Array:
+    """The stories of a batch of a Split, without their prompts."""
+    if "prompt" not in batch.schema.names:
+        return batch.column("text")
+    pairs = zip(batch.column("text").to_pylist(), batch.column("prompt").to_pylist(), strict=True)
+    return pa.array([text[len(prompt) + 1 :] for text, prompt in pairs], pa.large_string())
 
 
 def _checked(splits: str | os.PathLike[str], info: FileInfo) -> Path:

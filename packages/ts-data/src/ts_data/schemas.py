@@ -21,6 +21,7 @@ __all__ = [
     "LengthStats",
     "NearConfig",
     "PrepareConfig",
+    "PromptFormat",
     "SourceInfo",
     "SplitInfo",
     "SplitLeakage",
@@ -267,10 +268,28 @@ class InstructConfig(_Frozen):
     """Share of all pairs of words that no prompt of train asks for together; prompts of validation and test may."""
 
 
+class PromptFormat(_Frozen):
+    """How a prompt spells what it asks for. Whoever trains or asks a model reads it from the artefact."""
+
+    parts: dict[str, str] = {
+        "words": "Words: {}.",
+        "features": "Features: {}.",
+        "first sentence": "First sentence: {}",
+        "random sentence": "Random sentence: {}",
+        "summary": "Summary: {}",
+    }
+    """Part → its text; `{}` is the value, with commas between several. A blank stands between parts."""
+    features: tuple[str, ...] = ()
+    """Features that a prompt can ask for."""
+    end: str = "Story:"
+    """The end of the prompt; the story follows after a blank."""
+
+
 class InstructInfo(_Frozen):
     """What `instruct` made of plain stories."""
 
     config: InstructConfig
+    prompts: PromptFormat = PromptFormat()
     source: Sha256
     """`fingerprint` of the splits of plain stories."""
     parts: dict[str, Count]

@@ -77,15 +77,31 @@ class LanguageModel:
             raise TokenizerError(self._missing_tokenizer)
         return self.tokenizer
 
-    def encode_prompt(self, prompt: str) -> list[int]:
-        """Ids of the beginning of a story: `<bos>` and the prompt.
+    def encode_prompt(self, prompt: str, *, words: Sequence[str] = (), features: Sequence[str] = ()) -> list[int]:
+        """Ids of the beginning of a story: `<bos>`, what is asked for (`ask`), and the prompt.
 
         A tokenizer with `encode_prompt` repairs the prompt as its corpus was repaired (curly quotes, double blanks).
         """
         check_text(prompt, "the prompt")
         tokenizer = self.text_tokenizer()
         encode = getattr(tokenizer, "encode_prompt", tokenizer.encode)
-        return [*self._opening(), *encode(prompt)]
+        return [*self._opening(), *encode(self.ask(words, features)), *encode(prompt)]
+
+    def ask(self, words: Sequence[str] = (), features: Sequence[str] = ()) -> str:
+        """The text that asks for a story with these words and features, as the training prompts spell it; "" for none.
+
+        Raises ConfigError for a model that was trained without prompts, and for a feature that it does not know.
+        """
+        words, features = text_list(words, "words"), text_list(features, "features")
+        if not words and not features:
+            return ""
+        prompts = None if self.training is None else self.training.prompts
+        if prompts is None:
+            raise ConfigError(
+                f"{self.name}: was trained on stories without prompts, so it cannot be asked for words or features. Use `require`, "
+                "or train on prompts: ts-data instruct splits/ --out instruct/"
+            )
+        return prompts.prompt(words, features)
 
     def encode_story(self, text: str) -> list[int]:
         """Ids of a whole story as it is written: `<bos> … <eos>`."""
@@ -96,11 +112,11 @@ class LanguageModel:
         return [self.config.bos_id] if self.config.bos_id >= 0 else []
 
     @overload
-    def generate(self, prompts: str, *, return_full_text: bool = True, **options: Any) -> str | list[str]: ...
+    def generate(self, prompts: str = "", *, return_full_text: bool = True, **options: Any) -> str | list[str]: ...
     @overload
     def generate(self, prompts: Sequence[str], *, return_full_text: bool = True, **options: Any) -> list[str]: ...
-    def generate(self, prompts: str | Sequence[str], *, return_full_text: bool = True, **options: Any) -> str | list[str]:
-        """Write stories that begin with the prompts; `options` are the fields of GenerationConfig.
+    def generate(self, prompts: str | Sequence[str] = "", *, return_full_text: bool = True, **options: Any) -> str | list[str]:
+        """Write stories that begin with the prompts; `options` are the fields of GenerationConfig, and `words` and `features` to ask for.
 
         One prompt gives one text, or a list of them where num_return_sequences is above 1; a list gives a list, each
         prompt's stories side by side. The full text begins with the prompt as given, also where the vocabulary lacks
@@ -111,19 +127,27 @@ class LanguageModel:
         return texts[0] if isinstance(prompts, str) and len(texts) == 1 else texts
 
     def write(
-        self, prompts: str | Sequence[str], *, logprobs: bool = False, alternatives: int = 0, **options: Any
+        self,
+        prompts: str | Sequence[str] = "",
+        *,
+        words: Sequence[str] = (),
+        features: Sequence[str] = (),
+        logprobs: bool = False,
+        alternatives: int = 0,
+        **options: Any,
     ) -> list[Story]:
         """Like `generate`, with details of each story: ids, finish reason, score, log-probabilities.
 
         A story ends with `<eos>`; after `max_new_tokens`; where it fills the model's `max_seq_len` together with its
         prompt (`context`, Transformers only); or before the first of the texts in `stop`. With `require`, every story holds
-        all these words and ends with `<eos>`; what the places of the words are, `generation.require` says.
+        all these words and ends with `<eos>`; what the places of the words are, `generation.require` says. `words` and
+        `features` only ask a model that was trained on prompts (`ts-data instruct`), before each story; no text shows that.
         """
         from .generation import make_config
 
         config, tokenizer = make_config(options), self.text_tokenizer()
         beginnings = [prompts] if isinstance(prompts, str) else text_list(prompts, "prompts")
-        ids = [self.encode_prompt(prompt) for prompt in beginnings]
+        ids = [self.encode_prompt(prompt, words=words, features=features) for prompt in beginnings]
         found = self._generate_ids(ids, config, logprobs, alternatives)
         return [
             make_story(tokenizer, prompt, beginning, hypothesis, config.stop)
@@ -143,13 +167,22 @@ class LanguageModel:
         stop = stop_check(self.text_tokenizer(), ids, config.stop)
         return generate_ids(self.model, ids, config, stop=stop, **recorded)
 
-    def stream(self, prompt: str, **options: Any) -> Iterator[str]:
+    def stream(self, prompt: str = "", **options: Any) -> Iterator[str]:
         """Stream one story in pieces. Pieces are final; joined they are the text after the prompt."""
         for event in self.events(prompt, **options):
             if event.text:
                 yield event.text
 
-    def events(self, prompt: str, *, logprobs: bool = False, alternatives: int = 0, **options: Any) -> Iterator[Event]:
+    def events(
+        self,
+        prompt: str = "",
+        *,
+        words: Sequence[str] = (),
+        features: Sequence[str] = (),
+        logprobs: bool = False,
+        alternatives: int = 0,
+        **options: Any,
+    ) -> Iterator[Event]:
         """Like `stream`, with each new token and the text that became final with it; the last event holds the reason of the end.
 
         A story with required words (`require`) is written whole before its first event.
@@ -158,18 +191,18 @@ class LanguageModel:
 
         config, tokenizer = make_config({**options, "num_return_sequences": 1}), self.text_tokenizer()
         check_text(prompt, "the prompt")
-        beginning = self.encode_prompt(prompt)
+        beginning = self.encode_prompt(prompt, words=words, features=features)
         if config.require:
             found = self._generate_ids([beginning], config, logprobs, alternatives)
             story = found[0][0]
             whole = Step([0] * len(story.ids), story.ids, story.logprobs, story.alternatives)
-            yield from stream_events(tokenizer, beginning, [whole, found], ())
+            yield from stream_events(tokenizer, prompt, beginning, [whole, found], ())
             return
         check = stop_check(tokenizer, [beginning], config.stop)
         steps = generate_steps(
             self.model, [beginning], config, logprobs=logprobs, alternatives=alternatives, stop=check, stepper=self.stepper()
         )
-        yield from stream_events(tokenizer, beginning, steps, config.stop)
+        yield from stream_events(tokenizer, prompt, beginning, steps, config.stop)
 
     def neighbours(self, word: str, *, k: int = 10) -> list[tuple[str, float]]:
         """The k tokens nearest to a word in embedding space, with their cosines, nearest first.

@@ -5,6 +5,7 @@ Standard library and pydantic only. It holds no sizes of named models (see `pres
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -19,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from .errors import ConfigError
 from .registry import ARCHITECTURES, POSITIONS, load_entry
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "GenerationConfig",
     "ModelConfig",
     "NetworkConfig",
+    "PromptFormat",
     "RecurrentConfig",
     "TrainingSummary",
     "TransformerConfig",
@@ -303,6 +306,29 @@ class CurvePoint(_Frozen):
     validation_loss: float | None = None
 
 
+class PromptFormat(_Frozen):
+    """How the prompts of the training stories were written (`ts-data instruct`), for asking the model in the same way."""
+
+    parts: dict[str, str]
+    """Part ("words", "features" …) → its text; `{}` is the value."""
+    features: tuple[str, ...]
+    """Features that a prompt can ask for."""
+    end: str
+    """The end of the prompt; the story follows after a blank."""
+
+    def prompt(self, words: Sequence[str] = (), features: Sequence[str] = ()) -> str:
+        """The prompt that asks for a story with these words and features.
+
+        Raises ConfigError for a feature that no prompt of the training stories asks for.
+        """
+        for feature in features:
+            if feature not in self.features:
+                raise ConfigError(f"there is no feature {feature!r}; there are {', '.join(self.features)}.")
+        asked = {"words": words, "features": features}
+        parts = [self.parts[part].format(", ".join(values)) for part, values in asked.items() if values]
+        return " ".join([*parts, self.end])
+
+
 class TrainingSummary(_Frozen):
     """Training record (model/training.json): enough to draw the loss curve without ts_train."""
 
@@ -328,6 +354,8 @@ class TrainingSummary(_Frozen):
     """Hashes in train_stories.npy; None where the model folder has no such file."""
     train_stories_sha256: str | None = None
     """SHA-256 of train_stories.npy."""
+    prompts: PromptFormat | None = None
+    """None for a model that was trained on stories without prompts."""
     versions: dict[str, str] = {}
     hardware: str | None = None
     """CPU or GPU, processes and threads."""

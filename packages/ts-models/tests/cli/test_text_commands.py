@@ -57,6 +57,29 @@ def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return int(stop.value.code or 0), captured.out, captured.err
 
 
+def test_words_are_asked_of_a_model_of_prompts(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    code, _, error = _run(capsys, "generate", model, "--words", "dog,cat", "--features", "twist")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "was trained on stories without prompts" in error
+    lm = ts_models.load(model)
+    prompts = {"parts": {"words": "big {} .", "features": "red {} ."}, "features": ["twist"], "end": "sun"}
+    training = ts_models.TrainingSummary.model_validate(
+        {"parameters": 1, "steps": 1, "tokens": 1, "seconds": 1, "prompts": prompts}
+    )
+    asked = ts_models.save(
+        lm.model, Path(model).parent / "asked", tokenizer=Path(model) / "word_tokenizer.json", training=training
+    )
+    options = ["--method", "greedy", "--max-new-tokens", "6", "--json"]
+    code, out, error = _run(capsys, "generate", str(asked), "--words", "dog, cat,zebra", "--features", "twist", *options)
+    assert code == 0
+    assert "the vocabulary lacks 'zebra'" in error
+    (story,) = json.loads(out)["stories"]
+    expected = lm.generate("big dog, cat, zebra . red twist . sun", method="greedy", max_new_tokens=6, return_full_text=False)
+    assert (story["full_text"], story["prompt"]) == (expected.lstrip(" "), "")
+    code, _, error = _run(capsys, "generate", str(asked), "--features", "moral")
+    assert (code, error) == (2, "error: there is no feature 'moral'; there are twist.\n")
+
+
 def test_generate_writes_as_many_stories_as_asked_and_the_same_by_seed(capsys: pytest.CaptureFixture[str], model: str) -> None:
     asked = ("generate", model, "--prompt", "Once upon a", "--n", "2", "--seed", "3", "--max-new-tokens", "6", "--json")
     code, out, _ = _run(capsys, *asked)

@@ -11,6 +11,7 @@ pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 
+from ts_models import LanguageModel, TrainingSummary
 from ts_models.play import serve
 
 pytestmark = pytest.mark.browser
@@ -34,6 +35,32 @@ def until(condition, seconds=60):
 
 def texts(browser, selector):
     return [element.text for element in browser.find_elements(By.CSS_SELECTOR, selector)]
+
+
+def test_words_and_features_are_asked_where_the_model_knows_prompts(browser, lm):
+    prompts = {"parts": {"words": "w3 {}", "features": "w5 {}"}, "features": ["twist", "moral"], "end": "w7"}
+    lm.training = TrainingSummary.model_validate({"parameters": 1, "steps": 1, "tokens": 1, "seconds": 1, "prompts": prompts})
+    told = []
+    models = {"asked": lm, "plain": LanguageModel(lm.model, lm.tokenizer)}
+    threading.Thread(target=serve, args=(models,), kwargs={"port": 0, "ready": told.append}, daemon=True).start()
+    until(lambda: told)
+    browser.get(told[0])
+    until(lambda: texts(browser, "#features label"))
+    assert texts(browser, "#features label") == ["twist", "moral"]
+    browser.find_element(By.ID, "words").send_keys("w9, w11")
+    browser.find_elements(By.CSS_SELECTOR, "#features input")[1].click()
+    browser.execute_script("document.getElementById('prompt').value = ''; document.getElementById('method').value = 'greedy'")
+    browser.find_element(By.ID, "write").click()
+    until(lambda: any(" tokens, " in text for text in texts(browser, ".status")))
+    until(lambda: "writing" not in browser.find_element(By.CSS_SELECTOR, ".panel").get_attribute("class"))
+    (story,) = texts(browser, ".story")
+    expected = lm.generate(words=["w9", "w11"], features=["moral"], method="greedy", max_new_tokens=256)
+    assert story == expected
+    assert story != lm.generate(words=["w9"], features=["moral"], method="greedy", max_new_tokens=256)
+    browser.execute_script(
+        "const e = document.querySelector('.model'); e.value = 'plain'; e.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    assert not browser.find_element(By.ID, "asked").is_displayed()
 
 
 def test_play(browser, address, lm):

@@ -28,6 +28,7 @@ from ts_data.artefact import (
     write_model,
     write_text,
 )
+from ts_data.dataset import without_prompts
 from ts_data.schemas import DatasetManifest, FileInfo
 
 from . import engines
@@ -47,7 +48,7 @@ OWNED = (
     "manifest.json",
     TOKENIZER_FILE,
     TRAIN_STORIES,
-    *(f"{stem}{end}" for stem in STEMS.values() for end in (".bin", ".idx.npy")),
+    *(f"{stem}{end}" for stem in STEMS.values() for end in (".bin", ".idx.npy", ".prompts.npy")),
 )
 """The files of an encoded folder; any other file in it belongs to the user."""
 BATCH_ROWS = 8_000
@@ -57,8 +58,10 @@ NOTE = "identity.json"
 WORK_FILES = (
     TOKENIZER_FILE,
     TRAIN_STORIES,
-    *(f"{stem}.{end}" for stem in STEMS.values() for end in ("bin", "idx.npy", "lengths", "journal")),
+    *(f"{stem}.{end}" for stem in STEMS.values() for end in ("bin", "idx.npy", "prompts.npy", "lengths", "prompts", "journal")),
 )
+COLUMNS = ("lengths", "prompts")
+"""One number per story, in files of the work folder."""
 PRICED = 2_000
 """Number of evenly spread stories per split whose extra bits are measured; the sum is scaled to the whole split."""
 
@@ -110,7 +113,8 @@ def encode_splits(
                     if name in source.splits
                 }
             hashes = _write_train_stories(work, ts_data.read(splits, "train"), progress)
-            done = EncodedManifest.model_validate({**identity, "splits": infos, "train_stories": hashes})
+            made = None if source.instruct is None else source.instruct.prompts
+            done = EncodedManifest.model_validate({**identity, "splits": infos, "train_stories": hashes, "prompts": made})
             _finish(work, target, tokenizer, done)
         _clear_work(beside(target, "work"))
     return done
@@ -228,8 +232,11 @@ def _encode_split(
             journal.add(result)
             if progress is not None:
                 progress(f"encode {name}", journal.sums.stories, total)
-        sums, offsets = journal.sums, journal.offsets()
+        sums, offsets, prompts = journal.sums, journal.offsets(), journal.column("prompts")
     np.save(idx_path, offsets)
+    prompts_path = work / f"{STEMS[name]}.prompts.npy"
+    if has_prompts := stories.manifest is not None and stories.manifest.instruct is not None:
+        np.save(prompts_path, prompts)
     scale = sums.stories / sums.priced_stories if sums.priced_stories else 1.0
     return EncodedSplitInfo.model_validate(
         {
@@ -238,6 +245,7 @@ def _encode_split(
             "restore_bits": round(sums.restore_bits * scale, 3),
             "bin": _file_info(bin_path, sums.tokens),
             "idx": _file_info(idx_path, sums.stories + 1),
+            "prompts": _file_info(prompts_path, sums.stories) if has_prompts else None,
         }
     )
 
@@ -249,7 +257,7 @@ def _write_train_stories(work: Path, stories: ts_data.Split, progress: Progress 
     found = [np.zeros(0, dtype=np.uint64)]
     done = 0
     for first, end in stories.cuts(BATCH_ROWS):
-        found.append(story_hashes(stories.batch(first, end).column("text").to_pylist()))
+        found.append(story_hashes(without_prompts(stories.batch(first, end)).to_pylist()))
         done += end - first
         if progress is not None:
             progress("hash train stories", done, len(stories))
@@ -262,7 +270,7 @@ class _Journal:
     """The growing files of a split; each journal line describes bytes that are on disk."""
 
     def __init__(self, work: Path, stem: str) -> None:
-        self._paths = {kind: work / f"{stem}.{kind}" for kind in ("bin", "lengths", "journal")}
+        self._paths = {kind: work / f"{stem}.{kind}" for kind in ("bin", *COLUMNS, "journal")}
         self._written, self.sums = self._last()
 
     def _last(self) -> tuple[int, Sums]:
@@ -275,14 +283,14 @@ class _Journal:
 
     def __enter__(self) -> _Journal:
         self._files = {kind: path.open("ab") for kind, path in self._paths.items()}
-        if (
-            self._paths["bin"].stat().st_size < 2 * self.sums.tokens
-            or self._paths["lengths"].stat().st_size < 8 * self.sums.stories
+        if self._paths["bin"].stat().st_size < 2 * self.sums.tokens or any(
+            self._paths[kind].stat().st_size < 8 * self.sums.stories for kind in COLUMNS
         ):
             self.sums = Sums()  # after a power loss the journal can be ahead of the ids: start over
         self._files["journal"].truncate(self._written)  # drop an incomplete line
         self._files["bin"].truncate(2 * self.sums.tokens)
-        self._files["lengths"].truncate(8 * self.sums.stories)
+        for kind in COLUMNS:
+            self._files[kind].truncate(8 * self.sums.stories)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -291,16 +299,19 @@ class _Journal:
 
     def add(self, result: BatchResult) -> None:
         self._files["bin"].write(result.ids.tobytes())
-        self._files["lengths"].write(result.lengths.astype("<i8").tobytes())
         self._files["bin"].flush()
-        self._files["lengths"].flush()
+        for kind in COLUMNS:
+            self._files[kind].write(getattr(result, kind).astype("<i8").tobytes())
+            self._files[kind].flush()
         self.sums = self.sums + result.sums
         self._files["journal"].write(json.dumps(asdict(self.sums)).encode() + b"\n")
         self._files["journal"].flush()
 
     def offsets(self) -> np.ndarray:
-        lengths = np.fromfile(self._paths["lengths"], dtype="<i8")
-        return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return np.concatenate([[0], np.cumsum(self.column("lengths"))]).astype(np.int64)
+
+    def column(self, kind: str) -> np.ndarray:
+        return np.fromfile(self._paths[kind], dtype="<i8")
 
 
 def _file_info(path: Path, rows: int) -> FileInfo:

@@ -32,18 +32,28 @@ TRAIN_STORIES = "train_stories.npy"
 class EncodedSplit(Sequence[np.ndarray]):
     """One split: `split[i]` is story i, `<bos> … <eos>`, uint16 [tokens], a view of the file."""
 
-    def __init__(self, ids: np.ndarray, offsets: np.ndarray, info: EncodedSplitInfo, *, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        ids: np.ndarray,
+        offsets: np.ndarray,
+        info: EncodedSplitInfo,
+        prompts: np.ndarray | None = None,
+        *,
+        folder: Path | None = None,
+    ) -> None:
         self._folder = folder
         self.ids = ids
         """All stories, concatenated, uint16 [tokens]."""
         self.offsets = offsets
         """The start of each story, and the end of the last, int64 [stories + 1]."""
         self.info = info
+        self.prompts = prompts
+        """Tokens before each story itself (`<bos>` and its prompt), int64 [stories]; None if the stories have no prompts."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path instead of the ids if the split was opened from a folder."""
         if self._folder is None:
-            return EncodedSplit, (self.ids, self.offsets, self.info)
+            return EncodedSplit, (self.ids, self.offsets, self.info, self.prompts)
         return _open_split, (self._folder, self.info)
 
     def __repr__(self) -> str:
@@ -125,7 +135,7 @@ class Encoded(Mapping[str, EncodedSplit]):
     def verify(self) -> None:
         """Read every file and compare checksums. Raises `ArtefactError` that names the first mismatch."""
         for info in self.manifest.splits.values():
-            for file in (info.bin, info.idx):
+            for file in filter(None, (info.bin, info.idx, info.prompts)):
                 _verified(self.path, file)
         _ = self.train_stories, self.tokenizer
 
@@ -157,7 +167,10 @@ def _open_split(folder: Path, info: EncodedSplitInfo) -> EncodedSplit:
         raise ArtefactError(
             f"{idx_path}: its offsets do not fit {bin_path.name}; one of them is damaged. Encode the splits again."
         )
-    return EncodedSplit(ids, offsets, info, folder=folder.absolute())
+    prompts = None if info.prompts is None else _load_array(_whole(folder, info.prompts))
+    if prompts is not None and (prompts.shape != (info.stories,) or (prompts < 1).any() or (prompts >= np.diff(offsets)).any()):
+        raise ArtefactError(f"{folder}: the lengths of the prompts do not fit {bin_path.name}. Encode the splits again.")
+    return EncodedSplit(ids, offsets, info, prompts, folder=folder.absolute())
 
 
 def _load_array(path: Path) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ts_data.schemas import FileInfo
+from ts_data.schemas import FileInfo, PromptFormat
 
 __all__ = [
     "MARKERS",
@@ -181,6 +181,9 @@ class EncodedSplitInfo(_Frozen):
     """How many stories, evenly spread, the two were measured on before they were scaled to all; small splits: every one."""
     bin: FileInfo
     idx: FileInfo
+    prompts: FileInfo | None = None
+    """Tokens of each story before the story itself (`<bos>` and its prompt), int64. None if the stories have no prompts;
+    `utf8_bytes` and the bits are those of the stories alone."""
 
 
 class EncodedManifest(_Frozen):
@@ -200,6 +203,8 @@ class EncodedManifest(_Frozen):
     train_stories: FileInfo | None = None
     """train_stories.npy: the sorted, distinct hashes (`ts_data.story_hashes`, uint64) of the train split's stories. None in
     a folder of an earlier version."""
+    prompts: PromptFormat | None = None
+    """How the prompts of the stories are written (`ts_data.instruct`). None if the stories have no prompts."""
 
 
 SCHEMAS: dict[str, type] = {"ts-tokenizer.word": TokenizerSpec, "ts-tokenizer.encoded": EncodedManifest}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from .data.batches import Batches
 from .data.dataset import TrainingData
 from .errors import ArtefactError, ConfigError, DataError
 from .schemas import RunManifest, TrainConfig
+
+VOCABULARY = {"vocab_size", "eos_id", "bos_id", "unk_id", "pad_id"}
 
 
 def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) -> nn.Module:
@@ -75,23 +78,24 @@ def preset_name(model: nn.Module, asked: str | None) -> str | None:
 
 def _same_network(one: Any, other: Any) -> bool:
     """Whether two configs differ at most in vocabulary, context, dropout and initial values."""
-    vocabulary = {"vocab_size", "eos_id", "bos_id", "unk_id", "pad_id"}
-    free = vocabulary | {"max_seq_len", "dropout", "init_std", "zero_init"}
+    free = VOCABULARY | {"max_seq_len", "dropout", "init_std", "zero_init"}
     return bool(one.model_dump(exclude=free) == other.model_dump(exclude=free))
 
 
 def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
-    """The network of a model/ folder; refused if its vocabulary is not that of the data."""
+    """The network of a model/ folder, with its embeddings in the order of the data's vocabulary."""
     import ts_models
     from ts_models.artefact import sha256_file
 
     loaded = ts_models.load(str(config.init_from))
-    if loaded.config.vocab_size != data.vocab_size:
+    own = Path(str(loaded.path)) / "word_tokenizer.json"
+    theirs = data.tokenizer_file
+    other_words = theirs is not None and own.exists() and sha256_file(own) != sha256_file(theirs)
+    if loaded.config.vocab_size != data.vocab_size and not other_words:
         raise DataError(
             f"{config.init_from}: its vocabulary has {loaded.config.vocab_size} entries, the data's {data.vocab_size}. Encode the data with the model's own tokenizer."
         )
-    own = Path(str(loaded.path)) / "word_tokenizer.json"
-    if own.exists() and data.tokenizer_file is not None and sha256_file(own) != sha256_file(data.tokenizer_file):
+    if other_words and loaded.tokenizer is None:
         raise DataError(
             f"{config.init_from}: its word_tokenizer.json is not the one that the data were encoded with, so the same id would "
             f"mean another word. Encode again: ts-tokenizer encode splits/ --tokenizer {own} --out encoded/"
@@ -102,15 +106,33 @@ def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
             f"field `preset`: is {config.preset}, but {config.init_from} holds {found or 'a network of no preset'} "
             f"({sum(p.numel() for p in loaded.model.parameters()):,} parameters). Leave the preset out, or name the right one."
         )
-    if not config.model:
+    if not config.model and not other_words:
         return loaded.model
     torch.manual_seed(config.seed)
-    network = ts_models.build(loaded.config, **config.model)  # say, with another dropout
+    fields = loaded.config.model_dump(exclude=VOCABULARY)
+    # `model` may change, say, the dropout.
+    network = ts_models.build(_network_config({**fields, **config.model, "vocab_size": data.vocab_size}))
+    weights = loaded.model.state_dict()
+    if other_words:
+        weights = _translate(weights, network, loaded.vocabulary(), data.tokenizer.vocab)
     try:
-        network.load_state_dict(loaded.model.state_dict())
+        network.load_state_dict(weights)
     except RuntimeError as problem:
         raise ConfigError(f"field `model`: changes the shape of the weights of {config.init_from}: {problem}") from None
     return network
+
+
+def _translate(weights: dict[str, Any], network: nn.Module, old: Sequence[str], new: Sequence[str]) -> dict[str, Any]:
+    """Weights with the rows of embedding and output layer in the order of `new`; words that `old` lacks keep those of `network`."""
+    places = {word: number for number, word in enumerate(old)}
+    here = [number for number, word in enumerate(new) if word in places]
+    there = [places[new[number]] for number in here]
+    found = dict(weights)
+    for name, tensor in network.state_dict().items():
+        if name.split(".")[0] in ("embedding", "head") and name in weights and len(tensor) == len(new):
+            found[name] = tensor.clone()
+            found[name][here] = weights[name][there]
+    return found
 
 
 def model_dict(model: nn.Module) -> dict[str, Any] | None:

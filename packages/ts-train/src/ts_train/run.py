@@ -21,7 +21,7 @@ from .data.provenance import TRAIN_STORIES, inherited_stories, read_stories, wit
 from .errors import ConfigError, DataError
 from .network import build_model, check_network, choose_context, rebuild_model
 from .plan import idle_settings, plan_run
-from .recipes import combine, recipe
+from .recipes import recipe
 from .run_folder import (
     Run,
     RunFolder,
@@ -166,7 +166,7 @@ def _check_tokenizer(settings: TrainConfig, data: TrainingData) -> None:
 def _settings(config: TrainConfig | str) -> TrainConfig:
     if isinstance(config, TrainConfig):
         return config
-    return TrainConfig.model_validate(combine(recipe(config, device="auto"), {"preset": config}))
+    return TrainConfig.model_validate(recipe(config, device="auto"))
 
 
 def _new_trainer(
@@ -236,7 +236,7 @@ def _run(trainer: Trainer, path: Path, watchers: Sequence[Callback], *, keep_sta
                 trainer.fit(RunInfo(path, manifest, trainer.state.step, trainer.total_steps))
         finally:
             _close(trainer, store)
-    summary = summarise(manifest, trainer.state, read_samples(path))
+    summary = summarise(manifest, trainer.state, data.prompt_format, read_samples(path))
     if (path / "model" / TRAIN_STORIES).exists():
         summary = with_stories(summary, stories)
     if world.is_main_process:

@@ -98,7 +98,8 @@ class RunFolder:
         """Save model/, with stories that the model wrote."""
         write_weights(
             trainer.model, self.path / "model", tokenizer=trainer.data.tokenizer_file,
-            training=summarise(trainer.manifest, trainer.state, samples), train_stories=self.stories,
+            training=summarise(trainer.manifest, trainer.state, trainer.data.prompt_format, samples),
+            train_stories=self.stories,
         )  # fmt: skip
 
 
@@ -250,9 +251,11 @@ def read_manifest(path: Path) -> RunManifest:
     )
 
 
-def summarise(manifest: RunManifest, state: TrainerState, samples: Sequence[str] = ()) -> TrainingSummary:
-    """The content of model/training.json, which reports read without ts-train."""
-    from ts_models.schemas import CurvePoint, TrainingSummary
+def summarise(
+    manifest: RunManifest, state: TrainerState, prompts: dict[str, Any] | None, samples: Sequence[str] = ()
+) -> TrainingSummary:
+    """The content of model/training.json, which reports read without ts-train. `prompts`: how those of the data are written."""
+    from ts_models.schemas import CurvePoint, PromptFormat, TrainingSummary
 
     bits = next((p.bits_per_byte for p in state.curve if p.step == state.best_step), None)
     points = [
@@ -272,6 +275,7 @@ def summarise(manifest: RunManifest, state: TrainerState, samples: Sequence[str]
         data_fingerprint=manifest.data_fingerprint, splits_fingerprint=manifest.splits_fingerprint,
         versions={"torch": env.torch, "tinystories-train": env.ts_train}, samples=list(samples),
         hardware=f"{hardware_name(env.device)}, {env.world_size} process(es) of {env.threads} thread(s)",
+        prompts=None if prompts is None else PromptFormat.model_validate(prompts),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ __all__ = ["FakeEncoded", "FakeSplit", "TinyNetwork", "fake_encoded"]
 class FakeSplit:
     ids: NDArray[np.uint16]
     offsets: NDArray[np.int64]
+    prompts: NDArray[np.int64] | None = None
 
 
 class FakeEncoded(Mapping[str, FakeSplit]):

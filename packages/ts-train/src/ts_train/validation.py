@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .data.batches import Batches
+from .data.batches import Batches, prompt_places
 from .data.dataset import TrainingData
 from .loss import nll_sum
 from .runtime.distributed import World
@@ -26,6 +25,8 @@ class ValidationSet:
     long_stories: list[np.ndarray[Any, Any]]
     long_places: np.ndarray[Any, Any]
     """Indices of the long stories."""
+    long_prompts: np.ndarray[Any, Any]
+    """Places of the long stories that are in the prompt."""
     info: Any
     """The split's counts in encoded/manifest.json; None if only part of the split is used."""
 
@@ -34,10 +35,11 @@ class ValidationSet:
         """Over the first `max_stories` stories of an encoded split, in batches of at most `max_tokens` positions."""
         part = split if max_stories is None or max_stories >= len(split.offsets) - 1 else _Part(split, max_stories)
         batches = Batches(part, context=context, seed=0, pad_id=pad_id, max_tokens=max_tokens, bucket=1)
-        full = np.diff(np.asarray(part.offsets, dtype=np.int64))
+        full: Any = np.diff(np.asarray(part.offsets, dtype=np.int64))
         places = np.flatnonzero(full - 1 > context)
         long = [np.asarray(part.ids[part.offsets[i] : part.offsets[i + 1]]) for i in places]
-        return cls(batches, long, places, getattr(split, "info", None) if part is split else None)
+        prompts = prompt_places(part, full - 1)[places]
+        return cls(batches, long, places, prompts, getattr(split, "info", None) if part is split else None)
 
     @classmethod
     def planned(cls, data: TrainingData, manifest: RunManifest) -> ValidationSet | None:
@@ -74,7 +76,7 @@ class ValidationSet:
                     if rows:
                         sums[1] += nll_sum(logits[rows], targets[rows])
         if whole and self.info is not None and self.long_stories:
-            sums[2] += self._whole(model, self.long_stories[world.rank :: world.size], device)
+            sums[2] += self._whole(model, slice(world.rank, None, world.size), device)
         world.all_reduce(sums)
         model.train(was_training)
         nats = float(sums[0])
@@ -83,13 +85,14 @@ class ValidationSet:
             return loss, None
         return loss, self._bits_per_byte(nats - float(sums[1]) + float(sums[2]))
 
-    def _whole(self, model: nn.Module, stories: Sequence[np.ndarray[Any, Any]], device: torch.device) -> float:
+    def _whole(self, model: nn.Module, part: slice, device: torch.device) -> float:
         from ts_models import score_ids
 
+        stories, prompts = self.long_stories[part], self.long_prompts[part].tolist()
         if not stories:
             return 0.0
         scores = score_ids(_Scored(model, device), stories, context=self.batches.context)  # type: ignore[arg-type]
-        return -float(sum(score.sum(dtype=np.float64) for score in scores))
+        return -float(sum(score[skip:].sum(dtype=np.float64) for score, skip in zip(scores, prompts, strict=True)))
 
     def _bits_per_byte(self, nats: float) -> float:
         from ts_tokenizer import bits_per_byte
@@ -123,6 +126,8 @@ class _Part:
     def __init__(self, split: Any, stories: int) -> None:
         self.offsets = split.offsets[: stories + 1]
         self.ids = split.ids
+        prompts = getattr(split, "prompts", None)
+        self.prompts = None if prompts is None else prompts[:stories]
 
 
 class _Scored:

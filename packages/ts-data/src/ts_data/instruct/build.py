@@ -31,7 +31,7 @@ from ..pipeline.tasks import parquet_writer
 from ..pipeline.workdir import OWNED, SPLITS
 from ..reports.card import card
 from ..schemas import DatasetManifest, FileInfo, InstructConfig, InstructInfo, SplitInfo, SplitName
-from .prompts import Instruction, instruction_of
+from .prompts import FORMAT, Instruction, instruction_of
 
 if TYPE_CHECKING:
     from ..console import Progress
@@ -126,7 +126,7 @@ def _write(
             found[name], held_out[name] = writer.close(), writer.held_out
         link_or_copy(Split(splits, "removed", (source.ledger,)).paths[0], folder / source.ledger.name)
         hashes = "".join(file.sha256 for info in found.values() for file in info.files)
-        made = InstructInfo(config=config, source=source.fingerprint, parts=dict(parts), held_out=held_out)
+        made = InstructInfo(config=config, prompts=FORMAT, source=source.fingerprint, parts=dict(parts), held_out=held_out)
         changes = {"splits": found, "fingerprint": sha256_bytes(hashes.encode()), "canaries": None, "instruct": made}
         manifest = source.model_copy(update=changes)
         write_model(folder / "manifest.json", manifest)

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from ..schemas import InstructConfig
-from .parts import features_of, is_whole, sentences_of, summary_of, words_of
+from ..schemas import InstructConfig, PromptFormat
+from .parts import FEATURES, features_of, is_whole, sentences_of, summary_of, words_of
 
-__all__ = ["PARTS", "Instruction", "instruction_of", "is_held_out"]
+__all__ = ["FORMAT", "Instruction", "instruction_of", "is_held_out"]
 
-PARTS = ("words", "features", "first sentence", "random sentence", "summary")
-"""Parts of a prompt, as it names them with a capital."""
+FORMAT = PromptFormat(features=FEATURES)
 
 _CHANCE = 0.5
 """Chance of each part that a story has."""
@@ -66,13 +65,13 @@ def instruction_of(story: str, config: InstructConfig, *, is_train: bool) -> Ins
         "random sentence": dice.choice(middle) if middle else "",
         "summary": summary_of(sentences) if len(sentences) > 3 else "",
     }
-    possible = [part for part in PARTS if values[part]]
+    possible = [part for part in FORMAT.parts if values[part]]
     parts = [part for part in possible if dice.random() < _CHANCE] or possible[:1]
     dice.shuffle(parts)
-    lines = [f"{part.capitalize()}: {values[part]}{'.' if part in ('words', 'features') else ''}" for part in parts]
+    lines = [FORMAT.parts[part].format(values[part]) for part in parts]
     asked = tuple(words) if "words" in parts else ()
     return Instruction(
-        prompt=" ".join([*lines, "Story:"]),
+        prompt=" ".join([*lines, FORMAT.end]),
         story=story,
         parts=tuple(parts),
         words=asked,

@@ -15,6 +15,10 @@ __all__ = ["generate"]
 def generate(
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
     prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="How a story begins. May be repeated.")] = None,
+    words: Annotated[
+        str | None, typer.Option(help="Ask for words, with commas: dragon,run,shiny. Needs a model of prompts.")
+    ] = None,
+    features: Annotated[str | None, typer.Option(help="Ask for features, with commas: dialogue,bad ending.")] = None,
     method: Annotated[str | None, typer.Option(help="greedy, sample, beam or beam-sample.", show_default="sample")] = None,
     n: Annotated[int | None, typer.Option("--n", "-n", help="Stories per prompt.", show_default="1")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same stories.", show_default="a new one each time")] = None,
@@ -42,6 +46,7 @@ def generate(
     Example: ts-models generate demo --prompt "Once upon a time" --method sample --n 3 --seed 1
     """
     from ..generation import make_config
+    from ..generation.text import split_list
     from ..io.loading import load
     from ._hints import hints
 
@@ -59,12 +64,13 @@ def generate(
     with hints():
         settings = make_config(values)
     lm = load(model).speculate(None if draft is None else load(draft))
-    prompts = prompt or ["Once upon a time"]
-    for text in prompts:
+    wanted, shown = split_list(words), split_list(features)
+    prompts = prompt or ["" if wanted or shown else "Once upon a time"]
+    for text in (*prompts, *wanted):
         if not quiet and (unknown := lm.unknown_words(text)):
             warn(f"the vocabulary lacks {', '.join(map(repr, unknown))}; the model reads <unk> there.")
     with hints(show=False):
-        stories = lm.write(prompts, config=settings)
+        stories = lm.write(prompts, words=wanted, features=shown, config=settings)
     payload = {
         "model": model,
         "config": settings.model_dump(mode="json"),

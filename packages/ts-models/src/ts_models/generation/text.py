@@ -49,6 +49,11 @@ class Event:
     """In the closing event: why the story ended."""
 
 
+def split_list(text: str | None) -> list[str]:
+    """The parts of a text between commas, without blanks around them and without empty ones."""
+    return [part for piece in (text or "").split(",") if (part := piece.strip())]
+
+
 def find_stop(text: str, stops: Sequence[str]) -> int | None:
     """Where the first of the stop texts begins, or None."""
     places = [place for stop in stops if (place := text.find(stop)) >= 0]
@@ -74,12 +79,15 @@ def continuation(tokenizer: Tokenizer, beginning: Sequence[int], new: Sequence[i
 def make_story(tokenizer: Tokenizer, prompt: str, beginning: Sequence[int], found: Hypothesis, stops: Sequence[str]) -> Story:
     """A hypothesis as text, cut before a stop text."""
     text = continuation(tokenizer, beginning, found.ids)
+    text = text if prompt else text.lstrip(" ")
     cut = find_stop(text, stops)
     text = text if cut is None else text[:cut].rstrip()
     return Story(prompt, text, found.ids, found.finish, found.score, found.logprobs, found.alternatives)
 
 
-def stream_events(tokenizer: Tokenizer, beginning: Sequence[int], steps: Iterable[Any], stops: Sequence[str]) -> Iterator[Event]:
+def stream_events(
+    tokenizer: Tokenizer, prompt: str, beginning: Sequence[int], steps: Iterable[Any], stops: Sequence[str]
+) -> Iterator[Event]:
     """Events for the steps of one sequence. Holds back text that may still become part of a stop text."""
     decoder = tokenizer.stream_decoder()
     shown = len(tokenizer.decode(beginning))
@@ -93,7 +101,7 @@ def stream_events(tokenizer: Tokenizer, beginning: Sequence[int], steps: Iterabl
         end = len(whole) if final else max(len(whole) - longest, shown)
         if cut is not None:
             end = start + len(whole[start : start + cut].rstrip())
-        piece = whole[shown:end]
+        piece = whole[shown:end] if prompt or shown > start else whole[shown:end].lstrip(" ")
         shown = max(shown, end)
         return piece
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ..errors import MissingExtraError, TsModelsError
 from ..generation import make_config
+from ..generation.text import split_list
 from ..language_model import LanguageModel
 from ..sizes import count_parameters
 
@@ -68,7 +69,8 @@ def create_app(models: Mapping[str, LanguageModel], *, hosts: Sequence[str] = LO
             options = read_options(request.query_params)
         except (TsModelsError, ValueError) as problem:
             return JSONResponse({"error": str(problem)}, status_code=400)
-        events = tell(models[name], vocabularies[name], request.query_params.get("prompt", ""), options)
+        asked = {part: split_list(request.query_params.get(part)) for part in ("words", "features")}
+        events = tell(models[name], vocabularies[name], request.query_params.get("prompt", ""), {**options, **asked})
         return StreamingResponse(events, media_type="text/event-stream")
 
     scripts = [page(name, "text/javascript") for name in ("tokens.js", "play.js")]
@@ -106,6 +108,7 @@ def describe(name: str, lm: LanguageModel) -> dict[str, Any]:
         "kind": lm.config.kind,
         "parameters": count_parameters(lm.config),
         "context": lm.config.context_limit,
+        "features": None if lm.training is None or lm.training.prompts is None else lm.training.prompts.features,
         "validation_loss": loss,
     }
 
@@ -126,7 +129,7 @@ def read_options(query: Mapping[str, str]) -> dict[str, Any]:
 def tell(lm: LanguageModel, vocabulary: Sequence[str], prompt: str, options: Mapping[str, Any]) -> Iterator[str]:
     """Server-sent events: one JSON object per token, the last with why the story ended, or with an error."""
     try:
-        yield _event({"unknown": lm.unknown_words(prompt)})
+        yield _event({"unknown": lm.unknown_words(" ".join([*options.get("words", ()), prompt]))})
         for event in lm.events(prompt, logprobs=True, alternatives=5, **options):
             if event.id is None:
                 yield _event({"text": event.text, "finish": event.finish})

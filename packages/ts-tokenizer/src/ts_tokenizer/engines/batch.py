@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ts_data.dataset import without_prompts
+
 from ..tokenizer import WordTokenizer
 
 __all__ = ["BatchResult", "Sums", "encode_batch_of_texts"]
@@ -31,28 +33,42 @@ class Sums:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """A batch's ids, concatenated (uint16), each story's length (int64), and the counts."""
+    """A batch's ids, concatenated (uint16), each story's length, how much of it is prompt (int64), and the counts."""
 
     ids: np.ndarray
     lengths: np.ndarray
+    prompts: np.ndarray
     sums: Sums
 
 
-def encode_batch_of_texts(tokenizer: WordTokenizer, texts: pa.Array, first: int, stride: int) -> BatchResult:
-    """Encode an Arrow array of stories; `first` is the index of its first story in the split.
+def encode_batch_of_texts(tokenizer: WordTokenizer, batch: pa.RecordBatch, first: int, stride: int) -> BatchResult:
+    """Encode a batch of a split, prompts included; `first` is the index of its first story in the split.
 
-    The extra bits (`WordTokenizer.extra_bits`) of every `stride`-th story of the split are measured.
+    The extra bits (`WordTokenizer.extra_bits`) of every `stride`-th story of the split are measured, without its prompt.
     """
+    texts, stories = batch.column("text").cast(pa.large_string()), without_prompts(batch).cast(pa.large_string())
     ids, lengths = tokenizer.encode_flat(texts, add_special_tokens=True)
-    priced = [texts[i].as_py() for i in range(-first % stride, len(texts), stride)]
+    priced = [stories[i].as_py() for i in range(-first % stride, len(texts), stride)]
     spelling, restore = tokenizer.extra_bits(priced).sum(axis=0).tolist()
     sums = Sums(
         stories=len(texts),
         tokens=len(ids),
         unk_tokens=int((ids == tokenizer.unk_id).sum()),
-        utf8_bytes=int(pc.sum(pc.binary_length(texts)).as_py() or 0),
+        utf8_bytes=int(pc.sum(pc.binary_length(stories)).as_py() or 0),
         unk_spelling_bits=spelling,
         restore_bits=restore,
         priced_stories=len(priced),
     )
-    return BatchResult(ids.astype("<u2", copy=False), lengths, sums)
+    return BatchResult(ids.astype("<u2", copy=False), lengths, _prompt_lengths(tokenizer, batch), sums)
+
+
+def _prompt_lengths(tokenizer: WordTokenizer, batch: pa.RecordBatch) -> np.ndarray:
+    """Tokens of each text before its story: `<bos>`, and those of the prompt."""
+    if "prompt" not in batch.schema.names:
+        return np.ones(len(batch), np.int64)
+    if tokenizer.casing == "lower":
+        return tokenizer.encode_flat(batch.column("prompt"))[1] + 1
+    rows = zip(
+        batch.column("text").to_pylist(), batch.column("prompt").to_pylist(), strict=True
+    )  # markers depend on what follows
+    return np.array([1 + sum(a <= len(prompt) for a, _ in tokenizer.encode(text, offsets=True)[1]) for text, prompt in rows])

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import pyarrow as pa
-
 import ts_data
 
 from ..tokenizer import WordTokenizer
@@ -36,8 +34,8 @@ class Engine:
         stories = ts_data.read(self._splits, split)
         pending: deque[Future[BatchResult]] = deque()
         for first, end in cuts:
-            texts = stories.batch(first, end).column("text").cast(pa.large_string())
-            pending.append(self._pool.submit(encode_batch_of_texts, self._tokenizer, texts, first, stride))
+            batch = stories.batch(first, end)
+            pending.append(self._pool.submit(encode_batch_of_texts, self._tokenizer, batch, first, stride))
             if len(pending) > self._workers:
                 yield pending.popleft().result()
         while pending:

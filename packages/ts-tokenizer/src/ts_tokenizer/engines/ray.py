@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 import ts_data
 from ts_data.engines.ray import session
@@ -50,16 +49,15 @@ class Engine:
         given = {"splits": str(self._splits), "split": split, "tokenizer": str(self._tokenizer), "stride": stride}
         rows = [{**given, "first": first, "end": end} for first, end in cuts]
         for row in self._ray.data.from_items(rows, override_num_blocks=len(rows)).map(_encode_cut).iter_rows():
-            ids, lengths = np.frombuffer(row["ids"], "<u2"), np.frombuffer(row["lengths"], "<i8")
-            yield BatchResult(ids, lengths, Sums(**json.loads(row["sums"])))
+            lengths, prompts = (np.frombuffer(row[name], "<i8") for name in ("lengths", "prompts"))
+            yield BatchResult(np.frombuffer(row["ids"], "<u2"), lengths, prompts, Sums(**json.loads(row["sums"])))
 
 
 def _encode_cut(row: dict[str, Any]) -> dict[str, Any]:
     stories, tokenizer = _opened(row["splits"], row["split"], row["tokenizer"])
-    texts = stories.batch(row["first"], row["end"]).column("text").cast(pa.large_string())
-    result = encode_batch_of_texts(tokenizer, texts, row["first"], row["stride"])
-    lengths = result.lengths.astype("<i8", copy=False)
-    return {"ids": result.ids.tobytes(), "lengths": lengths.tobytes(), "sums": json.dumps(asdict(result.sums))}
+    result = encode_batch_of_texts(tokenizer, stories.batch(row["first"], row["end"]), row["first"], row["stride"])
+    lengths, prompts = (array.astype("<i8").tobytes() for array in (result.lengths, result.prompts))
+    return {"ids": result.ids.tobytes(), "lengths": lengths, "prompts": prompts, "sums": json.dumps(asdict(result.sums))}
 
 
 @lru_cache(maxsize=4)

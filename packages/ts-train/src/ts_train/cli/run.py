@@ -48,7 +48,7 @@ def run(
     """
     from ts_models.artefact import keep_apart
 
-    from ..recipes import combine, recipe
+    from ..recipes import combine, over_recipe, recipe
     from ..run import train
     from ..schemas import TrainConfig
 
@@ -73,8 +73,7 @@ def run(
         name = _preset_of(str(asked["init_from"]))
         values = combine({**recipe(name or DEFAULT, device=device), "preset": name}, asked)
     else:
-        name = asked.get("preset") or DEFAULT
-        values = combine(recipe(name, device=device), {"preset": name, **asked})
+        values = over_recipe(asked.get("preset") or DEFAULT, asked)
     settings = validate(TrainConfig, values)
     keep_apart(out, [data, *([settings.init_from] if settings.init_from else [])])
     with stoppable():

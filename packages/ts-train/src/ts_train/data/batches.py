@@ -23,7 +23,10 @@ IGNORED = -100
 
 
 class Stories(Protocol):
-    """An encoded split: flat ids and offsets; `ids[offsets[i]:offsets[i + 1]]` is story i."""
+    """An encoded split: flat ids and offsets; `ids[offsets[i]:offsets[i + 1]]` is story i.
+
+    Optional: `prompts`, the tokens of each story before the story itself, which have no loss (`<bos>` included).
+    """
 
     @property
     def ids(self) -> NDArray[Any]: ...
@@ -36,7 +39,7 @@ class Batch:
     ids: torch.Tensor
     """int64 `[rows, time]`."""
     targets: torch.Tensor
-    """int64 `[rows, time]`, IGNORED where padded."""
+    """int64 `[rows, time]`, IGNORED where padded or in a prompt."""
     segments: torch.Tensor | None
     """int64 `[rows, time]`, 1, 2 … per story of a packed row, 0 where padded; None when a row is one story."""
 
@@ -47,7 +50,7 @@ class StepPlan:
 
     rows: list[NDArray[np.int64]]
     tokens: int
-    """Predicted (real) tokens of the step."""
+    """Predicted tokens of the step: neither padding nor in a prompt."""
     padded_tokens: int
     """Positions of the step as one padded rectangle."""
 
@@ -86,10 +89,11 @@ class Batches:
         if len(full) == 0 or full.min() < 1:
             raise DataError("the training split is empty, or holds a story of fewer than two tokens.")
         self.lengths = np.minimum(full, context)
+        self.unscored = prompt_places(stories, self.lengths)
         self.cut_stories, self.cut_tokens = int((full > context).sum()), int((full - self.lengths).sum())
         self.seed, self.pad_id, self.packed, self.pad_to = seed, pad_id, arrangement == "packed", pad_to
         self.scores, self.score_epochs = scores, score_epochs
-        self.context, self.epoch_tokens = context, int(self.lengths.sum())
+        self.context, self.epoch_tokens = context, int((self.lengths - self.unscored).sum())
         if self.packed:
             self._keys = self.lengths
             self._row_of_place = _pack(np.sort(self.lengths)[::-1], context)
@@ -119,7 +123,8 @@ class Batches:
         chosen = [rows[i] for i in range(start, end)]
         lengths = self.row_lengths(chosen)
         chosen = [chosen[i] for i in np.argsort(-lengths, kind="stable")]
-        return StepPlan(rows=chosen, tokens=int(lengths.sum()), padded_tokens=self.width(int(lengths.max())) * len(chosen))
+        tokens = int(lengths.sum() - self.unscored[np.concatenate(chosen)].sum())
+        return StepPlan(rows=chosen, tokens=tokens, padded_tokens=self.width(int(lengths.max())) * len(chosen))
 
     def micro_batches(self, plan: StepPlan, *, rank: int, world_size: int, max_tokens: int) -> list[Batch]:
         """This rank's part of a step, in pieces of at most `max_tokens` positions (at least one row).
@@ -162,7 +167,8 @@ class Batches:
                 length, first = int(self.lengths[story]), int(self.offsets[story])
                 ids[r, place : place + length] = self.ids[first : first + length]
                 if real:
-                    targets[r, place : place + length] = self.ids[first + 1 : first + 1 + length]
+                    skip = int(self.unscored[story])
+                    targets[r, place + skip : place + length] = self.ids[first + 1 + skip : first + 1 + length]
                 if segments is not None:
                     segments[r, place : place + length] = s
                 place += length
@@ -184,6 +190,14 @@ class Batches:
             sums, sizes = np.add.reduceat(means, self._starts), np.diff([*self._starts, self._rows])
             return rows, np.argsort(sums / sizes, kind="stable")
         return rows, draw.permutation(len(self._starts))
+
+
+def prompt_places(stories: Stories, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions of each story that predict a token of its prompt; the last position always has a loss."""
+    prompts = getattr(stories, "prompts", None)
+    if prompts is None:
+        return np.zeros_like(lengths)
+    return np.minimum(np.asarray(prompts, dtype=np.int64) - 1, lengths - 1)
 
 
 def story_difficulty(stories: Stories) -> NDArray[np.float64]:

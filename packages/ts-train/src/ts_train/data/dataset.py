@@ -52,6 +52,12 @@ class TrainingData:
         return getattr(self.source, "tokenizer", None)
 
     @property
+    def prompt_format(self) -> dict[str, Any] | None:
+        """How the prompts of the stories are written; None if they have none."""
+        prompts = getattr(getattr(self.source, "manifest", None), "prompts", None)
+        return None if prompts is None else prompts.model_dump()
+
+    @property
     def train_stories(self) -> NDArray[np.uint64] | None:
         """Hashes of the stories of the train split; None if the data do not list them."""
         hashes = getattr(self.source, "train_stories", None)
@@ -79,6 +85,7 @@ def open_data(data: Any) -> TrainingData:
     hashes = [
         manifest.tokenizer_sha256,
         *(f"{name}:{s.bin.sha256}:{s.idx.sha256}" for name, s in sorted(manifest.splits.items())),
+        *(f"{name}:{s.prompts.sha256}" for name, s in sorted(manifest.splits.items()) if getattr(s, "prompts", None)),
     ]
     tokenizer_file = folder / "word_tokenizer.json"
     train, validation = _splits(data, manifest.vocab_size, str(folder))
@@ -97,7 +104,8 @@ def _foreign(data: Any) -> TrainingData:
             f"the data have no {' and no '.join(missing)}; a mapping of your own needs both as attributes, beside its splits `train` and `validation`."
         )
     train, validation = _splits(data, int(data.vocab_size), "data")
-    arrays = [np.ascontiguousarray(a) for split in (train, validation) if split is not None for a in (split.ids, split.offsets)]
+    kept = [a for s in (train, validation) if s is not None for a in (s.ids, s.offsets, getattr(s, "prompts", None))]
+    arrays = [np.ascontiguousarray(a) for a in kept if a is not None]
     hashes = [hashlib.sha256(a.tobytes()).hexdigest() for a in arrays]
     return TrainingData(
         path="", train=train, validation=validation, vocab_size=int(data.vocab_size), pad_id=int(data.pad_id),
@@ -133,6 +141,11 @@ def _check_split(split: Any, vocab_size: int, where: str) -> None:
             f"{where}: its offsets do not cut the {len(ids):,} ids into stories of two tokens or more. "
             "They must rise by at least 2, from 0 to the number of ids."
         )
+    prompts = getattr(split, "prompts", None)
+    if prompts is not None and not (
+        np.shape(prompts) == (len(offsets) - 1,) and np.all(prompts >= 1) and np.all(prompts < np.diff(offsets))
+    ):
+        raise DataError(f"{where}: `prompts` does not give each story a number from 1 to below its length.")
     least, most = int(ids.min()), int(ids.max())
     if least < 0 or most >= vocab_size:
         raise DataError(

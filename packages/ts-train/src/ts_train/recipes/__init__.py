@@ -1,4 +1,7 @@
-"""Built-in recipes: one TOML file per preset. Its table `gpu` holds the changes for an NVIDIA GPU (larger steps, scaled learning rates)."""
+"""Built-in recipes: a TOML file each, named as the preset or as a variant of it, which `extends` the preset's recipe.
+
+The table `gpu` holds the changes for an NVIDIA GPU (larger steps, scaled learning rates).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def recipe(name: str, *, device: str = "cpu") -> dict[str, Any]:
     """The settings of a recipe, in the form for a device.
 
     Args:
-        name: the recipe's, which is its preset's.
+        name: the recipe's: that of its preset, or of a variant ("story-1m-instruct").
         device: auto, cpu, cuda, cuda:1 …, as the field `device` of the settings.
 
     Raises:
@@ -32,8 +35,16 @@ def recipe(name: str, *, device: str = "cpu") -> dict[str, Any]:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"field `preset`: no recipe is named {name!r}.{hint} There are: {', '.join(names)}.")
     values = tomllib.loads(files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    if (base := values.pop("extends", None)) is not None:
+        return combine(recipe(base, device=device), values)
     gpu = values.pop("gpu", {})
     return combine(values, gpu) if _is_gpu(device) else values
+
+
+def over_recipe(name: str, asked: dict[str, Any]) -> dict[str, Any]:
+    """`asked` over a recipe, for the device that is asked for. The preset is the recipe's."""
+    base = recipe(name, device=asked.get("device", "auto"))
+    return {**combine(base, asked), "preset": base["preset"]}
 
 
 def _is_gpu(device: str) -> bool:

@@ -30,13 +30,13 @@ class ResidentStories:
         self.ids = torch.nn.functional.pad(ids, (0, batches.context + 1)).to(device)
         self.pad_id, self.device = batches.pad_id, device
 
-    def batch(self, starts: Tensor, lengths: Tensor, width: int) -> Batch:
-        """Rows of ids and targets, `[rows, width]`; `starts` and `lengths` int64 `[rows]`, on the device."""
+    def batch(self, starts: Tensor, lengths: Tensor, unscored: Tensor, width: int) -> Batch:
+        """Rows of ids and targets, `[rows, width]`; `starts`, `lengths` and `unscored` (places in the prompt) int64 `[rows]`."""
         places = torch.arange(width, device=self.device)
         padded = places >= lengths[:, None]
         index = starts[:, None] + places
         ids = self.ids[index].long().masked_fill(padded, self.pad_id)  # torch.where would copy a number from the host
-        targets = self.ids[index + 1].long().masked_fill(padded, IGNORED)
+        targets = self.ids[index + 1].long().masked_fill(padded | (places < unscored[:, None]), IGNORED)
         return Batch(ids, targets, None)
 
 
@@ -87,7 +87,8 @@ class CapturedStep:
         def run() -> None:
             rows, width = shape
             torch._foreach_zero_(self.grads)
-            batch = self.stories.batch(inputs[:rows], inputs[rows : 2 * rows], width)
+            starts, lengths, unscored = inputs[:-1].view(3, rows)
+            batch = self.stories.batch(starts, lengths, unscored, width)
             values = self._gradients(batch, inputs[-1])
             if shape not in self._out:
                 self._out[shape] = torch.empty_like(values)
@@ -101,10 +102,11 @@ class CapturedStep:
         self._play("update", self._update)
 
     def _send(self, plan: StepPlan) -> Tensor:
-        """Starts, lengths and tokens of a step in fixed memory on the device, `[2 rows + 1]`."""
+        """Starts, lengths, places in the prompt and tokens of a step in fixed memory on the device, `[3 rows + 1]`."""
         rows = len(plan.rows)
         stories = np.concatenate(plan.rows)
-        sent = torch.from_numpy(np.concatenate([self.batches.offsets[stories], self.batches.lengths[stories], [plan.tokens]]))
+        columns = (self.batches.offsets, self.batches.lengths, self.batches.unscored)
+        sent = torch.from_numpy(np.concatenate([*(column[stories] for column in columns), [plan.tokens]]))
         sent = sent.pin_memory() if self.device.type == "cuda" else sent
         if rows not in self._inputs:
             self._inputs[rows] = torch.empty_like(sent, device=self.device)

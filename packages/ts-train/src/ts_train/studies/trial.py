@@ -18,7 +18,7 @@ from ts_models import artefact
 from ..callbacks import BaseCallback, Callback
 from ..data.dataset import TrainingData
 from ..errors import ArtefactError, ConfigError, DataError, DivergedError
-from ..recipes import combine, recipe
+from ..recipes import combine, over_recipe
 from ..run_folder import Run
 from ..schemas import TrainConfig
 from .schemas import TrialResult
@@ -36,9 +36,7 @@ def settings_for(base: Mapping[str, Any], changes: Mapping[str, Any], *, where: 
     asked = combine(combine(dict(base), dict(changes)), fields)
     name = asked.get("preset")
     try:
-        return TrainConfig.model_validate(
-            asked if name is None else combine(recipe(name, device=asked.get("device", "auto")), asked)
-        )
+        return TrainConfig.model_validate(asked if name is None else over_recipe(name, asked))
     except ValidationError as problem:
         raise ConfigError(f"{where}: {artefact.describe_invalid(problem)}") from None
     except ConfigError as problem:

@@ -19,7 +19,7 @@ function makePanel(index) {
     if (model.validation_loss) facts.push("validation loss " + model.validation_loss.toFixed(2));
     panel.facts.textContent = facts.join(" · ");
   };
-  panel.select.addEventListener("change", show);
+  panel.select.addEventListener("change", () => { show(); showAsked(); });
   show();
   return panel;
 }
@@ -28,9 +28,28 @@ function layOut() {
   stop();
   const two = $("compare").checked;
   while (panels.length < (two ? 2 : 1)) panels.push(makePanel(panels.length));
-  $("stories").replaceChildren(...panels.slice(0, two ? 2 : 1).map((panel) => panel.root));
+  $("stories").replaceChildren(...shown().map((panel) => panel.root));
   $("stories").classList.toggle("two", two);
+  showAsked();
 }
+
+const shown = () => panels.slice(0, $("compare").checked ? 2 : 1);
+const modelOf = (panel) => models[panel.select.selectedIndex];
+
+// What can be asked of the models on the page; of a model without prompts, nothing.
+function showAsked() {
+  const known = [...new Set(shown().flatMap((panel) => modelOf(panel).features ?? []))];
+  const checked = new Set(features());
+  $("asked").hidden = !known.length;
+  $("features").replaceChildren($("features").firstElementChild, ...known.map((name) => {
+    const label = document.createElement("label"), box = document.createElement("input");
+    label.className = "check"; box.type = "checkbox"; box.value = name; box.checked = checked.has(name);
+    label.append(box, " " + name);
+    return label;
+  }));
+}
+
+const features = () => [...document.querySelectorAll("#features input:checked")].map((box) => box.value);
 
 function showSettings() {
   for (const name of RANGES) $(name + "-shown").textContent = $(name).value;
@@ -42,6 +61,8 @@ function showSettings() {
 function query(panel, seed) {
   const method = $("method").value;
   const values = new URLSearchParams({ model: panel.select.value, prompt: $("prompt").value, method });
+  const known = modelOf(panel).features;
+  if (known) { values.set("words", $("words").value); values.set("features", features().filter((name) => known.includes(name))); }
   for (const name of RANGES) if (!$(name).closest("label").hidden) values.set(name, $(name).value);
   if (!$("seed").closest("label").hidden) values.set("seed", seed);
   return "api/stream?" + values;
@@ -115,7 +136,7 @@ $("form").addEventListener("submit", (event) => {
   event.preventDefault();
   stop();
   const seed = $("seed").value === "" ? Math.floor(Math.random() * 1e6) : $("seed").value;
-  for (const panel of panels.slice(0, $("compare").checked ? 2 : 1)) write(panel, seed);
+  for (const panel of shown()) write(panel, seed);
   $("stop").disabled = false;
 });
 $("prompt").addEventListener("keydown", (event) => {

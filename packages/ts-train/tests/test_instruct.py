@@ -1,0 +1,81 @@
+"""From prompts to a model that knows how it was asked, and weights that change their vocabulary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ts_data
+import ts_models
+import ts_tokenizer
+from ts_train import TrainConfig, train
+from ts_train.cli import app
+from ts_train.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """plain/ and prompts/, each encoded with a vocabulary of its own, and a model of the plain stories."""
+    path = tmp_path_factory.mktemp("instruct")
+    (path / "raw.txt").write_text("\n<|endoftext|>\n".join(ts_data.sample(80, seed=1)), encoding="utf-8")
+    ts_data.prepare(path / "raw.txt", path / "splits", workers=1)
+    ts_data.instruct(path / "splits", path / "asked")
+    for splits, size in (("splits", 200), ("asked", 230)):
+        tokenizer = ts_tokenizer.WordTokenizer.train(ts_data.read(path / splits, "train"), vocab_size=size)
+        ts_tokenizer.encode_splits(path / splits, tokenizer, path / f"{splits}-encoded", workers=1)
+    train(settings(max_steps=2), path / "splits-encoded", path / "plain")
+    return path
+
+
+def settings(**changes: Any) -> TrainConfig:
+    model = {"kind": "transformer", "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 16, "max_seq_len": 128}
+    fields = {"model": model, "threads": 1, "precision": "fp32", "sinks": (), "validation": {"samples": 0}, **changes}
+    return TrainConfig.model_validate(fields)
+
+
+def test_a_model_of_prompts_can_be_asked_as_they_ask(folder: Path) -> None:
+    start = str(folder / "plain" / "model")
+    run = train(settings(init_from=start, model={"max_seq_len": 200}, max_steps=0), folder / "asked-encoded", folder / "run")
+    before, after = ts_models.load(start), ts_models.load(run.path / "model")
+    assert (after.config.vocab_size, after.config.max_seq_len, after.config.eos_id) == (230, 200, 226)
+    words = {word: after.vocabulary().index(word) for word in ("the", "was", "<eos>", "<unk>")}
+    for word, place in words.items():
+        old = before.model.embedding.weight[before.vocabulary().index(word)]
+        assert torch.equal(after.model.embedding.weight[place], old)
+    assert "features" not in before.vocabulary()
+    assert after.ask(["dog", "run"], ["dialogue"]) == "Words: dog, run. Features: dialogue. Story:"
+    asked = next(row for row in ts_data.instructions(folder / "asked", "train") if row.parts == ("words",))
+    assert after.ask(asked.words) == asked.prompt
+    with pytest.raises(ts_models.ConfigError, match=r"model: was trained on stories without prompts.*ts-data instruct"):
+        before.ask(["dog"])
+    plain = after.generate("Once upon", words=["dog"], method="greedy", max_new_tokens=5)
+    assert plain.startswith("Once upon")
+    assert "Words" not in plain
+
+
+def test_a_vocabulary_without_words_is_not_translated(folder: Path) -> None:
+    from ts_train.testing import fake_encoded
+
+    with pytest.raises(DataError, match="vocabulary has 200 entries, the data's 40"):
+        train(settings(init_from=str(folder / "plain" / "model"), model={}), fake_encoded(vocab_size=40), folder / "other")
+
+
+def test_the_recipe_by_its_name(folder: Path) -> None:
+    from ts_models.console import run
+
+    small = ["model.d_model=32", "model.n_layers=1", "model.d_ff=16", "model.n_heads=1", "validation.samples=0", "threads=1"]
+    options = [part for option in small for part in ("--set", option)]
+    out = folder / "recipe"
+    arguments = ["run", "--preset", "story-1m-instruct", "--data", str(folder / "asked-encoded"), "--out", str(out)]
+    with pytest.raises(SystemExit) as stop:
+        run(app, [*arguments, *options, "--max-steps", "1", "-q"])
+    assert stop.value.code == 0
+    content = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    assert (content["config"]["preset"], content["context"]) == ("story-1m", 512)
+    training = ts_models.load(out / "model").training
+    assert training is not None
+    assert training.prompts is not None

@@ -169,7 +169,7 @@ def test_splits_of_something_else_stay(splits: Path, prompts: Path, tmp_path: Pa
 
 
 def test_the_command(splits: Path, tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
-    code, text, _ = run("instruct", splits, "--out", tmp_path / "out", "--held-out", 0.2, "-q")
+    code, text, _ = run("instruct", splits, "--out", tmp_path / "out", "--held-out", 0.2)
     assert code == 0
     assert text.startswith("split ")
     assert "prompts with: features " in text

@@ -69,6 +69,7 @@ def test_models_are_listed(app, lm):
             "kind": "transformer",
             "parameters": sum(p.numel() for p in lm.model.parameters()),
             "context": 48,
+            "features": None,
             "validation_loss": None,
         }
     ]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import html
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,8 @@ class Camera:
         options = webdriver.ChromeOptions()
         for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
             options.add_argument(flag)
-        self.driver = webdriver.Chrome(options=options)
+        options.binary_location = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
 
     def shoot(
         self, name: str, address: str, *, size: tuple[int, int] = (1280, 800), ready: Callable[[], bool] | None = None
@@ -91,7 +93,7 @@ def main() -> None:
     threading.Thread(target=serve, args=(served,), kwargs={"port": 0, "ready": addresses.append}, daemon=True).start()
     while not addresses:
         time.sleep(0.1)
-    camera.shoot("play", addresses[0], size=(1100, 1150), ready=camera.story_is_written)
+    camera.shoot("play", addresses[0], size=(1100, 1000), ready=camera.story_is_written)
     for picture in sorted(OUT.glob("*.png")):
         print(f"{picture.name}: {picture.stat().st_size:,} bytes")
     camera.driver.quit()

@@ -228,7 +228,7 @@ def test_a_part_by_command(model_folder, splits, verb, key):
 
 
 def test_report_by_command_prints_the_baselines(model_folder, splits, tmp_path):
-    arguments = ["report", str(model_folder), "--data", str(splits), "--out", str(tmp_path), "--stories", "4", "--quiet"]
+    arguments = ["report", str(model_folder), "--data", str(splits), "--out", str(tmp_path), "--stories", "4"]
     result = RUN.invoke(app, [*arguments, "--set", 'parts=["perplexity"]', "--all"])
     assert result.exit_code == 0, result.output
     assert "bigram Kneser-Ney" in result.stdout

@@ -239,7 +239,7 @@ def test_the_command(
     model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("probe", model_folder, "--pairs", 4, "--only", "names", "--only", "determiner_a_an")
-    code, out, err = command(*words, "-q", "--out", tmp_path / "p", capsys=capsys, monkeypatch=monkeypatch)
+    code, out, err = command(*words, "--out", tmp_path / "p", capsys=capsys, monkeypatch=monkeypatch)
     assert code == 0
     assert "determiner_a_an (local)" in out
     assert f"written: {tmp_path / 'p' / 'probe.html'}" in out

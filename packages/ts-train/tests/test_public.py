@@ -87,7 +87,9 @@ def test_combine_replaces_a_table_of_another_name_and_the_other_batch_size() -> 
 
 def test_schemas_are_frozen_and_refuse_unknown_fields() -> None:
     studies = {"ablation", "ablation-report", "cell", "ladder", "ladder-report", "search", "search-report"}
-    assert set(schemas.SCHEMAS | study_schemas.SCHEMAS) == {f"ts-train/{name}" for name in {"config", "run", "state"} | studies}
+    assert set(schemas.SCHEMAS | study_schemas.SCHEMAS) == {
+        f"ts-train/{name}" for name in {"config", "preference", "run", "state"} | studies
+    }
     with pytest.raises(ValidationError):
         TrainConfig.model_validate({"learning_rate": 1})
     with pytest.raises(ValidationError):

@@ -102,7 +102,7 @@ def test_an_optimizer_a_schedule_and_a_sink(encoded: Path, tmp_path: Path, confi
     code = command("run", "--data", encoded, "--out", run, "--quiet", *given)
     out, err = capsys.readouterr()
     assert code == 0, err
-    assert out.startswith("8 steps, ")
+    assert f"wrote {run / 'model'}: 8 steps, " in out
     assert "optimizer.momentum does nothing: it is 0" in err
     manifest = json.loads((run / "config.json").read_text())
     assert manifest["config"]["optimizer"] == {"name": "signum", "lr": 0.01, "momentum": 0.0}

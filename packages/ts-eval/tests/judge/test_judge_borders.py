@@ -519,7 +519,7 @@ def test_nothing_rated_because_no_server_answers_is_exit_1(
 def test_some_rated_is_exit_0_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with FakeServer(die_after=2) as server:
         code, out, err = command(
-            "judge", stories_file(tmp_path), "--set", f'endpoints=[{{base_url="{server.url}", concurrency=1}}]', "--out", tmp_path / "r.jsonl", "-q",
+            "judge", stories_file(tmp_path), "--set", f'endpoints=[{{base_url="{server.url}", concurrency=1}}]', "--out", tmp_path / "r.jsonl",
             "--set", "backoff=0.01", "--set", "anchors=false", "--set", 'probe="off"', capsys=capsys,
         )  # fmt: skip
     assert code == 0

@@ -44,26 +44,6 @@ def test_fifty_stories_of_a_random_network_in_the_least_room(lm):
         check(lm.write("w1", method="sample", seed=seed, max_new_tokens=11, require=words), words, 11)
 
 
-@pytest.fixture(scope="module")
-def demo():
-    return ts_models.load("demo")
-
-
-def test_fifty_stories_of_the_demo_model(demo):
-    words = ["dragon", "run|ran", "shiny"]
-    stories = demo.write(["Once upon a time"] * 50, method="sample", temperature=0.7, seed=1, require=words, max_new_tokens=60)
-    check(stories, words, 60)
-    assert len({story.text for story in stories}) == 50
-
-
-def test_a_story_that_has_the_words_anyway_stays_as_it_is(demo):
-    options = {"method": "sample", "temperature": 0.7, "seed": 1}
-    free = demo.write("Once upon a time", **options)[0]
-    assert free.finish == "eos"
-    word = free.text.split()[30].strip('.,!?"')
-    assert demo.write("Once upon a time", require=word, **options)[0].ids == free.ids
-
-
 def test_a_word_stands_where_it_is_the_likeliest(lm):
     """Greedy: the first word that is put in has the highest probability there of all places of the free draft."""
     free = lm.write("w1", max_new_tokens=20, min_new_tokens=20)[0]
@@ -123,12 +103,7 @@ def test_a_word_is_whole_where_tokens_can_lengthen_it(lm, method, monkeypatch):
         lm.write("w2", require="w7", max_new_tokens=8)
 
 
-def test_inflections_and_alternatives(demo):
-    options = {"max_new_tokens": 60, "method": "sample", "seed": 2}
-    stories = demo.write(["One day"] * 8, require=["dance", "hop"], inflections=True, **options)
-    check(stories, ["dances?|danced|dancing", "hops?|hopped|hopping"], 60)
-    assert not all(holds(story.text, "dance") and holds(story.text, "hop") for story in stories)
-    check(demo.write(["One day"] * 8, require=["dance"], **options), ["dance"], 60)
+def test_inflections():
     assert {"stopped", "stopping", "stops"} <= set(inflections("stop"))
     assert "making" in inflections("make")
     assert "boxes" in inflections("box")

@@ -7,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ pytest.importorskip("numba")
 
 from ts_models.fast import decode, team
 from ts_models.fast.decode import FastStepper
+from ts_models.fast.kernels import arrays
 from ts_models.fast.team import Pace
 
 PROMPTS = [[61, *range(1, 1 + n % 5)] for n in range(17)]
@@ -36,6 +38,25 @@ def run(small, threads: int, rows: int, steps: int = 12, precision: str = "float
 def _always_all(monkeypatch):
     """All threads in every call."""
     monkeypatch.setattr(Pace, "choose", lambda self: max(self.options))
+
+
+@torch.inference_mode()
+def test_a_helper_that_computes_all_rows_of_a_step_keeps_them_apart(small):
+    stepper = FastStepper(small)
+    stepper.threads = 2
+    stepper.start(PROMPTS, 20, per_prompt=1)
+    rows, words, cache = len(PROMPTS), stepper.team.words, stepper.cache
+    stepper.tokens[:] = np.arange(rows)
+    cache.where[np.arange(rows), cache.lengths // arrays.BLOCK] = stepper.slots
+    alone = torch.empty(rows, stepper.weights.head.bias.shape[1])
+    stepper._forward(alone.numpy(), 1, 0)
+    serial, chunk = int(words[arrays.SERIAL]) + 1, 5
+    words[arrays.SERIAL], words[arrays.POSITION], words[arrays.ROWS] = serial, -1, rows
+    kind = serial << arrays.KIND_BITS | arrays.WHOLE
+    words[arrays.TICKET] = (kind << arrays.LAYER_BITS | chunk) << arrays.CLAIM_BITS
+    stepper.kernels.help_forward(stepper.weights, cache, stepper.slots, stepper.tokens, stepper.scratch, words, 1, 10)
+    assert (words[arrays.DONE : arrays.DONE + 4] == serial << 8 | 1).all()
+    assert torch.equal(torch.from_numpy(stepper.scratch.logits[1]), alone)
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
@@ -112,6 +133,7 @@ sys.path[:0] = {path!r}
 import torch
 from conftest import CONFIGS, make
 from ts_models.fast.decode import FastStepper
+from ts_models.fast.kernels import arrays
 from ts_models.fast.team import Pace
 Pace.choose = lambda self: max(self.options)
 torch.set_grad_enabled(False)

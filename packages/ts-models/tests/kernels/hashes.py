@@ -57,7 +57,7 @@ def decode(name: str, precision: str, threads: int) -> str:
         lengths = stepper.cache.lengths
         stepper.tokens[:] = np.arange(6) + step
         stepper.cache.where[np.arange(6), lengths // 16] = stepper.slots
-        stepper._forward(logits.numpy(), threads)
+        stepper._forward(logits.numpy(), threads, stepper._chunk(threads))
         lengths += 1
         outputs.append(logits[:, :64])
     return digest(*outputs)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from ..schemas import Estimate, EvalReport
 
 
-LINES = 9
-"""Lines of a verdict on a terminal; the path of the report is the tenth."""
+LINES = 8
+"""Lines of a verdict on a terminal; the path of the report and the next step are the ninth and the tenth."""
 
 
 def summary(report: EvalReport) -> str:
@@ -41,7 +41,7 @@ def banner(warnings: Sequence[str]) -> str:
 
 
 def verdict(report: EvalReport) -> str:
-    """The verdicts in at most nine lines of 80 columns: the sentences of one model, or the headline of each of several."""
+    """The verdicts in at most eight lines of 80 columns: the sentences of one model, or the headline of each of several."""
     if len(report.verdicts) == 1:
         sentences = [line for finding in report.verdicts[0].findings for line in _wrapped(finding.text)]
         if sentences and len(sentences) <= LINES:
@@ -59,12 +59,18 @@ def _wrapped(text: str) -> list[str]:
 
 
 def emit_report(
-    payload: Mapping[str, Any], text: Callable[[], str], warnings: Sequence[str], *, as_json: bool, **options: Any
+    payload: Mapping[str, Any],
+    text: Callable[[], str],
+    warnings: Sequence[str],
+    *,
+    as_json: bool,
+    quiet: bool = False,
+    **options: Any,
 ) -> None:
-    """Print a report; with --json, also print its warnings to stderr. `options` are those of `emit`."""
-    for warning in warnings if as_json else ():
+    """Print a report; with --json or --quiet its warnings go to stderr. `options` are those of `emit`."""
+    for warning in warnings if as_json or quiet else ():
         warn(warning)
-    emit(payload, text, as_json=as_json, **options)
+    emit(payload, text, as_json=as_json, quiet=quiet, **options)
 
 
 def _cell(e: Estimate | None) -> str:

@@ -262,7 +262,7 @@ def _open(team: Any, kind: int, layer: int, items: int, rows: int) -> Any:
     join_caller()
     serial = team[SERIAL] + 1
     team[SERIAL] = serial
-    store(team, POSITION, 0)
+    store(team, POSITION, -1)
     store(team, ROWS, rows)
     store(team, TICKET, ((serial << KIND_BITS | kind) << LAYER_BITS | layer) << CLAIM_BITS)
     return serial
@@ -386,7 +386,7 @@ def _help_chunk(
             where[row, block] = cache.where[first + row, block]
     if claim_next(team, TICKET, 0) >> _SERIAL_SHIFT == serial:  # an addition, so that the copies come before it
         part = Cache(cache.keys, cache.values, where[:count], places[0, :count])
-        _token(w, part, places[1, :count], places[2, :count], s, s.logits[me], team, me, False, serial)
+        _token(w, part, places[1, :count], places[2, :count], s, s.logits[me, first:last], team, me, False, serial)
 
 
 @kernel(counted=False)
@@ -407,7 +407,7 @@ def forward(w: Any, cache: Any, slots: Any, tokens: Any, s: Any, logits: Any, te
             break
         first, last = item * size, min(rows, (item + 1) * size)
         if helper:
-            _columns(s.logits[helper], logits[first:last], last - first, 0, logits.shape[1])
+            _columns(s.logits[helper, first:last], logits[first:last], last - first, 0, logits.shape[1])
             continue
         part = Cache(cache.keys, cache.values, cache.where[first:last], cache.lengths[first:last])
         _token(w, part, slots[first:last], tokens[first:last], s, logits[first:last], team, 0, helpers > 0 and not shared, 0)

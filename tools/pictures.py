@@ -50,7 +50,8 @@ class Camera:
     def shoot(
         self, name: str, address: str, *, size: tuple[int, int] = (1280, 800), ready: Callable[[], bool] | None = None
     ) -> None:
-        self.driver.set_window_size(*size)
+        shown = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shown)
         self.driver.get(address)
         end = time.monotonic() + 60
         while ready is not None and not ready():
@@ -64,7 +65,9 @@ class Camera:
         line = f"stty cols 80 rows 24; {command.format(scratch=scratch)}"
         done = subprocess.run(["script", "-qec", line, "/dev/null"], cwd=folder, capture_output=True, check=True)
         screen = pyte.Screen(80, 24)
-        pyte.ByteStream(screen).feed(f"$ {command.format(scratch='.')}\r\n".encode() + done.stdout)
+        pyte.ByteStream(screen).feed(
+            (f"$ {line.partition('; ')[2]}\r\n".encode() + done.stdout).replace(f"{scratch}/".encode(), b"")
+        )
         lines = ["".join(map(drawn, (screen.buffer[row][column] for column in range(80)))) for row in range(24)]
         page = scratch / f"{name}.html"
         page.write_text(TERMINAL.format("\n".join(lines).rstrip()), encoding="utf-8")
@@ -81,7 +84,7 @@ class Camera:
 def main() -> None:
     folder, camera = Path(sys.argv[1]).resolve(), Camera()
     OUT.mkdir(exist_ok=True)
-    camera.shoot("report", (folder / "report" / "report.html").as_uri())
+    camera.shoot("report", (folder / "report" / "report.html").as_uri(), size=(1280, 700))
     with tempfile.TemporaryDirectory() as place:
         scratch = Path(place)
         subprocess.run(["ts-models", "look", "demo", OPENING, "--out", str(scratch / "look.html"), "--quiet"], check=True)

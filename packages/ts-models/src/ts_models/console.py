@@ -25,8 +25,6 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -329,6 +327,8 @@ _OFFER = re.compile(r'(?<=pip install )"?((?:ts|tinystories)-[a-z]+)(\[[a-z-]+\]
 def _as_installed(name: str, extra: str) -> str | None:
     """What pip is to install where a package of ours came from a folder or from git; None where it came from an index."""
     from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
 
     try:
         origin = json.loads(distribution(name).read_text("direct_url.json") or "{}")

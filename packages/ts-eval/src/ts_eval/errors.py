@@ -9,8 +9,6 @@ TsEvalError
 
 from typing import ClassVar
 
-__all__ = ["ArtefactError", "ConfigError", "IndexMismatchError", "TsEvalError", "UnavailableError"]
-
 
 class TsEvalError(Exception):
     """Base of every error that ts_eval raises on purpose."""

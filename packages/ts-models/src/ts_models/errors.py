@@ -12,17 +12,6 @@ TsModelsError
 
 from typing import ClassVar
 
-__all__ = [
-    "ArtefactError",
-    "ConfigError",
-    "ContextError",
-    "MissingExtraError",
-    "NonFiniteError",
-    "TokenizerError",
-    "TsModelsError",
-    "WeightsError",
-]
-
 
 class TsModelsError(Exception):
     """Base of all errors that ts_models raises."""

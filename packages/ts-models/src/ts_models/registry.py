@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-__all__ = ["ARCHITECTURES", "FORMATS", "POSITIONS", "Format", "load_entry"]
-
 ARCHITECTURES = {
     "transformer": "ts_models.architectures.transformer:Transformer",
     "rnn": "ts_models.architectures.recurrent:Recurrent",

@@ -23,20 +23,6 @@ from pydantic import (
 from .errors import ConfigError
 from .registry import ARCHITECTURES, POSITIONS, load_entry
 
-__all__ = [
-    "CONFIGS",
-    "SCHEMAS",
-    "CurvePoint",
-    "GenerationConfig",
-    "ModelConfig",
-    "NetworkConfig",
-    "PromptFormat",
-    "RecurrentConfig",
-    "TrainingSummary",
-    "TransformerConfig",
-    "config_class",
-]
-
 
 def _known_positions(name: str) -> str:
     if name not in POSITIONS:

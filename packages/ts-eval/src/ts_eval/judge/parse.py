@@ -18,17 +18,6 @@ from .backends.base import Reply, Token, UnparsedError
 if TYPE_CHECKING:
     from .store import Read
 
-__all__ = [
-    "UnparsedError",
-    "distribution",
-    "expected_scores",
-    "parse_estimate",
-    "parse_reply",
-    "reader",
-    "spans",
-    "without_reasoning",
-]
-
 _FENCE = re.compile(r"\A```(?:json)?[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
 _LINE = re.compile(r"\A[-*\s]*\**(\w+)\**\s*[:=]\s*\**(\d{1,2})\**(?:\s*/\s*10)?\.?\Z")
 

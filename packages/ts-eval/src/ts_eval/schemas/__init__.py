@@ -1,4 +1,4 @@
-# ruff: noqa: F403, F405  the modules list their names
+# ruff: noqa: F403, F405  all public names of the modules
 """Schemas of everything that ts_eval writes and of its configs, one module per artefact. Standard library and pydantic only."""
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Frozen"]
-
 
 class Frozen(BaseModel):
     """Base of all schemas of this package."""

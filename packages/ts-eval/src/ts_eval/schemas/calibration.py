@@ -9,21 +9,6 @@ from pydantic import Field, model_validator
 from .base import Frozen
 from .judge import Category, Mode
 
-__all__ = [
-    "AnomalyWeights",
-    "CalibrationReport",
-    "DamageResult",
-    "FaultResult",
-    "FeatureWeights",
-    "HeldOutError",
-    "PanelReport",
-    "PromptSearchReport",
-    "PromptTrial",
-    "Recalibration",
-    "ReferenceAgreement",
-    "Statistic",
-]
-
 
 class Statistic(Frozen):
     """A number with its 95 % bootstrap interval over stories, or the reason why the data cannot bear it."""

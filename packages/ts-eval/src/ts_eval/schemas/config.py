@@ -8,13 +8,6 @@ from pydantic import Field, model_validator
 
 from .base import Frozen
 
-__all__ = [
-    "PART_NAMES",
-    "Decoding",
-    "EvalConfig",
-    "SweepConfig",
-]
-
 PART_NAMES = ("perplexity", "memorisation", "paper", "overfitting", "texts", "prompts", "neighbours")
 """The sections of a report, in the order in which they run."""
 

@@ -6,8 +6,6 @@ from typing import Literal
 
 from .base import Frozen
 
-__all__ = ["ExtractionModel", "ExtractionPoint", "ExtractionReport"]
-
 
 class ExtractionPoint(Frozen):
     """The share of one group of stories that a model continues verbatim, with its 95 % interval (Wilson 1927)."""

@@ -8,8 +8,6 @@ from pydantic import Field
 
 from .base import Frozen
 
-__all__ = ["IndexManifest"]
-
 
 class IndexManifest(Frozen):
     """index.json beside the arrays of a StoryIndex."""

@@ -8,23 +8,6 @@ from pydantic import Field, model_validator
 
 from .base import Frozen
 
-__all__ = [
-    "CATEGORIES",
-    "Category",
-    "ChatPage",
-    "Endpoint",
-    "JudgeConfig",
-    "JudgeSummary",
-    "Mode",
-    "PromptCategory",
-    "PromptExample",
-    "PromptTemplate",
-    "Rating",
-    "Score",
-    "Scores",
-    "WholeScores",
-]
-
 Category = Literal["grammar", "spelling", "consistency", "story", "creativity", "style"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 

@@ -6,8 +6,6 @@ from typing import Literal
 
 from .base import Frozen
 
-__all__ = ["ProbeModel", "ProbePhenomenon", "ProbeReport", "ProbeScore"]
-
 
 class ProbePhenomenon(Frozen):
     """One kind of minimal pairs."""

@@ -9,29 +9,6 @@ from pydantic import Field
 from .base import Frozen
 from .config import EvalConfig, SweepConfig
 
-__all__ = [
-    "BaselineScore",
-    "Closest",
-    "Comparison",
-    "Completion",
-    "Correlation",
-    "DataInfo",
-    "Estimate",
-    "EvalReport",
-    "Finding",
-    "LossPoint",
-    "MetricInfo",
-    "ModelReport",
-    "Neighbours",
-    "PromptAnswer",
-    "Provenance",
-    "SpanMatch",
-    "Story",
-    "SweepPoint",
-    "SweepReport",
-    "Verdict",
-]
-
 # --- numbers -----------------------------------------------------------------------------------
 
 

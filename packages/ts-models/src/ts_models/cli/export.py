@@ -10,8 +10,6 @@ import typer
 from ..console import Json, Quiet, emit, show_progress
 from ..registry import FORMATS
 
-__all__ = ["export"]
-
 
 def export(
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],

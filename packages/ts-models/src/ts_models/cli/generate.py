@@ -9,8 +9,6 @@ import typer
 
 from ..console import Config, Json, Quiet, Set, emit, merge, warn
 
-__all__ = ["generate"]
-
 
 def generate(
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],

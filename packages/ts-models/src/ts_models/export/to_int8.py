@@ -34,8 +34,6 @@ from ..io.model_folder import (
 from ..language_model import LanguageModel
 from ..scoring import score_ids
 
-__all__ = ["export_int8", "measure_cost", "quantise_rows", "write_int8"]
-
 
 def export_int8(
     lm: LanguageModel, out: Path, *, stories: list[str] | None = None, progress: Progress | None = None

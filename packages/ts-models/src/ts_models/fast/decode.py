@@ -16,8 +16,6 @@ from .kernels.arrays import BLOCK, DOWN, HEAD, MIX, OUT, QKV, UP, WHOLE, Cache, 
 from .team import Team, item_seconds, looks_per_second, pace_of, usable_threads
 from .weights import read_weights
 
-__all__ = ["FastStepper"]
-
 _SMALL = 8_000_000
 """Number of weights up to which rows are shared out in more parts than there are threads: all threads' caches hold the weights."""
 _ROWS_OF_A_THREAD = 8

@@ -21,8 +21,6 @@ import numpy as np
 
 from .kernels.arrays import CLAIM_BITS, CLOSED, DONE, LAST, LAYER_BITS, TICKET, WAIT, aligned
 
-__all__ = ["Pace", "Team", "item_seconds", "looks_per_second", "pace_of", "usable_threads"]
-
 _NICE = 5
 """How much lower the priority of a helper is."""
 _PATIENCE = 1e-3

@@ -12,8 +12,6 @@ from ..errors import ContextError
 from ..language_model import LanguageModel
 from .tracing import Points, points_of, trace
 
-__all__ = ["analyse", "logit_effects"]
-
 _NEURONS = 24
 """Neurons shown, of all layers together."""
 _NEAR = 6

@@ -16,8 +16,6 @@ from .linear import Linear
 from .norms import make_norm
 from .positions import apply_rope
 
-__all__ = ["Attention"]
-
 
 class Attention(nn.Module):
     """Multi-head (or grouped-query) attention. `qkv` holds the rows of queries, keys and values, in that order."""

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from ..fast.dropout import dropout, dropout_fits
 
-__all__ = ["Dropout"]
-
 
 class Dropout(nn.Module):
     """Zeroes each value with probability p in training."""

@@ -12,8 +12,6 @@ from ..schemas import TransformerConfig
 from .dropout import Dropout
 from .linear import Linear
 
-__all__ = ["ACTIVATIONS", "FeedForward"]
-
 
 def _swiglu(x: Tensor) -> Tensor:
     gate, value = x.chunk(2, dim=-1)

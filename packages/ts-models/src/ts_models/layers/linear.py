@@ -6,8 +6,6 @@ from torch import Tensor, nn
 
 from ..fast.linear import linear
 
-__all__ = ["Linear"]
-
 
 class Linear(nn.Linear):
     """`nn.Linear` with `linear` for its product."""

@@ -9,8 +9,6 @@ from torch.nn import functional as F
 from ..fast.norm import rms_norm
 from ..schemas import TransformerConfig
 
-__all__ = ["RMSNorm", "make_norm"]
-
 
 def make_norm(config: TransformerConfig, width: int | None = None) -> nn.Module:
     """A layer norm or RMS norm (Zhang & Sennrich 2019) over `width` values (default: d_model)."""

@@ -23,22 +23,6 @@ from ..fast.rotary import rotate
 from ..registry import POSITIONS, load_entry
 from ..schemas import TransformerConfig
 
-__all__ = [
-    "Learned",
-    "NoPositions",
-    "PositionEncoding",
-    "Rope",
-    "RotaryEmbedding",
-    "Sinusoidal",
-    "TorchtuneRotary",
-    "apply_rope",
-    "has_torchtune",
-    "make_positions",
-    "rope_angles",
-    "rope_table",
-    "silence",
-]
-
 
 class PositionEncoding(nn.Module):
     """Base of position encodings. Subclasses change the embeddings, rotate queries and keys, or neither."""

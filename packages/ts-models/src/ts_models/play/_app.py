@@ -29,8 +29,6 @@ try:
 except ImportError:
     raise MissingExtraError('the page needs Starlette and uvicorn. Run: pip install "ts-models[play]"') from None
 
-__all__ = ["LOOPBACK", "create_app"]
-
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STATIC = Path(__file__).parent / "static"
 HEADERS = {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -37,6 +39,18 @@ def test_each_canary_is_in_train_as_often_as_it_says(splits: Path, raw: Path, tm
     for split in ("validation", "test", "removed"):
         assert list(read(splits, split)) == list(read(tmp_path / "plain", split))
     assert read_canaries(tmp_path / "plain") == ()
+
+
+def test_a_canary_has_common_words_and_sentences_of_its_own(splits: Path, stories: list[str]) -> None:
+    def sentences(text: str) -> list[str]:
+        return re.split(r'(?<=[.!?"]) (?=["A-Z])', text)
+
+    found = [sentence for canary in read_canaries(splits) for sentence in sentences(canary.text)]
+    assert len(found) == len(set(found)) == 16 * 12
+    counts = Counter(re.findall("[a-z]+", " ".join(stories).lower()))
+    typical = [sentence for text in sample(200, seed=3) for sentence in sentences(clean(text).text)]
+    rarest = [[min(counts[word] for word in re.findall("[a-z]+", s.lower())) for s in group] for group in (found, typical)]
+    assert min(rarest[0]) > median(rarest[1])
 
 
 def test_the_manifest_counts_them(splits: Path) -> None:

@@ -162,9 +162,13 @@ def test_files_page_and_command(
     report = ExtractionReport.model_validate(json.loads(capsys.readouterr().out))
     assert report == ExtractionReport.model_validate_json((tmp_path / "e" / "extraction.json").read_bytes())
     assert report.models[0].points == report.models[1].points
+    beyond = "3 of 3 stories (controls) cannot be extracted: the vocabulary lacks one of the 6 words after a prompt of 8"
+    assert beyond in report.models[0].notes, "canaries have words that the model's 80 lack"
+    assert not any("(train" in note for note in report.models[0].notes)
     page = (tmp_path / "e" / "extraction.html").read_text(encoding="utf-8")
     assert page.count('class="curve"') >= 4
     assert "held-out" in page
+    assert beyond in page
     assert not any(mark in page for mark in ("http://", "https://", "<script", "src="))
     monkeypatch.setattr("sys.argv", ["ts-eval", *map(str, words), "-q"])
     with pytest.raises(SystemExit):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import ts_data
 import ts_eval
 from ts_eval.cli import app
 from ts_eval.models.adapter import ModelAdapter, Scored
@@ -17,13 +19,35 @@ from ts_eval.schemas import Estimate, EvalConfig, Provenance
 from ts_eval.verdict import compare, judge_model
 
 
+KNESER_NEY = "bigram Kneser-Ney"
+
+
+class Trigrams:
+    """Word triples of stories, mixed with their Kneser-Ney bigram model: better than word pairs on stories of fixed sentences."""
+
+    def __init__(self, stories, pairs):
+        self.pairs = pairs
+        self.counts = Counter(tuple(story[i : i + 3]) for story in stories for i in range(len(story) - 2))
+        self.contexts = Counter(tuple(story[i : i + 2]) for story in stories for i in range(len(story) - 2))
+
+    def logprobs(self, ids, _):
+        return [np.log(self._mixed(story, p)) for story, p in zip(ids, self.pairs.logprobs(ids, KNESER_NEY), strict=True)]
+
+    def _mixed(self, story, logprobs):
+        pair = np.exp(logprobs)
+        seen = [
+            self.counts[tuple(story[i : i + 3])] / max(1, self.contexts[tuple(story[i : i + 2])]) for i in range(len(story) - 2)
+        ]
+        return np.concatenate([pair[:1], 0.3 * pair[1:] + 0.7 * np.array(seen)])
+
+
 class Scripted(ModelAdapter):
     """Writes what a function of (prompt, random numbers) says; scores with an n-gram model, if one is given."""
 
-    def __init__(self, name, write, ngrams=None, method=""):
+    def __init__(self, name, write, tokenizer=None, ngrams=None, method=""):
         super().__init__(name, "object")
         self.write, self.ngrams, self.method = write, ngrams, method
-        self.encoder = None if ngrams is None else ngrams.tokenizer
+        self.encoder = tokenizer
 
     def generate(self, prompts, **_):
         rng = random.Random(1)
@@ -45,13 +69,12 @@ def ending(story, prompt):
 
 @pytest.fixture(scope="module")
 def report(model_folder, splits, tmp_path_factory):
-    import ts_data
     import ts_tokenizer
 
     train, test = list(ts_data.read(splits, "train")), list(ts_data.read(splits, "test"))
     tokenizer = ts_tokenizer.load(model_folder / "word_tokenizer.json")
-    ngrams = BigramModel(tokenizer.encode_batch(train, add_special_tokens=True), tokenizer.vocab_size)
-    ngrams.tokenizer = tokenizer
+    ids = tokenizer.encode_batch(train, add_special_tokens=True)
+    ngrams = BigramModel(ids, tokenizer.vocab_size)
     words = " ".join(train).split()
 
     def known(stories, prompt, rng):
@@ -67,11 +90,12 @@ def report(model_folder, splits, tmp_path_factory):
 
     models = [
         model_folder,  # untrained
-        Scripted("unigram", lambda prompt, rng: " ".join(rng.choices(words, k=60)), ngrams, "unigram"),
+        Scripted("unigram", lambda prompt, rng: " ".join(rng.choices(words, k=60)), tokenizer, ngrams, "unigram"),
         Scripted("overfitted", lambda prompt, rng: known(train, prompt, rng)),
         Scripted("parrot", lambda prompt, rng: rng.choice(train)),
         Scripted("shuffler", shuffled),
-        Scripted("author", lambda prompt, rng: known(test, prompt, rng), ngrams, "bigram Kneser-Ney"),
+        Scripted("pairs", lambda prompt, rng: known(test, prompt, rng), tokenizer, ngrams, KNESER_NEY),
+        Scripted("author", lambda prompt, rng: known(test, prompt, rng), tokenizer, Trigrams(ids, ngrams)),
         Scripted("bore", lambda prompt, rng: "The ball was very big and red. Ben was happy. The end."),
     ]
     config = EvalConfig(
@@ -89,7 +113,8 @@ def report(model_folder, splits, tmp_path_factory):
         ("overfitted", {"language": "writes words in the order of real stories", "copying": "has memorised its training stories"}),
         ("parrot", {"language": "writes words in the order of real stories", "prompts": "ignores its prompts", "copying": "copies training stories"}),
         ("shuffler", {"language": "writes words in odd order", "prompts": "ignores its prompts", "copying": "takes its words from training stories"}),
-        ("author", {"prompts": "follows its prompts", "copying": "does not copy", "diversity": "is as varied as real stories"}),
+        ("pairs", {"language": "predicts no better than counting word pairs"}),
+        ("author", {"language": "models the text", "prompts": "follows its prompts", "copying": "does not copy", "diversity": "is as varied as real stories"}),
         ("bore", {"prompts": "ignores its prompts", "diversity": "is bland"}),
     ],
 )  # fmt: skip
@@ -99,6 +124,19 @@ def test_each_model_gets_its_own_verdict(report, name, truth):
     assert {topic: found[topic] for topic in truth} == truth, verdict
     assert all(outcome in verdict.headline for outcome in truth.values())
     assert 3 <= len(verdict.findings) <= 5
+
+
+def test_the_demo_model_gets_its_verdict_on_real_stories(real_stories, tmp_path):
+    (tmp_path / "raw.txt").write_text("\n<|endoftext|>\n".join(real_stories), encoding="utf-8")
+    ts_data.prepare(tmp_path / "raw.txt", tmp_path / "splits", ts_data.PrepareConfig(validation=40, test=200))
+    config = EvalConfig(stories=30, perplexity_stories=50, resamples=200, decoding={"max_new_tokens": 60})
+    config = config.model_copy(update={"parts": ("perplexity", "memorisation", "overfitting", "texts")})
+    (verdict,) = ts_eval.evaluate(["demo"], tmp_path / "splits", config).verdicts
+    found = {finding.topic: finding.outcome for finding in verdict.findings}
+    assert (found["language"], found["prompts"]) == ("models the text", "follows its prompts"), verdict
+    assert "copies" not in found["copying"].replace("does not copy", ""), verdict
+    assert "memorised" not in found["copying"], verdict
+    assert verdict.headline.startswith("demo (trained on other stories): models the text")
 
 
 def test_every_sentence_has_its_numbers_and_its_evidence(report):

@@ -1,11 +1,18 @@
 """Canaries: known stories that `prepare` plants into train a known number of times, to measure memorisation (Carlini et al. 2019,
-arXiv:1802.08232). Controls come from the same generator and are planted nowhere."""
+arXiv:1802.08232). Controls come from the same generator and are planted nowhere.
+
+A canary is a row of sentences of generated stories, of the most common words of the sources, so that a small vocabulary can write it. A
+sentence is in one canary only: nothing but the canary itself tells what follows.
+"""
 
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from ..arrow import strings
@@ -13,40 +20,48 @@ from ..artefact import write_model
 from ..cleaning.cleaner import clean, text_hash
 from ..corpus.grammar import story
 from ..errors import ConfigError
-from ..schemas import CANARY_TIMES, Canaries, Canary, FileInfo, PrepareConfig
+from ..schemas import CANARY_TIMES, Canaries, Canary, FileInfo
 from .cleaned import CleanedStories
 from .tasks import SPLIT_SCHEMA, file_info, parquet_writer
 
-_TRIES = 100
-"""Generated stories per canary after which the steps are taken to drop all of them."""
+_SENTENCES = 12
+"""Sentences of a canary, about 110 words; and generated stories for each canary, a tenth of whose sentences are taken."""
+_COUNTED = 10_000
+"""Stories of the sources whose words are counted."""
+_WORD = re.compile(r"[a-z]+")
+_NEXT_SENTENCE = re.compile(r'(?<=[.!?"])\s+(?=["A-Z])')
 
 
 def draw_canaries(stories: CleanedStories) -> Canaries | None:
-    """The canaries of a run, a function of the seed: `config.canaries` for each number of times, then as many controls; None for none.
-
-    Each is cleaned like other stories, and equal to no story of the sources.
-    """
-    config, found = stories.config, dict[bytes, str]()
+    """The canaries of a run, a function of seed and sources: `config.canaries` for each number of times, then as many controls; None
+    for none. Each is cleaned like other stories, and equal to no story of the sources."""
+    config = stories.config
     if not config.canaries:
         return None
     known = {row.tobytes() for row in stories.hashes}
     wanted = [times for times in (*CANARY_TIMES, *(0 for _ in CANARY_TIMES)) for _ in range(config.canaries)]
-    for number in range(_TRIES * len(wanted)):
-        if len(found) == len(wanted):
-            break
-        text = _generated(config, number)
-        if text is not None and (hashed := text_hash(text)) not in known:
-            found[hashed] = text
+    sentences = _common_sentences(stories, _SENTENCES * (len(wanted) + 1 + len(wanted) // 10))  # the steps may drop some
+    rows = (" ".join(sentences[first : first + _SENTENCES]) for first in range(0, len(sentences), _SENTENCES))
+    results = [clean(row, config) for row in rows]
+    found = [result.text for result in results if not result.dropped and text_hash(result.text) not in known]
     if len(found) < len(wanted):
         raise ConfigError("field `canaries`: the cleaning steps drop most generated stories. Use fewer steps, or no canaries.")
-    pairs = zip(found.values(), wanted, strict=True)
-    return Canaries(seed=config.seed, canaries=tuple(Canary(text=text, times=times) for text, times in pairs))
+    canaries = (Canary(text=text, times=times) for text, times in zip(found, wanted, strict=False))
+    return Canaries(seed=config.seed, canaries=tuple(canaries))
 
 
-def _generated(config: PrepareConfig, number: int) -> str | None:
-    """Generated story `number` of the seed, cleaned; None if a step drops it. Its seed is negative, so that `sample` never gives it."""
-    result = clean(story(-1 - config.seed, number), config)
-    return None if result.dropped else result.text
+def _common_sentences(stories: CleanedStories, number: int) -> list[str]:
+    """`number` different sentences whose rarest word is as common in the sources as can be, in a random order by the seed."""
+    rows = np.arange(0, stories.train_rows, 1 + stories.train_rows // _COUNTED)
+    words = Counter(word for text in stories.texts(rows) for word in _WORD.findall(text.lower()))
+    seed = stories.config.seed
+    drawn = (
+        sentence for n in range(number) for sentence in _NEXT_SENTENCE.split(story(-1 - seed, n))
+    )  # `sample` has no such seed
+    whole = dict.fromkeys(sentence for sentence in drawn if sentence.count('"') % 2 == 0 and len(sentence.split()) > 3)
+    ranked = sorted(whole, key=lambda sentence: -min(words[word] for word in _WORD.findall(sentence.lower())))[:number]
+    random.Random(f"{seed}/sentences").shuffle(ranked)
+    return ranked
 
 
 def planted_texts(canaries: Canaries | None) -> list[str]:

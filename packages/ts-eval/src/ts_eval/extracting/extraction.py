@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -147,9 +147,21 @@ def _measured(
             )
     if progress is not None:
         progress(f"{adapter.name}: extraction", total, total)
-    return ExtractionModel(
-        name=adapter.name, parameters=adapter.parameters, points=tuple(points), notes=tuple(dict.fromkeys(adapter.notes))
-    )
+    notes = dict.fromkeys([*adapter.notes, *_unwritable(adapter, groups, lengths[-1], words)])
+    return ExtractionModel(name=adapter.name, parameters=adapter.parameters, points=tuple(points), notes=tuple(notes))
+
+
+def _unwritable(adapter: ModelAdapter, groups: Sequence[_Group], length: int, words: int) -> Iterator[str]:
+    """A note on each group with stories that cannot be extracted, since the vocabulary lacks a word of the continuation."""
+    encoder: Any = adapter.encoder
+    for group in groups if adapter.whole_words else ():
+        needed = ["".join(_BLANK.findall(text)[length : length + words]) for text in group.stories]
+        if missing := int((np.asarray(encoder.extra_bits(needed))[:, 0] > 0).sum()):
+            copies = f", {group.times} copies" if group.times else ""
+            yield (
+                f"{missing} of {len(needed)} stories ({group.kind}{copies}) cannot be extracted: the vocabulary lacks one of the "
+                f"{words} words after a prompt of {length}"
+            )
 
 
 def _written(adapter: ModelAdapter, stories: Sequence[str], length: int, words: int) -> list[tuple[str, str]]:

@@ -25,7 +25,10 @@ PROMPTS = (
     "Once upon a time", "Tom and Lily went to the park", "One day, a little dog", "There was a big tree", "Sara had a red ball",
     "The cat was sad",
 )  # fmt: skip
-METHODS: dict[str, dict[str, Any]] = {"greedy": {}, "sample, temperature 0.7": {"method": "sample", "temperature": 0.7}}
+METHODS: dict[str, dict[str, Any]] = {
+    "greedy": {"method": "greedy"},
+    "sample, temperature 0.7": {"method": "sample", "temperature": 0.7},
+}
 
 
 def grow(network: Any, config: Any) -> Any:
@@ -67,7 +70,7 @@ def main() -> None:
     for name, method in METHODS.items():
         rates: dict[str, list[float]] = {"plain": [], "drafted": []}
         for round_ in range(options.rounds + 1):
-            config = make_config({**method, **({"seed": round_} if method else {}), "max_new_tokens": options.tokens})
+            config = make_config({**method, "seed": round_, "max_new_tokens": options.tokens})
             found = {}
             for way, other in (("plain", None), ("drafted", draft.model)):
                 begin = time.perf_counter()

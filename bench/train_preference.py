@@ -57,7 +57,7 @@ def main() -> None:
 
     def write(model: str | Path) -> list[str]:
         lm = ts_models.load(model)
-        texts = [story.full_text for story in lm.write(prompts, method="sample", seed=7)]
+        texts = [story.full_text for story in lm.write(prompts, method="sample", temperature=1.0, seed=7)]
         loss = [-float(scores.sum()) for scores in lm.logprobs(test)]
         print(
             json.dumps({"model": str(model), "test loss": sum(loss) / sum(len(lm.encode_story(text)) - 1 for text in test)}),

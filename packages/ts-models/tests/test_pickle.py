@@ -19,7 +19,7 @@ IDS = torch.tensor([[61, 3, 5, 7]])
 
 
 def _write(lm: LanguageModel) -> str:
-    text = lm.generate("w1 w2", max_new_tokens=6)
+    text = lm.generate("w1 w2", method="greedy", max_new_tokens=6)
     assert isinstance(text, str)
     return text
 
@@ -36,7 +36,7 @@ class Prompts(torch.utils.data.Dataset):
         return write(self.lm)
 
 def write(lm):
-    return lm.generate("w1 w2", max_new_tokens=6)
+    return lm.generate("w1 w2", method="greedy", max_new_tokens=6)
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
@@ -78,9 +78,9 @@ def test_steppers_states_and_results(network, lm):
     with torch.inference_mode():
         assert torch.equal(other.step(token, None), stepper.step(token, None))
     for thing in (
-        generate_ids(network, [[61]], make_config({"max_new_tokens": 2}))[0][0],
-        lm.write("w1", max_new_tokens=2, logprobs=True)[0],
-        next(iter(lm.events("w1", max_new_tokens=2))),
+        generate_ids(network, [[61]], make_config({"method": "greedy", "max_new_tokens": 2}))[0][0],
+        lm.write("w1", method="greedy", max_new_tokens=2, logprobs=True)[0],
+        next(iter(lm.events("w1", method="greedy", max_new_tokens=2))),
         make_config({"seed": 3}),
         network.config,
     ):

@@ -97,7 +97,7 @@ def test_an_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert isinstance(again.model, Bag)
     assert again.config == model.config
     assert (
-        len(again.model.generate([[1, 2], [3]], max_new_tokens=9, min_new_tokens=9)[0]) == 9
+        len(again.model.generate([[1, 2], [3]], method="greedy", max_new_tokens=9, min_new_tokens=9)[0]) == 9
     )  # past max_seq_len: it has no limit
     assert len(ts_models.score_ids(again.model, [[1, 2, 3, 4]])[0]) == 3
     assert show(folder)["parts"] == {"embedding": 32 * 8, "head": 8 * 32 + 32}
@@ -117,7 +117,7 @@ def test_a_position_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert isinstance(again.model.positions, Ramp)
     ids = torch.arange(20)[None]
     assert torch.equal(again.model(ids), model.eval()(ids))
-    assert len(again.model.generate([[1, 2], [3]], max_new_tokens=5, min_new_tokens=5)[1]) == 5
+    assert len(again.model.generate([[1, 2], [3]], method="greedy", max_new_tokens=5, min_new_tokens=5)[1]) == 5
     assert show(folder)["parts"]["positions"] == model.config.d_model
 
 

@@ -43,7 +43,12 @@ def first_sentence(text: str) -> str:
 
 
 def complete_tables(
-    models: Sequence[tuple[str, LanguageModel]], *, only: str | None = None, max_new_tokens: int = 48, **options: Any
+    models: Sequence[tuple[str, LanguageModel]],
+    *,
+    only: str | None = None,
+    method: str = "greedy",
+    max_new_tokens: int = 48,
+    **options: Any,
 ) -> list[dict[str, Any]]:
     """Complete the tables with every model; `options` are the fields of GenerationConfig.
 
@@ -55,7 +60,7 @@ def complete_tables(
     every = [prompt for prompts in chosen.values() for prompt in prompts]
     written = {}
     for name, lm in models:
-        stories = lm.write(every, max_new_tokens=max_new_tokens, **options)
+        stories = lm.write(every, method=method, max_new_tokens=max_new_tokens, **options)
         each = len(stories) // len(every)
         for number, prompt in enumerate(every):
             group = stories[number * each : (number + 1) * each]

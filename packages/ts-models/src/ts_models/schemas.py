@@ -216,15 +216,15 @@ ModelConfig = Annotated[TransformerConfig | RecurrentConfig, Discriminator("kind
 
 
 class GenerationConfig(_Frozen):
-    """Generation settings. Option names follow transformers."""
+    """Generation settings. Option names follow transformers. The default, sampling at temperature 0.7, is also the commands'."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    method: Literal["greedy", "sample", "beam", "beam-sample"] = "greedy"
+    method: Literal["greedy", "sample", "beam", "beam-sample"] = "sample"
     max_new_tokens: Size = 256
     min_new_tokens: int = Field(0, ge=0)
     """`<eos>` is not written before this many tokens."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(0.7, gt=0)
     top_k: int = Field(0, ge=0)
     """Only the k likeliest tokens; 0: all."""
     top_p: float = Field(1.0, gt=0, le=1)

@@ -90,6 +90,15 @@ def test_generate_writes_as_many_stories_as_asked_and_the_same_by_seed(capsys: p
     assert json.loads(_run(capsys, *asked)[1]) == shown
 
 
+def test_command_and_python_decode_alike_and_the_drawn_seed_is_recorded(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    asked = ("generate", model, "--prompt", "Once upon a", "--max-new-tokens", "6", "--json")
+    shown, again = (json.loads(_run(capsys, *asked)[1]) for _ in range(2))
+    assert (shown["config"]["method"], shown["config"]["temperature"]) == ("sample", 0.7)
+    assert shown["config"]["seed"] != again["config"]["seed"]
+    story = ts_models.load(model).generate("Once upon a", max_new_tokens=6, seed=shown["config"]["seed"])
+    assert story == shown["stories"][0]["full_text"]
+
+
 def test_generate_with_a_draft_writes_the_same_story(capsys: pytest.CaptureFixture[str], model: str) -> None:
     asked = ("generate", model, "--prompt", "Once upon a", "--seed", "3", "--max-new-tokens", "6")
     code, drafted, _ = _run(capsys, *asked, "--draft", model)
@@ -153,7 +162,7 @@ def test_prompts_are_completed_up_to_a_sentence(capsys: pytest.CaptureFixture[st
     [
         (["--num-beams", "8"], "num_beams=8 has no effect with method 'sample'"),
         (["--method", "greedy", "--temperature", "0.5"], "temperature=0.5 has no effect with method 'greedy'"),
-        (["--temperature", "0"], "temperature is 0, which is greedy decoding"),
+        (["--method", "sample", "--temperature", "0"], "temperature is 0, which is greedy decoding"),
         (["--method", "greedy", "--n", "3"], "num_return_sequences=3 has no effect"),
     ],
 )

@@ -11,9 +11,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:generation.*no effect")
 
 
 def test_one_prompt_gives_one_text(lm):
-    text = lm.generate("w1 w2", max_new_tokens=5)
+    text = lm.generate("w1 w2", method="greedy", max_new_tokens=5)
     assert text.startswith("w1 w2 w")
-    assert text == "w1 w2" + lm.generate("w1 w2", max_new_tokens=5, return_full_text=False)
+    assert text == "w1 w2" + lm.generate("w1 w2", method="greedy", max_new_tokens=5, return_full_text=False)
 
 
 def test_many_prompts_and_many_sequences(lm):
@@ -28,9 +28,9 @@ def test_many_prompts_and_many_sequences(lm):
 def test_a_prompt_begins_with_bos_and_reads_unknown_words_as_unk(lm):
     assert lm.encode_prompt("w1 dragon") == [lm.config.bos_id, 1, lm.config.unk_id]
     assert lm.unknown_words("w1 dragon w2 dragon tea") == ["dragon", "tea"]
-    assert lm.generate("w1 dragon", max_new_tokens=3).startswith("w1 dragon w")
-    text = lm.generate("", max_new_tokens=3)
-    assert text == lm.tokenizer.decode(lm.model.generate([[lm.config.bos_id]], max_new_tokens=3)[0])
+    assert lm.generate("w1 dragon", method="greedy", max_new_tokens=3).startswith("w1 dragon w")
+    text = lm.generate("", method="greedy", max_new_tokens=3)
+    assert text == lm.tokenizer.decode(lm.model.generate([[lm.config.bos_id]], method="greedy", max_new_tokens=3)[0])
 
 
 def test_a_tokenizer_that_repairs_prompts_is_asked_to_and_stories_are_read_as_written(lm, monkeypatch):
@@ -43,7 +43,7 @@ def test_a_tokenizer_that_repairs_prompts_is_asked_to_and_stories_are_read_as_wr
     assert lm.unknown_words("“w1” tea") == ["w1”", "tea"]
     assert lm.unknown_words("“w1”") == []
     assert lm.encode_story("“w1”") == [lm.config.bos_id, lm.config.unk_id, lm.config.eos_id]
-    assert lm.generate("“w1”", max_new_tokens=3).startswith("“w1” w")
+    assert lm.generate("“w1”", method="greedy", max_new_tokens=3).startswith("“w1” w")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -101,7 +101,7 @@ def test_without_a_tokenizer(lm):
     bare = LanguageModel(lm.model)
     with pytest.raises(TokenizerError):
         bare.generate("w1")
-    assert bare.model.generate([[61, 3]], max_new_tokens=2)
+    assert bare.model.generate([[61, 3]], method="greedy", max_new_tokens=2)
 
 
 def test_its_repr_is_one_line_that_says_what_it_is(lm):

@@ -44,7 +44,7 @@ def test_logits_that_are_no_numbers_are_one_sentence(network, method, value, ker
 def test_logits_that_stop_being_numbers_later_are_noticed(small):
     broken(small, math.nan)  # ids 5 … 8: the prompt is sound where the output layer is not tied to them
     with pytest.raises(NonFiniteError):
-        generate_ids(small, [[61]], GenerationConfig(max_new_tokens=3))
+        generate_ids(small, [[61]], GenerationConfig(method="greedy", max_new_tokens=3))
 
 
 def test_scores_that_are_no_numbers_are_one_sentence(network):
@@ -92,7 +92,7 @@ def test_extreme_temperatures(network, method, temperature):
     ids = generate(network, [[61, 4], [61]], method=method, temperature=temperature, max_new_tokens=8, seed=1)
     assert all(0 <= number < 61 for number in itertools.chain(*ids))
     if temperature < 1 and method == "sample":
-        assert ids == generate(network, [[61, 4], [61]], max_new_tokens=8)
+        assert ids == generate(network, [[61, 4], [61]], method="greedy", max_new_tokens=8)
 
 
 # --- ids and texts -------------------------------------------------------------------------------
@@ -118,12 +118,12 @@ def test_extreme_temperatures(network, method, temperature):
 )
 def test_what_are_no_ids(network, prompts, sentence):
     with pytest.raises(TypeError, match=sentence) as found:
-        network.generate(prompts, max_new_tokens=2)
+        network.generate(prompts, method="greedy", max_new_tokens=2)
     assert "\n" not in str(found.value)
 
 
 def test_all_kinds_of_ids_are_taken(small):
-    expected = generate(small, [[61, 3]], max_new_tokens=3)
+    expected = generate(small, [[61, 3]], method="greedy", max_new_tokens=3)
     for prompts in (
         [(61, 3)],
         torch.tensor([[61, 3]]),
@@ -131,8 +131,8 @@ def test_all_kinds_of_ids_are_taken(small):
         [torch.tensor([61, 3])],
         [[np.int64(61), 3]],
     ):
-        assert generate(small, prompts, max_new_tokens=3) == expected
-    assert list(stream(small, torch.tensor([61, 3]), max_new_tokens=3)) == expected[0]
+        assert generate(small, prompts, method="greedy", max_new_tokens=3) == expected
+    assert list(stream(small, torch.tensor([61, 3]), method="greedy", max_new_tokens=3)) == expected[0]
 
 
 def test_ids_outside_of_the_vocabulary(network):
@@ -171,7 +171,7 @@ def test_what_scores_take(small, stories):
 def test_a_language_model_takes_text(lm):
     for prompts in ([1, 2], [[61, 3]], 5, None, b"w1", [b"w1"], ["w1", None]):
         with pytest.raises(TypeError, match=r"text"):
-            lm.generate(prompts, max_new_tokens=2)
+            lm.generate(prompts, method="greedy", max_new_tokens=2)
     for name in ("encode_prompt", "encode_story", "unknown_words"):
         with pytest.raises(TypeError, match=r"lm\.model\.generate"):
             getattr(lm, name)([1, 2])
@@ -180,8 +180,8 @@ def test_a_language_model_takes_text(lm):
     with pytest.raises(TypeError, match="a list of texts"):
         lm.logprobs("w1 w2")
     with pytest.raises(ConfigError, match=r"character 4 is '\\udce9'"):
-        lm.generate("caf\udce9", max_new_tokens=2)
-    assert len(lm.generate((text for text in ("w1", "w2")), max_new_tokens=2)) == 2
+        lm.generate("caf\udce9", method="greedy", max_new_tokens=2)
+    assert len(lm.generate((text for text in ("w1", "w2")), method="greedy", max_new_tokens=2)) == 2
 
 
 def test_special_ids_that_contradict_the_tokenizers(lm):
@@ -226,11 +226,11 @@ def test_nonsense_is_refused_with_the_mend(options, sentence):
             {"num_beams": 8, "method": "sample"},
             "num_beams=8 has no effect with method 'sample'; it needs 'beam' or 'beam-sample'",
         ),
-        ({"temperature": 0.5}, "temperature=0.5 has no effect with method 'greedy'"),
+        ({"temperature": 0.5, "method": "greedy"}, "temperature=0.5 has no effect with method 'greedy'"),
         ({"method": "beam", "top_k": 3}, "top_k=3 has no effect with method 'beam'"),
         ({"length_penalty": 2.0}, "length_penalty"),
-        ({"num_return_sequences": 3}, "num_return_sequences=3 has no effect with method 'greedy'"),
-        ({"config": GenerationConfig(top_p=0.5)}, "top_p=0.5"),
+        ({"num_return_sequences": 3, "method": "greedy"}, "num_return_sequences=3 has no effect with method 'greedy'"),
+        ({"config": GenerationConfig(top_p=0.5, method="greedy")}, "top_p=0.5"),
         ({"method": "sample", "temperature": 0}, "temperature is 0, which is greedy decoding"),
     ],
 )
@@ -257,9 +257,9 @@ def test_options_that_are_read_say_nothing(options):
 
 @pytest.mark.filterwarnings("ignore:generation")
 def test_temperature_zero_is_greedy(small):
-    greedy = generate(small, [[61]], max_new_tokens=8)
+    greedy = generate(small, [[61]], method="greedy", max_new_tokens=8)
     assert generate(small, [[61]], max_new_tokens=8, method="sample", temperature=0) == greedy
-    assert generate(small, [[61]], max_new_tokens=8, temperature=0.0) == greedy
+    assert generate(small, [[61]], method="greedy", max_new_tokens=8, temperature=0.0) == greedy
     assert make_config({"method": "beam-sample", "temperature": 0}).method == "beam"
     with pytest.raises(ValueError, match="set method to 'greedy'"):
         GenerationConfig(temperature=0)
@@ -273,13 +273,13 @@ def test_a_long_prompt_is_cut_on_request(network, lm):
     long = [61, *[number % 60 for number in range(300)]]
     if network.config.kind == "transformer":
         with pytest.raises(ContextError, match="truncate_prompt=True"):
-            generate(network, [long], max_new_tokens=4)
-        found = generate(network, [long, [61, 3]], max_new_tokens=4, truncate_prompt=True)
-        assert found == generate(network, [[61, *long[-43:]], [61, 3]], max_new_tokens=4)
+            generate(network, [long], method="greedy", max_new_tokens=4)
+        found = generate(network, [long, [61, 3]], method="greedy", max_new_tokens=4, truncate_prompt=True)
+        assert found == generate(network, [[61, *long[-43:]], [61, 3]], method="greedy", max_new_tokens=4)
     text = " ".join(f"w{number % 60}" for number in range(300))
-    story = lm.write(text, max_new_tokens=9, truncate_prompt=True)[0]
+    story = lm.write(text, method="greedy", max_new_tokens=9, truncate_prompt=True)[0]
     assert story.full_text.startswith(text + " w")
-    assert "".join(lm.stream(text, max_new_tokens=9, truncate_prompt=True)) == story.text
+    assert "".join(lm.stream(text, method="greedy", max_new_tokens=9, truncate_prompt=True)) == story.text
 
 
 @pytest.mark.parametrize("method", ["sample", *BEAMS])

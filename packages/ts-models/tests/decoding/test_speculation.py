@@ -73,7 +73,9 @@ def test_right_guesses_save_calls(small, monkeypatch):
     stepper = SpeculativeStepper(small, copy.deepcopy(small))
     passes, look = [], stepper._read_ahead
     monkeypatch.setattr(stepper, "_read_ahead", lambda token: (passes.append(token), look(token)))
-    generate_ids(small, [[61, 5, 9]], make_config({"max_new_tokens": 40, "min_new_tokens": 40}), stepper=stepper)
+    generate_ids(
+        small, [[61, 5, 9]], make_config({"method": "greedy", "max_new_tokens": 40, "min_new_tokens": 40}), stepper=stepper
+    )
     assert len(passes) == 8  # the prompt gives the first token, each call five of the other 39
 
 
@@ -81,7 +83,7 @@ def test_a_smaller_context_and_other_sizes_guess_as_far_as_they_reach(small):
     draft = build_for_inference(
         TransformerConfig(vocab_size=64, max_seq_len=12, d_model=16, n_heads=2, n_layers=1, d_ff=24, positions="learned")
     )
-    config = make_config({"max_new_tokens": 45})
+    config = make_config({"method": "greedy", "max_new_tokens": 45})
     assert generate_ids(small, [[61, 5]], config, stepper=make_stepper(small, draft=draft)) == generate_ids(
         small, [[61, 5]], config
     )
@@ -96,15 +98,17 @@ def test_guesses_end_where_they_do_not_pay(small, monkeypatch):
     monkeypatch.setattr(Pace, "FIRST_HOLD", 10**6)
     stepper = make_stepper(small, draft=draft)
     for _ in range(4):
-        generate_ids(small, [[61, 5]], make_config({"max_new_tokens": 45, "min_new_tokens": 45}), stepper=stepper)
+        generate_ids(
+            small, [[61, 5]], make_config({"method": "greedy", "max_new_tokens": 45, "min_new_tokens": 45}), stepper=stepper
+        )
     assert stepper.pace.best == 0
     assert make_stepper(small, draft=draft).pace is stepper.pace
 
 
 def test_models_share_a_vocabulary_or_are_refused(lm, small):
     draft = LanguageModel(small, lm.tokenizer)
-    text = lm.generate("w1 w2", max_new_tokens=20)
-    assert lm.speculate(draft).generate("w1 w2", max_new_tokens=20) == text
+    text = lm.generate("w1 w2", method="greedy", max_new_tokens=20)
+    assert lm.speculate(draft).generate("w1 w2", method="greedy", max_new_tokens=20) == text
     assert isinstance(lm.stepper(), SpeculativeStepper)
     assert isinstance(lm.speculate(None).stepper(), FastStepper)
     assert isinstance(

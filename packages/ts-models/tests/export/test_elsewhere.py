@@ -61,11 +61,11 @@ def test_a_pipeline_tells_the_same_stories(demo: ts_models.LanguageModel, export
     from transformers import pipeline
 
     write = pipeline("text-generation", model=str(exported))
-    ours = demo.generate(PROMPTS)
+    ours = demo.generate(PROMPTS, method="greedy")
     assert [write(prompt)[0]["generated_text"] for prompt in PROMPTS] == ours
     assert [found[0]["generated_text"] for found in write(PROMPTS, batch_size=3)] == ours
     new = write(PROMPTS[0], return_full_text=False)[0]["generated_text"]
-    assert new == demo.generate(PROMPTS[0], return_full_text=False)
+    assert new == demo.generate(PROMPTS[0], method="greedy", return_full_text=False)
 
 
 @pytest.mark.slow
@@ -89,7 +89,10 @@ def test_a_batch_equals_its_rows_and_ours(demo: ts_models.LanguageModel, tmp_pat
     if side == "right" and name == "story-1m":
         return  # transformers' own Qwen3 pads on the left
     end = model.config.eos_token_id
-    ours = [[i for i in ids if i != end] for ids in lm.model.generate([lm.encode_prompt(p) for p in PROMPTS], max_new_tokens=10)]
+    ours = [
+        [i for i in ids if i != end]
+        for ids in lm.model.generate([lm.encode_prompt(p) for p in PROMPTS], method="greedy", max_new_tokens=10)
+    ]
     for rows, expected in ((batch, ours), *((row, [ids]) for row, ids in zip(alone, ours, strict=True))):
         written = model.generate(**rows, do_sample=False, max_new_tokens=10)[:, rows["input_ids"].shape[1] :].tolist()
         new = [[i for i in ids if i not in (end, model.config.pad_token_id)] for ids in written]
@@ -187,8 +190,8 @@ def test_onnx_used_as_printed_tells_the_same_story(demo: ts_models.LanguageModel
             break
         feed = np.array([[new[-1]]])
     assert lm.tokenizer is not None
-    assert new == lm.write(PROMPTS[0], max_new_tokens=20)[0].ids
-    assert lm.tokenizer.decode([*ids, *new]) == lm.generate(PROMPTS[0], max_new_tokens=20)
+    assert new == lm.write(PROMPTS[0], method="greedy", max_new_tokens=20)[0].ids
+    assert lm.tokenizer.decode([*ids, *new]) == lm.generate(PROMPTS[0], method="greedy", max_new_tokens=20)
 
 
 def test_gguf_begins_with_bos(demo: ts_models.LanguageModel, tmp_path: Path) -> None:

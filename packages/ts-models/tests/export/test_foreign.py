@@ -57,7 +57,7 @@ def test_logits_equal_transformers(tmp_path: Path, kind: str, values: dict[str, 
     assert lm.config.eos_id == values["eos_token_id"]
     assert lm.config.banned_ids == (() if kind == "GPTNeo" else (1,))
     found = theirs.generate(ids[:1, :4], max_new_tokens=8, do_sample=False, suppress_tokens=list(lm.config.banned_ids) or None)
-    assert _story(lm.model.generate(ids[:1, :4], max_new_tokens=8)[0], lm.config.eos_id) == _story(
+    assert _story(lm.model.generate(ids[:1, :4], method="greedy", max_new_tokens=8)[0], lm.config.eos_id) == _story(
         found[0, 4:].tolist(), lm.config.eos_id
     )
 
@@ -197,6 +197,6 @@ def test_llama2c_with_its_tokenizer_writes_text(tmp_path: Path) -> None:
     theirs = _save(tmp_path / "model", "Llama", {**LLAMA, "vocab_size": size, "tie_word_embeddings": True})
     _checkpoint(theirs, tmp_path / "stories.bin")
     lm = ts_models.load(tmp_path / "stories.bin")
-    text = lm.generate("ab a", max_new_tokens=5, min_new_tokens=3)
+    text = lm.generate("ab a", method="greedy", max_new_tokens=5, min_new_tokens=3)
     assert isinstance(text, str)
     assert text.startswith("ab a")

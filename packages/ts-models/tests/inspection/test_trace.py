@@ -174,7 +174,7 @@ def test_gradients_flow_to_what_replaces(small):
 
 
 def test_generation_in_the_block_is_changed_too(lm):
-    options = {"max_new_tokens": 8, "min_new_tokens": 8}
+    options = {"method": "greedy", "max_new_tokens": 8, "min_new_tokens": 8}
     plain = lm.generate("w1 w2", **options)
     with trace(lm, "logits") as t:
         assert lm.generate("w1 w2", **options) == plain

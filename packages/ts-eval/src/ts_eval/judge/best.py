@@ -56,7 +56,7 @@ def best_of(
         raise ConfigError(f"n is {n}; the best of at least 2 stories can be kept.")
     lm = ts_models.load(model) if isinstance(model, str | os.PathLike) else model
     score = _score(by, reference)
-    drawing = {"method": "sample", **options, "num_return_sequences": n}
+    drawing = {"method": "sample", "temperature": 1.0, **options, "num_return_sequences": n}
     size, found = max(1, _ROWS // n), []
     for start in range(0, len(prompts), size):
         stories = lm.write(list(prompts[start : start + size]), seed=seed + start, logprobs=by == "likelihood", **drawing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import asdict
 from typing import Annotated
 
@@ -19,11 +20,11 @@ def generate(
     features: Annotated[str | None, typer.Option(help="Ask for features, with commas: dialogue,bad ending.")] = None,
     method: Annotated[str | None, typer.Option(help="greedy, sample, beam or beam-sample.", show_default="sample")] = None,
     n: Annotated[int | None, typer.Option("--n", "-n", help="Stories per prompt.", show_default="1")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same stories.", show_default="a new one each time")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Most tokens of a story.", show_default="256")] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="Below 1: safer; above: wilder.", show_default="0.7 with sample")
+    seed: Annotated[
+        int | None, typer.Option(help="Same seed, same stories.", show_default="a new one each time, in --json")
     ] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Most tokens of a story.", show_default="256")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Below 1: safer; above: wilder.", show_default="0.7")] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens only.", show_default="all")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest tokens that reach this probability.")] = None,
     require: Annotated[
@@ -41,7 +42,7 @@ def generate(
 ) -> None:
     """Write stories. Every field of GenerationConfig can be set with --set.
 
-    Example: ts-models generate demo --prompt "Once upon a time" --method sample --n 3 --seed 1
+    Example: ts-models generate demo --prompt "Once upon a time" --n 3 --seed 1
     """
     from ..generation import make_config
     from ..generation.text import split_list
@@ -53,11 +54,9 @@ def generate(
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "num_beams": num_beams,
         "require": require,
     }  # fmt: skip
-    values = {"method": "sample"} | merge(config, set_, flags)
-    if values["method"] == "sample":
-        values.setdefault("temperature", 0.7)  # the talk's choice for its evaluation
+    values = {"seed": secrets.randbits(32)} | merge(config, set_, flags)
     copies = values.get("num_return_sequences", 1)
-    if values["method"] in {"beam", "beam-sample"} and isinstance(copies, int):
+    if values.get("method") in {"beam", "beam-sample"} and isinstance(copies, int):
         values.setdefault("num_beams", max(4, copies))
     with hints():
         settings = make_config(values)

@@ -13,7 +13,7 @@ def prompts(
     models: Annotated[list[str], typer.Argument(help="Model folders, Hub ids, or `demo`.")],
     method: Annotated[str, typer.Option(help="greedy, sample, beam or beam-sample.")] = "greedy",
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Completions per prompt and model.")] = 1,
-    temperature: Annotated[float | None, typer.Option(help="For the sampling methods.", show_default="1.0")] = None,
+    temperature: Annotated[float | None, typer.Option(help="For the sampling methods.", show_default="0.7")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same completions.")] = 1,
     table: Annotated[str | None, typer.Option(help="One table only: factual, reasoning or context.", show_default="all")] = None,
     as_json: Json = False,

@@ -76,7 +76,7 @@ def measure_cost(lm: LanguageModel, rounded: StoryModel, stories: list[str] | No
     else:
         start = [max(lm.config.bos_id, 0)]
         limit = lm.config.max_seq_len - 1
-        own = lm.model.generate([start] * 16, method="sample", seed=1, max_new_tokens=limit)
+        own = lm.model.generate([start] * 16, method="sample", temperature=1.0, seed=1, max_new_tokens=limit)
         ids, measured = [[*start, *story] for story in own], "16 stories of its own writing"
     before, after = (_loss(model, ids, progress) for model in (lm.model, rounded))
     return {"measured_on": measured, "loss_before": before, "loss_after": after, "loss_cost": after - before}

@@ -57,7 +57,7 @@ def make_config(options: Mapping[str, Any]) -> GenerationConfig:
     temperature = given.get("temperature")
     if not isinstance(temperature, bool) and temperature == 0:
         given.pop("temperature")
-        method = given.get("method", "greedy")
+        method = given.setdefault("method", "greedy")
         if method in _COLD:
             given["method"] = _COLD[method]
             _warn(f"temperature is 0, which is {_COLD[method]} decoding: method is {_COLD[method]!r} now.")

@@ -27,7 +27,7 @@ def analyse(lm: LanguageModel, text: str, *, max_new_tokens: int = 0) -> dict[st
     vocabulary, config = lm.vocabulary(), lm.config
     ids = lm.encode_prompt(text)
     if max_new_tokens:
-        ids = ids + lm.write(text, max_new_tokens=max_new_tokens)[0].ids
+        ids = ids + lm.write(text, method="greedy", max_new_tokens=max_new_tokens)[0].ids
     if not 2 <= len(ids) <= config.max_seq_len:
         raise ContextError(f"the text has {len(ids)} tokens; from 2 to {config.max_seq_len} can be shown. Give another text.")
     points, row = points_of(lm.model), torch.tensor([ids], device=lm.model.device)

@@ -18,7 +18,6 @@ from ts_eval.report import render
 from ts_eval.schemas import Estimate, EvalConfig, Provenance
 from ts_eval.verdict import compare, judge_model
 
-
 KNESER_NEY = "bigram Kneser-Ney"
 
 

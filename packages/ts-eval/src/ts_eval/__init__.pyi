@@ -4,7 +4,16 @@ from .errors import ArtefactError, ConfigError, IndexMismatchError, TsEvalError,
 from .evaluation import evaluate
 from .extracting.extraction import extraction
 from .index import Match, Span, StoryIndex
-from .judge import JudgeRun, RatingServer, RatingSession, estimate_cost, judge_stories, read_ratings, read_stories
+from .judge import (
+    JudgeRun,
+    RatingServer,
+    RatingSession,
+    compare_stories,
+    estimate_cost,
+    judge_stories,
+    read_ratings,
+    read_stories,
+)
 from .judge.best import Ranked, best_of
 from .metrics.distinct import distinct
 from .metrics.repetition import repetition
@@ -56,6 +65,7 @@ __all__ = [
     "__version__",
     "best_of",
     "calibrate",
+    "compare_stories",
     "distinct",
     "estimate_cost",
     "evaluate",

@@ -69,7 +69,7 @@ def test_a_prompt_of_ones_own(tmp_path: Path) -> None:
     text = resources.files("ts_eval.judge").joinpath("prompts", "default.toml").read_text()
     (tmp_path / "mine.toml").write_text(text.replace('name = "default"', 'name = "mine"'))
     assert load_prompt(str(tmp_path / "mine.toml")).name == "mine"
-    assert packaged_prompts() == ["brief", "default"]
+    assert packaged_prompts() == ["brief", "default", "pair"]
     with pytest.raises(ConfigError, match="neither a packaged prompt"):
         load_prompt("nonsense")
     (tmp_path / "bad.toml").write_text(text.replace('name = "style"', 'name = "grammar"'))

@@ -15,6 +15,7 @@ from ..judge.guards import GUARDS
 
 if TYPE_CHECKING:
     from ..judge import JudgeRun
+    from ..schemas import PairSummary, ShareInterval
 
 Stories = Annotated[Path, typer.Argument(help="Stories: .jsonl (field story or text, optionally model) or a <|endoftext|> file.")]
 Out = Annotated[Path, typer.Option("--out", help="Output file: one rating (JSON) per line.")]
@@ -32,6 +33,10 @@ def judge(
     model: Model = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Name of a packaged prompt, or a TOML file.")] = None,
     mode: Annotated[str | None, typer.Option("--mode", help="sampled, or expected (needs token log-probabilities).")] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", help="Compare with the stories of this file, pair by pair in both orders, instead of rating."),
+    ] = None,
     repeats: Annotated[int | None, typer.Option("--repeats", help="Ratings per story.")] = None,
     budget: Annotated[
         int | None, typer.Option("--budget", help="Maximum tokens in all, including earlier runs with the same store.")
@@ -58,25 +63,58 @@ def judge(
     Every reply is stored as it arrives; after an interruption the same command resumes without paying twice. API keys come from
     the environment (OPENAI_API_KEY, or the endpoint's api_key_env) and are not stored.
     """
-    from ..judge import estimate_cost, judge_stories
+    from ..judge import compare_stories, estimate_cost, judge_stories
+    from ..judge.compare import comparison_cost
 
-    check_out(out, "a file of ratings", '"ts-eval/rating"', [stories, config], store)
+    check_out(out, "a file of ratings", '"ts-eval/rating"', [stories, against, config], store)
     flags = {
         "backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "budget": budget, "page": page,
         "reference": reference, "guards": guards,
     }  # fmt: skip
     options = settings(config, set_, base_url, flags)
     if dry_run:
-        expected = estimate_cost(stories, options, out=out, store=store)
+        places: dict[str, Any] = {"out": out, "store": store}
+        expected = comparison_cost(stories, against, options, **places) if against else estimate_cost(stories, options, **places)
         emit(vars(expected), expected.sentence(), as_json=as_json)
         return
     with show_progress(quiet=quiet) as progress:
         announce = None if quiet else lambda expected: typer.echo(expected.sentence(), err=True)
-        result = judge_stories(stories, options, out=out, store=store, progress=progress, announce=announce)
+        if against is not None:
+            pairs = compare_stories(stories, against, options, out=out, store=store, progress=progress, announce=announce)
+        else:
+            result = judge_stories(stories, options, out=out, store=store, progress=progress, announce=announce)
+    if against is not None:
+        for note in pairs.notes:
+            warn(note)
+        emit(pairs, lambda: _pairs_text(pairs, out), as_json=as_json, quiet=quiet)
+        end_without_endpoint(list(pairs.unscored) if not pairs.compared else [])
+        return
     for note in (*result.summary.notes, *result.summary.drift_notes):
         warn(note)
     emit(result.summary, lambda: _text(result, out), as_json=as_json, quiet=quiet)
     end_without_endpoint([r.unscored or "" for r in result.ratings])
+
+
+def _pairs_text(s: PairSummary, out: Path) -> str:
+    """The outcome in at most ten lines."""
+    lines = [f"{s.compared:,} of {s.pairs:,} pairs compared in both orders, judge {s.judge}, prompt {s.prompt}"]
+    lines += [f"  answers flagged, their pairs not compared: {s.flagged}"] if s.flagged else []
+    lines += [f"  unrated: {count} x {reason}" for reason, count in s.unscored.items()]
+    if s.win_rate is not None and s.first_shown is not None:
+        lines += [
+            f"{s.first} wins {_percent(s.win_rate)} against {s.second} ({s.wins:,} wins, {s.ties:,} ties, {s.losses:,} losses)",
+            f"  by category: {', '.join(f'{name} {share:.0%}' for name, share in s.categories.items())}",
+            f"  position bias: the story shown first is preferred in {_percent(s.first_shown)} (none: 50%);",
+            f"  both orders agree in {s.agree:.0%} of the pairs",
+        ]
+    money = f", cost {s.cost:,.2f}" if s.cost else ""
+    return "\n".join(
+        [*lines, f"{s.calls:,} calls, {s.prompt_tokens:,} + {s.completion_tokens:,} tokens{money}", f"written: {out}"]
+    )
+
+
+def _percent(x: ShareInterval) -> str:
+    return f"{x.share:.0%} ({x.low:.0%}–{x.high:.0%})"
 
 
 def end_without_endpoint(reasons: list[str]) -> None:

@@ -1,3 +1,4 @@
+from .compare import compare_stories
 from .features.model import FeatureJudge
 from .files import Story, read_ratings, read_stories
 from .judge import JudgeRun, estimate_cost, judge_stories
@@ -10,6 +11,7 @@ __all__ = [
     "RatingServer",
     "RatingSession",
     "Story",
+    "compare_stories",
     "estimate_cost",
     "judge_stories",
     "read_ratings",

@@ -6,7 +6,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from ..schemas import JudgeConfig
 
@@ -37,6 +37,8 @@ class Estimate:
     cost: float
     resolves: float | None = None
     """Smallest difference of two sources' mean ratings that the stories resolve, in points; see `resolvable`."""
+    win_rate: float | None = None
+    """Of a comparison: smallest win rate above one half that the pairs tell from it."""
 
     def sentence(self) -> str:
         """One sentence for the terminal."""
@@ -45,6 +47,8 @@ class Estimate:
         fine = (
             "" if self.resolves is None else f"; differences of about {self.resolves:.2f} points between sources can be resolved"
         )
+        if self.win_rate is not None:
+            fine = f"; win rates of {self.win_rate:.0%} and more, or {1 - self.win_rate:.0%} and less, can be told from 50%"
         return (
             f"{self.calls:,} calls to make, at most about {self.prompt_tokens:,} prompt and "
             f"{self.completion_tokens:,} completion tokens{money}{stored}{fine}"
@@ -76,6 +80,12 @@ def resolvable(stories: Iterable[tuple[str | None, bool]]) -> float | None:
     counts = Counter(source for source, rated in stories if rated)
     n = min(counts.values()) if len(counts) > 1 else counts.total() // 2
     return (1.959964 + 0.841621) * SD_WITHIN * (2 / n) ** 0.5 if n else None
+
+
+def told_apart(expected: Estimate, pairs: int) -> Estimate:
+    """The estimate of a comparison of `pairs` pairs: 5 % level, 80 % power, no ties (which only narrow the intervals)."""
+    least = 0.5 + (1.959964 + 0.841621) * 0.5 / max(1, pairs) ** 0.5
+    return replace(expected, resolves=None, win_rate=min(1.0, least))
 
 
 class Budget:

@@ -251,3 +251,43 @@ class JudgeSummary(Frozen):
     cost: float
     fingerprints: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+
+class ShareInterval(Frozen):
+    """A share with Wilson's 95 % interval."""
+
+    share: float
+    low: float
+    high: float
+
+
+class PairSummary(Frozen):
+    """Pairwise comparison of two files of stories, each pair judged in both orders."""
+
+    judge: str
+    prompt: str
+    first: str
+    second: str
+    """Names of the two sides."""
+    pairs: int
+    compared: int
+    """Pairs with usable answers in both orders; all shares are of these."""
+    wins: int
+    """Pairs in which the first side is better in both orders."""
+    ties: int
+    losses: int
+    win_rate: ShareInterval | None
+    """Of the first side, a tie counts half; None without a compared pair."""
+    first_shown: ShareInterval | None
+    """Position bias: share of the answers that prefer the story shown first. 0.5 without a bias."""
+    agree: float | None
+    """Share of the pairs with the same choice in both orders."""
+    categories: dict[Category, float]
+    """Win rate by category."""
+    flagged: int
+    unscored: dict[str, int]
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
+    notes: tuple[str, ...] = ()

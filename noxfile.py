@@ -50,22 +50,26 @@ def requirements(session: nox.Session, *groups: str) -> None:
 # --- tests -------------------------------------------------------------------------------------
 
 
-# One process per core, each test file in one of them, one thread in each. `-- -n0` runs in a single process, for a debugger.
-PARALLEL = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile")
+# One process per core, each test file in one of them, one thread in each, files with slow tests first (`conftest.py`). `-- -n0` runs in
+# a single process, for a debugger.
+PARALLEL = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
+# These run in the sessions of their names.
+ELSEWHERE = ("--ignore=tests/contracts", "--ignore=tests/docs")
 
 
 @nox.session
 @nox.parametrize("package", [*PACKAGES, "workspace"], ids=[*PACKAGES, "workspace"])
 def tests(session: nox.Session, package: str) -> None:
     """The tests of each package with only what it declares; `tests(workspace)`: of the packages together."""
+    where: tuple[str, ...]
     if package == "workspace":
         install(session, ALL, *workspace.workspace_group("workspace"))
-        where = "tests"
+        where = ("tests", *ELSEWHERE)
     else:
         described = workspace.packages()[package]
         install(session, {package: described.test_extras}, *test_tools(described))
-        where = f"packages/{package}/tests"
-    session.run("pytest", *PARALLEL, where, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+        where = (f"packages/{package}/tests",)
+    session.run("pytest", *PARALLEL, *where, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 def test_tools(package: workspace.Package) -> list[str]:

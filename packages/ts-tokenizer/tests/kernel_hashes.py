@@ -12,8 +12,6 @@ from types import ModuleType
 
 import numpy as np
 
-import ts_data
-from ts_tokenizer import WordTokenizer
 from ts_tokenizer.fast import loops
 
 
@@ -43,6 +41,9 @@ def main() -> None:
     if os.environ.get("FEW"):
         print(json.dumps(few(loops)))
         return
+    import ts_data
+    from ts_tokenizer import WordTokenizer
+
     if cores := os.environ.get("CORES"):
         os.cpu_count = lambda: int(cores)
     stories = list(ts_data.sample(50, seed=6))

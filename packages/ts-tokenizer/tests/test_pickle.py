@@ -36,10 +36,14 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Encoded:
     return ts_tokenizer.open_encoded(folder / "encoded")
 
 
+@pytest.fixture(scope="module", params=["lower", "keep"])
+def trained(request: pytest.FixtureRequest, stories: list[str]) -> WordTokenizer:
+    return WordTokenizer.train(stories, vocab_size=64, casing=request.param)
+
+
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("casing", ["lower", "keep"])
-def test_a_tokenizer_is_copied_by_its_contents(casing: Any, way: Callable[[Any], Any], stories: list[str]) -> None:
-    tokenizer = WordTokenizer.train(stories, vocab_size=64, casing=casing)
+def test_a_tokenizer_is_copied_by_its_contents(trained: WordTokenizer, way: Callable[[Any], Any]) -> None:
+    tokenizer = WordTokenizer(trained.spec)
     for used in (False, True):
         if used:
             tokenizer.encode_batch(TEXTS)
@@ -50,7 +54,7 @@ def test_a_tokenizer_is_copied_by_its_contents(casing: Any, way: Callable[[Any],
         for text in TEXTS:
             assert again.encode(text) == tokenizer.encode(text)
             assert again.decode(again.encode(text)) == tokenizer.decode(tokenizer.encode(text))
-        assert repr(again) == f"<WordTokenizer: 64 entries, casing={casing}>"
+        assert repr(again) == f"<WordTokenizer: 64 entries, casing={trained.spec.casing}>"
 
 
 def test_an_older_file_keeps_its_hash() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import ts_data
 import ts_tokenizer
 from ts_data.artefact import sha256_file
 from ts_data.console import run
-from ts_tokenizer import WordTokenizer, encode
+from ts_tokenizer import WordTokenizer, encode, encode_splits
 from ts_tokenizer.cli import app
 from ts_tokenizer.errors import ArtefactError, ConfigError, TsTokenizerError
 from ts_tokenizer.train import train_file
@@ -288,45 +289,37 @@ def test_what_a_kill_after_the_last_rename_left_is_cleared(folder: Path, tmp_pat
 
 # --- two writers -------------------------------------------------------------------------------
 
-CODE = """
-import sys, ts_data.artefact
-from ts_tokenizer import encode, encode_splits
-encode.BATCH_ROWS = 4
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    encode_splits(*sys.argv[1:], force=True)
-except Exception as problem:
-    sys.exit(f"{type(problem).__name__}: {problem}")
-"""
+
+_both: Any = None
+
+
+def _encode(splits: Path, tokenizer: Path, out: Path) -> None:
+    """Encode in a forked process, at the same time as the other one."""
+    _both.wait(60)
+    encode.BATCH_ROWS = 4
+    encode_splits(splits, tokenizer, out, force=True)
 
 
 @pytest.mark.parametrize("inputs", [("splits", "splits"), ("splits", "other")])
-def test_two_processes_write_one_folder(folder: Path, tmp_path: Path, inputs: tuple[str, str]) -> None:
+def test_two_processes_write_one_folder(
+    folder: Path, tmp_path: Path, inputs: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(sys.modules[__name__], "_both", fork.Barrier(2))
     out = tmp_path / "encoded"
     expected = []
     for name in inputs:
-        ts_tokenizer.encode_splits(folder / name, folder / f"{name}.json", tmp_path / "alone", force=True)
+        encode_splits(folder / name, folder / f"{name}.json", tmp_path / "alone", force=True)
         expected.append((tmp_path / "alone" / "train.bin").read_bytes())
     for _ in range(2):
-        both = [
-            subprocess.Popen(
-                [sys.executable, "-c", CODE, str(folder / name), str(folder / f"{name}.json"), str(out)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            )
-            for name in inputs
-        ]  # fmt: skip
-        for process in both:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in both:
-            assert process.stdin is not None
-            process.stdin.write("\n")
-            process.stdin.flush()
-        ends = [(process.communicate()[1], process.returncode) for process in both]
-        assert 0 in {code for _, code in ends}
-        for said, code in ends:
-            assert code == 0 or ("is writing here. Wait until it has finished" in said and said.count("\n") == 1), said
+        with ProcessPoolExecutor(2, fork) as pool:
+            both = [pool.submit(_encode, folder / name, folder / f"{name}.json", out) for name in inputs]
+            problems = [process.exception() for process in both]
+        assert None in problems
+        for problem in filter(None, problems):
+            assert isinstance(problem, TsTokenizerError)
+            assert "is writing here. Wait until it has finished" in str(problem)
+            assert "\n" not in str(problem)
         found = ts_tokenizer.open_encoded(out, verify=True)
         assert (out / "train.bin").read_bytes() in expected
         assert found.manifest.splits["train"].bin.bytes == len((out / "train.bin").read_bytes())

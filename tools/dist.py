@@ -8,6 +8,7 @@ import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
 
+from tools.sbom import content
 from tools.workspace import Package, packages
 
 LARGEST_WHEEL = 6_000_000  # bytes; the demo model of ts-models is nearly all of the 4.9 MB of the largest
@@ -27,9 +28,13 @@ def problems(package: Package, dist: Path) -> list[str]:
 
 
 def wheel_problems(package: Package, wheel: Path) -> list[str]:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     out: list[str] = []
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
+        boms = [archive.read(name).decode("utf-8") for name in names if "/sboms/" in name]
         metadata = HeaderParser().parsestr(
             archive.read(next(n for n in names if n.endswith(".dist-info/METADATA"))).decode("utf-8")
         )
@@ -42,6 +47,13 @@ def wheel_problems(package: Package, wheel: Path) -> list[str]:
     sources = package.path / "src"
     present = {path.relative_to(sources).as_posix() for path in sources.rglob("*.py")}
     out += [f"{wheel.name}: lacks {name}" for name in sorted(present - set(names))]
+    if boms != [content(package)]:
+        out.append(f"{wheel.name}: holds no SBOM of what it declares")
+    out += [
+        f"{wheel.name}: SBOM: {str(error.data).splitlines()[0]}"
+        for bom in boms
+        if (error := JsonStrictValidator(SchemaVersion.V1_7).validate_str(bom))
+    ]
     if metadata["Requires-Python"] != ">=3.11":
         out.append(f"{wheel.name}: Requires-Python is {metadata['Requires-Python']!r}")
     if not str(metadata.get_payload()).strip():

@@ -169,6 +169,7 @@ def release_here(package: Package, part: str) -> None:
     package.about.write_text(
         package.about.read_text(encoding="utf-8").replace(f'"{package.version}"', f'"{version}"'), encoding="utf-8"
     )
+    run(sys.executable, "-m", "tools.sbom", "--write")
     run("towncrier", "build", "--yes", "--config", "tools/towncrier.toml", "--dir", f"packages/{package.folder}",
         "--name", package.folder, "--version", version)  # fmt: skip
     dist = Path(tempfile.mkdtemp(prefix="dist-", dir=ROOT.parent))  # beside the clone, and gone with it

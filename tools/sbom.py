@@ -1,0 +1,74 @@
+"""The bill of materials of each wheel (PEP 770): `packages/*/sbom.cdx.json`, which hatchling copies into `.dist-info/sboms/`.
+
+CycloneDX 1.7. A wheel bundles nothing, so every component is external, with the range that pyproject.toml declares; those of extras
+are optional. `python -m tools.sbom` fails where a committed file differs from pyproject.toml; `--write` renews them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from tools.workspace import Package, packages
+
+FILE = "sbom.cdx.json"
+
+
+def content(package: Package) -> str:
+    """The file's text; a function of pyproject.toml and the version alone, so that two builds are equal."""
+    name = canonicalize_name(package.distribution)
+    own = {
+        "type": "library", "bom-ref": name, "name": name, "version": package.version,
+        "licenses": [{"license": {"id": package.pyproject["project"]["license"]}}],
+        "purl": f"pkg:pypi/{name}@{package.version}",
+    }  # fmt: skip
+    parts = {part["name"]: part for part in components(package) if part["name"] != name}
+    bom = {
+        "bomFormat": "CycloneDX", "specVersion": "1.7", "version": 1,
+        "metadata": {"component": own},
+        "components": [parts[part] for part in sorted(parts)],
+        "dependencies": [{"ref": name, "dependsOn": sorted(parts)}],
+    }  # fmt: skip
+    return json.dumps(bom, indent=1) + "\n"
+
+
+def components(package: Package) -> list[dict[str, Any]]:
+    """One entry per requirement: those of extras first, so that a required one takes their place."""
+    extras = package.pyproject["project"].get("optional-dependencies", {})
+    optional = [Requirement(line) for lines in extras.values() for line in lines]
+    return [
+        *(component(requirement, "optional") for requirement in optional),
+        *(component(requirement, "required") for requirement in package.requirements()),
+    ]
+
+
+def component(requirement: Requirement, scope: str) -> dict[str, Any]:
+    name = canonicalize_name(requirement.name)
+    bounds = sorted(requirement.specifier, key=lambda bound: Version(bound.version))
+    versions = "|".join(str(bound).removeprefix("==") for bound in bounds) or "*"
+    return {
+        "type": "library", "bom-ref": name, "name": name, "purl": f"pkg:pypi/{name}", "scope": scope,
+        "isExternal": True, "versionRange": f"vers:pypi/{versions}",
+    }  # fmt: skip
+
+
+def main() -> None:
+    stale = []
+    for package in packages().values():
+        path, wanted = package.path / FILE, content(package)
+        if path.is_file() and path.read_text(encoding="utf-8") == wanted:
+            continue
+        stale.append(f"{package.folder}/{FILE}")
+        if "--write" in sys.argv:
+            path.write_text(wanted, encoding="utf-8")
+    if stale and "--write" not in sys.argv:
+        sys.exit(f"renew {', '.join(stale)}: nox -s contracts -- --write")
+
+
+if __name__ == "__main__":
+    main()

@@ -27,7 +27,10 @@ def content(package: Package) -> str:
         "licenses": [{"license": {"id": package.pyproject["project"]["license"]}}],
         "purl": f"pkg:pypi/{name}@{package.version}",
     }  # fmt: skip
-    parts = {part["name"]: part for part in components(package) if part["name"] != name}
+    extras = package.pyproject["project"].get("optional-dependencies", {}).values()
+    optional = [component(Requirement(line), "optional") for lines in extras for line in lines]
+    required = [component(requirement, "required") for requirement in package.requirements()]
+    parts = {part["name"]: part for part in [*optional, *required] if part["name"] != name}
     bom = {
         "bomFormat": "CycloneDX", "specVersion": "1.7", "version": 1,
         "metadata": {"component": own},
@@ -35,16 +38,6 @@ def content(package: Package) -> str:
         "dependencies": [{"ref": name, "dependsOn": sorted(parts)}],
     }  # fmt: skip
     return json.dumps(bom, indent=1) + "\n"
-
-
-def components(package: Package) -> list[dict[str, Any]]:
-    """One entry per requirement: those of extras first, so that a required one takes their place."""
-    extras = package.pyproject["project"].get("optional-dependencies", {})
-    optional = [Requirement(line) for lines in extras.values() for line in lines]
-    return [
-        *(component(requirement, "optional") for requirement in optional),
-        *(component(requirement, "required") for requirement in package.requirements()),
-    ]
 
 
 def component(requirement: Requirement, scope: str) -> dict[str, Any]:
@@ -58,16 +51,12 @@ def component(requirement: Requirement, scope: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    stale = []
     for package in packages().values():
         path, wanted = package.path / FILE, content(package)
-        if path.is_file() and path.read_text(encoding="utf-8") == wanted:
-            continue
-        stale.append(f"{package.folder}/{FILE}")
         if "--write" in sys.argv:
             path.write_text(wanted, encoding="utf-8")
-    if stale and "--write" not in sys.argv:
-        sys.exit(f"renew {', '.join(stale)}: nox -s contracts -- --write")
+        elif path.read_text(encoding="utf-8") != wanted:
+            sys.exit(f"packages/{package.folder}/{FILE} is not what pyproject.toml declares: nox -s contracts -- --write")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 from typing import Literal
 
@@ -184,6 +186,35 @@ def test_a_link_and_its_target_have_one_lock(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     with artefact.lock(tmp_path / "link"), pytest.raises(ArtefactError), artefact.lock(tmp_path / "real"):
         pass
+
+
+def test_windows_locks_without_fcntl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The branch of Windows, loaded twice as by two processes. An flock stands for its lock: both end with the descriptor."""
+    fcntl = pytest.importorskip("fcntl")
+    locking = lambda handle, mode, size: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # noqa: E731
+
+    def load(name: str) -> types.ModuleType:
+        spec = importlib.util.spec_from_file_location(name, artefact.__file__)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        with monkeypatch.context() as windows:
+            windows.setattr(sys, "platform", "win32")
+            windows.setitem(sys.modules, "fcntl", None)
+            windows.setitem(sys.modules, "msvcrt", types.SimpleNamespace(LK_NBLCK=2, locking=locking))
+            spec.loader.exec_module(module)
+        return module
+
+    one, two = load("ts_data.one"), load("ts_data.two")
+    with one.lock(tmp_path / "a"):
+        with one.write_file(tmp_path / "a") as aside:
+            aside.write_text("by the owner")
+        with pytest.raises(ArtefactError, match="another writer is writing here"), two.lock(tmp_path / "a"):
+            pass
+    with two.lock(tmp_path / "a"):
+        assert (tmp_path / "a").read_text() == "by the owner"
+    assert hidden(tmp_path) == []
 
 
 SAVE = """

@@ -11,7 +11,8 @@ import pytest
 import ts_train.run as train_module
 from ts_train import ablate
 from ts_train.errors import ArtefactError, ConfigError, DivergedError, Interrupted
-from ts_train.studies.ablation import ablation, ablation_file, ablation_names
+from ts_train.recipes import study_file, study_names
+from ts_train.studies.ablation import ablation
 from ts_train.studies.schemas import AblationConfig
 from ts_train.studies.trial import check_model, folder_name, settings_for
 from ts_train.testing import FakeEncoded
@@ -130,7 +131,7 @@ def test_a_bad_variant_is_named_before_anything_is_trained(
 
 
 def test_the_shipped_ablations_hold() -> None:
-    names = ablation_names()
+    names = study_names("ablations")
     assert names == [
         "balance",
         "batch-size",
@@ -162,4 +163,12 @@ def test_balance_is_of_equal_size() -> None:
 
 def test_an_unknown_ablation_is_answered_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="balance, batch-size"):
-        ablation_file(tmp_path / "nothing.toml")
+        study_file("ablations", tmp_path / "nothing.toml")
+
+
+def test_ladders_and_searches_have_names_as_well(tmp_path: Path) -> None:
+    """No command needs the folder of recipes, which a wheel does not unpack where the user works."""
+    assert study_file("ladders", "story").name == "story.toml"
+    assert study_file("searches", "learning-rates").name == "learning-rates.toml"
+    with pytest.raises(ConfigError, match=r"none of the ladders has that name. There are: story"):
+        study_file("ladders", "tale")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import subprocess
 import sys
 import threading
@@ -13,12 +15,25 @@ import torch
 
 pytest.importorskip("numba")
 
+from ts_models import fast
 from ts_models.fast import decode, team
 from ts_models.fast.decode import FastStepper
 from ts_models.fast.kernels import arrays
 from ts_models.fast.team import Pace
 
 PROMPTS = [[61, *range(1, 1 + n % 5)] for n in range(17)]
+
+
+@pytest.mark.parametrize("module", [fast, team])
+def test_a_machine_that_cannot_fork_loads_it_all_the_same(module, monkeypatch):
+    """As Windows: neither os.register_at_fork nor os.sched_getaffinity."""
+    for name in ("register_at_fork", "sched_getaffinity"):
+        monkeypatch.delattr(os, name, raising=False)
+    name, folders = f"{module.__name__}_elsewhere", list(getattr(module, "__path__", [])) or None
+    spec = importlib.util.spec_from_file_location(name, module.__file__, submodule_search_locations=folders)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    assert team.usable_threads(10**6) == os.cpu_count()
 
 
 @torch.inference_mode()

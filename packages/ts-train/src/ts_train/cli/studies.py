@@ -22,7 +22,9 @@ Out = Annotated[Path, typer.Option("--out", help="The study's folder. Finished r
 
 
 def search(
-    config: Annotated[Path, typer.Option("--config", help="A TOML file: base, space, trials …")],
+    config: Annotated[
+        str, typer.Option("--config", help="A TOML file (base, space, trials …), or the built-in `learning-rates`.")
+    ],
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="Folder of runs and report; the same for all workers on one disk.")],
     storage: Annotated[
@@ -37,15 +39,16 @@ def search(
 ) -> None:
     """Search for the settings with the lowest validation loss. Start it several times to use several workers.
 
-    Example: ts-train search --config recipes/searches/learning-rates.toml --data encoded/ --out search/ --trials 30
+    Example: ts-train search --config learning-rates --data encoded/ --out search/ --trials 30
     """
+    from ..recipes import study_file
     from ..studies.schemas import SearchConfig
     from ..studies.search import search as run
 
-    settings = validate(SearchConfig, merge(config, set, {"trials": trials}), str(config))
+    settings = validate(SearchConfig, merge(file := study_file("searches", config), set, {"trials": trials}), config)
     # Optuna marks its heartbeat as experimental; the user of this command cannot act on that.
     warnings.filterwarnings("ignore", message=".*(heartbeat_interval|fail_stale_trials|constant_liar).*experimental")
-    with _study(out, [data, config], quiet=quiet) as progress:
+    with _study(out, [data, file], quiet=quiet) as progress:
         report = run(settings, data, out, storage=storage, study=study, progress=progress, warn=warn)
     emit(
         report, lambda: f"{_search_text(report)}\n\nwrote {out / 'results.json'}, {out / 'pareto.png'}", as_json=json, quiet=quiet
@@ -53,7 +56,7 @@ def search(
 
 
 def ladder(
-    config: Annotated[Path, typer.Option("--config", help="A TOML file: base, sizes, tokens, predict.")],
+    config: Annotated[str, typer.Option("--config", help="A TOML file (base, sizes, tokens, predict), or the built-in `story`.")],
     data: Data,
     out: Out,
     set: Set = None,
@@ -62,13 +65,14 @@ def ladder(
 ) -> None:
     """Train sizes × budgets, fit loss = E + A/N^alpha + B/D^beta, predict larger presets with an interval.
 
-    Example: ts-train ladder --config recipes/ladders/story.toml --data encoded/ --out ladder/
+    Example: ts-train ladder --config story --data encoded/ --out ladder/
     """
+    from ..recipes import study_file
     from ..studies.ladder import ladder as run
     from ..studies.schemas import LadderConfig
 
-    settings = validate(LadderConfig, merge(config, set, {}), str(config))
-    with _study(out, [data, config], quiet=quiet) as progress:
+    settings = validate(LadderConfig, merge(file := study_file("ladders", config), set, {}), config)
+    with _study(out, [data, file], quiet=quiet) as progress:
         report = run(settings, data, out, progress=progress, warn=warn)
     emit(report, lambda: f"{ladder_text(report)}\n\nwrote {out / 'results.json'}, {out / 'plot.png'}", as_json=json, quiet=quiet)
 
@@ -85,15 +89,15 @@ def ablate(
 ) -> None:
     """Train every variant from every seed, and compare them in OUT/results.json and OUT/plot.png.
 
-    Example: ts-train ablate recipes/ablations/heads.toml --data encoded/ --out heads/ --set base.max_tokens=1000000
+    Example: ts-train ablate heads --data encoded/ --out heads/ --set base.max_tokens=1000000
     """
+    from ..recipes import study_file
     from ..studies.ablation import ablate as run
-    from ..studies.ablation import ablation_file
     from ..studies.schemas import AblationConfig
 
     flags = {"seeds": None if seeds is None else list(range(1, seeds + 1)), "base.max_steps": max_steps}
-    config = validate(AblationConfig, merge(ablation_file(ablation), set, flags), ablation)
-    with _study(out, [data, ablation], quiet=quiet) as progress:
+    config = validate(AblationConfig, merge(file := study_file("ablations", ablation), set, flags), ablation)
+    with _study(out, [data, file], quiet=quiet) as progress:
         report = run(config, data, out, progress=progress, warn=warn)
     emit(
         report, lambda: f"{_ablation_text(report)}\n\nwrote {out / 'results.json'}, {out / 'plot.png'}", as_json=json, quiet=quiet
@@ -101,7 +105,7 @@ def ablate(
 
 
 @contextmanager
-def _study(out: Path, inputs: Sequence[Path | str], *, quiet: bool) -> Iterator[Progress]:
+def _study(out: Path, inputs: Sequence[Path], *, quiet: bool) -> Iterator[Progress]:
     """Refuse an `out` that is an input; then show progress, and end as a stopped run does."""
     from ts_models.artefact import keep_apart
 

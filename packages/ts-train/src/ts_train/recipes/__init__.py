@@ -6,8 +6,10 @@ The table `gpu` holds the changes for an NVIDIA GPU (larger steps, scaled learni
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
@@ -39,6 +41,25 @@ def recipe(name: str, *, device: str = "cpu") -> dict[str, Any]:
         return combine(recipe(base, device=device), values)
     gpu = values.pop("gpu", {})
     return combine(values, gpu) if _is_gpu(device) else values
+
+
+def study_names(kind: str) -> list[str]:
+    """Names of the built-in studies of a kind (ablations, ladders, searches), sorted."""
+    return sorted(f.name.removesuffix(".toml") for f in files(__package__).joinpath(kind).iterdir())
+
+
+def study_file(kind: str, name: str | os.PathLike[str]) -> Path:
+    """The TOML file of a study: a path, or the name of a built-in one of its kind ("heads").
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    path, names = Path(name), study_names(kind)
+    if path.is_file():
+        return path
+    if str(name) in names:
+        return Path(str(files(__package__).joinpath(kind, f"{name}.toml")))
+    raise ConfigError(f"{name}: no such file, and none of the {kind} has that name. There are: {', '.join(names)}.")
 
 
 def over_recipe(name: str, asked: dict[str, Any]) -> dict[str, Any]:

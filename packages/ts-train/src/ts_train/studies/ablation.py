@@ -6,8 +6,6 @@ import math
 import os
 import tomllib
 from collections.abc import Callable, Sequence
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -16,6 +14,7 @@ from ts_models import artefact
 
 from ..data.dataset import TrainingData, open_data
 from ..errors import ConfigError
+from ..recipes import study_file
 from ..schemas import TrainConfig
 from .schemas import AblationConfig, AblationReport, TrialResult, VariantRow
 from .trial import check_model, folder_name, only_process, run_trial, settings_for
@@ -24,29 +23,9 @@ if TYPE_CHECKING:
     from ts_models.console import Progress
 
 
-def ablation_names() -> list[str]:
-    """Names of the built-in ablations, sorted."""
-    folder = files("ts_train.recipes").joinpath("ablations")
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
-
-
-def ablation_file(name: str | os.PathLike[str]) -> Path:
-    """The TOML file of an ablation: a path, or the name of a built-in one ("heads").
-
-    Raises:
-        ConfigError: there is neither.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    if str(name) in ablation_names():
-        return Path(str(files("ts_train.recipes").joinpath("ablations", f"{name}.toml")))
-    raise ConfigError(f"{name}: no such file, and no ablation of that name. There are: {', '.join(ablation_names())}.")
-
-
 def ablation(name: str | os.PathLike[str]) -> AblationConfig:
     """Read an ablation by path or name. Raises ConfigError with file and field."""
-    path = ablation_file(name)
+    path = study_file("ablations", name)
     try:
         return AblationConfig.model_validate(tomllib.loads(path.read_bytes().decode("utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:

@@ -212,6 +212,7 @@ def build(session: nox.Session) -> None:
     session.run("python", "-m", "tools.dist", str(dist))
     for name in names:
         smoke_test(session, name, dist)
+        resolve_from_git(session, name)
 
 
 def smoke_test(session: nox.Session, name: str, dist: Path) -> None:
@@ -223,12 +224,19 @@ def smoke_test(session: nox.Session, name: str, dist: Path) -> None:
     wheels = []
     for folder, extras in folders.items():
         stem = workspace.packages()[folder].distribution.replace("-", "_")
-        wheel = next(dist.glob(f"{stem}-*.whl"))
-        wheels.append(str(wheel) + (f"[{','.join(sorted(extras))}]" if extras else ""))
+        wheels.append(workspace.with_extras(str(next(dist.glob(f"{stem}-*.whl"))), extras))
     python = str(place / ("Scripts" if os.name == "nt" else "bin") / "python")
     constraints = str(workspace.CONSTRAINTS.relative_to(ROOT))
     session.run("uv", "pip", "install", "--quiet", "--python", python, *wheels, "-c", constraints, env=INDEX)
     session.run(python, "-P", str(ROOT / "tools" / "smoke.py"), name, external=True)
+
+
+def resolve_from_git(session: nox.Session, name: str) -> None:
+    """`pip install` from git as docs/how-to/install.md has it: each package with its siblings, none of which is looked for elsewhere."""
+    wanted = Path(session.create_tmp()) / f"{name}.in"
+    wanted.write_text("\n".join(workspace.git_requirements(name, ROOT.as_uri())), encoding="utf-8")
+    constraints = str(workspace.CONSTRAINTS.relative_to(ROOT))
+    session.run("uv", "pip", "compile", "--quiet", str(wanted), "-c", constraints, env=INDEX, silent=True)
 
 
 @nox.session(reuse_venv=True)

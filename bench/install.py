@@ -28,11 +28,7 @@ def requirements(name: str, git: str | None, dist: Path) -> list[str]:
     package = workspace.packages()[name]
     if git is None:
         return ["--find-links", str(dist), package.distribution]
-    found = []
-    for folder, extras in workspace.closure({name: ()}).items():
-        extra = f"[{','.join(sorted(extras))}]" if extras else ""
-        found.append(f"{workspace.packages()[folder].distribution}{extra} @ git+{git}#subdirectory=packages/{folder}")
-    return found
+    return workspace.git_requirements(name, git)
 
 
 def fastest(*command: str, times: int = 3) -> float:

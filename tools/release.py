@@ -25,7 +25,7 @@ from tools.bounds import short, widen
 from tools.dist import problems as dist_problems
 from tools.schemas import incompatible_since
 from tools.surface import removed_since
-from tools.workspace import FOLDERS, LOWEST, ROOT, Package, closure, packages, workspace_group
+from tools.workspace import FOLDERS, LOWEST, ROOT, Package, closure, packages, with_extras, workspace_group
 
 PARTS = ("first", "major", "minor", "patch")
 MAY_BREAK = ("changed", "removed")  # kinds of change note that announce a break
@@ -134,7 +134,7 @@ def sibling_wheels(package: Package, dist: Path, *, lowest: bool) -> list[str]:
             subprocess.run(["tar", "-x", "--strip-components=2", "-C", str(source)], input=archive.stdout, check=True)
         place = dist / ("lowest" if lowest else "newest") / folder
         run("uv", "build", "--quiet", "--wheel", "--out-dir", str(place), str(source))
-        wheels.append(str(next(place.glob("*.whl"))) + (f"[{','.join(sorted(extras))}]" if extras else ""))
+        wheels.append(with_extras(str(next(place.glob("*.whl"))), extras))
     return wheels
 
 
@@ -144,7 +144,7 @@ def test_wheel(package: Package, wheel: Path, dist: Path, *, lowest: bool) -> No
     place = dist / ("venv-lowest" if lowest else "venv-newest")
     run("uv", "venv", "--quiet", "--python", sys.executable, str(place))
     install = ["uv", "pip", "install", "--quiet", "--python", str(place)]
-    ours = f"{wheel}[{','.join(package.test_extras)}]" if package.test_extras else str(wheel)
+    ours = with_extras(str(wheel), package.test_extras)
     held = ["-c", "constraints/lowest.txt", "--resolution", "lowest-direct"] if lowest else ["-c", "constraints/lowest.txt"]
     run(*install, ours, *sibling_wheels(package, dist, lowest=lowest), *held)
     run(*install, *workspace_group("test"), *package.group("test"))

@@ -1,7 +1,7 @@
 """The bill of materials of each wheel (PEP 770): `packages/*/sbom.cdx.json`, which hatchling copies into `.dist-info/sboms/`.
 
-CycloneDX 1.7. A wheel bundles nothing, so every component is external, with the range that pyproject.toml declares; those of extras
-are optional. `python -m tools.sbom` fails where a committed file differs from pyproject.toml; `--write` renews them.
+CycloneDX 1.7. A wheel bundles nothing: every component is external, those of extras are optional. `python -m tools.sbom` fails where a
+committed file differs from pyproject.toml; `--write` renews it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tools.workspace import Package, packages
-
-FILE = "sbom.cdx.json"
 
 
 def content(package: Package) -> str:
@@ -42,21 +40,20 @@ def content(package: Package) -> str:
 
 def component(requirement: Requirement, scope: str) -> dict[str, Any]:
     name = canonicalize_name(requirement.name)
-    bounds = sorted(requirement.specifier, key=lambda bound: Version(bound.version))
-    versions = "|".join(str(bound).removeprefix("==") for bound in bounds) or "*"
+    ranges = [str(bound).removeprefix("==") for bound in sorted(requirement.specifier, key=lambda bound: Version(bound.version))]
     return {
         "type": "library", "bom-ref": name, "name": name, "purl": f"pkg:pypi/{name}", "scope": scope,
-        "isExternal": True, "versionRange": f"vers:pypi/{versions}",
+        "isExternal": True, "versionRange": f"vers:pypi/{'|'.join(ranges) or '*'}",
     }  # fmt: skip
 
 
 def main() -> None:
     for package in packages().values():
-        path, wanted = package.path / FILE, content(package)
+        path, wanted = package.path / "sbom.cdx.json", content(package)
         if "--write" in sys.argv:
             path.write_text(wanted, encoding="utf-8")
         elif path.read_text(encoding="utf-8") != wanted:
-            sys.exit(f"packages/{package.folder}/{FILE} is not what pyproject.toml declares: nox -s contracts -- --write")
+            sys.exit(f"{path} is not what pyproject.toml declares: nox -s contracts -- --write")
 
 
 if __name__ == "__main__":

@@ -125,13 +125,23 @@ def closure(wanted: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
     return {folder: found[folder] for folder in FOLDERS if folder in found}
 
 
+def with_extras(requirement: str, extras: Iterable[str]) -> str:
+    return f"{requirement}[{','.join(sorted(extras))}]" if extras else requirement
+
+
 def install_arguments(wanted: Mapping[str, Iterable[str]], *, editable: bool = True) -> list[str]:
     """Arguments for one `pip install` call: the closure as paths, and the constraints."""
     arguments: list[str] = []
     for folder, extras in closure(wanted).items():
-        path = f"./packages/{folder}" + (f"[{','.join(sorted(extras))}]" if extras else "")
+        path = with_extras(f"./packages/{folder}", extras)
         arguments += ["-e", path] if editable else [path]
     return [*arguments, "-c", CONSTRAINTS.relative_to(ROOT).as_posix()]
+
+
+def git_requirements(name: str, repository: str) -> list[str]:
+    """Requirements that install one package and its siblings from a git repository."""
+    needed = {folder: with_extras(packages()[folder].distribution, extras) for folder, extras in closure({name: ()}).items()}
+    return [f"{requirement} @ git+{repository}#subdirectory=packages/{folder}" for folder, requirement in needed.items()]
 
 
 def dependants(folders: Iterable[str]) -> list[str]:

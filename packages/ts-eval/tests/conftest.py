@@ -112,13 +112,17 @@ def eval_config():
 
 @pytest.fixture(scope="session")
 def made(model_folder, splits, eval_config, tmp_path_factory):
-    """A report of the tiny model twice, the folder it was written to, and the stages of its making."""
+    """A report of the tiny model twice, the folder it was written to, and how far each stage of its making got."""
     import ts_eval
 
     out = tmp_path_factory.mktemp("report")
-    seen: list[str] = []
+    seen: dict[str, tuple[int, int | None]] = {}
     report = ts_eval.evaluate(
-        [model_folder, model_folder], splits, eval_config, out=out, progress=lambda stage, done, total=None: seen.append(stage)
+        [model_folder, model_folder],
+        splits,
+        eval_config,
+        out=out,
+        progress=lambda stage, done, total=None: seen.update({stage: (done, total)}),
     )
     return report, out, seen
 

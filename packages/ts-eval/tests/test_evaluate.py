@@ -39,6 +39,7 @@ def test_every_part_says_something_about_model_and_real_stories(made):
     assert model.curve[0].train_loss == 4
     assert {b.name for b in report.baselines} == {"unigram", "bigram add-one", "bigram Kneser-Ney"}
     assert any("search of" in stage for stage in seen)
+    assert not {stage for stage, (done, total) in seen.items() if done != total}, "a bar that never ends"
 
 
 def test_the_own_story_only_ever_helps(made):

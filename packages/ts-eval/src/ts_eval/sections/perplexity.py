@@ -65,12 +65,11 @@ def _measure(section: Section, stories: ScoredStories, context: Context) -> None
 def _score(adapter: ModelAdapter, context: Context, texts: Sequence[str]) -> Scored | None:
     parts: list[Scored] = []
     for at in range(0, len(texts), BATCH):
-        context.notify(f"{adapter.name}: perplexity", at, len(texts))
         part = score(adapter, texts[at : at + BATCH])
-        if part is None:
+        if part is None:  # of what gives no log-probabilities, no progress is shown
             return None
         parts.append(part)
-    context.notify(f"{adapter.name}: perplexity", len(texts), len(texts))
+        context.notify(f"{adapter.name}: perplexity", min(at + BATCH, len(texts)), len(texts))
     bits = [part.bits for part in parts if part.bits is not None]
     ids = [story for part in parts if part.ids is not None for story in part.ids]
     return Scored(

@@ -7,6 +7,7 @@ people write; they go through the command that reads them. `FUZZ_EXAMPLES=1000` 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import importlib.resources
@@ -54,16 +55,22 @@ def read_splits(place: Path) -> None:
 
 
 def read_tokenizer(place: Path) -> None:
+    for name in ("lower.json", "keep.json"):
+        use_tokenizer(place / name, (place / name).read_bytes())
+
+
+@functools.cache
+def use_tokenizer(file: Path, content: bytes) -> None:
+    """Encode and decode with the tokenizer in the file, whose content this is; once for the file that is whole."""
     import ts_tokenizer
 
-    for name in ("lower.json", "keep.json"):
-        tokenizer = ts_tokenizer.load(place / name)
-        text = 'Once upon a time, Ünic0de said: "I can\'t," to McDonald.'
-        ids = tokenizer.encode(text, add_special_tokens=True)
-        tokenizer.decode(ids)
-        tokenizer.decode(range(tokenizer.vocab_size))
-        tokenizer.encode_batch([text, ""])
-        tokenizer.extra_bits([text])
+    tokenizer = ts_tokenizer.load(file)
+    text = 'Once upon a time, Ünic0de said: "I can\'t," to McDonald.'
+    ids = tokenizer.encode(text, add_special_tokens=True)
+    tokenizer.decode(ids)
+    tokenizer.decode(range(tokenizer.vocab_size))
+    tokenizer.encode_batch([text, ""])
+    tokenizer.extra_bits([text])
 
 
 def read_encoded(place: Path) -> None:

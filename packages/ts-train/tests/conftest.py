@@ -103,11 +103,15 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def as_ranks(count: int) -> list[dict[str, str]]:
+    """The variables that torchrun gives the ranks of a process group, without the launcher's own start."""
+    group = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "TORCHELASTIC_RUN_ID": "test"}
+    return [{**group, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
 def one_rank() -> dict[str, str]:
-    """The environment that torchrun gives a process group of one rank, without the launcher's own start."""
-    port = str(free_port())
-    group = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return {**os.environ, "OMP_NUM_THREADS": "1", "TORCHELASTIC_RUN_ID": "test", **group}
+    """The environment of a process group of one rank."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", **as_ranks(1)[0]}
 
 
 def free_port() -> int:

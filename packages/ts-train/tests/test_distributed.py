@@ -1,8 +1,13 @@
-"""Two ranks of gloo, started by torchrun as a user would: the same losses, one writer, resume on another number of ranks."""
+"""Two ranks of gloo: the same losses, one writer, resume on another number of ranks.
+
+What the launcher does is tested with torchrun, as a user would start it; what the ranks do, in forked processes, which load nothing.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -22,7 +27,7 @@ from ts_train.runtime.distributed import fresh_store
 from ts_train.sinks.jsonl import read_metrics
 from ts_train.testing import fake_encoded
 
-from .conftest import free_port, one_rank
+from .conftest import as_ranks, free_port, one_rank
 
 SCRIPT = """
 import json, os, signal, sys
@@ -76,17 +81,36 @@ CONFIG: dict[str, Any] = {
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def launch(tmp_path: Path, out: str, *, fails: bool = False, **options: Any) -> list[dict[str, Any]]:
-    """Train on two ranks; the rows of metrics.jsonl, and behind them what the ranks printed."""
+def launch(tmp_path: Path, out: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Train on two ranks of torchrun."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    done = subprocess.run(
+    return subprocess.run(
         [*command, str(tmp_path / out), json.dumps({**CONFIG, **options})],
         env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    assert (done.returncode != 0) == fails, done.stderr[-3000:]
-    return [*read_metrics(tmp_path / out / "metrics.jsonl"), {"kind": "printed", "lines": done.stdout.splitlines()}]
+
+
+def fork(tmp_path: Path, out: str, **options: Any) -> list[dict[str, Any]]:
+    """Train on two ranks, forked; the rows of metrics.jsonl, and behind them what the ranks printed."""
+    context = multiprocessing.get_context("fork")
+    arguments = [str(tmp_path / out), json.dumps({**CONFIG, **options})]
+    ranks = [context.Process(target=_rank, args=(variables, arguments)) for variables in as_ranks(2)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(300)
+    assert [rank.exitcode for rank in ranks] == [0, 0]
+    lines = [line for path in tmp_path.glob("two.*.txt") for line in path.read_text().splitlines()]
+    return [*read_metrics(tmp_path / out / "metrics.jsonl"), {"kind": "printed", "lines": lines}]
+
+
+def _rank(variables: dict[str, str], arguments: list[str]) -> None:
+    os.environ.update(variables)
+    sys.argv[1:] = arguments
+    with Path(f"{arguments[0]}.{variables['RANK']}.txt").open("w") as out, contextlib.redirect_stdout(out):
+        exec(SCRIPT, {})
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +133,12 @@ def assert_same(rows: list[dict[str, Any]], one: list[dict[str, Any]]) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_that_are_stopped_and_die_end_with_the_losses_of_one_process(tmp_path: Path, one: list[dict[str, Any]]) -> None:
-    interrupted = launch(tmp_path, "two", stop=2)  # rank 0 gets a SIGTERM; both save and leave together
+    interrupted = fork(tmp_path, "two", stop=2)  # rank 0 gets a SIGTERM; both save and leave together
     assert losses(interrupted, "step", "step")[-1] in {2, 3}
     shutil.copytree(tmp_path / "two", tmp_path / "moved")
-    launch(tmp_path, "two", die=4, fails=True)  # the launcher ends the other rank too; nothing hangs
-    assert_same(launch(tmp_path, "two"), one)
+    assert launch(tmp_path, "two", die=4).returncode != 0  # the launcher ends the other rank too; nothing hangs
+    assert losses(list(read_metrics(tmp_path / "two" / "metrics.jsonl")), "step", "step")[-1] == 4
+    assert_same(fork(tmp_path, "two"), one)
     moved = resume(tmp_path / "moved", data=fake_encoded())  # begun on two ranks, ended on one
     assert_same(moved.metrics, one)
 
@@ -127,7 +152,7 @@ def test_refusals_and_a_gradient_that_is_not_finite_are_those_of_all_ranks(
     held.mkdir()
     refused = {str(tmp_path / "two"): {"sinks": ["jsonl", "smoke"]}, str(held): {}}
     with lock(held / "config.json"):  # another run holds the folder
-        two = launch(tmp_path, "two", poison=2, refused=refused)
+        two = fork(tmp_path, "two", poison=2, refused=refused)
     told = [line.partition(": ") for line in two[-1]["lines"]]
     for reason in ("no sink is named 'smoke'", "another process"):
         assert sorted(rank for rank, _, message in told if reason in message) == ["rank 0", "rank 1"]

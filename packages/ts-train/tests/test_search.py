@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import multiprocessing
+import sqlite3
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -73,30 +76,16 @@ def test_a_worse_trial_is_pruned_at_its_first_validation(base: dict[str, Any], d
     assert 2 not in report.pareto["flops"]
 
 
-WORKER = """
-import json, sys
-import torch
-from ts_train import search
-from ts_train.studies.schemas import SearchConfig
-from ts_train.testing import fake_encoded
-torch.set_num_threads(1)
-out, storage, config = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-search(SearchConfig.model_validate(config), fake_encoded(), out, storage=storage)
-"""
+def _search(config: SearchConfig, out: Path, storage: str) -> None:
+    search(config, fake_encoded(), out, storage=storage)
 
 
 def test_two_processes_share_one_storage(config: SearchConfig, tmp_path: Path) -> None:
-    content = config.model_copy(update={"trials": 5, "sampler_seed": None}).model_dump_json()
+    config = config.model_copy(update={"trials": 5, "sampler_seed": None})
     storage = f"sqlite:///{tmp_path / 'shared.db'}"
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(tmp_path / "out"), storage, content], stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    for worker in workers:
-        _, errors = worker.communicate(timeout=300)
-        assert worker.returncode == 0, errors[-3000:]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
+        for worker in [pool.submit(_search, config, tmp_path / "out", storage) for _ in range(2)]:
+            worker.result(300)
     report = json.loads((tmp_path / "out" / "results.json").read_text())
     assert 5 <= len(report["trials"]) <= 6  # both may begin the last one at once
     assert {t["state"] for t in report["trials"]} <= {"complete", "pruned"}
@@ -136,20 +125,17 @@ def test_an_interrupted_trial_is_queued_and_goes_on_from_its_checkpoint(
     assert [p.name for p in (tmp_path / "trials").iterdir()] == ["00000"]
 
 
-def test_the_trial_of_a_dead_worker_is_queued_with_its_folder(
-    config: SearchConfig, data: FakeEncoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A trial that runs without a heartbeat: what a kill -9 leaves in the storage."""
-    monkeypatch.setattr(search_module, "HEARTBEAT", 1)
+def test_the_trial_of_a_dead_worker_is_queued_with_its_folder(config: SearchConfig, data: FakeEncoded, tmp_path: Path) -> None:
+    """A trial that runs without a heartbeat for a minute: what a kill -9 leaves in the storage."""
     storage = search_module._storage(optuna, f"sqlite:///{tmp_path / 'study.db'}")
     study = optuna.create_study(study_name="search", storage=storage, direction="minimize")
     dead = study.ask()
     rate = dead.suggest_float("optimizer.lr", 1e-4, 0.1, log=True)
     dead.suggest_int("model.n_layers", 1, 2)
     storage.record_heartbeat(dead._trial_id)
-    import time
-
-    time.sleep(3.1)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as database:
+        database.execute("UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-61 seconds')")
+        database.commit()
     report = search(config.model_copy(update={"trials": 1}), data, tmp_path)
     assert [(t.number, t.params["optimizer.lr"]) for t in report.trials] == [(1, rate)]
     assert [p.name for p in (tmp_path / "trials").iterdir()] == ["00000"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ import numpy as np
 from ts_data.artefact import (
     beside,
     keep_apart,
+    link_or_copy,
     lock,
     need_space,
     read_json,
@@ -28,7 +28,6 @@ from ts_data.artefact import (
     write_model,
     write_text,
 )
-from ts_data.dataset import without_prompts
 from ts_data.schemas import DatasetManifest, FileInfo
 
 from . import engines
@@ -58,9 +57,13 @@ NOTE = "identity.json"
 WORK_FILES = (
     TOKENIZER_FILE,
     TRAIN_STORIES,
-    *(f"{stem}.{end}" for stem in STEMS.values() for end in ("bin", "idx.npy", "prompts.npy", "lengths", "prompts", "journal")),
+    *(
+        f"{stem}.{end}"
+        for stem in STEMS.values()
+        for end in ("bin", "idx.npy", "prompts.npy", "lengths", "prompts", "hashes", "journal")
+    ),
 )
-COLUMNS = ("lengths", "prompts")
+COLUMNS = ("lengths", "prompts", "hashes")
 """One number per story, in files of the work folder."""
 PRICED = 2_000
 """Number of evenly spread stories per split whose extra bits are measured; the sum is scaled to the whole split."""
@@ -112,7 +115,7 @@ def encode_splits(
                     for name in STEMS
                     if name in source.splits
                 }
-            hashes = _write_train_stories(work, ts_data.read(splits, "train"), progress)
+            hashes = _write_train_stories(work)
             made = None if source.instruct is None else source.instruct.prompts
             done = EncodedManifest.model_validate({**identity, "splits": infos, "train_stories": hashes, "prompts": made})
             _finish(work, target, tokenizer, done)
@@ -150,7 +153,7 @@ def _finish(work: Path, target: Path, tokenizer: WordTokenizer, manifest: Encode
     with write_folder(target, "manifest.json", "ts-tokenizer/encoded", owned=OWNED) as aside:
         for file in sorted(work.iterdir()):
             if file.name in OWNED and file.name != TOKENIZER_FILE:
-                _link(file, aside / file.name)
+                link_or_copy(file, aside / file.name)  # the work files stay complete until the folder is published
         tokenizer.save(aside / TOKENIZER_FILE)
         write_model(aside / "manifest.json", manifest)
         # The work files are hard links to the result from here on: a later call must not append to them.
@@ -250,18 +253,9 @@ def _encode_split(
     )
 
 
-def _write_train_stories(work: Path, stories: ts_data.Split, progress: Progress | None) -> FileInfo:
+def _write_train_stories(work: Path) -> FileInfo:
     """Write the hashes of the training stories, so that an evaluation can recognise them."""
-    from ts_data import story_hashes
-
-    found = [np.zeros(0, dtype=np.uint64)]
-    done = 0
-    for first, end in stories.cuts(BATCH_ROWS):
-        found.append(story_hashes(without_prompts(stories.batch(first, end)).to_pylist()))
-        done += end - first
-        if progress is not None:
-            progress("hash train stories", done, len(stories))
-    hashes = np.unique(np.concatenate(found)).astype("<u8")
+    hashes = np.unique(np.fromfile(work / "train.hashes", dtype="<u8"))
     np.save(work / TRAIN_STORIES, hashes)
     return _file_info(work / TRAIN_STORIES, len(hashes))
 
@@ -301,7 +295,7 @@ class _Journal:
         self._files["bin"].write(result.ids.tobytes())
         self._files["bin"].flush()
         for kind in COLUMNS:
-            self._files[kind].write(getattr(result, kind).astype("<i8").tobytes())
+            self._files[kind].write(getattr(result, kind).tobytes())
             self._files[kind].flush()
         self.sums = self.sums + result.sums
         self._files["journal"].write(json.dumps(asdict(self.sums)).encode() + b"\n")
@@ -316,10 +310,3 @@ class _Journal:
 
 def _file_info(path: Path, rows: int) -> FileInfo:
     return FileInfo(name=path.name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)  # the work files stay complete until the folder is published
-    except OSError:
-        shutil.copyfile(source, target)

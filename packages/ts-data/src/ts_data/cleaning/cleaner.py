@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from ..arrow import fixed, numbers, strings
 from ..checks import check_config, check_text
 from ..schemas import PrepareConfig
+from ..sources.separators import SIGN
 from .rules import NON_ASCII, RULES, Apply, Drop, Rule, load, load_at_once, parameters_of
 
 KEPT = -1
@@ -33,6 +35,7 @@ CLEANED = pa.schema(
         ("words", pa.int32()),
         ("characters", pa.int32()),
         ("bytes", pa.int32()),  # of the text as UTF-8
+        ("unusual", pa.bool_()),  # beyond ASCII, or with what a rule or a separator in disguise may begin with
     ]
 )
 
@@ -118,44 +121,45 @@ def text_hash(text: str) -> bytes:
 class Cleaner:
     """The steps of a config, ready to run over batches.
 
-    Most stories are plain: ASCII, and no rule's hint matches. One search over the batch finds the others. A plain story skips the rules
-    with a hint, and the first rule without one may run over the bytes of all plain stories at once. `keep_all` (for a test file) repairs, but drops nothing.
+    Most stories are plain: ASCII, and no rule's hint matches. One search over the batch finds the others, which go through all steps. So
+    does a plain story that a rule without a hint drops or changes, unless the rule changes blanks only: those rules run over all plain
+    stories. `keep_all` (for a test file) repairs, but drops nothing.
     """
 
     def __init__(self, config: PrepareConfig, *, keep_all: bool = False) -> None:
         self._with_cut = steps_of(config)
         self._all = [step for step in self._with_cut if not step.rule.cut_only]
         self._unhinted = [step for step in self._all if step.rule.hint is None]
-        self._at_once = load_at_once(self._unhinted[0].name) if self._unhinted else None
-        self._hints = "|".join([NON_ASCII, *(step.rule.hint for step in self._all if step.rule.hint)])
+        self._hints = "|".join(dict.fromkeys([NON_ASCII, SIGN, *(step.rule.hint for step in self._all if step.rule.hint)]))
         self._keep_all = keep_all
 
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Clean a batch: column `text`, and optionally `cut` (the end of its file has cut the story). Returns the schema CLEANED."""
-        column = batch.column("text").cast(pa.large_string())
-        count = len(column)
-        cut = numbers(batch.column("cut")) if "cut" in batch.schema.names else np.zeros(count, bool)
-        hinted = numbers(pc.match_substring_regex(column, self._hints))
-        raw: list[str] = column.to_pylist()
-        first, touched = self._first_step(column) if self._at_once else (raw, np.zeros(count, bool))
-        rest = self._unhinted[1:] if self._at_once else self._unhinted
-        first_number = self._unhinted[0].number if self._unhinted else 0
-        texts: list[str] = []
-        dropped, changed = [KEPT] * count, [0] * count
-        for row, (is_hinted, is_cut, is_touched) in enumerate(zip(hinted.tolist(), cut.tolist(), touched.tolist(), strict=True)):
-            if is_hinted or is_cut:
-                text, changed[row], dropped[row] = self._run(raw[row], self._with_cut if is_cut else self._all)
-            else:
-                text, changed[row], dropped[row] = self._run(first[row], rest, is_plain=True)
-                changed[row] |= is_touched << first_number
-            texts.append(text)
-        return _result(texts, np.array(dropped, np.int8), np.array(changed, np.uint32))
+        raw = plain = batch.column("text").cast(pa.large_string())
+        cut = numbers(batch.column("cut")) if "cut" in batch.schema.names else np.zeros(len(raw), bool)
+        unusual = numbers(pc.match_substring_regex(raw, self._hints))
+        hinted, dropped = unusual | cut, np.zeros(len(raw), bool)
+        changed = np.zeros(len(raw), np.uint32)
+        texts = None
+        for step in self._unhinted:
+            if step.rule.blanks_only:
+                plain, touched = _in_all(step, plain)
+                changed |= touched.astype(np.uint32) << step.number
+                texts = None
+                continue
+            texts = texts or plain.to_pylist()
+            for row in np.flatnonzero([step.apply(text) is not text for text in texts]).tolist():
+                (dropped if isinstance(step.apply(texts[row]), Drop) else hinted)[row] = True
+        rows = np.flatnonzero(hinted | dropped)
+        steps = (
+            self._with_cut if is_cut else self._all if is_hinted else self._unhinted
+            for is_cut, is_hinted in zip(cut[rows], hinted[rows], strict=True)
+        )
+        alone = list(map(self._run, raw.take(fixed(rows)).to_pylist(), steps))
+        return _result(plain, rows, alone, changed, unusual)
 
-    def _run(self, text: str, steps: Sequence[Step], *, is_plain: bool = False) -> tuple[str, int, int]:
-        """(text, bits of the steps that changed it, the step that drops it or KEPT) after some steps.
-
-        After a change of more than blanks a plain story is plain no longer and sees all steps that follow.
-        """
+    def _run(self, text: str, steps: Sequence[Step]) -> tuple[str, int, int]:
+        """(text, bits of the steps that changed it, the step that drops it or KEPT) after all steps."""
         changed = 0
         for step in steps:
             after = step.apply(text)
@@ -167,47 +171,57 @@ class Cleaner:
             elif after != text:
                 text = after
                 changed |= 1 << step.number
-                if is_plain and not step.rule.blanks_only:
-                    text, more, dropped = self._run(text, [later for later in self._all if later.number > step.number])
-                    return text, changed | more, dropped
         return text, changed, KEPT
 
-    def _first_step(self, column: pa.Array) -> tuple[list[str], np.ndarray]:
-        """The texts after the first step without a hint, and which it has changed. Valid for plain stories only."""
-        assert self._at_once is not None
-        _, offsets, buffer = column.buffers()
-        ends = (
-            np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
-            if len(column)
-            else np.zeros(1, np.int64)
-        )
-        content = np.frombuffer(buffer, np.uint8)[ends[0] : ends[-1]] if buffer is not None else np.zeros(0, np.uint8)
-        content, ends, touched = self._at_once(content, ends - ends[0])
-        buffers = [None, pa.py_buffer(ends), pa.py_buffer(content)]
-        return pa.Array.from_buffers(pa.large_string(), len(column), buffers).to_pylist(), touched
+
+def _in_all(step: Step, column: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """A large_string column after a step that changes blanks only, and which texts it has changed. Valid for plain stories."""
+    if step.rule.at_once is None:
+        before = column.to_pylist()
+        after = [str(step.apply(text)) for text in before]
+        return strings([text.encode() for text in after]), np.array([a != b for a, b in zip(after, before, strict=True)], bool)
+    _, offsets, buffer = column.buffers()
+    ends = (
+        np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
+        if len(column)
+        else np.zeros(1, np.int64)
+    )
+    content = np.frombuffer(buffer, np.uint8)[ends[0] : ends[-1]] if buffer is not None else np.zeros(0, np.uint8)
+
+    content, ends, touched = load_at_once(step.name)(content, ends - ends[0])
+    return pa.Array.from_buffers(pa.large_string(), len(column), [None, pa.py_buffer(ends), pa.py_buffer(content)]), touched
 
 
-def _result(texts: list[str], dropped: np.ndarray, changed: np.ndarray) -> pa.RecordBatch:
-    encoded = [text.encode() for text in texts]
-    blake2b = hashlib.blake2b  # as `text_hash`
-    digests = np.frombuffer(b"".join([blake2b(text, digest_size=16).digest() for text in encoded]), "<u8").reshape(-1, 2)
-    sizes, characters = (np.array(list(map(len, items)), np.int32) for items in (encoded, texts))
-    column = strings(encoded)
-    columns = [column, *map(fixed, (dropped, changed, digests[:, 0], digests[:, 1], _words(texts, column), characters, sizes))]
+def _result(
+    plain: pa.Array, rows: np.ndarray, alone: Sequence[tuple[str, int, int]], changed: np.ndarray, unusual: np.ndarray
+) -> pa.RecordBatch:
+    """The columns of CLEANED: of the texts in `plain` those in `rows` are replaced by what `_run` made of them."""
+    texts, bits, drops = zip(*alone, strict=True) if alone else ((), (), ())
+    mask, dropped = np.zeros(len(plain), bool), np.full(len(plain), KEPT, np.int8)
+    mask[rows], changed[rows], dropped[rows] = True, bits, drops
+    column = pc.replace_with_mask(plain, fixed(mask), strings([text.encode() for text in texts]))
+    _, offsets, buffer = column.buffers()
+    ends, content = np.frombuffer(offsets, np.int64, len(plain) + 1, 8 * column.offset), buffer or b""
+    blake2b, view = hashlib.blake2b, memoryview(content)  # as `text_hash`
+    hashes = b"".join([blake2b(view[a:b], digest_size=16).digest() for a, b in pairwise(ends.tolist())])
+    digests = np.frombuffer(hashes, "<u8").reshape(-1, 2)
+    sizes = np.diff(ends).astype(np.int32)
+    characters, words = sizes.copy(), _words(np.frombuffer(content, np.uint8), ends)
+    for row, text in zip(rows.tolist(), texts, strict=True):
+        if not text.isascii():
+            characters[row], words[row] = len(text), len(text.split())
+    columns = [column, *map(fixed, (dropped, changed, digests[:, 0], digests[:, 1], words, characters, sizes, unusual))]
     return pa.record_batch(columns, schema=CLEANED)
 
 
-def _words(texts: Sequence[str], column: pa.Array) -> np.ndarray:
-    """Words of each text: what `len(text.split())` gives, for ASCII texts counted in the bytes of all at once."""
-    _, offsets, buffer = column.buffers()
-    ends, content = np.frombuffer(offsets, np.int64), np.frombuffer(buffer, np.uint8)
+def _words(content: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """What `len(text.split())` gives for each ASCII text, counted in the bytes of all at once."""
     blank = _IS_BLANK[content] if (content < ord(" ")).any() else content == ord(" ")
-    last = blank.copy()  # blanks that end a word: the byte before is no blank; so does the end of a text
-    last[1:] &= ~blank[:-1]
+    begins = ~blank  # bytes that begin a word: the byte before is a blank, or of another text
+    begins[1:] &= blank[:-1]
     filled = np.diff(ends) > 0
-    last[ends[:-1][filled]] = False
-    words = np.diff(np.searchsorted(np.flatnonzero(last), ends)).astype(np.int32)
-    words[filled] += ~blank[ends[1:][filled] - 1]
-    for row in np.flatnonzero([not text.isascii() for text in texts]).tolist():
-        words[row] = len(texts[row].split())
+    first = ends[:-1][filled]
+    begins[first] = ~blank[first]
+    words = np.zeros(len(filled), np.int32)
+    words[filled] = np.add.reduceat(begins, first, dtype=np.int32)
     return words

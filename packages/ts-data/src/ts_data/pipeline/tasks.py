@@ -70,7 +70,7 @@ class BlockCounts:
             for row in rows[: EXAMPLES - len(count.rows)].tolist():
                 count.rows.append(self.stories + row)
                 count.texts.append(raw.column("text")[row].as_py())
-        self.separators = dict(Counter(self.separators) + found_inside(raw.column("text")))
+        self.separators = dict(Counter(self.separators) + found_inside(raw.column("text").filter(cleaned.column("unusual"))))
         self.stories += len(cleaned)
         self.kept += int((dropped == KEPT).sum())
 
@@ -126,7 +126,9 @@ class CleanBlock:
             batches.append(cleaner.batch(raw))
             counts.add(raw, batches[-1])
         _write_batch(self.work.block_text(self.number), _joined([batch.select(["text"]) for batch in batches]))
-        _write_batch(self.work.block_columns(self.number), _joined([batch.drop_columns(["text"]) for batch in batches]))
+        _write_batch(
+            self.work.block_columns(self.number), _joined([batch.drop_columns(["text", "unusual"]) for batch in batches])
+        )
         _write_json(self.marker, asdict(counts))
 
 

@@ -14,7 +14,7 @@ _TOKEN = (
     r"|[<\[]\s*/?(?:end[ _-]?of[ _-]?(?:text|story|document)|end|eos|eot|eod|sep)\s*[>\]])"
 )
 _PATTERN = re.compile(rf"{_TOKEN}|(?P<feed>\x0c)|{_LINE}", re.MULTILINE | re.IGNORECASE)
-_SIGN = r"[<\[\x0c*_=#~%]|\+\+\+|---|- -|\x{2014}{2}"
+SIGN = r"[<\[\x0c*_=#~%]|\+\+\+|---|- -|\x{2014}{2}"
 """Every match of the pattern holds one of these (RE2 syntax). Most texts hold none and are skipped."""
 
 _MOST = 20
@@ -24,7 +24,7 @@ _MOST = 20
 def found_inside(texts: pa.Array) -> Counter[str]:
     """Spelling → number of stories of a large_string column that hold it inside."""
     found: Counter[str] = Counter()
-    rows = texts.filter(pc.match_substring_regex(texts, _SIGN))
+    rows = texts.filter(pc.match_substring_regex(texts, SIGN))
     for text in rows.to_pylist():
         story = text.strip()
         inside = (m for m in _PATTERN.finditer(story) if m.start() > 0 and m.end() < len(story))

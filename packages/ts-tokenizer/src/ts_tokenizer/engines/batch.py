@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ts_data import story_hashes
 from ts_data.dataset import without_prompts
 
 from ..tokenizer import WordTokenizer
@@ -33,11 +34,12 @@ class Sums:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """A batch's ids, concatenated (uint16), each story's length, how much of it is prompt (int64), and the counts."""
+    """A batch's ids, concatenated (uint16); of each story its length, how much of it is prompt (int64) and its hash (uint64); the counts."""
 
     ids: np.ndarray
     lengths: np.ndarray
     prompts: np.ndarray
+    hashes: np.ndarray
     sums: Sums
 
 
@@ -48,6 +50,7 @@ def encode_batch_of_texts(tokenizer: WordTokenizer, batch: pa.RecordBatch, first
     """
     texts, stories = batch.column("text").cast(pa.large_string()), without_prompts(batch).cast(pa.large_string())
     ids, lengths = tokenizer.encode_flat(texts, add_special_tokens=True)
+    hashes = story_hashes(stories.to_pylist()).astype("<u8", copy=False)
     priced = [stories[i].as_py() for i in range(-first % stride, len(texts), stride)]
     spelling, restore = tokenizer.extra_bits(priced).sum(axis=0).tolist()
     sums = Sums(
@@ -59,7 +62,8 @@ def encode_batch_of_texts(tokenizer: WordTokenizer, batch: pa.RecordBatch, first
         restore_bits=restore,
         priced_stories=len(priced),
     )
-    return BatchResult(ids.astype("<u2", copy=False), lengths, _prompt_lengths(tokenizer, batch), sums)
+    prompts = _prompt_lengths(tokenizer, batch).astype("<i8", copy=False)
+    return BatchResult(ids.astype("<u2", copy=False), lengths.astype("<i8", copy=False), prompts, hashes, sums)
 
 
 def _prompt_lengths(tokenizer: WordTokenizer, batch: pa.RecordBatch) -> np.ndarray:

@@ -24,6 +24,8 @@ from .batch import BatchResult, Sums, encode_batch_of_texts
 
 __all__ = ["Engine"]
 
+_COLUMNS = {"ids": "<u2", "lengths": "<i8", "prompts": "<i8", "hashes": "<u8"}
+
 
 class Engine:
     """A Ray session that ends with the context."""
@@ -49,15 +51,14 @@ class Engine:
         given = {"splits": str(self._splits), "split": split, "tokenizer": str(self._tokenizer), "stride": stride}
         rows = [{**given, "first": first, "end": end} for first, end in cuts]
         for row in self._ray.data.from_items(rows, override_num_blocks=len(rows)).map(_encode_cut).iter_rows():
-            lengths, prompts = (np.frombuffer(row[name], "<i8") for name in ("lengths", "prompts"))
-            yield BatchResult(np.frombuffer(row["ids"], "<u2"), lengths, prompts, Sums(**json.loads(row["sums"])))
+            columns = {name: np.frombuffer(row[name], kind) for name, kind in _COLUMNS.items()}
+            yield BatchResult(**columns, sums=Sums(**json.loads(row["sums"])))
 
 
 def _encode_cut(row: dict[str, Any]) -> dict[str, Any]:
     stories, tokenizer = _opened(row["splits"], row["split"], row["tokenizer"])
     result = encode_batch_of_texts(tokenizer, stories.batch(row["first"], row["end"]), row["first"], row["stride"])
-    lengths, prompts = (array.astype("<i8").tobytes() for array in (result.lengths, result.prompts))
-    return {"ids": result.ids.tobytes(), "lengths": lengths, "prompts": prompts, "sums": json.dumps(asdict(result.sums))}
+    return {**{name: getattr(result, name).tobytes() for name in _COLUMNS}, "sums": json.dumps(asdict(result.sums))}
 
 
 @lru_cache(maxsize=4)

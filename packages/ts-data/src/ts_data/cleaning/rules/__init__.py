@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
@@ -108,11 +109,12 @@ def parameters_of(name: str) -> dict[str, Any]:
     return dict(getattr(_imported(RULES[name].target), "model_fields", {}))
 
 
-def load_at_once(name: str) -> AtOnce | None:
+def load_at_once(name: str) -> AtOnce:
     """The function for many stories of a rule that has one."""
-    found: AtOnce | None = _imported(RULES[name].at_once)
+    found: AtOnce = _imported(RULES[name].at_once)
     return found
 
 
+@cache
 def _imported(target: Any) -> Any:
     return resolve_name(target) if isinstance(target, str) else target

@@ -10,23 +10,21 @@ import re
 
 import numpy as np
 
-_OTHERS = bytes.maketrans(b"\n\t\r\x0b\x0c\x1c\x1d\x1e\x1f", b" " * 9)
+_OTHERS = np.frombuffer(b"\n\t\r\x0b\x0c\x1c\x1d\x1e\x1f", np.uint8)
 _BREAK = re.compile(r"\n[^\S\n]*\n\s*")
 
 
 def whitespace(text: str) -> str:
     """Return the text with single spaces."""
-    plain = text.replace("\n", " ").strip(" ")
-    if not (plain.isascii() and plain.isprintable()):  # another blank may be in it
-        return " ".join(text.split())
-    while "  " in plain:
-        plain = plain.replace("  ", " ")
-    return plain
+    return " ".join(text.split())
 
 
 def whitespace_at_once(content: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same for many ASCII texts: text i is `content[ends[i]:ends[i + 1]]`. Returns content, ends, and which texts have changed."""
-    new = np.frombuffer(content.tobytes().translate(_OTHERS), np.uint8)
+    low = np.flatnonzero(content < ord(" "))
+    replaced = low[np.isin(content[low], _OTHERS)]
+    new = content.copy()
+    new[replaced] = ord(" ")
     blank = new == ord(" ")
     gone = blank.copy()  # of each run of blanks all but the first, and the runs at both ends of a text
     gone[1:] &= blank[:-1]
@@ -39,8 +37,8 @@ def whitespace_at_once(content: np.ndarray, ends: np.ndarray) -> tuple[np.ndarra
         gone[last] = True
         last -= 1
     before = np.searchsorted(np.flatnonzero(gone), ends)  # bytes removed before each end
-    replaced = np.searchsorted(np.flatnonzero(new != content), ends)
-    return new[~gone], ends - before, (np.diff(before) > 0) | (np.diff(replaced) > 0)
+    touched = np.diff(before) + np.diff(np.searchsorted(replaced, ends)) > 0
+    return new[~gone], ends - before, touched
 
 
 def paragraphs(text: str) -> str:

@@ -20,7 +20,10 @@ _INSIDE = re.compile("[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u200c\u
 _BETWEEN = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2061-\u206f\u3164\ufeff\uffa0\ufff0-\ufffc\ufffe\uffff]+"
 )
-_WORDS = re.compile(rf"[A-Za-z0-9'’]+(?:{_BETWEEN.pattern}[A-Za-z0-9'’]+)+")  # of ASCII: `œ` may be a third of a quotation mark
+_ANY = re.compile(_INSIDE.pattern[:-1] + _BETWEEN.pattern[1:-1])
+_WORDS = re.compile(
+    rf"(?<![A-Za-z0-9'’])[A-Za-z0-9'’]+(?:{_BETWEEN.pattern}[A-Za-z0-9'’]+)+"
+)  # of ASCII: `œ` may be a third of a quotation mark
 _SENTENCES = re.compile(rf"(?<=[A-Za-z]{{2}}[.!?,;:…]){_BETWEEN.pattern}(?=[A-Za-z])")
 
 
@@ -28,9 +31,9 @@ def apply(text: str) -> str:
     """Return the text without invisible characters."""
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
-    text = _INSIDE.sub("", _ESCAPES.sub("", text))
-    if not _BETWEEN.search(text):
+    if not _ANY.search(text):
         return text
+    text = _INSIDE.sub("", _ESCAPES.sub("", text))
     return _BETWEEN.sub("", _SENTENCES.sub(" ", _WORDS.sub(_divided, text)))
 
 

@@ -28,7 +28,7 @@ _SUSPECT = re.compile("[\x80-\x9fÂ-ô][\x80-¿€‚ƒ„…†‡ˆ‰Š‹Œ�
 
 # A letter that is a word (`the letter Â stood alone`, `“Ã”`, `«Â»`), or ends a word of capitals before a closing mark.
 _OWN = re.compile(
-    "(?<![^\\s\"'“‘«(—])[À-ÿ](?=[ \t\r\n\"'.,!?;:)”’—…-]|$)(?!\u201d\\w)|(?<=«)[À-ÿ](?=»)|(?<=[A-ZÀ-Þ])[À-Þ](?=[”’“‘—–…»](?!\\w))"
+    "[À-ÿ](?:(?<![^\\s\"'“‘«(—].)(?=[ \t\r\n\"'.,!?;:)”’—…-]|$)(?!\u201d\\w)|(?<=«.)(?=»)|(?<=[A-ZÀ-Þ][À-Þ])(?=[”’“‘—–…»](?!\\w)))"
 )
 _HELD = "\ue000"
 """Replaces such a letter while ftfy runs: a private-use character, which no encoding damage produces."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 
 _STARS = re.compile(r"\*+")
+# The asterisk comes first, its look-behind second: `re` searches a literal many times faster than a look-behind.
 _STAYS = re.compile(
-    r"(?<![^\W_]\*)(?<=[^\W_])\*+(?=[^\W_])"  # inside a word
-    r"|(?<=[0-9])[)]? ?\*+ ?[(]?(?=[0-9])"  # between numbers
-    r"|(?<=[0-9]) \* (?=[a-z]\b)|(?<=\b[a-z]) \* (?=[0-9])|(?<=\b[b-z]) \* (?=[a-z]\b)"  # beside a variable
+    r"\*(?:(?<=[^\W_]\*)\**(?=[^\W_])"  # inside a word
+    r"|(?:(?<=[0-9]\*)|(?<=[0-9][) ]\*)|(?<=[0-9]\) \*))\**(?= ?[(]?[0-9])"  # between numbers
+    r"|(?<=[0-9] \*)(?= [a-z]\b)|(?<=\b[a-z] \*)(?= [0-9])|(?<=\b[b-z] \*)(?= [a-z]\b))"  # beside a variable
 )
 _WORD = re.compile(r"\S*\*\S*")
 
@@ -21,7 +22,7 @@ def apply(text: str) -> str:
     """Return the text without the asterisks that are markup."""
     if "*" not in text:
         return text
-    kept = {match.start() + match[0].index("*") for match in _STAYS.finditer(text)}
+    kept = {match.start() for match in _STAYS.finditer(text)}
     if not kept:
         return text.replace("*", "")
     for word in _WORD.finditer(text):

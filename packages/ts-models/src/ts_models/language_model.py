@@ -33,7 +33,7 @@ class LanguageModel:
         *,
         training: TrainingSummary | None = None,
         path: str | os.PathLike[str] | None = None,
-        missing_tokenizer: str = "this model has no tokenizer; it takes ids only.",
+        missing_tokenizer: str = "this model has no tokenizer; it takes ids only: lm.model.generate([[1, 2, 3]]).",
     ) -> None:
         self.model, self.tokenizer, self.training = model, tokenizer, training
         self.path = None if path is None else Path(path)

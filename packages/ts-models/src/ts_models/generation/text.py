@@ -121,9 +121,7 @@ def stream_events(
 def check_text(text: Any, name: str) -> str:
     """The text. Raises TypeError for what is none, ConfigError for a lone surrogate."""
     if not isinstance(text, str):
-        raise TypeError(
-            f"{name} is {text!r}, a {type(text).__name__}; text is expected. For ids use lm.model.generate([[1, 2, 3]])."
-        )
+        raise TypeError(f"{name}: text is expected, not {text!r}. For ids use lm.model.generate([[1, 2, 3]]).")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as problem:

@@ -36,7 +36,7 @@ def load(path_or_hub_id: str | os.PathLike[str], *, device: str = "cpu", revisio
 def _own_tokenizer(folder: Path) -> tuple[Tokenizer | None, str]:
     """The tokenizer of a folder, or why there is none."""
     if not (folder / TOKENIZER).exists():
-        return None, f"{folder}: has no {TOKENIZER}; it takes ids only."
+        return None, f"{folder}: has no {TOKENIZER}; it takes ids only: lm.model.generate([[1, 2, 3]])."
     try:
         return load_tokenizer(folder / TOKENIZER), ""
     except TokenizerError as problem:
@@ -69,7 +69,11 @@ def _load_llama2c(path: Path, device: str) -> LanguageModel:
     model = load_llama2c(path).to(device)
     beside = path.with_name("tokenizer.bin")
     if not beside.exists():
-        return LanguageModel(model, path=path, missing_tokenizer=f"{path}: no tokenizer.bin lies beside it; it takes ids only.")
+        return LanguageModel(
+            model,
+            path=path,
+            missing_tokenizer=f"{path}: no tokenizer.bin lies beside it; it takes ids only: lm.model.generate([[1, 2, 3]]).",
+        )
     return LanguageModel(model, Llama2cTokenizer(beside, model.config.vocab_size), path=path)
 
 

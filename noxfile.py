@@ -38,6 +38,18 @@ def install(session: nox.Session, wanted: Mapping[str, Iterable[str]], *requirem
     """One call: these packages with their sibling closure, further requirements, the constraints."""
     session.env.update(ENVIRONMENT)
     session.install(*workspace.install_arguments(wanted, editable=editable), *requirements, env=INDEX)
+    share_bytecode(session)
+
+
+def share_bytecode(session: nox.Session) -> None:
+    """Link what other sessions' interpreters compiled of the same files: each process of a new environment would compile torch again."""
+    mine = Path(session.virtualenv.location)
+    for theirs in mine.parent.glob("tests-*"):
+        for compiled in theirs.glob("lib/python*/site-packages/**/*.pyc"):
+            target = mine / compiled.relative_to(theirs)
+            if target.parents[1].is_dir() and not target.exists():
+                target.parent.mkdir(exist_ok=True)
+                target.hardlink_to(compiled)
 
 
 def requirements(session: nox.Session, *groups: str) -> None:

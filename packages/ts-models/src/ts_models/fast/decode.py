@@ -71,7 +71,7 @@ class FastStepper:
 
     def _share_out(self, rows: int) -> None:
         """What the threads of one generation share. The arrays keep their places while rows leave: helpers look at them."""
-        self.scratch = _make_scratch(self.weights, self.cache, self.threads, rows)
+        self.scratch, self.waits = _make_scratch(self.weights, self.cache, self.threads, rows), (0, 0)
         items = max(rows, self.weights.heads, *(getattr(self.weights, name).value.shape[1] for name in _MATRICES))
         self.team = Team(self.threads, items, self.kernels.help_forward, looks_per_second(self.kernels.spin))
 
@@ -82,7 +82,6 @@ class FastStepper:
         count = self.count
         lengths = self.cache.lengths[:count]
         self.tokens[:count] = tokens.numpy()
-        self.cache.where[np.arange(count), lengths // BLOCK] = self.slots[:count]
         logits = self._timed_forward(self._chunk)
         lengths += 1
         return logits
@@ -127,6 +126,9 @@ class FastStepper:
 
     def _set_waits(self, chunk: int) -> None:
         w, rows = self.weights, self.count
+        if self.waits == (rows, chunk):
+            return
+        self.waits = rows, chunk
         read = {kind: getattr(w, name).value[0, 0].nbytes for kind, name in zip(_PRODUCTS, _MATRICES, strict=True)}
         weights = {kind: getattr(w, name).value[0, 0].size for kind, name in zip(_PRODUCTS, _MATRICES, strict=True)}
         seen = 2 * rows * self.cache.where.shape[1] * BLOCK * self.cache.keys.shape[4] * 4

@@ -6,6 +6,7 @@ Processors change logits `[rows, vocab]` in place; warpers return logits in whic
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -122,10 +123,10 @@ class Processors:
     def _check(self, logits: Tensor, step: int) -> bool:
         """Whether all tokens of some row are banned. Raises NonFiniteError for logits that are no numbers: every method chooses here."""
         here = logits.device.type == "cpu" and logits.dtype == torch.float32  # numpy's takes a tenth of the time
-        largest = logits.numpy().max(axis=1) if here else logits.amax(dim=1).float().cpu().numpy()
-        if np.isfinite(largest).all():
+        largest = (logits.numpy().max(axis=1) if here else logits.amax(dim=1).float()).tolist()
+        if all(math.isfinite(value) for value in largest):
             return False
-        if not np.isneginf(largest[~np.isfinite(largest)]).all():
+        if any(math.isnan(value) or value == math.inf for value in largest):
             raise NonFiniteError(
                 f"generation: the logits are not finite numbers at step {step + 1}: the model's weights are damaged, or a penalty is too "
                 "extreme. Take an earlier checkpoint, or train again at a lower learning rate."

@@ -48,13 +48,15 @@ from .atomic import load, pause, store, swap
 from .elementwise import activate, embed, exp, norm, rotate
 from .jit import join_caller, kernel, stay_apart
 from .sums import largest, total
-from .tile import LANES, VECTORS, add, affine, at
+from .tile import LANES, VECTORS, add, affine, at, fetch_line
 
 PANEL = LANES * VECTORS
 """Outputs of an item of a product."""
 _ROWS = 5
 _many, _one = affine(_ROWS, VECTORS), affine(1, VECTORS)
 _block = add(1, BLOCK // LANES)
+_LINES, _PARTS = 16, 256
+"""Cache lines that a waiting thread asks for between two looks, and the most looks at which it does so: 256 KiB."""
 _SERIAL_SHIFT = CLAIM_BITS + LAYER_BITS + KIND_BITS
 
 
@@ -257,6 +259,34 @@ def _fetch(w: Any, s: Any, logits: Any, kind: int, item: int, rows: int, helper:
 
 
 @kernel(counted=False)
+def _read_ahead(w: Any, kind: int, layer: int, part: int, forwards: bool) -> None:
+    """While a thread waits, ask for one part of the weights of the product that follows this phase: memory never rests.
+
+    The leader takes the panels of a product forwards, a helper backwards: half of them each.
+    """
+    stay_apart()
+    step = 0 if kind == HEAD else layer * HEAD + kind + (2 if kind == QKV else 1)
+    layer, kind = step // HEAD, step % HEAD
+    if layer == w.norms.shape[0]:
+        layer, kind = 0, HEAD
+    matrix = w.qkv
+    if kind == OUT:
+        matrix = w.out
+    elif kind == UP:
+        matrix = w.up
+    elif kind == DOWN:
+        matrix = w.down
+    elif kind == HEAD:
+        matrix = w.head
+    panels, size, stride = matrix.value.shape[1], matrix.value.shape[2] * PANEL, 64 // matrix.value.itemsize
+    panel, place = divmod(part * _LINES * stride, size)
+    if panel < panels // 2:
+        first = (layer * panels + (panel if forwards else panels - 1 - panel)) * size + place
+        for line in range(_LINES):
+            fetch_line(at(matrix.value, first + line * stride))
+
+
+@kernel(counted=False)
 def _open(team: Any, kind: int, layer: int, items: int, rows: int) -> Any:
     """Publish a phase; gives its serial number."""
     join_caller()
@@ -279,18 +309,21 @@ def _free(team: Any, item: int, items: int) -> Any:
 
 
 @kernel(counted=False)
-def _done_by(team: Any, item: int, serial: int, kind: int) -> Any:
+def _done_by(w: Any, team: Any, item: int, serial: int, kind: int, layer: int) -> Any:
     """The helper that computed this item; 0 where none did in the time that it should take."""
-    for _ in range(team[WAIT + kind]):
+    for look in range(team[WAIT + kind]):
         word = load(team, DONE + item)
         if word >> 8 == serial:
             return word & 255
-        pause()
+        if kind != WHOLE and look < _PARTS:
+            _read_ahead(w, kind, layer, look, True)
+        else:
+            pause()
     return 0
 
 
 @kernel(counted=False)
-def _next(team: Any, kind: int, serial: int, items: int, front: int, back: int) -> Any:
+def _next(w: Any, team: Any, kind: int, layer: int, serial: int, items: int, front: int, back: int) -> Any:
     """The item that the leader takes next (-1: none is left), the helper that did it (0: none), and the new front and back.
 
     serial 0: the leader works alone.
@@ -299,7 +332,7 @@ def _next(team: Any, kind: int, serial: int, items: int, front: int, back: int) 
     if front <= back and (not serial or _free(team, front, items)):
         return front, 0, front + 1, back
     if front <= back:
-        return back, _done_by(team, back, serial, kind), front, back - 1
+        return back, _done_by(w, team, back, serial, kind, layer), front, back - 1
     return -1, 0, front, back
 
 
@@ -311,7 +344,7 @@ def _phase(w: Any, cache: Any, s: Any, logits: Any, team: Any, kind: int, layer:
     serial = _open(team, kind, layer, items, rows) if shared else 0
     front, back, helper = 0, items - 1, 0
     while True:
-        item, helper, front, back = _next(team, kind, serial, items, front, back)
+        item, helper, front, back = _next(w, team, kind, layer, serial, items, front, back)
         if item < 0:
             break
         if helper:
@@ -393,16 +426,18 @@ def _help_chunk(
 def forward(w: Any, cache: Any, slots: Any, tokens: Any, s: Any, logits: Any, team: Any, helpers: int, chunk: int) -> None:
     """Append one token to each row and write its logits [rows, panels · PANEL]. chunk: rows of an item, 0 to share out products.
 
-    slots [rows]: where the new keys and values go. `cache.where` and `cache.lengths` are the caller's to keep.
+    slots [rows]: where the new keys and values go, entered into `cache.where`. `cache.lengths` are the caller's to keep.
     """
     join_caller()
     rows = tokens.shape[0]
+    for row in range(rows):
+        cache.where[row, cache.lengths[row] // BLOCK] = slots[row]
     size = chunk if helpers and chunk else rows
     items, shared = -(-rows // size), helpers > 0 and chunk > 0
     serial = _open(team, WHOLE, chunk, items, rows) if shared else 0
     front, back, helper = 0, items - 1, 0
     while True:
-        item, helper, front, back = _next(team, WHOLE, serial, items, front, back)
+        item, helper, front, back = _next(w, team, WHOLE, 0, serial, items, front, back)
         if item < 0:
             break
         first, last = item * size, min(rows, (item + 1) * size)
@@ -424,8 +459,12 @@ def help_forward(w: Any, cache: Any, slots: Any, tokens: Any, s: Any, team: Any,
     while idle < patience:
         word = load(team, TICKET)
         if word >> _SERIAL_SHIFT == seen or (word >> (LAYER_BITS + CLAIM_BITS)) & ((1 << KIND_BITS) - 1) == CLOSED:
+            kind = (word >> (LAYER_BITS + CLAIM_BITS)) & ((1 << KIND_BITS) - 1)
+            if kind < WHOLE and idle < _PARTS:
+                _read_ahead(w, kind, (word >> CLAIM_BITS) & ((1 << LAYER_BITS) - 1), idle, False)
+            else:
+                pause()
             idle += 1
-            pause()
             continue
         word = claim_next(team, TICKET, 1)
         serial, claim, layer = word >> _SERIAL_SHIFT, word & claims, (word >> CLAIM_BITS) & ((1 << LAYER_BITS) - 1)

@@ -36,6 +36,20 @@ def at(typing: Any, array: Any, place: Any) -> Any:
     return types.CPointer(array.dtype)(array, types.int64), generate
 
 
+@intrinsic
+def fetch_line(typing: Any, pointer: Any) -> Any:
+    """Ask for the cache line behind a pointer: it will be read soon."""
+
+    def generate(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        integer, address = ir.IntType(32), b.bitcast(args[0], ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [address.type, integer, integer, integer])
+        function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
+        b.call(function, [address, integer(0), integer(2), integer(1)])  # to be read, into the second level, data
+        return context.get_dummy_value()
+
+    return types.void(pointer), generate
+
+
 def add(rows: int, vectors: int) -> Any:
     """y [rows, N] += x [rows, size] @ w [size, N], N = vectors · LANES; see `_make` for the arguments."""
     return _make(rows, vectors, False)

@@ -77,6 +77,35 @@ return [innerWidth, document.documentElement.scrollWidth, wide.map(e => `${e.tag
 """
 
 
+SMALLEST = """
+return Math.min(...[...document.querySelectorAll("svg text")].map(text => {
+  const svg = text.ownerSVGElement;
+  return parseFloat(getComputedStyle(text).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+}).filter(size => size > 0));
+"""
+HIDDEN = (
+    'return [...document.querySelectorAll("td, svg, p")].filter(e => !e.checkVisibility({contentVisibilityAuto: true})).length'
+)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 1280])
+def test_text_of_charts_has_11_px_and_folded_parts_are_printed(made, tmp_path, chromium, width):
+    page = tmp_path / "report.html"
+    page.write_text(render(made[0]), encoding="utf-8")
+    chromium.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 740, "deviceScaleFactor": 1, "mobile": width < 600}
+    )
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "screen", "features": []})
+    chromium.get(page.as_uri())
+    assert chromium.execute_script(HIDDEN) > 100, "long lists are folded"
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    assert chromium.execute_script(HIDDEN) == 0
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "screen", "features": []})
+    chromium.execute_script('for (const d of document.querySelectorAll("details")) d.open = true')
+    assert chromium.execute_script(SMALLEST) >= 11
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("models", [1, 10])
@@ -155,6 +184,24 @@ def test_one_model_and_ten_fit(made):
     html = render(ten)
     assert all(f"model {i}" in html for i in range(10))
     assert "How good is tiny?" in render(report.model_copy(update={"models": (model,)}))
+
+
+def test_two_vocabularies_never_share_an_axis_in_nats(made):
+    report = made[0]
+    first = report.models[0]
+    other = first.model_copy(update={"name": "other", "bits_scale": None})
+
+    def units(*models):
+        html = render(report.model_copy(update={"models": models}))
+        return [html.count(f">{unit}</text>") for unit in ("loss, nats per token", "bits per byte")]
+
+    assert units(first) == [1, units(first)[1]]
+    in_bits = units(first)[1]
+    scale, rest = first.bits_scale
+    assert units(first, first) == [1, in_bits], "one vocabulary"
+    assert units(first, first.model_copy(update={"bits_scale": (scale * 1.1, rest)})) == [0, in_bits + 1]
+    assert units(first, other) == [2, in_bits], "a chart of its own"
+    assert units(other, other.model_copy(update={"name": "third"})) == [2, in_bits]
 
 
 def test_neighbouring_ticks_never_read_the_same():

@@ -152,7 +152,9 @@ def write_ratings(path: str | os.PathLike[str], ratings: Iterable[Rating]) -> No
 
 
 def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
-    """Read ratings.jsonl. Raises ArtefactError that names file and line."""
+    """Read ratings.jsonl, or a log of Inspect (.eval). Raises ArtefactError that names file and line."""
+    if str(path).endswith(".eval"):
+        return _read_inspect(path)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -162,8 +164,23 @@ def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
     return [_rating(content, place) for place, content in _json_lines(text, path)]
 
 
+def _read_inspect(path: str | os.PathLike[str]) -> list[Rating]:
+    try:
+        from ..integrations.inspect_ai import read_log
+    except ImportError:
+        raise ConfigError(f"{path}: a log of Inspect needs a package: pip install tinystories-eval[inspect]") from None
+    try:
+        return read_log(path)
+    except Exception as problem:  # of a library that reads a zip of JSON by many others
+        raise ArtefactError(
+            f"{path}: not a log of Inspect's task ts_eval/rate_stories ({type(problem).__name__}: {problem})."
+        ) from None
+
+
 def read_raters(path: str | os.PathLike[str]) -> list[list[Rating]]:
     """The ratings of each rater of a file that `ts-eval rate` wrote, or the one list of a judge's ratings.jsonl."""
+    if str(path).endswith(".eval"):
+        return [read_ratings(path)]
     lines = list(_json_lines(_read(Path(path)), path))
     if not any(isinstance(row, dict) and "rater" in row for _, row in lines):
         return [read_ratings(path)]

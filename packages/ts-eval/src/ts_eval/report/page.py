@@ -293,13 +293,19 @@ def _chart(report: EvalReport, section: str, name: str, info: MetricInfo | None)
     return {"title": title, "svg": svg, "section": section, "note": ARROWS[info.better][1] if info else ""}
 
 
-def _curves(report: EvalReport) -> str:
-    """Loss curves: in nats per token for one vocabulary, in bits per byte for several; without those that cannot be converted."""
-    scales = {model.bits_scale for model in report.models if model.curve}
-    to_bits, made = len(scales) > 1, []
-    for colour, model in enumerate(report.models):
-        if to_bits and model.bits_scale is None:
-            continue
+def _curves(report: EvalReport) -> list[str]:
+    """Loss curves: in nats per token on one chart for one vocabulary, in bits per byte for several; a model that cannot be converted, and
+    whose vocabulary is thus unknown, has a chart of its own."""
+    numbered = [(colour, model) for colour, model in enumerate(report.models) if model.curve]
+    together = [(colour, model) for colour, model in numbered if model.bits_scale is not None]
+    to_bits = len({model.bits_scale for _, model in together}) > 1
+    groups = [together, *([pair] for pair in numbered if pair not in together)]
+    return [chart for group in groups if (chart := _curve_chart(group, to_bits=to_bits and group is together))]
+
+
+def _curve_chart(models: Sequence[tuple[int, ModelReport]], *, to_bits: bool) -> str:
+    made = []
+    for colour, model in models:
         scale = _to_bits(model.bits_scale) if to_bits and model.bits_scale else float
         train = [(float(p.tokens), scale(p.train_loss)) for p in model.curve if p.train_loss is not None]
         validation = [(float(p.tokens), scale(p.validation_loss)) for p in model.curve if p.validation_loss is not None]
@@ -356,7 +362,7 @@ def _correlations(report: EvalReport) -> list[dict[str, Any]]:
             text = f"Spearman {c.spearman:.2f}"
             if c.low is not None and c.high is not None:
                 text += f" [{c.low:.2f}, {c.high:.2f}] over {c.models} models"
-        svg = scatter(points, x_label="bits per byte or loss", y_label="rating", title=c.rating, colours=colours)
+        svg = scatter(points, x_label="bits per byte", y_label="rating", title=c.rating, colours=colours)
         made.append({"title": c.rating.capitalize(), "svg": svg, "text": text, "known": c.spearman is not None})
     return made
 

@@ -239,8 +239,8 @@ class ModelReport(Frozen):
 
     @property
     def held_out_loss(self) -> Estimate | None:
-        """Bits per byte on held-out stories, or the loss per token where there are none."""
-        return self.metrics.get("perplexity.test.bits_per_byte") or self.metrics.get("perplexity.test.loss")
+        """Bits per byte on held-out stories: the only loss that compares over vocabularies."""
+        return self.metrics.get("perplexity.test.bits_per_byte")
 
 
 class BaselineScore(Frozen):

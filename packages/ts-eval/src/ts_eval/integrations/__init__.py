@@ -1,0 +1,1 @@
+"""Other libraries that run our judge: Inspect."""

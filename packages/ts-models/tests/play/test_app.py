@@ -70,7 +70,7 @@ def test_models_are_listed(app, lm):
             "parameters": sum(p.numel() for p in lm.model.parameters()),
             "context": 48,
             "features": None,
-            "validation_loss": None,
+            "stories": None,
         }
     ]
 

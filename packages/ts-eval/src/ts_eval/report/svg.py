@@ -104,7 +104,7 @@ def lines(curves: Sequence[Line], *, x_label: str, y_label: str, title: str = ""
     parts = [_open(height, title), _frame(x, y, height, x_label, y_label)]
     for curve in curves:
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in curve.points)
-        dash = ' stroke-dasharray="2 3"' if curve.dashed else ""
+        dash = ' stroke-dasharray="7 4"' if curve.dashed else ""
         parts.append(
             f'<g style="--c:var(--m{curve.colour % 10})"><polyline class="curve" points="{path}"{dash}>'
             f"<title>{escape(curve.label)}</title></polyline></g>"

@@ -28,6 +28,7 @@ def play(
     loaded = {}
     for path in paths:
         lm = load(path)
+        lm.write("Once", max_new_tokens=2)  # compiles the kernels now, not under the first story
         parts = Path(path).resolve().parts if Path(path).exists() else (path,)
         longest = range(2 if parts[-1] == "model" else 1, len(parts) + 1)
         loaded[next(name for count in longest if (name := "/".join(parts[-count:])) not in loaded or count == len(parts))] = lm

@@ -42,11 +42,12 @@ class Task:
 
     def __post_init__(self) -> None:
         for number, prompt in enumerate(self.prompts):
+            name = "the prompt" if len(self.prompts) == 1 else f"prompt {number}"
             if not prompt:
-                raise ConfigError(f"prompt {number} is empty: it needs at least one id, such as bos_id.")
+                raise ConfigError(f"{name} is empty: it needs at least one id, such as bos_id.")
             if self.context is not None and len(prompt) >= self.context:
                 raise ContextError(
-                    f"prompt {number} has {len(prompt)} tokens, but the model's context (max_seq_len) is {self.context}: "
+                    f"{name} has {len(prompt)} tokens, but the model's context (max_seq_len) is {self.context}: "
                     "nothing can follow it. Shorten the prompt, or set truncate_prompt=True."
                 )
 

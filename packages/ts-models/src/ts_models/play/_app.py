@@ -100,14 +100,13 @@ class Guard(BaseHTTPMiddleware):
 
 def describe(name: str, lm: LanguageModel) -> dict[str, Any]:
     """What the page shows of a model."""
-    loss = lm.training.best_validation_loss if lm.training is not None else None
     return {
         "name": name,
         "kind": lm.config.kind,
         "parameters": count_parameters(lm.config),
         "context": lm.config.context_limit,
         "features": None if lm.training is None or lm.training.prompts is None else lm.training.prompts.features,
-        "validation_loss": loss,
+        "stories": None if lm.training is None else lm.training.train_stories,
     }
 
 

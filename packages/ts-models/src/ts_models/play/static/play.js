@@ -16,7 +16,7 @@ function makePanel(index) {
     const model = models[panel.select.selectedIndex];
     const facts = [model.kind, (model.parameters / 1e6).toFixed(1) + " M parameters"];
     if (model.context) facts.push(model.context + " tokens of context");
-    if (model.validation_loss) facts.push("validation loss " + model.validation_loss.toFixed(2));
+    if (model.stories) facts.push("trained on " + model.stories.toLocaleString("en") + " stories");
     panel.facts.textContent = facts.join(" · ");
   };
   panel.select.addEventListener("change", () => { show(); showAsked(); });

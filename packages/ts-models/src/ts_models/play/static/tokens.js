@@ -23,7 +23,7 @@ function showTip(span) {
       const row = document.createElement("div"), name = document.createElement("span");
       const meter = document.createElement("meter"), number = document.createElement("span");
       row.className = word === token.token ? "bar own" : "bar";
-      name.textContent = word; meter.value = p; number.textContent = percent(p);
+      name.textContent = word; meter.max = token.others[0][1]; meter.value = p; number.textContent = percent(p);
       row.append(name, meter, number);
       tip.append(row);
     }

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import numba
 import pytest
+from numba.core.caching import IndexDataCacheFile, _CacheLocator
+
+from ts_eval import fast, rouge
 
 DIGEST = """
 import hashlib, sys
@@ -41,21 +47,7 @@ import hashlib
 from ts_eval import rouge
 print(hashlib.sha256(repr(rouge(["a cat sat on a mat", "b"], ["a cat ran", "b"])).encode()).hexdigest())
 """
-"""A program that compiles one kernel only: all kernels share the wrapper that copes with the cache."""
-NOWHERE = """
-import numba.core.caching as caching
-def refuse(self): raise PermissionError(13, "read-only")
-caching._CacheLocator.ensure_cache_path = refuse
-"""
-READ_ONLY = """
-import contextlib
-import numba.core.caching as caching
-@contextlib.contextmanager
-def refuse(self, path):
-    raise OSError(30, "Read-only file system", path)
-    yield
-caching.IndexDataCacheFile._open_for_write = refuse
-"""
+"""A program that compiles one kernel only."""
 
 
 def start(cache: Path, program: str = DIGEST) -> subprocess.Popen[str]:
@@ -73,8 +65,6 @@ def result(process: subprocess.Popen[str]) -> str:
 
 @pytest.fixture(scope="module")
 def expected() -> str:
-    from ts_eval import rouge
-
     return hashlib.sha256(repr(rouge(["a cat sat on a mat", "b"], ["a cat ran", "b"])).encode()).hexdigest()
 
 
@@ -96,9 +86,35 @@ def test_cold_is_warm_to_the_bit_with_the_cache_filled_by_two_at_once(filled):
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")} == files, "read, not written again"
 
 
-@pytest.mark.parametrize("before", [NOWHERE, READ_ONLY], ids=["no folder to write to", "read-only"])
-def test_without_a_cache_the_bits_are_the_same(expected, tmp_path, before):
-    assert result(start(tmp_path, before + ONE)) == expected
+# What befalls the cache concerns `jit`, whatever the kernel: one kernel, in this process.
+
+
+def fresh_rouge(cache: Path) -> str:
+    """What `ONE` prints, by kernels as a new process has them: nothing compiled, the cache in that folder; a warning is an error."""
+    spec = importlib.util.spec_from_file_location("ts_eval.fast.kernels", Path(fast.__file__).with_name("kernels.py"))
+    kernels = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patch.setattr(numba.config, "CACHE_DIR", str(cache))
+        patch.setattr(fast, "load_kernels", lambda: kernels)
+        spec.loader.exec_module(kernels)
+        return hashlib.sha256(repr(rouge(["a cat sat on a mat", "b"], ["a cat ran", "b"])).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("where", "problem"),
+    [
+        ((_CacheLocator, "ensure_cache_path"), PermissionError(13, "read-only")),
+        ((IndexDataCacheFile, "_open_for_write"), OSError(30, "full")),
+    ],
+    ids=["no folder to write to", "read-only"],
+)
+def test_without_a_cache_the_bits_are_the_same(expected, tmp_path, where, problem, monkeypatch):
+    def refuse(*_):
+        raise problem
+
+    monkeypatch.setattr(*where, refuse)
+    assert fresh_rouge(tmp_path) == expected
     assert not list(tmp_path.rglob("*.nb?"))
 
 
@@ -108,12 +124,10 @@ def test_a_damaged_cache_is_no_obstacle(filled, expected, tmp_path, damage):
     shutil.copytree(filled[0], cache)
     for path in cache.rglob("*.nb?"):
         path.write_bytes(damage[path.suffix == ".nbc"])
-    assert result(start(cache, ONE)) == expected
+    assert fresh_rouge(cache) == expected
 
 
 def test_no_kernel_reorders_sums():
     """`fastmath` lets the copy of a helper that is cached round otherwise than the one that was just compiled."""
-    import ts_eval.fast
-
-    for file in Path(ts_eval.fast.__file__).parent.glob("*.py"):
+    for file in Path(fast.__file__).parent.glob("*.py"):
         assert "fastmath=" not in file.read_text(encoding="utf-8"), file

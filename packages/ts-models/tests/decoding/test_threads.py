@@ -180,12 +180,16 @@ if child == 0:
     os._exit(7)
 if child is not None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+timers = [threading.Timer(after, _thread.interrupt_main) for after in (0.05, 2, 4)]   # one that comes in a finalizer is lost
+for timer in timers:
+    timer.start()
 try:
-    threading.Timer(0.05, _thread.interrupt_main).start()
     while True:
         begin()
 except KeyboardInterrupt:
-    print("interrupted")
+    print("interrupted", flush=True)
+    for timer in timers:
+        timer.cancel()
 begin()
 print("ends", flush=True)
 """)

@@ -14,7 +14,7 @@ from ts_train.errors import ArtefactError, ConfigError, DivergedError, Interrupt
 from ts_train.recipes import study_file, study_names
 from ts_train.studies.ablation import ablation
 from ts_train.studies.schemas import AblationConfig
-from ts_train.studies.trial import check_model, folder_name, settings_for
+from ts_train.studies.trial import folder_name, settings_for
 from ts_train.testing import FakeEncoded
 
 WIDE = {"model": {"d_ff": 40}}
@@ -148,8 +148,6 @@ def test_the_shipped_ablations_hold() -> None:
         spec = ablation(name)
         assert len(spec.seeds) >= 2
         settings = {n: settings_for(spec.base, changes, where=n) for n, changes in spec.variants.items()}
-        for variant, config in settings.items():
-            check_model(config, variant)
         assert len({str(config) for config in settings.values()}) == len(settings), f"{name}: two variants are the same"
 
 

@@ -1,10 +1,4 @@
-"""The exceptions of ts_data.
-
-TsDataError
-├── ArtefactError   a file that this package reads is missing, damaged, of another kind or too new
-├── ConfigError     invalid settings (also a ValueError)
-└── SourceError     raw stories that cannot be read: not UTF-8, no separator, empty, a folder, a failed download
-"""
+"""The exceptions of ts_data."""
 
 from typing import ClassVar
 

@@ -1,11 +1,4 @@
-"""The exceptions of ts_tokenizer.
-
-TsTokenizerError
-├── ArtefactError   a file is missing, damaged, of another kind, too new, or belongs to another file
-├── ConfigError     invalid settings (also a ValueError)
-├── TextError       a text that is null or not valid Unicode (also a ValueError)
-└── VocabularyError ids outside the vocabulary (also a ValueError)
-"""
+"""The exceptions of ts_tokenizer."""
 
 from typing import ClassVar
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROWS = 20_000
 Batch: TypeAlias = "list[str] | pa.Array"
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -71,7 +72,7 @@ def count_tokens(
     ids: dict[str, int] = {}
     bulk = open_bulk(table, lambda token: ids.setdefault(token, len(ids)))
     chunk_counts, whole = np.zeros(0, dtype=np.int64), Counter[str]()
-    for counts, flagged, batch in _in_turn(lambda batch: _tally(batch, table, bulk), _batches(texts)):
+    for counts, flagged, batch in in_turn(lambda batch: _tally(batch, table, bulk), _batches(texts)):
         chunk_counts = _add(chunk_counts, counts)
         whole.update(flagged)
         spread.add(batch)
@@ -100,13 +101,13 @@ def _add(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return total
 
 
-def _in_turn(work: Callable[[Batch], Result], batches: Iterable[Batch]) -> Iterator[Result]:
-    """Map `work` over batches on all cores; results keep their order and few batches are pending."""
-    workers = os.cpu_count() or 1
+def in_turn(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
+    """Map `work` over items on threads, one per core by default; results keep their order and few items are pending."""
+    workers = workers or os.cpu_count() or 1
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for batch in batches:
-            pending.append(pool.submit(work, batch))
+        for item in items:
+            pending.append(pool.submit(work, item))
             if len(pending) > workers:
                 yield pending.popleft().result()
         while pending:

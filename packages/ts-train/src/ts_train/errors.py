@@ -1,15 +1,4 @@
-"""The exceptions of ts_train.
-
-TsTrainError
-├── ArtefactError     a file that this package reads is missing, damaged, of another kind or too new
-├── ConfigError       invalid settings (also a ValueError)
-├── DataError         the encoded data do not fit the model, the tokenizer or the run
-├── DivergedError     too many optimizer steps in a row were not finite
-├── FitError          the runs of a ladder do not determine a fit
-├── UnavailableError  an optional package is not installed
-├── DiskFullError     a checkpoint or metric could not be written; the last good checkpoint is whole
-└── Interrupted       SIGTERM or Ctrl-C: the state was saved; `ts-train resume` continues
-"""
+"""The exceptions of ts_train."""
 
 from typing import ClassVar
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ..errors import ConfigError
@@ -35,14 +35,8 @@ class Task(Protocol):
         ...
 
 
-class Engine(Protocol):
+class Engine(AbstractContextManager["Engine"], Protocol):
     """A context in which tasks run. Leaving it ends every process that it started."""
-
-    def __enter__(self) -> Engine: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None, /
-    ) -> None: ...
 
     def run(self, tasks: Sequence[Task]) -> Iterator[int]:
         """Run the tasks; yields the index of each as it ends, in any order."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, cast
 
 from ..errors import TsTokenizerError
@@ -14,14 +14,8 @@ from ..tokenizer import WordTokenizer
 from .batch import BatchResult
 
 
-class Engine(Protocol):
+class Engine(AbstractContextManager["Engine"], Protocol):
     """A context manager that encodes batches of one splits/ folder; on exit all its threads and processes have ended."""
-
-    def __enter__(self) -> Engine: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None, /
-    ) -> None: ...
 
     def run(self, split: str, cuts: Sequence[tuple[int, int]], stride: int) -> Iterator[BatchResult]:
         """The results of batches [first, end) of a split, in order."""

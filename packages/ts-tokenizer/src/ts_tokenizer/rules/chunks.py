@@ -69,7 +69,7 @@ class ChunkTable:
         rows = self._plain.split(chunks)
         odd = [i for i, row in enumerate(rows) if row is None]
         for i, tokens in zip(odd, self.rules.split_chunks([chunks[i] for i in odd]), strict=True):
-            rows[i] = Row(tokens, *self.rules.edges(chunks[i]))
+            rows[i] = Row(tokens, *self.rules.edges(chunks[i], chunks[i]))
         return rows  # type: ignore[return-value]
 
     def crossing(self, numbers: Sequence[int]) -> bool:

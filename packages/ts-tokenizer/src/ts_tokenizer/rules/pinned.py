@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -125,29 +124,22 @@ class Rules:
             pairs.update(itertools.pairwise(_texts(bare(text))))
         return frozenset(pairs)
 
-    def edges(self, chunk: str) -> tuple[frozenset[str], frozenset[str]]:
-        """The second tokens of `pairs` that the chunk begins with, and the first tokens that it ends with."""
-        starts = [second for second in self._seconds.get(chunk[:1], ()) if chunk.startswith(second)]
-        ends = [first for first in self._firsts.get(chunk[-1:], ()) if chunk.endswith(first)]
+    @cached_property
+    def firsts(self) -> tuple[str, ...]:
+        """The first tokens of `pairs`."""
+        return tuple(sorted({first for first, _ in self.pairs}))
+
+    @cached_property
+    def seconds(self) -> tuple[str, ...]:
+        """The second tokens of `pairs`."""
+        return tuple(sorted({second for _, second in self.pairs}))
+
+    def edges(self, start: str, end: str) -> tuple[frozenset[str], frozenset[str]]:
+        """The second tokens of `pairs` that a chunk with this start begins with, and the first tokens that it ends with."""
+        starts = [second for second in self.seconds if start.startswith(second)] if start.startswith(self.seconds) else ()
+        ends = [first for first in self.firsts if end.endswith(first)] if end.endswith(self.firsts) else ()
         return frozenset(starts), frozenset(ends)
-
-    @cached_property
-    def _seconds(self) -> dict[str, list[str]]:
-        """First character -> second tokens of `pairs`."""
-        return _grouped((second[0], second) for _, second in self.pairs)
-
-    @cached_property
-    def _firsts(self) -> dict[str, list[str]]:
-        """Last character -> first tokens of `pairs`."""
-        return _grouped((first[-1], first) for first, _ in self.pairs)
 
 
 def _texts(doc: Any) -> list[str]:
     return [token.text for token in doc]
-
-
-def _grouped(items: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    groups: defaultdict[str, list[str]] = defaultdict(list)
-    for key, token in sorted(set(items)):
-        groups[key].append(token)
-    return dict(groups)

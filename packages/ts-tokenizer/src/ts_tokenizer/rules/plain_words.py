@@ -50,14 +50,6 @@ class PlainWords:
         self._frames: dict[tuple[str, str], _Frame | None] = {}
 
     @cached_property
-    def _firsts(self) -> frozenset[str]:
-        return frozenset(first for first, _ in self._rules.pairs)
-
-    @cached_property
-    def _seconds(self) -> frozenset[str]:
-        return frozenset(second for _, second in self._rules.pairs)
-
-    @cached_property
     def _cases(self) -> dict[str, list[str]]:
         """Word -> the special cases that contain it."""
         cases = defaultdict(list)
@@ -74,7 +66,7 @@ class PlainWords:
         """The row of each chunk; None for a chunk that is not plain."""
         if not (chunks and self._proven):
             return [None] * len(chunks)
-        cases, firsts, seconds = self._cases, self._firsts, self._seconds
+        cases, firsts, seconds = self._cases, frozenset(self._rules.firsts), frozenset(self._rules.seconds)
         rows: list[Row | None] = []
         lines = "\n".join([chunk.replace("\n", " ") for chunk in chunks])
         for (lead, word, trail), chunk in zip(_LINE.findall(lines), chunks, strict=True):
@@ -98,8 +90,7 @@ class PlainWords:
             frame = None
             if STAND_IN in tokens:
                 place = tokens.index(STAND_IN)
-                starts = frozenset(second for second in self._seconds if lead.startswith(second)) if lead else None
-                ends = frozenset(first for first in self._firsts if trail.endswith(first)) if trail else None
-                frame = _Frame(tokens[:place], tokens[place + 1 :], starts, ends)
+                starts, ends = self._rules.edges(lead, trail)
+                frame = _Frame(tokens[:place], tokens[place + 1 :], starts if lead else None, ends if trail else None)
             self._frames[lead, trail] = frame
         return self._frames[lead, trail]

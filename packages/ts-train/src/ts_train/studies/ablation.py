@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..recipes import study_file
 from ..schemas import TrainConfig
 from .schemas import AblationConfig, AblationReport, TrialResult, VariantRow
-from .trial import check_model, folder_name, only_process, run_trial, settings_for
+from .trial import folder_name, only_process, run_trial, settings_for
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
@@ -80,7 +80,6 @@ def _plan(spec: AblationConfig) -> list[tuple[str, TrainConfig]]:
     for seed in spec.seeds:
         for name, changes in spec.variants.items():
             settings = settings_for(spec.base, changes, where=f"variant {name!r}", seed=seed)
-            check_model(settings, f"variant {name!r}")
             plan.append((name, settings))
     return plan
 

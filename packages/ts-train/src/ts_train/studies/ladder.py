@@ -16,7 +16,7 @@ from ..errors import FitError
 from ..schemas import TrainConfig
 from . import scaling as _scaling
 from .schemas import LadderConfig, LadderReport, Prediction, ScalingFit, TrialResult
-from .trial import check_model, folder_name, only_process, run_trial, settings_for
+from .trial import folder_name, only_process, run_trial, settings_for
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
@@ -113,7 +113,6 @@ def _plan(config: LadderConfig) -> list[tuple[str, TrainConfig]]:
         for budget in sorted(set(config.tokens)):
             for size, changes in config.sizes.items():
                 settings = settings_for(config.base, changes, where=f"size {size!r}", seed=seed, max_tokens=budget)
-                check_model(settings, f"size {size!r}")
                 plan.append((f"{size}-{budget}-tokens", settings))
     return plan
 

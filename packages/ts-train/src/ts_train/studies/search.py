@@ -19,9 +19,8 @@ from ts_models import artefact
 from ..callbacks import BaseCallback, StopTraining, ValidationMetrics
 from ..data.dataset import TrainingData, open_data
 from ..errors import ArtefactError, ConfigError, Interrupted, UnavailableError
-from ..schemas import TrainConfig
 from .schemas import Choices, Range, SearchConfig, SearchReport, Trial
-from .trial import check_model, only_process, run_trial, settings_for
+from .trial import only_process, run_trial, settings_for
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
@@ -96,7 +95,6 @@ class _Worker:
         """Train with the trial's settings: the best validation loss. Raises TrialPruned for pruned and diverged ones."""
         params = {name: _suggest(trial, name, where) for name, where in self.config.space.items()}
         settings = settings_for(self.config.base, space_settings(params), where=f"trial {trial.number}")
-        check_model(settings, f"trial {trial.number}")
         place = trial.user_attrs.get("folder", f"{trial.number:05d}")
         trial.set_user_attr("folder", place)
         pruning = _Pruning(trial)
@@ -162,8 +160,7 @@ def _check_space(config: SearchConfig) -> None:
     for name, values in ends.items():
         for value in values:
             where = f"space {name!r} = {value!r}"
-            settings: TrainConfig = settings_for(config.base, space_settings({**first, name: value}), where=where)
-            check_model(settings, where)
+            settings_for(config.base, space_settings({**first, name: value}), where=where)
 
 
 # --- the study ---------------------------------------------------------------------------------

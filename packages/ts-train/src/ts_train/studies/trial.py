@@ -33,27 +33,20 @@ def settings_for(base: Mapping[str, Any], changes: Mapping[str, Any], *, where: 
     Raises:
         ConfigError: a field is invalid; the message begins with `where`.
     """
-    asked = combine(combine(dict(base), dict(changes)), fields)
-    name = asked.get("preset")
-    try:
-        return TrainConfig.model_validate(asked if name is None else over_recipe(name, asked))
-    except ValidationError as problem:
-        raise ConfigError(f"{where}: {artefact.describe_invalid(problem)}") from None
-    except ConfigError as problem:
-        raise ConfigError(f"{where}: {problem}") from None
-
-
-def check_model(config: TrainConfig, where: str) -> None:
-    """Refuse invalid model fields before other runs are trained."""
     from ts_models.errors import TsModelsError
     from ts_models.presets import preset
 
-    if config.preset is None:
-        return
+    asked = combine(combine(dict(base), dict(changes)), fields)
+    name = asked.get("preset")
     try:
-        preset(config.preset, **config.model)
-    except TsModelsError as problem:
+        config = TrainConfig.model_validate(asked if name is None else over_recipe(name, asked))
+        if config.preset is not None:
+            preset(config.preset, **config.model)  # invalid fields of a model are refused before other runs are trained
+    except ValidationError as problem:
+        raise ConfigError(f"{where}: {artefact.describe_invalid(problem)}") from None
+    except (ConfigError, TsModelsError) as problem:
         raise ConfigError(f"{where}: {problem}") from None
+    return config
 
 
 def run_trial(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..__about__ import __version__
 from ..console import make_app, run
+from . import _ahead
 from .export import export
 from .generate import generate
 from .list import list_
@@ -25,4 +26,5 @@ for _command in (show, export, neighbours, look, neurons, prompts, play):
 
 def main() -> None:
     """The console script."""
+    _ahead.own_process = True
     run(app)

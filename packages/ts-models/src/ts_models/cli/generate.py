@@ -10,6 +10,9 @@ import typer
 
 from ..console import Config, Json, Quiet, Set, emit, merge, warn
 
+_FEW = 4
+"""Stories up to which the first start writes without the kernels."""
+
 
 def generate(
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
@@ -47,6 +50,7 @@ def generate(
     from ..generation import make_config
     from ..generation.text import split_list
     from ..io.loading import load
+    from ._ahead import at_first_start
     from ._hints import hints
 
     flags = {
@@ -54,12 +58,19 @@ def generate(
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "num_beams": num_beams,
         "require": require,
     }  # fmt: skip
-    values = {"seed": secrets.randbits(32)} | merge(config, set_, flags)
+    given = merge(config, set_, flags)
+    values = {"seed": secrets.randbits(32)} | given
     copies = values.get("num_return_sequences", 1)
     if values.get("method") in {"beam", "beam-sample"} and isinstance(copies, int):
         values.setdefault("num_beams", max(4, copies))
     with hints():
         settings = make_config(values)
+    few = (len(prompt) if prompt else 1) * settings.num_return_sequences <= _FEW
+    repeated = (
+        as_json or "seed" in given or settings.method != "sample"
+    )  # the kernels' logits differ from PyTorch's in the last bits
+    if few and not repeated and at_first_start() and not quiet:
+        warn("the fast kernels are being compiled in the background, once for this machine; until then PyTorch writes.")
     lm = load(model).speculate(None if draft is None else load(draft))
     wanted, shown = split_list(words), split_list(features)
     prompts = prompt or ["" if wanted or shown else "Once upon a time"]

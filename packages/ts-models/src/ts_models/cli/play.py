@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ def play(
     """
     from ..io.loading import load
     from ..play import serve
+    from ._ahead import write_a_little
 
     paths = models or ["demo"]
     loaded = {}
@@ -41,4 +43,5 @@ def play(
         )
         typer.get_text_stream("stdout").flush()
 
+    threading.Thread(target=write_a_little, args=(loaded.values(),), daemon=True).start()  # the first story finds its kernels
     serve(loaded, host=host, port=port, ready=ready)

@@ -1,0 +1,87 @@
+"""Compile the kernels ahead: the first start leaves that to a process of its own, and its stories need not wait.
+
+Numba keeps what it compiled beside the package, or where NUMBA_CACHE_DIR says. That it did is noted in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import TsModelsError
+from ..fast import VARIABLE, available
+
+if TYPE_CHECKING:
+    from ..language_model import LanguageModel
+
+_PLAIN = {VARIABLE: "plain", "TS_TOKENIZER_KERNELS": "plain"}
+_LONGEST = 600
+"""Seconds after which another process begins what one has not ended."""
+
+
+own_process = False
+"""Whether this process is the command's own: others keep their kernels, also where they run the command."""
+
+
+def at_first_start() -> bool:
+    """Whether the kernels are not compiled on this machine yet. This process then works without them; another one compiles them."""
+    if not own_process or any(name in os.environ for name in _PLAIN) or not available():
+        return False
+    done = _note()
+    begun = done.with_suffix(".begun")
+    try:
+        if done.exists():
+            return False
+        done.parent.mkdir(parents=True, exist_ok=True)
+        if not begun.exists() or time.time() - begun.stat().st_mtime > _LONGEST:
+            begun.touch()
+            nothing = subprocess.DEVNULL
+            command = [sys.executable, "-m", __name__, str(done)]
+            subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+    except OSError:  # nowhere to note it: compile as part of the work
+        return False
+    os.environ.update(_PLAIN)
+    return True
+
+
+def _note() -> Path:
+    """The empty file that exists once the kernels of this version, for this Python, are compiled."""
+    kernels = Path(__file__).parents[1] / "fast/kernels"
+    stamps = [(path.name, path.stat().st_mtime_ns) for path in sorted(kernels.glob("*.py"))]
+    state = (str(kernels), stamps, version("numba"), sys.version, os.environ.get("NUMBA_CACHE_DIR"))
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "ts-models" / f"{hashlib.sha256(repr(state).encode()).hexdigest()[:16]}.compiled"
+
+
+def write_a_little(models: Iterable[LanguageModel]) -> None:
+    """Let each model write eight tokens, so that its kernels and its tokenizer's are compiled and loaded."""
+    from ..generation import generate
+
+    for lm in models:
+        generate(lm.model, [[0]], max_new_tokens=8)
+        with suppress(TsModelsError):  # a model that takes ids only
+            lm.generate("Once upon a time", max_new_tokens=8)
+
+
+def _compile(done: Path) -> None:
+    """Compile what the demo needs, then note that."""
+    from ..io.loading import load
+
+    if hasattr(os, "nice"):
+        os.nice(10)
+    write_a_little([load("demo")])
+    done.touch()
+    with suppress(OSError):
+        done.with_suffix(".begun").unlink()
+
+
+if __name__ == "__main__":
+    _compile(Path(sys.argv[1]))

@@ -51,15 +51,14 @@ def quadratic_kappa(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 def krippendorff_alpha(ratings: NDArray[Any]) -> float:
     """Krippendorff's alpha, interval distance; `ratings` [stories, raters], nan where a rater said nothing (Krippendorff 2011)."""
-    rows = [row[~np.isnan(row)] for row in ratings]
-    rows = [row for row in rows if len(row) > 1]
-    if not rows:
+    counts = (~np.isnan(ratings)).sum(axis=1)
+    ratings, counts = ratings[counts > 1], counts[counts > 1]
+    values, n = ratings[~np.isnan(ratings)], counts.sum()
+    if n == 0 or np.ptp(values) == 0:
         return float("nan")
-    values = np.concatenate(rows)
-    n = len(values)
-    within = sum(((row[:, None] - row[None, :]) ** 2).sum() / (len(row) - 1) for row in rows) / n
-    among = ((values[:, None] - values[None, :]) ** 2).sum() / (n * (n - 1))
-    return float("nan") if among == 0 else float(1 - within / among)
+    from_mean = np.nansum((ratings - np.nanmean(ratings, axis=1, keepdims=True)) ** 2, axis=1)
+    within = (from_mean * counts / (counts - 1)).sum() / n
+    return float(1 - within * (n - 1) / ((values - values.mean()) ** 2).sum())
 
 
 def icc21(ratings: NDArray[Any]) -> float:

@@ -269,26 +269,11 @@ _MENDS = {
     errno.EIO: "The disk or connection fails; check it.",
 }
 _SPACE = ("no space left", "disk is full", "disk full", "quota exceeded", "file too large")
-_NETWORK = frozenset(
-    {
-        "httpx",
-        "httpcore",
-        "httpx2",
-        "httpcore2",
-        "requests",
-        "urllib3",
-        "urllib",
-        "huggingface_hub",
-        "aiohttp",
-        "socket",
-        "ssl",
-        "http",
-        "openai",
-    }
-)
-_FILES = frozenset(
-    {"pyarrow", "safetensors", "safetensors_rust", "sqlite3", "zlib", "gzip", "lzma", "zstandard", "zipfile", "tarfile"}
-)
+_NETWORK = {
+    "httpx", "httpcore", "httpx2", "httpcore2", "requests", "urllib3", "urllib", "huggingface_hub", "aiohttp", "socket", "ssl", "http",
+    "openai",
+}  # fmt: skip
+_FILES = {"pyarrow", "safetensors", "safetensors_rust", "sqlite3", "zlib", "gzip", "lzma", "zstandard", "zipfile", "tarfile"}
 _HIDDEN = re.compile(r"(^|/)\.([^/]+)\.ts-(?:lock|partial|old|work)(?=/|$)")
 
 

@@ -11,6 +11,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ts_data.artefact import read_model
+
 from . import stats
 from .checks import need_instance, need_path
 from .errors import ArtefactError, ConfigError
@@ -73,7 +75,7 @@ def evaluate(
 
         embedder()
     rated = None if ratings is None else read_ratings(ratings)
-    swept = None if sweep is None else _read_sweep(sweep)
+    swept = None if sweep is None else read_model(sweep, SweepReport, package="tinystories-eval", error=ArtefactError)
     adapters = _subjects(models, names)
     references = [open_model(spec) for spec in config.references] if "perplexity" in config.parts else []
     opened = open_splits(splits)
@@ -235,25 +237,15 @@ def _model_report(
 
 def _compare(reports: Sequence[ModelReport], config: EvalConfig) -> list[Comparison]:
     made = []
-    for a, b in combinations(reports, 2):
+    models = [report for report in reports if report.kind != "stories"]  # a file of stories shares no prompts with others
+    for a, b in combinations(models, 2):
         for metric in a.values:
-            if metric in b.values and len(a.values[metric]) == len(b.values[metric]) and not _files(a, b):
+            if metric in b.values and len(a.values[metric]) == len(b.values[metric]):
                 found = stats.compare(
                     metric, a.name, b.name, a.values[metric], b.values[metric], seed=config.seed, resamples=config.resamples
                 )
                 made += [found] if found else []
     return stats.holm(made)
-
-
-def _files(*reports: ModelReport) -> bool:
-    """Whether any is a file of stories: it shares no prompts with other models, so there is nothing to pair."""
-    return any(report.kind == "stories" for report in reports)
-
-
-def _read_sweep(path: str | os.PathLike[str]) -> SweepReport:
-    from ts_data import artefact
-
-    return artefact.read_model(path, SweepReport, package="tinystories-eval", error=ArtefactError)
 
 
 def _versions() -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""N-gram models of token ids, the baselines of perplexity: unigram, bigram add-one, bigram Kneser-Ney.
+"""N-gram models: of token ids, the baselines of perplexity (unigram, bigram add-one, bigram Kneser-Ney), and trigrams of words.
 
-They score whole stories, `<bos> … <eos>`: every token but the first.
+The baselines score whole stories, `<bos> … <eos>`: every token but the first.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -51,9 +52,9 @@ class BigramModel:
 
     def __init__(self, stories: Iterable[Array], vocab_size: int) -> None:
         self.vocab_size = vocab_size = need_count(vocab_size, "vocab_size")
-        self.unigrams = np.zeros(vocab_size, np.int64)
         self.keys, self.counts = self._count(stories)
         first, second = self.keys // vocab_size, self.keys % vocab_size
+        self.unigrams = np.bincount(second, self.counts, vocab_size).astype(np.int64)
         self.context = np.bincount(first, self.counts, vocab_size)
         self._followers = np.bincount(first, minlength=vocab_size)
         self._preceders = np.bincount(second, minlength=vocab_size)
@@ -66,21 +67,12 @@ class BigramModel:
         size = 0
         for story in stories:
             ids = self._ids(story)
-            held.append(ids)
+            held.append(ids[:-1] * self.vocab_size + ids[1:])
             size += len(ids)
             if size >= CHUNK:
-                keys, counts = self._merge(keys, counts, held)
+                keys, counts = _added(keys, counts, held)
                 held, size = [], 0
-        return self._merge(keys, counts, held)
-
-    def _merge(self, keys: Array, counts: Array, held: list[Array]) -> tuple[Array, Array]:
-        if not held:
-            return keys, counts
-        new = np.concatenate([ids[:-1] * self.vocab_size + ids[1:] for ids in held])
-        fresh, n = np.unique(new, return_counts=True)
-        self.unigrams += np.bincount(fresh % self.vocab_size, n, self.vocab_size).astype(np.int64)
-        both, place = np.unique(np.concatenate([keys, fresh]), return_inverse=True)
-        return both, np.bincount(place, np.concatenate([counts, n]), len(both)).astype(np.int64)
+        return _added(keys, counts, held)
 
     def logprobs(self, stories: Sequence[Array], method: str) -> list[Array]:
         """Natural log-probability of each token but the first, story by story; `method` is one of METHODS."""
@@ -120,3 +112,79 @@ class BigramModel:
         back_off = np.where(self.context[before] > 0, d * self._followers[before] / total, 1.0)
         p: Array = np.maximum(self._seen(before, word) - d, 0) / total + back_off * continuation
         return p
+
+
+BORDER, OTHER = 0, 1
+"""Numbers of the border of a story and of all words that a model does not know."""
+
+
+class Trigrams:
+    """A trigram model of some words with Witten-Bell smoothing (Witten & Bell 1991). Stories are lists of words; others are one word."""
+
+    def __init__(self, stories: Iterable[Sequence[str]], words: Iterable[str]) -> None:
+        self.number = {word: i for i, word in enumerate(words, 2)}
+        self.size = size = len(self.number) + 2
+        keys, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        source = iter(stories)
+        while some := list(islice(source, 4_000)):
+            keys, counts = _added(keys, counts, [self._keys(some)])
+        self._three = _table(keys, counts)
+        self._known: dict[int, float] = {}
+        pairs, pair_counts = _summed(keys % size**2, counts)
+        self._two = _table(pairs, pair_counts)
+        self.one = _table(keys % size, counts)
+        self.total = int(counts.sum())
+        self._after_one, self._kinds_one = (
+            _table(pairs // size, pair_counts),
+            _table(pairs // size, np.ones(len(pairs), np.int64)),
+        )
+        self._after_two, self._kinds_two = _table(keys // size, counts), _table(keys // size, np.ones(len(keys), np.int64))
+
+    def ids(self, words: Iterable[str]) -> list[int]:
+        """The words' numbers."""
+        return [self.number.get(word, OTHER) for word in words]
+
+    def logprobs(self, words: Sequence[str]) -> list[float]:
+        """Natural log-probability of each word of a whole story, and of its end."""
+        ids = [BORDER, BORDER, *self.ids(words), BORDER]
+        return [self._logprob(*three) for three in zip(ids, ids[1:], ids[2:], strict=False)]
+
+    def share(self, word: int) -> float:
+        """The probability of a word by itself: add-one."""
+        return (self.one.get(word, 0) + 1) / (self.total + self.size)
+
+    def _keys(self, stories: Sequence[Sequence[str]]) -> Array:
+        """One number for each trigram; none reaches across stories."""
+        ids = np.array([i for story in stories for i in (BORDER, BORDER, *self.ids(story), BORDER)], np.int64)
+        keys: Array = (ids[:-2] * self.size + ids[1:-1]) * self.size + ids[2:]
+        kept: Array = keys[(ids[2:] != BORDER) | (ids[1:-1] != BORDER)]
+        return kept
+
+    def _logprob(self, a: int, b: int, c: int) -> float:
+        pair = a * self.size + b
+        key = pair * self.size + c
+        if key not in self._known:
+            p = self.share(c)
+            if n := self._after_one.get(b, 0):
+                p = (self._two.get(b * self.size + c, 0) + self._kinds_one[b] * p) / (n + self._kinds_one[b])
+            if n := self._after_two.get(pair, 0):
+                p = (self._three.get(key, 0) + self._kinds_two[pair] * p) / (n + self._kinds_two[pair])
+            self._known[key] = math.log(p)
+        return self._known[key]
+
+
+def _added(keys: Array, counts: Array, more: Sequence[Array]) -> tuple[Array, Array]:
+    """Different keys, ascending, and their counts, after those of `more`."""
+    fresh, n = np.unique(np.concatenate([np.zeros(0, np.int64), *more]), return_counts=True)
+    return _summed(np.concatenate([keys, fresh]), np.concatenate([counts, n]))
+
+
+def _summed(keys: Array, counts: Array) -> tuple[Array, Array]:
+    """Different keys, ascending, and the sum of the counts of each."""
+    different, place = np.unique(keys, return_inverse=True)
+    return different, np.bincount(place, counts, len(different)).astype(np.int64)
+
+
+def _table(keys: Array, counts: Array) -> dict[int, int]:
+    different, sums = _summed(keys, counts)
+    return dict(zip(different.tolist(), sums.tolist(), strict=True))

@@ -55,10 +55,22 @@ def writing(file: Path | None) -> AbstractContextManager[None]:
     return nullcontext() if file is None else artefact.lock(file, error=ConfigError)
 
 
-def check_sweep_file(out: Path, inputs: Iterable[Path]) -> None:
-    """Raise for a folder, a file in an input, and a file that is not an earlier sweep."""
-    if out.is_dir():
-        raise ConfigError(f"{out}: is a folder; --out takes the file to write, as {out / 'sweep.json'}.")
-    artefact.keep_apart(out, inputs, error=ConfigError)
-    if out.exists() and format_of(out) != "ts-eval/sweep":
-        raise ConfigError(f"{out}: is there and is no earlier sweep; it is left alone. Name another --out.")
+def check_output(
+    out: str | os.PathLike[str] | None, kind: str, inputs: Iterable[Any], *, store: str | os.PathLike[str] | None = None
+) -> None:
+    """Raise for an `out` that is a folder, an input, the store, or a file of another format than `kind`, and for a store that is an input."""
+    read = local_paths(*inputs)
+    if out is not None:
+        if not Path(out).is_dir():
+            artefact.keep_apart(out, read if store is None else [*read, store], error=ConfigError)
+        artefact.check_file(out, f"an earlier {kind} file", lambda start: f'"{kind}"'.encode() in start, error=ConfigError)
+    if store is not None:
+        artefact.keep_apart(store, read, option="--store", error=ConfigError)
+
+
+def check_pages(out: Path, name: str, inputs: Iterable[Any]) -> None:
+    """Raise for a folder that is an input, or holds a `name`.json or `name`.html that is not an earlier report of this name."""
+    artefact.keep_apart(out, local_paths(*inputs), error=ConfigError)
+    check_output(out / f"{name}.json", f"ts-eval/{name}", ())
+    if (out / f"{name}.html").exists() and not (out / f"{name}.json").exists():
+        raise ConfigError(f"{out / f'{name}.html'}: is there and is no earlier {name}; it is left alone. Name another --out.")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import stats
+from .judge.summary import story_means, usable
 from .schemas import CATEGORIES, Correlation, Estimate, EvalConfig, ModelReport, Rating
 
 REAL = "real"
@@ -32,7 +33,7 @@ def judges(ratings: Sequence[Rating]) -> tuple[str, ...]:
     for rating in ratings:
         groups.setdefault((rating.judge, rating.mode, rating.prompt), []).append(rating)
     return tuple(
-        f"{judge}, {mode}, prompt {prompt}: {sum(r.scores is not None and not r.flags for r in rows):,} of {len(rows):,} ratings count"
+        f"{judge}, {mode}, prompt {prompt}: {len(usable(rows)):,} of {len(rows):,} ratings count"
         for (judge, mode, prompt), rows in groups.items()
     )
 
@@ -40,9 +41,10 @@ def judges(ratings: Sequence[Rating]) -> tuple[str, ...]:
 def _rated(report: ModelReport, ratings: Sequence[Rating], config: EvalConfig) -> ModelReport:
     if not ratings:
         return report.model_copy(update={"notes": (*report.notes, "has no ratings in the ratings file")})
+    means = story_means(usable(ratings))
     stories = sorted({rating.story for rating in ratings})
     columns: dict[str, list[float | None]] = {
-        c: [_mean([r for r in ratings if r.story == story], c) for story in stories] for c in CATEGORIES
+        c: [float(means[story][k]) if story in means else None for story in stories] for k, c in enumerate(CATEGORIES)
     }
     return report.model_copy(update={"ratings": _estimates(columns, config)})
 
@@ -68,12 +70,6 @@ def _estimates(columns: dict[str, list[float | None]], config: EvalConfig) -> di
     ]
     named = {**columns, "overall": whole}
     return {name: stats.estimate(column, seed=config.seed, resamples=config.resamples) for name, column in named.items()}
-
-
-def _mean(ratings: Sequence[Rating], category: str) -> float | None:
-    """Mean over the repeats of a story; None if no rating is usable."""
-    scores = [getattr(r.scores, category) for r in ratings if r.scores is not None and not r.flags]
-    return sum(scores) / len(scores) if scores else None
 
 
 def correlate(reports: Sequence[ModelReport], config: EvalConfig) -> tuple[Correlation, ...]:

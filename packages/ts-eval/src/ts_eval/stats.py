@@ -24,13 +24,9 @@ FLIPS = 10_000
 
 def estimate(values: Values, *, seed: int = 1, resamples: int = 2000) -> Estimate:
     """Mean, SD and percentile bootstrap 95 % interval over stories. None is an unscored story; it is only counted."""
-    x = np.array([v for v in values if v is not None], float)
-    missing = len(values) - len(x)
-    if not len(x):
-        return Estimate(mean=None, n=0, unscored=missing)
-    sd = float(x.std(ddof=1)) if len(x) > 1 else None
-    low, high = _interval(x, np.ones(len(x)), seed, resamples) if len(x) > 1 else (None, None)
-    return Estimate(mean=float(x.mean()), sd=sd, low=low, high=high, n=len(x), unscored=missing)
+    x = [v for v in values if v is not None]
+    found = ratio(x, [1.0] * len(x), seed=seed, resamples=resamples)
+    return found.model_copy(update={"unscored": len(values) - len(x)})
 
 
 def ratio(above: Sequence[float], below: Sequence[float], *, seed: int = 1, resamples: int = 2000, exp: bool = False) -> Estimate:

@@ -24,7 +24,7 @@ from .metrics.self_bleu import self_bleu
 from .models import ModelAdapter, open_model
 from .models.checked import generate
 from .ngrams import WordBigrams
-from .places import check_sweep_file, local_paths, writing
+from .places import check_output, writing
 from .provenance import Evaluated, check_provenance
 from .schemas import SweepConfig, SweepPoint, SweepReport
 from .sections.base import joined
@@ -64,7 +64,7 @@ def sweep(
 
     config = SweepConfig() if config is None else need_instance(config, SweepConfig, "config")
     if out is not None:
-        check_sweep_file(need_path(out, "out"), local_paths(model, splits))
+        check_output(need_path(out, "out"), "ts-eval/sweep", [model, splits])
     adapter = open_model(model)
     opened = open_splits(splits)
     test = opened.test

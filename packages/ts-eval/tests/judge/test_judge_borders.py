@@ -421,9 +421,9 @@ def test_files_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
     rated = stories_file(tmp_path, [{"story": s, "ratings": [RATINGS]} for s in STORIES])
     for out in (tmp_path / "human.jsonl", tmp_path / "notes.md", tmp_path):
         before = out.read_bytes() if out.is_file() else None
-        with pytest.raises(ConfigError, match=r"left unchanged|is a folder"):
+        with pytest.raises(ConfigError, match=r"left alone|is a folder"):
             judge_stories(STORIES, FAKE, out=out)
-        with pytest.raises(ConfigError, match=r"left unchanged|is a folder"):
+        with pytest.raises(ConfigError, match=r"left alone|is a folder"):
             calibrate([rated], FAKE, out=out)
         assert before is None or out.read_bytes() == before
     with pytest.raises(ConfigError, match="would be overwritten"):

@@ -68,7 +68,7 @@ def test_one_judge_and_different_stories_are_refused(tmp_path: Path) -> None:
         panel([one])
     with pytest.raises(ConfigError, match="no story is rated by all judges"):
         panel([one, ratings_file(tmp_path / "b.jsonl", "b", {"y": [[2.0] * 6]})])
-    with pytest.raises(ConfigError, match="is an input and would be overwritten"):
+    with pytest.raises(ConfigError, match="is an input as well, which would be overwritten"):
         panel([one, one], out=one)
 
 

@@ -90,16 +90,19 @@ def preset(name: str, **overrides: Any) -> ModelConfig:
 
     Raises ConfigError for an unknown name (with the nearest one) or a field that does not hold.
     """
-    from pydantic import ValidationError
-
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"no preset named {name!r}.{hint} There are: {', '.join(PRESETS)}.")
-    config = PRESETS[name].config
-    special = {"eos_id", "bos_id", "unk_id", "pad_id"}
-    values = config.model_dump(exclude=special if "vocab_size" in overrides else set())
+    return replace_fields(PRESETS[name].config, overrides, f"preset {name!r}")
+
+
+def replace_fields(config: ModelConfig, values: dict[str, Any], source: str) -> ModelConfig:
+    """A config with other values of some fields; with another `vocab_size` the special ids move along. ConfigError names a wrong field."""
+    from pydantic import ValidationError
+
+    special = {"eos_id", "bos_id", "unk_id", "pad_id"} if "vocab_size" in values else set()
     try:
-        return type(config).model_validate({**values, **overrides})
+        return type(config).model_validate({**config.model_dump(exclude=special), **values})
     except ValidationError as problem:
-        raise ConfigError(f"preset {name!r}: {describe_invalid(problem)}") from None
+        raise ConfigError(f"{source}: {describe_invalid(problem)}") from None

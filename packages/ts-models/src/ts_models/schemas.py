@@ -69,11 +69,18 @@ class NetworkConfig(_Frozen):
 
     @model_validator(mode="after")
     def _ids_in_vocabulary(self) -> NetworkConfig:
-        for name in ("eos_id", "bos_id", "unk_id", "pad_id"):
-            number = getattr(self, name)
+        for name, number in self._every_id().items():
             if not -1 <= number < self.vocab_size:
-                raise ValueError(f"{name} is {number}, outside of the vocabulary of {self.vocab_size} (-1 means: none)")
+                raise ValueError(f"{name}_id is {number}, outside of the vocabulary of {self.vocab_size} (-1 means: none)")
         return self
+
+    def _every_id(self) -> dict[str, int]:
+        return {"bos": self.bos_id, "eos": self.eos_id, "unk": self.unk_id, "pad": self.pad_id}
+
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """The ids of bos, eos, unk and pad, as far as the vocabulary has them."""
+        return {name: number for name, number in self._every_id().items() if number >= 0}
 
     @property
     def context_limit(self) -> int | None:

@@ -5,16 +5,14 @@ Pure functions over arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..schemas import Statistic
 from ..stats import spearman as rank_correlation
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _DRAWS = 1000
 FEW, SOME = 10, 20
@@ -95,7 +93,7 @@ STATISTICS: dict[str, tuple[Function, int, bool]] = {
 """Name → (function of judge and reference, fewest stories, needs variance)."""
 
 
-def compare(judge: Sequence[float], reference: Sequence[float], seed: int = 1) -> dict[str, Statistic]:
+def compare(judge: ArrayLike, reference: ArrayLike, seed: int = 1) -> dict[str, Statistic]:
     """All statistics of a judge's ratings against a reference on the same stories."""
     a, b = np.asarray(judge, dtype=float), np.asarray(reference, dtype=float)
     return {name: _one(function, a, b, fewest, spread, seed) for name, (function, fewest, spread) in STATISTICS.items()}
@@ -111,7 +109,7 @@ def _one(function: Function, a: NDArray[Any], b: NDArray[Any], fewest: int, spre
         return Statistic(stories=n, refused="not defined for these ratings")
     if n < FEW:
         return Statistic(stories=n, value=round(value, 4), note=f"no interval from {n} stories")
-    low, high = _bootstrap(function, a, b, seed)
+    low, high = bootstrap(function, a, b, seed)
     return Statistic(stories=n, value=round(value, 4), low=low, high=high)
 
 
@@ -130,7 +128,15 @@ def _refusal(a: NDArray[Any], b: NDArray[Any], fewest: int, spread: bool) -> str
     return None
 
 
-def _bootstrap(function: Function, a: NDArray[Any], b: NDArray[Any], seed: int) -> tuple[float, float]:
+def point(n: int, least: int, compute: Callable[[], float], undefined: str, unit: str = "stories") -> Statistic:
+    """A number without an interval; `undefined` is the reason where it is nan."""
+    if n < least:
+        return Statistic(stories=n, refused=f"{n} {unit}, at least {least} are needed")
+    value = compute()
+    return Statistic(stories=n, value=round(value, 4)) if np.isfinite(value) else Statistic(stories=n, refused=undefined)
+
+
+def bootstrap(function: Function, a: NDArray[Any], b: NDArray[Any], seed: int) -> tuple[float, float]:
     """95 % percentile interval over stories. Skips resamples where the statistic is undefined; scipy.stats.bootstrap does not."""
     draw = np.random.default_rng(seed)
     picks = draw.integers(0, len(a), size=(_DRAWS, len(a)))

@@ -10,15 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..schemas import FaultResult, Statistic
 from .agreement import SOME, spearman
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Z = 2.5758
 """Normal quantile of a two-sided 1 % level."""
@@ -117,13 +115,13 @@ def _midpoint(seen: Observations) -> Found:
 
 
 def _halo(seen: Observations) -> Found:
-    """The categories go together more than the reference's: difference of the mean correlations."""
+    """The categories go mean_correlation more than the reference's: difference of the mean correlations."""
     scores = np.nanmean(seen.base, axis=1)
     there = np.flatnonzero(~np.isnan(scores).any(axis=1))
     draw = np.random.default_rng(1)
 
     def excess(rows: NDArray[Any]) -> float:
-        return _together(scores[rows]) - _together(seen.reference[rows])
+        return mean_correlation(scores[rows]) - mean_correlation(seen.reference[rows])
 
     values = [excess(draw.choice(there, len(there))) for _ in range(200)]
     low, high = np.nanpercentile(values, [0.5, 99.5])
@@ -229,7 +227,7 @@ def _mean(values: NDArray[Any]) -> tuple[float, float, float]:
     return float(known.mean()), float(known.mean()) - spread, float(known.mean()) + spread
 
 
-def _together(rows: NDArray[Any]) -> float:
+def mean_correlation(rows: NDArray[Any]) -> float:
     """Mean correlation between the categories that vary; 1 where only one number varies with itself."""
     varying = rows[:, rows.std(axis=0) > 0]
     if varying.shape[1] < 2:

@@ -15,11 +15,12 @@ from ts_data.artefact import write_model
 from ..checks import need_count, need_instance
 from ..errors import ConfigError
 from ..judge.budget import Estimate, together
-from ..judge.files import Story, check_output, read_stories
+from ..judge.files import Story, read_stories
 from ..judge.judge import JudgeRun, estimate_cost, judge_stories
 from ..judge.prompt import label, load_prompt, reordered
-from ..judge.summary import repeat_sd, usable
-from ..schemas import CATEGORIES, JudgeConfig, PromptSearchReport, PromptTemplate, PromptTrial, Rating
+from ..judge.summary import repeat_sd, story_means, usable
+from ..places import check_output
+from ..schemas import JudgeConfig, PromptSearchReport, PromptTemplate, PromptTrial, Rating
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
@@ -57,8 +58,8 @@ def optimise_prompt(
             f"{rated}: {len(stories)} rated stories; at least 8 are needed, half for the choice and half for the report."
         )
     place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
-    inputs = [rated, config.prompt, *prompts, config.reference, place]
-    check_output(out, "ts-eval/prompt-search", inputs)
+    inputs = [rated, config.prompt, *prompts, config.reference]
+    check_output(out, "ts-eval/prompt-search", inputs, store=place)
     check_output(Path(out).with_suffix(".prompt.json") if out is not None else None, "ts-eval/prompt", inputs)
     tuning, reporting = _halves(stories, config.seed)
     templates = candidates([config.prompt, *prompts], orders)
@@ -79,7 +80,7 @@ def optimise_prompt(
         reason = next((r.unscored for run in runs for r in run.ratings if r.unscored), "none was asked for")
         raise ConfigError(f"no candidate got a rating ({reason}); test the judge with `ts-eval judge` first.")
     chosen = next(t for t in templates if label(t) == trials[0].prompt)
-    finals = [rate(t, reporting) for t in _distinct([chosen, templates[0]])]
+    finals = [rate(t, reporting) for t in {label(t): t for t in (chosen, templates[0])}.values()]
     report = PromptSearchReport(
         judge=runs[0].summary.judge, mode=runs[0].summary.mode, seed=config.seed, chosen=label(chosen), tuning_stories=len(tuning),
         reporting_stories=len(reporting), tuning=tuple(trials), reporting=tuple(finals), calls=sum(r.summary.calls for r in runs),
@@ -98,16 +99,8 @@ def candidates(prompts: Sequence[str], orders: int) -> list[PromptTemplate]:
 
 def trial(name: str, stories: Sequence[Story], ratings: Sequence[Rating]) -> PromptTrial:
     """A prompt's figures on rated stories: MAE of story means, noise over repeats, parse rate."""
-    good = usable(list(ratings))
-    by_story: dict[int, list[list[float]]] = {}
-    for rating in good:
-        if rating.scores is not None:
-            by_story.setdefault(rating.story, []).append(rating.scores.as_list())
-    errors = [
-        abs(np.mean([row[k] for row in rows]) - np.mean([r[c] for r in stories[i].ratings]))
-        for i, rows in by_story.items()
-        for k, c in enumerate(CATEGORIES)
-    ]
+    good = usable(ratings)
+    errors = [np.abs(means - stories[i].reference).mean() for i, means in story_means(good).items()]
     spread = repeat_sd(good)
     noise = float(np.sqrt(np.mean([v**2 for v in spread.values()]))) if spread else None
     attempts = sum(r.attempts for r in ratings)
@@ -123,10 +116,6 @@ def _halves(stories: list[Story], seed: int) -> tuple[list[Story], list[Story]]:
     shuffled = list(stories)
     random.Random(seed).shuffle(shuffled)
     return shuffled[: len(shuffled) // 2], shuffled[len(shuffled) // 2 :]
-
-
-def _distinct(templates: list[PromptTemplate]) -> list[PromptTemplate]:
-    return list({label(t): t for t in templates}.values())
 
 
 def _round(value: float | None) -> float | None:

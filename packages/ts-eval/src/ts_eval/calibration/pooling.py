@@ -7,20 +7,17 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from ..judge.files import check_output, read_raters, write_ratings
+from ..judge.files import read_raters, write_ratings
 from ..judge.summary import usable
+from ..places import check_output
 from ..schemas import CATEGORIES, PanelReport, Rating, Scores, Statistic
-from .agreement import SOME, compare, krippendorff_alpha
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from ..schemas import Category
+from .agreement import SOME, compare, krippendorff_alpha, point
 
 
 def panel(files: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[str] | None = None) -> PanelReport:
@@ -40,13 +37,18 @@ def panel(files: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[str
     common = [text for text in judges[0] if all(text in judge for judge in judges)]
     if not common:
         raise ConfigError(f"{', '.join(map(str, files))}: no story is rated by all judges. Rate the same stories with each.")
-    scores = np.array([[_mean(judge[text]) for judge in judges] for text in common])
+    scores = np.array(
+        [[np.mean([r.scores.as_list() for r in judge[text] if r.scores], axis=0) for judge in judges] for text in common]
+    )
     names = [f"{next(iter(judge.values()))[0].judge} ({file})" for judge, file in read]
     pooled = [_pooled(i, judges[0][text][0], names, scores[i]) for i, text in enumerate(common)]
     report = PanelReport(
         judges=tuple(names), stories=len(common), left_out=len(set().union(*judges)) - len(common),
         alpha={c: _alpha(scores[:, :, k]) for k, c in enumerate(CATEGORIES)},
-        pairs={f"{names[i]} and {names[j]}": _pair(scores[:, i], scores[:, j]) for i, j in combinations(range(len(names)), 2)},
+        pairs={
+            f"{names[i]} and {names[j]}": {c: compare(scores[:, i, k], scores[:, j, k]) for k, c in enumerate(CATEGORIES)}
+            for i, j in combinations(range(len(names)), 2)
+        },
         means={name: {c: round(float(scores[:, i, k].mean()), 4) for k, c in enumerate(CATEGORIES)} for i, name in enumerate(names)},
     )  # fmt: skip
     if out is not None:
@@ -62,10 +64,6 @@ def _by_text(ratings: Sequence[Rating]) -> dict[str, list[Rating]]:
     return found
 
 
-def _mean(ratings: Sequence[Rating]) -> NDArray[Any]:
-    return np.asarray(np.mean([r.scores.as_list() for r in ratings if r.scores is not None], axis=0))
-
-
 def _pooled(number: int, first: Rating, names: Sequence[str], scores: NDArray[Any]) -> Rating:
     mean: Mapping[str, float] = {c: round(float(v), 4) for c, v in zip(CATEGORIES, scores.mean(axis=0), strict=True)}
     key = hashlib.sha256("\0".join([*names, first.text]).encode("utf-8", "surrogatepass")).hexdigest()
@@ -77,13 +75,4 @@ def _pooled(number: int, first: Rating, names: Sequence[str], scores: NDArray[An
 
 def _alpha(scores: NDArray[Any]) -> Statistic:
     """Krippendorff's alpha of [stories, judges]."""
-    if len(scores) < SOME:
-        return Statistic(stories=len(scores), refused=f"{len(scores)} stories, at least {SOME} are needed")
-    value = krippendorff_alpha(scores)
-    if not np.isfinite(value):
-        return Statistic(stories=len(scores), refused="the ratings do not vary")
-    return Statistic(stories=len(scores), value=round(value, 4))
-
-
-def _pair(a: NDArray[Any], b: NDArray[Any]) -> dict[Category, dict[str, Statistic]]:
-    return {c: compare(a[:, k].tolist(), b[:, k].tolist()) for k, c in enumerate(CATEGORIES)}
+    return point(len(scores), SOME, lambda: krippendorff_alpha(scores), "the ratings do not vary")

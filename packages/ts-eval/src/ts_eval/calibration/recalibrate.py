@@ -5,20 +5,19 @@ It can mend a judge that is generous or stays in the middle; it cannot mend one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..schemas import CATEGORIES, Rating, Recalibration, Scores
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ..schemas import Category
 
 
-def fit_recalibration(judge: Sequence[float], reference: Sequence[float]) -> Recalibration | None:
+def fit_recalibration(judge: ArrayLike, reference: ArrayLike) -> Recalibration | None:
     """The fitted function with its error on stories left out one by one. None for fewer than 20 stories, or where the judge does not vary."""
     x, y = np.asarray(judge, float), np.asarray(reference, float)
     if len(x) < 20 or x.std() == 0:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ts_data.artefact import write_model
 
@@ -19,10 +19,11 @@ from ..judge.backends import backend_class
 from ..judge.budget import Estimate, together
 from ..judge.client import GIVEN_UP
 from ..judge.features.reference import words
-from ..judge.files import Story, check_output, read_stories
+from ..judge.files import Story, read_stories
 from ..judge.judge import JudgeRun, estimate_cost, judge_stories
 from ..judge.prompt import load_prompt, reordered
-from ..judge.summary import repeat_sd, usable
+from ..judge.summary import repeat_sd, story_means, usable
+from ..places import check_output
 from ..schemas import (
     CATEGORIES,
     CalibrationReport,
@@ -31,18 +32,15 @@ from ..schemas import (
     JudgeConfig,
     PromptTemplate,
     Rating,
-    Recalibration,
     ReferenceAgreement,
     Statistic,
 )  # fmt: skip
-from .agreement import FEW, compare, spearman
+from .agreement import FEW, bias, bootstrap, compare, point, spearman
 from .damage import AMOUNTS, DAMAGES, base_stories, damaged
-from .faults import VARIANTS, Observations, find_faults
+from .faults import VARIANTS, Observations, find_faults, mean_correlation
 from .recalibrate import fit_recalibration
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ts_data.console import Progress
 
 
@@ -73,7 +71,7 @@ def calibrate(
     if not references and not damage:
         raise ConfigError("nothing to rate: name a file of rated stories, or keep the damaged stories.")
     place = store or (Path(out).parent / "judge.sqlite" if out is not None else None)
-    check_output(out, "ts-eval/calibration", [*references, config.prompt, config.reference, place])
+    check_output(out, "ts-eval/calibration", [*references, config.prompt, config.reference], store=place)
     named = [(Path(path).name, _rated(path, limit)) for path in references]
     cases = _cases() if damage else []
     # Damaged stories are no attacks, and their ratings are meant to change.
@@ -104,7 +102,9 @@ def _report(
     flagged = sum(bool(r.flags) for run in referred for r in run.ratings)
     rows = [run.ratings for run in referred] + [[r.model_copy(update={"flags": ()}) for r in run.ratings] for run in damage]
     starts = accumulate((run.summary.stories for run in runs), initial=0)
-    ratings = [r for some, start in zip(rows, starts, strict=False) for r in _numbered_from(some, start)]
+    ratings = [
+        r.model_copy(update={"story": r.story + start}) for some, start in zip(rows, starts, strict=False) for r in some
+    ]  # stories of several runs stay distinct
     good, last = usable(ratings), runs[-1].summary if runs else None
     return CalibrationReport(
         judge=last.judge if last else config.model, mode=last.mode if last else "sampled", prompt=last.prompt if last else config.prompt,
@@ -128,10 +128,9 @@ def _variants(
 def _observed(stories: Sequence[Story], config: JudgeConfig, base: JudgeRun, runs: Sequence[JudgeRun]) -> Observations:
     """The ratings of the stories and of their variants as arrays."""
     asked = [*base.ratings, *(r for run in runs for r in run.ratings)]
-    reference = [[float(np.mean([r[c] for r in story.ratings])) for c in CATEGORIES] for story in stories]
     return Observations(
         base=_array(base.ratings, len(stories), config.repeats),
-        reference=np.array(reference),
+        reference=np.array([story.reference for story in stories]),
         words=np.array([len(words(story.text)) for story in stories]),
         variants={name: _array(run.ratings, len(stories), 1)[:, 0] for name, run in zip([*VARIANTS, "order"], runs, strict=True)},
         calls=sum(r.attempts for r in asked),
@@ -161,60 +160,34 @@ def _rated(path: str | os.PathLike[str], limit: int | None) -> list[Story]:
     return stories
 
 
-def _numbered_from(ratings: list[Rating], start: int) -> list[Rating]:
-    """Ratings with story numbers from `start` on, so that stories of several runs stay distinct."""
-    return [r.model_copy(update={"story": r.story + start}) for r in ratings]
-
-
 def agreement_with(name: str, stories: Sequence[Story], ratings: Sequence[Rating]) -> ReferenceAgreement:
     """Agreement per category with the file's ratings. Several raters are averaged, and compared with each other."""
-    mine: dict[int, list[Rating]] = defaultdict(list)
-    for rating in usable(list(ratings)):
-        mine[rating.story].append(rating)
-    places = sorted(mine)
-    categories: dict[Category, dict[str, Statistic]] = {}
-    people: dict[Category, dict[str, Statistic]] = {}
-    length: dict[Category, Statistic] = {}
-    functions: dict[Category, Recalibration] = {}
-    for c in CATEGORIES:
-        judge = [float(np.mean([getattr(r.scores, c) for r in mine[i]])) for i in places]
-        theirs = [float(np.mean([r[c] for r in stories[i].ratings])) for i in places]
-        categories[c] = compare(judge, theirs)
-        function = fit_recalibration(judge, theirs)
-        if function is not None:
-            functions[c] = function
-        length[c] = _length_bias(judge, theirs, [len(words(stories[i].text)) for i in places])
-        pairs = [s.ratings for s in stories if len(s.ratings) > 1]
-        if pairs:
-            people[c] = compare([p[0][c] for p in pairs], [p[1][c] for p in pairs])
-    raters = max(len(s.ratings) for s in stories)
+    found = story_means(usable(ratings))
+    places = sorted(found)
+    mine = np.array([found[i] for i in places]).reshape(-1, len(CATEGORIES))
+    theirs = np.array([stories[i].reference for i in places]).reshape(-1, len(CATEGORIES))
+    columns: dict[Category, tuple[NDArray[Any], NDArray[Any]]] = {c: (mine[:, k], theirs[:, k]) for k, c in enumerate(CATEGORIES)}
+    lengths = np.array([len(words(stories[i].text)) for i in places], dtype=float)
+    fitted = {c: fit_recalibration(judge, reference) for c, (judge, reference) in columns.items()}
+    pairs = [s.ratings for s in stories if len(s.ratings) > 1]
     return ReferenceAgreement(
-        name=name, stories=len(stories), compared=len(places), raters=raters, categories=categories, between_raters=people, length_bias=length,
-        recalibration=functions,
+        name=name, stories=len(stories), compared=len(places), raters=max(len(s.ratings) for s in stories),
+        categories={c: compare(judge, reference) for c, (judge, reference) in columns.items()},
+        between_raters={c: compare([p[0][c] for p in pairs], [p[1][c] for p in pairs]) for c in CATEGORIES if pairs},
+        length_bias={c: _length_bias(judge - reference, lengths) for c, (judge, reference) in columns.items()},
+        recalibration={c: function for c, function in fitted.items() if function is not None},
     )  # fmt: skip
 
 
-def _length_bias(judge: list[float], theirs: list[float], lengths: list[int]) -> Statistic:
+def _length_bias(difference: NDArray[Any], lengths: NDArray[Any]) -> Statistic:
     """Rank correlation of (judge - reference) with the story's length in words."""
-    n = len(judge)
-    if n < FEW:
-        return Statistic(stories=n, refused=f"{n} stories, at least {FEW} are needed")
-    value = spearman(np.array(judge) - np.array(theirs), np.array(lengths, dtype=float))
-    if not np.isfinite(value):
-        return Statistic(stories=n, refused="no variance")
-    return Statistic(stories=n, value=round(value, 4))
+    return point(len(lengths), FEW, lambda: spearman(difference, lengths), "no variance")
 
 
 def _halo(ratings: list[Rating]) -> Statistic:
     """Mean correlation between categories that vary; near 1 the judge gives one number six times."""
     rows = np.array([r.scores.as_list() for r in ratings if r.scores is not None], dtype=float)
-    if len(rows) < FEW:
-        return Statistic(stories=len(rows), refused=f"{len(rows)} ratings, at least {FEW} are needed")
-    varying = [k for k in range(6) if rows[:, k].std() > 0]
-    if len(varying) < 2:
-        return Statistic(stories=len(rows), refused="fewer than two categories vary")
-    r = np.corrcoef(rows[:, varying], rowvar=False)
-    return Statistic(stories=len(rows), value=round(float(r[np.triu_indices(len(varying), 1)].mean()), 4))
+    return point(len(rows), FEW, lambda: mean_correlation(rows), "fewer than two categories vary", "ratings")
 
 
 def _cases() -> list[tuple[str, float, int, str]]:
@@ -233,44 +206,27 @@ def damage_results(cases: Sequence[tuple[str, float, int]], ratings: Sequence[Ra
     `cases[i]` is (kind, amount, base story) of story i in `ratings`. A category falls if the 95 % interval of its change at the
     largest amount is below 0; the fall is specific if no other category falls as far.
     """
-    table: dict[tuple[str, float, int], dict[Category, float]] = {}
-    by_story: dict[int, list[Rating]] = defaultdict(list)
-    for rating in ratings:
-        if rating.scores is not None:
-            by_story[rating.story].append(rating)
-    for place, rows in by_story.items():
-        table[cases[place]] = {c: float(np.mean([getattr(r.scores, c) for r in rows])) for c in CATEGORIES}
+    table = {cases[place]: means for place, means in story_means(ratings).items()}
     whole = {base: means for (_, amount, base), means in table.items() if amount == 0}
-    return tuple(_fall(kind, DAMAGES[kind][1], table, whole) for kind in DAMAGES)
+    return tuple(_fall(kind, table, whole) for kind in DAMAGES)
 
 
-def _fall(
-    kind: str,
-    target: Category,
-    table: dict[tuple[str, float, int], dict[Category, float]],
-    whole: dict[int, dict[Category, float]],
-) -> DamageResult:
+def _fall(kind: str, table: dict[tuple[str, float, int], NDArray[Any]], whole: dict[int, NDArray[Any]]) -> DamageResult:
+    target = DAMAGES[kind][1]
     changes: dict[str, dict[Category, float]] = {}
-    last: dict[Category, list[float]] = {}
+    last = np.zeros((0, len(CATEGORIES)))
     for amount in AMOUNTS[1:]:
-        bases = [b for b in whole if (kind, amount, b) in table]
-        if bases:
-            last = {c: [table[kind, amount, b][c] - whole[b][c] for b in bases] for c in CATEGORIES}
-            changes[f"{amount:g}"] = {c: round(float(np.mean(values)), 4) for c, values in last.items()}
-    if not last or len(last[target]) < 3:
-        return DamageResult(
-            kind=kind,
-            category=target,
-            changes=changes,
-            change=Statistic(stories=0, refused="fewer than three stories rated whole and damaged"),
-        )
-    draw = np.random.default_rng(1)
-    values = np.array(last[target])
-    means = values[draw.integers(0, len(values), size=(1000, len(values)))].mean(axis=1)
-    low, high = (round(float(x), 4) for x in np.percentile(means, [2.5, 97.5]))
-    own = float(values.mean())
-    others = [float(np.mean(v)) for c, v in last.items() if c != target]
-    change = Statistic(stories=len(values), value=round(own, 4), low=low, high=high)
+        found = [table[kind, amount, base] - means for base, means in whole.items() if (kind, amount, base) in table]
+        if found:
+            last = np.array(found)
+            changes[f"{amount:g}"] = dict(zip(CATEGORIES, last.mean(axis=0).round(4).tolist(), strict=True))
+    if len(last) < 3:
+        refused = Statistic(stories=0, refused="fewer than three stories rated whole and damaged")
+        return DamageResult(kind=kind, category=target, changes=changes, change=refused)
+    k = CATEGORIES.index(target)
+    low, high = bootstrap(bias, last[:, k], np.zeros(len(last)), seed=1)
+    own, *others = (float(last[:, i].mean()) for i in (k, *(i for i in range(len(CATEGORIES)) if i != k)))
+    change = Statistic(stories=len(last), value=round(own, 4), low=low, high=high)
     return DamageResult(
         kind=kind, category=target, changes=changes, change=change, falls=high < 0, specific=high < 0 and own < min(others)
     )

@@ -9,7 +9,7 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, emit, show_progress, table, warn
 
-from .judge import Backend, BaseUrl, Model, Store, check_out, settings
+from .judge import Backend, BaseUrl, Mode, Model, Prompt, Reference, Store, settings
 
 if TYPE_CHECKING:
     from ..schemas import CalibrationReport, Statistic
@@ -23,17 +23,15 @@ def calibrate(
     backend: Backend = None,
     base_url: BaseUrl = None,
     model: Model = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", help="Name of a packaged prompt, or a TOML file.")] = None,
-    mode: Annotated[str | None, typer.Option("--mode", help="sampled or expected.")] = None,
+    prompt: Prompt = None,
+    mode: Mode = None,
     repeats: Annotated[int | None, typer.Option("--repeats", help="Ratings per story; noise needs at least two.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Number of stories to use of each file.")] = None,
     damage: Annotated[bool, typer.Option("--damage/--no-damage", help="Also rate the damaged stories.")] = True,
     variants: Annotated[
         int, typer.Option("--variants", min=0, help="Stories whose variants are rated, to test for faults; five calls each.")
     ] = 100,
-    reference: Annotated[
-        str | None, typer.Option("--reference", help="features: splits/ or a file of stories as reference.")
-    ] = None,
+    reference: Reference = None,
     store: Store = None,
     config: Config = None,
     set_: Set = None,
@@ -47,22 +45,14 @@ def calibrate(
     from ..calibration import calibrate as work
     from ..judge.client import GIVEN_UP
 
-    check_out(out, "an earlier calibration", '"ts-eval/calibration"', [*(references or []), config], store)
     flags = {"backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "reference": reference}
     options = settings(config, set_, base_url, flags)
     with show_progress(quiet=quiet) as progress:
         announce = None if quiet else lambda expected: typer.echo(expected.sentence(), err=True)
         report = work(
-            references or [],
-            options,
-            out=out,
-            store=store,
-            damage=damage,
-            limit=limit,
-            variants=variants,
-            progress=progress,
+            references or [], options, out=out, store=store, damage=damage, limit=limit, variants=variants, progress=progress,
             announce=announce,
-        )
+        )  # fmt: skip
     for note in report.notes:
         warn(note)
     emit(report, lambda: _text(report, out), as_json=as_json, quiet=quiet)

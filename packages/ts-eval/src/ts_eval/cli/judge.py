@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +21,9 @@ Out = Annotated[Path, typer.Option("--out", help="Output file: one rating (JSON)
 Backend = Annotated[str | None, typer.Option("--backend", help=f"One of: {', '.join(BACKENDS)}.")]
 BaseUrl = Annotated[list[str] | None, typer.Option("--base-url", help="An OpenAI-compatible server. May be repeated.")]
 Model = Annotated[str | None, typer.Option("--model", help="The judge's model name.")]
+Prompt = Annotated[str | None, typer.Option("--prompt", help="Name of a packaged prompt, or a TOML file.")]
+Mode = Annotated[str | None, typer.Option("--mode", help="sampled, or expected (needs token log-probabilities).")]
+Reference = Annotated[str | None, typer.Option("--reference", help="features: splits/ or a file of stories as reference.")]
 Store = Annotated[Path | None, typer.Option("--store", help="File of stored replies. Default: judge.sqlite beside --out.")]
 
 
@@ -31,8 +33,8 @@ def judge(
     backend: Backend = None,
     base_url: BaseUrl = None,
     model: Model = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", help="Name of a packaged prompt, or a TOML file.")] = None,
-    mode: Annotated[str | None, typer.Option("--mode", help="sampled, or expected (needs token log-probabilities).")] = None,
+    prompt: Prompt = None,
+    mode: Mode = None,
     against: Annotated[
         Path | None,
         typer.Option("--against", help="Compare with the stories of this file, pair by pair in both orders, instead of rating."),
@@ -42,9 +44,7 @@ def judge(
         int | None, typer.Option("--budget", help="Maximum tokens in all, including earlier runs with the same store.")
     ] = None,
     page: Annotated[str | None, typer.Option("--page", help="selenium: TOML file with address and selectors.")] = None,
-    reference: Annotated[
-        str | None, typer.Option("--reference", help="features: splits/ or a file of stories as reference.")
-    ] = None,
+    reference: Reference = None,
     guards: Annotated[
         list[str] | None,
         typer.Option("--guard", help=f"Use only this defence, default all: {', '.join(GUARDS)}. May be repeated."),
@@ -66,7 +66,6 @@ def judge(
     from ..judge import compare_stories, estimate_cost, judge_stories
     from ..judge.compare import comparison_cost
 
-    check_out(out, "a file of ratings", '"ts-eval/rating"', [stories, against, config], store)
     flags = {
         "backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "budget": budget, "page": page,
         "reference": reference, "guards": guards,
@@ -124,18 +123,6 @@ def end_without_endpoint(reasons: list[str]) -> None:
     if reasons and all(reasons) and (reason := next((r for r in reasons if r.startswith(NO_ENDPOINT)), "")):
         typer.echo(f"error: nothing was rated: {reason}", err=True)
         raise typer.Exit(1)
-
-
-def check_out(out: Path, kind: str, mark: str, inputs: Sequence[Path | None], store: Path | None = None) -> None:
-    """Refuse an `--out` or `--store` that is an input or another kind of file, before the first paid call."""
-    from ts_data.artefact import check_file, keep_apart
-
-    read = [path for path in inputs if path is not None]
-    keep_apart(out, [path for path in (*read, store) if path is not None])
-    check_file(out, kind, lambda start: mark.encode() in start)
-    if store is not None:
-        keep_apart(store, read, option="--store")
-        check_file(store, "a store of replies", lambda start: start.startswith(b"SQLite format 3"), option="--store")
 
 
 def settings(config: Path | None, set_: list[str] | None, base_url: list[str] | None, flags: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, emit, show_progress, table
 
-from .judge import Backend, BaseUrl, Model, Store, check_out, settings
+from .judge import Backend, BaseUrl, Model, Store, settings
 
 if TYPE_CHECKING:
     from ..schemas import PromptSearchReport
@@ -41,8 +41,6 @@ def optimise_prompt(
     """
     from ..calibration import optimise_prompt as work
 
-    check_out(out, "an earlier search of prompts", '"ts-eval/prompt-search"', [rated, config], store)
-    check_out(out.with_suffix(".prompt.json"), "an earlier prompt", '"ts-eval/prompt"', [rated, config])
     first, others = (prompts[0], prompts[1:]) if prompts else (None, [])
     options = settings(config, set_, base_url, {"backend": backend, "model": model, "prompt": first, "repeats": repeats})
     with show_progress(quiet=quiet) as progress:

@@ -28,10 +28,11 @@ def rate(
 
     Example: ts-eval rate stories.jsonl --rater ada --out human-ratings.jsonl
     """
-    from ..judge import RatingServer, RatingSession, read_stories
-    from .judge import check_out
+    from ts_data.artefact import keep_apart
 
-    check_out(out, "a file of ratings", '"rater"', [stories])
+    from ..judge import RatingServer, RatingSession, read_stories
+
+    keep_apart(out, [stories])
     _check_writable(out)
     server = RatingServer(RatingSession(read_stories(stories)[:limit], out, rater=rater, seed=seed), port=port)
     if not quiet or as_json:

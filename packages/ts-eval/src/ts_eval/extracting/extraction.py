@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ts_data.artefact import keep_apart, write_model, write_text
+from ts_data.artefact import write_model, write_text
 
 from ..checks import need_count, need_path
 from ..errors import ConfigError
-from ..judge.files import check_output
 from ..models import ModelAdapter, open_model
 from ..models.checked import generate
-from ..places import local_paths
+from ..places import check_pages
 from ..schemas import ExtractionModel, ExtractionPoint, ExtractionReport
 from ..splits import Splits, open_splits
 from ..stats import wilson
@@ -73,8 +72,7 @@ def extraction(
         raise ConfigError("lengths: name at least one prompt length in words.")
     specs = list(models) if isinstance(models, (list, tuple)) else [models]
     if out is not None:
-        keep_apart(need_path(out, "out"), local_paths(*specs, splits), error=ConfigError)
-        check_output(Path(out) / "extraction.json", "ts-eval/extraction", local_paths(*specs, splits))
+        check_pages(need_path(out, "out"), "extraction", [*specs, splits])
     opened = open_splits(splits)
     groups = _groups(opened, chosen[-1] + words, stories, seed)
     if not any(group.stories for group in groups):

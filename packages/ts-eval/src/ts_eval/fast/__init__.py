@@ -5,25 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from itertools import pairwise
 from types import ModuleType
 from typing import TypeVar
 
-from ..errors import UnavailableError
-
 Result = TypeVar("Result")
 
 
-def available() -> bool:
-    """Whether Numba, which compiles the kernels, is installed."""
-    return find_spec("numba") is not None
-
-
 def load_kernels() -> ModuleType:
-    """The module of the kernels. UnavailableError without Numba."""
-    if not available():
-        raise UnavailableError("the search over stories needs Numba, a requirement of this package. pip install numba")
+    """The module of the kernels; its import loads Numba."""
     from . import kernels
 
     return kernels

@@ -1,6 +1,8 @@
 # mypy: disallow-untyped-decorators=False
 """The kernels compiled by Numba (once, then cached on disk). They release the GIL: callers run them in threads.
 
+None has `fastmath` flags, so a kernel gives the same bits whether it was compiled in this process or read from the cache.
+
 Each scans the stories [first, last) of one stream of word ids; story s is stream[start[s]:end[s]].
 """
 
@@ -9,11 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from .jit import helper, kernel
+from ts_tokenizer.fast.jit import compiled_on_call as kernel
 
 Array = NDArray[Any]
+helper = njit(nogil=True)
+"""For functions that kernels call: compiled into each of them, not cached by themselves."""
 
 GROUP = 4
 """Words of a story whose weights are added up together."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .story_index import Match, Span, StoryIndex
+from .spans import Span
+from .story_index import Match, StoryIndex
 
 __all__ = ["Match", "Span", "StoryIndex"]

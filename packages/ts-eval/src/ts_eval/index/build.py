@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,45 +65,35 @@ class _Numbers(dict[bytes, int]):
         return number
 
 
-@dataclass
 class _Sink:
     """The growing stream of ids, in memory or in a file; switches to uint32 once there are more than 65,535 words."""
 
-    path: Path | None
-    parts: list[Array] = field(default_factory=list)
-    wide: bool = False
-    size: int = 0
+    def __init__(self, path: Path | None) -> None:
+        self.file: IO[bytes] = io.BytesIO() if path is None else path.open("w+b")
+        self.kind: np.dtype[Any] = np.dtype(np.uint16)
+        self.path, self.size = path, 0
 
     def append(self, ids: Array, vocabulary: int) -> None:
-        if vocabulary > 65_536 and not self.wide:
+        if vocabulary > 65_536 and self.kind.itemsize == 2:
             self._widen()
-        part = ids.astype(np.uint32 if self.wide else np.uint16)
-        self.size += len(part)
-        if self.path is None:
-            self.parts.append(part)
-        else:
-            with self.path.open("ab") as out:
-                out.write(part.tobytes())
+        self.file.write(ids.astype(self.kind).tobytes())
+        self.size += len(ids)
 
     def _widen(self) -> None:
-        self.wide = True
-        self.parts = [part.astype(np.uint32) for part in self.parts]
-        if self.path is not None and self.size:
-            old = np.memmap(self.path, np.uint16, "r")
-            wider = self.path.with_suffix(".wide")
-            with wider.open("wb") as out:
-                for at in range(0, len(old), 1 << 24):
-                    out.write(old[at : at + (1 << 24)].astype(np.uint32).tobytes())
-            del old
-            wider.replace(self.path)
+        self.kind = np.dtype(np.uint32)
+        for at in reversed(range(0, self.size, 1 << 24)):  # from the end: no block overwrites one that is still to be read
+            self.file.seek(2 * at)
+            block = np.frombuffer(self.file.read(2 * min(1 << 24, self.size - at)), np.uint16)
+            self.file.seek(4 * at)
+            self.file.write(block.astype(self.kind).tobytes())
+        self.file.seek(4 * self.size)
 
     def stream(self) -> Array:
-        kind = np.uint32 if self.wide else np.uint16
-        if self.path is None:
-            whole = np.concatenate(self.parts) if self.parts else np.zeros(0, kind)
-            whole.flags.writeable = False  # as a mapped file, so that the kernels are compiled once for both
-            return whole
-        return np.memmap(self.path, kind, "r") if self.size else np.zeros(0, kind)
+        """All ids, read-only in memory too, so that the kernels are compiled once for both."""
+        if isinstance(self.file, io.BytesIO):
+            return np.frombuffer(self.file.getvalue(), self.kind)
+        self.file.close()
+        return np.memmap(str(self.path), self.kind, "r") if self.size else np.zeros(0, self.kind)
 
 
 def build_arrays(

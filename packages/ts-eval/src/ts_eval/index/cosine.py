@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import fast
 from ..texts import runs
-from .build import Arrays
+from .build import Array, Arrays
 
-Array = NDArray[Any]
 Vector = dict[int, float]
 """Word id → weight; length 1."""
 SPARE = 64

@@ -6,16 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import fast
 from ..texts import stem, stems
-from .build import Arrays
-
-Array = NDArray[Any]
+from .build import Array, Arrays
 
 
 class RougeSearch:

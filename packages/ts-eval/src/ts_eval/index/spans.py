@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import fast
 from ..texts import runs
 from .automaton import Automaton, Found, read_back
-from .build import Arrays
+from .build import Array, Arrays
 
-Array = NDArray[Any]
 RARE = 0.005
 """A template masks words that stand in fewer than this share of the stories."""
-SpanFields = tuple[int, int, str, int, int, int]
-"""The fields of a `Span`: words, start, text, index, count, total."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The longest run of words that a text shares with a training story.
+
+    `start` and `words` count the text's own words, of which there are `total`; `text` is the run as written in the text; `index` is
+    the first story that holds it (-1: none); `count` is the number of its occurrences in all stories.
+    """
+
+    words: int
+    start: int
+    text: str
+    index: int
+    count: int
+    total: int
 
 
 class SpanSearch:
@@ -29,7 +41,7 @@ class SpanSearch:
         self.arrays, self.words = arrays, words
         self.stories = len(arrays.offsets) - 1
 
-    def longest(self, texts: Sequence[str], left_out: Array, template: bool) -> list[SpanFields]:
+    def longest(self, texts: Sequence[str], left_out: Array, template: bool) -> list[Span]:
         """The longest span of each text; `left_out[i]` is a story not to search for text i (-1: none)."""
         classes, unknown = self._template if template else (np.arange(len(self.words)), -1)
         words = [runs(text) for text in texts]
@@ -44,7 +56,7 @@ class SpanSearch:
         scans = self._scan(machine, number, alone)
         skipped = [len(scans) - len(alone) + alone.index(int(i)) if i >= 0 else -1 for i in left_out]
         found = read_back(machine, scans, skipped)
-        return [_fields(text, len(line), f) for text, line, f in zip(texts, words, found, strict=True)]
+        return [_span(text, len(line), f) for text, line, f in zip(texts, words, found, strict=True)]
 
     def _scan(self, machine: Automaton, number: Array, alone: list[int]) -> list[tuple[Array, ...]]:
         """All stories except `alone` in threads, then each of `alone` by itself."""
@@ -62,10 +74,10 @@ class SpanSearch:
         return np.where(masked, len(self.words), np.arange(len(self.words))), len(self.words)
 
 
-def _fields(text: str, total: int, found: Found) -> SpanFields:
+def _span(text: str, total: int, found: Found) -> Span:
     start = found.end - found.words
     lower = text.lower()
     places = [m.span() for m in re.finditer(r"\w+", lower)]
     source = text if len(text) == len(lower) else lower
     stretch = source[places[start][0] : places[found.end - 1][1]] if found.words else ""
-    return found.words, start, stretch, found.story, found.count, total
+    return Span(found.words, start, stretch, found.story, found.count, total)

@@ -75,9 +75,7 @@ def write(path: Path, stories: Sequence[str], *, corpus: str | None = None, prog
     """Build the index of the stories in a folder, atomically."""
     artefact.need_space(path.parent, 3 * 200 * len(stories), "the index of the training stories", error=ArtefactError)
     with artefact.write_folder(path, "index.json", "ts-eval/index") as folder:
-        stream = folder / "stream.bin"
-        stream.touch()
-        arrays = build_arrays(stories, len(stories), corpus=corpus, stream_file=stream, progress=progress)
+        arrays = build_arrays(stories, len(stories), corpus=corpus, stream_file=folder / "stream.bin", progress=progress)
         for name in ARRAYS:
             np.save(folder / f"{name}.npy", getattr(arrays, name))
         (folder / "words.txt").write_text("\n".join(arrays.words), encoding="utf-8", errors="surrogatepass", newline="\n")

@@ -14,21 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..checks import need_count, need_path, need_text, need_texts, same_length, sequence_of_texts
 from ..errors import ConfigError, IndexMismatchError
 from ..texts import runs
 from . import store
-from .build import Arrays, build_arrays, idf_of
+from .build import Array, Arrays, build_arrays, idf_of
 from .cosine import CosineSearch
 from .rouge import RougeSearch
-from .spans import SpanSearch
+from .spans import Span, SpanSearch
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-Array = NDArray[Any]
 QUERIES = 128
 """Queries per pass: their weights then stay within the processor's cache."""
 COMPARED = 200
@@ -42,22 +40,6 @@ class Match:
     index: int
     score: float
     text: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The longest run of words that a text shares with a training story.
-
-    `start` and `words` count the text's own words, of which there are `total`; `text` is the run as written in the text; `index` is
-    the first story that holds it (-1: none); `count` is the number of its occurrences in all stories.
-    """
-
-    words: int
-    start: int
-    text: str
-    index: int
-    count: int
-    total: int
 
 
 class StoryIndex:
@@ -161,8 +143,7 @@ class StoryIndex:
         `template` masks names and rare words first, which finds the same story with other names.
         """
         texts = need_texts(texts, "texts")
-        found = [span for batch, out in self._batches(texts, own) for span in self._spans.longest(batch, out, template)]
-        return [Span(*span) for span in found]
+        return [span for batch, out in self._batches(texts, own) for span in self._spans.longest(batch, out, template)]
 
     def cosine(self, first: Sequence[str], second: Sequence[str]) -> list[float]:
         """TF-IDF cosine of pairs of texts; 0 if one has no word that the stories have."""

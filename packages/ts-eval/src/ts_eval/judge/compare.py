@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from ..places import check_output
 from ..schemas import CATEGORIES, Category, JudgeConfig, PairSummary
 from ..stats import wilson
 from .backends import backend_class
@@ -43,7 +44,7 @@ def compare_stories(
 
     Options as in `judge_stories`. `out` gets the ratings of all pairs. A flagged or unrated pair is not compared.
     """
-    pairs, options = prepare_pairs(first, second, config)
+    pairs, options = prepare_pairs(first, second, config, out=out, store=store)
     run = judge_stories(
         pairs, options, out=out, store=store, progress=progress,
         announce=None if announce is None else lambda e: announce(told_apart(e, len(pairs) // 2)),
@@ -60,13 +61,21 @@ def comparison_cost(
     store: str | os.PathLike[str] | None = None,
 ) -> Estimate:
     """What `compare_stories` would still cost, and which win rates it can tell from one half."""
-    pairs, options = prepare_pairs(first, second, config)
+    pairs, options = prepare_pairs(first, second, config, out=out, store=store)
     return told_apart(estimate_cost(pairs, options, out=out, store=store), len(pairs) // 2)
 
 
-def prepare_pairs(first: Stories, second: Stories, config: JudgeConfig | None) -> tuple[list[Story], JudgeConfig]:
+def prepare_pairs(
+    first: Stories,
+    second: Stories,
+    config: JudgeConfig | None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+) -> tuple[list[Story], JudgeConfig]:
     """The texts to rate, each pair in one order and then the other, and the settings for them."""
     config = config or JudgeConfig()
+    check_output(out, "ts-eval/rating", [first, second], store=store)
     a, b = read_stories(first), read_stories(second)
     if len(a) != len(b):
         raise ConfigError(f"{len(a):,} stories against {len(b):,}: a comparison needs as many on both sides, pair by pair.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from ..schemas import CATEGORIES, Category, Scores
@@ -43,16 +44,13 @@ def drift(days: Mapping[str, Mapping[str, list[Scores]]]) -> tuple[dict[Category
     changes: dict[Category, float] = {}
     notes = []
     for name in CATEGORIES:
-        steps = [_mean(days[last][s], name) - _mean(days[first][s], name) for s in common]
-        mean = sum(steps) / len(steps)
+        before, now = ([fmean(getattr(r, name) for r in days[day][story]) for story in common] for day in (first, last))
+        steps = [b - a for a, b in zip(before, now, strict=True)]
+        mean = fmean(steps)
         changes[name] = round(mean, 4)
-        spread = (sum((x - mean) ** 2 for x in steps) / max(1, len(steps) - 1) / len(steps)) ** 0.5
+        spread = stdev(steps) / len(steps) ** 0.5 if len(steps) > 1 else 0.0
         if abs(mean) > max(0.5, 2 * spread):
             notes.append(
                 f"{name} of the control stories changed by {mean:+.2f} from {first} to {last}: do not compare runs across these days"
             )
     return changes, tuple(notes)
-
-
-def _mean(ratings: list[Scores], name: Category) -> float:
-    return float(sum(getattr(r, name) for r in ratings)) / len(ratings)

@@ -1,4 +1,4 @@
-"""Reads stories and ratings, writes ratings, and checks output paths before the first paid call."""
+"""Reads stories and ratings, and writes ratings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
 from ts_data.artefact import parse_model, write_file
 
 from ..checks import each_text, need_text, sequence_of_texts
 from ..errors import ArtefactError, ConfigError
-from ..places import local_paths
-from ..schemas import Rating, Scores
+from ..schemas import CATEGORIES, Rating, Scores
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class Story:
         if self.source is not None:
             need_text(self.source, "Story.source")
 
+    @property
+    def reference(self) -> NDArray[Any]:
+        """[6]: the mean over its raters."""
+        return np.asarray(np.mean([[row[c] for c in CATEGORIES] for row in self.ratings], axis=0))
+
 
 def read_stories(source: str | os.PathLike[str] | Iterable[str | Story]) -> list[Story]:
     """Stories from a file or an iterable.
@@ -41,7 +49,7 @@ def read_stories(source: str | os.PathLike[str] | Iterable[str | Story]) -> list
     if not isinstance(source, (str, os.PathLike)):
         return [s if isinstance(s, Story) else Story(s) for s in _texts(source)]
     path = Path(source)
-    text = _read(path)
+    text = read_text(path)
     kind = path.suffix.lower()
     if kind in {".jsonl", ".ndjson", ".json"}:
         rows = [(_row(value, place), place) for place, value in (_listed if kind == ".json" else _json_lines)(text, path)]
@@ -63,14 +71,15 @@ def _texts(source: Iterable[str | Story]) -> list[str | Story]:
     return entries
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path, made_by: str = "") -> str:
+    """The text of a UTF-8 file. Raises ArtefactError that names it, and the command that writes it."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        hint = " Pass texts as a list: [text]." if " " in path.name else ""
+        hint = f" `{made_by}` writes it." if made_by else " Pass texts as a list: [text]." if " " in path.name else ""
         raise ArtefactError(f"{path}: no such file.{hint}") from None
     except IsADirectoryError:
-        raise ArtefactError(f"{path}: is a folder; expected a file of stories (.jsonl or .txt).") from None
+        raise ArtefactError(f"{path}: is a folder; expected a file.") from None
     except UnicodeDecodeError as problem:
         raise ArtefactError(f"{path}: not UTF-8 at byte {problem.start}.") from None
     except (OSError, ValueError) as problem:  # a story instead of a path: a name too long, a NUL
@@ -112,12 +121,16 @@ def _row(row: Any, where: str) -> dict[str, Any]:
 
 def _merged(rows: list[tuple[dict[str, Any], str]]) -> list[Story]:
     """Lines of the rating page as stories: the last line of each rater about a story counts."""
-    last = {(story.text, str(row.get("rater"))): story for row, where in rows for story in [_story(row, where)]}
     stories: dict[str, Story] = {}
-    for (text, _), story in last.items():
+    for (_, text), story in _last_lines(rows).items():
         before = stories.get(text, Story(text, story.source))
         stories[text] = Story(text, story.source, before.ratings + story.ratings)
     return list(stories.values())
+
+
+def _last_lines(rows: list[tuple[dict[str, Any], str]]) -> dict[tuple[str, str], Story]:
+    """(rater, text) → the story of the rater's last line about it."""
+    return {(str(row.get("rater")), story.text): story for row, where in rows for story in [_story(row, where)]}
 
 
 def _story(row: dict[str, Any], where: str) -> Story:
@@ -129,10 +142,6 @@ def _story(row: dict[str, Any], where: str) -> Story:
 
 
 def _ratings(row: dict[str, Any], where: str) -> tuple[dict[str, float], ...]:
-    from pydantic import ValidationError
-
-    from ..schemas import CATEGORIES
-
     raw = row["ratings"] if row.get("ratings") is not None else [row["rating"]] if row.get("rating") is not None else []
     try:
         named = [dict(zip(CATEGORIES, r, strict=True)) if isinstance(r, list) else r for r in raw]
@@ -155,13 +164,12 @@ def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
     """Read ratings.jsonl, or a log of Inspect (.eval). Raises ArtefactError that names file and line."""
     if str(path).endswith(".eval"):
         return _read_inspect(path)
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ArtefactError(f"{path}: no such file. `ts-eval judge` writes it.") from None
-    except (UnicodeDecodeError, IsADirectoryError):
-        raise ArtefactError(f"{path}: not a ratings.jsonl.") from None
-    return [_rating(content, place) for place, content in _json_lines(text, path)]
+    found = []
+    for place, content in _json_lines(read_text(Path(path), "ts-eval judge"), path):
+        if not isinstance(content, dict):
+            raise ArtefactError(f"{place}: expected a JSON object.")
+        found.append(parse_model(content, Rating, source=place, package="tinystories-eval", error=ArtefactError))
+    return found
 
 
 def _read_inspect(path: str | os.PathLike[str]) -> list[Rating]:
@@ -181,58 +189,19 @@ def read_raters(path: str | os.PathLike[str]) -> list[list[Rating]]:
     """The ratings of each rater of a file that `ts-eval rate` wrote, or the one list of a judge's ratings.jsonl."""
     if str(path).endswith(".eval"):
         return [read_ratings(path)]
-    lines = list(_json_lines(_read(Path(path)), path))
+    lines = list(_json_lines(read_text(Path(path)), path))
     if not any(isinstance(row, dict) and "rater" in row for _, row in lines):
         return [read_ratings(path)]
-    last: dict[tuple[str, str], Rating | None] = {}
-    for place, row in lines:
-        story, rater = _story(_row(row, place), place), str(row.get("rater"))
-        last[rater, story.text] = _by_hand(story, rater)
     raters: dict[str, list[Rating]] = {}
-    for (rater, _), rating in last.items():
-        raters.setdefault(rater, []).extend([rating] if rating is not None else [])
-    return [ratings for ratings in raters.values() if ratings]
+    for (rater, _), story in _last_lines([(_row(row, place), place) for place, row in lines]).items():
+        if story.ratings:  # else withdrawn
+            raters.setdefault(rater, []).append(_by_hand(story, rater))
+    return list(raters.values())
 
 
-def _by_hand(story: Story, rater: str) -> Rating | None:
-    """A person's rating; None for a withdrawn one."""
-    if not story.ratings:
-        return None
+def _by_hand(story: Story, rater: str) -> Rating:
+    """A person's rating."""
     return Rating(
         story=0, text=story.text, source=story.source, mode="sampled", scores=Scores.model_validate(story.ratings[-1]), judge=rater,
         prompt="ts-eval rate", attempts=0, key=f"{rater} {story.text}",
     )  # fmt: skip
-
-
-def _rating(content: Any, place: str) -> Rating:
-    if not isinstance(content, dict):
-        raise ArtefactError(f"{place}: expected a JSON object.")
-    return parse_model(content, Rating, source=place, package="tinystories-eval", error=ArtefactError)
-
-
-# --- output paths ------------------------------------------------------------------------------
-
-
-def check_output(out: str | os.PathLike[str] | None, kind: str, others: Iterable[str | os.PathLike[str] | None]) -> None:
-    """Refuse an `out` that is a folder, one of `others` (inputs, the store), or an existing file of another format than `kind`."""
-    if out is None:
-        return
-    path = Path(out)
-    if path.is_dir():
-        raise ConfigError(f"{path}: is a folder; --out takes a file name.")
-    if path.resolve() in local_paths(*others) or any(Path(o) == path for o in others if o is not None):
-        raise ConfigError(f"{path}: is an input and would be overwritten; name another --out.")
-    if path.is_file() and not _is(path, kind):
-        raise ConfigError(f"{path}: exists and is not a {kind} file; it is left unchanged. Name another --out.")
-
-
-def _is(path: Path, kind: str) -> bool:
-    """Whether a file is empty, or its JSON (first line of JSON lines) names the format."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        if not text.strip():
-            return True
-        content = json.loads(text.split("\n", 1)[0] if kind == "ts-eval/rating" else text)
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and content.get("format") == kind

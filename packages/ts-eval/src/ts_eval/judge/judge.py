@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from ..checks import need_instance, need_path
 from ..errors import ConfigError
+from ..places import check_output
 from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating
 from .backends import backend_class
 from .backends.base import Backend
 from .budget import Budget, Estimate, estimate, resolvable, tokens_of
 from .client import GIVEN_UP, Calls, Worker, run_jobs
 from .drift import by_day
-from .files import Story, check_output, read_stories, write_ratings
+from .files import Story, read_stories, write_ratings
 from .guards import make_guards
 from .guards.delimiters import NONCE
 from .jobs import Job, JobKeys, Plan, call_of, inspect
@@ -96,8 +97,7 @@ def _store_path(
 ) -> Path | None:
     """The store's path, after a check that neither it nor `out` overwrites an input."""
     place = need_path(store, "store") if store is not None else Path(out).parent / "judge.sqlite" if out is not None else None
-    inputs = [stories if isinstance(stories, (str, os.PathLike)) else None, config.prompt, config.page, config.reference]
-    check_output(out, "ts-eval/rating", [*inputs, place])
+    check_output(out, "ts-eval/rating", [stories, config.prompt, config.page, config.reference], store=place)
     return place
 
 

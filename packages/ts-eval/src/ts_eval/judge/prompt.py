@@ -8,7 +8,6 @@ import os
 import random
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -16,17 +15,12 @@ from ts_data.artefact import parse_model
 
 from ..errors import ArtefactError, ConfigError
 from ..schemas import PromptTemplate
+from .files import read_text
 from .guards.delimiters import NONCE, delimited
 
 Message = dict[str, str]
 Wrap = Callable[[str, str], str]
 """(story, nonce) → the story as the prompt shows it."""
-
-
-@dataclass(frozen=True)
-class _Parts:
-    system: str
-    user: str
 
 
 def packaged_prompts() -> list[str]:
@@ -42,8 +36,10 @@ def load_prompt(name: str) -> PromptTemplate:
     """A packaged prompt by name, or a TOML (`.json`: JSON) file by path."""
     if name in packaged_prompts():
         text = resources.files(__package__).joinpath("prompts", f"{name}.toml").read_text(encoding="utf-8")
+    elif os.path.isfile(name):  # noqa: PTH113 - False for what cannot be a path, where Path.is_file raises
+        text = read_text(Path(name))
     else:
-        text = _read(name)
+        raise ConfigError(f"prompt {name!r}: neither a packaged prompt ({', '.join(packaged_prompts())}) nor a file.")
     try:
         content = json.loads(text) if name.endswith(".json") else tomllib.loads(text)
     except (ValueError, RecursionError) as problem:
@@ -51,18 +47,6 @@ def load_prompt(name: str) -> PromptTemplate:
     if not isinstance(content, dict):
         raise ArtefactError(f"{name}: a JSON object was expected.")
     return parse_model(content, PromptTemplate, source=name, package="tinystories-eval", error=ArtefactError)
-
-
-def _read(name: str) -> str:
-    path = Path(name)
-    if not os.path.isfile(name):  # noqa: PTH113 - False for what cannot be a path, where Path.is_file raises
-        raise ConfigError(f"prompt {name!r}: neither a packaged prompt ({', '.join(packaged_prompts())}) nor a file.")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ArtefactError(f"{name}: not UTF-8.") from None
-    except OSError as problem:
-        raise ArtefactError(f"{name}: cannot be read ({problem.strerror}).") from None
 
 
 def reordered(template: PromptTemplate, seed: int) -> PromptTemplate:
@@ -82,15 +66,13 @@ def render(template: PromptTemplate, story: str, nonce: str, wrap: Wrap = delimi
 
     `nonce` must be new for each call, see `guards.delimiters`.
     """
-    parts = _parts(template)
-    user = parts.user.format(story=wrap(story, nonce))
-    return [{"role": "system", "content": parts.system}, {"role": "user", "content": user}]
+    system, user = _parts(template)
+    return [{"role": "system", "content": system}, {"role": "user", "content": user.format(story=wrap(story, nonce))}]
 
 
 def prompt_key(template: PromptTemplate, wrap: Wrap = delimited) -> str:
     """SHA-256 of the prompt without the story, with a placeholder for the nonce."""
-    parts = _parts(template)
-    return hashlib.sha256(f"{parts.system}\0{parts.user}\0{wrap('', NONCE)}".encode()).hexdigest()
+    return hashlib.sha256("\0".join([*_parts(template), wrap("", NONCE)]).encode()).hexdigest()
 
 
 def label(template: PromptTemplate, wrap: Wrap = delimited) -> str:
@@ -105,7 +87,8 @@ def json_schema(template: PromptTemplate) -> dict[str, object]:
     return {"type": "object", "properties": dict.fromkeys(names, one), "required": names, "additionalProperties": False}
 
 
-def _parts(template: PromptTemplate) -> _Parts:
+def _parts(template: PromptTemplate) -> tuple[str, str]:
+    """The system message, and the user message with `{story}` in it."""
     names = [c.name for c in template.categories]
     categories = "\n".join(f"- {c.name}: {c.description}" for c in template.categories)
     instructions = "\n".join(f"- {line}" for line in template.instructions)
@@ -115,7 +98,7 @@ def _parts(template: PromptTemplate) -> _Parts:
         blocks.append("Examples:\n\n" + "\n\n".join(_example(e.story, e.ratings.model_dump(), names) for e in template.examples))
     blocks.append(answer)
     user = "{story}\n\n" + template.reminder.strip().replace("{", "{{").replace("}", "}}")
-    return _Parts("\n\n".join(blocks), user.rstrip())
+    return "\n\n".join(blocks), user.rstrip()
 
 
 def _example(story: str, ratings: dict[str, int], names: Sequence[str]) -> str:

@@ -86,7 +86,7 @@ class Store:
             raise ConfigError(f"{self.path}: cannot be written ({problem.strerror}). Name another file with --store.") from None
         try:
             self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
-            self._db.text_factory = _text
+            self._db.text_factory = lambda raw: raw.decode("utf-8", "replace")  # wrong bytes damage one reply, not the store
             self._open()
         except sqlite3.OperationalError as problem:
             self.close()
@@ -103,7 +103,8 @@ class Store:
         if version > _VERSION:
             raise ArtefactError(f"{self.path}: written by a newer version (store {version}). pip install -U tinystories-eval")
         columns = [row[1] for row in self._db.execute("PRAGMA table_info(replies)")]
-        if columns not in ([], _ALL[:_COLUMNS_OF_VERSION_1], _ALL) or (not columns and self._tables()):
+        tables = self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchone()
+        if columns not in ([], _ALL[:_COLUMNS_OF_VERSION_1], _ALL) or (not columns and tables):
             raise ArtefactError(f"{self.path}: not a judge's store but another database. Name another file with --store.")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'OFF'}")
@@ -113,10 +114,6 @@ class Store:
             self._db.execute(statement)
         self._db.execute(f"PRAGMA user_version={_VERSION}")
         self._db.execute("COMMIT")
-
-    def _tables(self) -> bool:
-        found = self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        return found.fetchone() is not None
 
     def __reduce__(self) -> Any:
         raise TypeError("a Store is an open file and cannot be pickled; open it again by its path")
@@ -167,11 +164,6 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _text(raw: bytes) -> str:
-    """A column's text. Bytes that are not UTF-8 damage one reply, not the store."""
-    return raw.decode("utf-8", "replace")
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:

@@ -6,7 +6,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, variance
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..schemas import CATEGORIES, Category, JudgeConfig, JudgeSummary, Rating, Scores
 from .budget import cost
@@ -89,6 +92,11 @@ def scores_by_story(ratings: Iterable[Rating]) -> dict[int, list[Scores]]:
         if rating.scores is not None:
             found[rating.story].append(rating.scores)
     return dict(found)
+
+
+def story_means(ratings: Iterable[Rating]) -> dict[int, NDArray[Any]]:
+    """Story → [6]: the mean of its repeats in each category."""
+    return {story: np.mean([s.as_list() for s in scores], axis=0) for story, scores in scores_by_story(ratings).items()}
 
 
 def repeat_sd(ratings: Iterable[Rating]) -> dict[Category, float] | None:

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from ..schemas import MetricInfo, Story
+from ..schemas import MetricInfo
 from .base import Metric, SearchMetric
-
-
-def _span_words(story: Story) -> float | None:
-    return float(story.span.words) if story.span and story.text else None
-
-
-def _template_words(story: Story) -> float | None:
-    return float(story.template.words) if story.template and story.text else None
-
 
 REPORTED: dict[str, Metric] = {
     "max_cosine": SearchMetric(
@@ -51,7 +42,7 @@ REPORTED: dict[str, Metric] = {
             description="Longest run of words that some training story holds too; case and punctuation ignored.",
             summary="overfitting",
         ),
-        _span_words,
+        lambda story: float(story.span.words) if story.span and story.text else None,
     ),
     "span_share": SearchMetric(
         MetricInfo(
@@ -69,7 +60,7 @@ REPORTED: dict[str, Metric] = {
             better="not above real",
             description="Longest run in common once names and rare words are masked on both sides.",
         ),
-        _template_words,
+        lambda story: float(story.template.words) if story.template and story.text else None,
     ),
     "plot_cosine": SearchMetric(
         MetricInfo(

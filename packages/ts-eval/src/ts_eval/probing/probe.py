@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ts_data.artefact import keep_apart, write_model, write_text
+from ts_data.artefact import write_model, write_text
 
 from ..checks import need_count, need_path
 from ..errors import ConfigError
-from ..judge.files import check_output
 from ..models import ModelAdapter, open_model
 from ..models.checked import score
-from ..places import local_paths
+from ..places import check_pages
 from ..schemas import ProbeModel, ProbePhenomenon, ProbeReport, ProbeScore
 from ..splits import open_splits
 from ..stats import wilson
@@ -57,7 +56,7 @@ def probe(
     specs = list(models) if isinstance(models, (list, tuple)) else [models]
     run = None if checkpoints is None else need_path(checkpoints, "checkpoints")
     if out is not None:
-        _check_folder(need_path(out, "out"), local_paths(*specs, data, run))
+        check_pages(need_path(out, "out"), "probe", [*specs, data, run])
     drawn = {p.name: draw_pairs(p, pairs, seed) for p in _chosen(only)}
     texts = list(dict.fromkeys(text for some in drawn.values() for pair in some for text in (pair.good, pair.bad)))
     described, stories = _described(drawn, texts, data, progress)
@@ -93,14 +92,6 @@ def _score(differences: Sequence[float]) -> ProbeScore:
     ties = int((np.abs(values) <= EQUAL).sum())
     found = wilson(float((values > EQUAL).sum() + ties / 2), len(values))
     return ProbeScore(accuracy=found["share"], low=found["low"], high=found["high"], ties=ties)
-
-
-def _check_folder(out: Path, inputs: Sequence[Path]) -> None:
-    """Refuse a folder that is an input or holds other files under our names, before any work."""
-    keep_apart(out, inputs, error=ConfigError)
-    check_output(out / "probe.json", "ts-eval/probe", inputs)
-    if (out / "probe.html").exists() and not (out / "probe.json").exists():
-        raise ConfigError(f"{out / 'probe.html'}: is there and is no earlier probe; it is left alone. Name another --out.")
 
 
 def _chosen(only: Sequence[str]) -> list[Phenomenon]:

@@ -10,6 +10,9 @@ from ts_data import artefact
 
 from ..errors import ArtefactError
 from ..schemas import EvalReport
+from .page import page as render
+
+__all__ = ["read_report", "render", "write_report"]
 
 
 def write_report(report: EvalReport, out: str | os.PathLike[str]) -> None:
@@ -25,13 +28,6 @@ def read_report(path: str | os.PathLike[str]) -> EvalReport:
     file = Path(path)
     file = file / "report.json" if file.is_dir() else file
     return artefact.read_model(file, EvalReport, package="tinystories-eval", error=ArtefactError)
-
-
-def render(report: EvalReport) -> str:
-    """The report as one HTML page."""
-    from .page import page
-
-    return page(report)
 
 
 def _lines(report: EvalReport) -> list[str]:

@@ -92,19 +92,13 @@ def _describe(writer: Any, lm: LanguageModel, config: TransformerConfig) -> None
     writer.add_layer_norm_rms_eps(config.norm_eps)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     words = lm.vocabulary() if lm.tokenizer is not None else [f"<{number}>" for number in range(config.vocab_size)]
-    special = {config.eos_id, config.bos_id, config.unk_id, config.pad_id}
-    kinds = [gguf.TokenType.CONTROL if number in special else gguf.TokenType.NORMAL for number in range(len(words))]
+    special = config.special_ids
+    kinds = [gguf.TokenType.CONTROL if number in special.values() else gguf.TokenType.NORMAL for number in range(len(words))]
     writer.add_tokenizer_model("llama")
     writer.add_token_list([word.encode("utf-8") for word in words])
     writer.add_token_scores([0.0] * len(words))
     writer.add_token_types(kinds)
-    for add, number in (
-        (writer.add_bos_token_id, config.bos_id),
-        (writer.add_eos_token_id, config.eos_id),
-        (writer.add_unk_token_id, config.unk_id),
-        (writer.add_pad_token_id, config.pad_id),
-    ):
-        if number >= 0:
-            add(number)
-    writer.add_add_bos_token(config.bos_id >= 0)
+    for name, number in special.items():
+        getattr(writer, f"add_{name}_token_id")(number)
+    writer.add_add_bos_token("bos" in special)
     writer.add_add_eos_token(False)

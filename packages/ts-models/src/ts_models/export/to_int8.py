@@ -78,12 +78,9 @@ def measure_cost(lm: LanguageModel, rounded: StoryModel, stories: list[str] | No
         limit = lm.config.max_seq_len - 1
         own = lm.model.generate([start] * 16, method="sample", temperature=1.0, seed=1, max_new_tokens=limit)
         ids, measured = [[*start, *story] for story in own], "16 stories of its own writing"
-    before, after = (_loss(model, ids, progress) for model in (lm.model, rounded))
+    scored = (score_ids(model, ids, progress=progress) for model in (lm.model, rounded))
+    before, after = (-float(np.concatenate(scores).mean()) for scores in scored)
     return {"measured_on": measured, "loss_before": before, "loss_after": after, "loss_cost": after - before}
-
-
-def _loss(model: Any, ids: list[list[int]], progress: Progress | None) -> float:
-    return float(-np.concatenate(score_ids(model, ids, progress=progress)).mean())
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ from ..artefact import resolve_target, write_folder
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
 from ..io.card import transformers_card
+from ..io.foreign import LLAMA
 from ..io.model_folder import CARD, EXPORTED, KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, write_tensors
 from ..language_model import LanguageModel
 from ..layers.positions import silence
@@ -37,10 +38,9 @@ def export_transformers(
         content = {**content, "format": EXPORTED}
         (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         write_tensors(folder / WEIGHTS, tensors)
-        special = {"bos_token_id": config.bos_id, "eos_token_id": config.eos_id, "pad_token_id": config.pad_id}
         longest = {"max_length": config.max_seq_len} if config.max_seq_len <= _NEW else {"max_new_tokens": _NEW}
         generation = {
-            **{name: number for name, number in special.items() if number >= 0},
+            **_token_ids(config),
             "suppress_tokens": list(config.banned_ids), "do_sample": False, **longest,
         }  # fmt: skip
         (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", encoding="utf-8")
@@ -91,9 +91,8 @@ def qwen3_config(config: TransformerConfig) -> dict[str, Any]:
         "attention_bias": False,
         "attention_dropout": 0.0,
         "use_sliding_window": False,
-        "bos_token_id": config.bos_id if config.bos_id >= 0 else None,
-        "eos_token_id": config.eos_id if config.eos_id >= 0 else None,
-        "pad_token_id": config.pad_id if config.pad_id >= 0 else None,
+        **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id")),
+        **_token_ids(config),
         "torch_dtype": "float32",
     }
 
@@ -112,22 +111,16 @@ def qwen3_tensors(config: TransformerConfig, state: dict[str, Tensor]) -> dict[s
             theirs + "self_attn.q_proj.weight": q,
             theirs + "self_attn.k_proj.weight": k,
             theirs + "self_attn.v_proj.weight": v,
-            theirs + "self_attn.o_proj.weight": state[ours + "attention.out.weight"],
             theirs + "mlp.gate_proj.weight": gate,
             theirs + "mlp.up_proj.weight": up,
-            theirs + "mlp.down_proj.weight": state[ours + "feed_forward.down.weight"],
-            theirs + "input_layernorm.weight": state[ours + "norm1.weight"],
-            theirs + "post_attention_layernorm.weight": state[ours + "norm2.weight"],
         }
-        if config.qk_norm:
-            tensors[theirs + "self_attn.q_norm.weight"] = state[ours + "attention.q_norm.weight"]
-            tensors[theirs + "self_attn.k_norm.weight"] = state[ours + "attention.k_norm.weight"]
+        parts = {f"{theirs}{name}.weight": f"{ours}{part}.weight" for name, part in LLAMA.items()}
+        tensors |= {name: state[part] for name, part in parts.items() if part in state}
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
 
 
 def own_config(config: ModelConfig) -> dict[str, Any]:
     """config.json for the classes of `integrations.transformers`: holds the network's config under `ts_models`."""
-    special = {"bos_token_id": config.bos_id, "eos_token_id": config.eos_id, "pad_token_id": config.pad_id}
     return {
         "architectures": ["TsModelForCausalLM"],
         "model_type": "ts_models",
@@ -136,8 +129,13 @@ def own_config(config: ModelConfig) -> dict[str, Any]:
         "use_cache": False,
         "tie_word_embeddings": False,
         "ts_models": config.model_dump(mode="json"),
-        **{name: number for name, number in special.items() if number >= 0},
+        **_token_ids(config),
     }
+
+
+def _token_ids(config: ModelConfig) -> dict[str, int]:
+    """The special ids by transformers' names."""
+    return {f"{name}_token_id": number for name, number in config.special_ids.items() if name != "unk"}
 
 
 def own_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -157,7 +155,7 @@ def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
     ids = {token: number for number, token in enumerate(vocabulary)}
     config = lm.config
     lower = not any(token.lower() != token for token in vocabulary)
-    special = [vocabulary[i] for i in (config.eos_id, config.bos_id, config.unk_id, config.pad_id) if i >= 0]
+    special = {name: vocabulary[number] for name, number in config.special_ids.items()}
     split = {"type": "Split", "pattern": {"Regex": _WORDS}, "behavior": "Isolated", "invert": False}
     content = {
         "version": "1.0",
@@ -171,7 +169,7 @@ def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
                 "normalized": False,
                 "special": True,
             }
-            for t in special
+            for t in sorted(special.values(), key=ids.__getitem__)
         ],
         "normalizer": {"type": "Lowercase"} if lower else None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, split]},
@@ -180,13 +178,12 @@ def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
         "model": {"type": "WordLevel", "vocab": ids, "unk_token": vocabulary[config.unk_id]},
     }
     (folder / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
-    names = {"bos_token": config.bos_id, "eos_token": config.eos_id, "unk_token": config.unk_id, "pad_token": config.pad_id}
     settings = {
         "tokenizer_class": "TsModelsTokenizer" if exact else "PreTrainedTokenizerFast",
         "model_max_length": config.max_seq_len,
         "padding_side": "left",
         "clean_up_tokenization_spaces": False,
-        **{name: vocabulary[number] for name, number in names.items() if number >= 0},
+        **{f"{name}_token": token for name, token in special.items()},
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if lm.path is not None and exact:

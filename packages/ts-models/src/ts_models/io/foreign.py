@@ -21,18 +21,22 @@ from ..errors import ArtefactError, WeightsError
 from ..schemas import ModelConfig, TransformerConfig
 from .model_folder import build_for, load_weights, parse_config, read_tensors
 
-_BLOCK = {
-    "attn.attention.out_proj": "attention.out",
-    "ln_1": "norm1",
-    "ln_2": "norm2",
-    "mlp.c_fc": "feed_forward.up",
-    "mlp.c_proj": "feed_forward.down",
+LLAMA = {
     "self_attn.o_proj": "attention.out",
     "self_attn.q_norm": "attention.q_norm",
     "self_attn.k_norm": "attention.k_norm",
     "input_layernorm": "norm1",
     "post_attention_layernorm": "norm2",
     "mlp.down_proj": "feed_forward.down",
+}
+"""Tensors of a layer of Llama and Qwen3, theirs → ours; those that are fused here are in `_FUSED`."""
+_BLOCK = {
+    "attn.attention.out_proj": "attention.out",
+    "ln_1": "norm1",
+    "ln_2": "norm2",
+    "mlp.c_fc": "feed_forward.up",
+    "mlp.c_proj": "feed_forward.down",
+    **LLAMA,
 }
 _TOP = {
     "wte": "embedding",
@@ -95,11 +99,9 @@ def _config_of(content: dict[str, Any], folder: Path) -> ModelConfig:
         return TransformerConfig.model_validate({**values, **special, "unk_id": -1})
     except KeyError as problem:
         raise ArtefactError(f"{path}: field `{problem.args[0]}` is missing") from None
-    except (TypeError, AttributeError, ZeroDivisionError) as problem:
-        raise ArtefactError(f"{path}: a field holds what no {kind} model has ({problem})") from None
     except ValidationError as problem:
         raise ArtefactError(f"{path}: {describe_invalid(problem)}") from None
-    except ValueError as problem:
+    except (TypeError, AttributeError, ZeroDivisionError, ValueError) as problem:
         raise ArtefactError(f"{path}: a field holds what no {kind} model has ({problem})") from None
     except ArtefactError as problem:
         raise ArtefactError(f"{path}: {problem}") from None

@@ -79,9 +79,13 @@ def save(
     if tokenizer is not None:
         _check_tokenizer(Path(tokenizer), config)
     hashes, training = pack(train_stories, training)
+    tensors = {
+        name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
+        for name, tensor in clean_names(network.state_dict()).items()
+    }
     with write_folder(path, *KIND, owned=OWNED) as folder:
         write_model(folder / CONFIG, config)
-        write_tensors(folder / WEIGHTS, _tensors(network, dtype), dtype=str(network.dtype).removeprefix("torch."))
+        write_tensors(folder / WEIGHTS, tensors, dtype=str(network.dtype).removeprefix("torch."))
         if tokenizer is not None:
             shutil.copyfile(tokenizer, folder / TOKENIZER)
         if training is not None:
@@ -127,11 +131,6 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
                 f"tensor `{name}` holds NaN or infinity: it is not written. Take an earlier checkpoint, or "
                 "train again at a lower learning rate."
             )
-
-
-def _tensors(network: StoryModel, dtype: torch.dtype | None) -> dict[str, Tensor]:
-    state = clean_names(network.state_dict())
-    return {name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous() for name, tensor in state.items()}
 
 
 def _check_tokenizer(path: Path, config: ModelConfig) -> None:
@@ -240,7 +239,9 @@ def load_model(folder: Path, *, device: str | torch.device = "cpu") -> StoryMode
     tensors = read_tensors(weights)
     network = build_for(config, weights.stat().st_size, str(weights))
     load_weights(network, tensors, source=str(weights))
-    return network.to(device, _FORMATS.get(_metadata(weights).get("dtype", ""), torch.float32)).eval()
+    with safe_open(weights, framework="pt") as file:
+        kept = (file.metadata() or {}).get("dtype", "")
+    return network.to(device, _FORMATS.get(kept, torch.float32)).eval()
 
 
 def build_for(config: ModelConfig, size: int, source: str) -> StoryModel:
@@ -251,11 +252,6 @@ def build_for(config: ModelConfig, size: int, source: str) -> StoryModel:
         return build_for_inference(config)
     except (RuntimeError, MemoryError, OverflowError) as problem:
         raise WeightsError(f"{source}: no network of these sizes can be built here; see {CONFIG} ({problem}).") from None
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    with safe_open(path, framework="pt") as file:
-        return file.metadata() or {}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ A package registers under the group `ts_models.tokenizers` a callable (path → 
 from __future__ import annotations
 
 import os
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +21,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     """Read a tokenizer file. Raises TokenizerError where no installed package reads its format."""
     path = Path(path)
     kind = read_json(path, error=ArtefactError).get("format")
-    found = _registered(str(kind))
+    found = [entry for entry in entry_points(group=GROUP) if entry.name == str(kind)]
     if not found:
         raise TokenizerError(
             f'{path}: no installed package reads the tokenizer format {kind!r}. Run: pip install "ts-models[text]" '
@@ -32,7 +32,3 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
             f"{path}: several packages claim the format {kind!r}: {', '.join(e.value for e in found)}. Remove one."
         )
     return cast(Tokenizer, found[0].load()(path))
-
-
-def _registered(kind: str) -> list[EntryPoint]:
-    return [entry for entry in entry_points(group=GROUP) if entry.name == kind]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ._app import create_app
-from ._serve import serve
+from ._app import create_app, serve
 
 __all__ = ["create_app", "serve"]

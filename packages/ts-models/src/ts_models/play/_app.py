@@ -5,20 +5,23 @@ A page of another site may not read from it: requests must name one of the allow
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import MissingExtraError, TsModelsError
+from ..errors import ConfigError, MissingExtraError, TsModelsError
 from ..generation import make_config
 from ..generation.text import split_list
 from ..language_model import LanguageModel
 from ..sizes import count_parameters
 
+_MISSING = 'the page needs Starlette and uvicorn. Run: pip install "ts-models[play]"'
 try:
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
@@ -27,7 +30,7 @@ try:
     from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
     from starlette.routing import Route
 except ImportError:
-    raise MissingExtraError('the page needs Starlette and uvicorn. Run: pip install "ts-models[play]"') from None
+    raise MissingExtraError(_MISSING) from None
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STATIC = Path(__file__).parent / "static"
@@ -145,3 +148,36 @@ def tell(lm: LanguageModel, vocabulary: Sequence[str], prompt: str, options: Map
 
 def _event(content: Mapping[str, Any]) -> str:
     return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
+
+
+def serve(
+    models: Mapping[str, LanguageModel],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve the page until interrupted; `ready` is called with its address. Port 0 picks a free one.
+
+    Only this machine can reach it, unless `host` says otherwise: then everybody on that network can.
+    """
+    try:
+        import uvicorn
+    except ImportError:
+        raise MissingExtraError(_MISSING) from None
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(128)  # before the address is announced: early clients wait instead of being refused
+        except OSError as problem:
+            raise ConfigError(f"cannot listen on {host}, port {port} ({problem.strerror}); try another --port.") from None
+        number = listener.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        if ready is not None:
+            ready(f"http://{shown}:{number}/")
+        app = create_app(models, hosts=(*LOOPBACK, host))
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        with contextlib.suppress(KeyboardInterrupt):  # the way to end it; uvicorn raises it again once all is closed
+            uvicorn.Server(config).run(sockets=[listener])

@@ -15,9 +15,12 @@ from . import available
 
 
 def jit(function: Callable[..., Any]) -> Any:
+    """The function compiled, or as it is without Numba."""
+    return compiled_on_call(function) if available() else function
+
+
+def compiled_on_call(function: Callable[..., Any]) -> Any:
     """Compile a function in nopython mode on first call; it runs without the GIL."""
-    if not available():
-        return function
     import numba
 
     try:

@@ -10,16 +10,14 @@ import hashlib
 import json
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...schemas import CATEGORIES, FeatureWeights, Scores
 from .describe import describe
 from .reference import Reference
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CLIP = 4.0
 """Standardised features are clipped to ±4."""

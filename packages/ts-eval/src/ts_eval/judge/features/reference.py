@@ -10,10 +10,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from statistics import fmean, pstdev
 
 from ...errors import ConfigError
+from ...ngrams import Trigrams
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[.!?,\"“”]")
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*[\"”]?")
@@ -38,45 +38,26 @@ def sentences(text: str) -> list[str]:
     return [s.strip() for s in _SENTENCE.findall(text) if any(c.isalpha() for c in s)]
 
 
-class _Trigrams:
-    """Trigram model with interpolated Witten-Bell smoothing (Witten & Bell 1991)."""
+class _Words(Trigrams):
+    """Trigrams of all words of some stories."""
 
     def __init__(self, stories: Sequence[str]) -> None:
-        self._one: Counter[str] = Counter()
-        self._two: Counter[tuple[str, str]] = Counter()
-        self._three: Counter[tuple[str, str, str]] = Counter()
-        for story in stories:
-            tokens = ["<s>", "<s>", *words(story), "</s>"]
-            self._one.update(tokens[2:])
-            self._two.update(pairwise(tokens[1:]))
-            self._three.update(zip(tokens, tokens[1:], tokens[2:], strict=False))
-        self._total = self._one.total()
-        self._after_one, self._kinds_one = Counter[str](), Counter[str]()
-        for (a, _), count in self._two.items():
-            self._after_one[a] += count
-            self._kinds_one[a] += 1
-        self._after_two, self._kinds_two = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
-        for (a, b, _), count in self._three.items():
-            self._after_two[a, b] += count
-            self._kinds_two[a, b] += 1
+        lines = [words(story) for story in stories]
+        super().__init__(lines, sorted({word for line in lines for word in line}))
+
+    def share(self, word: int) -> float:
+        """The probability of a word by itself, a tenth of a count added."""
+        kinds = len(self.one)
+        return (self.one.get(word, 0) + kinds / (10 * (kinds + 1))) / (self.total + kinds)
 
     def bits(self, story: str) -> float:
         """Mean -log2 p per token, including the end of the story."""
-        tokens = ["<s>", "<s>", *words(story), "</s>"]
-        return fmean(-math.log2(self._p(*three)) for three in zip(tokens, tokens[1:], tokens[2:], strict=False))
+        return -fmean(self.logprobs(words(story))) / math.log(2)
 
     def unknown(self, story: str) -> float:
         """Share of tokens that the reference does not contain."""
         tokens = words(story) or [""]
-        return sum(not self._one[w] for w in tokens) / len(tokens)
-
-    def _p(self, a: str, b: str, c: str) -> float:
-        kinds = len(self._one)
-        p = (self._one[c] + kinds / (10 * (kinds + 1))) / (self._total + kinds)
-        n, t = self._after_one[b], self._kinds_one[b]
-        p = (self._two[b, c] + t * p) / (n + t) if n else p
-        n, t = self._after_two[a, b], self._kinds_two[a, b]
-        return (self._three[a, b, c] + t * p) / (n + t) if n else p
+        return sum(w not in self.number for w in tokens) / len(tokens)
 
 
 class Reference:
@@ -88,7 +69,7 @@ class Reference:
             raise ConfigError(f"reference: {len(stories)} stories are too small a set; give at least 50.")
         self.sha256 = hashlib.sha256("\0".join(stories).encode("utf-8", "surrogatepass")).hexdigest()
         fitted = [s for i, s in enumerate(stories) if i % 10]
-        self._trigrams = _Trigrams(fitted)
+        self._trigrams = _Words(fitted)
         self._count(fitted)
         raw = [self._raw(story) for story in stories[::10][:200]]
         self._scale = {name: (fmean(r[name] for r in raw), pstdev([r[name] for r in raw]) or 1.0) for name in raw[0]}

@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import random
+import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import resources
 from threading import Lock
 from typing import Any
 
@@ -18,7 +20,9 @@ from ...errors import ArtefactError
 from ...schemas import WholeScores
 from ..backends.base import without_surrogates
 from ..files import Story, read_stories
-from .scale import SCALE
+
+_CATEGORIES = tomllib.loads(resources.files(__package__).joinpath("scale.toml").read_text(encoding="utf-8"))["categories"]
+"""In the order of `CATEGORIES`, ready for JSON."""
 
 
 class RatingSession:
@@ -50,7 +54,7 @@ class RatingSession:
         progress = {"done": len(self._rated), "total": len(self._stories)}
         for index in self._order:
             if self._id(index) not in self._rated:
-                found = {"id": self._id(index), "story": self._stories[index].text, "categories": SCALE}
+                found = {"id": self._id(index), "story": self._stories[index].text, "categories": _CATEGORIES}
                 return {**found, **progress, "ratings": self._withdrawn.get(self._id(index), {}), "finished": False}
         return {**progress, "finished": True}
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 import base64
 import http.client
 import importlib.util
-import io
 import socket
 import ssl
+import threading
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
 from functools import cache
-from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -53,40 +53,66 @@ def post(url: str, headers: Mapping[str, str], body: bytes, *, seconds: float, l
     """The answer to one POST. Redirects are not followed, so key and story go to the given address only."""
     deadline, reached = time.monotonic() + seconds, False
     try:
-        connection, target, more = _connection(url, deadline)
+        connection, target, more = _connection(url, seconds)
         try:
             connection.connect()
             reached = True
-            connection.request("POST", target, body=body, headers={**headers, **more})
-            with connection.getresponse() as response:
-                found = _read(response, largest)
-            status, received = response.status, response.headers
+            with _until(deadline, connection.sock):
+                connection.request("POST", target, body=body, headers={**headers, **more})
+                with connection.getresponse() as response:
+                    found = _read(response, largest)
         finally:
             connection.close()
-    except TimeoutError:
-        raise OutOfTimeError(f"no whole answer within {seconds:g} s", reached=reached) from None
     except (OSError, http.client.HTTPException, ValueError) as problem:
+        if isinstance(problem, TimeoutError) or time.monotonic() >= deadline:
+            raise OutOfTimeError(f"no whole answer within {seconds:g} s", reached=reached) from None
         words = "the connection broke" if reached else "no connection"
         raise CallError(f"{words} ({type(problem).__name__}: {' '.join(str(problem).split())[:100]})", reached=reached) from None
-    return Answer(status, received, _decompressed(found, received.get("Content-Encoding", "").strip().lower(), largest))
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    return Answer(response.status, response.headers, _decompressed(found, encoding, largest))
 
 
-def _connection(url: str, deadline: float) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
+@contextmanager
+def _until(deadline: float, sock: socket.socket) -> Iterator[None]:
+    """Shut the socket down at the deadline, which ends every read and write under way. TimeoutError if that has happened."""
+
+    def shut_down() -> None:
+        with suppress(OSError):  # the connection has ended by itself
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), shut_down)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if time.monotonic() >= deadline:  # what was read may be cut
+        raise TimeoutError
+
+
+def _connection(url: str, seconds: float) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
     """The connection to the server or its proxy, the request target, and the proxy's headers."""
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     port, target = parts.port or (443 if secure else 80), quote(parts.path, safe="/%:@!$&'()*+,;=~")
     proxy = _proxy(parts.scheme, host)
+
+    def connect(to: str, at: int) -> http.client.HTTPConnection:
+        if secure:
+            return http.client.HTTPSConnection(to, at, timeout=seconds, context=_trusted())
+        return http.client.HTTPConnection(to, at, timeout=seconds)
+
     if proxy is None:
-        return (_Secure(host, port, deadline) if secure else _Plain(host, port, deadline)), target, {}
+        return connect(host, port), target, {}
     other = urlsplit(proxy if "//" in proxy else f"//{proxy}")
     login = f"{unquote(other.username or '')}:{unquote(other.password or '')}".encode()
     said = {"Proxy-Authorization": f"Basic {base64.b64encode(login).decode()}"} if other.username else {}
+    connection = connect(other.hostname or "", other.port or 80)
     if secure:
-        tunnelled = _Secure(other.hostname or "", other.port or 80, deadline)
-        tunnelled.set_tunnel(host, port, headers=said)
-        return tunnelled, target, {}
-    return _Plain(other.hostname or "", other.port or 80, deadline), f"http://{parts.netloc}{target}", said
+        connection.set_tunnel(host, port, headers=said)
+        return connection, target, {}
+    return connection, f"http://{parts.netloc}{target}", said
 
 
 def _proxy(scheme: str, host: str) -> str | None:
@@ -120,74 +146,6 @@ def _decompressed(body: bytes, encoding: str, largest: int) -> bytes:
         if decoder.eof:
             return found
     raise CallError("the compressed answer is damaged", reached=True)
-
-
-class _Plain(http.client.HTTPConnection):
-    """HTTP connection; every read and write ends at the deadline."""
-
-    def __init__(self, host: str, port: int, deadline: float) -> None:
-        super().__init__(host, port, timeout=_left(deadline))
-        self._deadline = deadline
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock: Any = _Timed(self.sock, self._deadline)
-
-
-class _Secure(http.client.HTTPSConnection):
-    """HTTPS connection; every read and write ends at the deadline."""
-
-    def __init__(self, host: str, port: int, deadline: float) -> None:
-        super().__init__(host, port, timeout=_left(deadline), context=_trusted())
-        self._deadline = deadline
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock: Any = _Timed(self.sock, self._deadline)
-
-
-class _Timed:
-    """The part of a socket that http.client uses. Closes when it and its reader are closed."""
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self.sock, self.deadline, self._users = sock, deadline, 1
-
-    def sendall(self, data: bytes) -> None:
-        self.sock.settimeout(_left(self.deadline))
-        self.sock.sendall(data)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        self._users += 1
-        return io.BufferedReader(_Reader(self))
-
-    def close(self) -> None:
-        self._users -= 1
-        if self._users == 0:
-            self.sock.close()
-
-
-class _Reader(io.RawIOBase):
-    def __init__(self, owner: _Timed) -> None:
-        self._owner = owner
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._owner.sock.settimeout(_left(self._owner.deadline))
-        return self._owner.sock.recv_into(buffer)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._owner.close()
-        super().close()
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
 
 
 @cache

@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from tools.reference import command_page, package_page, schema_page
 from tools.workspace import ROOT, packages
 
 STAGE = ROOT / "build" / "docs"
-# Title, and what stands under it: a page, or a folder whose pages follow by name with `index.md` first.
+# Title, and what stands under it: a page, or a folder.
 ORDER = (
     ("Home", "index.md"),
     ("Tutorial", "tutorial.md"),
@@ -34,6 +33,7 @@ site_description = "Five Python packages from raw stories to a small language mo
 docs_dir = "docs"
 site_dir = "{site}"
 use_directory_urls = false
+extra_css = ["wrap.css"]
 nav = {nav}
 
 [project.theme]
@@ -63,7 +63,10 @@ def title(page: Path) -> str:
 
 
 def pages(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.md"), key=lambda path: (path.name != "index.md", path.relative_to(folder).as_posix()))
+    """The folder's own index, then its pages in the order in which docs/index.md links them, then the others by name."""
+    linked = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    place = {path: linked.find(f"({path.relative_to(folder.parent).as_posix()})") for path in sorted(folder.rglob("*.md"))}
+    return sorted(place, key=lambda path: (path.name != "index.md", place[path] < 0, place[path]))
 
 
 def navigation(docs: Path) -> str:
@@ -75,18 +78,14 @@ def navigation(docs: Path) -> str:
         present = [page for page in under if page.is_file()]
         seen |= set(present)
         if (docs / place).is_dir() and present:
-            entries.append(f"{{ {json.dumps(name)} = {entry_list(docs, present)} }}")
+            items = [f"{{ {json.dumps(title(page))} = {json.dumps(page.relative_to(docs).as_posix())} }}" for page in present]
+            entries.append(f"{{ {json.dumps(name)} = [{', '.join(items)}] }}")
         elif (docs / place).is_file():
             entries.append(f"{{ {json.dumps(name)} = {json.dumps(place)} }}")
     left = set(docs.rglob("*.md")) - seen
     if left:
         raise ValueError(f"no place in the navigation (tools/site.py, ORDER): {', '.join(sorted(map(str, left)))}")
     return "[\n  " + ",\n  ".join(entries) + ",\n]"
-
-
-def entry_list(docs: Path, present: Iterable[Path]) -> str:
-    items = [f"{{ {json.dumps(title(page))} = {json.dumps(page.relative_to(docs).as_posix())} }}" for page in present]
-    return "[" + ", ".join(items) + "]"
 
 
 def for_site(text: str) -> str:

@@ -228,10 +228,13 @@ class GenerationConfig(_Frozen):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     method: Literal["greedy", "sample", "beam", "beam-sample"] = "sample"
+    """`greedy` takes the likeliest token, `sample` draws one, `beam` searches the likeliest story, `beam-sample` draws in that search."""
     max_new_tokens: Size = 256
+    """Most tokens of a story, without its prompt."""
     min_new_tokens: int = Field(0, ge=0)
     """`<eos>` is not written before this many tokens."""
     temperature: float = Field(0.7, gt=0)
+    """Below 1, likely tokens are drawn more often; above 1, unlikely ones."""
     top_k: int = Field(0, ge=0)
     """Only the k likeliest tokens; 0: all."""
     top_p: float = Field(1.0, gt=0, le=1)
@@ -243,9 +246,11 @@ class GenerationConfig(_Frozen):
     no_repeat_ngram_size: int = Field(0, ge=0)
     """No n tokens in a row twice; 0: allowed."""
     num_beams: Size = 4
+    """Stories that the beam methods keep at each step."""
     length_penalty: float = 1.0
     """Beam scores are divided by length to this power."""
     num_return_sequences: Size = 1
+    """Stories of each prompt."""
     seed: int | None = None
     """Same seed, same text, on the same machine; left out, each call differs."""
     stop: tuple[str, ...] = ()

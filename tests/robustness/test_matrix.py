@@ -32,6 +32,7 @@ NOWHERE = "http://127.0.0.1:9/v1"
 PARTS = "--data splits --set resamples=100"
 RUN = "ts-train run --config settings.toml --data encoded"
 BEST = "ts-eval best run/model --stories 1 --n 2"
+ASKED = "ts-eval instruct run/model --stories 1 --required 0 --set max_new_tokens=4 --data asked"
 PROBE = "ts-eval probe run/model --pairs 2 --only names"
 
 # command: no network, read-only folder, full disk, wrong folder, file for folder, missing package (package | line)
@@ -73,6 +74,7 @@ CELLS: dict[str, tuple[str | None, ...]] = {
     "ts-eval sweep": (f"ts-eval sweep {NOWHERE}#m --data splits --stories 2", "ts-eval sweep run/model --data splits --stories 2 --set 'temperature=[1.0]' --out sealed/s.json", "ts-eval sweep run/model --data splits --stories 2 --set 'temperature=[1.0]' --out s.json", "ts-eval sweep run/model --data encoded", "ts-eval sweep run/model --data raw.txt", "optuna | ts-eval sweep run/model --data splits --search optuna"),
     "ts-eval probe": (None, f"{PROBE} --out sealed/new", f"{PROBE} --out new", "ts-eval probe splits --pairs 2", f"{PROBE} --out raw.txt", "transformers | ts-eval probe hf:nobody/nothing --pairs 2"),
     "ts-eval extraction": (f"ts-eval extraction {NOWHERE}#m --data splits", "ts-eval extraction run/model --data splits --stories 2 --out sealed/new", "ts-eval extraction run/model --data splits --stories 2 --out new", "ts-eval extraction run/model --data encoded", "ts-eval extraction run/model --data splits --out raw.txt", f"openai | ts-eval extraction {NOWHERE}#m --data splits"),
+    "ts-eval instruct": ("ts-eval instruct nobody/nothing --data asked", f"{ASKED} --out sealed/a.json", f"{ASKED} --out a.json", "ts-eval instruct run/model --data splits", "ts-eval instruct run/model --data raw.txt", f"ts_tokenizer | {ASKED}"),
     "ts-eval best": ("ts-eval best nobody/nothing --out b.jsonl", f"{BEST} --out sealed/b.jsonl", f"{BEST} --out b.jsonl", "ts-eval best splits --out b.jsonl", f"{BEST} --out raw.txt/b.jsonl", f"ts_tokenizer | {BEST} --out b.jsonl"),
     "ts-eval judge": (f"ts-eval judge told.jsonl --base-url {NOWHERE} --model m --set retries=0 --set backoff=0.001 --out r.jsonl", "ts-eval judge told.jsonl --backend fake --out sealed/r.jsonl", "ts-eval judge told.jsonl --backend fake --out r.jsonl", "ts-eval judge splits --backend fake --out r.jsonl", "ts-eval judge told.jsonl --backend fake --out raw.txt/r.jsonl", None),
     "ts-eval calibrate": (f"ts-eval calibrate rated.jsonl --base-url {NOWHERE} --model m --set retries=0 --set backoff=0.001 --out c.json", "ts-eval calibrate rated.jsonl --backend fake --out sealed/c.json", "ts-eval calibrate rated.jsonl --backend fake --out c.json", "ts-eval calibrate splits --backend fake --out c.json", "ts-eval calibrate rated.jsonl --backend fake --out raw.txt/c.json", None),
@@ -170,6 +172,7 @@ def prepared(artefacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipes = importlib.resources.files("ts_train").joinpath("recipes")
     for name, origin in (("search", "searches/learning-rates"), ("ladder", "ladders/story"), ("ablation", "ablations/heads")):
         (place / f"{name}.toml").write_bytes(recipes.joinpath(f"{origin}.toml").read_bytes())
+    call(f"ts-data instruct {place}/splits --held-out 0.5 --out {place}/asked")
     _rated(place)
     for name, backend in (("ada", "fake"), ("eve", "features")):
         assert call(f"ts-eval judge {place}/told.jsonl --backend {backend} --out {place}/{name}.jsonl").code == 0

@@ -64,6 +64,31 @@ def test_a_vocabulary_without_words_is_not_translated(folder: Path) -> None:
         train(settings(init_from=str(folder / "plain" / "model"), model={}), fake_encoded(vocab_size=40), folder / "other")
 
 
+def test_the_first_use_of_what_a_prompt_asks_for_weighs_more(folder: Path) -> None:
+    from ts_train.loss import IGNORED, first_uses, nll_sum
+
+    ids = torch.tensor([[1, 7, 5, 2, 5, 7, 3, 5], [1, 6, 2, 2, 4, 0, 0, 0]])  # prompts 1 7 5 and 1 6; 0 pads
+    targets = torch.tensor([[IGNORED, IGNORED, 2, 5, 7, 3, 5, 7], [IGNORED, 2, 2, 4, 6, IGNORED, IGNORED, IGNORED]])
+    uses = first_uses(ids, targets, 9)
+    assert uses.nonzero().tolist() == [[0, 3], [0, 4], [1, 4]]
+    logits = torch.randn(2, 8, 9, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    weights = 1 + 2 * uses
+    loss = nll_sum(logits, targets, weights=weights)
+    (grad,) = torch.autograd.grad(loss, logits)
+    each = -logits.log_softmax(-1).gather(2, targets.clamp_min(0)[..., None])[..., 0] * (targets != IGNORED)
+    expected = each.sum() + 2 * (each[0, 3] + each[0, 4] + each[1, 4])
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(grad, torch.autograd.grad(expected, logits)[0])
+    runs = [
+        train(settings(max_steps=1, asked_weight=w, sinks=("jsonl",)), folder / "asked-encoded", folder / f"weight{w}")
+        for w in (1.0, 3.0)
+    ]
+    plain, weighted = (json.loads((run.path / "metrics.jsonl").read_text().splitlines()[0])["loss"] for run in runs)
+    assert plain * 1.02 < weighted < plain * 2
+    with pytest.raises(ValueError, match="rows of one story each"):
+        settings(asked_weight=2.0, batch={"arrangement": "packed"})
+
+
 def test_the_recipe_by_its_name(folder: Path) -> None:
     from ts_models.console import run
 

@@ -1,4 +1,5 @@
 from .__about__ import __version__
+from .asking.instruct import instruct
 from .calibration import calibrate, optimise_prompt
 from .errors import ArtefactError, ConfigError, IndexMismatchError, TsEvalError, UnavailableError
 from .evaluation import evaluate
@@ -28,6 +29,7 @@ from .schemas import (
     EvalConfig,
     EvalReport,
     ExtractionReport,
+    InstructReport,
     JudgeConfig,
     MetricInfo,
     ProbeReport,
@@ -46,6 +48,7 @@ __all__ = [
     "EvalReport",
     "ExtractionReport",
     "IndexMismatchError",
+    "InstructReport",
     "JudgeConfig",
     "JudgeRun",
     "Match",
@@ -70,6 +73,7 @@ __all__ = [
     "estimate_cost",
     "evaluate",
     "extraction",
+    "instruct",
     "judge_stories",
     "open_model",
     "optimise_prompt",

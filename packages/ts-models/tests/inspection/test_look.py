@@ -155,6 +155,8 @@ def test_the_command(lm, tmp_path, monkeypatch):
     assert re.search(r"^ *1\.3 ", done.output, re.MULTILINE)
     bits = -ts_models.score_ids(lm.model, [[*IDS, 62]])[0].mean() / np.log(2)
     assert f"8 tokens, {bits:.2f} bits each" in done.output
+    done = CliRunner().invoke(app, ["look", "m", TEXT, "--out", str(tmp_path / "look.html"), "--quiet"])
+    assert re.fullmatch(r"7 tokens, .* bits each\. Open .*\n", done.output), "no table"
     done = CliRunner().invoke(app, ["look", "m", TEXT, "--out", str(tmp_path / "look.html"), "--json", "--quiet"])
     found = json.loads(done.stdout)
     assert (found["tokens"], len(found["heads"]), len(found["surprise"])) == (8, 8, 7)

@@ -288,6 +288,9 @@ class TrainConfig(Settings):
     """Positions per forward pass. `auto`: as many as keep the logits in the cache (CPU), or all that fit (GPU)."""
     optimizer: OptimizerConfig = MuonConfig()
     schedule: ScheduleConfig = LinearConfig()
+    asked_weight: float = Field(1.0, gt=0)
+    """Weight in the loss of the first use, in a story, of each token of its prompt: above 1, a model follows its prompts more. The step
+    losses shown are weighted then; validation is not."""
     grad_clip: float | None = Field(1.0, gt=0)
     """Maximum global gradient norm, after unscaling; null: no clipping."""
     ema_decay: float | None = Field(None, gt=0, lt=1)
@@ -312,6 +315,12 @@ class TrainConfig(Settings):
     checkpoint: CheckpointConfig = CheckpointConfig()
     sinks: tuple[str, ...] = ("jsonl", "tensorboard")
     """Outputs of metrics, besides the live line."""
+
+    @model_validator(mode="after")
+    def _one_prompt_a_row(self) -> TrainConfig:
+        if self.asked_weight != 1 and self.batch.arrangement == "packed":
+            raise ValueError("`asked_weight` needs rows of one story each; `batch.arrangement` is packed")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -23,7 +23,7 @@ from .callbacks import Callback, RunInfo, StepMetrics, StopTraining, ValidationM
 from .data.batches import Batch, Batches, StepPlan
 from .data.dataset import TrainingData
 from .errors import ConfigError, DataError, DivergedError, Interrupted
-from .loss import nll_sum
+from .loss import first_uses, nll_sum
 from .network import named_tensors, owns_logits
 from .optimizers import build_optimizers
 from .runtime import pace as pacing
@@ -310,9 +310,15 @@ class Trainer:
         """[nats, norm] of one micro-batch, without synchronisation."""
         with self.precision.autocast():
             logits = self._network(batch.ids)
-        nats = self._loss(logits, batch.targets, in_place=self._reuse_logits)
+        nats = self._nats(logits, batch.ids, batch.targets)
         torch.autograd.backward(self.scaler.scale(nats / tokens))
         return torch.stack([nats.detach(), self._clip()])
+
+    def _nats(self, logits: Tensor, ids: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a batch, a sum; `asked_weight` counts the first uses of what the prompts ask for several times."""
+        extra = self.config.asked_weight - 1
+        weights = 1 + extra * first_uses(ids, targets, logits.shape[-1]) if extra else None
+        return self._loss(logits, targets, weights=weights, in_place=self._reuse_logits)
 
     def _clip(self) -> Tensor:
         """Unscale and clip the gradients in place; returns their norm before clipping, on the device."""
@@ -348,7 +354,7 @@ class Trainer:
             segments = {} if batch.segments is None else {"segments": _send(batch.segments, device)}
             with self.precision.autocast():
                 logits = self._network(ids, **segments)
-            loss = self._loss(logits, targets, in_place=self._reuse_logits)
+            loss = self._nats(logits, ids, targets)
             torch.autograd.backward(self.scaler.scale(loss / plan.tokens))
             nats += loss.detach()
             padded, real = padded + ids.numel(), real + int((batch.targets >= 0).sum())

@@ -88,6 +88,15 @@ def _forms() -> dict[str, tuple[str, str]]:
     return {form: found for form, found in forms.items() if form not in _COMMON | _AMBIGUOUS}
 
 
+def forms_of(word: str) -> set[str]:
+    """The forms of a word that prompts ask for by it.
+
+    >>> sorted(forms_of("run"))
+    ['ran', 'run', 'runs']
+    """
+    return {form for form, (_, found) in _forms().items() if found == word}
+
+
 def _with_s(word: str) -> str:
     if word.endswith(("s", "x", "z", "ch", "sh")):
         return f"{word}es"

@@ -15,8 +15,8 @@ __all__ = ["FORMAT", "Instruction", "instruction_of", "is_held_out"]
 
 FORMAT = PromptFormat(features=FEATURES)
 
-_CHANCE = 0.5
-"""Chance of each part that a story has."""
+_WORDS, _OTHERS = 0.9, 0.3
+"""Chance of the words, and of each other part that a story has: a model learns to use words from prompts that ask for little else."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def instruction_of(story: str, config: InstructConfig, *, is_train: bool) -> Ins
         "summary": summary_of(sentences) if len(sentences) > 3 else "",
     }
     possible = [part for part in FORMAT.parts if values[part]]
-    parts = [part for part in possible if dice.random() < _CHANCE] or possible[:1]
+    parts = [part for part in possible if dice.random() < (_WORDS if part == "words" else _OTHERS)] or possible[:1]
     dice.shuffle(parts)
     lines = [FORMAT.parts[part].format(values[part]) for part in parts]
     asked = tuple(words) if "words" in parts else ()

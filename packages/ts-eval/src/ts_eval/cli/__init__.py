@@ -8,6 +8,7 @@ from ..__about__ import __version__
 from .best import best
 from .calibrate import calibrate
 from .extraction import extraction
+from .instruct import instruct
 from .judge import judge
 from .optimise_prompt import optimise_prompt
 from .panel import panel
@@ -28,6 +29,7 @@ app.command("paper", schema=_EVAL)(paper)
 app.command("extraction")(extraction)
 app.command("sweep", schema="ts_eval.schemas:SweepConfig")(sweep)
 app.command("probe")(probe)
+app.command("instruct", schema="ts_models.schemas:GenerationConfig")(instruct)
 app.command("best", schema="ts_models.schemas:GenerationConfig")(best)
 app.command("judge", schema=_JUDGE)(judge)
 app.command("calibrate", schema=_JUDGE)(calibrate)

@@ -9,6 +9,7 @@ from .calibration import *
 from .config import *
 from .extraction import *
 from .index import *
+from .instruct import *
 from .judge import *
 from .probe import *
 from .report import *
@@ -21,6 +22,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "ts-eval/feature-weights": FeatureWeights,
     "ts-eval/foreign-weights": AnomalyWeights,
     "ts-eval/index": IndexManifest,
+    "ts-eval/instruct": InstructReport,
     "ts-eval/judge-config": JudgeConfig,
     "ts-eval/judge-summary": JudgeSummary,
     "ts-eval/panel": PanelReport,

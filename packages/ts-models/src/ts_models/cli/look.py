@@ -42,4 +42,4 @@ def look(
         summary = table(rows, ["head", "reads", "distance", "previous", "first", "same word"]) + "\n\n" if heads else ""
         return f"{summary}{len(bits)} tokens, {payload['bits_per_token']:.2f} bits each. Open {out} in a browser."
 
-    emit(payload, show, as_json=as_json)
+    emit(payload, show, as_json=as_json, quiet=quiet)

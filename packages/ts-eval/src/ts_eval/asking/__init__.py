@@ -1,0 +1,1 @@
+"""Whether models give what prompts ask for."""

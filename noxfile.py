@@ -284,6 +284,7 @@ def docs(session: nox.Session) -> None:
     """The site, warnings as errors, links checked, the code in it run; `-- serve` shows it on this machine."""
     install(session, ALL, *workspace.workspace_group("test"), *workspace.workspace_group("docs"))
     session.run("python", "-m", "tools.site")
+    session.run("ts-models", "export", "demo", "--format", "html", "--out", "build/docs/docs/demo.html", "--quiet")
     if "serve" in session.posargs:
         session.run("zensical", "serve", "--config-file", "build/docs/zensical.toml")
         return

@@ -93,15 +93,42 @@ def llama2c_rate(program: Path, folder: Path, tokens: int, threads: int) -> floa
     return float(re.findall(r"tok/s: ([\d.]+)", done.stderr)[-1])
 
 
+def write_gguf(network: Any, folder: Path) -> dict[str, Path]:
+    """Our own GGUF export in float32, and llama.cpp's Q8_0 of it."""
+    import llama_cpp
+
+    from ts_models.export.to_gguf import export_gguf
+
+    plain, small = folder / "f32.gguf", folder / "q8_0.gguf"
+    export_gguf(ts_models.LanguageModel(network), plain)
+    options = llama_cpp.llama_model_quantize_default_params()
+    options.ftype = llama_cpp.LLAMA_FTYPE_MOSTLY_Q8_0
+    if llama_cpp.llama_model_quantize(os.fsencode(plain), os.fsencode(small), options):
+        raise RuntimeError("llama.cpp did not write its Q8_0")
+    return {"f32": plain, "Q8_0": small}
+
+
 def llamacpp_rate(file: Path, tokens: int, threads: int) -> float:
-    """Tokens per second of llama.cpp, greedy from one token."""
+    """Tokens per second of llama.cpp after the first token, greedy, by its C functions: its Python class adds work to each token."""
+    import ctypes
     import time
 
-    from llama_cpp import Llama
+    import llama_cpp
 
-    model = Llama(str(file), n_threads=threads, n_threads_batch=threads, n_ctx=256, verbose=False)
-    model.eval([1])
+    model = llama_cpp.Llama(str(file), n_threads=threads, n_threads_batch=threads, n_ctx=256, verbose=False)
+    token = (llama_cpp.llama_token * 1)(1)
+
+    def step() -> None:
+        if llama_cpp.llama_decode(model.ctx, llama_cpp.llama_batch_get_one(token, 1)):
+            raise RuntimeError("llama.cpp stopped")
+        logits = llama_cpp.llama_get_logits_ith(model.ctx, -1)
+        address = ctypes.cast(logits, ctypes.POINTER(ctypes.c_float))
+        token[0] = int(np.ctypeslib.as_array(address, (model.n_vocab(),)).argmax())
+
+    step()
     begin = time.perf_counter()
-    for _ in range(tokens):
-        model.eval([model.sample(temp=0)])
-    return tokens / (time.perf_counter() - begin)
+    for _ in range(tokens - 1):
+        step()
+    rate = (tokens - 1) / (time.perf_counter() - begin)
+    model.close()
+    return rate

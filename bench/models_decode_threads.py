@@ -2,7 +2,8 @@
 
     python bench/models_decode_threads.py [--llama2c path/to/run.c] [--presets story-1m …] [--tokens 150] [--rounds 5] [--small]
 
-All rates are medians of the rounds, measured in turns. llama.cpp is measured where llama-cpp-python is installed.
+All rates are medians of the rounds, measured in turns. llama.cpp is measured where llama-cpp-python and gguf are
+installed. Give `--presets` nothing to measure the peers alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _decode_peers import SHAPES, bandwidth, build_llama2c, llama, llama2c_rate, llamacpp_rate, write_llama2c
+from _decode_peers import SHAPES, bandwidth, build_llama2c, llama, llama2c_rate, llamacpp_rate, write_gguf, write_llama2c
 
 import ts_models
 from ts_models._build import build_for_inference
@@ -69,45 +70,50 @@ def against_one(options: argparse.Namespace) -> Iterator[str]:
 
 
 def against_peers(options: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """One story, every clock from the first token on; each peer with the same weights at its best number of threads."""
+    speed = bandwidth(options.threads)
+    yield f"memory bandwidth, {options.threads} threads: {speed / 1e9:.1f} GB/s"
     program, reason = build_llama2c(options.llama2c, folder)
     if program is None:
         yield f"llama2.c skipped: {reason}"
-    if find_spec("llama_cpp") is None:
-        yield "llama.cpp skipped: pip install llama-cpp-python"
-    speed = bandwidth(options.threads)
-    yield f"memory bandwidth, {options.threads} threads: {speed / 1e9:.1f} GB/s"
-    for shape in SHAPES:
-        yield from _one_shape(shape, options, folder, program, speed)
+    else:
+        for shape in SHAPES:
+            network = llama(shape)
+            write_llama2c(network, folder)
+            yield from _compare(shape, network, {"llama2.c": partial(llama2c_rate, program, folder)}, speed, options)
+    missing = [name for name in ("llama_cpp", "gguf") if find_spec(name) is None]
+    if missing:
+        yield f"llama.cpp skipped: no module {' or '.join(missing)} (pip install llama-cpp-python gguf)"
+    else:
+        for preset in ("story-15m", "story-35m"):
+            network = build_for_inference(ts_models.preset(preset)).eval()
+            files = write_gguf(network, folder)
+            peers = {f"llama.cpp {kind}": partial(llamacpp_rate, file) for kind, file in files.items()}
+            yield from _compare(preset, network, peers, speed, options)
 
 
-def _one_shape(shape: str, options: argparse.Namespace, folder: Path, program: Path | None, speed: float) -> Iterator[str]:
-    network, tokens = llama(shape), min(options.tokens, 250)
+def _compare(
+    name: str, network: Any, peers: dict[str, Callable[[int, int], float]], speed: float, options: argparse.Namespace
+) -> Iterator[str]:
     size = 4 * sum(parameter.numel() for parameter in network.parameters() if parameter.dim() == 2)
+    tokens = min(options.tokens, 250)
     actions: dict[str, Callable[[], float]] = {
         kind: partial(ours, network, 1, tokens, options.threads, kind, begun=True) for kind in ("float32", "int8")
     }
-    if program is not None:
-        write_llama2c(network, folder)
-    for threads in sorted({1, options.threads}):
-        if program is not None:
-            actions[f"llama2.c {threads}"] = partial(llama2c_rate, program, folder, tokens, threads)
-        for kind in ("f32", "q8_0") if find_spec("llama_cpp") else ():
-            actions[f"llama.cpp {kind} {threads}"] = partial(
-                llamacpp_rate, options.gguf / f"{shape}-{kind}.gguf", tokens, threads
-            )
+    for peer, rate_of in peers.items():
+        actions |= {f"{peer}, {n} threads": partial(rate_of, tokens, n) for n in sorted({1, options.threads})}
     rate = in_turns(actions, options.rounds)
     fast, small = rate["float32"], rate["int8"]
-    yield f"{shape} float32: {fast:.0f} tokens/s, {size * fast / speed:.0%} of the bandwidth; int8: {small:.0f}"
-    for peer in sorted({name.rpartition(" ")[0] for name in rate if " " in name}):
-        best = max(value for name, value in rate.items() if name.startswith(peer))
-        yield f"{shape} {peer} at its best: {best:.0f}; float32 is {fast / best:.2f}, int8 {small / best:.2f} times that"
+    yield f"{name} float32: {fast:.0f} tokens/s, {size * fast / speed:.0%} of the bandwidth; int8: {small:.0f}"
+    for peer in peers:
+        best, label = max((value, label) for label, value in rate.items() if label.startswith(peer))
+        yield f"{name} {label} (its best): {best:.0f}; float32 is {fast / best:.2f}, int8 {small / best:.2f} times that"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama2c", type=Path, help="llama2.c's run.c")
-    parser.add_argument("--gguf", type=Path, default=Path(), help="folder with 15M-f32.gguf, 15M-q8_0.gguf … for llama.cpp")
-    parser.add_argument("--presets", nargs="+", default=PRESETS)
+    parser.add_argument("--presets", nargs="*", default=PRESETS)
     parser.add_argument("--rows", nargs="+", type=int, default=(1, 100))
     parser.add_argument("--tokens", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=5)

@@ -16,7 +16,7 @@ from .kernels.arrays import BLOCK, DOWN, HEAD, MIX, OUT, QKV, UP, WHOLE, Cache, 
 from .team import Team, item_seconds, looks_per_second, pace_of, usable_threads
 from .weights import read_weights
 
-_SMALL = 8_000_000
+_SMALL = 2_000_000
 """Number of weights up to which rows are shared out in more parts than there are threads: all threads' caches hold the weights."""
 _ROWS_OF_A_THREAD = 8
 """Rows from which on a thread computes whole rows; with fewer, threads share out the outputs of each product."""

@@ -186,6 +186,7 @@ def attempt(reader: Reader, place: Path) -> None:
 FUZZ = settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "40")), deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 @FUZZ
 @given(data=st.data())

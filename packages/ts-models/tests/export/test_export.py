@@ -139,6 +139,7 @@ def test_onnx_with_its_memory_equals_ours(tmp_path: Path, name: str, fields: dic
     assert [item.name for item in tmp_path.iterdir()] == ["model.onnx"]
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_int8_tells_what_it_costs(tmp_path: Path) -> None:
     lm = _lm("talk-10m", **SMALL)

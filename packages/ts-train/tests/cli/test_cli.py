@@ -43,6 +43,7 @@ def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return call
 
 
+@pytest.mark.slow
 def test_run_resume_plot(encoded: Path, tmp_path: Path, here: Callable[..., Here]) -> None:
     run = tmp_path / "run"
     done = call("run", "--data", encoded, "--out", run, "--max-steps", "4", "--json", *TINY)

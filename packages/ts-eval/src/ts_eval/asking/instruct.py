@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ts_data.artefact import keep_apart, write_model
+from ts_data.artefact import write_model
 
 from ..checks import need_count, need_path
 from ..errors import ConfigError
-from ..judge.files import check_output
 from ..models.language_model import LanguageModelAdapter
-from ..places import local_paths
+from ..places import check_output
 from ..provenance import Evaluated, check_provenance
 from ..schemas import AskedWords, InstructModel, InstructReport
 from ..splits import Splits
@@ -68,8 +67,7 @@ def instruct(
     need_count(stories, "stories")
     specs = list(models) if isinstance(models, (list, tuple)) else [models]
     if out is not None:
-        keep_apart(need_path(out, "out"), local_paths(*specs, data), error=ConfigError)
-        check_output(Path(out), "ts-eval/instruct", local_paths(*specs, data))
+        check_output(need_path(out, "out"), "ts-eval/instruct", [*specs, data])
     prompts = _Prompts(tuple(ts_data.instructions(data, "test")), stories, required)
     if not prompts.held_out:
         raise ConfigError(f"{data}: its test split asks for no held-out combination of words. Make prompts of more stories.")

@@ -16,7 +16,7 @@ from .artefact import member, read_model, sha256_file
 from .errors import ArtefactError
 from .schemas import Canaries, Canary, DatasetManifest, FileInfo
 
-__all__ = ["Split", "check_files", "list_files", "open_manifest", "read", "read_canaries", "without_prompts"]
+__all__ = ["Split", "check_files", "file_info", "list_files", "open_manifest", "read", "read_canaries", "without_prompts"]
 
 REMOVED = "removed"
 
@@ -161,6 +161,11 @@ class Split(Sequence[str]):
 
     def __repr__(self) -> str:
         return f"<Split {self.name!r}: {len(self):,} stories>"
+
+
+def file_info(path: Path, rows: int) -> FileInfo:
+    """A manifest's description of a file."""
+    return FileInfo(name=path.name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
 
 
 def without_prompts(batch: pa.RecordBatch) -> pa.Array:

@@ -23,11 +23,11 @@ from ts_data.artefact import (
     need_space,
     read_json,
     recover,
-    sha256_file,
     write_folder,
     write_model,
     write_text,
 )
+from ts_data.dataset import file_info
 from ts_data.schemas import DatasetManifest, FileInfo
 
 from . import engines
@@ -246,9 +246,9 @@ def _encode_split(
             **asdict(sums),
             "unk_spelling_bits": round(sums.unk_spelling_bits * scale, 3),
             "restore_bits": round(sums.restore_bits * scale, 3),
-            "bin": _file_info(bin_path, sums.tokens),
-            "idx": _file_info(idx_path, sums.stories + 1),
-            "prompts": _file_info(prompts_path, sums.stories) if has_prompts else None,
+            "bin": file_info(bin_path, sums.tokens),
+            "idx": file_info(idx_path, sums.stories + 1),
+            "prompts": file_info(prompts_path, sums.stories) if has_prompts else None,
         }
     )
 
@@ -257,7 +257,7 @@ def _write_train_stories(work: Path) -> FileInfo:
     """Write the hashes of the training stories, so that an evaluation can recognise them."""
     hashes = np.unique(np.fromfile(work / "train.hashes", dtype="<u8"))
     np.save(work / TRAIN_STORIES, hashes)
-    return _file_info(work / TRAIN_STORIES, len(hashes))
+    return file_info(work / TRAIN_STORIES, len(hashes))
 
 
 class _Journal:
@@ -306,7 +306,3 @@ class _Journal:
 
     def column(self, kind: str) -> np.ndarray:
         return np.fromfile(self._paths[kind], dtype="<i8")
-
-
-def _file_info(path: Path, rows: int) -> FileInfo:
-    return FileInfo(name=path.name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..arrow import fixed, numbers, strings
+from ..arrow import blanks, fixed, numbers, strings
 from ..checks import check_config, check_text
 from ..schemas import PrepareConfig
 from ..sources.separators import SIGN
@@ -41,8 +41,6 @@ CLEANED = pa.schema(
 
 _CODE_VERSION = 5
 """Raise it with every change of what a rule does, so that the cleaner's hash changes too."""
-
-_IS_BLANK = np.isin(np.arange(256), np.frombuffer(b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f", np.uint8))
 
 
 @dataclass(frozen=True)
@@ -216,7 +214,7 @@ def _result(
 
 def _words(content: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """What `len(text.split())` gives for each ASCII text, counted in the bytes of all at once."""
-    blank = _IS_BLANK[content] if (content < ord(" ")).any() else content == ord(" ")
+    blank = blanks(content)
     begins = ~blank  # bytes that begin a word: the byte before is a blank, or of another text
     begins[1:] &= blank[:-1]
     filled = np.diff(ends) > 0

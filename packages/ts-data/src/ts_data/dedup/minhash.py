@@ -17,6 +17,7 @@ from functools import cache
 
 import numpy as np
 
+from ..arrow import blanks
 from ..schemas import NearConfig
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
@@ -25,10 +26,6 @@ _BASE = 0x5851F42D4C957F2D
 
 _SHIFT = np.uint64(29)
 _HALF = np.uint64(32)
-_BLANK = ord(" ")
-_IS_BLANK = np.isin(np.arange(256), np.frombuffer(b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f", np.uint8))
-"""What str.split takes for a blank in ASCII, by byte."""
-
 _PIECE = 256
 """Stories hashed at once, so that the arrays (about 2 MB each) stay in the caches."""
 
@@ -66,8 +63,7 @@ def gram_hashes(texts: Sequence[str], ngram: int) -> tuple[np.ndarray, np.ndarra
     """
     encoded = [_bytes(text) for text in texts]
     content = np.frombuffer(b" ".join([*encoded, b""]), np.uint8)
-    blank = _IS_BLANK[content] if (content < _BLANK).any() else content == _BLANK
-    edges = np.flatnonzero(np.diff(blank, prepend=True))  # starts and ends of words in turns
+    edges = np.flatnonzero(np.diff(blanks(content), prepend=True))  # starts and ends of words in turns
     starts, ends = edges[::2], edges[1::2]
     powers, inverses = _powers(1 << max(18, len(content).bit_length()))
     sums = np.zeros(len(content) + 1, np.uint64)

@@ -19,12 +19,11 @@ from ..artefact import (
     lock,
     recover,
     sha256_bytes,
-    sha256_file,
     write_folder,
     write_model,
     write_text,
 )
-from ..dataset import Split, check_files, open_manifest, read
+from ..dataset import Split, check_files, file_info, open_manifest, read
 from ..errors import ArtefactError, ConfigError
 from ..pipeline.manifest import lengths
 from ..pipeline.tasks import parquet_writer
@@ -160,8 +159,7 @@ class _SplitWriter:
         files: tuple[FileInfo, ...] = ()
         if self._writer is not None:
             self._writer.close()
-            size, rows = self._path.stat().st_size, len(self._words)
-            files = (FileInfo(name=self._path.name, sha256=sha256_file(self._path), bytes=size, rows=rows),)
+            files = (file_info(self._path, len(self._words)),)
         return SplitInfo(
             stories=len(self._words),
             words=sum(self._words),

@@ -19,10 +19,11 @@ from ..arrow import strings
 from ..artefact import write_model
 from ..cleaning.cleaner import clean, text_hash
 from ..corpus.grammar import story
+from ..dataset import file_info
 from ..errors import ConfigError
 from ..schemas import CANARY_TIMES, Canaries, Canary, FileInfo
 from .cleaned import CleanedStories
-from .tasks import SPLIT_SCHEMA, file_info, parquet_writer
+from .tasks import SPLIT_SCHEMA, parquet_writer
 
 _SENTENCES = 12
 """Sentences of a canary, about 110 words; and generated stories for each canary, a tenth of whose sentences are taken."""

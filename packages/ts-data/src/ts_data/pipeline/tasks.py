@@ -21,7 +21,7 @@ from ..artefact import sha256_file
 from ..cleaning.cleaner import KEPT, Cleaner
 from ..dedup.minhash import MinHasher
 from ..errors import SourceError
-from ..schemas import FileInfo, NearConfig, PrepareConfig
+from ..schemas import NearConfig, PrepareConfig
 from ..sources.blocks import Block, read_block, stop
 from ..sources.separators import found_inside
 from ..sources.storage import sha256_of
@@ -224,11 +224,6 @@ class WriteParts(_GroupTask):
 
 
 # --- files -------------------------------------------------------------------------------------
-
-
-def file_info(path: Path, rows: int) -> FileInfo:
-    """The manifest's description of a file."""
-    return FileInfo(name=path.name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
 
 
 def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

@@ -12,13 +12,14 @@ import pyarrow as pa
 
 from ..arrow import fixed, numbers, strings
 from ..artefact import link_or_copy, write_folder, write_model, write_text
+from ..dataset import file_info
 from ..reports.card import card
 from ..schemas import DatasetManifest, FileInfo, SplitName
 from .canaries import draw_canaries, planted_texts, write_canaries, write_planted
 from .cleaned import CleanedStories
 from .manifest import manifest_of
 from .splits import Assignment, reasons_of
-from .tasks import REMOVED, SPLIT_SCHEMA, TEST, VALIDATION, file_info, parquet_writer
+from .tasks import REMOVED, SPLIT_SCHEMA, TEST, VALIDATION, parquet_writer
 from .workdir import OWNED, SPLITS, WorkDir
 
 REMOVED_SCHEMA = pa.schema(

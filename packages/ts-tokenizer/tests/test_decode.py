@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ts_tokenizer import WordTokenizer, load
 from ts_tokenizer.detokenizer import model
-from ts_tokenizer.detokenizer.model import FIXED, PAST, WHOLE, Decoder, kinds_of
-from ts_tokenizer.detokenizer.storage import pack, pack_keys
+from ts_tokenizer.detokenizer.model import CAPITAL, FIXED, LOWER, PAST, UPPER, WHOLE, Decoder, kinds_of
+from ts_tokenizer.detokenizer.storage import ALL_CAPITALS, pack, pack_keys
 from ts_tokenizer.fast import loops
 from ts_tokenizer.reports.check import check
 from ts_tokenizer.schemas import DecoderSpec
@@ -143,9 +143,9 @@ def test_unsure_occurrences_of_a_word_are_decided_together() -> None:
     templates, packed = pack_keys(keys)
     ids = np.array([0, 1, 3, 2, 1, 3])
 
-    def cases(together: int, low: int, high: int, mode: int = WHOLE) -> list[int]:
+    def cases(together: int, low: int, high: int, mode: int = WHOLE, witness: int = 0) -> list[int]:
         weights = pack(np.array([low, high]), "<i2")
-        spec = DecoderSpec(together=together, templates=templates, keys=packed, weight_bytes=2, weights=weights)
+        spec = DecoderSpec(together=together, witness=witness, templates=templates, keys=packed, weight_bytes=2, weights=weights)
         found = Decoder(spec, vocab).predict(ids, mode)[1]
         return found[[1, 4]].tolist()
 
@@ -154,6 +154,26 @@ def test_unsure_occurrences_of_a_word_are_decided_together() -> None:
     assert cases(1536, -500, 300) == [0, 0]
     assert cases(1536, -500, 1600) == [0, 1], "a sure one is decided alone"
     assert cases(1536, -300, 500, PAST) == [0, 1], "a stream cannot know the later one"
+    assert cases(1536, -500, 1600, witness=3072) == [1, 1], "the sure one counts in the mean"
+    assert cases(1536, -1600, 500, witness=3072) == [0, 0]
+    assert cases(1536, -500, 4000, witness=3072) == [0, 1], "a surer one does not"
+
+
+def test_all_capitals_hold_at_doubtful_places() -> None:
+    vocab = ["on", "tv", ".", "<eos>", "<bos>", "<unk>", "<pad>"]
+    inside, start = 34 << 48 | 1, 34 << 48 | 2 << 16 | 1  # "on tv", ". tv"
+    keys = np.array([start, inside | ALL_CAPITALS, start | ALL_CAPITALS], dtype=np.int64)
+    templates, packed = pack_keys(keys)
+
+    def cases(surplus: int, lack: int, witness: int) -> list[int]:
+        weights = pack(np.array([2000, surplus, 2000 - lack]), "<i2")
+        spec = DecoderSpec(together=1, witness=witness, templates=templates, keys=packed, weight_bytes=2, weights=weights)
+        return Decoder(spec, vocab).predict(np.array([0, 1, 2, 1, 2]))[1][[1, 3]].tolist()
+
+    assert cases(900, 600, 0) == [UPPER, CAPITAL]
+    assert cases(900, 600, 3072) == [UPPER, UPPER]
+    assert cases(500, 600, 3072) == [UPPER, CAPITAL], "it lacks more than is sure elsewhere"
+    assert cases(-500, 600, 3072) == [LOWER, CAPITAL]
 
 
 def test_single_quotes_learn_from_double_ones() -> None:

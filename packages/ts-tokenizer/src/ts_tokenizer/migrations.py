@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .detokenizer.storage import ALL_CAPITALS, pack, pack_keys, unpack
-from .fast.loops import STORY_FEATURES, STORY_TEMPLATE
+from .fast.loops import STORY_TEMPLATE, STORY_TEMPLATES
 
 
 def _from_1(content: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _key(cell: int) -> int:
     """The key of a cell of the evidence table [3 modes, 8 classes, 2 places, 17 buckets]: each mode's first story template."""
     kind, bucket = divmod(cell, 17)
     mode, kind = divmod(kind, 16)
-    return (STORY_TEMPLATE + mode * STORY_FEATURES) << 48 | kind << 8 | bucket
+    return (STORY_TEMPLATE + mode * STORY_TEMPLATES) << 48 | kind << 8 | bucket
 
 
 def _bytes(text: str) -> bytes:

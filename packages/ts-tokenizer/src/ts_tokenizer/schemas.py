@@ -96,7 +96,10 @@ class DecoderSpec(_Frozen):
     """uint8 [4, vocab]: how often each word is capital inside a sentence, tells who speaks, has no blank before it, none behind
     it; in steps from 1 (never) to 5 (always), 0 where too little was seen."""
     together: int = Field(default=0, ge=0)
-    """Occurrences of a word in a story whose capital scores less than this are decided by their mean; 0 in version 2."""
+    """Occurrences of a word in a story whose capital scores less than this are decided by a mean; 0 in version 2."""
+    witness: int = Field(default=0, ge=0)
+    """That mean is of the occurrences that score less than this, and a word in all capitals is so at doubtful places too. 0: of
+    the unsure ones alone, and all capitals stay where they are."""
     templates: Packed = ""
     """uint32 [templates, 6]: template, number of its features, sizes of their three fields, bytes in `keys`."""
     keys: Packed = ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..fast import loops
-from ..fast.loops import APOSTROPHE, CASE_ALIKE, CASE_FEATURES, CASELESS, QUOTE, SPACE_FEATURES, STORY_FEATURES, WORD
+from ..fast.loops import APOSTROPHE, CASE_ALIKE, CASE_FEATURES, CASELESS, QUOTE, SPACE_FEATURES, STORY_FEATURES, UNSURE, WORD
 from ..schemas import MARKERS, DecoderSpec
 from .log_linear import number
 from .model import CAPITAL, FIXED, LOWER, OTHER, PAST, UNIT, UPPER, WHOLE, Stories, hash_table, kinds_of
@@ -31,12 +31,11 @@ BASE_STORIES = 4_000
 DOUBTFUL = 7 * UNIT
 """With more than `BASE_STORIES` stories, weights fitted on that many score the others, and only the others' tokens below `DOUBTFUL`
 join the fit: few tokens, with nearly all errors."""
-UNSURE = 6 * UNIT
-"""Above this score other occurrences of the word do not change a decision, so the token is not used for fitting."""
-TOGETHER = 3 * UNIT // 2
+TOGETHER, WITNESS = 2 * UNIT, 4 * UNIT
+"""Chosen on half of the training stories, by weights fitted on the other half."""
 STEP = UNIT // 16
 """Weights are stored in a byte, in these steps; smaller ones are dropped."""
-SPACE_MOST, CASE_MOST, UPPER_MOST, STORY_MOST = 7_000, 47_000, 1_500, 4_500
+SPACE_MOST, CASE_MOST, UPPER_MOST, STORY_MOST = 7_000, 47_000, 1_500, 7_000
 """Features at most: twice as many, from the real stories, restore hardly more stories, and make the table larger than the CPU cache."""
 
 Table = tuple[np.ndarray, np.ndarray]
@@ -61,6 +60,7 @@ def fit(stories: Stories, vocab: Sequence[str]) -> DecoderSpec:
     return DecoderSpec(
         classes=pack(classes, "<u1"),
         together=TOGETHER,
+        witness=WITNESS,
         templates=templates,
         keys=packed,
         step=STEP,
@@ -238,7 +238,7 @@ def _case(corpus: _Corpus, joins: np.ndarray, scores: np.ndarray, pool: ThreadPo
 def _story(corpus: _Corpus, scores: np.ndarray, mode: int) -> Table:
     """Fit the weights of other occurrences of the word in the story, given the scores."""
     stories = corpus.stories
-    unsure = corpus.open_case & (np.abs(scores) < UNSURE)
+    unsure = corpus.open_case & (np.abs(scores) < UNSURE * UNIT)
     places = np.where(unsure, np.cumsum(unsure) - 1, -1)
     rows = np.zeros((STORY_FEATURES, unsure.sum()), dtype=np.int64)
     given = (stories.ids, stories.cases, np.array(stories.bounds), corpus.kinds, corpus.unk)

@@ -1,8 +1,8 @@
 """The detokenizer: predicts blanks and capitals of ids by a log-linear model, which `fit` learns.
 
 Features are the neighbours (three before, three after), the quotes that are open by the decisions so far, and for capitals
-the other occurrences of the same word in the story. Unsure occurrences of a word are decided together. Weights are integers, so decisions are the same on every machine, with or
-without Numba.
+the other occurrences of the same word in the story. Unsure occurrences of a word are decided together, and a word in all capitals
+stays so where that is in doubt. Weights are integers, so decisions are the same on every machine, with or without Numba.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Decoder:
         self._none, self._unk = len(vocab) - 1, len(vocab) - 2
         self._parity = spec.quotes == "parity"
         self._kinds = kinds_of(vocab, unpack(spec.classes, "<u1"))
-        self._together = spec.together
+        self._together, self._witness = spec.together, spec.witness
         self._keys, self._weights = _open(spec)
 
     def scores(self, ids: np.ndarray, mode: int = WHOLE, fixed: np.ndarray | None = None) -> np.ndarray:
@@ -133,6 +133,7 @@ class Decoder:
             mode,
             self._parity,
             self._together,
+            self._witness,
             scores,
         )
         return scores

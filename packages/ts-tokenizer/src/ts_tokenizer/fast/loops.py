@@ -19,8 +19,11 @@ SPACE_FEATURES = 32
 CASE_FEATURES = 31
 CASE_ALIKE = (18, 19, 20)
 """The case features that share templates; all others have their own."""
-STORY_FEATURES = 11
-STORY_TEMPLATE = 96
+STORY_FEATURES = 13
+STORY_TEMPLATE, STORY_TEMPLATES, NEIGHBOUR_TEMPLATE = 96, 11, 129
+"""The first template of a word's other occurrences, their number in each mode, and the first of these with a neighbour."""
+UNSURE = 6
+"""Nats: above this score other occurrences of the word do not change a decision."""
 LOOK_AHEAD = 3
 SPREAD = (1_640_531_527, 1_779_033_703)
 """Hash factors that separate consecutive keys of one template."""
@@ -312,12 +315,13 @@ def look_up(keys, key):
 
 
 @jit
-def score_story(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity, together, scores):
+def score_story(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity, together, witness, scores):
     """Score one story's tokens: `scores` [tokens, 3] for a blank, a capital, all capitals, in units of 1/`unit` nat.
 
     `keys` and `weights` [slots, 2] are the table (column 0 blank or capital, column 1 all capitals). `fixed` [tokens, 2]
     holds known blanks and cases, -1 for unknown: a score never uses those of its own token. With `parity` every second
-    quotation mark closes one, whatever the blanks. In mode 0 occurrences of a word within `together` of 0 get their mean score.
+    quotation mark closes one, whatever the blanks. In mode 0 occurrences of a word within `together` of 0 get the mean score of
+    those within `witness`.
     """
     n = len(ids)
     states = np.zeros(n, dtype=np.int64)
@@ -328,7 +332,9 @@ def score_story(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity,
         score_token(ids, i, fixed, kinds, none, unk, keys, weights, states[i], parity, walk, row, scores)
     add_story_scores(ids, fixed, kinds, unk, keys, weights, unit, mode, scores, np.zeros((0, STORY_FEATURES), dtype=np.int64))
     if mode == 0 and together > 0:
-        decide_together(ids, kinds, unk, together, scores)
+        decide_together(ids, kinds, unk, together, max(together, witness), scores)
+        if witness > 0:
+            spread_capitals(ids, kinds, unk, scores)
 
 
 @jit
@@ -345,19 +351,29 @@ def score_stories(ids, blanks, bounds, kinds, none, unk, keys, weights, scores):
 
 
 @jit
-def decide_together(ids, kinds, unk, limit, scores):
-    """Give the unsure occurrences of a word (capital within `limit` of 0, not all capitals) the mean of their scores."""
+def decide_together(ids, kinds, unk, limit, witness, scores):
+    """Give the unsure occurrences of a word (capital within `limit` of 0, not all capitals) the mean score of those within `witness`."""
     total, count = np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64)
-    unsure = np.zeros(len(ids), dtype=np.bool_)
     for i in range(len(ids)):
         c = ids[i]
-        if c != unk and not kinds[c] & CASELESS and abs(scores[i, 1]) < limit and scores[i, 2] <= 0:
-            unsure[i] = True
+        if c != unk and not kinds[c] & CASELESS and abs(scores[i, 1]) < witness and scores[i, 2] <= 0:
             total[c] += scores[i, 1]
             count[c] += 1
     for i in range(len(ids)):
-        if unsure[i]:
+        if count[ids[i]] and abs(scores[i, 1]) < limit and scores[i, 2] <= 0:
             scores[i, 1] = total[ids[i]] // count[ids[i]]
+
+
+@jit
+def spread_capitals(ids, kinds, unk, scores):
+    """Give a word all capitals wherever they lack less than they gain at its surest place in the story."""
+    most = np.zeros(len(kinds), np.int64)
+    for i in range(len(ids)):
+        most[ids[i]] = max(most[ids[i]], scores[i, 2] - max(scores[i, 1], 0))
+    for i in range(len(ids)):
+        other = max(scores[i, 1], 0)
+        if ids[i] != unk and scores[i, 2] <= other < scores[i, 2] + most[ids[i]]:
+            scores[i, 2] = other + 1
 
 
 @jit
@@ -383,6 +399,7 @@ def score_next(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity, 
             inside = 1 if i > 0 and kinds[ids[i - 1]] & WORD else 0
             c = ids[i]
             story_features(c, kind & 7, inside, pool[c], votes[c], places[c], top[c, 0], low[c, 0], own, unit, mode, row)
+            story_neighbours(ids, i, unk, pool[c], own, unit, mode, row)
             for j in range(STORY_FEATURES):
                 slot = look_up(keys, row[j])
                 if slot >= 0:
@@ -457,6 +474,7 @@ def add_story_scores(ids, fixed, kinds, unk, keys, weights, unit, mode, scores, 
                 most = top[c, 1] if own[i] == most else most
                 least = low[c, 1] if own[i] == least else least
         story_features(c, kinds[c] & 7, inside, others, voters, seen, most, least, own[i], unit, mode, row)
+        story_neighbours(ids, i, unk, others, own[i], unit, mode, row)
         for j in range(STORY_FEATURES):
             slot = look_up(keys, row[j])
             if slot >= 0:
@@ -515,14 +533,14 @@ def add_vote(ids, i, kinds, unk, score, unit, pool, votes, places, top, low):
 @jit
 def story_features(c, k, inside, others, voters, seen, most, least, own, unit, mode, out):
     """The features of a capital from the word's other occurrences, one template each."""
-    bucket = min(max((others + 17 * unit // 2) // unit, 0), 16)
+    bucket = bucket_of(others, unit)
     most = 31 if voters == 0 else (grade(most, unit) + 1) // 2
     least = 31 if voters == 0 else (grade(least, unit) + 1) // 2
     own = grade(own, unit)
     voters = min(voters, 4)
     seen = min(seen, 4)
     kind = (k << 1) | inside
-    first = STORY_TEMPLATE + mode * STORY_FEATURES
+    first = STORY_TEMPLATE + mode * STORY_TEMPLATES
     out[0] = (first << 48) | (kind << 8) | bucket
     out[1] = ((first + 1) << 48) | (kind << 16) | (most << 8) | least
     out[2] = ((first + 2) << 48) | (kind << 16) | (own << 8) | bucket
@@ -534,6 +552,23 @@ def story_features(c, k, inside, others, voters, seen, most, least, own, unit, m
     out[8] = ((first + 8) << 48) | (kind << 16) | (most << 8) | seen
     out[9] = ((first + 9) << 48) | (c << 8) | bucket
     out[10] = ((first + 10) << 48) | (c << 16) | (most << 8) | least
+
+
+@jit
+def story_neighbours(ids, i, unk, others, own, unit, mode, out):
+    """The features of an unsure capital from the word's other occurrences and one of its neighbours."""
+    out[11] = out[12] = -1
+    if abs(own) < UNSURE * unit:
+        bucket = (ids[i] << 16) | bucket_of(others, unit)
+        first = NEIGHBOUR_TEMPLATE + 2 * mode
+        out[11] = (first << 48) | ((ids[i - 1] if i > 0 else unk + 1) << 32) | bucket
+        out[12] = ((first + 1) << 48) | ((ids[i + 1] if i + 1 < len(ids) else unk + 1) << 32) | bucket
+
+
+@jit
+def bucket_of(others, unit):
+    """The sum of the scores of other occurrences, rounded to nats, as one of 17 bins."""
+    return min(max((others + 17 * unit // 2) // unit, 0), 16)
 
 
 @jit

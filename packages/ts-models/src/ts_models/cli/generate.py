@@ -69,9 +69,10 @@ def generate(
     repeated = (
         as_json or "seed" in given or settings.method != "sample"
     )  # the kernels' logits differ from PyTorch's in the last bits
-    if few and not repeated and at_first_start() and not quiet:
-        warn("the fast kernels are being compiled in the background, once for this machine; until then PyTorch writes.")
+    first = few and not repeated and at_first_start()
     lm = load(model).speculate(None if draft is None else load(draft))
+    if first and not quiet:
+        warn("the fast kernels are being compiled in the background, once for this machine; until then PyTorch writes.")
     wanted, shown = split_list(words), split_list(features)
     prompts = prompt or ["" if wanted or shown else "Once upon a time"]
     for text in (*prompts, *wanted):

@@ -2,17 +2,19 @@
 
 Both sides get the same search, one thing after the other: three batch sizes, three learning rates (one or two more where the best is at
 the edge) on a part of an epoch, then on a longer part StepLR (scaled to the run, as the talk's is to its two epochs), a line to zero
-after a warm-up, or a constant rate that falls in the second half; dropout or none.
-The talk's network then trains for more and more epochs, until its best validation loss no longer falls: that loss is the target.
-Our recipe is trained in runs of rising length until every seed reaches it. Over seeds, losses and steps are medians: the talk's
-network diverges from some. The variants between (structure with AdamW, our
-recipe with the talk's batch) split the gain by cause.
+after a warm-up, or a constant rate that falls in the second half; dropout or none. Ours is searched on half the epochs, because its runs
+are shorter and an epoch takes it longer.
+The talk's network then trains for more and more epochs, until its best validation loss no longer falls or the list ends: the loss of each
+seed is the target of the same seed of ours. Our time is that of the shortest run that reaches it, with a schedule that ends there:
+between two lengths of `LENGTHS` it is interpolated in their logarithm. The variants between (structure with AdamW, our recipe with the
+talk's batch) split the gain by cause.
 
 Time is steps x CPU seconds of a step, one thread, all variants' steps measured by turns in one process at the end: other load on the
 machine then falls on all alike. Validation is left out. Every run lies in `--out` and is not run again; one that was ended by
 SIGTERM goes on, so that the whole may be done in parts.
 
     OMP_NUM_THREADS=1 python bench/train_time_to_target.py --data encoded/ --out DIR [--size 1m] [--seeds 3] [--epochs 2 4 8]
+        [--search-epochs 0.25 0.5] [--stories 500]
     python bench/train_time_to_target.py --small          # made-up stories, one seed: does it run?
 """
 
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -34,6 +37,7 @@ import torch
 from ts_train import BaseCallback, StepMetrics, TrainConfig, ValidationMetrics, recipe, train
 from ts_train.data.dataset import open_data
 from ts_train.recipes import combine
+from ts_train.studies.ablation import mean_interval
 from ts_train.studies.trial import folder_name
 from ts_train.testing import fake_encoded
 
@@ -66,7 +70,7 @@ class Choice:
     epochs: float = 1.0
     seed: int = 1
     quick: bool = False
-    """Of the search: validated once, at the end, on 50 stories."""
+    """Validated once, at the end."""
 
     def __str__(self) -> str:
         dropout = "dropout" if self.dropout else "no dropout"
@@ -104,6 +108,8 @@ class Lab:
     size: str
     data: Any
     out: Path
+    stories: int
+    """Of validation, the first of the split."""
 
     def config(self, c: Choice) -> tuple[TrainConfig, int]:
         """(settings, optimizer steps)."""
@@ -128,7 +134,7 @@ class Lab:
                 "precision": "fp32", "sinks": (), "threads": 1, "checkpoint": {"every": 10**6},
                 "validation": {
                     "every": steps if c.quick else max(1, round(steps / min(12, max(6, 2 * c.epochs)))),
-                    "max_stories": 50 if c.quick else None, "samples": 0, "bits_per_byte": False,
+                    "max_stories": self.stories, "samples": 0, "bits_per_byte": False,
                 },
             })
         ), steps  # fmt: skip
@@ -191,33 +197,39 @@ def longest(lab: Lab, c: Choice, epochs: list[float]) -> Iterator[Choice]:
         before = lab.best(row)
 
 
-LENGTHS = (0.125, 0.18, 0.25, 0.3, 0.35, 0.42, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.8, 4.0)
+LENGTHS = (0.02, 0.03, 0.042, 0.06, 0.085, 0.125, 0.18, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
 
 
-Found = tuple[Choice, list[int]]
-"""A run, and the step at which each of its seeds reached the target."""
+Found = tuple[Choice, list[float]]
+"""Settings, and the steps that each seed needs."""
 
 
-def shortest(lab: Lab, c: Choice, target: float, seeds: int, guess: float) -> Found | None:
-    """The shortest run (of LENGTHS, sought from `guess` epochs on) all of whose seeds reach the target."""
+def needed(lab: Lab, c: Choice, targets: list[float], guess: float) -> Found | None:
+    """The steps that each seed (1, 2, …) needs to its target, sought from `guess` epochs on; None if one does not reach it."""
+    steps = [_crossing(lab, replace(c, seed=seed, quick=True), target, guess) for seed, target in enumerate(targets, 1)]
+    known = [each for each in steps if each is not None]
+    return (replace(c, quick=True), known) if len(known) == len(steps) else None
+
+
+def _crossing(lab: Lab, c: Choice, target: float, guess: float) -> float | None:
+    """Steps of the shortest run that ends at the target."""
+
+    def end(at: int) -> tuple[float, float]:
+        step, _, loss = lab.curve(replace(c, epochs=LENGTHS[at]))[-1]
+        return step, loss
+
     at = min(range(len(LENGTHS)), key=lambda i: abs(LENGTHS[i] - guess))
-    found = _reached(lab, c, LENGTHS[at], target, seeds)
-    while found and at > 0 and (shorter := _reached(lab, c, LENGTHS[at - 1], target, seeds)):
-        found, at = shorter, at - 1
-    while found is None and at + 1 < len(LENGTHS):
+    while at > 0 and end(at)[1] <= target:
+        at -= 1
+    while not end(at)[1] <= target:  # a diverged run has no number
         at += 1
-        found = _reached(lab, c, LENGTHS[at], target, seeds)
-    return found
-
-
-def _reached(lab: Lab, c: Choice, epochs: float, target: float, seeds: int) -> Found | None:
-    run, steps = replace(c, epochs=epochs, quick=False), []
-    for seed in range(1, seeds + 1):
-        step = next((int(p[0]) for p in lab.curve(replace(run, seed=seed)) if p[2] <= target), None)
-        if step is None:
+        if at == len(LENGTHS):
             return None
-        steps.append(step)
-    return run, steps
+    if at == 0:
+        return end(0)[0]
+    (fewer, higher), (more, lower) = end(at - 1), end(at)
+    share = (higher - target) / (higher - lower)
+    return math.exp((1 - share) * math.log(fewer) + share * math.log(more))
 
 
 def step_costs(lab: Lab, choices: list[Choice], rounds: int, steps: int) -> dict[str, float]:
@@ -270,63 +282,66 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=3)
     options.add_argument("--search-epochs", nargs=2, type=float, default=[0.25, 0.5], help="of the two rounds of the search")
     options.add_argument("--epochs", nargs="+", type=float, default=[2, 4, 8], help="lengths of the talk's runs")
+    options.add_argument("--stories", type=int, default=500, help="validation stories")
     chosen = options.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(chosen.out or folder)
-        data: Any = chosen.data or fake_encoded(stories=400, vocab_size=2048, shortest=60, longest=350)
+        data: Any = chosen.data or fake_encoded(stories=100, vocab_size=2048, shortest=20, longest=120)
         first, second = (0.1, 0.2) if chosen.small else chosen.search_epochs
         lengths, seeds = ([0.3], 1) if chosen.small else (chosen.epochs, chosen.seeds)
-        compare(Lab(chosen.size, data, out), first, second, lengths, seeds)
+        compare(Lab(chosen.size, data, out, chosen.stories), first, second, lengths, seeds)
 
 
 def compare(lab: Lab, first: float, second: float, epochs: list[float], seeds: int) -> None:
     print(f"torch {torch.__version__}, {lab.size}, 1 thread, fp32, {seeds} seed(s)", flush=True)
-    peer, ours = (search(lab, side, first, second) for side in ("talk", "muon"))
-    trend = [(row, shortest(lab, ours, lab.best(row), 1, row.epochs / 8)) for row in longest(lab, peer, epochs)]
-    rows = [row for row, _ in trend]
-    peer, found = min(trend, key=lambda pair: lab.best(pair[0]))
-    guess = found[0].epochs if found else LENGTHS[-1]  # one seed's answer, from which to seek that of all
+    peer, ours = search(lab, "talk", first, second), search(lab, "muon", first / 2, second / 2)
+    rows = list(longest(lab, peer, epochs))
+    peer = min(rows, key=lab.best)
     best = [min(curve, key=lambda point: point[2]) for curve in lab.seeds(peer, seeds)]
-    target = statistics.median(point[2] for point in best)  # not the mean: a seed may diverge
-    print(f"target {target:.3f} (seeds: {', '.join(f'{point[2]:.3f}' for point in best)})")
+    targets = [point[2] for point in best]
+    print(f"the talk's network, {peer}: {', '.join(f'{target:.3f}' for target in targets)}", flush=True)
     reached: Reached = {
-        "talk's network": (peer, [int(point[0]) for point in best]),
-        "ours": shortest(lab, ours, target, seeds, guess),
-    }
+        "talk's network": (peer, [point[0] for point in best]), "ours": needed(lab, ours, targets, peer.epochs / 8)
+    }  # fmt: skip
+    report(lab, reached)
+    for row in rows:  # how the gain depends on how long the talk's network may train
+        step, _, loss = min(lab.curve(row), key=lambda point: point[2])
+        report(lab, {f"{row.epochs:g} epochs": (row, [step]), "ours": needed(lab, ours, [loss], row.epochs / 8)})
+    rate = replace(ours, epochs=first / 2, quick=True)
     for name, c in {
-        "ours, with AdamW": best_rate(lab, replace(ours, side="adamw", lr=RATES["adamw", lab.size][1], epochs=first)),
-        "ours, batches of 64 stories": best_rate(lab, replace(ours, batch="64 stories", epochs=first)),
+        "ours, with AdamW": best_rate(lab, replace(rate, side="adamw", lr=RATES["adamw", lab.size][1])),
+        "ours, batches of 64 stories": best_rate(lab, replace(rate, batch="64 stories")),
     }.items():
-        reached[name] = shortest(lab, c, target, 1, 2 * guess)
+        reached[name] = needed(lab, c, targets[:1], peer.epochs / 4)
     recipe_as_it_is = Choice("talk", "64 stories", 0.0049 if lab.size == "1m" else 0.0013, "step", True, min(2, epochs[-1]))
     print(f"  the talk's recipe as it is: {lab.best(recipe_as_it_is):.3f} in {recipe_as_it_is.epochs:g} epochs (one seed)")
-    costs = step_costs(lab, [*rows, *(found[0] for found in reached.values() if found)], rounds=5, steps=40)
-    report(reached, costs)
-    for row, found in trend:  # how the gain depends on how long the talk's network may train
-        if found:
-            step = min(lab.curve(row), key=lambda point: point[2])[0]
-            ratio = step * cost(row, costs) / (found[1][0] * cost(found[0], costs))
-            print(f"  to {lab.best(row):.3f}, the best of {row.epochs:g} epochs of the talk's network: {ratio:.2f} x (one seed)")
+    report(lab, reached)
     engine(lab)
 
 
 Reached = dict[str, Found | None]
 
 
-def report(reached: Reached, costs: dict[str, float]) -> None:
-    base = 0.0
+def report(lab: Lab, reached: Reached) -> None:
+    """The CPU seconds of each, and how many times less than the first: geometric mean over seeds with its 95 % interval."""
+    costs = step_costs(lab, [found[0] for found in reached.values() if found], rounds=5, steps=40)
+    base: list[float] = []
     for name, found in reached.items():
         if found is None:
             print(f"  {name:30} not in {LENGTHS[-1]} epochs")
             continue
         each = cost(found[0], costs)
-        seconds = statistics.median(found[1]) * each
+        seconds = [steps * each for steps in found[1]]
         base = base or seconds
-        steps = ", ".join(str(step) for step in found[1])
+        ratios = [math.log(peer / own) for peer, own in zip(base, seconds, strict=False)]
+        interval = mean_interval(ratios)
+        within = "" if interval is None else f" ({math.exp(interval[0]):.2f} … {math.exp(interval[1]):.2f})"
+        steps = ", ".join(f"{step:.0f}" for step in found[1])
         print(
-            f"  {name:30} {seconds:7.1f} CPU s ({steps} steps of {each * 1e3:.0f} ms)  {base / seconds:.2f} x less  [{found[0]}]"
-        )
+            f"  {name:30} {statistics.mean(seconds):7.1f} CPU s ({steps} steps of {each * 1e3:.0f} ms)  "
+            f"{math.exp(statistics.mean(ratios)):.2f}{within} x less  [{found[0]}]", flush=True,
+        )  # fmt: skip
 
 
 def cost(c: Choice, costs: dict[str, float]) -> float:

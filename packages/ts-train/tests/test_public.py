@@ -47,7 +47,7 @@ def test_a_recipe_for_every_preset_of_the_zoo() -> None:
 
 def test_a_variant_is_its_presets_recipe_with_changes() -> None:
     base, variant = recipe("story-5m", device="cuda"), recipe("story-5m-instruct", device="cuda")
-    assert variant == {**base, "model": {"max_seq_len": 512}}
+    assert variant == {**base, "model": {"max_seq_len": 512}, "asked_weight": 10.0}
     over = over_recipe(
         "story-5m-instruct", {"preset": "story-5m-instruct", "device": "cpu", "seed": 7, "model": {"dropout": 0.1}}
     )

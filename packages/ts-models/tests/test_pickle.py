@@ -91,6 +91,7 @@ def test_steppers_states_and_results(network, lm):
     assert pickle.loads(pickle.dumps(state)).lengths.tolist() == [4]
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_in_a_pool_and_a_data_loader(tmp_path, method):

@@ -199,10 +199,14 @@ def test_a_tokenizer_of_others_that_does_not_hold(tmp_path: Path, content: bytes
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("word_tokenizer.json", "{"),
-        ("word_tokenizer.json", "[]"),
-        ("word_tokenizer.json", '{"format": "ts-tokenizer/word", "schema_version": 99}'),
-        ("word_tokenizer.json", '{"format": "ts-tokenizer/word", "schema_version": 1}'),
+        pytest.param("word_tokenizer.json", "{", marks=pytest.mark.integration),
+        pytest.param("word_tokenizer.json", "[]", marks=pytest.mark.integration),
+        pytest.param(
+            "word_tokenizer.json", '{"format": "ts-tokenizer/word", "schema_version": 99}', marks=pytest.mark.integration
+        ),
+        pytest.param(
+            "word_tokenizer.json", '{"format": "ts-tokenizer/word", "schema_version": 1}', marks=pytest.mark.integration
+        ),
         ("training.json", '{"format": "ts-models/training", "schema_version": 99}'),
         ("training.json", '{"steps": 3}'),
         ("training.json", "[" * 100_000),

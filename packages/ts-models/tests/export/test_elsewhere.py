@@ -28,6 +28,7 @@ ZOO = {
 }
 
 pytest.importorskip("ts_tokenizer", reason="needs the extra text")
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_the_loss_is_ours(demo: ts_models.LanguageModel, exported: Path) -> None
     story = "Once upon a time there was a dog. The dog was happy."
     ids = AutoTokenizer.from_pretrained(str(exported))(story, return_tensors="pt")["input_ids"]
     loss = AutoModelForCausalLM.from_pretrained(str(exported))(input_ids=ids, labels=ids).loss
-    assert float(loss) == pytest.approx(-float(demo.logprobs([story])[0][:-1].mean()), abs=1e-4)
+    assert loss.item() == pytest.approx(-float(demo.logprobs([story])[0][:-1].mean()), abs=1e-4)
 
 
 def test_a_tokenizer_that_is_saved_again_is_the_same(exported: Path, tmp_path: Path) -> None:

@@ -214,6 +214,8 @@ def inflections(word: str) -> list[str]:
     ['plays', 'played', 'playing']
     >>> inflections("cry")
     ['cries', 'cried', 'crying']
+    >>> inflections("hop")
+    ['hops', 'hopped', 'hopping']
     """
     consonant = not word[-2:-1] or word[-2] not in "aeiou"
     third, past, present = f"{word}s", f"{word}ed", f"{word}ing"
@@ -223,5 +225,8 @@ def inflections(word: str) -> list[str]:
         third, past = f"{word[:-1]}ies", f"{word[:-1]}ied"
     elif word.endswith("e"):
         past, present = f"{word}d", f"{word[:-1]}ing"
-    doubled = [f"{word}{word[-1]}ed", f"{word}{word[-1]}ing"] if re.search(r"[^aeiou][aeiou][bdgmnprt]$", word) else []
-    return [third, past, present, *doubled]
+    if not re.search(r"[^aeiou][aeiou][bdgmnprt]$", word):
+        return [third, past, present]
+    doubled = [f"{word}{word[-1]}ed", f"{word}{word[-1]}ing"]
+    one_syllable = not re.search(r"[aeiouy].*[aeiou]", word)  # "hopped": "hoped" is another word; but "opened", "beginning"
+    return [third, *doubled] if one_syllable else [third, past, present, *doubled]

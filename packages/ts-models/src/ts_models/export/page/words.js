@@ -1,7 +1,7 @@
 "use strict";
 // Text to ids and back: spaCy's English rules, and the detokenizer of ts-tokenizer (`rules/linear.py`, `fast/loops.py`).
 
-const UNIT = 1024, LOOK_AHEAD = 3, NEVER = 2 ** 40;
+const UNIT = 1024, UNSURE = 6 * UNIT, LOOK_AHEAD = 3, NEVER = 2 ** 40;
 const QUOTE = 8, APOSTROPHE = 16, BREAK = 32, WORD = 64, CASELESS = 128;
 const SPECIALS = ["<eos>", "<bos>", "<unk>", "<pad>"];
 
@@ -128,6 +128,7 @@ class Words {
     this.unk = vocab.length - 2;
     this.parity = decoder.quotes === "parity";
     this.together = decoder.together;
+    this.witness = decoder.witness ?? 0;
     this.kinds = kindsOf(vocab, fromBase64(decoder.classes));
     this.tables = unpackWeights(decoder);
   }
@@ -173,6 +174,7 @@ class Words {
     });
     this.addStoryScores(ids, scores);
     if (this.together > 0) this.decideTogether(ids, scores);
+    if (this.together > 0 && this.witness > 0) this.spreadCapitals(ids, scores);
     return scores;
   }
 
@@ -278,20 +280,30 @@ class Words {
         [0, id * 256 + bucket], [id, (most << 8) | least],
       ];
       rows.forEach(([middle, low], j) => { scores[i][1] += this.weight(96 + j, 0, middle, low); });
+      if (Math.abs(own[i]) >= UNSURE) return;
+      [i - 1, i + 1].forEach((j, side) => { scores[i][1] += this.weight(129 + side, ids[j] ?? this.none, id, bucket); });
     });
   }
 
-  // Unsure occurrences of a word get the mean of their scores.
+  // Unsure occurrences of a word get the mean score of those that are not quite sure.
   decideTogether(ids, scores) {
-    const unsure = new Map();
+    const heard = new Map(), below = (i, limit) => Math.abs(scores[i][1]) < limit && scores[i][2] <= 0;
     ids.forEach((id, i) => {
-      if (!this.hasCase(id) || Math.abs(scores[i][1]) >= this.together || scores[i][2] > 0) return;
-      unsure.set(id, [...(unsure.get(id) ?? []), i]);
+      if (this.hasCase(id) && below(i, Math.max(this.together, this.witness))) heard.set(id, [...(heard.get(id) ?? []), scores[i][1]]);
     });
-    for (const places of unsure.values()) {
-      const mean = Math.floor(places.reduce((sum, i) => sum + scores[i][1], 0) / places.length);
-      for (const i of places) scores[i][1] = mean;
-    }
+    ids.forEach((id, i) => {
+      const all = heard.get(id);
+      if (all && below(i, this.together)) scores[i][1] = Math.floor(all.reduce((sum, score) => sum + score, 0) / all.length);
+    });
+  }
+
+  // A word takes all capitals wherever they lack less than they gain at its surest place in the story.
+  spreadCapitals(ids, scores) {
+    const most = new Map(), other = (i) => Math.max(scores[i][1], 0);
+    ids.forEach((id, i) => most.set(id, Math.max(most.get(id) ?? 0, scores[i][2] - other(i))));
+    ids.forEach((id, i) => {
+      if (id !== this.unk && scores[i][2] <= other(i) && other(i) < scores[i][2] + most.get(id)) scores[i][2] = other(i) + 1;
+    });
   }
 }
 

@@ -84,7 +84,7 @@ class WordTokenizer:
             casing: "lower" restores capitals by prediction; "keep" adds markers where the prediction is wrong.
             manifest: the manifest of the stories' splits (`ts_data.open_manifest`); the result of `ts_data.read` has its own.
                 The tokenizer records its fingerprint and its cleaning rules, by which it cleans prompts.
-            progress: called with the number of stories read.
+            progress: called with the number of stories read, then before and after the detokenizer learns from a sample of them.
 
         Raises:
             ConfigError: `vocab_size` leaves no room for words, or `texts` is empty.
@@ -115,7 +115,10 @@ class WordTokenizer:
             spelling=fit_spelling(hidden or counts),
         )
         bare = cls._on(table, spec)
+        learned = progress or (lambda *_: None)
+        learned("detokenizer", 0, len(sample))
         decoder = fit(bare.stories(sample), vocab)
+        learned("detokenizer", len(sample), len(sample))
         return cls._on(table, spec.model_copy(update={"decoder": decoder}))
 
     @classmethod

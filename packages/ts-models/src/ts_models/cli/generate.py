@@ -70,6 +70,10 @@ def generate(
         as_json or "seed" in given or settings.method != "sample"
     )  # the kernels' logits differ from PyTorch's in the last bits
     first = few and not repeated and at_first_start()
+    if first:  # the compiler takes a core: a team of threads would wait for it at each product
+        import torch
+
+        torch.set_num_threads(1)
     lm = load(model).speculate(None if draft is None else load(draft))
     if first and not quiet:
         warn("the fast kernels are being compiled in the background, once for this machine; until then PyTorch writes.")

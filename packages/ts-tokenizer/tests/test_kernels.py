@@ -164,6 +164,7 @@ def test_without_a_place_for_the_cache_it_compiles_all_the_same(monkeypatch: pyt
 
     from ts_tokenizer.fast.jit import jit
 
+    jit(lambda x: x)(1)  # Numba's own modules are imported by the first call, and use `njit`
     real, seen = numba.njit, []
 
     def njit(**options: Any) -> Any:

@@ -196,6 +196,28 @@ print("ends", flush=True)
     assert out.split() == ["interrupted", "ends"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_while_a_helper_ends_does_not_wait_for_it():
+    """The lock of the helper's future is held at the fork, by a thread that the child does not have."""
+    out = script("""
+held, free = threading.Event(), threading.Event()
+def hold():
+    with stepper.team._helpers[0]._condition:
+        held.set()
+        free.wait(60)
+threading.Thread(target=hold).start()
+held.wait()
+child = os.fork()
+if child == 0:
+    threading.Timer(20, os._exit, [9]).start()
+    stepper.step(torch.tensor([3]), None)
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+free.set()
+""")
+    assert out.split() == ["7"]
+
+
 def test_pace_keeps_what_is_faster_and_compares_again(monkeypatch):
     monkeypatch.undo()
     pace, chosen = Pace({1, 2, 4}), []

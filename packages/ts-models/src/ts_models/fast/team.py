@@ -53,6 +53,8 @@ class Team:
 
     def wake(self, *arguments: Any) -> None:
         """Start each helper that sleeps, with help_forward(*arguments, words, its number, patience)."""
+        if self._process != os.getpid():  # forked: the parent's helpers are not here, and may have held a lock of their futures
+            self._helpers, self._process = [None] * len(self._helpers), os.getpid()
         for number, helper in enumerate(self._helpers):
             if helper is None or helper.done():
                 self._helpers[number] = _pool(len(self._helpers)).submit(

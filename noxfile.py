@@ -77,7 +77,7 @@ def tests(session: nox.Session, package: str) -> None:
     """The tests of each package with only what it declares; `tests(workspace)`: of the packages together."""
     where: tuple[str, ...]
     if package == "workspace":
-        install(session, ALL, *workspace.workspace_group("workspace"), "selenium>=4.20")
+        install(session, ALL, *workspace.workspace_group("workspace"), *workspace.packages()["ts-models"].group("test"))
         where = ("tests", *TOGETHER, *ELSEWHERE)
     else:
         described = workspace.packages()[package]

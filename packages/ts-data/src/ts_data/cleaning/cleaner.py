@@ -146,8 +146,9 @@ class Cleaner:
                 texts = None
                 continue
             texts = texts or plain.to_pylist()
-            for row in np.flatnonzero([step.apply(text) is not text for text in texts]).tolist():
-                (dropped if isinstance(step.apply(texts[row]), Drop) else hinted)[row] = True
+            after = list(map(step.apply, texts))
+            for row in np.flatnonzero([new is not old for new, old in zip(after, texts, strict=True)]).tolist():
+                (dropped if isinstance(after[row], Drop) else hinted)[row] = True
         rows = np.flatnonzero(hinted | dropped)
         steps = (
             self._with_cut if is_cut else self._all if is_hinted else self._unhinted

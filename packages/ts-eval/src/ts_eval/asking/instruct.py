@@ -126,8 +126,7 @@ def _measured(
     adapter: LanguageModelAdapter, prompts: _Prompts, decoding: dict[str, Any], rate: Callable[[str], float]
 ) -> InstructModel:
     lm = adapter.lm
-    known = None if lm.training is None else lm.training.prompts
-    asks, held_out, other = known is not None, prompts.held_out, prompts.other
+    known, held_out, other = _known(lm), prompts.held_out, prompts.other
     stories = _written(lm, [row.words for row in (*held_out, *other)], decoding)
     free = stories[: len(held_out)]
     words = {"held-out": words_used(free, held_out), "other": words_used(stories[len(held_out) :], other)}
@@ -140,14 +139,19 @@ def _measured(
         shown[feature] = _share(feature, lm.generate([""] * count, features=[feature], **decoding))
     notes = [*adapter.notes, *([f"{len(refused)} stories without guaranteed words: {refused[0]}"] if refused else [])]
     return InstructModel(
-        name=adapter.name, parameters=adapter.parameters, asks=asks, words=words, rating=rating, shown=shown,
+        name=adapter.name, parameters=adapter.parameters, asks=known is not None, words=words, rating=rating, shown=shown,
         unasked=_unasked(free), bits_per_byte=_bits_per_byte(adapter, prompts.scored), notes=tuple(dict.fromkeys(notes)),
     )  # fmt: skip
 
 
+def _known(lm: LanguageModel) -> Any:
+    """How the prompts are spelled that a model was trained on; None: on none."""
+    return None if lm.training is None else lm.training.prompts
+
+
 def _written(lm: LanguageModel, asked: Sequence[Sequence[str]], decoding: dict[str, Any]) -> list[str]:
     """One story for each group of words, whole."""
-    if lm.training is None or lm.training.prompts is None:
+    if _known(lm) is None:
         return lm.generate([FREE] * len(asked), **decoding)
     return [story.strip() for story in lm.generate([lm.ask(words) for words in asked], return_full_text=False, **decoding)]
 
@@ -158,7 +162,7 @@ def _required(
     """Stories that hold the words of some prompts, in any form; their prompts; why others have none, such as a small vocabulary."""
     from ts_models.errors import ConfigError as Refusal
 
-    asks = lm.training is not None and lm.training.prompts is not None
+    asks = _known(lm) is not None
     made, kept, refused = [], [], []
     for row in rows:
         ask: dict[str, Any] = {"words": row.words} if asks else {}
@@ -209,7 +213,7 @@ def _bits_per_byte(adapter: LanguageModelAdapter, rows: Sequence[Instruction]) -
     size = [float(len(text.encode())) for text in texts]
     nats = {"alone": [float(p.sum()) for p in alone.logprobs]}
     lm = adapter.lm
-    if lm.training is not None and lm.training.prompts is not None:
+    if _known(lm) is not None:
         before = [lm.encode_prompt(row.prompt) for row in rows]
         scored = score_ids(lm.model, [[*ask, *lm.encode_story(text)[1:]] for ask, text in zip(before, texts, strict=True)])
         nats["prompt"] = [float(p[len(ask) - 1 :].sum()) for p, ask in zip(scored, before, strict=True)]

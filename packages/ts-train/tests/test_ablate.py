@@ -100,9 +100,10 @@ def test_a_diverged_run_is_counted_and_in_no_mean(
     train = train_module.train
 
     def diverging(config: Any, data: Any, out: Path, **options: Any) -> Any:
+        run = train(config, data, out, **options)
         if config.model["d_ff"] == 40:
             raise DivergedError("10 steps in a row were not finite")
-        return train(config, data, out, **options)
+        return run
 
     monkeypatch.setattr(train_module, "train", diverging)
     wide = ablate(spec, data, tmp_path).rows[1]

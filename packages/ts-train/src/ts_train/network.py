@@ -42,25 +42,23 @@ def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) 
     if "kind" not in fields:
         raise ConfigError("field `preset`: is missing. Name one (story-1m), or give a whole `model` table with its `kind`.")
     try:
-        return ts_models.build(_network_config(fields))
+        return _build(fields)
     except ValidationError as problem:
         raise ConfigError(f"field `model`: {describe_invalid(problem)}") from None
 
 
-def _network_config(fields: dict[str, Any]) -> Any:
+def _build(fields: dict[str, Any]) -> nn.Module:
+    """The network of a whole model config; pydantic's error where that is invalid."""
+    import ts_models
     from ts_models.schemas import config_class
 
-    return config_class(fields.get("kind")).model_validate(fields)
+    return ts_models.build(config_class(fields.get("kind")).model_validate(fields))
 
 
 def rebuild_model(manifest: RunManifest) -> nn.Module | None:
     """The network of a run whose weights come from a checkpoint; None for the caller's own model."""
-    import ts_models
-
-    if manifest.model is None:
-        return None
     try:
-        return ts_models.build(_network_config(manifest.model))
+        return None if manifest.model is None else _build(manifest.model)
     except ValidationError as problem:
         raise ArtefactError(f"the run's config.json, field `model`: {describe_invalid(problem)}") from None
 
@@ -111,7 +109,7 @@ def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
     torch.manual_seed(config.seed)
     fields = loaded.config.model_dump(exclude=VOCABULARY)
     # `model` may change, say, the dropout.
-    network = ts_models.build(_network_config({**fields, **config.model, "vocab_size": data.vocab_size}))
+    network = _build({**fields, **config.model, "vocab_size": data.vocab_size})
     weights = loaded.model.state_dict()
     if other_words:
         weights = _translate(weights, network, loaded.vocabulary(), data.tokenizer.vocab)

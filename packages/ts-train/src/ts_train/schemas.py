@@ -21,11 +21,11 @@ from pydantic import (
 from .registry import OPTIMIZERS, SCHEDULES
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Settings(_Frozen):
+class Settings(Frozen):
     """Base of the settings; numbers are finite."""
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -331,7 +331,7 @@ class TrainConfig(Settings):
 # --- what a run writes -------------------------------------------------------------------------
 
 
-class Environment(_Frozen):
+class Environment(Frozen):
     """Everything that may change the last bits of a result."""
 
     threads: int
@@ -349,7 +349,7 @@ class Environment(_Frozen):
     """Module that rotates the embedding (`talk-*`): `torchtune` if installed, else `ts-models`, equal to 1e-6. Null for other models."""
 
 
-class ValidationPoint(_Frozen):
+class ValidationPoint(Frozen):
     step: int
     tokens: int
     seconds: float
@@ -360,7 +360,7 @@ class ValidationPoint(_Frozen):
     bits_per_byte: float | None
 
 
-class SpeedProbe(_Frozen):
+class SpeedProbe(Frozen):
     """Speed measured by a run with `max_minutes` before its first step."""
 
     seconds: float = Field(ge=0)
@@ -373,7 +373,7 @@ class SpeedProbe(_Frozen):
     """Limit by `max_steps` and `max_tokens`, if given."""
 
 
-class RunManifest(_Frozen):
+class RunManifest(Frozen):
     """run/config.json: the settings and the plan derived from them."""
 
     format: Literal["ts-train/run"] = "ts-train/run"
@@ -410,7 +410,7 @@ class RunManifest(_Frozen):
     """Only with `max_minutes`."""
 
 
-class Replan(_Frozen):
+class Replan(Frozen):
     """A change of the number of steps during training."""
 
     step: int
@@ -422,7 +422,7 @@ class Replan(_Frozen):
     """Seconds of the budget spent."""
 
 
-class PaceState(_Frozen):
+class PaceState(Frozen):
     """Time spent and measured by a run with `max_minutes`."""
 
     elapsed: float = 0.0
@@ -437,7 +437,7 @@ class PaceState(_Frozen):
     plans: tuple[Replan, ...] = ()
 
 
-class TrainerState(_Frozen):
+class TrainerState(Frozen):
     """checkpoints/step-N/state.json: progress of a run; the tensors are in a file beside it."""
 
     format: Literal["ts-train/state"] = "ts-train/state"
@@ -499,7 +499,7 @@ class PreferenceConfig(Settings):
     seed: int = 1
 
 
-class PreferenceReport(_Frozen):
+class PreferenceReport(Frozen):
     """preference.json of a tuned model."""
 
     format: Literal["ts-train/preference"] = "ts-train/preference"

@@ -130,22 +130,10 @@ class _Part:
         self.prompts = None if prompts is None else prompts[:stories]
 
 
-class _Scored:
-    """Any module as `score_ids` wants it: callable, with a device."""
+class _Scored(nn.Sequential):
+    """Any module as `score_ids` wants it: with a device."""
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self.model, self.device = model, device
-
-    def __call__(self, ids: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model(ids)
-        return logits
-
-    @property
-    def training(self) -> bool:
-        return self.model.training
-
-    def eval(self) -> None:
-        self.model.eval()
-
-    def train(self, mode: bool) -> None:
-        self.model.train(mode)
+        super().__init__(model)
+        self.device = device
+        self.train(model.training)

@@ -8,18 +8,13 @@ import torch
 from torch import nn
 
 import ts_train.optimizers
+from ts_models.layers.attention import Attention
+from ts_models.schemas import TransformerConfig
 from ts_train.loss import nll_sum
 from ts_train.optimizers import OPTIMIZERS, Optimizers, build_optimizers
 from ts_train.optimizers.muon import BatchedMuon, fused_rows, orthogonalise
 from ts_train.schemas import AdamWConfig, MuonConfig
 from ts_train.testing import TinyNetwork
-
-
-class Attention(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.qkv = nn.Linear(8, 16)
-        self.heads, self.kv_heads, self.width = 4, 2, 2
 
 
 def a_step(model: nn.Module, optimizers: Optimizers, seed: int) -> None:
@@ -91,11 +86,12 @@ def test_orthogonalised_singular_values_lie_near_one() -> None:
 
 
 def test_q_k_v_are_split_and_share_memory() -> None:
-    model = nn.Sequential(Attention())
+    attention = Attention(TransformerConfig(d_model=8, n_heads=4, n_kv_heads=2), 0)
+    model = nn.Sequential(attention)
     optimizers = build_optimizers(model, MuonConfig(), vocab_size=99)
     shapes = [tuple(p.shape) for p in optimizers.parts[0].param_groups[0]["params"]]
-    assert shapes == [(8, 8), (4, 8), (4, 8)]
-    whole = model[0].qkv.weight
+    assert shapes[:3] == [(8, 8), (4, 8), (4, 8)]
+    whole = attention.qkv.weight
     before = whole.detach().clone()
     whole.grad = torch.randn_like(whole)
     optimizers.share_gradients()

@@ -156,18 +156,8 @@ def ladder_text(report: LadderReport) -> str:
 
 def _ablation_text(report: AblationReport) -> str:
     header = [
-        "variant",
-        "parameters",
-        "runs",
-        "loss",
-        "95 %",
-        "against",
-        "difference",
-        "95 %",
-        "bits/byte",
-        "seconds",
-        "tokens/s",
-    ]
+        "variant", "parameters", "runs", "loss", "95 %", "against", "difference", "95 %", "bits/byte", "seconds", "tokens/s",
+    ]  # fmt: skip
     rows = [
         [
             row.name, f"{row.parameters:,}", f"{row.runs - row.diverged} of {row.runs}", _number(row.loss),

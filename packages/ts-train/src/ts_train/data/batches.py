@@ -70,20 +70,10 @@ class Batches:
     """
 
     def __init__(
-        self,
-        stories: Stories,
-        *,
-        context: int,
-        seed: int,
-        pad_id: int,
-        batch_size: int | None = None,
-        max_tokens: int | None = None,
-        arrangement: str = "bucketed",
-        bucket: int = 8,
-        pad_to: int = 1,
-        scores: NDArray[np.float64] | None = None,
-        score_epochs: int = 1,
-    ) -> None:
+        self, stories: Stories, *, context: int, seed: int, pad_id: int, batch_size: int | None = None,
+        max_tokens: int | None = None, arrangement: str = "bucketed", bucket: int = 8, pad_to: int = 1,
+        scores: NDArray[np.float64] | None = None, score_epochs: int = 1,
+    ) -> None:  # fmt: skip
         self.ids, self.offsets = stories.ids, np.asarray(stories.offsets, dtype=np.int64)
         full = np.diff(self.offsets) - 1  # positions that a story would need
         if len(full) == 0 or full.min() < 1:

@@ -42,29 +42,16 @@ def build(model: nn.Module, config: MuonConfig, vocab_size: int, precision: str)
                 views.append((parameter, view, rows))
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
-        optimizers.append(
-            BatchedMuon(
-                matrices,
-                lr=config.lr,
-                momentum=config.momentum,
-                weight_decay=config.weight_decay,
-                ns_steps=config.ns_steps,
-                dtype=_iteration_dtype(precision, matrices[0].device),
-                cautious=config.cautious,
-            )
-        )
+        muon = BatchedMuon(
+            matrices, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, ns_steps=config.ns_steps,
+            dtype=_iteration_dtype(precision, matrices[0].device), cautious=config.cautious,
+        )  # fmt: skip
+        optimizers.append(muon)
     small = [p for p in rest if p.ndim < 2]
     large = [p for p in rest if p.ndim >= 2]
     if rest:
-        optimizers.append(
-            adamw(
-                [(large, config.adamw_weight_decay), (small, 0.0)],
-                lr=config.adamw_lr,
-                betas=config.adamw_betas,
-                eps=config.adamw_eps,
-                fused=config.fused,
-            )
-        )
+        groups = [(large, config.adamw_weight_decay), (small, 0.0)]
+        optimizers.append(adamw(groups, lr=config.adamw_lr, betas=config.adamw_betas, eps=config.adamw_eps, fused=config.fused))
     return Optimizers(optimizers, views)
 
 
@@ -80,16 +67,16 @@ def _iteration_dtype(precision: str, device: torch.device) -> torch.dtype:
 def fused_rows(model: nn.Module, name: str, matrix: torch.Tensor) -> list[slice]:
     """The rows of q, k and v in a fused matrix (recognised by name); one slice of all rows for any other matrix.
 
-    Sizes come from the attention module (`heads`, `kv_heads`, `width`, as in ts-models), else q, k and v are alike.
+    Sizes come from the attention module (`heads`, `kv_heads`, `head_dim`, as in ts-models), else q, k and v are alike.
     """
     path = name.removesuffix(".weight").split(".")
     height = matrix.shape[0]
     if path[-1] not in FUSED:
         return [slice(0, height)]
     owner = model.get_submodule(".".join(path[:-1]))
-    heads, kv_heads, width = (getattr(owner, field, None) for field in ("heads", "kv_heads", "width"))
-    if heads and kv_heads and width and (heads + 2 * kv_heads) * width == height:
-        cuts = [0, heads * width, (heads + kv_heads) * width, height]
+    heads, kv_heads, head_dim = (getattr(owner, field, None) for field in ("heads", "kv_heads", "head_dim"))
+    if heads and kv_heads and head_dim and (heads + 2 * kv_heads) * head_dim == height:
+        cuts = [0, heads * head_dim, (heads + kv_heads) * head_dim, height]
     elif height % 3 == 0:
         cuts = [0, height // 3, 2 * height // 3, height]
     else:
@@ -113,16 +100,9 @@ class BatchedMuon(torch.optim.Optimizer):
     label = "muon"
 
     def __init__(
-        self,
-        params: Iterable[nn.Parameter],
-        *,
-        lr: float,
-        momentum: float,
-        weight_decay: float,
-        ns_steps: int,
-        dtype: torch.dtype,
-        cautious: bool = False,
-    ) -> None:
+        self, params: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float, ns_steps: int,
+        dtype: torch.dtype, cautious: bool = False,
+    ) -> None:  # fmt: skip
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps, "dtype": dtype}
         super().__init__(params, {**defaults, "cautious": cautious})
 

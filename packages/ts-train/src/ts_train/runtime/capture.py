@@ -60,14 +60,9 @@ class CapturedStep:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        batches: Batches,
-        device: torch.device,
-        *,
-        gradients: Callable[[Batch, Tensor], Tensor],
+        self, model: nn.Module, batches: Batches, device: torch.device, *, gradients: Callable[[Batch, Tensor], Tensor],
         update: Callable[[], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.batches, self.device, self._gradients, self._update = batches, device, gradients, update
         self.stories = ResidentStories(batches, device)
         self.parameters = [p for p in model.parameters() if p.requires_grad]

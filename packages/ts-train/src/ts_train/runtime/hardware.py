@@ -80,11 +80,16 @@ def computes_bf16() -> bool:
 
 @lru_cache
 def _cpu_flags() -> frozenset[str]:
+    return frozenset(_cpu_line("flags").split())
+
+
+def _cpu_line(name: str) -> str:
+    """What the first line `name : …` of Linux's cpuinfo says; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return frozenset()
-    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 def _last_cache_bytes() -> int:
@@ -147,11 +152,7 @@ def hardware_name(device: torch.device | str) -> str:
 
 @lru_cache
 def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return _cpu_line("model name") or platform.machine()
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> float:

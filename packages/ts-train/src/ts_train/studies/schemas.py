@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+from ..schemas import Frozen
 
 Interval = tuple[float, float]
 Seeds = Annotated[tuple[int, ...], Field(min_length=1)]
@@ -18,7 +15,7 @@ Settings = dict[str, Any]
 """Fields of a TrainConfig, in tables as in a recipe."""
 
 
-class TrialResult(_Frozen):
+class TrialResult(Frozen):
     """cells/<name>/cell.json: one finished training run of a study, without its weights."""
 
     format: Literal["ts-train/cell"] = "ts-train/cell"
@@ -45,7 +42,7 @@ class TrialResult(_Frozen):
 # --- ablations ---------------------------------------------------------------------------------
 
 
-class AblationConfig(_Frozen):
+class AblationConfig(Frozen):
     """Named variants of one base, each trained from every seed."""
 
     format: Literal["ts-train/ablation"] = "ts-train/ablation"
@@ -71,7 +68,7 @@ class AblationConfig(_Frozen):
         return self
 
 
-class VariantRow(_Frozen):
+class VariantRow(Frozen):
     """One row of the table. Means are over the runs that did not diverge."""
 
     name: str
@@ -94,7 +91,7 @@ class VariantRow(_Frozen):
     flops: float
 
 
-class AblationReport(_Frozen):
+class AblationReport(Frozen):
     """results.json of an ablation."""
 
     format: Literal["ts-train/ablation-report"] = "ts-train/ablation-report"
@@ -108,7 +105,7 @@ class AblationReport(_Frozen):
 # --- ladder ------------------------------------------------------------------------------------
 
 
-class LadderConfig(_Frozen):
+class LadderConfig(Frozen):
     """Sizes × budgets, and the presets to predict."""
 
     format: Literal["ts-train/ladder"] = "ts-train/ladder"
@@ -135,7 +132,7 @@ class LadderConfig(_Frozen):
         return self
 
 
-class ScalingFit(_Frozen):
+class ScalingFit(Frozen):
     """loss = E + A / N^alpha + B / D^beta, N parameters and D tokens (Hoffmann et al. 2022, approach 3)."""
 
     e: float
@@ -152,7 +149,7 @@ class ScalingFit(_Frozen):
     e_interval: Interval
 
 
-class Prediction(_Frozen):
+class Prediction(Frozen):
     preset: str
     parameters: int
     tokens: int
@@ -163,7 +160,7 @@ class Prediction(_Frozen):
     """FLOPs (6·N·D) relative to the largest run of the ladder."""
 
 
-class LadderReport(_Frozen):
+class LadderReport(Frozen):
     """results.json of a ladder."""
 
     format: Literal["ts-train/ladder-report"] = "ts-train/ladder-report"
@@ -180,7 +177,7 @@ class LadderReport(_Frozen):
 # --- search ------------------------------------------------------------------------------------
 
 
-class Range(_Frozen):
+class Range(Frozen):
     """Numbers between two inclusive bounds; integers if both bounds are integers."""
 
     low: int | float
@@ -202,7 +199,7 @@ class Range(_Frozen):
         return self
 
 
-class Choices(_Frozen):
+class Choices(Frozen):
     choices: tuple[bool | int | float | str, ...] = Field(min_length=2)
 
 
@@ -214,7 +211,7 @@ def _kind_of_space(value: Any) -> str:
 Space = Annotated[Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")], Discriminator(_kind_of_space)]
 
 
-class SearchConfig(_Frozen):
+class SearchConfig(Frozen):
     """A search for the settings with the lowest validation loss."""
 
     format: Literal["ts-train/search"] = "ts-train/search"
@@ -233,7 +230,7 @@ class SearchConfig(_Frozen):
     """First trials, never pruned (median) and drawn at random (tpe)."""
 
 
-class Trial(_Frozen):
+class Trial(Frozen):
     number: int
     state: Literal["complete", "pruned", "diverged"]
     params: dict[str, bool | int | float | str]
@@ -245,7 +242,7 @@ class Trial(_Frozen):
     flops: float | None = None
 
 
-class SearchReport(_Frozen):
+class SearchReport(Frozen):
     """results.json of a search."""
 
     format: Literal["ts-train/search-report"] = "ts-train/search-report"

@@ -15,12 +15,12 @@ from pydantic import ValidationError
 
 from ts_models import artefact
 
-from ..callbacks import BaseCallback, Callback
+from ..callbacks import BaseCallback, Callback, RunInfo
 from ..data.dataset import TrainingData
 from ..errors import ArtefactError, ConfigError, DataError, DivergedError
 from ..recipes import combine, over_recipe
 from ..run_folder import Run
-from ..schemas import TrainConfig
+from ..schemas import RunManifest, TrainConfig, TrainerState
 from .schemas import TrialResult
 
 if TYPE_CHECKING:
@@ -90,37 +90,31 @@ def _train(
 ) -> TrialResult:  # fmt: skip
     from ..run import train
 
-    last = _Last()
+    run: Run | _Last = (last := _Last())
+    loss, bits, reason = None, None, None
     try:
-        run: Run = train(config, data.source, out, callbacks=(*callbacks, last), progress=progress, warn=warn)
+        run = train(config, data.source, out, callbacks=(*callbacks, last), progress=progress, warn=warn)
+        loss, bits, reason = run.state.best_loss, run.summary.validation_bits_per_byte, run.state.stopped
     except DivergedError as problem:
-        return last.diverged(name, config.seed, identity, str(problem))
+        reason = str(problem)
     state, manifest = run.state, run.manifest
     return TrialResult(
         name=name, seed=config.seed, identity=identity, parameters=manifest.parameters, steps=state.step, tokens=state.tokens,
-        seconds=state.seconds, flops=state.tokens * manifest.flops_per_token, loss=state.best_loss,
-        bits_per_byte=run.summary.validation_bits_per_byte, stopped=state.stopped,
+        seconds=state.seconds, flops=state.tokens * manifest.flops_per_token, loss=loss, bits_per_byte=bits, stopped=reason,
     )  # fmt: skip
 
 
 class _Last(BaseCallback):
-    """Keeps the progress of a run, for one that diverges and returns nothing."""
+    """Keeps the plan and the last state of a run, for one that diverges and returns nothing."""
 
-    def __init__(self) -> None:
-        self.step = self.tokens = self.parameters = 0
-        self.seconds = self.flops_per_token = 0.0
+    manifest: RunManifest
+    state: TrainerState
 
-    def on_start(self, run: Any) -> None:
-        self.parameters, self.flops_per_token = run.manifest.parameters, run.manifest.flops_per_token
+    def on_start(self, run: RunInfo) -> None:
+        self.manifest = run.manifest
 
-    def on_step(self, metrics: Any) -> None:
-        self.step, self.tokens, self.seconds = metrics.step, metrics.tokens, metrics.seconds
-
-    def diverged(self, name: str, seed: int, identity: str, reason: str) -> TrialResult:
-        return TrialResult(
-            name=name, seed=seed, identity=identity, parameters=self.parameters, steps=self.step, tokens=self.tokens,
-            seconds=self.seconds, flops=self.tokens * self.flops_per_token, loss=None, bits_per_byte=None, stopped=reason,
-        )  # fmt: skip
+    def on_end(self, state: TrainerState) -> None:
+        self.state = state
 
 
 def identify(config: TrainConfig, data: TrainingData) -> str:

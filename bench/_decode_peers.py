@@ -26,7 +26,7 @@ SHAPES = {
 
 def llama(shape: str) -> Any:
     """Our network of that shape, random weights, in evaluation mode."""
-    from ts_models._build import build_for_inference
+    from ts_models.architectures import build_for_inference
 
     return build_for_inference(ts_models.TransformerConfig(vocab_size=32_000, **SHAPES[shape])).eval()
 

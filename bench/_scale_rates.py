@@ -223,7 +223,7 @@ def checkpoint(folder: Path, preset: str) -> dict[str, Any]:
 def decode(folder: Path, preset: str, rows: str, tokens: str) -> dict[str, Any]:
     """Tokens per second of `rows` stories written at once."""
     import ts_models
-    from ts_models._build import build_for_inference
+    from ts_models.architectures import build_for_inference
     from ts_models.generation import generate_ids as write
     from ts_models.schemas import GenerationConfig
 

@@ -38,7 +38,7 @@ FLOOR = ("talk-15m", "talk-35m")
 def models(preset: str) -> tuple[Any, Any]:
     """Ours, and the peer of the same size."""
     torch.manual_seed(0)
-    from ts_models._build import build_for_inference
+    from ts_models.architectures import build_for_inference
 
     config = ts_models.preset(preset)
     ours = build_for_inference(config).eval()

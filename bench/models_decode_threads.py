@@ -24,7 +24,7 @@ import torch
 from _decode_peers import SHAPES, bandwidth, build_llama2c, llama, llama2c_rate, llamacpp_rate, write_gguf, write_llama2c
 
 import ts_models
-from ts_models._build import build_for_inference
+from ts_models.architectures import build_for_inference
 from ts_models.generation import generate_steps, make_stepper
 from ts_models.schemas import GenerationConfig
 

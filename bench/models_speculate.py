@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 import ts_models
-from ts_models._build import build_for_inference
+from ts_models.architectures import build_for_inference
 from ts_models.generation import generate_ids, make_config, make_stepper
 
 PROMPTS = (

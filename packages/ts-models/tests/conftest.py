@@ -80,7 +80,7 @@ CONFIGS = {
 
 def make(config):
     """A network with random weights, also in its norms and biases, and logits that spread by one or two nats."""
-    from ts_models._build import build_for_inference
+    from ts_models.architectures import build_for_inference
 
     torch.manual_seed(7)
     network = build_for_inference(config).eval()

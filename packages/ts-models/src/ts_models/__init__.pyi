@@ -10,8 +10,7 @@ from . import presets as presets
 from . import protocols as protocols
 from . import schemas as schemas
 from .__about__ import __version__
-from ._build import build
-from .architectures import StoryModel
+from .architectures import StoryModel, build
 from .errors import (
     ArtefactError,
     ConfigError,

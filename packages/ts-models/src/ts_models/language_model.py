@@ -7,20 +7,22 @@ import html
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, Unpack, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from .architectures import StoryModel
+from .checks import check_text, text_list
 from .errors import ConfigError, TokenizerError
-from .generation.text import Event, Story, check_text, make_story, stop_check, stream_events, text_list
+from .generation import Hypothesis, Step, Stepper, generate_steps, make_config, make_stepper
+from .generation.require import generate_required
+from .generation.task import CallOptions
+from .generation.text import Event, Story, make_story, stop_check, stream_events, vocabulary_of
 from .protocols import Tokenizer
 from .schemas import GenerationConfig, ModelConfig, TrainingSummary
 from .scoring import score_ids
-
-if TYPE_CHECKING:
-    from .generation import Hypothesis, Stepper
 
 
 class LanguageModel:
@@ -143,29 +145,31 @@ class LanguageModel:
         all these words and ends with `<eos>`; what the places of the words are, `generation.require` says. `words` and
         `features` only ask a model that was trained on prompts (`ts-data instruct`), before each story; no text shows that.
         """
-        from .generation import make_config
-
         config, tokenizer = make_config(options), self.text_tokenizer()
         beginnings = [prompts] if isinstance(prompts, str) else text_list(prompts, "prompts")
         ids = [self.encode_prompt(prompt, words=words, features=features) for prompt in beginnings]
-        found = self._generate_ids(ids, config, logprobs, alternatives)
+        *_, found = self._steps(ids, config, logprobs=logprobs, alternatives=alternatives)
+        assert isinstance(found, list)
         return [
             make_story(tokenizer, prompt, beginning, hypothesis, config.stop)
             for prompt, beginning, group in zip(beginnings, ids, found, strict=True)
             for hypothesis in group
         ]
 
-    def _generate_ids(
-        self, ids: list[list[int]], config: GenerationConfig, logprobs: bool, alternatives: int
-    ) -> list[list[Hypothesis]]:
-        from .generation import generate_ids
-        from .generation.require import generate_required
-
-        recorded: dict[str, Any] = {"logprobs": logprobs, "alternatives": alternatives, "stepper": self.stepper()}
+    def _steps(
+        self, ids: list[list[int]], config: GenerationConfig, **options: Unpack[CallOptions]
+    ) -> Iterator[Step | list[list[Hypothesis]]]:
+        """What `generate_steps` yields. A story with required words is one step."""
+        tokenizer, stepper = self.text_tokenizer(), self.stepper()
         if config.require:
-            return generate_required(self.model, self.text_tokenizer(), ids, config, **recorded)
-        stop = stop_check(self.text_tokenizer(), ids, config.stop)
-        return generate_ids(self.model, ids, config, stop=stop, **recorded)
+            found = generate_required(self.model, tokenizer, ids, config, stepper=stepper, **options)
+            for number, (story, *_) in enumerate(found):
+                yield Step([number] * len(story.ids), story.ids, story.logprobs, story.alternatives)
+            yield found
+            return
+        if config.stop:
+            options["stop"] = stop_check(tokenizer, ids, config.stop)
+        yield from generate_steps(self.model, ids, config, stepper=stepper, **options)
 
     def stream(self, prompt: str = "", **options: Any) -> Iterator[str]:
         """Stream one story in pieces. Pieces are final; joined they are the text after the prompt."""
@@ -187,30 +191,16 @@ class LanguageModel:
 
         A story with required words (`require`) is written whole before its first event.
         """
-        from .generation import Step, generate_steps, make_config
-
-        config, tokenizer = make_config({**options, "num_return_sequences": 1}), self.text_tokenizer()
-        check_text(prompt, "the prompt")
+        config = make_config({**options, "num_return_sequences": 1})
         beginning = self.encode_prompt(prompt, words=words, features=features)
-        if config.require:
-            found = self._generate_ids([beginning], config, logprobs, alternatives)
-            story = found[0][0]
-            whole = Step([0] * len(story.ids), story.ids, story.logprobs, story.alternatives)
-            yield from stream_events(tokenizer, prompt, beginning, [whole, found], ())
-            return
-        check = stop_check(tokenizer, [beginning], config.stop)
-        steps = generate_steps(
-            self.model, [beginning], config, logprobs=logprobs, alternatives=alternatives, stop=check, stepper=self.stepper()
-        )
-        yield from stream_events(tokenizer, prompt, beginning, steps, config.stop)
+        steps = self._steps([beginning], config, logprobs=logprobs, alternatives=alternatives)
+        yield from stream_events(self.text_tokenizer(), prompt, beginning, steps, config.stop)
 
     def neighbours(self, word: str, *, k: int = 10) -> list[tuple[str, float]]:
         """The k tokens nearest to a word in embedding space, with their cosines, nearest first.
 
         Raises ConfigError for a word that the vocabulary lacks, naming near spellings.
         """
-        import torch
-
         check_text(word, "the word")
         if k < 1:
             raise ConfigError(f"k is {k}; at least one neighbour can be asked for.")
@@ -246,11 +236,7 @@ class LanguageModel:
 
     def vocabulary(self) -> list[str]:
         """All tokens in id order."""
-        tokenizer = self.text_tokenizer()
-        known = getattr(tokenizer, "vocab", None)
-        if known is not None:
-            return list(known)
-        return [tokenizer.decode([number], skip_special_tokens=False) for number in range(tokenizer.vocab_size)]
+        return vocabulary_of(self.text_tokenizer())
 
     def speculate(self, draft: LanguageModel | None) -> LanguageModel:
         """Let a smaller model of the same vocabulary guess tokens while this one writes a single story; None ends it. Gives this model.
@@ -267,8 +253,6 @@ class LanguageModel:
 
     def stepper(self) -> Stepper:
         """The stepper for this network: the fast one where network and machine allow it."""
-        from .generation import make_stepper
-
         return make_stepper(self.model, draft=self._draft and self._draft.model)
 
     def logprobs(self, texts: Sequence[str], *, context: int | None = None) -> list[NDArray[np.float32]]:

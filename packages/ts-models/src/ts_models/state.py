@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 class State(Protocol):
@@ -126,10 +129,7 @@ class RecurrentState:
         self.lengths = self.lengths[rows]
 
 
-def pad_right(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Ids `[prompts, longest]`, 0 behind shorter ones, and lengths `[prompts]`."""
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    ids = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = torch.as_tensor(list(prompt))
-    return ids, lengths
+def pad_right(rows: Sequence[Sequence[int] | NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
+    """Ids `[rows, longest]` int64, 0 behind shorter ones, and lengths `[rows]`."""
+    ids = pad_sequence([torch.as_tensor(row, dtype=torch.int64) for row in rows], batch_first=True)
+    return ids, torch.tensor([len(row) for row in rows])

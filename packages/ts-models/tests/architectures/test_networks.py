@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ts_models
-from ts_models._build import build_for_inference
+from ts_models.architectures import build_for_inference
 from ts_models.errors import ConfigError, ContextError
 from ts_models.schemas import NetworkConfig, RecurrentConfig, TransformerConfig
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import ts_models
 import ts_models.errors
-from ts_models._build import build_for_inference
+from ts_models.architectures import build_for_inference
 from ts_models.layers import positions
 from ts_models.layers.positions import RotaryEmbedding
 from ts_models.presets import PRESETS

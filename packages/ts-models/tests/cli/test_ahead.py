@@ -26,8 +26,11 @@ def started(monkeypatch, tmp_path):
     return commands
 
 
-def test_one_process_compiles_while_each_start_works_without_the_kernels(started):
+def test_one_process_compiles_while_each_start_works_without_the_kernels_on_one_thread(started, monkeypatch):
+    threads: list[int] = []
+    monkeypatch.setattr("torch.set_num_threads", threads.append)
     assert _ahead.at_first_start()
+    assert threads == [1]
     assert os.environ.pop("TS_MODELS_KERNELS") == os.environ.pop("TS_TOKENIZER_KERNELS") == "plain"
     assert _ahead.at_first_start()
     [command] = started

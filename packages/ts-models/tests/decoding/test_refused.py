@@ -55,7 +55,7 @@ def test_scores_that_are_no_numbers_are_one_sentence(network):
 def test_a_mask_of_the_networks_own_is_no_fault(small, monkeypatch):
     own = type(small).logits
     monkeypatch.setattr(type(small), "logits", lambda self, x: own(self, x).index_fill(-1, torch.tensor([3, 4]), -torch.inf))
-    monkeypatch.setattr("ts_models.generation.steppers.fits", lambda network: False)
+    monkeypatch.setattr("ts_models.generation.loop.fits", lambda network: False)
     for method in METHODS:
         assert not {3, 4} & set(generate(small, [[61]], method=method, max_new_tokens=12, min_new_tokens=12, seed=1)[0])
 

@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("numba")
 
 from ts_models import ConfigError, LanguageModel, RecurrentConfig, TransformerConfig
-from ts_models._build import build_for_inference
+from ts_models.architectures import build_for_inference
 from ts_models.fast import speculate
 from ts_models.fast.decode import FastStepper
 from ts_models.fast.speculate import SpeculativeStepper

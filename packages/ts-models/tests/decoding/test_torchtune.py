@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ts_models import TransformerConfig
-from ts_models._build import build_for_inference
+from ts_models.architectures import build_for_inference
 from ts_models.generation import generate
 
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..generation import generate
 from ..schemas import ModelConfig, NetworkConfig
 
 
 class StoryModel(nn.Module):
-    """A small causal language model. Subclasses define `forward` and `init_state`."""
+    """A small causal language model. Subclasses define `hidden`, `logits` and `init_state`."""
 
     config: ModelConfig
     config_class: ClassVar[type[NetworkConfig]]
@@ -35,6 +36,14 @@ class StoryModel(nn.Module):
             start again in each. Not together with `state`.
         lengths [batch]: with `state`, how many of the `time` tokens of each row are real; the rest is padding.
         """
+        return self.logits(self.hidden(ids, state=state, segments=segments, lengths=lengths))
+
+    def hidden(self, ids: Tensor, *, state: Any = None, segments: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
+        """What the output layer reads, [batch, time, width]; the arguments are those of `forward`."""
+        raise NotImplementedError
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The output layer: [..., width] → [..., vocab_size]."""
         raise NotImplementedError
 
     def init_state(self, batch: int, max_length: int) -> Any:
@@ -43,8 +52,6 @@ class StoryModel(nn.Module):
 
     def generate(self, ids: Sequence[Sequence[int]] | Tensor, **options: Any) -> list[list[int]]:
         """Continue prompts of ids; `options` are the fields of GenerationConfig. Returns the new ids of each story."""
-        from ..generation import generate
-
         return generate(self, ids, **options)
 
     @property

@@ -31,10 +31,6 @@ class Recurrent(StoryModel):
         self.rnn = _KINDS[config.kind](config.d_model, config.d_hidden, config.n_layers, batch_first=True, dropout=between)
         self.head = Linear(config.d_hidden, config.vocab_size)
 
-    def forward(self, ids: Tensor, *, state: Any = None, segments: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
-        """See StoryModel.forward."""
-        return self.logits(self.hidden(ids, state=state, segments=segments, lengths=lengths))
-
     def hidden(
         self, ids: Tensor, *, state: RecurrentState | None = None, segments: Tensor | None = None, lengths: Tensor | None = None
     ) -> Tensor:

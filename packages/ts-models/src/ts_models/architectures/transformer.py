@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -81,11 +79,6 @@ class Transformer(StoryModel):
         for block in self.modules():
             if isinstance(block, Block):
                 block.reset_parameters(self.config)
-
-    def forward(self, ids: Tensor, *, state: Any = None, segments: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
-        """See StoryModel.forward."""
-        x = self.hidden(ids, state=state, segments=segments, lengths=lengths)
-        return self.logits(x)
 
     def hidden(
         self, ids: Tensor, *, state: KVCache | None = None, segments: Tensor | None = None, lengths: Tensor | None = None

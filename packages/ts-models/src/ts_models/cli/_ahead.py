@@ -32,7 +32,10 @@ own_process = False
 
 
 def at_first_start() -> bool:
-    """Whether the kernels are not compiled on this machine yet. This process then works without them; another one compiles them."""
+    """Whether the kernels are not compiled on this machine yet. Then another process compiles them; this one works without, on one thread.
+
+    The compiler takes a core: a team of threads would wait for it at each product.
+    """
     if not own_process or any(name in os.environ for name in _PLAIN) or not available():
         return False
     done = _note()
@@ -48,6 +51,9 @@ def at_first_start() -> bool:
             subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
     except OSError:  # nowhere to note it: compile as part of the work
         return False
+    import torch
+
+    torch.set_num_threads(1)
     os.environ.update(_PLAIN)
     return True
 

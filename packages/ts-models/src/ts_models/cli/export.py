@@ -9,10 +9,11 @@ import typer
 
 from ..console import Json, Quiet, emit, show_progress
 from ..registry import FORMATS
+from ._shared import Model
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
+    model: Model,
     format_: Annotated[str, typer.Option("--format", help=f"{', '.join([*FORMATS][:-1])} or {[*FORMATS][-1]}.")],
     out: Annotated[Path, typer.Option(help="Where to write it: a folder; for onnx, gguf and html a file.")],
     text: Annotated[

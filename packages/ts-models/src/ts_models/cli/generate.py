@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from ..console import Config, Json, Quiet, Set, emit, merge, warn
+from ._shared import Model, enough_beams, hints, warn_unknown
 
 _FEW = 4
 """Stories up to which the first start writes without the kernels."""
 
 
 def generate(
-    model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
+    model: Model,
     prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="How a story begins. May be repeated.")] = None,
     words: Annotated[
         str | None, typer.Option(help="Ask for words, with commas: dragon,run,shiny. Needs a model of prompts.")
@@ -47,11 +48,9 @@ def generate(
 
     Example: ts-models generate demo --prompt "Once upon a time" --n 3 --seed 1
     """
-    from ..generation import make_config
-    from ..generation.text import split_list
+    from ..generation.options import make_config, split_list
     from ..io.loading import load
     from ._ahead import at_first_start
-    from ._hints import hints
 
     flags = {
         "method": method, "num_return_sequences": n, "seed": seed, "max_new_tokens": max_new_tokens,
@@ -59,29 +58,21 @@ def generate(
         "require": require,
     }  # fmt: skip
     given = merge(config, set_, flags)
-    values = {"seed": secrets.randbits(32)} | given
-    copies = values.get("num_return_sequences", 1)
-    if values.get("method") in {"beam", "beam-sample"} and isinstance(copies, int):
-        values.setdefault("num_beams", max(4, copies))
+    beams = enough_beams(given.get("method"), given.get("num_return_sequences", 1))
     with hints():
-        settings = make_config(values)
+        settings = make_config({"seed": secrets.randbits(32)} | beams | given)
     few = (len(prompt) if prompt else 1) * settings.num_return_sequences <= _FEW
-    repeated = (
-        as_json or "seed" in given or settings.method != "sample"
-    )  # the kernels' logits differ from PyTorch's in the last bits
+    # The kernels' logits differ from PyTorch's in the last bits: what may be repeated is written with them.
+    repeated = as_json or "seed" in given or settings.method != "sample"
     first = few and not repeated and at_first_start()
-    if first:  # the compiler takes a core: a team of threads would wait for it at each product
-        import torch
-
-        torch.set_num_threads(1)
     lm = load(model).speculate(None if draft is None else load(draft))
     if first and not quiet:
         warn("the fast kernels are being compiled in the background, once for this machine; until then PyTorch writes.")
     wanted, shown = split_list(words), split_list(features)
     prompts = prompt or ["" if wanted or shown else "Once upon a time"]
     for text in (*prompts, *wanted):
-        if not quiet and (unknown := lm.unknown_words(text)):
-            warn(f"the vocabulary lacks {', '.join(map(repr, unknown))}; the model reads <unk> there.")
+        if not quiet:
+            warn_unknown(lm.unknown_words(text))
     with hints(show=False):
         stories = lm.write(prompts, words=wanted, features=shown, config=settings)
     payload = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +21,7 @@ def list_(
     from ..presets import PRESETS
     from ..sizes import count_parameters, flops_per_token, inference_bytes, training_bytes
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "preset": name,
             "parameters": count_parameters(item.config),
@@ -39,15 +39,11 @@ def list_(
     def text() -> str:
         cells = [
             [
-                row["preset"],
-                f"{row['parameters']:,}",
-                f"{row['training_bytes'] / 1e6:,.0f}",  # type: ignore[operator]
-                f"{row['inference_bytes'] / 1e6:,.1f}",  # type: ignore[operator]
-                f"{row['flops_per_token'] / 1e6:,.1f}",  # type: ignore[operator]
-                row["summary"],
+                row["preset"], f"{row['parameters']:,}", f"{row['training_bytes'] / 1e6:,.0f}",
+                f"{row['inference_bytes'] / 1e6:,.1f}", f"{row['flops_per_token'] / 1e6:,.1f}", row["summary"],
             ]
             for row in rows
-        ]
+        ]  # fmt: skip
         note = f"train: a batch of {batch} full contexts in fp32 (estimate).\nMFLOPs: one token's forward pass at full context."
         return f"{table(cells, header)}\n{note}"
 

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ..console import Json, Quiet, emit, table, warn
+from ..console import Json, Quiet, emit, table
+from ._shared import Model, warn_unknown
 
 
 def look(
-    model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
+    model: Model,
     text: Annotated[str, typer.Argument(help="The text to read.")],
     out: Annotated[Path, typer.Option(help="The HTML page to write.")] = Path("look.html"),
     max_new_tokens: Annotated[int, typer.Option(min=0, help="Let the model continue the text by so many tokens first.")] = 0,
@@ -25,8 +26,8 @@ def look(
     from ..inspection.page import look as look_at
 
     found = look_at(model, text, out, max_new_tokens=max_new_tokens)
-    if not quiet and found["unknown"]:
-        warn(f"the vocabulary lacks {', '.join(map(repr, found['unknown']))}; the model reads <unk> there.")
+    if not quiet:
+        warn_unknown(found["unknown"])
     bits = [item["bits"] for item in found["surprise"]]
     heads = found["heads"]
     payload = {

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from ..console import Json, Quiet, emit, table
+from ._shared import Model
 
 
 def neighbours(
-    model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
+    model: Model,
     words: Annotated[list[str], typer.Argument(help="One or more words of the vocabulary.")],
     k: Annotated[int, typer.Option("--k", "-k", "--n", min=1, help="Neighbours per word.")] = 10,
     as_json: Json = False,

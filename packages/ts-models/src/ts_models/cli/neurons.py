@@ -9,10 +9,11 @@ import typer
 
 from ..console import Json, Quiet, emit, show_progress, table
 from ..errors import ConfigError, MissingExtraError
+from ._shared import Model
 
 
 def neurons(
-    model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
+    model: Model,
     data: Annotated[Path, typer.Option(help="Encoded stories, as `ts-tokenizer encode` writes them.")],
     out: Annotated[Path, typer.Option(help="The HTML page to write; the table stands beside it as .parquet.")] = Path(
         "neurons.html"

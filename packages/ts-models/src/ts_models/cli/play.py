@@ -23,7 +23,7 @@ def play(
     Example: ts-models play demo run/model
     """
     from ..io.loading import load
-    from ..play import serve
+    from ..play import LOOPBACK, serve
     from ._ahead import write_a_little
 
     paths = models or ["demo"]
@@ -34,7 +34,7 @@ def play(
         parts = Path(path).resolve().parts if Path(path).exists() else (path,)
         longest = range(2 if parts[-1] == "model" else 1, len(parts) + 1)
         loaded[next(name for count in longest if (name := "/".join(parts[-count:])) not in loaded or count == len(parts))] = lm
-    if not quiet and host not in {"127.0.0.1", "localhost", "::1"}:
+    if not quiet and host not in LOOPBACK:
         warn(f"everyone who can reach {host} can use this page.")
 
     def ready(url: str) -> None:

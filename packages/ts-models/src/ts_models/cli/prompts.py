@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..console import Json, Quiet, emit
+from ._shared import enough_beams, hints
 
 
 def prompts(
@@ -25,11 +26,10 @@ def prompts(
     """
     from ..io.loading import load
     from ..prompts import complete_tables, show_tables
-    from ._hints import hints
 
     options: dict[str, Any] = {"method": method, "num_return_sequences": n, "seed": seed}
     options |= {} if temperature is None else {"temperature": temperature}
-    options |= {"num_beams": max(4, n)} if method in {"beam", "beam-sample"} else {}
+    options |= enough_beams(method, n)
     with hints():
         found = complete_tables([(name, load(name)) for name in models], only=table, **options)
     emit({"models": models, "tables": found}, lambda: show_tables(found), as_json=as_json)

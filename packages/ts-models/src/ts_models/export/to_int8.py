@@ -19,18 +19,7 @@ from ..artefact import write_folder, write_model
 from ..console import Progress
 from ..fast.weights import fits
 from ..generation import make_stepper
-from ..io.model_folder import (
-    CONFIG,
-    KIND,
-    OWNED,
-    TOKENIZER,
-    TRAIN_STORIES,
-    TRAINING,
-    WEIGHTS,
-    clean_names,
-    load_model,
-    write_tensors,
-)
+from ..io.model_folder import CONFIG, KIND, OWNED, WEIGHTS, clean_names, copy_files, load_model, write_tensors
 from ..language_model import LanguageModel
 from ..scoring import score_ids
 
@@ -45,8 +34,6 @@ def export_int8(
 
 def write_int8(lm: LanguageModel, out: Path) -> None:
     """Write the folder alone."""
-    import shutil
-
     tensors: dict[str, Tensor] = {}
     for name, tensor in clean_names(lm.model.state_dict()).items():
         tensor = tensor.detach().cpu().float().contiguous()
@@ -57,9 +44,7 @@ def write_int8(lm: LanguageModel, out: Path) -> None:
     with write_folder(out, *KIND, owned=OWNED) as folder:
         write_model(folder / CONFIG, lm.config)
         write_tensors(folder / WEIGHTS, tensors, quantised="int8 per row")
-        for name in (TOKENIZER, TRAINING, TRAIN_STORIES, "README.md"):
-            if lm.path is not None and (lm.path / name).exists():
-                shutil.copyfile(lm.path / name, folder / name)
+        copy_files(lm.path, folder)
 
 
 def quantise_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,11 +30,13 @@ def export_onnx(
     lm: LanguageModel, out: Path, *, stories: list[str] | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Write the file; then feed it a text in three pieces through its memory and compare with the network's own logits."""
-    model, config = lm.model, _exportable(lm.config)
+    model, config = lm.model, lm.config
+    if not isinstance(config, RecurrentConfig | TransformerConfig):
+        raise ConfigError(f"no ONNX export for networks of kind {config.kind!r}; --format transformers takes them.")
     need("onnx", "onnx")
     need("onnxruntime", "onnx")
     wrapped = (_RecurrentStep if isinstance(config, RecurrentConfig) else _TransformerStep)(_traceable(model)).eval()
-    inputs, outputs, axes = names(lm.config)
+    inputs, outputs, axes = names(config)
     memory = _empty(model, batch=2, past=3)
     with write_file(out) as aside, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -52,13 +54,6 @@ def export_onnx(
         "largest_difference": difference,
         "use": how_to_feed(config),
     }
-
-
-def _exportable(config: Any) -> Any:
-    """The config, if its kind of memory is one that is written here."""
-    if not isinstance(config, RecurrentConfig | TransformerConfig):
-        raise ConfigError(f"no ONNX export for networks of kind {config.kind!r}; --format transformers takes them.")
-    return config
 
 
 def names(config: Any) -> tuple[list[str], list[str], dict[str, dict[int, str]]]:
@@ -120,36 +115,35 @@ class _Past:
     def advance(self, time: int, lengths: Tensor | None = None) -> None: ...
 
 
-class _TransformerStep(nn.Module):
+class _Step(nn.Module):
+    """A network with its memory as inputs and outputs."""
+
     def __init__(self, model: StoryModel) -> None:
         super().__init__()
         self.model = model
 
+
+class _TransformerStep(_Step):
     def forward(self, ids: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         state = _Past(keys, values)
         logits = self.model(ids, state=state)
         return logits, torch.stack(state.new[0]), torch.stack(state.new[1])
 
 
-class _RecurrentStep(nn.Module):
-    def __init__(self, model: StoryModel) -> None:
-        super().__init__()
-        self.model = model
-
+class _RecurrentStep(_Step):
     def forward(self, ids: Tensor, hidden: Tensor, cell: Tensor | None = None) -> tuple[Tensor, ...]:
-        state = RecurrentState(hidden.shape[0], hidden.shape[1], hidden.shape[2], cell=cell is not None)
+        state = RecurrentState(*hidden.shape, cell=cell is not None)
         state.hidden, state.cell = hidden, cell
         logits = self.model(ids, state=state)
         return (logits, state.hidden) if state.cell is None else (logits, state.hidden, state.cell)
 
 
 def _empty(model: StoryModel, *, batch: int, past: int = 0) -> tuple[Tensor, ...]:
-    config: Any = model.config
-    if isinstance(config, RecurrentConfig):
-        zeros = torch.zeros(config.n_layers, batch, config.d_hidden)
-        return (zeros, zeros.clone()) if config.has_cell else (zeros,)
-    shape = (config.n_layers, batch, config.kv_heads, past, config.head_size)
-    return torch.zeros(shape), torch.zeros(shape)
+    """The memory before a text, or zeros in place of `past` tokens."""
+    state = model.init_state(batch, past)
+    if isinstance(state, RecurrentState):
+        return (state.hidden,) if state.cell is None else (state.hidden, state.cell)
+    return torch.stack(state.keys), torch.stack(state.values)
 
 
 def run_onnx(session: Any, config: Any, model: StoryModel, pieces: list[Tensor]) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -6,9 +6,8 @@ Qwen3 folders need nothing of ours; the others open wherever ts_models is import
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -18,7 +17,19 @@ from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
 from ..io.card import transformers_card
 from ..io.foreign import LLAMA
-from ..io.model_folder import CARD, EXPORTED, KIND, OWNED, TOKENIZER, TRAIN_STORIES, TRAINING, WEIGHTS, clean_names, write_tensors
+from ..io.model_folder import (
+    CARD,
+    EXPORTED,
+    KIND,
+    OWNED,
+    TOKENIZER,
+    TRAIN_STORIES,
+    TRAINING,
+    WEIGHTS,
+    clean_names,
+    copy_files,
+    write_tensors,
+)
 from ..language_model import LanguageModel
 from ..layers.positions import silence
 from ..schemas import ModelConfig, TransformerConfig
@@ -29,9 +40,8 @@ def export_transformers(
 ) -> dict[str, Any]:
     """Write the folder, then compare its logits with the original's where transformers is installed."""
     config = lm.config
-    qwen = isinstance(config, TransformerConfig) and is_qwen3(config)
     with write_folder(out, *KIND, owned=OWNED) as folder:
-        if isinstance(config, TransformerConfig) and qwen:
+        if is_qwen3(config):
             content, tensors = qwen3_config(config), qwen3_tensors(config, lm.model.state_dict())
         else:
             content, tensors = own_config(config), own_tensors(lm.model.state_dict())
@@ -46,28 +56,14 @@ def export_transformers(
         (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", encoding="utf-8")
         if lm.tokenizer is not None:
             _write_tokenizer(lm, folder)
-        (folder / CARD).write_text(transformers_card(lm, resolve_target(out).name, qwen=qwen), encoding="utf-8")
-        for name in (TRAINING, TRAIN_STORIES):
-            if lm.path is not None and (lm.path / name).is_file():
-                shutil.copyfile(lm.path / name, folder / name)
+        (folder / CARD).write_text(transformers_card(lm, resolve_target(out).name, qwen=is_qwen3(config)), encoding="utf-8")
+        copy_files(lm.path, folder, (TRAINING, TRAIN_STORIES))
     return {"architecture": content["architectures"][0], **_compare(lm, out)}
 
 
-def is_qwen3(config: TransformerConfig) -> bool:
+def is_qwen3(config: ModelConfig) -> TypeGuard[TransformerConfig]:
     """Whether a network is exactly Qwen3's structure."""
-    return (
-        config.positions == "rope"
-        and config.norm == "rmsnorm"
-        and config.norm_first
-        and config.final_norm
-        and config.qk_norm
-        and config.feed_forward == "swiglu"
-        and not config.bias
-        and not config.has_qkv_bias
-        and not config.has_head_bias
-        and config.attention_scale is None
-        and not config.local_layers
-    )
+    return isinstance(config, TransformerConfig) and all(getattr(config, name) == value for name, value in _QWEN3.items())
 
 
 def qwen3_config(config: TransformerConfig) -> dict[str, Any]:
@@ -160,16 +156,8 @@ def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
     content = {
         "version": "1.0",
         "added_tokens": [
-            {
-                "id": ids[t],
-                "content": t,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
-            for t in sorted(special.values(), key=ids.__getitem__)
+            {"id": ids[token], "content": token, **dict.fromkeys(_MATCHING, False), "special": True}
+            for token in sorted(special.values(), key=ids.__getitem__)
         ],
         "normalizer": {"type": "Lowercase"} if lower else None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, split]},
@@ -186,8 +174,7 @@ def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
         **{f"{name}_token": token for name, token in special.items()},
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if lm.path is not None and exact:
-        shutil.copyfile(lm.path / TOKENIZER, folder / TOKENIZER)
+    copy_files(lm.path, folder, (TOKENIZER,))
 
 
 def _begin(token: str, number: int) -> dict[str, Any]:
@@ -202,6 +189,13 @@ def _begin(token: str, number: int) -> dict[str, Any]:
     }
 
 
+_QWEN3 = {
+    "positions": "rope", "norm": "rmsnorm", "norm_first": True, "final_norm": True, "qk_norm": True, "feed_forward": "swiglu",
+    "bias": False, "has_qkv_bias": False, "has_head_bias": False, "attention_scale": None, "local_layers": (),
+}  # fmt: skip
+"""What Qwen3 fixes of a TransformerConfig."""
+_MATCHING = ("single_word", "lstrip", "rstrip", "normalized")
+"""How the tokenizers library may find a special token in a text; none is wanted."""
 _NEW = 256
 """New tokens of a story, as in GenerationConfig: transformers' own default is 20."""
 _GLUE = {

@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-from .loop import METHODS, generate, generate_ids, generate_steps, stream
+from .loop import METHODS, Stepper, TorchStepper, generate, generate_ids, generate_steps, make_stepper, stream
 from .options import make_config
 from .results import Hypothesis, Step
-from .steppers import Stepper, TorchStepper, make_stepper
 
 __all__ = [
     "METHODS",

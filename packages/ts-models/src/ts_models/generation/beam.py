@@ -155,14 +155,8 @@ class Beam:
         if self.config.num_return_sequences != 1:
             return step
         for prompt in self.active:
-            alive = (
-                prompt.kept[:1]
-                if self._ended(prompt)
-                else [
-                    *prompt.kept[:1],
-                    *(beam for beam, value in zip(prompt.beams, prompt.sums, strict=True) if value > -np.inf),
-                ]
-            )
+            running = [beam for beam, value in zip(prompt.beams, prompt.sums, strict=True) if value > -np.inf]
+            alive = prompt.kept[:1] + ([] if self._ended(prompt) else running)
             first = alive[0]
             while prompt.settled < min(len(found.ids) for found in alive) and all(
                 found.ids[prompt.settled] == first.ids[prompt.settled] for found in alive

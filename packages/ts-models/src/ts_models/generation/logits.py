@@ -46,16 +46,8 @@ class History:
 
 def penalise_repetition(logits: Tensor, history: History, penalty: float) -> None:
     """Divide positive and multiply negative logits of every token that is in the row (Keskar et al. 2019, CTRL)."""
-    stand = history.ids.clamp(min=0)
-    values = logits.gather(1, stand)
-    values = torch.where(values > 0, values / penalty, values * penalty)
-    seen = torch.where(history.ids >= 0, values, logits.gather(1, stand))
-    # Empty places point at token 0: write them first, so that a real token 0 has the last word.
-    plain = logits.clone()
-    logits.scatter_(1, stand.masked_fill(history.ids < 0, 0), seen)
-    zero = (history.ids == 0).any(1)
-    first = plain[:, 0]
-    logits[:, 0] = torch.where(zero, torch.where(first > 0, first / penalty, first * penalty), first)
+    penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
+    logits.copy_(torch.where(_present(history.ids, logits.shape[1]), penalised, logits))
 
 
 def ban_repeated_ngrams(logits: Tensor, history: History, size: int) -> None:
@@ -64,16 +56,18 @@ def ban_repeated_ngrams(logits: Tensor, history: History, size: int) -> None:
     starts = ids.shape[1] - size + 1
     if starts < 1:
         return
-    match = torch.ones(ids.shape[0], starts, dtype=torch.bool, device=ids.device)
+    match = (lengths >= size)[:, None].expand(-1, starts).clone()
     for offset in range(size - 1):
         place = (lengths - size + 1 + offset).clamp(min=0)
-        tail = ids.gather(1, place[:, None])
-        match &= ids[:, offset : offset + starts] == tail
-    following = ids[:, size - 1 : size - 1 + starts]
-    match &= (following >= 0) & (lengths >= size)[:, None]
-    banned = torch.zeros_like(logits, dtype=torch.int32)
-    banned.scatter_add_(1, following.clamp(min=0), match.to(torch.int32))
-    logits.masked_fill_(banned != 0, -torch.inf)
+        match &= ids[:, offset : offset + starts] == ids.gather(1, place[:, None])
+    following = torch.where(match, ids[:, size - 1 : size - 1 + starts], -1)
+    logits.masked_fill_(_present(following, logits.shape[1]), -torch.inf)
+
+
+def _present(ids: Tensor, vocab_size: int) -> Tensor:
+    """[rows, vocab] bool: the tokens in each row of ids [rows, any], -1 for none."""
+    found = torch.zeros(len(ids), vocab_size + 1, dtype=torch.bool, device=ids.device)
+    return found.scatter_(1, torch.where(ids < 0, vocab_size, ids), True)[:, :vocab_size]
 
 
 class Processors:

@@ -1,24 +1,42 @@
-"""The generation loop: drives a stepper (state and logits) and a strategy (which tokens to write)."""
+"""The generation loop: drives a stepper (runs the network, keeps its state) and a strategy (chooses the tokens)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..fast.decode import FastStepper
+from ..fast.speculate import SpeculativeStepper
+from ..fast.weights import fits
 from ..schemas import GenerationConfig
+from ..state import pad_right
 from .beam import Beam, BeamSample
 from .options import make_config
 from .results import Hypothesis, Step
 from .sample import Greedy, Sample
-from .steppers import Stepper, make_stepper
-from .task import StopCheck, Task, check_memory, check_prompts, cut_prompt
+from .task import CallOptions, Prompts, check_memory, make_task
 
 METHODS: dict[str, Any] = {"greedy": Greedy, "sample": Sample, "beam": Beam, "beam-sample": BeamSample}
+
+
+class Stepper(Protocol):
+    """Runs a network for the generation loop."""
+
+    def start(self, prompts: Sequence[Sequence[int]], room: int, *, per_prompt: int) -> Tensor:
+        """Read the prompts; logits `[prompts · per_prompt, vocab]` after each, every prompt repeated `per_prompt` times.
+
+        `room`: most tokens that any row will hold. The caller may change the logits in place.
+        """
+        ...
+
+    def step(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
+        """Keep the named rows in that order (None: all as they are), append one token to each; logits `[rows, vocab]`."""
+        ...
 
 
 class Strategy(Protocol):
@@ -34,22 +52,62 @@ class Strategy(Protocol):
     def results(self) -> list[list[Hypothesis]]: ...
 
 
+class TorchStepper:
+    """Any network, on any device, through its own `forward` and state."""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self.device = next(network.parameters()).device
+
+    def start(self, prompts: Sequence[Sequence[int]], room: int, *, per_prompt: int) -> Tensor:
+        """See Stepper."""
+        ids, lengths = pad_right(prompts)
+        ids, lengths = ids.to(self.device), lengths.to(self.device)
+        ragged = len(set(lengths.tolist())) > 1
+        self.state = self.network.init_state(len(prompts), room)
+        hidden = self.network.hidden(ids, state=self.state, lengths=lengths if ragged else None)
+        last = hidden[torch.arange(len(prompts), device=self.device), lengths - 1]
+        logits: Tensor = self.network.logits(last).float()
+        if per_prompt > 1:
+            rows = torch.arange(len(prompts), device=self.device).repeat_interleave(per_prompt)
+            self.state.reorder(rows)
+            logits = logits[rows]
+        return logits
+
+    def step(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
+        """See Stepper."""
+        if rows is not None:
+            self.state.reorder(rows)
+        logits: Tensor = self.network(tokens[:, None], state=self.state)[:, 0].float()
+        return logits
+
+
+def make_stepper(network: Any, *, precision: str = "float32", draft: Any = None) -> Stepper:
+    """The fastest stepper for a network where it is: kernels for a float32 Transformer on the CPU, else its own forward.
+
+    `draft`: a smaller network of the same vocabulary that guesses the next tokens, where the kernels run both.
+    """
+    traced = "hidden" in vars(network)  # by `trace`, which the kernels know nothing of
+    if fits(network) and not traced:
+        if draft is not None and fits(draft):
+            return SpeculativeStepper(network, draft, precision=precision)
+        return FastStepper(network, precision=precision)
+    if precision != "float32":
+        raise ConfigError(
+            f"precision {precision!r} is for float32 Transformers on the CPU; this network is stepped in its own format."
+        )
+    return TorchStepper(network)
+
+
 def generate_steps(
-    network: Any,
-    prompts: Sequence[Sequence[int] | Tensor] | Tensor,
-    config: GenerationConfig,
-    *,
-    logprobs: bool = False,
-    alternatives: int = 0,
-    stop: StopCheck | None = None,
-    stepper: Stepper | None = None,
+    network: Any, prompts: Prompts, config: GenerationConfig, *, stepper: Stepper | None = None, **options: Unpack[CallOptions]
 ) -> Iterator[Step | list[list[Hypothesis]]]:
     """Run a method step by step: yields a `Step` per token written, and last the hypotheses per prompt.
 
     `prompts` are ids, `<bos>` included where the model was trained with it; lengths may differ. Generation ends at
     `max_new_tokens`, and where prompt and story together fill the network's `max_seq_len` (finish: `context`).
     """
-    task = make_task(network, prompts, config, logprobs=logprobs, alternatives=alternatives, stop=stop)
+    task = make_task(network, prompts, config, **options)
     if not task.prompts:
         yield []
         return
@@ -85,53 +143,12 @@ def evaluating(network: Any) -> Iterator[None]:
 
 
 def generate_ids(
-    network: Any,
-    prompts: Sequence[Sequence[int] | Tensor] | Tensor,
-    config: GenerationConfig,
-    *,
-    logprobs: bool = False,
-    alternatives: int = 0,
-    stop: StopCheck | None = None,
-    stepper: Stepper | None = None,
+    network: Any, prompts: Prompts, config: GenerationConfig, *, stepper: Stepper | None = None, **options: Unpack[CallOptions]
 ) -> list[list[Hypothesis]]:
     """Run a method to the end. Returns per prompt, `num_return_sequences` hypotheses (beam methods: best first)."""
-    *_, last = generate_steps(network, prompts, config, logprobs=logprobs, alternatives=alternatives, stop=stop, stepper=stepper)
+    *_, last = generate_steps(network, prompts, config, stepper=stepper, **options)
     found: list[list[Hypothesis]] = last  # type: ignore[assignment]
     return found
-
-
-def make_task(
-    network: Any,
-    prompts: Sequence[Sequence[int] | Tensor] | Tensor,
-    config: GenerationConfig,
-    *,
-    logprobs: bool = False,
-    alternatives: int = 0,
-    stop: StopCheck | None = None,
-) -> Task:
-    """Check the prompts against the network and collect the inputs of the methods."""
-    shape = network.config
-    rows = check_prompts(prompts, shape.vocab_size)
-    for token in config.stop_ids:
-        if not 0 <= token < shape.vocab_size:
-            raise ConfigError(f"generation: stop_ids holds {token}, which is outside of the vocabulary of {shape.vocab_size}.")
-    context = shape.context_limit
-    if config.truncate_prompt:
-        limit = shape.max_seq_len
-        rows = [cut_prompt(row, context=limit, wanted=config.max_new_tokens, bos_id=shape.bos_id) for row in rows]
-    ends = {*config.stop_ids, shape.eos_id} - {-1}
-    return Task(
-        prompts=rows,
-        config=config,
-        context=context,
-        banned=tuple(token for token in shape.banned_ids if token not in config.stop_ids),
-        ends=frozenset(ends),
-        eos_id=shape.eos_id,
-        device=next(network.parameters()).device,
-        logprobs=logprobs,
-        alternatives=alternatives,
-        stop=stop,
-    )
 
 
 def generate(network: Any, ids: Sequence[Sequence[int]] | Tensor, **options: Any) -> list[list[int]]:

@@ -83,6 +83,11 @@ def without_effect(config: GenerationConfig) -> list[str]:
     return sentences
 
 
+def split_list(text: str | None) -> list[str]:
+    """The parts of a text between commas, without blanks around them and without empty ones."""
+    return [part for piece in (text or "").split(",") if (part := piece.strip())]
+
+
 def _check_names(fields: Mapping[str, Any]) -> None:
     known = GenerationConfig.model_fields
     for name in fields:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -19,9 +19,9 @@ from ..errors import ConfigError
 from ..protocols import Tokenizer
 from ..schemas import GenerationConfig
 from .logits import generators, warp
-from .loop import evaluating, generate_ids, make_task
+from .loop import Stepper, evaluating, generate_ids
 from .results import Finish, Hypothesis
-from .steppers import Stepper
+from .task import CallOptions, make_task
 from .text import continuation
 
 
@@ -50,9 +50,8 @@ def generate_required(
     prompts: Sequence[Sequence[int]],
     config: GenerationConfig,
     *,
-    logprobs: bool = False,
-    alternatives: int = 0,
     stepper: Stepper | None = None,
+    **options: Unpack[CallOptions],
 ) -> list[list[Hypothesis]]:
     """Like `generate_ids`, for a config with `require`; each new text holds all required words (the prompt does not count).
 
@@ -67,7 +66,7 @@ def generate_required(
     Raises:
         ConfigError: the vocabulary cannot write a word, or the words need more room than there is.
     """
-    task = make_task(network, prompts, config, logprobs=logprobs, alternatives=alternatives)
+    task = make_task(network, prompts, config, **options)
     writer = _Writer(network, tokenizer, config, stepper)
     for limit in task.limits:
         needed = sum(word.room for word in writer.words) + 1

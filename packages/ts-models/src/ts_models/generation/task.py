@@ -1,4 +1,4 @@
-"""One generation call: its prompts, limits, end conditions and what it records; checks of prompts and memory before it runs."""
+"""One generation call: its prompts, limits, end conditions and what it records; the check of memory before it runs."""
 
 from __future__ import annotations
 
@@ -7,19 +7,32 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import check_prompts
 from ..errors import ConfigError, ContextError
 from ..schemas import GenerationConfig
 from .logits import Processors
 from .results import Finish
 
+Prompts = Sequence[Sequence[int] | Tensor] | Tensor
+"""Ids of each prompt; lengths may differ."""
 StopCheck = Callable[[int, Sequence[int]], bool]
 """Called with a prompt's index and the new ids of one of its sequences; returns whether the sequence ends."""
+
+
+class CallOptions(TypedDict, total=False):
+    """What a caller can ask of a call beside its config."""
+
+    logprobs: bool
+    """Record the natural log-probability of each new token, by the model itself."""
+    alternatives: int
+    """How many of the likeliest (id, log-probability) pairs to record at each new token."""
+    stop: StopCheck | None
+    """Ends a sequence beside the ids that end it."""
 
 
 @dataclass(frozen=True)
@@ -102,30 +115,26 @@ class Task:
         return chosen, [list(zip(ids, values, strict=True)) for ids, values in pairs]
 
 
-def check_prompts(prompts: Any, vocab_size: int) -> list[list[int]]:
-    """Prompts as lists of ids. Raises TypeError for what are no ids, ConfigError for ids outside of the vocabulary."""
-    if isinstance(prompts, str | bytes):
-        raise TypeError("the prompts are text, but a network takes ids: [[1, 2, 3], …]. For text use ts_models.load(…).generate.")
-    if isinstance(prompts, Tensor | np.ndarray):
-        prompts = prompts.tolist()
-    if not isinstance(prompts, Sequence):
-        raise TypeError(f"the prompts are a {type(prompts).__name__}; give a list of lists of ids, or a tensor [prompts, time].")
-    return [_check_prompt(number, prompt, vocab_size) for number, prompt in enumerate(prompts)]
-
-
-def _check_prompt(number: int, prompt: Any, vocab_size: int) -> list[int]:
-    if isinstance(prompt, Tensor | np.ndarray):
-        prompt = prompt.tolist()
-    if isinstance(prompt, str | bytes):
-        raise TypeError(f"prompt {number} is text, but a network takes ids. For text use ts_models.load(…).generate.")
-    if not isinstance(prompt, Sequence):
-        raise TypeError(f"prompt {number} is {prompt!r}, not a list of ids; one prompt is given as [[1, 2, 3]].")
-    for token in prompt:
-        if isinstance(token, bool | np.bool_) or not isinstance(token, int | np.integer):
-            raise TypeError(f"prompt {number} holds {token!r}, a {type(token).__name__}; ids are whole numbers.")
-        if not 0 <= token < vocab_size:
-            raise ConfigError(f"prompt {number}: id {token} is outside of the vocabulary of {vocab_size}.")
-    return [int(token) for token in prompt]
+def make_task(network: Any, prompts: Prompts, config: GenerationConfig, **options: Unpack[CallOptions]) -> Task:
+    """Check the prompts against the network and collect the inputs of the methods."""
+    shape = network.config
+    rows = check_prompts(prompts, shape.vocab_size)
+    for token in config.stop_ids:
+        if not 0 <= token < shape.vocab_size:
+            raise ConfigError(f"generation: stop_ids holds {token}, which is outside of the vocabulary of {shape.vocab_size}.")
+    if config.truncate_prompt:
+        limit = shape.max_seq_len
+        rows = [cut_prompt(row, context=limit, wanted=config.max_new_tokens, bos_id=shape.bos_id) for row in rows]
+    return Task(
+        prompts=rows,
+        config=config,
+        context=shape.context_limit,
+        banned=tuple(token for token in shape.banned_ids if token not in config.stop_ids),
+        ends=frozenset({*config.stop_ids, shape.eos_id} - {-1}),
+        eos_id=shape.eos_id,
+        device=next(network.parameters()).device,
+        **options,
+    )
 
 
 def cut_prompt(prompt: list[int], *, context: int, wanted: int, bos_id: int) -> list[int]:
@@ -144,11 +153,8 @@ def check_memory(network: Any, task: Task, copies: int) -> None:
     rows = len(task.prompts) * copies
     if network.device.type != "cpu" or rows * config.vocab_size < 1 << 26:
         return
-    state = (
-        config.n_layers
-        * 4
-        * getattr(config, "d_hidden", 2 * task.room * getattr(config, "kv_heads", 1) * getattr(config, "head_size", 1))
-    )
+    keys = task.room * getattr(config, "kv_heads", 1) * getattr(config, "head_size", 1)
+    state = 4 * config.n_layers * getattr(config, "d_hidden", 2 * keys)
     needed, there = rows * (12 * config.vocab_size + state), machine_memory()
     if there is not None and needed > there:
         raise ConfigError(

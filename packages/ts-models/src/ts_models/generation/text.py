@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ConfigError
 from ..protocols import Tokenizer
-from . import Hypothesis, Step
+from .results import Hypothesis, Step
+from .task import StopCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,12 @@ class Event:
     """In the closing event: why the story ended."""
 
 
-def split_list(text: str | None) -> list[str]:
-    """The parts of a text between commas, without blanks around them and without empty ones."""
-    return [part for piece in (text or "").split(",") if (part := piece.strip())]
+def vocabulary_of(tokenizer: Tokenizer) -> list[str]:
+    """All tokens in id order."""
+    known = getattr(tokenizer, "vocab", None)
+    if known is not None:
+        return list(known)
+    return [tokenizer.decode([number], skip_special_tokens=False) for number in range(tokenizer.vocab_size)]
 
 
 def find_stop(text: str, stops: Sequence[str]) -> int | None:
@@ -60,12 +63,8 @@ def find_stop(text: str, stops: Sequence[str]) -> int | None:
     return min(places, default=None)
 
 
-def stop_check(
-    tokenizer: Tokenizer, beginnings: Sequence[Sequence[int]], stops: Sequence[str]
-) -> Callable[[int, Sequence[int]], bool] | None:
-    """For the loop: whether a story's new text holds one of the stop texts; None where there are none."""
-    if not stops:
-        return None
+def stop_check(tokenizer: Tokenizer, beginnings: Sequence[Sequence[int]], stops: Sequence[str]) -> StopCheck:
+    """For the loop: whether a story's new text holds one of the stop texts."""
     return lambda prompt, new: find_stop(continuation(tokenizer, beginnings[prompt], new), stops) is not None
 
 
@@ -116,24 +115,3 @@ def stream_events(
             yield Event(number, certain(False), logprob, others)
     whole += decoder.finish()
     yield Event(None, certain(True), finish=finish)
-
-
-def check_text(text: Any, name: str) -> str:
-    """The text. Raises TypeError for what is none, ConfigError for a lone surrogate."""
-    if not isinstance(text, str):
-        raise TypeError(f"{name}: text is expected, not {text!r}. For ids use lm.model.generate([[1, 2, 3]]).")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as problem:
-        raise ConfigError(
-            f"{name} is not Unicode text: character {problem.start + 1} is {text[problem.start]!r}, half of a surrogate pair or a byte "
-            "that is not UTF-8. Decode it with the right encoding first."
-        ) from None
-    return text
-
-
-def text_list(texts: Any, name: str) -> list[str]:
-    """A list of texts; one text alone is refused, because its letters would be taken for texts."""
-    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
-        raise TypeError(f"{name} is a {type(texts).__name__}; a list of texts is expected.")
-    return [check_text(text, f"{name}[{number}]") for number, text in enumerate(texts)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from typing import Any
 
 import torch
@@ -66,10 +67,15 @@ def _surprise(logits: Tensor, ids: list[int], vocabulary: list[str]) -> list[dic
     for place, number in enumerate(ids[1:]):
         chance = float(chances[place, number])
         best = chances[place].topk(min(5, len(vocabulary)))
-        likely = [[vocabulary[i], round(c, 4)] for i, c in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
-        bits = -float(logits[place].double().log_softmax(-1)[number]) / 0.6931471805599453
+        likely = _rounded(vocabulary, best.indices, best.values)
+        bits = -float(logits[place].double().log_softmax(-1)[number]) / math.log(2)
         found.append({"p": chance, "bits": round(bits, 3), "likely": likely})
     return found
+
+
+def _rounded(vocabulary: list[str], ids: Tensor, values: Tensor, digits: int = 4) -> list[list[Any]]:
+    """Words, each with its value."""
+    return [[vocabulary[i], round(value, digits)] for i, value in zip(ids.tolist(), values.tolist(), strict=True)]
 
 
 def _bytes(pattern: Tensor) -> str:
@@ -102,7 +108,7 @@ def _describe_head(pattern: Tensor, ids: list[int], vectors: Tensor) -> dict[str
         "first": mean((steps == 0)[None, :] & (back > 0)),
         "same": mean(same),
         "semantic": float((read - there)[rows].mean()),
-        "entropy": float(torch.special.entr(pattern).sum(-1)[rows].mean()) / 0.6931471805599453,
+        "entropy": float(torch.special.entr(pattern).sum(-1)[rows].mean()) / math.log(2),
     }
     kinds = {"previous": "previous token", "itself": "itself", "first": "first token", "same": "same word"}
     best = max(kinds, key=lambda name: found[name])
@@ -119,10 +125,10 @@ def _lens_row(lm: LanguageModel, stream: Tensor, ids: list[int], vocabulary: lis
     following = [*ids[1:], None]
     return [
         {
-            "top": [[vocabulary[i], round(c, 4)] for i, c in zip(numbers, values, strict=True)],
+            "top": _rounded(vocabulary, numbers, values),
             "next": None if after is None else round(float(row[after]), 4),
         }
-        for numbers, values, row, after in zip(best.indices.tolist(), best.values.tolist(), chances, following, strict=True)
+        for numbers, values, row, after in zip(best.indices, best.values, chances, following, strict=True)
     ]
 
 
@@ -192,7 +198,7 @@ def _map(vectors: Tensor, ids: list[int], vocabulary: list[str], special: set[in
         ],
         "share": round(float(spread[:2].square().sum() / spread.square().sum().clamp(min=1e-9)), 3),
         "near": {
-            vocabulary[number]: [[vocabulary[i], round(c, 3)] for i, c in zip(numbers, values, strict=True)]
-            for number, numbers, values in zip(shown, near.indices.tolist(), near.values.tolist(), strict=True)
+            vocabulary[number]: _rounded(vocabulary, numbers, values, digits=3)
+            for number, numbers, values in zip(shown, near.indices, near.values, strict=True)
         },
     }

@@ -22,6 +22,7 @@ from ..errors import ConfigError
 from ..language_model import LanguageModel
 from ..layers.linear import Linear
 from ..scoring import groups_of, windows_of
+from ..state import pad_right
 from .analysis import logit_effects
 from .tracing import Points, points_of, trace
 
@@ -116,12 +117,10 @@ def _batches(stories: Iterable[ArrayLike], context: int) -> Iterator[tuple[_Batc
         read = 0
         for group in groups_of(windows, _TOKENS):
             read += len(group)
-            longest = max(end - start for _, start, _, end in group)
-            ids, counted = torch.zeros(len(group), longest, dtype=torch.int64), torch.zeros(len(group), longest, dtype=torch.bool)
-            for row, (number, start, first, end) in enumerate(group):
-                ids[row, : end - start] = torch.from_numpy(some[number][start:end])
-                counted[row, first - start if start else 0 : end - start] = True
-            story, begin, _, _ = (torch.tensor(column) for column in zip(*group, strict=True))
+            ids, lengths = pad_right([some[number][start:end] for number, start, _, end in group])
+            story, begin, first, _ = (torch.tensor(column) for column in zip(*group, strict=True))
+            new, places = torch.where(begin > 0, first - begin, 0), torch.arange(ids.shape[1])
+            counted = (places >= new[:, None]) & (places < lengths[:, None])
             yield _Batch(ids, counted, story, begin), done + len(some) * read // len(windows)
         done += len(some)
 
@@ -132,11 +131,8 @@ class _Best:
     def __init__(self, neurons: int, passages: int) -> None:
         kept, width = (neurons, passages), BEFORE + 1 + _AFTER
         self.total, self.tokens = torch.zeros(neurons), 0
-        self.strength, self.story, self.token = (
-            torch.zeros(kept),
-            torch.zeros(kept, dtype=torch.int64),
-            torch.zeros(kept, dtype=torch.int64),
-        )
+        self.strength = torch.zeros(kept)
+        self.story, self.token = torch.zeros((2, *kept), dtype=torch.int64)
         self.ids, self.values = torch.full((*kept, width), -1), torch.zeros((*kept, width))
 
     def add(self, activations: Tensor, counted: Tensor, batch: _Batch) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 from ..errors import ConfigError, MissingExtraError
 from ..export.to_transformers import is_qwen3, qwen3_config, qwen3_tensors
 from ..language_model import LanguageModel
-from ..schemas import TransformerConfig
 
 
 def to_transformer_lens(lm: LanguageModel) -> Any:
@@ -16,7 +15,7 @@ def to_transformer_lens(lm: LanguageModel) -> Any:
     For `story-*` networks, which are Qwen3's structure: TransformerLens has no adapter for the others. Raises ConfigError for these.
     """
     config = lm.config
-    if not (isinstance(config, TransformerConfig) and is_qwen3(config)):
+    if not is_qwen3(config):
         raise ConfigError(
             "TransformerLens takes networks of Qwen3's structure (`story-*`) from us; trace this one with ts_models.trace."
         )

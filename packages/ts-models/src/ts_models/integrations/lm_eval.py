@@ -23,6 +23,7 @@ from ..generation import generate_ids, make_config
 from ..generation.text import make_story, stop_check
 from ..io.loading import load
 from ..scoring import count_ties, score_ids
+from ..state import pad_right
 
 Pair = tuple[tuple[str, str], list[int], list[int]]
 """(context, continuation) as text, and their ids."""
@@ -99,9 +100,7 @@ class StoryLM(TemplateLM):  # type: ignore[misc]
     def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> Iterator[tuple[float, bool]]:
         limit = self.language.config.max_seq_len
         rows = [(context + continuation)[-limit - 1 :] for context, continuation in pairs]
-        ids = torch.zeros(len(rows), max(map(len, rows)) - 1, dtype=torch.long)
-        for row, tokens in enumerate(rows):
-            ids[row, : len(tokens) - 1] = torch.tensor(tokens[:-1])
+        ids, _ = pad_right([tokens[:-1] for tokens in rows])
         scores = self.language.model(ids.to(self._device)).float().log_softmax(dim=-1)
         for row, (tokens, (_, continuation)) in enumerate(zip(rows, pairs, strict=True)):
             end = len(tokens) - 1
@@ -141,7 +140,7 @@ class StoryLM(TemplateLM):  # type: ignore[misc]
             options.update(method="sample", temperature=float(wanted.get("temperature", 1.0)), top_p=wanted.get("top_p", 1.0))
         tokenizer = self.language.text_tokenizer()
         ids = [self.tok_encode(context)[-(limit - new) :] for context in contexts]
-        check = stop_check(tokenizer, ids, stops)
+        check = stop_check(tokenizer, ids, stops) if stops else None
         groups = generate_ids(self.language.model, ids, make_config(options), stop=check, stepper=self.language.stepper())
         return [
             make_story(tokenizer, context, beginning, group[0], stops).text

@@ -27,8 +27,8 @@ from transformers import (
 )  # fmt: skip
 from transformers.modeling_outputs import CausalLMOutput
 
-from .._build import build_for_inference
-from ..generation.text import continuation
+from ..architectures import build_for_inference
+from ..generation.text import continuation, vocabulary_of
 from ..io.model_folder import TOKENIZER, parse_config
 from ..io.tokenizers import load_tokenizer
 from ..layers.positions import RotaryEmbedding, Sinusoidal
@@ -100,10 +100,7 @@ class TsModelsTokenizer(PreTrainedTokenizer):  # type: ignore[misc]
 
     def __init__(self, vocab_file: str, **options: Any) -> None:
         self._path, self._own = Path(vocab_file), load_tokenizer(vocab_file)
-        known = getattr(self._own, "vocab", None) or [
-            self._own.decode([number], skip_special_tokens=False) for number in range(self._own.vocab_size)
-        ]
-        self._tokens: list[str] = list(known)
+        self._tokens = vocabulary_of(self._own)
         self._ids = {token: number for number, token in enumerate(self._tokens)}
         self._before: list[int] = []
         for name in ("bos", "eos", "unk", "pad"):

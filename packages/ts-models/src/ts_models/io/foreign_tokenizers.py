@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ArtefactError, MissingExtraError
+from ..schemas import ModelConfig
 
 
 class _Stream:
@@ -33,7 +34,7 @@ class _Stream:
 class HuggingFaceTokenizer:
     """AutoTokenizer of a folder. Needs the extra `transformers`."""
 
-    def __init__(self, folder: Path, *, vocab_size: int, eos_id: int, bos_id: int, unk_id: int, pad_id: int) -> None:
+    def __init__(self, folder: Path, config: ModelConfig) -> None:
         try:
             from transformers import AutoTokenizer
         except ImportError:
@@ -45,7 +46,8 @@ class HuggingFaceTokenizer:
         except Exception as problem:
             reason = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
             raise ArtefactError(f"{folder}: transformers cannot read its tokenizer ({reason}). Fetch the folder again.") from None
-        self.vocab_size, self.eos_id, self.bos_id, self.unk_id, self.pad_id = vocab_size, eos_id, bos_id, unk_id, pad_id
+        self.vocab_size = config.vocab_size
+        self.eos_id, self.bos_id, self.unk_id, self.pad_id = config.eos_id, config.bos_id, config.unk_id, config.pad_id
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """See protocols.Tokenizer."""

@@ -10,6 +10,9 @@ import torch
 from ..errors import ConfigError, MissingExtraError, TokenizerError
 from ..language_model import LanguageModel
 from ..protocols import Tokenizer
+from ..schemas import ModelConfig
+from .foreign import load_huggingface, load_llama2c
+from .foreign_tokenizers import HuggingFaceTokenizer, Llama2cTokenizer
 from .model_folder import TOKENIZER, is_foreign, load_model, read_training, resolve
 from .tokenizers import load_tokenizer
 
@@ -25,66 +28,43 @@ def load(path_or_hub_id: str | os.PathLike[str], *, device: str = "cpu", revisio
     that is not there.
     """
     _check_device(device)
-    folder = resolve(path_or_hub_id, revision=revision)
-    if is_foreign(folder):
-        return _load_llama2c(folder, device) if folder.is_file() else _load_huggingface(folder, device)
-    model = load_model(folder, device=device)
-    tokenizer, missing = _own_tokenizer(folder)
-    return LanguageModel(model, tokenizer, training=read_training(folder), path=folder, missing_tokenizer=missing)
-
-
-def _own_tokenizer(folder: Path) -> tuple[Tokenizer | None, str]:
-    """The tokenizer of a folder, or why there is none."""
-    if not (folder / TOKENIZER).exists():
-        return None, f"{folder}: has no {TOKENIZER}; it takes ids only: lm.model.generate([[1, 2, 3]])."
+    place = resolve(path_or_hub_id, revision=revision)
+    if is_foreign(place):
+        model = (load_llama2c if place.is_file() else load_huggingface)(place).to(device)
+    else:
+        model = load_model(place, device=device)
+    tokenizer, missing = None, ""
     try:
-        return load_tokenizer(folder / TOKENIZER), ""
-    except TokenizerError as problem:
-        return None, str(problem)
+        tokenizer = _tokenizer_of(place, model.config)
+    except (TokenizerError, MissingExtraError) as problem:
+        missing = str(problem)
+    training = None if place.is_file() else read_training(place)
+    return LanguageModel(model, tokenizer, training=training, path=place, missing_tokenizer=missing)
 
 
-def _load_huggingface(folder: Path, device: str) -> LanguageModel:
-    from .foreign import load_huggingface
-    from .foreign_tokenizers import HuggingFaceTokenizer
+def _tokenizer_of(place: Path, config: ModelConfig) -> Tokenizer:
+    """The tokenizer of a model. Raises TokenizerError or MissingExtraError where it has none, or nothing here reads it."""
+    ids_only = "it takes ids only: lm.model.generate([[1, 2, 3]])."
+    if place.is_file():
+        beside = place.with_name("tokenizer.bin")
+        if not beside.exists():
+            raise TokenizerError(f"{place}: no tokenizer.bin lies beside it; {ids_only}")
+        return Llama2cTokenizer(beside, config.vocab_size)
+    if (place / TOKENIZER).exists():  # in our exports to transformers too
+        return load_tokenizer(place / TOKENIZER)
+    if not is_foreign(place):
+        raise TokenizerError(f"{place}: has no {TOKENIZER}; {ids_only}")
+    if not any((place / name).exists() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
+        raise TokenizerError(f"this model has no tokenizer; {ids_only}")
+    return HuggingFaceTokenizer(place, config)
 
-    model = load_huggingface(folder).to(device)
-    if (folder / TOKENIZER).exists():  # our own export: the exact tokenizer lies beside
-        tokenizer, missing = _own_tokenizer(folder)
-        return LanguageModel(model, tokenizer, training=read_training(folder), path=folder, missing_tokenizer=missing)
-    if not any((folder / name).exists() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
-        return LanguageModel(model, training=read_training(folder), path=folder)
-    config = model.config
-    special = {"eos_id": config.eos_id, "bos_id": config.bos_id, "unk_id": config.unk_id, "pad_id": config.pad_id}
+
+def _check_device(name: str) -> None:
+    """Raise ConfigError if this machine or this torch has no device of that name ("cpu", "cuda", "cuda:1", "mps")."""
     try:
-        tokenizer = HuggingFaceTokenizer(folder, vocab_size=config.vocab_size, **special)
-    except MissingExtraError as problem:
-        return LanguageModel(model, path=folder, missing_tokenizer=str(problem))
-    return LanguageModel(model, tokenizer, path=folder)
-
-
-def _load_llama2c(path: Path, device: str) -> LanguageModel:
-    from .foreign import load_llama2c
-    from .foreign_tokenizers import Llama2cTokenizer
-
-    model = load_llama2c(path).to(device)
-    beside = path.with_name("tokenizer.bin")
-    if not beside.exists():
-        return LanguageModel(
-            model,
-            path=path,
-            missing_tokenizer=f"{path}: no tokenizer.bin lies beside it; it takes ids only: lm.model.generate([[1, 2, 3]]).",
-        )
-    return LanguageModel(model, Llama2cTokenizer(beside, model.config.vocab_size), path=path)
-
-
-def _check_device(name: str | torch.device) -> torch.device:
-    """The device of a name ("cpu", "cuda", "cuda:1", "mps"); raises ConfigError if this machine or this torch has no such device."""
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(0, device=torch.device(name))
     except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError) as problem:
         reason = str(problem).splitlines()[0].rstrip(".") if str(problem) else type(problem).__name__
         raise ConfigError(
             f"device {str(name)!r}: is not available ({reason[:160]}). Use cpu, or cuda where torch finds a GPU."
         ) from None
-    return device

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .._build import build_for_inference
-from ..architectures import StoryModel
+from ..architectures import StoryModel, build_for_inference
 from ..artefact import parse_model, read_json, write_folder, write_model
 from ..errors import ArtefactError, ConfigError, NonFiniteError, WeightsError
 from ..presets import PRESETS
@@ -31,15 +30,8 @@ from ..sizes import count_parameters
 from .card import model_card
 from .provenance import FILE, pack
 
-CONFIG, WEIGHTS, TOKENIZER, TRAINING, TRAIN_STORIES, CARD = (
-    "config.json",
-    "model.safetensors",
-    "word_tokenizer.json",
-    "training.json",
-    FILE,
-    "README.md",
-)
-
+CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "word_tokenizer.json"
+TRAINING, TRAIN_STORIES, CARD = "training.json", FILE, "README.md"
 DEMO = Path(__file__).parents[1] / "demo"
 """The model in the package: `load("demo")`."""
 EXPORTED = "ts-models/transformers"
@@ -94,6 +86,13 @@ def save(
             (folder / TRAIN_STORIES).write_bytes(hashes)
         (folder / CARD).write_text(model_card(config, training, _title(path.resolve())), encoding="utf-8")
     return path
+
+
+def copy_files(source: Path | None, target: Path, names: Sequence[str] = (TOKENIZER, TRAINING, TRAIN_STORIES, CARD)) -> None:
+    """Copy from one model folder to another what stands beside config and weights, as far as it exists."""
+    for name in names:
+        if source is not None and (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
 
 
 def _title(path: Path) -> str:

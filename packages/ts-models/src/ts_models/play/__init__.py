@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ._app import create_app, serve
+from ._app import LOOPBACK, create_app, serve
 
-__all__ = ["create_app", "serve"]
+__all__ = ["LOOPBACK", "create_app", "serve"]

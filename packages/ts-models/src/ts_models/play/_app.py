@@ -16,8 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, MissingExtraError, TsModelsError
-from ..generation import make_config
-from ..generation.text import split_list
+from ..generation.options import make_config, split_list
 from ..language_model import LanguageModel
 from ..sizes import count_parameters
 
@@ -33,6 +32,7 @@ except ImportError:
     raise MissingExtraError(_MISSING) from None
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Hosts that this machine alone can reach."""
 STATIC = Path(__file__).parent / "static"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "

@@ -1,0 +1,36 @@
+"""What several commands share: an argument, sentences on stderr, a default."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from ..console import warn
+
+Model = Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")]
+
+
+@contextmanager
+def hints(*, show: bool = True) -> Iterator[None]:
+    """Print UserWarnings of the block as `warning: …` on stderr, each once; `show=False` where they were printed before."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for sentence in dict.fromkeys(str(item.message) for item in found if item.category is UserWarning):
+        if show:
+            warn(sentence)
+
+
+def warn_unknown(words: Iterable[str]) -> None:
+    """Name the words that the vocabulary lacks."""
+    if named := ", ".join(map(repr, words)):
+        warn(f"the vocabulary lacks {named}; the model reads <unk> there.")
+
+
+def enough_beams(method: Any, stories: Any) -> dict[str, int]:
+    """`num_beams` for so many stories of a prompt; empty for a method without beams."""
+    return {"num_beams": max(4, stories)} if method in {"beam", "beam-sample"} and isinstance(stories, int) else {}

@@ -12,7 +12,7 @@ from ts_models.layers.attention import Attention
 from ts_models.schemas import TransformerConfig
 from ts_train.loss import nll_sum
 from ts_train.optimizers import OPTIMIZERS, Optimizers, build_optimizers
-from ts_train.optimizers.muon import BatchedMuon, fused_rows, orthogonalise
+from ts_train.optimizers.muon import BatchedMuon, _iterate, fused_rows, orthogonalise
 from ts_train.schemas import AdamWConfig, MuonConfig
 from ts_train.testing import TinyNetwork
 
@@ -83,6 +83,16 @@ def test_orthogonalised_singular_values_lie_near_one() -> None:
         values = torch.linalg.svdvals(orthogonalise(torch.randn(shape), steps=5, dtype=torch.float32))
         assert float(values.min()) > 0.3
         assert float(values.max()) < 1.6
+
+
+def test_wide_and_tall_matrices_iterate_as_square_ones() -> None:
+    torch.manual_seed(0)
+    matrices = torch.randn(3, 24, 4) @ torch.randn(3, 4, 60) + 1e-3 * torch.randn(3, 24, 60)  # singular values of many sizes
+    scaled = (matrices / matrices.norm(dim=(1, 2), keepdim=True)).double()
+    expected = _iterate(scaled, 5, lambda left, right: left @ right.mT)
+    for given, wanted in ((matrices, expected), (matrices.mT, expected.mT)):
+        found = orthogonalise(given, steps=5, dtype=torch.float32).double()
+        assert float((found - wanted).norm() / wanted.norm()) < 2e-3
 
 
 def test_q_k_v_are_split_and_share_memory() -> None:

@@ -150,11 +150,13 @@ def orthogonalise(matrices: Tensor, *, steps: int, dtype: torch.dtype, eps: floa
     if tall:
         x = x.mT
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=eps)
-    times = product if dtype == torch.float32 and x.device.type == "cpu" and has_onednn() else _matmul
+    exact = dtype == torch.float32 and x.device.type == "cpu"
+    times = product if exact and has_onednn() else _matmul
+    iterate = _iterate_gram if exact and 2 * x.shape[2] > 3 * x.shape[1] else _iterate
     if x.device.type == "cpu" and (times is product or dtype == torch.bfloat16):  # faster there than a batch of them
-        x = torch.stack([_iterate(matrix, steps, times) for matrix in x.contiguous()])
+        x = torch.stack([iterate(matrix, steps, times) for matrix in x.contiguous()])
     else:
-        x = _iterate(x, steps, times)
+        x = iterate(x, steps, times)
     return (x.mT if tall else x).to(matrices.dtype)
 
 
@@ -170,3 +172,20 @@ def _iterate(x: Tensor, steps: int, times: Callable[[Tensor, Tensor], Tensor]) -
         polynomial = torch.add(b * gram, times(gram, gram), alpha=c)  # the Gram matrix is its own transpose
         x = torch.add(times(polynomial, x.mT), x, alpha=a)
     return x
+
+
+def _iterate_gram(x: Tensor, steps: int, times: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """`_iterate` with two products of x's size in all, instead of two a step: fewer operations from 1.5 times as many columns as rows on.
+
+    The polynomials of the Gram matrix are multiplied with each other, then once with x. All are symmetric and commute. In float32 the result
+    differs by up to 4e-4 of its norm, less than the rounding of bfloat16.
+    """
+    a, b, c = COEFFICIENTS
+    gram, polynomials = times(x, x), None
+    for step in range(steps):
+        polynomial = torch.add(b * gram, times(gram, gram), alpha=c)
+        polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
+        polynomials = polynomial if polynomials is None else times(polynomials, polynomial)
+        if step < steps - 1:
+            gram = times(times(polynomial, gram), polynomial)
+    return x if polynomials is None else times(polynomials, x.mT)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -254,6 +254,30 @@ def test_a_config_file_that_cannot_be_read_is_named(content: bytes | str | None,
     with pytest.raises(ConfigError, match=message) as problem:
         console.merge(path, None, {})
     assert str(problem.value).startswith(str(path))
+
+
+def test_an_invalid_setting_names_the_file_that_it_stands_in(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_bytes(b"\xef\xbb\xbfnumber = 1\n")  # as Windows writes it
+    assert console.merge(path, None, {}) == {"number": 1}
+    path.write_text("number = 'many'\n", encoding="utf-8")
+
+    class Schema(BaseModel, extra="forbid"):
+        number: int = 1
+        parts: tuple[str, ...] = ()
+
+    def message(settings: list[str], **flags: Any) -> str:
+        with pytest.raises(ConfigError) as found:
+            console.validate(Schema, console.merge(path, settings, flags))
+        return str(found.value)
+
+    assert message([]).startswith(f"{path}: field `number`: input should be a valid integer")
+    assert message(["number=few"]).startswith("settings: field `number`")
+    assert message([], number="few").startswith("settings: field `number`")
+    assert message(["number=2", "parts=3"]) == "settings: field `parts`: input should be a list (it is 3)"
+    merged = console.merge(path, None, {})
+    with pytest.raises(ConfigError, match=r"c\.toml: field `number`"):
+        console.validate(Schema, {"parts": [], **merged}, asked=merged)
 
 
 def test_settings_are_read_as_toml_and_later_ones_win(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def test_default_sizes() -> None:
     assert sizes(3, PrepareConfig(), test_given=False) == (1, 1)
     with pytest.raises(ConfigError, match=r"`validation`.*only 100 stories"):
         sizes(100, PrepareConfig(validation=100), test_given=True)
+    with pytest.raises(ConfigError, match=r"no story is left after cleaning \(removed: empty 2\)\. Check the sources"):
+        sizes(0, PrepareConfig(), test_given=False, removed={"empty": 2, "short": 0})
 
 
 @pytest.mark.parametrize("workers", [1, 2])

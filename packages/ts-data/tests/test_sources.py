@@ -126,6 +126,8 @@ def test_a_single_quotation_mark_of_a_tsv_row_swallows_no_other_row(tales: list[
         ("a.json", b"[" * 100_000, "nested too deeply"),
         ("a.jsonl", b'{"text": ' + b"[" * 100_000 + b"\n", "a.jsonl, line 1: nested too deeply"),
         ("a.json", b'["caf\xe9"]', "not UTF-8"),
+        ("a.jsonl", b'{"text": "x"}\n{"text": "caf\xe9"}\n', "a.jsonl, line 2: not UTF-8 at byte 27"),
+        ("a.jsonl", b'{"text": "x\n', r"not JSON \(Unterminated string starting at character 10\)"),
         ("a.csv", b"text,text\nx,y\n", "has 2 columns 'text'"),
         ("a.csv", b'n,text\n1,"Hi" said Tom.\n', "a.csv, line 2: text follows a closing quotation mark"),
         ("a.csv", b"text;n\nx;1;2\n", "not readable as CSV.*bad_lines=skip"),

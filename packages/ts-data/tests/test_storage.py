@@ -48,6 +48,7 @@ def test_what_a_uri_cannot_be_is_said(raw: Path, tmp_path: Path) -> None:
         ((tmp_path / "none.txt").as_uri(), "no such file"),
         (tmp_path.as_uri(), "is a folder"),
         ("nowhere://bucket/raw.txt", "not a place that pyarrow knows"),
+        ("https://example.org/raw.txt", "Download the file and name it"),
     ):
         with pytest.raises(SourceError, match=message):
             prepare(uri, tmp_path / "splits", CONFIG, workers=1)

@@ -105,6 +105,18 @@ def test_integer_weights_are_refused(folder: Path) -> None:
     one_sentence(found.value)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("line", ["look FOLDER Once", "neurons FOLDER --data none", "neighbours FOLDER the", "generate FOLDER"])
+def test_weights_that_are_not_finite_are_refused_by_every_reader(folder: Path, line: str, value: float) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["norm.weight"][1] = value
+    save_file(tensors, folder / "model.safetensors")
+    found = CliRunner().invoke(app, [str(folder) if word == "FOLDER" else word for word in line.split()])
+    assert isinstance(found.exception, WeightsError)
+    assert f"{folder / 'model.safetensors'}: tensor `norm.weight` holds NaN or infinity" in str(found.exception)
+    one_sentence(found.exception)
+
+
 # --- places --------------------------------------------------------------------------------------
 
 

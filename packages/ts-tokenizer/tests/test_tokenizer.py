@@ -26,6 +26,14 @@ def test_ties_are_broken_by_the_word() -> None:
     assert tokenizer.vocab[:3] == ("a", "b", "c")
 
 
+def test_every_stage_of_training_ends_with_its_total() -> None:
+    told: dict[str, tuple[int, int | None]] = {}
+    WordTokenizer.train(
+        ["A dog ran."] * 5, vocab_size=9, progress=lambda stage, done, total=None: told.update({stage: (done, total)})
+    )
+    assert told == {"vocabulary": (5, 5), "detokenizer": (5, 5)}
+
+
 def test_special_names_in_a_text_never_become_special_ids(tokenizer: WordTokenizer) -> None:
     ids = tokenizer.encode("<eos> <bos> x<pad>y <pad> <|endoftext|>")
     assert not {tokenizer.eos_id, tokenizer.bos_id, tokenizer.pad_id} & set(ids)

@@ -7,12 +7,13 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from ts_train import TrainConfig, plot, train
+from ts_train import BaseCallback, TrainConfig, plot, train
 from ts_train.errors import ArtefactError
-from ts_train.runtime.live_line import _clock
+from ts_train.runtime.live_line import LiveLine, _clock
 from ts_train.testing import FakeEncoded
 
 
@@ -46,6 +47,28 @@ def test_the_live_line_tells_loss_speed_and_time(
     assert max(map(len, told)) <= 80, "a line is wider than a terminal of 80 columns"
     train(config(), data, tmp_path / "run", progress=True)
     assert "this run is complete" in stream.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
+def test_a_validation_shows_how_far_it_is(
+    tmp_path: Path, data: FakeEncoded, config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    class Hears(BaseCallback):
+        seen: ClassVar[list[tuple[int, int]]] = []
+
+        def on_validating(self, done: int, total: int) -> None:
+            self.seen.append((done, total))
+
+    class Older:  # of the time before `on_validating`
+        on_start = on_step = on_validation = on_end = lambda *_: None
+
+    monkeypatch.setattr(LiveLine, "_show", lambda self, line, **_: print(line, file=sys.stderr))  # not every ten seconds
+    monkeypatch.setattr(sys, "stderr", stream := Terminal() if terminal else io.StringIO())
+    train(config(max_steps=4), data, tmp_path / "run", progress=True, callbacks=[Hears(), Older()])
+    total = Hears.seen[0][1]
+    assert Hears.seen == [(done, total) for done in range(1, total + 1)]
+    assert "validating: 100%" in stream.getvalue()
+    Hears.seen.clear()
 
 
 def test_python_shows_nothing_in_a_pipe_or_where_told_so(

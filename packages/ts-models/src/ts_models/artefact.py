@@ -565,9 +565,8 @@ def describe_invalid(problem: ValidationError, limit: int = 5, known: Sequence[s
         field = ".".join(parts) or "(the whole)"
         value = "" if item["type"] in {"missing", "extra_forbidden"} else f" (it is {_short(item['input'])})"
         unknown = f"is not a known field{_similar(field, known)}"
-        message = {"missing": "is missing", "extra_forbidden": unknown}.get(
-            item["type"], item["msg"][:1].lower() + item["msg"][1:]
-        )
+        said = item["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+        message = {"missing": "is missing", "extra_forbidden": unknown}.get(item["type"], said[:1].lower() + said[1:])
         lines.append(f"field `{field}`: {message}{value}")
     more = problem.error_count() - limit
     return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")

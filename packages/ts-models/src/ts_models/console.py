@@ -444,12 +444,19 @@ def warn(message: str) -> None:
 # --- settings ----------------------------------------------------------------------------------
 
 
+class _Merged(dict[str, Any]):
+    """Settings of a file, and the top-level names that options changed."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.file, self.changed = file, set[str]()
+
+
 def merge(config: Path | None, settings: Sequence[str] | None, flags: Mapping[str, Any]) -> dict[str, Any]:
     """Merge a TOML file, `--set` values and a command's own flags (the later wins; a flag that is None says nothing)."""
-    merged: dict[str, Any] = {}
+    merged = _Merged(config)
     if config is not None:
         try:
-            merged = tomllib.loads(config.read_text(encoding="utf-8"))
+            merged.update(tomllib.loads(config.read_text(encoding="utf-8-sig")))  # Windows begins a text with a mark
         except FileNotFoundError:
             raise ConfigError(f"{config}: no such file.") from None
         except IsADirectoryError:
@@ -463,14 +470,21 @@ def merge(config: Path | None, settings: Sequence[str] | None, flags: Mapping[st
         if not equals or not name.strip():
             raise ConfigError(f"--set {item!r}: write it as dotted.name=value, for example optimizer.lr=0.002")
         _put(merged, name.strip(), _value(value.strip()))
+        merged.changed.add(name.strip().partition(".")[0])
     for name, value in flags.items():
         if value is not None:
             _put(merged, name, value)
+            merged.changed.add(name.partition(".")[0])
     return merged
 
 
-def validate(schema: type[Model], values: Mapping[str, Any], source: str = "settings") -> Model:
-    """Validate merged settings once; the error names each field that is wrong."""
+def validate(
+    schema: type[Model], values: Mapping[str, Any], source: str = "settings", *, asked: Mapping[str, Any] | None = None
+) -> Model:
+    """Validate merged settings once; the error names each field that is wrong, and their file if no option set them.
+
+    asked: what `merge` returned, where `values` were made of it.
+    """
     from pydantic import ValidationError  # here, because `--help` should not wait for pydantic
 
     from .artefact import describe_invalid
@@ -479,6 +493,10 @@ def validate(schema: type[Model], values: Mapping[str, Any], source: str = "sett
         return schema.model_validate(dict(values))
     except ValidationError as problem:
         known = [name for name, *_ in _fields(schema)]
+        merged = values if asked is None else asked
+        wrong = {str(error["loc"][0]) for error in problem.errors() if error["loc"]}
+        if isinstance(merged, _Merged) and merged.file is not None and wrong <= merged.keys() - merged.changed:
+            source = str(merged.file)
         raise ConfigError(f"{source}: {describe_invalid(problem, known=known)}") from None
 
 

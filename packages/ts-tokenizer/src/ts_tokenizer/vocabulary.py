@@ -78,6 +78,8 @@ def count_tokens(
         spread.add(batch)
         if progress is not None:
             progress("vocabulary", spread.seen, None)
+    if progress is not None:
+        progress("vocabulary", spread.seen, spread.seen)
     if bulk is not None:
         whole.update(dict(zip(ids, bulk.token_counts(chunk_counts).tolist(), strict=False)))
     return +whole, spread.kept, spread.seen

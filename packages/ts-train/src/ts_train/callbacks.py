@@ -77,6 +77,9 @@ class BaseCallback:
 
     def on_step(self, metrics: StepMetrics) -> None: ...
 
+    def on_validating(self, done: int, total: int) -> None:
+        """During a validation, after each batch; a callback may lack this method."""
+
     def on_validation(self, metrics: ValidationMetrics) -> None: ...
 
     def on_end(self, state: TrainerState) -> None: ...

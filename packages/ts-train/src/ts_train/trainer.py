@@ -123,11 +123,11 @@ class Trainer:
         self.state = self.state.model_copy(update=changes)
 
     def notify(self, event: str, *arguments: Any) -> None:
-        """Call every callback (main process only). One that raises StopTraining ends the run: at once, or with several
+        """Call every callback that has the event (main process only). One that raises StopTraining ends the run: at once, or with several
         ranks after the next step, whose all-reduce carries the request to the others."""
         for callback in self.callbacks if self.world.is_main_process else ():
             try:
-                getattr(callback, event)(*arguments)
+                getattr(callback, event, lambda *_: None)(*arguments)
             except StopTraining as request:
                 self._stop = str(request) or "a callback asked for it"
                 if self.world.size == 1:
@@ -245,7 +245,10 @@ class Trainer:
             raise DataError(f"{self.data.path or 'the data'}: hold no validation stories.")
         config, state = self.config.validation, self.state
         with self._averaged():
-            loss, bits = self.validation.score(self.model, self.precision, self.world, self.device, whole=config.bits_per_byte)
+            loss, bits = self.validation.score(
+                self.model, self.precision, self.world, self.device, whole=config.bits_per_byte,
+                notify=lambda done, total: self.notify("on_validating", done, total),
+            )  # fmt: skip
             loss, bits = self.world.broadcast_object((loss, bits if bits is None or math.isfinite(bits) else None))
             point = ValidationPoint(
                 step=state.step, tokens=state.tokens, seconds=state.seconds,

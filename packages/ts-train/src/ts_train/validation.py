@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,9 +58,13 @@ class ValidationSet:
 
     @torch.no_grad()
     def score(
-        self, model: nn.Module, precision: Precision, world: World, device: torch.device, *, whole: bool
-    ) -> tuple[float, float | None]:
-        """(mean nats per token of the cut stories, bits per byte of the whole ones or None)."""
+        self, model: nn.Module, precision: Precision, world: World, device: torch.device, *, whole: bool,
+        notify: Callable[[int, int], None] | None = None,
+    ) -> tuple[float, float | None]:  # fmt: skip
+        """(mean nats per token of the cut stories, bits per byte of the whole ones or None).
+
+        notify: called with the batches done and all batches.
+        """
         sums = torch.zeros(3, dtype=torch.float64, device=device)  # nats, nats of stories that are long, of those whole
         was_training = model.training
         model.eval()
@@ -75,6 +80,8 @@ class ValidationSet:
                     rows = [r for r, row in enumerate(plan.rows) if int(row[0]) in long]
                     if rows:
                         sums[1] += nll_sum(logits[rows], targets[rows])
+            if notify is not None:
+                notify(min(number + world.size, self.batches.steps_per_epoch), self.batches.steps_per_epoch)
         if whole and self.info is not None and self.long_stories:
             sums[2] += self._whole(model, slice(world.rank, None, world.size), device)
         world.all_reduce(sums)

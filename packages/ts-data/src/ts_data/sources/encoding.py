@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from ..errors import SourceError
 from .storage import open_file
@@ -30,6 +31,7 @@ _KINDS = {
 
 _READ = (".gz", ".zst", ".bz2", ".parquet")
 _LOOK = 4096
+_JSON = re.compile(r"\.(nd)?json(l|lines)?(\.|$)", re.IGNORECASE)
 
 
 def line_of(path: str, at: int) -> int:
@@ -85,7 +87,7 @@ def misnamed(name: str, path: str) -> SourceError | None:
             mend = "Give it that ending." if ending in _READ else "Unpack it or make it text first."
             return SourceError(f"{name}: is a {ending} file, not text. {mend}")
     begin = first.removeprefix(codecs.BOM_UTF8).lstrip()
-    if begin.startswith((b'{"', b'["', b"[{")):
+    if begin.startswith((b'{"', b'["', b"[{")) and not _JSON.search(name):
         return SourceError(f"{name}: looks like JSON, but its ending says text. Name it .jsonl or .json.")
     return None
 

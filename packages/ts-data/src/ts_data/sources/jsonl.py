@@ -68,7 +68,11 @@ def _story_of(line: bytes, at: int, source: Input, config: PrepareConfig) -> byt
     except RecursionError:
         raise fault("nested too deeply. Mend or remove the line.") from None
     except ValueError as problem:
-        reason = f"{problem.msg} at character {problem.colno}" if isinstance(problem, json.JSONDecodeError) else str(problem)
+        reason = (
+            f"{problem.msg.removesuffix(' at')} at character {problem.colno}"
+            if isinstance(problem, json.JSONDecodeError)
+            else str(problem)
+        )
         raise fault(f"not JSON ({reason}). {_ONE_PER_LINE}") from None
     if isinstance(row, str):
         row = {config.text_column: row}

@@ -100,8 +100,11 @@ def _resolve(uri: str) -> tuple[pa.fs.FileSystem, str]:
 
     try:
         system, path = pa.fs.FileSystem.from_uri(_limited(uri))
-    except (pa.ArrowException, OSError) as problem:
-        raise SourceError(f"{uri}: not a place that pyarrow knows: {_first_line(problem)}") from None
+    except pa.ArrowException as problem:
+        mend = "Download the file and name it. " if uri.startswith("http") else ""
+        raise SourceError(f"{uri}: not a place that pyarrow knows. {mend}({_first_line(problem)})") from None
+    except OSError as problem:
+        raise SourceError(f"{uri}: cannot be reached: {_first_line(problem)}") from None
     return system, path.rstrip("/")
 
 

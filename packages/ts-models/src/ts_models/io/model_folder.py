@@ -264,7 +264,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(network: StoryModel, tensors: dict[str, Tensor], *, source: str) -> None:
-    """Put tensors into a network. Raises WeightsError that names the first tensor that differs."""
+    """Put tensors into a network. Raises WeightsError that names the first tensor that differs or is not finite."""
     tensors = _dequantise(clean_names(tensors))
     expected = network.state_dict()
     for name, tensor in expected.items():
@@ -281,6 +281,10 @@ def load_weights(network: StoryModel, tensors: dict[str, Tensor], *, source: str
             )
         if name not in expected:
             raise WeightsError(f"{source}: tensor `{name}` has no place in the network that config.json describes.")
+        if not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(
+                f"{source}: tensor `{name}` holds NaN or infinity. Take an earlier checkpoint, or train again at a lower learning rate."
+            )
     network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
 
 

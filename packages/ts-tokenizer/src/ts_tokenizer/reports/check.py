@@ -45,6 +45,8 @@ def check(tokenizer: WordTokenizer, stories: Iterable[str], *, examples: int = 2
         rows.append(_check_one(tokenizer, story, errors))
         if progress is not None:
             progress("check", len(rows), None)
+    if progress is not None:
+        progress("check", len(rows), len(rows))
     table = np.array(rows, dtype=np.float64).reshape(len(rows), 9)
     exact, caseless, blanks_given, free, cases, case_errors, blanks, blank_errors, markers = table.T
     return Check(

@@ -74,7 +74,7 @@ def run(
         values = combine({**recipe(name or DEFAULT, device=device), "preset": name}, asked)
     else:
         values = over_recipe(asked.get("preset") or DEFAULT, asked)
-    settings = validate(TrainConfig, values)
+    settings = validate(TrainConfig, values, asked=asked)
     keep_apart(out, [data, *([settings.init_from] if settings.init_from else [])])
     with stoppable():
         print_run(train(settings, data, out, progress=not quiet, warn=warn), as_json=json, quiet=quiet)

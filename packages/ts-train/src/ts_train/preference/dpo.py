@@ -90,7 +90,7 @@ def prefer(
 def _read_pairs(path: Path, lm: LanguageModel) -> list[_Pair]:
     """Pairs of different stories, cut to the model's context."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as problem:
         raise ArtefactError(f"{path}: cannot be read ({getattr(problem, 'strerror', None) or problem}).") from None
     most = (lm.config.context_limit or 1 << 30) + 1

@@ -11,7 +11,8 @@ from ..schemas import TrainerState
 
 
 class LiveLine(BaseCallback):
-    """Shows loss, speed, utilisation, time left, padding and learning rate; prints validations and sampled stories above."""
+    """Shows loss, speed, utilisation, time left, padding and learning rate, and how far a validation is; prints its result and
+    sampled stories above."""
 
     def __init__(self, *, every: float = 10.0) -> None:
         self.every, self._last, self._total, self._start = every, 0.0, 0, 0
@@ -34,19 +35,10 @@ class LiveLine(BaseCallback):
             metrics.tokens_per_second if self._smooth is None else 0.95 * self._smooth + 0.05 * metrics.tokens_per_second
         )
         self._total = metrics.total_steps or self._total
-        now = time.monotonic()
-        if self._live is None and now - self._last < self.every and metrics.step not in {1, self._total}:
-            return
-        if self._live is not None and now - self._last < 0.2 and metrics.step != self._total:
-            return
-        self._last = now
-        line = self._line(metrics, now)
-        if self._live is not None:
-            from rich.text import Text
+        self._show(self._line(metrics, time.monotonic()), urgent=metrics.step in {1, self._total})
 
-            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"))  # the least important part is last
-        else:
-            print(line, file=sys.stderr, flush=True)
+    def on_validating(self, done: int, total: int) -> None:
+        self._show(f"validating: {done / total:.0%}")
 
     def on_validation(self, metrics: ValidationMetrics) -> None:
         point = metrics.point
@@ -75,6 +67,19 @@ class LiveLine(BaseCallback):
         return f"step {m.step:,}/{self._total:,}  loss {m.loss:.3f}  {smooth:,.0f} tok/s  {_clock(left)} left" + (
             "  SKIPPED (not finite)" if m.skipped else f"  MFU {mfu:.0%}  padding {m.padding:.0%}  lr {m.lr:.2g}"
         )
+
+    def _show(self, line: str, *, urgent: bool = False) -> None:
+        """Replace the live line; in a pipe print one every few seconds, or at once."""
+        now = time.monotonic()
+        if not urgent and now - self._last < (self.every if self._live is None else 0.2):
+            return
+        self._last = now
+        if self._live is None:
+            print(line, file=sys.stderr, flush=True)
+            return
+        from rich.text import Text
+
+        self._live.update(Text(line, no_wrap=True, overflow="ellipsis"))  # the least important part is last
 
     def say(self, text: str) -> None:
         """Print a line above the live one."""

@@ -27,7 +27,7 @@ def ablation(name: str | os.PathLike[str]) -> AblationConfig:
     """Read an ablation by path or name. Raises ConfigError with file and field."""
     path = study_file("ablations", name)
     try:
-        return AblationConfig.model_validate(tomllib.loads(path.read_bytes().decode("utf-8")))
+        return AblationConfig.model_validate(tomllib.loads(path.read_bytes().decode("utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise ConfigError(f"{path}: not valid TOML: {problem}") from None
     except ValidationError as problem:

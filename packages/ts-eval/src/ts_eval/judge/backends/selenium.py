@@ -31,7 +31,7 @@ def read_page(path: str | None) -> ChatPage:
     if path is None:
         raise ConfigError("the selenium back end needs a file with the chat's address and selectors: --page chat.toml")
     try:
-        return ChatPage.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+        return ChatPage.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file.") from None
     except OSError as problem:

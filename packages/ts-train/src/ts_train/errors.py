@@ -2,18 +2,6 @@
 
 from typing import ClassVar
 
-__all__ = [
-    "ArtefactError",
-    "ConfigError",
-    "DataError",
-    "DiskFullError",
-    "DivergedError",
-    "FitError",
-    "Interrupted",
-    "TsTrainError",
-    "UnavailableError",
-]
-
 
 class TsTrainError(Exception):
     """Base of every error that ts_train raises on purpose."""

@@ -8,8 +8,7 @@ from ts_models.console import make_app
 from ts_models.console import run as run_app  # `run` is the submodule here
 
 from ..__about__ import __version__
-from .prefer import prefer
-from .run import plot, resume
+from .run import plot, prefer, resume
 from .run import run as run_command
 from .studies import ablate, ladder, search
 

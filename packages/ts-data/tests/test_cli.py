@@ -100,6 +100,7 @@ def test_leakage(run: Run, splits: Path) -> None:
         (("show", "none"), "no such file"),
         (("download", "tinystories-v3", "--out", "raw"), "there are: tinystories-v1, tinystories-v2"),
         (("sample", "--out", "x.txt", "--stories", "0"), "at least one"),
+        (("sample", "--out", "x.txt", "--stories", str(10**15)), "x.txt: the file needs about 600,000,000,000 MB, but only"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

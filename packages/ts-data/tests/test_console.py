@@ -256,6 +256,13 @@ def test_a_config_file_that_cannot_be_read_is_named(content: bytes | str | None,
     assert str(problem.value).startswith(str(path))
 
 
+@pytest.mark.parametrize("number", [1 << 63, -(1 << 63), 10**30])
+def test_a_number_of_more_than_64_bits_is_refused(number: int) -> None:
+    assert console._checked((1 << 63) - 1, "most") == (1 << 63) - 1
+    with pytest.raises(ConfigError, match=rf"^--max-steps: {number} is too large; give at most 9223372036854775807\.$"):
+        console._checked(number, "max_steps")
+
+
 def test_an_invalid_setting_names_the_file_that_it_stands_in(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_bytes(b"\xef\xbb\xbfnumber = 1\n")  # as Windows writes it

@@ -155,11 +155,16 @@ def make_app(name: str, summary: str, version: str) -> _App:
 
 
 def _checked(value: Any, name: str) -> Any:
-    """An argument with a leading `~` or `$HOME` expanded, as a shell leaves them in `--out=~/x`; text must be UTF-8."""
+    """An argument with a leading `~` or `$HOME` expanded, as a shell leaves them in `--out=~/x`.
+
+    Text must be UTF-8, and a whole number must fit into 64 bits.
+    """
     if isinstance(value, list | tuple):
         return type(value)(_checked(item, name) for item in value)
     if isinstance(value, Path):
         return Path(_expanded(str(value)))
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        raise ConfigError(f"--{name.strip('_').replace('_', '-')}: {value} is too large; give at most {(1 << 63) - 1}.")
     if not isinstance(value, str):
         return value
     value = _expanded(value)

@@ -516,6 +516,19 @@ def test_nothing_rated_because_no_server_answers_is_exit_1(
     assert (code, "no endpoint left" in err) == (2, True)
 
 
+@pytest.mark.parametrize("reply", ["I like it.", ""], ids=["no ratings", "no text"])
+def test_nothing_rated_because_no_reply_holds_ratings_is_exit_1(
+    tmp_path: Path, reply: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeServer(lambda _: reply) as server:
+        words = ("--base-url", server.url, "--model", "m", "--set", "backoff=0.001", "--set", "anchors=false", "-q")
+        code, _, err = command("judge", stories_file(tmp_path), *words, "--out", tmp_path / "r.jsonl", capsys=capsys)
+        assert (code, err.splitlines()[-1].startswith("error: nothing was rated: the reply ")) == (1, True)
+        rated = stories_file(tmp_path, [{"story": s, "ratings": [RATINGS]} for s in STORIES])
+        code, _, err = command("calibrate", rated, *words, "--out", tmp_path / "c.json", "--no-damage", capsys=capsys)
+        assert (code, "error: nothing was rated: no reply holds ratings." in err) == (1, True)
+
+
 def test_some_rated_is_exit_0_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with FakeServer(die_after=2) as server:
         code, out, err = command(

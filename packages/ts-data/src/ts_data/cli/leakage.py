@@ -13,7 +13,7 @@ from ..console import Json, Quiet, Set, emit, merge, show_progress, table, valid
 def leakage(
     splits: Annotated[Path, typer.Argument(help="A splits/ folder.")],
     threshold: Annotated[float | None, typer.Option(help="Jaccard similarity that counts as near [0.8].")] = None,
-    show: Annotated[int, typer.Option(help="Pairs to show per split.")] = 3,
+    show: Annotated[int, typer.Option(min=0, help="Pairs to show per split.")] = 3,
     settings: Set = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -48,7 +48,7 @@ def leakage(
         train = read(splits, "train")
         for name, part in report.splits.items():
             held = read(splits, name)
-            for row, at, similarity in part.examples[: max(0, show)]:
+            for row, at, similarity in part.examples[:show]:
                 lines += [f"\n{name} {row} and train {at}, similarity {similarity:.3f}:", held[row], "---", train[at]]
         return "\n".join(lines)
 

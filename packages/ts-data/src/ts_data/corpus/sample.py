@@ -7,12 +7,14 @@ import os
 import random
 from collections.abc import Iterator
 
-from ..artefact import lock, resolve_target, write_file
+from ..artefact import lock, need_space, resolve_target, write_file
 from ..errors import ConfigError
 from .grammar import story
 from .impurities import DUPLICATES, damage
 
 SEPARATOR = "<|endoftext|>"
+BYTES = 600
+"""A story in the file, on average a little more."""
 
 
 def sample(stories: int, seed: int = 1, impurities: bool = False) -> Iterator[str]:
@@ -51,6 +53,7 @@ def write_sample(
     """
     texts = sample(stories, seed, impurities)
     target = resolve_target(out)
+    need_space(target, stories * BYTES, "the file", error=ConfigError)
     with lock(target, error=ConfigError), write_file(target) as aside:
         with aside.open("w", encoding="utf-8", newline="\n") as handle:
             for text in texts:

@@ -9,7 +9,7 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, emit, show_progress, table, warn
 
-from .judge import Backend, BaseUrl, Mode, Model, Prompt, Reference, Store, settings
+from .judge import Backend, BaseUrl, Mode, Model, Prompt, Reference, Store, end_without_ratings, settings
 
 if TYPE_CHECKING:
     from ..schemas import CalibrationReport, Statistic
@@ -56,9 +56,8 @@ def calibrate(
     for note in report.notes:
         warn(note)
     emit(report, lambda: _text(report, out), as_json=as_json, quiet=quiet)
-    if report.asked and not report.rated and any(GIVEN_UP in note for note in report.notes):
-        typer.echo("error: nothing was rated: no endpoint left", err=True)
-        raise typer.Exit(1)
+    reason = next((note for note in report.notes if GIVEN_UP in note), "no reply holds ratings")
+    end_without_ratings([reason] if report.asked and not report.rated else [])
 
 
 def _text(report: CalibrationReport, out: Path) -> str:

@@ -86,12 +86,12 @@ def judge(
         for note in pairs.notes:
             warn(note)
         emit(pairs, lambda: _pairs_text(pairs, out), as_json=as_json, quiet=quiet)
-        end_without_endpoint(list(pairs.unscored) if not pairs.compared else [])
+        end_without_ratings(list(pairs.unscored) if not pairs.compared else [])
         return
     for note in (*result.summary.notes, *result.summary.drift_notes):
         warn(note)
     emit(result.summary, lambda: _text(result, out), as_json=as_json, quiet=quiet)
-    end_without_endpoint([r.unscored or "" for r in result.ratings])
+    end_without_ratings([r.unscored or "" for r in result.ratings])
 
 
 def _pairs_text(s: PairSummary, out: Path) -> str:
@@ -116,12 +116,13 @@ def _percent(x: ShareInterval) -> str:
     return f"{x.share:.0%} ({x.low:.0%}–{x.high:.0%})"
 
 
-def end_without_endpoint(reasons: list[str]) -> None:
-    """Exit with 1 and the reason if nothing was rated because no endpoint was left."""
+def end_without_ratings(reasons: list[str]) -> None:
+    """Exit with 1 and a reason if nothing was rated: `reasons` are those of all stories, empty for a rated one."""
     from ..judge.client import NO_ENDPOINT
 
-    if reasons and all(reasons) and (reason := next((r for r in reasons if r.startswith(NO_ENDPOINT)), "")):
-        typer.echo(f"error: nothing was rated: {reason}", err=True)
+    if reasons and all(reasons):
+        reason = next((r for r in reasons if r.startswith(NO_ENDPOINT)), reasons[0])
+        typer.echo(f"error: nothing was rated: {reason}. Check the judge, then run the same command again.", err=True)
         raise typer.Exit(1)
 
 

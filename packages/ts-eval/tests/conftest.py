@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import importlib.util
 import random
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -125,6 +128,17 @@ def made(model_folder, splits, eval_config, tmp_path_factory):
         progress=lambda stage, done, total=None: seen.update({stage: (done, total)}),
     )
     return report, out, seen
+
+
+@pytest.fixture(scope="session")
+def saved_tables() -> Callable[[str], dict[str, list[list[str]]]]:
+    """Reads the tables that a page offers as files: name → rows of cells."""
+
+    def read(page: str) -> dict[str, list[list[str]]]:
+        found = re.findall(r'download="([^"]+)" href="data:text/csv;charset=utf-8;base64,([^"]+)"', page)
+        return {name: list(csv.reader(base64.b64decode(data).decode().splitlines())) for name, data in found}
+
+    return read
 
 
 CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -16,6 +16,7 @@ import pytest
 from ts_eval.cli import main
 from ts_eval.schemas import CATEGORIES
 from ts_eval.testing import FakeServer
+from ts_models.cli import main as write_stories
 
 
 @pytest.fixture
@@ -62,6 +63,21 @@ def test_judge_tells_the_price_then_rates_and_asks_nobody_twice(run, rated, tmp_
         assert (code, err, server.calls) == (0, "", paid)
     assert json.loads(text)["rated"] == 24
     assert len(out.read_text(encoding="utf-8").splitlines()) == 24
+
+
+def test_judge_reads_what_ts_models_generates_as_json(run, model_folder, tmp_path, capsys, monkeypatch):
+    words = ["generate", str(model_folder), "--n", "3", "--seed", "1", "--max-new-tokens", "8", "--json", "-q"]
+    monkeypatch.setattr(sys, "argv", ["ts-models", *words])
+    with pytest.raises(SystemExit) as stop:
+        write_stories()
+    assert not stop.value.code
+    told = capsys.readouterr().out
+    (tmp_path / "told.json").write_text(told, encoding="utf-8")
+    out = tmp_path / "ratings.jsonl"
+    assert run("judge", tmp_path / "told.json", "--backend", "fake", "--set", "anchors=false", "--out", out, "-q")[0] == 0
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [row["text"] for row in rows] == [story["full_text"] for story in json.loads(told)["stories"]]
+    assert {row["source"] for row in rows} == {str(model_folder)}
 
 
 def test_calibrate_prints_agreement_and_what_it_refuses(run, rated, tmp_path):
@@ -125,9 +141,11 @@ def test_sweep_prints_the_winner_and_the_real_stories(run, model_folder, splits,
     ("part", "figure"), [("paper", "max_train_rouge2"), ("overfitting", "max_cosine"), ("memorisation", "rougeL")]
 )
 def test_one_part_alone(run, model_folder, splits, part, figure):
-    code, text, _ = run(part, model_folder, "--data", splits, "--stories", 4, "--set", "decoding.max_new_tokens=12", "-q")
+    words = ("--data", splits, "--stories", 4, "--set", "decoding.max_new_tokens=12", "--name", "mine")
+    code, text, _ = run(part, model_folder, *words, "-q")
     assert code == 0
     assert figure in text
+    assert "mine" in text.splitlines()[0]
 
 
 def test_complex_templates_are_the_stories_with_the_nearest_plot(run, model_folder, splits, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -138,7 +139,12 @@ def test_too_short_stories_and_models_that_cannot_write_are_refused(planted: Pat
 
 
 def test_files_page_and_command(
-    planted: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    planted: Path,
+    model_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    saved_tables: Callable[[str], dict[str, list[list[str]]]],
 ) -> None:
     words = [
         "extraction",
@@ -154,6 +160,10 @@ def test_files_page_and_command(
         6,
         "--stories",
         3,
+        "--name",
+        "small",
+        "--name",
+        "other",
     ]
     monkeypatch.setattr("sys.argv", ["ts-eval", *map(str, words), "--out", str(tmp_path / "e"), "-q", "--json"])
     with pytest.raises(SystemExit) as end:
@@ -170,6 +180,12 @@ def test_files_page_and_command(
     assert "held-out" in page
     assert beyond in page
     assert not any(mark in page for mark in ("http://", "https://", "<script", "src="))
+    head, *rows = saved_tables(page)["extraction.csv"]
+    assert head == ["Stories", "copies in train", "prompt, words", "small", "other"]
+    assert len(rows) == len(report.models[0].points)
+    first = report.models[1].points[0]
+    assert rows[0][:3] == [f"{first.group} {first.stories} stories", str(first.times), "4"]
+    assert rows[0][4].startswith(f"{100 * first.share:.1f} % {100 * first.low:.1f} – ")
     monkeypatch.setattr("sys.argv", ["ts-eval", *map(str, words), "-q"])
     with pytest.raises(SystemExit):
         main()

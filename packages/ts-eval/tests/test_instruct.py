@@ -14,7 +14,7 @@ import ts_data
 import ts_eval
 import ts_models
 import ts_tokenizer
-from ts_eval.asking.instruct import words_used
+from ts_eval.asking import words_used
 from ts_eval.cli import main
 from ts_eval.errors import ConfigError
 from ts_eval.schemas import InstructReport
@@ -124,11 +124,12 @@ def test_the_command(asked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     printed = InstructReport.model_validate(json.loads(capsys.readouterr().out))
     assert printed == InstructReport.model_validate_json(out.read_bytes())
     assert list(printed.models[0].words) == ["held-out", "other"]
-    monkeypatch.setattr("sys.argv", ["ts-eval", *line, "--set", "max_new_tokens=20"])
+    monkeypatch.setattr("sys.argv", ["ts-eval", *line, "--set", "max_new_tokens=20", "--name", "mine"])
     with pytest.raises(SystemExit):
         main()
     text = capsys.readouterr().out
     assert "held-out words: any form" in text
+    assert "mine" in text.splitlines()[0]
     assert text.endswith(f"wrote {out}\n")
 
 
@@ -140,5 +141,8 @@ def test_what_cannot_be_measured(asked: Path, tmp_path: Path) -> None:
     lm = ts_models.load(asked / "asks")
     files = {"tokenizer": asked / "word_tokenizer.json", "training": lm.training, "train_stories": hashes}
     ts_models.save(lm.model, tmp_path / "knows", **files)
+    (tmp_path / "told.txt").write_text("Once there was a cat.", encoding="utf-8")
+    with pytest.raises(ConfigError, match="told: only models of ts-models can be asked for words"):
+        ts_eval.instruct(tmp_path / "told.txt", asked / "prompts")
     with pytest.raises(ConfigError, match="was trained on 60 of the 60 held-out stories"):
         ts_eval.instruct(tmp_path / "knows", asked / "prompts")

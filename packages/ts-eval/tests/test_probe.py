@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ts_eval.probing.grammar import Pair, draw_pairs, phenomena, tokens
 from ts_eval.probing.probe import accuracy
 from ts_eval.schemas import ProbeReport
 
+Tables = Callable[[str], dict[str, list[list[str]]]]
 ALL = {name: draw_pairs(phenomenon, 200) for name, phenomenon in phenomena().items()}
 GOOD = [pair.good for pairs in ALL.values() for pair in pairs]
 
@@ -186,7 +188,7 @@ def run_folder(model_folder: Path, tmp_path: Path) -> Path:
     return run
 
 
-def test_acquisition_over_checkpoints(run_folder: Path, tmp_path: Path) -> None:
+def test_acquisition_over_checkpoints(run_folder: Path, tmp_path: Path, saved_tables: Tables) -> None:
     only = ["agreement", "names"]
     report = ts_eval.probe(run_folder / "model", checkpoints=run_folder, pairs=10, only=only, out=tmp_path / "probe")
     first, last = report.acquisition
@@ -195,6 +197,14 @@ def test_acquisition_over_checkpoints(run_folder: Path, tmp_path: Path) -> None:
     assert first.scores != last.scores
     text = (tmp_path / "probe" / "probe.html").read_text(encoding="utf-8")
     assert text.count('class="curve"') == 2
+    head, *rows = saved_tables(text)["acquisition.csv"]
+    assert head == ["step", "tokens", "mean", "agreement", "names"]
+    assert rows[0] == [
+        "10",
+        "1000",
+        *(f"{100 * x:.1f}" for x in (first.accuracy, first.groups["agreement"], first.groups["names"])),
+    ]
+    assert rows[1][:2] == ["20", "2000"]
     shutil.rmtree(run_folder / "checkpoints" / "step-00000020")
     (run_folder / "checkpoints" / "step-00000010" / "tensors.safetensors").write_bytes(b"damaged")
     with pytest.raises(ArtefactError, match=r"tensors.safetensors: cannot be read"):
@@ -206,13 +216,19 @@ def test_acquisition_over_checkpoints(run_folder: Path, tmp_path: Path) -> None:
 # --- files and the command ---------------------------------------------------------------------
 
 
-def test_the_artefact_and_the_page(tmp_path: Path) -> None:
+def test_the_artefact_and_the_page(tmp_path: Path, saved_tables: Tables) -> None:
     report = ts_eval.probe([Scorer("<b>one</b>", shorter), Scorer("two", lambda t: -1.0)], pairs=4, out=tmp_path / "p")
     assert ProbeReport.model_validate_json((tmp_path / "p" / "probe.json").read_bytes()) == report
     page = (tmp_path / "p" / "probe.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;one&lt;/b&gt;" in page
     assert "<b>one</b>" not in page
     assert page.count('class="score"') == 2 * len(ALL)
+    head, mean, *rows = saved_tables(page)["probe.csv"]
+    assert head == ["phenomenon", "group", "<b>one</b>", "two", "length"]
+    assert mean == ["mean", "", "50.0", "50.0", ""]
+    assert [row[0] for row in rows] == list(ALL)
+    score = report.models[1].scores[rows[0][0]]
+    assert rows[0][3:] == [f"50.0 [{100 * score.low:.1f}, {100 * score.high:.1f}]", "50.0"]
     assert not any(mark in page for mark in ("http://", "https://", "<script", "src="))
 
 
@@ -245,7 +261,11 @@ def test_the_command(
     assert f"written: {tmp_path / 'p' / 'probe.html'}" in out
     assert "warning: local, so a trigram may solve them: determiner_a_an" in err
     assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)
-    code, out, _ = command(*words, "--json", capsys=capsys, monkeypatch=monkeypatch)
+    code, out, _ = command(*words, "--json", "--name", "mine", capsys=capsys, monkeypatch=monkeypatch)
     assert (code, json.loads(out)["format"]) == (0, "ts-eval/probe")
+    assert [m["name"] for m in json.loads(out)["models"]] == ["mine"]
+    code, _, err = command(*words, "--name", "a", "--name", "b", capsys=capsys, monkeypatch=monkeypatch)
+    assert code == 2
+    assert "2 names for 1 models; give one name for each model, in their order." in err
     code, _, err = command("probe", tmp_path / "nothing", capsys=capsys, monkeypatch=monkeypatch)
     assert (code, err.count("\n")) == (2, 1)

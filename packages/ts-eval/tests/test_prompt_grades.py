@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ts_eval.grading import grade
+from ts_eval.sections.words import grade
 from ts_models.prompts import TABLES
 
 PROMPTS = [prompt for prompts in TABLES.values() for prompt in prompts]

@@ -15,8 +15,8 @@ from ts_eval.cli import app
 from ts_eval.models.adapter import ModelAdapter, Scored
 from ts_eval.ngrams import BigramModel
 from ts_eval.report import render
+from ts_eval.report.verdict import compare, judge_model
 from ts_eval.schemas import Estimate, EvalConfig, Provenance
-from ts_eval.verdict import compare, judge_model
 
 KNESER_NEY = "bigram Kneser-Ney"
 

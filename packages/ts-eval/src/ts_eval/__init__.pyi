@@ -1,5 +1,5 @@
 from .__about__ import __version__
-from .asking.instruct import instruct
+from .asking import instruct
 from .calibration import calibrate, optimise_prompt
 from .errors import ArtefactError, ConfigError, IndexMismatchError, TsEvalError, UnavailableError
 from .evaluation import evaluate

@@ -15,13 +15,13 @@ from ts_data.artefact import read_model
 
 from . import stats
 from .checks import need_instance, need_path
-from .errors import ArtefactError, ConfigError
+from .errors import ArtefactError
 from .judge.files import read_ratings
 from .metrics import all_info
-from .models import ModelAdapter, open_model
+from .models import ModelAdapter, open_model, open_models, several
 from .places import check_index_folder, check_report_folder, local_paths, writing
-from .provenance import Evaluated, Findings, check_provenance
-from .ratings import ESTIMATED, correlate, estimated, judges, with_ratings
+from .report.ratings import ESTIMATED, correlate, estimated, judges, with_ratings
+from .report.verdict import judge_model
 from .schemas import (
     BaselineScore,
     Comparison,
@@ -38,8 +38,7 @@ from .schemas import (
 from .sections import SECTIONS, Context, Section, load
 from .sections.base import finite
 from .sections.perplexity import REFERENCE_STORIES, score_reference
-from .splits import Splits, open_splits
-from .verdict import judge_model
+from .splits import Evaluated, Findings, Splits, check_provenance, open_splits
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
@@ -76,7 +75,7 @@ def evaluate(
         embedder()
     rated = None if ratings is None else read_ratings(ratings)
     swept = None if sweep is None else read_model(sweep, SweepReport, package="tinystories-eval", error=ArtefactError)
-    adapters = _subjects(models, names)
+    adapters = open_models(models, names)
     references = [open_model(spec) for spec in config.references] if "perplexity" in config.parts else []
     opened = open_splits(splits)
     context = Context(config, opened.train, opened.test, progress)
@@ -166,7 +165,7 @@ def _check_places(models: Any, splits: Any, out: Any, ratings: Any, sweep: Any, 
     for value, name in ((splits, "splits"), (out, "out"), (ratings, "ratings"), (sweep, "sweep"), (index, "index")):
         if value is not None or name == "splits":
             need_path(value, name)
-    inputs = local_paths(*_several(models), splits, ratings, sweep)
+    inputs = local_paths(*several(models), splits, ratings, sweep)
     if out is not None:
         check_report_folder(Path(out), inputs)
     place = _index_folder(out, index)
@@ -176,27 +175,6 @@ def _check_places(models: Any, splits: Any, out: Any, ratings: Any, sweep: Any, 
 
 def _index_folder(out: Any, index: Any) -> Path | None:
     return Path(index) if index is not None else None if out is None else Path(out) / "index"
-
-
-def _several(models: Any) -> Sequence[Any]:
-    return models if isinstance(models, Sequence) and not isinstance(models, (str, bytes)) else [models]
-
-
-def _subjects(models: Any, names: Sequence[str] | None) -> list[ModelAdapter]:
-    several = _several(models)
-    if not several:
-        raise ConfigError("there is no model to evaluate; name at least one.")
-    if names and len(names) != len(several):
-        raise ConfigError(f"{len(names)} names for {len(several)} models; give one name for each model, in their order.")
-    adapters = [open_model(model) for model in several]
-    for adapter, name in zip(adapters, names or (), strict=bool(names)):
-        adapter.name = name
-    taken: dict[str, int] = {}
-    for adapter in adapters:  # number models of the same name
-        taken[adapter.name] = n = taken.get(adapter.name, 0) + 1
-        if n > 1:
-            adapter.name = f"{adapter.name} ({n})"
-    return adapters
 
 
 def _run(adapter: ModelAdapter, context: Context) -> list[Section]:

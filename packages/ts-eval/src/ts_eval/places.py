@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +13,6 @@ from ts_data import artefact
 
 from .errors import ConfigError
 from .index.store import check_place
-from .splits import format_of
 
 WRITTEN = ("report.json", "report.html", "stories.jsonl")
 """The files of a report."""
@@ -23,6 +23,15 @@ def local_paths(*values: Any) -> list[Path]:
     texts = [os.fspath(value).removeprefix("hf:") for value in values if isinstance(value, (str, os.PathLike))]
     # os.path.exists returns False for a name that is too long, Path.exists raises
     return [Path(text).resolve() for text in texts if text and "\0" not in text and os.path.exists(text)]  # noqa: PTH110
+
+
+def format_of(file: Path) -> object:
+    """The field `format` of a JSON file; None without one."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content.get("format") if isinstance(content, dict) else None
 
 
 def check_report_folder(out: Path, inputs: Iterable[Path]) -> None:

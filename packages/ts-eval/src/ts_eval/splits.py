@@ -1,16 +1,28 @@
-"""Opens the splits/ folder of an evaluation. Errors name the command that writes the folder."""
+"""The real stories of an evaluation: opens a splits/ folder, and compares its held-out stories with those that a model was trained on.
+
+Compares hashes (`ts_data.story_hashes`): a model carries those of its training stories; the stories of the splits are hashed here.
+An evaluation on training stories is refused, or the report warns.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .checks import need_path
 from .errors import ArtefactError, ConfigError
+from .models import ModelAdapter
+from .places import format_of
+from .schemas import Provenance
 
+Hashes = NDArray[np.uint64]
+UNKNOWN = "carries no record of its training stories, so whether it was trained on held-out ones cannot be checked"
 MEND = "--data takes the splits/ folder that `ts-data prepare` writes."
 
 
@@ -62,10 +74,110 @@ def _check_kind(path: Path) -> None:
     raise ArtefactError(f"{path}: is {kind}; {MEND}{hint}")
 
 
-def format_of(file: Path) -> object:
-    """The field `format` of a JSON file; None without one."""
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+# --- were the held-out stories held out? -------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The stories of an evaluation: held-out stories of test, and training stories used as prompts."""
+
+    held_out: Sequence[str]
+    train: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The provenance of each model, in order, and the warnings of the report."""
+
+    provenance: tuple[Provenance | None, ...]
+    test_in_train: int
+    warnings: tuple[str, ...]
+
+
+def check_provenance(
+    adapters: Sequence[ModelAdapter], splits: Splits, evaluated: Evaluated, *, allow_overlap: bool = False
+) -> Findings:
+    """Count, per model, the held-out stories that it was trained on.
+
+    On the model's own splits there is nothing to check. On other splits, any overlap raises ConfigError with the numbers;
+    `allow_overlap` turns it into a warning. A model without a record gets a note. A note also counts the training stories used as
+    prompts that the model knows. Held-out stories that also stand in the splits' own train split are a warning for every model.
+    """
+    import ts_data
+
+    held_out = ts_data.story_hashes(evaluated.held_out)
+    found = [_compare(adapter, splits, held_out) for adapter in adapters]
+    overlaps = [
+        f"{adapter.name} was trained on {p.trained_on:,} of the {p.held_out:,} held-out stories evaluated"
+        for adapter, p in zip(adapters, found, strict=True)
+        if p is not None and p.checked == "story hashes" and p.trained_on
+    ]
+    if overlaps and not allow_overlap:
+        raise ConfigError(
+            f"{splits.path}: {'; '.join(overlaps)}. Evaluate on the splits that it was trained on, or pass --allow-overlap "
+            "(allow_overlap=True in Python): the report then says so."
+        )
+    for adapter, provenance in zip(adapters, found, strict=True):
+        adapter.notes += _notes(adapter, provenance, evaluated)
+    own = _own_overlap(adapters, splits, held_out)
+    warnings = [f"{overlap}: these numbers do not say how it does on new stories" for overlap in overlaps]
+    if own:
+        warnings.append(
+            f"{own:,} of the {len(held_out):,} held-out stories evaluated also stand in the train split of {splits.path}: "
+            "numbers on them flatter every model, and every n-gram model, fitted on it"
+        )
+    return Findings(tuple(found), own, tuple(warnings))
+
+
+def _compare(adapter: ModelAdapter, splits: Splits, held_out: Hashes) -> Provenance | None:
+    """None for a file of stories, which has no model."""
+    if adapter.stories is not None:
         return None
-    return content.get("format") if isinstance(content, dict) else None
+    trained = adapter.trained_on
+    if trained.splits == splits.fingerprint:
+        return Provenance(checked="same splits", splits_fingerprint=trained.splits, held_out=len(held_out), trained_on=None)
+    if trained.stories is None:
+        return Provenance(checked="not possible", splits_fingerprint=trained.splits, held_out=len(held_out), trained_on=None)
+    return Provenance(
+        checked="story hashes",
+        splits_fingerprint=trained.splits,
+        held_out=len(held_out),
+        trained_on=_members(held_out, trained.stories),
+    )
+
+
+def _notes(adapter: ModelAdapter, provenance: Provenance | None, evaluated: Evaluated) -> list[str]:
+    import ts_data
+
+    if provenance is None or provenance.checked == "same splits" or not (evaluated.held_out or evaluated.train):
+        return []
+    stories = adapter.trained_on.stories
+    if stories is None:
+        return [UNKNOWN]
+    if not evaluated.train:
+        return []
+    known = _members(ts_data.story_hashes(evaluated.train), stories)
+    note = (
+        f"was trained on {'splits that it does not name' if provenance.splits_fingerprint is None else 'other splits'}: it knows {known:,} of the {len(evaluated.train):,} training stories used as prompts, "
+        "and searches for the closest story are over the train split given, not over its own"
+    )
+    return [note]
+
+
+def _own_overlap(adapters: Iterable[ModelAdapter], splits: Splits, held_out: Hashes) -> int:
+    """Number of held-out stories that also stand in the splits' own train; uses the hashes of a model of these splits, if there is one."""
+    import ts_data
+
+    if not len(held_out):
+        return 0
+    carried: Iterable[Any] = (s.trained_on.stories for s in adapters if s.trained_on.splits == splits.fingerprint)
+    known = next((hashes for hashes in carried if hashes is not None), None)
+    return _members(held_out, np.unique(ts_data.story_hashes(splits.train)) if known is None else known)
+
+
+def _members(hashes: Hashes, among: Hashes) -> int:
+    """Number of the hashes that occur in a sorted array."""
+    if not len(hashes) or not len(among):
+        return 0
+    at = np.minimum(np.searchsorted(among, hashes), len(among) - 1)
+    return int((among[at] == hashes).sum())

@@ -25,10 +25,9 @@ from .models import ModelAdapter, open_model
 from .models.checked import generate
 from .ngrams import WordBigrams
 from .places import check_output, writing
-from .provenance import Evaluated, check_provenance
 from .schemas import SweepConfig, SweepPoint, SweepReport
 from .sections.base import joined
-from .splits import open_splits
+from .splits import Evaluated, check_provenance, open_splits
 
 if TYPE_CHECKING:
     from ts_data.console import Progress

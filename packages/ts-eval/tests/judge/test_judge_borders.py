@@ -28,8 +28,8 @@ from ts_eval.judge import (
     read_stories,
 )
 from ts_eval.judge.backends.base import Reply, Token, lone_surrogate, without_surrogates
+from ts_eval.judge.backends.parse import UnparsedError, parse_reply
 from ts_eval.judge.features.model import packaged
-from ts_eval.judge.parse import UnparsedError, parse_reply
 from ts_eval.judge.store import Store
 from ts_eval.schemas import CATEGORIES, JudgeConfig
 from ts_eval.testing import FakeServer
@@ -382,6 +382,23 @@ def test_files_of_stories_by_their_names(tmp_path: Path) -> None:
         (tmp_path / "f.json").write_text(content)
         with pytest.raises(ArtefactError, match=words):
             read_stories(tmp_path / "f.json")
+
+
+def test_what_ts_models_generates_as_json_is_read_as_stories(tmp_path: Path) -> None:
+    told = [{"prompt": "One day", "text": ", a cat sat.", "full_text": "One day, a cat sat.", "logprobs": []}] * 2
+    one = {"model": "run/model", "config": {"seed": 1}, "stories": told}
+    stories = [Story("One day, a cat sat.", "run/model")] * 2
+    for name, content in [("a.json", json.dumps(one)), ("b.jsonl", f"{json.dumps(one)}\n{json.dumps(one)}\n")]:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        found = read_stories(tmp_path / name)
+        assert found == stories * (2 if name == "b.jsonl" else 1)
+        assert [r.source for r in judge_stories(tmp_path / name, FAKE).ratings] == ["run/model"] * len(found)
+    (tmp_path / "c.json").write_text(json.dumps({**one, "stories": [*told, {"prompt": "One day"}]}), encoding="utf-8")
+    with pytest.raises(ArtefactError, match=r"c\.json, entry 1, story 3: no field `story` or `text`"):
+        read_stories(tmp_path / "c.json")
+    (tmp_path / "d.json").write_text(json.dumps({**one, "stories": []}), encoding="utf-8")
+    with pytest.raises(ArtefactError, match="contains no story"):
+        read_stories(tmp_path / "d.json")
 
 
 @pytest.mark.parametrize("row", [3, None, [1], {"story": None}, {"story": 3}, {"story": "a", "ratings": 5}, {"story": "a", "ratings": [{"grammar": float("nan")}]}, {"story": "a", "ratings": "8"}])  # fmt: skip

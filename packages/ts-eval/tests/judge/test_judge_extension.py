@@ -124,12 +124,13 @@ def test_a_calibration_carries_the_back_ends_note(tmp_path: Path) -> None:
 
 
 def test_the_commands_help_and_options_name_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-
-    spec = importlib.util.find_spec("ts_eval.cli.judge")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)  # a copy, since the help is written at import
-    spec.loader.exec_module(module)
+    for name in ("_options", "judge"):  # copies, since the help is written at import
+        spec = importlib.util.find_spec(f"ts_eval.cli.{name}")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
     app = typer.Typer()
     app.command()(module.judge)
     monkeypatch.setenv("COLUMNS", "300")

@@ -17,7 +17,9 @@ from ts_eval.errors import ConfigError
 from ts_eval.judge import Story, compare_stories
 from ts_eval.judge.backends import BACKENDS
 from ts_eval.judge.backends.base import Backend, Reply, Request
+from ts_eval.judge.compare import comparison_cost
 from ts_eval.schemas import CATEGORIES, JudgeConfig
+from ts_eval.stats import wilson
 
 LONG = [Story(f"Nora had a blue boat and a red kite, number {n}.\n\nSecond story\nShe was glad.", "long") for n in range(40)]
 SHORT = [Story(f"Tom had {n} dogs.", "short") for n in range(40)]
@@ -116,6 +118,32 @@ def test_refusals() -> None:
         compare_stories(LONG, SHORT[1:], config("length"))
     with pytest.raises(ConfigError, match="features: rates single stories only"):
         compare_stories(LONG, SHORT, JudgeConfig(backend="features"))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        (1, "so few pairs tell nothing apart, not even if one side wins them all; at least 4 are needed"),
+        (3, "so few pairs tell nothing apart, not even if one side wins them all; at least 4 are needed"),
+        (4, "so few pairs tell a win rate from 50% only if one side wins them all"),
+        (5, "win rates of 98% and more, or 2% and less, can be told from 50%"),
+        (400, "win rates of 57% and more, or 43% and less, can be told from 50%"),
+    ],
+)
+def test_what_a_number_of_pairs_can_tell(pairs: int, said: str) -> None:
+    expected = comparison_cost(["a b c"] * pairs, ["a b"] * pairs, config("length"))
+    assert expected.sentence().endswith(f"; {said}")
+
+
+@pytest.mark.parametrize("pairs", [3, 4, 5, 40, 400])
+def test_the_smallest_win_rate_that_is_told_has_80_percent_power(pairs: int) -> None:
+    from scipy.stats import norm
+
+    told = comparison_cost(["a b c"] * pairs, ["a b"] * pairs, config("length")).win_rate
+    assert (told is not None) == (wilson(pairs, pairs)["low"] > 0.5), "a side that wins all"
+    if told is not None:
+        least = 0.5 + norm.ppf(0.975) * 0.5 / pairs**0.5
+        assert norm.sf((least - told) / (told * (1 - told) / pairs) ** 0.5) == pytest.approx(0.8, abs=1e-4)
 
 
 def test_the_command_says_what_can_be_told_before_the_first_call(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ts_eval.judge.backends.base import Token
-from ts_eval.judge.parse import UnparsedError, distribution, expected_scores, parse_reply
+from ts_eval.judge.backends.parse import UnparsedError, distribution, expected_scores, parse_reply
 from ts_eval.schemas import CATEGORIES
 
 GOOD = dict(zip(CATEGORIES, [8, 10, 5, 4, 3, 1], strict=True))

@@ -12,7 +12,8 @@ from types import ModuleType
 import pytest
 
 from ts_eval.errors import ArtefactError, ConfigError
-from ts_eval.judge import Story, estimate_cost, judge_stories, parse, read_ratings, store
+from ts_eval.judge import Story, estimate_cost, judge_stories, read_ratings, store
+from ts_eval.judge.backends import parse
 from ts_eval.schemas import CATEGORIES, Endpoint, JudgeConfig
 from ts_eval.testing import FakeServer
 

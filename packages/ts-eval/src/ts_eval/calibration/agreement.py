@@ -71,14 +71,6 @@ def icc21(ratings: NDArray[Any]) -> float:
     return float("nan") if total == 0 else float((between - error) / total)
 
 
-def _alpha(a: NDArray[Any], b: NDArray[Any]) -> float:
-    return krippendorff_alpha(np.column_stack([a, b]))
-
-
-def _icc(a: NDArray[Any], b: NDArray[Any]) -> float:
-    return icc21(np.column_stack([a, b]))
-
-
 Function = Callable[["NDArray[Any]", "NDArray[Any]"], float]
 
 STATISTICS: dict[str, tuple[Function, int, bool]] = {
@@ -87,8 +79,8 @@ STATISTICS: dict[str, tuple[Function, int, bool]] = {
     "within_one": (within_one, 1, False),
     "spearman": (spearman, FEW, True),
     "quadratic_kappa": (quadratic_kappa, SOME, True),
-    "krippendorff_alpha": (_alpha, SOME, True),
-    "icc_2_1": (_icc, SOME, True),
+    "krippendorff_alpha": (lambda a, b: krippendorff_alpha(np.column_stack([a, b])), SOME, True),
+    "icc_2_1": (lambda a, b: icc21(np.column_stack([a, b])), SOME, True),
 }
 """Name → (function of judge and reference, fewest stories, needs variance)."""
 

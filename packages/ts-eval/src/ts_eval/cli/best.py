@@ -10,6 +10,8 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, emit, merge, show_progress
 
+from ._options import FeatureReference
+
 
 class By(StrEnum):
     """What ranks stories."""
@@ -27,9 +29,7 @@ def best(
     stories: Annotated[int, typer.Option("--stories", min=1, help="Stories to keep for each prompt.")] = 100,
     n: Annotated[int, typer.Option("--n", "-n", min=2, help="Stories to choose each from.")] = 8,
     by: Annotated[By, typer.Option("--by", help="The feature judge, or the model's own likelihood.")] = By.FEATURES,
-    reference: Annotated[
-        Path | None, typer.Option("--reference", help="splits/ or a file of stories for the feature judge.", show_default=False)
-    ] = None,
+    reference: FeatureReference = None,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same stories.")] = 1,
     config: Config = None,
     set_: Set = None,

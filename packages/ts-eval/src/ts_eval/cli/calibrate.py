@@ -9,7 +9,7 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, emit, show_progress, table, warn
 
-from .judge import Backend, BaseUrl, Mode, Model, Prompt, Reference, Store, end_without_ratings, settings
+from ._options import Backend, BaseUrl, Mode, Model, Prompt, Reference, Store, announcer, end_without_ratings, judge_settings
 
 if TYPE_CHECKING:
     from ..schemas import CalibrationReport, Statistic
@@ -46,12 +46,11 @@ def calibrate(
     from ..judge.client import GIVEN_UP
 
     flags = {"backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "reference": reference}
-    options = settings(config, set_, base_url, flags)
+    options = judge_settings(config, set_, base_url, flags)
     with show_progress(quiet=quiet) as progress:
-        announce = None if quiet else lambda expected: typer.echo(expected.sentence(), err=True)
         report = work(
             references or [], options, out=out, store=store, damage=damage, limit=limit, variants=variants, progress=progress,
-            announce=announce,
+            announce=announcer(quiet=quiet),
         )  # fmt: skip
     for note in report.notes:
         warn(note)

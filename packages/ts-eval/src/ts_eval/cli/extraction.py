@@ -9,7 +9,7 @@ import typer
 
 from ts_data.console import Json, Quiet, emit, show_progress, table, warn
 
-from .report import Data, Models
+from ._options import Data, Models, Names
 
 if TYPE_CHECKING:
     from ..schemas import ExtractionReport
@@ -25,6 +25,7 @@ def extraction(
     words: Annotated[int, typer.Option("--words", min=1, help="Words that must follow verbatim.")] = 30,
     stories: Annotated[int, typer.Option("--stories", min=1, help="Largest number of stories in a group.")] = 200,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the draw of stories.")] = 1,
+    names: Names = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for extraction.json and extraction.html.", show_default=False)
     ] = None,
@@ -40,7 +41,8 @@ def extraction(
 
     with show_progress(quiet=quiet) as progress:
         report = work(
-            models, data, lengths=lengths or LENGTHS, words=words, stories=stories, seed=seed, out=out, progress=progress
+            models, data, lengths=lengths or LENGTHS, words=words, stories=stories, seed=seed, names=names, out=out,
+            progress=progress,
         )  # fmt: skip
     for note in (*report.notes, *(f"{m.name}: {note}" for m in report.models for note in m.notes)):
         warn(note)

@@ -9,7 +9,7 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, emit, merge, show_progress, table, warn
 
-from .report import AllowOverlap
+from ._options import AllowOverlap, FeatureReference, Names
 
 if TYPE_CHECKING:
     from ..schemas import InstructReport
@@ -23,10 +23,9 @@ def instruct(
     required: Annotated[
         int, typer.Option("--required", min=0, help="Stories with guaranteed words (`--require`); 0: none.")
     ] = 50,
-    reference: Annotated[
-        Path | None, typer.Option("--reference", help="splits/ or a file of stories for the feature judge.", show_default=False)
-    ] = None,
+    reference: FeatureReference = None,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same stories.")] = 1,
+    names: Names = None,
     allow_overlap: AllowOverlap = False,
     out: Annotated[Path | None, typer.Option("--out", help="File for the report (JSON).", show_default=False)] = None,
     config: Config = None,
@@ -38,13 +37,13 @@ def instruct(
 
     Example: ts-eval instruct asked-run/model demo --data instruct/ --out asked.json
     """
-    from ..asking.instruct import instruct as work
+    from ..asking import instruct as work
 
     options = merge(config, set_, {})
     with show_progress(quiet=quiet) as progress:
         report = work(
-            models, data, stories=stories, required=required, reference=reference, seed=seed, allow_overlap=allow_overlap,
-            out=out, progress=progress, **options,
+            models, data, stories=stories, required=required, reference=reference, seed=seed, names=names,
+            allow_overlap=allow_overlap, out=out, progress=progress, **options,
         )  # fmt: skip
     for note in (*report.notes, *(f"{m.name}: {note}" for m in report.models for note in m.notes)):
         warn(note)

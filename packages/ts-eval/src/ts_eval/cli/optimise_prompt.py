@@ -9,7 +9,7 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, emit, show_progress, table
 
-from .judge import Backend, BaseUrl, Model, Store, settings
+from ._options import Backend, BaseUrl, Model, Store, announcer, judge_settings
 
 if TYPE_CHECKING:
     from ..schemas import PromptSearchReport
@@ -42,12 +42,12 @@ def optimise_prompt(
     from ..calibration import optimise_prompt as work
 
     first, others = (prompts[0], prompts[1:]) if prompts else (None, [])
-    options = settings(config, set_, base_url, {"backend": backend, "model": model, "prompt": first, "repeats": repeats})
+    flags = {"backend": backend, "model": model, "prompt": first, "repeats": repeats}
+    options = judge_settings(config, set_, base_url, flags)
     with show_progress(quiet=quiet) as progress:
-        announce = None if quiet else lambda expected: typer.echo(expected.sentence(), err=True)
         report = work(
             rated, options, prompts=others, orders=orders, out=out, store=store, limit=limit, progress=progress,
-            announce=announce,
+            announce=announcer(quiet=quiet),
         )  # fmt: skip
     emit(report, lambda: _text(report, out), as_json=as_json, quiet=quiet)
 

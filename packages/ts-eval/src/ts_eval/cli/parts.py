@@ -8,7 +8,7 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, merge, show_progress, validate
 
-from .report import AllowOverlap, Data, Models
+from ._options import AllowOverlap, Data, Models, Names, Seed
 
 Command = Callable[..., None]
 
@@ -21,11 +21,12 @@ def _command(part: str, text: str, *, count: str = "stories", count_help: str = 
         models: Models,
         data: Data,
         stories: Annotated[int | None, typer.Option(help=count_help, show_default=False)] = None,
-        seed: Annotated[int | None, typer.Option(help="Seed of draws and sampling (default 1).", show_default=False)] = None,
+        seed: Seed = None,
         index: Annotated[
             Path | None, typer.Option(help="Keep the index of the training stories here.", show_default=False)
         ] = None,
         allow_overlap: AllowOverlap = False,
+        names: Names = None,
         config: Config = None,
         settings: Set = None,
         json: Json = False,
@@ -37,7 +38,7 @@ def _command(part: str, text: str, *, count: str = "stories", count_help: str = 
 
         chosen = validate(EvalConfig, merge(config, settings, {count: stories, "seed": seed, "parts": [part]}))
         with show_progress(quiet=quiet) as progress:
-            made = evaluate(models, data, chosen, index=index, allow_overlap=allow_overlap, progress=progress)
+            made = evaluate(models, data, chosen, index=index, allow_overlap=allow_overlap, names=names, progress=progress)
         payload = made.model_dump(mode="json", include={"warnings", "models", "real", "baselines", "comparisons"})
         emit_report(payload, lambda: summary(made), made.warnings, as_json=json)
 

@@ -9,6 +9,8 @@ import typer
 
 from ts_data.console import Json, Quiet, emit, show_progress, table, warn
 
+from ._options import Names
+
 if TYPE_CHECKING:
     from ..schemas import ProbeReport
 
@@ -26,6 +28,7 @@ def probe(
         list[str] | None, typer.Option("--only", help="A phenomenon or group. May be repeated. Default: all.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the pairs.")] = 1,
+    names: Names = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for probe.json and probe.html.", show_default=False)] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -38,7 +41,8 @@ def probe(
 
     with show_progress(quiet=quiet) as progress:
         report = work(
-            models, data=data, checkpoints=checkpoints, pairs=pairs, only=only or (), seed=seed, out=out, progress=progress
+            models, data=data, checkpoints=checkpoints, pairs=pairs, only=only or (), seed=seed, names=names, out=out,
+            progress=progress,
         )  # fmt: skip
     for note in report.notes:
         warn(note)

@@ -10,13 +10,7 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, merge, show_progress, validate
 
-Models = Annotated[
-    list[str], typer.Argument(help="Model folders, hf:NAME, http://host/v1#MODEL, or files of stories.", show_default=False)
-]
-Data = Annotated[Path, typer.Option("--data", help="The splits/ folder that the models are measured on.", show_default=False)]
-AllowOverlap = Annotated[
-    bool, typer.Option("--allow-overlap", help="Evaluate also on held-out stories that a model was trained on; the report warns.")
-]
+from ._options import AllowOverlap, Data, Models, Names, Seed
 
 
 def report(
@@ -28,12 +22,9 @@ def report(
     sweep: Annotated[Path | None, typer.Option(help="A sweep.json to show.", show_default=False)] = None,
     index: Annotated[Path | None, typer.Option(help="Where the index is kept (default OUT/index).", show_default=False)] = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Also compare plots by sentence embeddings.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed of draws and sampling (default 1).", show_default=False)] = None,
+    seed: Seed = None,
     allow_overlap: AllowOverlap = False,
-    names: Annotated[
-        list[str] | None,
-        typer.Option("--name", help="Name of a model, one per model in order (default: its folder's).", show_default=False),
-    ] = None,
+    names: Names = None,
     whole: Annotated[bool, typer.Option("--all", help="Print every metric, not only the verdict.")] = False,
     config: Config = None,
     settings: Set = None,
@@ -52,18 +43,9 @@ def report(
     chosen = validate(EvalConfig, {"references": ["demo"], **merge(config, settings, flags)})
     with show_progress(quiet=quiet) as progress:
         made = evaluate(
-            models,
-            data,
-            chosen,
-            out=out,
-            ratings=ratings,
-            sweep=sweep,
-            index=index,
-            allow_overlap=allow_overlap,
-            names=names,
-            command=_command(),
-            progress=progress,
-        )
+            models, data, chosen, out=out, ratings=ratings, sweep=sweep, index=index, allow_overlap=allow_overlap, names=names,
+            command=_command(), progress=progress,
+        )  # fmt: skip
     fields = {"warnings", "verdicts", "models", "real", "baselines"}
     payload = {"report": str(out / "report.html"), **made.model_dump(mode="json", include=fields)}
     page = f"wrote {out / 'report.html'}"

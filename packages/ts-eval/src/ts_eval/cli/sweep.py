@@ -9,8 +9,8 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, merge, show_progress, table, validate
 
+from ._options import AllowOverlap, Data
 from ._show import banner, emit_report
-from .report import AllowOverlap, Data
 
 if TYPE_CHECKING:
     from ..schemas import SweepReport

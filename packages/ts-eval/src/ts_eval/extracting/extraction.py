@@ -20,7 +20,7 @@ from ts_data.artefact import write_model, write_text
 
 from ..checks import need_count, need_path
 from ..errors import ConfigError
-from ..models import ModelAdapter, open_model
+from ..models import ModelAdapter, open_models, several
 from ..models.checked import generate
 from ..places import check_pages
 from ..schemas import ExtractionModel, ExtractionPoint, ExtractionReport
@@ -56,23 +56,23 @@ def extraction(
     words: int = 30,
     stories: int = 200,
     seed: int = 1,
+    names: Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> ExtractionReport:
     """The share of stories that each model continues verbatim, by prompt length and by number of copies in the training split.
 
     models: what `open_model` takes, or a list of them. lengths: words of a story given as prompt. words: words that must follow verbatim.
-    stories: largest number per group. Canaries of the splits (`ts-data prepare --canaries`) are groups of their own. out: folder of
-    extraction.json and extraction.html. Raises ConfigError for a model that cannot generate.
+    stories: largest number per group. Canaries of the splits (`ts-data prepare --canaries`) are groups of their own. names: names of the
+    models, in order. out: folder of extraction.json and extraction.html. Raises ConfigError for a model that cannot generate.
     """
     need_count(words, "words")
     need_count(stories, "stories")
     chosen = sorted({need_count(length, "lengths") for length in lengths})
     if not chosen:
         raise ConfigError("lengths: name at least one prompt length in words.")
-    specs = list(models) if isinstance(models, (list, tuple)) else [models]
     if out is not None:
-        check_pages(need_path(out, "out"), "extraction", [*specs, splits])
+        check_pages(need_path(out, "out"), "extraction", [*several(models), splits])
     opened = open_splits(splits)
     groups = _groups(opened, chosen[-1] + words, stories, seed)
     if not any(group.stories for group in groups):
@@ -83,7 +83,7 @@ def extraction(
         seed=seed,
         words=words,
         fingerprint=opened.fingerprint,
-        models=tuple(_measured(open_model(spec), groups, chosen, words, progress) for spec in specs),
+        models=tuple(_measured(adapter, groups, chosen, words, progress) for adapter in open_models(models, names)),
         notes=()
         if any(g.kind == "canaries" for g in groups)
         else ("the splits have no canaries: `ts-data prepare --canaries N` plants them",),

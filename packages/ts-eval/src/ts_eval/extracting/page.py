@@ -5,14 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from ..report.svg import Line, lines
-from ..report.template import load_template
+from ..report.template import Cell, Table, load_template
 from ..schemas import ExtractionModel, ExtractionReport
 
 
 def page(report: ExtractionReport) -> str:
     """The whole page. The template escapes all text; only the charts are inserted as markup."""
-    text: str = load_template("extracting").render(report=report, charts=_charts(report))
+    remarks = [*report.notes, *(f"{model.name}: {note}" for model in report.models for note in model.notes)]
+    text: str = load_template("extracting").render(report=report, charts=_charts(report), shares=_shares(report), remarks=remarks)
     return text
+
+
+def _shares(report: ExtractionReport) -> Table:
+    """The share extracted, in %, and its interval by group, copies and prompt length."""
+    head = ["Stories", "copies in train", "prompt, words", *(model.name for model in report.models)]
+    rows = []
+    for points in zip(*(model.points for model in report.models), strict=True):
+        group = Cell(points[0].group, f"{points[0].stories} stories")
+        shares = [Cell(f"{100 * p.share:.1f} %", f"{100 * p.low:.1f} – {100 * p.high:.1f}") for p in points]
+        rows.append([group, Cell(str(points[0].times)), Cell(str(points[0].prompt_words)), *shares])
+    return Table("extraction", [*map(Cell, head)], rows)
 
 
 def _charts(report: ExtractionReport) -> list[dict[str, Any]]:

@@ -20,13 +20,12 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig
 from inspect_ai.scorer import SampleScore, Score, Scorer, metric, scorer
 from inspect_ai.solver import generate
 
-from ..judge.backends.base import UnparsedError
+from ..judge.backends.parse import UnparsedError, parse_reply
 from ..judge.files import Story, read_stories
 from ..judge.guards import Guards, make_guards
 from ..judge.guards.delimiters import new_nonce
-from ..judge.jobs import sha256
-from ..judge.parse import parse_reply
 from ..judge.prompt import label, load_prompt, render
+from ..judge.store import sha256
 from ..schemas import CATEGORIES, JudgeConfig, PromptTemplate, Rating, Scores
 
 

@@ -71,10 +71,9 @@ def _score(by: str, reference: str | os.PathLike[str] | None) -> Callable[[Story
         return lambda story: sum(story.logprobs) / len(story.logprobs)
     if by != "features":
         raise ConfigError(f"by is {by!r}; stories are ranked by features or likelihood.")
-    from .backends.features import read_reference
-    from .features.model import packaged
+    from .backends.features import feature_judge
 
-    judge = packaged(None if reference is None else read_reference(os.fspath(reference)))
+    judge = feature_judge(reference)
     return lambda story: sum(ratings := judge.estimate(story.full_text).as_list()) / len(ratings)
 
 

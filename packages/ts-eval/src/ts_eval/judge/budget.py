@@ -9,9 +9,12 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
 
 from ..schemas import JudgeConfig
+from ..stats import Z_LEVEL, Z_POWER
 
 SD_WITHIN = 0.8
 """Standard deviation of the mean over categories between stories of one model: 0.5 to 0.9 in GPT-4o's ratings of seven models."""
+FEWEST_PAIRS = 4
+"""Pairs of which a side must win all to differ from one half: the first number above z²."""
 _CHARACTERS_PER_TOKEN = 3.6
 """Simple English has about 4.3 in common tokenizers; a lower value keeps estimates above the true count."""
 
@@ -38,7 +41,9 @@ class Estimate:
     resolves: float | None = None
     """Smallest difference of two sources' mean ratings that the stories resolve, in points; see `resolvable`."""
     win_rate: float | None = None
-    """Of a comparison: smallest win rate above one half that the pairs tell from it."""
+    """Of a comparison: smallest win rate above one half that the pairs tell from it; None where they tell none."""
+    pairs: int | None = None
+    """Of a comparison."""
 
     def sentence(self) -> str:
         """One sentence for the terminal."""
@@ -47,8 +52,8 @@ class Estimate:
         fine = (
             "" if self.resolves is None else f"; differences of about {self.resolves:.2f} points between sources can be resolved"
         )
-        if self.win_rate is not None:
-            fine = f"; win rates of {self.win_rate:.0%} and more, or {1 - self.win_rate:.0%} and less, can be told from 50%"
+        if self.pairs is not None:
+            fine = f"; {_told_apart(self.win_rate)}"
         return (
             f"{self.calls:,} calls to make, at most about {self.prompt_tokens:,} prompt and "
             f"{self.completion_tokens:,} completion tokens{money}{stored}{fine}"
@@ -79,13 +84,26 @@ def resolvable(stories: Iterable[tuple[str | None, bool]]) -> float | None:
     """
     counts = Counter(source for source, rated in stories if rated)
     n = min(counts.values()) if len(counts) > 1 else counts.total() // 2
-    return (1.959964 + 0.841621) * SD_WITHIN * (2 / n) ** 0.5 if n else None
+    return (Z_LEVEL + Z_POWER) * SD_WITHIN * (2 / n) ** 0.5 if n else None
 
 
 def told_apart(expected: Estimate, pairs: int) -> Estimate:
-    """The estimate of a comparison of `pairs` pairs: 5 % level, 80 % power, no ties (which only narrow the intervals)."""
-    least = 0.5 + (1.959964 + 0.841621) * 0.5 / max(1, pairs) ** 0.5
-    return replace(expected, resolves=None, win_rate=min(1.0, least))
+    """The estimate of a comparison of `pairs` pairs: 5 % level, 80 % power, no ties (which only narrow the intervals).
+
+    The win rate solves √pairs (rate - ½) = z_level ½ + z_power √(rate (1 - rate)).
+    """
+    spread = Z_POWER * max(0.0, pairs + Z_POWER**2 - Z_LEVEL**2) ** 0.5
+    least = 0.5 + 0.5 * (Z_LEVEL * pairs**0.5 + spread) / (pairs + Z_POWER**2)
+    return replace(expected, resolves=None, win_rate=least if pairs >= FEWEST_PAIRS else None, pairs=pairs)
+
+
+def _told_apart(least: float | None) -> str:
+    """What pairs tell apart whose smallest win rate above one half is `least`."""
+    if least is None:
+        return f"so few pairs tell nothing apart, not even if one side wins them all; at least {FEWEST_PAIRS} are needed"
+    if least >= 0.995:
+        return "so few pairs tell a win rate from 50% only if one side wins them all"
+    return f"win rates of {least:.0%} and more, or {1 - least:.0%} and less, can be told from 50%"
 
 
 class Budget:

@@ -18,10 +18,9 @@ from .backends.base import Backend, BackendError, BusyError, EndpointError, Refu
 from .budget import Budget, tokens_in, tokens_of
 from .guards import Guards
 from .guards.delimiters import new_nonce
-from .jobs import Job, JobKeys, sha256
 from .limits import CLOCK, RateLimit, Window
 from .prompt import json_schema, render
-from .store import Replies, Stored
+from .store import Job, JobKeys, Replies, Stored, sha256
 
 NO_ENDPOINT = "no endpoint left"
 """Starts the reason of stories that were not asked because every endpoint had been given up."""

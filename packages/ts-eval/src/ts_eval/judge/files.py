@@ -43,8 +43,8 @@ def read_stories(source: str | os.PathLike[str] | Iterable[str | Story]) -> list
     """Stories from a file or an iterable.
 
     `.jsonl` has an object or string per line, `.json` a list of them, with `story` or `text` and optionally `model` or `source`;
-    other files are text separated by <|endoftext|>. Raises ArtefactError that names file and line, TypeError for anything that
-    is not a list of texts.
+    both may also hold what `ts-models generate --json` prints. Other files are text separated by <|endoftext|>. Raises
+    ArtefactError that names file and line, TypeError for anything that is not a list of texts.
     """
     if not isinstance(source, (str, os.PathLike)):
         return [s if isinstance(s, Story) else Story(s) for s in _texts(source)]
@@ -52,7 +52,7 @@ def read_stories(source: str | os.PathLike[str] | Iterable[str | Story]) -> list
     text = read_text(path)
     kind = path.suffix.lower()
     if kind in {".jsonl", ".ndjson", ".json"}:
-        rows = [(_row(value, place), place) for place, value in (_listed if kind == ".json" else _json_lines)(text, path)]
+        rows = [row for place, value in (_listed if kind == ".json" else _json_lines)(text, path) for row in _rows(value, place)]
         found = _merged(rows) if any("rater" in r for r, _ in rows) else [_story(r, where) for r, where in rows]
     else:
         found = [Story(part.strip()) for part in text.split("<|endoftext|>") if part.strip()]
@@ -106,9 +106,22 @@ def _listed(text: str, source: object) -> Iterator[tuple[str, Any]]:
         rows = json.loads(text)
     except (ValueError, RecursionError):
         raise ArtefactError(f"{source}: not JSON. A file with one object per line must be named .jsonl.") from None
+    if isinstance(rows, dict) and "stories" in rows:
+        rows = [rows]
     if not isinstance(rows, list):
         raise ArtefactError(f"{source}: expected a JSON list of stories, not {type(rows).__name__}.")
     yield from ((f"{source}, entry {number}", row) for number, row in enumerate(rows, 1))
+
+
+def _rows(value: Any, where: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """One story, or the stories that one object of `ts-models generate --json` holds, each with their model's name."""
+    told = value.get("stories") if isinstance(value, dict) else None
+    if not isinstance(told, list):
+        yield _row(value, where), where
+        return
+    for number, row in enumerate(told, 1):
+        place = f"{where}, story {number}"
+        yield {"model": value.get("model"), **_row(row, place)}, place
 
 
 def _row(row: Any, where: str) -> dict[str, Any]:
@@ -134,8 +147,8 @@ def _last_lines(rows: list[tuple[dict[str, Any], str]]) -> dict[tuple[str, str],
 
 
 def _story(row: dict[str, Any], where: str) -> Story:
-    text = row.get("story") if isinstance(row.get("story"), str) else row.get("text")
-    if not isinstance(text, str):
+    text = next((row[name] for name in ("story", "full_text", "text") if isinstance(row.get(name), str)), None)
+    if text is None:
         raise ArtefactError(f"{where}: no field `story` or `text` with a string.")
     source = row.get("source") or row.get("model")
     return Story(text, source if isinstance(source, str) else None, _ratings(row, where))

@@ -1,13 +1,14 @@
 """`judge_stories`: rates stories, resumable. `estimate_cost`: its cost before the first call.
 
-A run: flags and keys (`jobs`), calls (`client`), ratings (`results`), summary. See docs/explanation/how-the-judge-is-calibrated.md.
+A run: flags (`guards`), calls (`client`), replies (`store`), ratings (`results`), summary. See
+docs/explanation/how-the-judge-is-calibrated.md.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..checks import need_instance, need_path
 from ..errors import ConfigError
 from ..places import check_output
-from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating
+from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating, Scores
 from .backends import backend_class
 from .backends.base import Backend
 from .budget import Budget, Estimate, estimate, resolvable, tokens_of
@@ -24,12 +25,11 @@ from .client import GIVEN_UP, Calls, Worker, run_jobs
 from .drift import by_day
 from .files import Story, read_stories, write_ratings
 from .guards import make_guards
+from .guards.base import Guard, Stage
 from .guards.delimiters import NONCE
-from .jobs import Job, JobKeys, Plan, call_of, inspect
-from .parse import reader
 from .prompt import label, load_prompt, prompt_key, render
-from .results import Results
-from .store import Replies, open_store
+from .results import Plan, Recheck, Results
+from .store import Job, JobKeys, Replies, call_of, open_store
 from .summary import summarise
 
 if TYPE_CHECKING:
@@ -116,9 +116,7 @@ def _opened(
         for worker in workers:
             worker.backend.check()
         with open_store(store_path) as store:
-            backend = workers[0].backend
-            replies = Replies(store, reader(backend.mode, config.max_lost_mass), config.retries)
-            run = _assembled(config, template, workers, replies, stories)
+            run = _assembled(config, template, workers, Replies(store, workers[0].backend, config.retries), stories)
             run.plan_first()
             yield run
     finally:
@@ -143,9 +141,10 @@ def _assembled(
     keys = JobKeys(tuple(call_of(config, w.endpoint, w.backend) for w in workers), prompt_key(template, guards.wrap))
     jobs = [keys.job(i, story.text, repeat) for i, story in enumerate(stories) for repeat in range(config.repeats)]
     estimated = backend.mode == "estimated"  # by rules that no story can address
-    plan = Plan(inspect(stories, guards), jobs, keys, () if estimated else guards.members)
     name = backend.identity if estimated else label(template, guards.wrap)
-    return _Run(workers, Calls(config, template, guards, keys, replies), plan, Results(config, plan, replies, backend, name))
+    plan = Plan([guards.inspect(story) for story in stories], jobs)
+    calls, results = Calls(config, template, guards, keys, replies), Results(config, plan, replies, backend, name)
+    return _Run(workers, calls, plan, results, () if estimated else guards.members)
 
 
 @dataclass
@@ -156,15 +155,17 @@ class _Run:
     calls: Calls
     plan: Plan
     results: Results
+    rechecking: tuple[Guard, ...]
+    """Guards whose variants are rated; empty where variants mean nothing."""
     open: list[Job] | None = None
     """Jobs that the store does not answer."""
 
     def plan_first(self) -> None:
         """Plan what can be planned before the first call; control stories only beside other calls."""
-        self.open = self._still_open([*self.plan.jobs, *self.plan.add_rechecks("before")])
+        self.open = self._still_open([*self.plan.jobs, *self._rechecks("before")])
         self.open += self._open_rechecks()
         if self.open and self.calls.config.anchors:
-            controls = self.plan.keys.controls(datetime.now(UTC).date().isoformat())
+            controls = self.calls.keys.controls(datetime.now(UTC).date().isoformat())
             self.calls.replies.load(controls)
             self.open += [job for job in controls if not self.calls.replies.settled(job)]
 
@@ -193,16 +194,35 @@ class _Run:
         models = {worker.endpoint.model or config.model for worker in self.workers}
         return summarise(
             ratings, config, judge=results.backend.label, mode=results.backend.mode, prompt=results.prompt,
-            stories=len(self.plan.items), days=by_day(self.calls.replies.controls(sorted(models), self.plan.keys.prompt)),
+            stories=len(self.plan.items), days=by_day(self.calls.replies.controls(sorted(models), self.calls.keys.prompt)),
             checked=results.checked(), notes=self._notes(),
         )  # fmt: skip
 
-    def _still_open(self, jobs: list[Job]) -> list[Job]:
-        self.calls.replies.load(jobs)
-        return [job for job in self.plan.first_asked(jobs) if not self.calls.replies.settled(job)]
+    def _rechecks(self, stage: Stage, scores: Mapping[int, Sequence[Scores]] | None = None) -> list[Job]:
+        """Plan each guard's variants of the stories in `scores` (None: of all unflagged stories), once; the new jobs."""
+        items = self.plan.items
+        known = {(r.guard, r.story) for r in self.plan.rechecks if r.stage == stage}
+        sound = [i for i, item in enumerate(items) if not item.flags and item.unsent is None]
+        new = []
+        for guard in self.rechecking:
+            for i in sound if scores is None else scores:
+                if (guard, i) in known:
+                    continue
+                texts = guard.variants(items[i].story.text, None if scores is None else scores[i])
+                if texts:
+                    new.append(Recheck(guard, stage, [self.calls.keys.job(i, text, 0) for text in texts]))
+        self.plan.rechecks.extend(new)
+        return [job for recheck in new for job in recheck.jobs]
 
     def _open_rechecks(self) -> list[Job]:
-        return self._still_open(self.plan.add_rechecks("after", self.results.rated_in_full())) if self.plan.guards else []
+        return self._still_open(self._rechecks("after", self.results.rated_in_full())) if self.rechecking else []
+
+    def _still_open(self, jobs: list[Job]) -> list[Job]:
+        """The jobs whose text is asked for the first time, may be sent, and has no stored answer."""
+        self.calls.replies.load(jobs)
+        asked, items = self.plan.asked, self.plan.items
+        first = [job for job in jobs if asked.setdefault(job.keys[0], job) is job and items[job.story].unsent is None]
+        return [job for job in first if not self.calls.replies.settled(job)]
 
     def _prompt_tokens(self, job: Job) -> int:
         return tokens_of(render(self.calls.template, job.text, NONCE, self.calls.guards.wrap))

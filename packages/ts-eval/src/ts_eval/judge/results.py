@@ -1,17 +1,43 @@
-"""Results: a run's stored answers as ratings, with the flags of rechecks."""
+"""Results: a run's stored answers as ratings, with the flags of variants that guards had rated."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from ..schemas import JudgeConfig, Rating, Scores
 from .backends.base import Backend, Reply, without_surrogates
+from .guards import Item
 from .guards.base import Guard, Stage
-from .jobs import Job, Plan
-from .store import Answer, Replies
+from .store import Answer, Job, Replies
 from .summary import spread
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """Variants of a story that a guard wants rated."""
+
+    guard: Guard
+    stage: Stage
+    jobs: list[Job]
+
+    @property
+    def story(self) -> int:
+        """The story's number."""
+        return self.jobs[0].story
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run rates. `rechecks` and `asked` grow while it goes on."""
+
+    items: list[Item]
+    jobs: list[Job]
+    """Every repeat of every story, in order."""
+    rechecks: list[Recheck] = field(default_factory=list)
+    asked: dict[str, Job] = field(default_factory=dict)
+    """First key → the job that is asked; a text that occurs twice is asked once."""
 
 
 @dataclass(frozen=True)

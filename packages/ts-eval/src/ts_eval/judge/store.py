@@ -1,4 +1,4 @@
-"""Append-only SQLite store of replies, and `Replies`: the rows of one run, each read and parsed once.
+"""Jobs, the append-only SQLite store of their replies, and `Replies`: the rows of one run, each read and parsed once.
 
 A row is written as soon as a reply arrives and never updated or deleted. API keys are not stored.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 from ts_data.artefact import lock
 
 from ..errors import ArtefactError, ConfigError
-from .backends.base import Reply, Token, UnparsedError
+from .backends.base import Backend, Reply, Token
+from .backends.parse import UnparsedError
 from .budget import tokens_in
+from .drift import control_stories
 
 if TYPE_CHECKING:
-    from ..schemas import Category, Scores
-    from .jobs import Job
+    from ..schemas import Category, Endpoint, JudgeConfig, Scores
 
 _VERSION = 2
 _COLUMNS = ("key", "attempt", "call", "endpoint", "model", "prompt", "story_sha256", "repeat", "anchor", "seed", "nonce")
@@ -50,10 +52,68 @@ _COLUMNS_OF_VERSION_1 = 17
 _CHUNK = 500
 """Keys of one query."""
 
+# --- jobs --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Job:
+    """One rating to get. `keys[i]` is its key in the store when worker i answers."""
+
+    story: int
+    text: str
+    repeat: int
+    keys: list[str]
+    anchor: str | None = None
+    """The day, for a control story."""
+    attempts: int = 0
+    trouble: int = 0
+    """Failed calls."""
+    failure: str | None = None
+    """Why it stays unrated, where no stored reply says so."""
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class JobKeys:
+    """Makes jobs with their keys: SHA-256 over call, prompt, text, repeat and day."""
+
+    calls: tuple[str, ...]
+    """Per worker, see `call_of`."""
+    prompt: str
+    """SHA-256 of the prompt without the story."""
+
+    def job(self, story: int, text: str, repeat: int, anchor: str | None = None) -> Job:
+        """The job for one text."""
+        digest = sha256(text)
+        keys = [sha256("\0".join([call, self.prompt, digest, str(repeat), anchor or ""])) for call in self.calls]
+        return Job(story, text, repeat, keys, anchor)
+
+    def controls(self, day: str) -> list[Job]:
+        """A job for each packaged control story."""
+        return [self.job(i, text, 0, day) for i, text in enumerate(control_stories())]
+
+
+def call_of(config: JudgeConfig, endpoint: Endpoint, backend: Backend) -> str:
+    """Everything but prompt, text and repeat that a reply depends on, as canonical JSON."""
+    names = ("temperature", "top_p", "max_tokens", "seed", "structured")
+    content = {
+        "backend": config.backend, "identity": backend.identity, "endpoint": endpoint.base_url.rstrip("/"),
+        "model": endpoint.model or config.model, "mode": backend.mode, "parameters": {name: getattr(config, name) for name in names},
+    }  # fmt: skip
+    return json.dumps(content, sort_keys=True)
+
+
+def sha256(text: str) -> str:
+    """Hexadecimal SHA-256; lone surrogates are allowed."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# --- the file ----------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Stored:
-    """A row: a reply with its job. `key` is the same for all attempts; `call` is `jobs.call_of`."""
+    """A row: a reply with its job. `key` is the same for all attempts; `call` is `call_of`."""
 
     key: str
     attempt: int
@@ -216,9 +276,6 @@ def open_store(path: str | os.PathLike[str] | None) -> Iterator[Store]:
 
 # --- the rows of a run -------------------------------------------------------------------------
 
-Read = Callable[[Reply], "tuple[Scores, dict[Category, float] | None]"]
-"""A reply's scores and, in mode `expected`, the lost probability mass. Raises UnparsedError."""
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -236,8 +293,8 @@ class Answer:
 class Replies:
     """The answers to a run's jobs. Each row is read from the store and parsed once."""
 
-    def __init__(self, store: Store, read: Read, retries: int) -> None:
-        self._store, self._read, self._retries = store, read, retries
+    def __init__(self, store: Store, backend: Backend, retries: int) -> None:
+        self._store, self._backend, self._retries = store, backend, retries
         self._answers: dict[str, list[Answer]] = defaultdict(list)
 
     def load(self, jobs: Iterable[Job]) -> None:
@@ -277,7 +334,7 @@ class Replies:
         reply, size = row.reply, tokens_in(row.reply.text)
         kept = replace(row, reply=replace(reply, text="", tokens=None))
         try:
-            scores, lost_mass = self._read(reply)
+            scores, lost_mass = self._backend.read(reply)
         except UnparsedError as problem:
             return Answer(kept, None, problem=str(problem), text_tokens=size)
         return Answer(kept, scores, lost_mass, text_tokens=size)

@@ -6,7 +6,7 @@ decides which section of the report computes it. A new module and its line here 
 
 from __future__ import annotations
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TypeVar
 
 from ..schemas import MetricInfo
@@ -50,8 +50,7 @@ def reported(kind: type[Kind]) -> dict[str, Kind]:
     """Name → metric, over all metrics of one kind (`Metric`: all), in the order of the page."""
     found: dict[str, Kind] = {}
     for place in METRICS.values():
-        module, _, table = place.partition(":")
-        metrics: dict[str, Metric] = getattr(import_module(f".{module}", __name__), table)
+        metrics: dict[str, Metric] = resolve_name(f"{__name__}.{place}")
         found |= {name: metric for name, metric in metrics.items() if isinstance(metric, kind)}
     return found
 

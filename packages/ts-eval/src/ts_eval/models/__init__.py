@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from importlib import import_module
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from ..errors import ArtefactError, ConfigError
 from .adapter import ModelAdapter
 
-__all__ = ["MODELS", "ModelAdapter", "open_model"]
+__all__ = ["MODELS", "ModelAdapter", "open_model", "open_models", "several"]
 
 MODELS: dict[str, str] = {
     "ts-models": "language_model:open_language_model",
@@ -33,17 +34,35 @@ def open_model(spec: Any) -> ModelAdapter:
     the Hub; `http://host/v1#MODEL`, an OpenAI-compatible completions server; a .txt (stories separated by <|endoftext|>), .jsonl or
     .json file of stories; a `LanguageModel`; any object that generates. Other names go to `ts_models.load`.
     """
-    if not isinstance(spec, str | os.PathLike):
-        return _open("object", spec)
-    text = os.fspath(spec)
-    kind = _kind(text)
-    return _open(kind, text.removeprefix("hf:"))
+    kind = "object"
+    if isinstance(spec, str | os.PathLike):
+        text = os.fspath(spec)
+        kind, spec = _kind(text), text.removeprefix("hf:")
+    adapter: ModelAdapter = resolve_name(f"{__name__}.{MODELS[kind]}")(spec)
+    return adapter
 
 
-def _open(kind: str, spec: Any) -> ModelAdapter:
-    module, _, function = MODELS[kind].partition(":")
-    opener: Callable[[Any], ModelAdapter] = getattr(import_module(f".{module}", __name__), function)
-    return opener(spec)
+def several(models: Any) -> Sequence[Any]:
+    """The models of a list, or the one that is no list."""
+    return models if isinstance(models, Sequence) and not isinstance(models, (str, bytes)) else [models]
+
+
+def open_models(models: Any, names: Sequence[str] | None = None) -> list[ModelAdapter]:
+    """Open one model or a list of them; `names` replaces their own names, in order. Numbers models of the same name.
+
+    Raises ConfigError for no model, and where there are not as many names as models.
+    """
+    specs = several(models)
+    if not specs:
+        raise ConfigError("there is no model to evaluate; name at least one.")
+    if names and len(names) != len(specs):
+        raise ConfigError(f"{len(names)} names for {len(specs)} models; give one name for each model, in their order.")
+    adapters = [open_model(spec) for spec in specs]
+    taken: Counter[str] = Counter()
+    for adapter, name in zip(adapters, names or [adapter.name for adapter in adapters], strict=True):
+        taken[name] += 1
+        adapter.name = name if taken[name] == 1 else f"{name} ({taken[name]})"
+    return adapters
 
 
 def _kind(spec: str) -> str:

@@ -15,7 +15,7 @@ from ts_data.artefact import write_model, write_text
 
 from ..checks import need_count, need_path
 from ..errors import ConfigError
-from ..models import ModelAdapter, open_model
+from ..models import ModelAdapter, open_models, several
 from ..models.checked import score
 from ..places import check_pages
 from ..schemas import ProbeModel, ProbePhenomenon, ProbeReport, ProbeScore
@@ -43,20 +43,20 @@ def probe(
     pairs: int = 200,
     only: Sequence[str] = (),
     seed: int = 1,
+    names: Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> ProbeReport:
     """Accuracy of each model on minimal pairs: the share whose right sentence it finds likelier, a tie counted as half.
 
     models: what `open_model` takes, or a list of them. data: splits/ whose training stories the n-gram adversaries are fitted on.
-    checkpoints: a run folder whose checkpoints are scored too. only: names or groups of phenomena. out: folder of probe.json and
-    probe.html. Raises ConfigError for a model without log-probabilities.
+    checkpoints: a run folder whose checkpoints are scored too. only: names or groups of phenomena. names: names of the models, in order.
+    out: folder of probe.json and probe.html. Raises ConfigError for a model without log-probabilities.
     """
     need_count(pairs, "pairs", least=2)
-    specs = list(models) if isinstance(models, (list, tuple)) else [models]
     run = None if checkpoints is None else need_path(checkpoints, "checkpoints")
     if out is not None:
-        check_pages(need_path(out, "out"), "probe", [*specs, data, run])
+        check_pages(need_path(out, "out"), "probe", [*several(models), data, run])
     drawn = {p.name: draw_pairs(p, pairs, seed) for p in _chosen(only)}
     texts = list(dict.fromkeys(text for some in drawn.values() for pair in some for text in (pair.good, pair.bad)))
     described, stories = _described(drawn, texts, data, progress)
@@ -65,12 +65,11 @@ def probe(
         found = iter(_differences(adapter, [pair for some in drawn.values() for pair in some], progress))
         return _model(adapter.name, {name: _score(list(islice(found, len(some)))) for name, some in drawn.items()}, known)
 
-    opened = [open_model(spec) for spec in specs]
     report = ProbeReport(
         seed=seed,
         train_stories=stories,
         phenomena=described,
-        models=tuple(rated(adapter, parameters=adapter.parameters) for adapter in opened),
+        models=tuple(rated(adapter, parameters=adapter.parameters) for adapter in open_models(models, names)),
         acquisition=() if run is None else tuple(rated(c.adapter, step=c.step, tokens=c.tokens) for c in read_checkpoints(run)),
         notes=_notes(described),
     )

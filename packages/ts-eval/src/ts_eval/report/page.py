@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..metrics import all_info
 from ..schemas import CATEGORIES, Estimate, EvalReport, MetricInfo, ModelReport, Story
 from .highlight import Piece, holds, side_by_side, with_exact
 from .svg import Line, Row, Spot, intervals, lines, scatter
-from .template import load_template
+from .template import Cell, Table, load_template
 
 MANY = 4
 """From this number of models on, charts omit the single stories."""
-WIDE = 8
-"""From this number of columns on, a table lists the cells of a row below each other, as on a phone."""
 ARROWS = {
     "higher": ("↑", "higher is better"),
     "lower": ("↓", "lower is better"),
@@ -30,45 +24,11 @@ ARROWS = {
 Info = Mapping[str, MetricInfo]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """Text, smaller text below it, and a tooltip. `colour`: the number of a model, for its dot."""
-
-    text: str
-    small: str = ""
-    tip: str = ""
-    colour: int | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the page; the first cell of a row names it. `words`: its cells are text, not numbers."""
-
-    name: str
-    head: Sequence[Cell]
-    rows: Sequence[Sequence[Cell]]
-    words: bool = False
-
-    @property
-    def stacked(self) -> bool:
-        """Whether it has too many columns for a page."""
-        return len(self.head) >= WIDE
-
-    @property
-    def csv(self) -> str:
-        """The table as a data URI, which a browser saves as a file."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerows([" ".join(filter(None, (c.text, c.small))) for c in row] for row in (self.head, *self.rows))
-        return "data:text/csv;charset=utf-8;base64," + base64.b64encode(out.getvalue().encode("utf-8", "replace")).decode()
-
-
 def page(report: EvalReport) -> str:
     """The whole HTML page. The template escapes all text; only the charts are inserted as markup."""
     info = _info(report)
     text: str = load_template("report", n=_number).render(
         report=report,
-        names=_heads(report),
         summary=_summary(report, info),
         curves=_curves(report),
         baseline_chart=_baselines(report),
@@ -116,9 +76,9 @@ def _info(report: EvalReport) -> Info:
     return known | {name: info for name, info in report.info.items() if name not in known}
 
 
-def _heads(report: EvalReport, *, real: bool = True) -> list[Cell]:
+def _heads(report: EvalReport) -> list[Cell]:
     """The names of the models, and of the real stories."""
-    return [*(Cell(m.name, colour=i) for i, m in enumerate(report.models)), *([Cell(report.real.name)] if real else [])]
+    return [*(Cell(m.name, colour=i) for i, m in enumerate(report.models)), Cell(report.real.name)]
 
 
 def _columns(report: EvalReport, info: Info) -> dict[str, MetricInfo]:

@@ -6,7 +6,7 @@ The real held-out stories pass through the same sections, as a model of kind `re
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
+from pkgutil import resolve_name
 
 from ..models import ModelAdapter
 from .base import Context, Section
@@ -26,6 +26,5 @@ SECTIONS: dict[str, str] = {
 
 def load(name: str) -> Callable[[ModelAdapter, Context], Section]:
     """The function of a section."""
-    module, _, function = SECTIONS[name].partition(":")
-    found: Callable[[ModelAdapter, Context], Section] = getattr(import_module(f".{module}", __name__), function)
+    found: Callable[[ModelAdapter, Context], Section] = resolve_name(f"{__name__}.{SECTIONS[name]}")
     return found

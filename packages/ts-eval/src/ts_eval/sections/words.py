@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from ..grading import grade
+import re
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import Literal
+
 from ..models import ModelAdapter
 from ..models.checked import generate
 from ..schemas import Neighbours, PromptAnswer
@@ -37,3 +42,20 @@ def neighbours(adapter: ModelAdapter, context: Context) -> Section:
     if adapter.kind != "real" and words and not section.neighbours:
         section.notes.append("has none of the requested words as a single token: neighbours are left out")
     return section
+
+
+def grade(prompt: str, completion: str) -> Literal["pass", "partial", "fail"] | None:
+    """Grade a completion of the talk's prompts by `answers.toml`. `pass`: an accepted answer; `partial`: on the subject, without the answer. None for a prompt without listed answers."""
+    accepted = _accepted().get(prompt)
+    if accepted is None:
+        return None
+    text = " ".join(completion.lower().split())
+    if re.search(accepted["pass"], text):
+        return "pass"
+    return "partial" if re.search(accepted["partial"], text) else "fail"
+
+
+@cache
+def _accepted() -> dict[str, dict[str, str]]:
+    content = tomllib.loads(resources.files(__package__).joinpath("answers.toml").read_text(encoding="utf-8"))
+    return {entry["prompt"]: entry for entry in content["answers"]}

@@ -1,4 +1,7 @@
-"""Interface of the back ends: requests in, replies or failures out. A back end counts, stores and retries nothing."""
+"""Interface of the back ends: requests in, replies or failures out, and the scores in a reply.
+
+A back end counts, stores and retries nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .parse import read_reply
+
 if TYPE_CHECKING:
-    from ...schemas import Endpoint, JudgeConfig
+    from ...schemas import Category, Endpoint, JudgeConfig, Scores
 
 _MAX_CHARACTERS = 200_000
 """A longer reply is a fault. Six ratings need 100, long reasoning 50,000."""
@@ -133,10 +138,6 @@ class EndpointError(BackendError):
     """No call to this endpoint can succeed (wrong key, unknown model, no log-probabilities)."""
 
 
-class UnparsedError(ValueError):
-    """A reply does not contain six valid ratings; the message says why."""
-
-
 class Backend:
     """Base class. One instance per endpoint, used from several threads. A subclass defines `ask`."""
 
@@ -166,6 +167,10 @@ class Backend:
     def ask(self, request: Request) -> Reply:
         """One reply. Raises a `BackendError`."""
         raise NotImplementedError
+
+    def read(self, reply: Reply) -> tuple[Scores, dict[Category, float] | None]:
+        """The scores of a reply and, in mode `expected`, the lost probability mass. Raises UnparsedError."""
+        return read_reply(reply, self.mode, self.config.max_lost_mass)
 
     def close(self) -> None:
         """Release connections and browsers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ...errors import ConfigError
@@ -12,7 +13,12 @@ from ..files import read_stories
 from .base import Backend, Reply, Request
 
 
-def read_reference(place: str) -> Reference:
+def feature_judge(reference: str | os.PathLike[str] | None) -> FeatureJudge:
+    """The packaged judge; with a reference (splits/ or a file of stories) the one that compares with its stories."""
+    return packaged(None if reference is None else read_reference(reference))
+
+
+def read_reference(place: str | os.PathLike[str]) -> Reference:
     """A reference fitted on the train split of splits/, or on a file of stories."""
     if Path(place).is_dir():
         from ts_data import read
@@ -43,7 +49,7 @@ class FeaturesBackend(Backend):
         place = self.config.reference
         if place is not None and not Path(place).exists():
             raise ConfigError(f"reference {place}: no such file or folder.")
-        self._judge = packaged(read_reference(place) if place is not None else None)
+        self._judge = feature_judge(place)
         self.identity = self._judge.identity
 
     def ask(self, request: Request) -> Reply:

@@ -10,9 +10,11 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
+from ..backends.base import lone_surrogate
 
 if TYPE_CHECKING:
     from ...schemas import JudgeConfig
+    from ..files import Story
     from .base import Guard
 
 GUARDS = {
@@ -23,6 +25,15 @@ GUARDS = {
 }
 TOO_LONG = "too-long"
 """Flag of a story that is not sent because of its length; no other rule looks at it."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A story with its flags; `unsent` is the reason why it is not sent, None for a story that is."""
+
+    story: Story
+    flags: tuple[str, ...]
+    unsent: str | None
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,19 @@ class Guards:
         if len(story) > self.max_characters:
             return (TOO_LONG,)
         return tuple(flag for guard in self.members for flag in guard.flags(story))
+
+    def inspect(self, story: Story) -> Item:
+        """The story with its flags."""
+        flags = self.flags(story.text)
+        return Item(story, flags, self._unsent(story.text, flags))
+
+    def _unsent(self, text: str, flags: tuple[str, ...]) -> str | None:
+        if not text.strip():
+            return "the story is empty"
+        if TOO_LONG in flags:
+            return f"longer than {self.max_characters:,} characters, not sent"
+        place = lone_surrogate(text)
+        return None if place is None else f"the story contains a lone surrogate (at character {place:,}), not sent"
 
 
 def make_guards(config: JudgeConfig) -> Guards:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -20,6 +19,7 @@ from ...errors import ArtefactError
 from ...schemas import WholeScores
 from ..backends.base import without_surrogates
 from ..files import Story, read_stories
+from ..store import sha256
 
 _CATEGORIES = tomllib.loads(resources.files(__package__).joinpath("scale.toml").read_text(encoding="utf-8"))["categories"]
 """In the order of `CATEGORIES`, ready for JSON."""
@@ -34,11 +34,11 @@ class RatingSession:
 
     def __init__(self, stories: Sequence[str | Story], out: str | os.PathLike[str], *, rater: str, seed: int = 1) -> None:
         sound = [replace(s, text=without_surrogates(s.text)) for s in read_stories(stories) if s.text.strip()]
-        self._stories = list({s.text: s for s in sound}.values())
+        found = {_identifier(s.text): s for s in sound}
         self._path, self._rater = need_path(out, "out"), without_surrogates(need_text(rater, "rater"))
-        order = list(range(len(self._stories)))
+        order = list(found)
         random.Random(f"{seed} {self._rater}").shuffle(order)
-        self._order = order
+        self._stories = {identifier: found[identifier] for identifier in order}
         self._lock = Lock()
         self._rated = self._read()
         self._withdrawn: dict[str, dict[str, int]] = {}
@@ -52,10 +52,10 @@ class RatingSession:
     def next(self) -> dict[str, Any]:
         """The next story for this rater, without its source; `ratings` are those that `undo` withdrew."""
         progress = {"done": len(self._rated), "total": len(self._stories)}
-        for index in self._order:
-            if self._id(index) not in self._rated:
-                found = {"id": self._id(index), "story": self._stories[index].text, "categories": _CATEGORIES}
-                return {**found, **progress, "ratings": self._withdrawn.get(self._id(index), {}), "finished": False}
+        for identifier, story in self._stories.items():
+            if identifier not in self._rated:
+                found = {"id": identifier, "story": story.text, "categories": _CATEGORIES}
+                return {**found, **progress, "ratings": self._withdrawn.get(identifier, {}), "finished": False}
         return {**progress, "finished": True}
 
     def rate(self, identifier: str, ratings: dict[str, Any]) -> dict[str, Any]:
@@ -65,11 +65,10 @@ class RatingSession:
         except ValidationError as problem:
             raise ValueError(f"not six whole numbers from 1 to 10 ({problem.error_count()} wrong)") from None
         with self._lock:
-            index = next((i for i in self._order if self._id(i) == identifier), None)
-            if index is None:
+            if identifier not in self._stories:
                 raise ValueError("no such story")
             if identifier not in self._rated:
-                self._append(index, [scores.model_dump()])
+                self._append(identifier, [scores.model_dump()])
                 self._rated[identifier] = scores.model_dump()
         return self.next()
 
@@ -79,11 +78,11 @@ class RatingSession:
             if self._rated:
                 last, scores = self._rated.popitem()
                 self._withdrawn[last] = scores
-                self._append(next(i for i in self._order if self._id(i) == last), [])
+                self._append(last, [])
         return self.next()
 
-    def _append(self, index: int, ratings: list[dict[str, int]]) -> None:
-        story = self._stories[index]
+    def _append(self, identifier: str, ratings: list[dict[str, int]]) -> None:
+        story = self._stories[identifier]
         source = None if story.source is None else without_surrogates(story.source)
         row = {"story": story.text, "source": source, "ratings": ratings, "rater": self._rater}
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,12 +105,10 @@ class RatingSession:
         *lines, last = content.decode("utf-8", "replace").split("\n")
         whole = _is_json(last)  # complete, but without a line break
         lines = [*lines, last] if whole else lines
-        places = {s.text: i for i, s in enumerate(self._stories)}
         rated: dict[str, dict[str, int]] = {}
         for number, line in enumerate(lines, 1):
             text, ratings, rater = self._line(line, number)
-            if rater == self._rater and text in places:
-                identifier = self._id(places[text])
+            if rater == self._rater and (identifier := _identifier(text)) in self._stories:
                 rated.pop(identifier, None)
                 if ratings:
                     rated[identifier] = ratings[-1]
@@ -139,8 +136,9 @@ class RatingSession:
         with self._path.open("r+b") as handle:
             handle.truncate(content.rfind(b"\n") + 1)
 
-    def _id(self, index: int) -> str:
-        return hashlib.sha256(self._stories[index].text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+def _identifier(text: str) -> str:
+    return sha256(text)[:16]
 
 
 def _is_json(line: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from .schemas import BaselineScore, Estimate, Finding, ModelReport, Verdict
+from ..schemas import BaselineScore, Estimate, Finding, ModelReport, Verdict
 
 HALF = 0.5
 """Share of a story in one run of words from which the story counts as copied."""

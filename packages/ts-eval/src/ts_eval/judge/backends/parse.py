@@ -12,29 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from ..schemas import CATEGORIES, Category, Scores, WholeScores
-from .backends.base import Reply, Token, UnparsedError
+from ...schemas import CATEGORIES, Category, Scores, WholeScores
 
 if TYPE_CHECKING:
-    from .store import Read
+    from .base import Reply, Token
 
 _FENCE = re.compile(r"\A```(?:json)?[ \t]*\n(.*?)\n?```\Z", re.DOTALL)
 _LINE = re.compile(r"\A[-*\s]*\**(\w+)\**\s*[:=]\s*\**(\d{1,2})\**(?:\s*/\s*10)?\.?\Z")
 
 
-def reader(mode: str, max_lost_mass: float) -> Read:
-    """The function that reads replies of a mode: `sampled`, `expected` or `estimated`."""
+class UnparsedError(ValueError):
+    """A reply does not contain six valid ratings; the message says why."""
 
-    def read(reply: Reply) -> tuple[Scores, dict[Category, float] | None]:
-        if reply.fault is not None:
-            raise UnparsedError(reply.fault)
-        if mode == "estimated":
-            return parse_estimate(reply.text), None
-        if mode == "expected":
-            return expected_scores(reply.text, reply.tokens, max_lost_mass)
-        return Scores(**{name: float(value) for name, value in parse_reply(reply.text).model_dump().items()}), None
 
-    return read
+def read_reply(reply: Reply, mode: str, max_lost_mass: float) -> tuple[Scores, dict[Category, float] | None]:
+    """The scores of a reply of a mode (`sampled`, `expected` or `estimated`) and, in `expected`, the lost probability mass."""
+    if reply.fault is not None:
+        raise UnparsedError(reply.fault)
+    if mode == "estimated":
+        return parse_estimate(reply.text), None
+    if mode == "expected":
+        return expected_scores(reply.text, reply.tokens, max_lost_mass)
+    return Scores(**{name: float(value) for name, value in parse_reply(reply.text).model_dump().items()}), None
 
 
 def parse_reply(reply: str) -> WholeScores:

@@ -14,14 +14,14 @@ import numpy as np
 
 from ts_data.artefact import write_model
 
-from ..checks import need_count, need_path
-from ..errors import ConfigError
-from ..models.language_model import LanguageModelAdapter
-from ..places import check_output
-from ..provenance import Evaluated, check_provenance
-from ..schemas import AskedWords, InstructModel, InstructReport
-from ..splits import Splits
-from ..stats import estimate, ratio
+from .checks import need_count, need_path
+from .errors import ConfigError
+from .models import ModelAdapter, open_models, several
+from .models.language_model import LanguageModelAdapter
+from .places import check_output
+from .schemas import AskedWords, InstructModel, InstructReport
+from .splits import Evaluated, Splits, check_provenance
+from .stats import estimate, ratio
 
 if TYPE_CHECKING:
     from ts_data import Instruction
@@ -42,6 +42,7 @@ def instruct(
     required: int = 50,
     reference: str | os.PathLike[str] | None = None,
     seed: int = 1,
+    names: Sequence[str] | None = None,
     allow_overlap: bool = False,
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -55,24 +56,24 @@ def instruct(
         stories: stories of held-out combinations of words, of others, and of the test split for the loss; a quarter for each feature.
         required: stories in which the words are guaranteed (`require` of `generate`); 0 leaves them out.
         reference: splits/ or a file of plain stories that the feature judge compares with.
+        names: names of the models, in order; by default those of their folders.
         out: file to write the report to, as JSON.
         options: fields of `ts_models.GenerationConfig` over those of DECODING.
 
     Raises:
-        ConfigError: the test split has no held-out prompts, or a model was trained on its stories (without `allow_overlap`).
+        ConfigError: the test split has no held-out prompts, a model was trained on its stories (without `allow_overlap`), or is none of
+            ts-models.
     """
     import ts_data
-    import ts_models
 
     need_count(stories, "stories")
-    specs = list(models) if isinstance(models, (list, tuple)) else [models]
     if out is not None:
-        check_output(need_path(out, "out"), "ts-eval/instruct", [*specs, data])
+        check_output(need_path(out, "out"), "ts-eval/instruct", [*several(models), data])
     prompts = _Prompts(tuple(ts_data.instructions(data, "test")), stories, required)
     if not prompts.held_out:
         raise ConfigError(f"{data}: its test split asks for no held-out combination of words. Make prompts of more stories.")
     splits = Splits(need_path(data, "data"), ts_data.open_manifest(data).fingerprint, (), [row.story for row in prompts.rows])
-    adapters = [LanguageModelAdapter(ts_models.load(s) if isinstance(s, str | os.PathLike) else s) for s in specs]
+    adapters = [_asked(adapter) for adapter in open_models(models, names)]
     found = check_provenance(adapters, splits, Evaluated(splits.test), allow_overlap=allow_overlap)
     rate, decoding = _rating(reference), DECODING | options
     measured = []
@@ -114,11 +115,18 @@ class _Prompts:
         return self.rows[:: max(1, len(self.rows) // self.stories)][: self.stories]
 
 
-def _rating(reference: str | os.PathLike[str] | None) -> Callable[[str], float]:
-    from ..judge.backends.features import read_reference
-    from ..judge.features.model import packaged
+def _asked(adapter: ModelAdapter) -> LanguageModelAdapter:
+    if not isinstance(adapter, LanguageModelAdapter):
+        raise ConfigError(
+            f"{adapter.name}: only models of ts-models can be asked for words. Name a model folder, a Hub id, or `demo`."
+        )
+    return adapter
 
-    judge = packaged(None if reference is None else read_reference(os.fspath(reference)))
+
+def _rating(reference: str | os.PathLike[str] | None) -> Callable[[str], float]:
+    from .judge.backends.features import feature_judge
+
+    judge = feature_judge(reference)
     return lambda story: float(np.mean(judge.estimate(story).as_list()))
 
 

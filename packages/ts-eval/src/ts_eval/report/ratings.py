@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import stats
-from .judge.summary import story_means, usable
-from .schemas import CATEGORIES, Correlation, Estimate, EvalConfig, ModelReport, Rating
+from .. import stats
+from ..judge.summary import story_means, usable
+from ..schemas import CATEGORIES, Correlation, Estimate, EvalConfig, ModelReport, Rating
 
 REAL = "real"
 ESTIMATED = (
@@ -51,7 +51,7 @@ def _rated(report: ModelReport, ratings: Sequence[Rating], config: EvalConfig) -
 
 def estimated(report: ModelReport, config: EvalConfig) -> ModelReport:
     """Add the packaged feature judge's estimates of the generated stories, for a report without a judge's ratings."""
-    from .judge.features.model import packaged
+    from ..judge.features.model import packaged
 
     if not report.stories:
         return report

@@ -1,1 +1,0 @@
-"""Whether models give what prompts ask for."""

@@ -6,14 +6,16 @@ import io
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from ts_train import BaseCallback, TrainConfig, plot, train
+from ts_train import BaseCallback, StepMetrics, StopTraining, TrainConfig, plot, train
+from ts_train.callbacks import RunInfo
 from ts_train.errors import ArtefactError
-from ts_train.runtime.live_line import LiveLine, _clock
+from ts_train.runtime.live_line import LiveLine, _clock, describe_run
 from ts_train.testing import FakeEncoded
 
 
@@ -69,6 +71,22 @@ def test_a_validation_shows_how_far_it_is(
     assert Hears.seen == [(done, total) for done in range(1, total + 1)]
     assert "validating: 100%" in stream.getvalue()
     Hears.seen.clear()
+
+
+def test_the_plan_of_a_run_fits_into_80_columns(tmp_path: Path, data: FakeEncoded, config: Callable[..., TrainConfig]) -> None:
+    class Keeps(BaseCallback):
+        def on_start(self, run: RunInfo) -> None:
+            self.run = run
+
+        def on_step(self, metrics: StepMetrics) -> None:
+            raise StopTraining("enough")
+
+    keeps = Keeps()
+    train(config(max_steps=None, max_minutes=1), data, tmp_path / "run", callbacks=[keeps])
+    manifest = keeps.run.manifest.model_copy(update={"precision_reason": "this CPU gains little over fp32 " * 6})
+    told = describe_run(replace(keeps.run, manifest=manifest))
+    assert " in 1 minute\n" in told
+    assert max(map(len, told.split("\n"))) <= 80
 
 
 def test_python_shows_nothing_in_a_pipe_or_where_told_so(

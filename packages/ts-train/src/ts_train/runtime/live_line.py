@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ class LiveLine(BaseCallback):
         self.every, self._last, self._total, self._start = every, 0.0, 0, 0
         self._live: Any = None
         self._smooth: float | None = None
+        self._step = ""
 
     def on_start(self, run: RunInfo) -> None:
         self._total, self._start = run.total_steps or run.manifest.total_steps, run.start_step
@@ -35,7 +37,8 @@ class LiveLine(BaseCallback):
             metrics.tokens_per_second if self._smooth is None else 0.95 * self._smooth + 0.05 * metrics.tokens_per_second
         )
         self._total = metrics.total_steps or self._total
-        self._show(self._line(metrics, time.monotonic()), urgent=metrics.step in {1, self._total})
+        self._step = self._line(metrics, time.monotonic())
+        self._show(self._step, urgent=metrics.step in {1, self._total})
 
     def on_validating(self, done: int, total: int) -> None:
         self._show(f"validating: {done / total:.0%}")
@@ -48,6 +51,8 @@ class LiveLine(BaseCallback):
         )
         for sample in metrics.samples:
             self.say(f"  » {sample}")
+        if self._live is not None:
+            self._show(self._step, urgent=True)  # in place of the share that was validated
 
     def on_end(self, state: TrainerState) -> None:
         self.close()
@@ -94,7 +99,8 @@ def describe_run(run: RunInfo) -> str:
     m, total = run.manifest, run.total_steps or run.manifest.total_steps
     env, size = m.environment, f"{total:,} steps ({total / m.steps_per_epoch:.2f} epochs)"
     if m.probe is not None:
-        size = f"about {size} in {m.config.max_minutes:g} minutes"
+        minutes = m.config.max_minutes
+        size = f"about {size} in {minutes:g} minute{'' if minutes == 1 else 's'}"
     validation = f"validation every {m.validation_every:,} steps"
     part = f" on its first {m.validation_stories:,} stories" if m.validation_stories else ""
     lines = [
@@ -107,7 +113,7 @@ def describe_run(run: RunInfo) -> str:
     ]
     if m.cut_stories:
         lines.append(f"{m.cut_stories:,} stories are longer than {m.context} tokens and are cut there")
-    return "\n".join(lines)
+    return "\n".join(textwrap.fill(line, 80, break_on_hyphens=False) for line in lines)
 
 
 def _clock(seconds: float) -> str:

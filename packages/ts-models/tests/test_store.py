@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
     assert "library_name: ts-models" in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_card_tells_data_evaluation_stories_and_hardware(tmp_path: Path) -> None:
+def test_the_card_tells_data_evaluation_stories_hardware_and_how_to_load_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     training = TrainingSummary(
         parameters=3, steps=2, tokens=9, seconds=1.5, best_validation_loss=1.25, validation_bits_per_byte=0.5,
         splits_fingerprint="dbd3", hardware="a CPU, 2 threads", samples=["Once upon a time.\nThe end."],
@@ -62,6 +65,10 @@ def test_the_card_tells_data_evaluation_stories_and_hardware(tmp_path: Path) -> 
         "## Evaluation\n\n- validation loss 1.2500 nats per token", "> Once upon a time. The end.",
     ):  # fmt: skip
         assert part in card
+    monkeypatch.chdir(folder)
+    (code,) = re.findall(r"```python\n(.*?)^print", card, re.MULTILINE | re.DOTALL)
+    exec(code, found := {})  # type: ignore[var-annotated]
+    assert found["lm"].config == model.config
 
 
 def test_tied_weights_are_stored_once_and_names_are_clean(tmp_path: Path) -> None:

@@ -77,6 +77,13 @@ def test_export_prints_one_json_object(capsys: pytest.CaptureFixture[str], tmp_p
     assert json.loads(text)["bytes"] == out.stat().st_size
 
 
+def test_a_quiet_export_prints_where_it_wrote(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model = ts_models.build("story-1m", vocab_size=20, d_model=8, n_heads=2, head_dim=4, n_layers=1, d_ff=12)
+    given, out = ts_models.save(model, tmp_path / "m"), tmp_path / "small"
+    code, text, _ = _run(capsys, "export", str(given), "--format", "transformers", "--out", str(out), "--quiet")
+    assert (code, text) == (0, f"wrote {out}\n")
+
+
 def test_export_spares_what_is_no_export_and_names_bad_stories(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()

@@ -30,4 +30,5 @@ def export(
 
     with show_progress(quiet=quiet) as progress:
         result = export_model(model, out, format=format_, text=text, progress=progress)
-    emit(result, lambda: "\n".join(f"{name}: {value}" for name, value in result.items()), as_json=as_json)
+    lines = [f"{name}: {value}" for name, value in result.items() if name != "path"]
+    emit(result, "\n".join([*lines, f"wrote {result['path']}"]), as_json=as_json, quiet=quiet)

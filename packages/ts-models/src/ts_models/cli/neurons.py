@@ -19,7 +19,7 @@ def neurons(
         "neurons.html"
     ),
     split: Annotated[str, typer.Option(help="The split to read.")] = "train",
-    passages: Annotated[int, typer.Option(min=1, help="Passages of each neuron.")] = 8,
+    passages: Annotated[int, typer.Option(min=1, max=1000, help="Passages of each neuron.")] = 8,
     exact: Annotated[bool, typer.Option("--exact", help="Multiply in float32, also where bfloat16 is faster.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,

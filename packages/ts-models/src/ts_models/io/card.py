@@ -36,7 +36,7 @@ Vocabulary {config.vocab_size:,}, context {config.max_seq_len} tokens, {flops_pe
 ```python
 import ts_models
 
-lm = ts_models.load("{name}")  # this folder's path, or its Hub id
+lm = ts_models.load(".")  # the path of this folder, or its Hub id
 print(lm.generate("Once upon a time"))
 ```
 
@@ -70,7 +70,7 @@ context {config.max_seq_len} tokens. Exported from a ts-models folder.
 import ts_models  # before or after transformers
 from transformers import pipeline
 
-write = pipeline("text-generation", model="{name}")  # this folder's path, or its Hub id
+write = pipeline("text-generation", model=".")  # the path of this folder, or its Hub id
 print(write("Once upon a time")[0]["generated_text"])
 ```
 

@@ -10,10 +10,13 @@ development pins, in one call (`tools/workspace.py` says why).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import nox
@@ -45,11 +48,16 @@ def share_bytecode(session: nox.Session) -> None:
     """Link what other sessions' interpreters compiled of the same files: each process of a new environment would compile torch again."""
     mine = Path(session.virtualenv.location)
     for theirs in mine.parent.glob("tests-*"):
-        for compiled in theirs.glob("lib/python*/site-packages/**/*.pyc"):
-            target = mine / compiled.relative_to(theirs)
-            if target.parents[1].is_dir() and not target.exists():
-                target.parent.mkdir(exist_ok=True)
-                target.hardlink_to(compiled)
+        with contextlib.suppress(OSError):  # a session beside this one makes its environment anew
+            link_bytecode(theirs, mine)
+
+
+def link_bytecode(theirs: Path, mine: Path) -> None:
+    for compiled in theirs.glob("lib/python*/site-packages/**/*.pyc"):
+        target = mine / compiled.relative_to(theirs)
+        if target.parents[1].is_dir() and not target.exists():
+            target.parent.mkdir(exist_ok=True)
+            target.hardlink_to(compiled)
 
 
 def requirements(session: nox.Session, *groups: str) -> None:
@@ -62,28 +70,72 @@ def requirements(session: nox.Session, *groups: str) -> None:
 # --- tests -------------------------------------------------------------------------------------
 
 
-# One process per core, each test file in one of them, one thread in each, files with slow tests first (`conftest.py`). `-- -n0` runs in
-# a single process, for a debugger.
-PARALLEL = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
 # These run in the sessions of their names.
 ELSEWHERE = ("--ignore=tests/contracts", "--ignore=tests/docs")
 # The page of one file decodes as ts-tokenizer does, without which ts-models is tested alone.
 TOGETHER = ("packages/ts-models/tests/export/test_html.py",)
+LONGEST_FIRST = ("ts-eval", "ts-tokenizer", "ts-train", "ts-models", "workspace", "ts-data")
+PASSED_ON = ("-r", "-R", "--reuse-existing-virtualenvs", "--no-install")
 
 
-@nox.session
-@nox.parametrize("package", [*PACKAGES, "workspace"], ids=[*PACKAGES, "workspace"])
-def tests(session: nox.Session, package: str) -> None:
-    """The tests of each package with only what it declares; `tests(workspace)`: of the packages together."""
-    where: tuple[str, ...]
-    if package == "workspace":
-        install(session, ALL, *workspace.workspace_group("workspace"), *workspace.packages()["ts-models"].group("test"))
-        where = ("tests", *TOGETHER, *ELSEWHERE)
-    else:
-        described = workspace.packages()[package]
-        install(session, {package: described.test_extras}, *test_tools(described))
-        where = (f"packages/{package}/tests",)
-    session.run("pytest", *PARALLEL, *where, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """The tests of every package with only what it declares, and of the packages together: several sessions at a time."""
+    cores = os.cpu_count() or 1
+    lanes = min(cores, 4)
+    share = cores // lanes  # more processes on the same cores would load torch once more for each
+    words = [*passed_on(), "--", f"-n{share if share > 1 else 0}", *session.posargs]
+    failed = []
+    with ThreadPoolExecutor(lanes) as pool:
+        running = {pool.submit(in_a_process_of_its_own, f"tests({package})", words): package for package in LONGEST_FIRST}
+        for done in as_completed(running):
+            code, output = done.result()
+            session.log(f"tests({running[done]}): {'failed' if code else 'passed'}")
+            print(output, flush=True)
+            failed += [f"tests({running[done]})"] * bool(code)
+    if failed:
+        session.error(f"failed: {', '.join(failed)}")
+
+
+def passed_on() -> list[str]:
+    """What this call of nox says of environments, for each of its sessions."""
+    words = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    python = words.index("--force-python") if "--force-python" in words else len(words)
+    return [*(word for word in words if word in PASSED_ON), *words[python : python + 2]]
+
+
+def in_a_process_of_its_own(name: str, words: Sequence[str]) -> tuple[int, str]:
+    """Exit code and output of one session."""
+    command = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--session", name, *words]
+    environment = {**os.environ, "NOX_SCRIPT_MODE": "none"}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+# Alone, a session has one process per core, each test file in one of them, one thread in each, files with slow tests first (`conftest.py`).
+# `-- -n0` runs in a single process, for a debugger.
+PARALLEL = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder")
+
+
+def tests_of(package: str) -> None:
+    """Register the session of one package, or of all together."""
+
+    @nox.session(name=f"tests({package})")
+    def run(session: nox.Session) -> None:
+        """The tests of one package with only what it declares; `tests(workspace)`: of the packages together."""
+        where: tuple[str, ...]
+        if package == "workspace":
+            install(session, ALL, *workspace.workspace_group("workspace"), *workspace.packages()["ts-models"].group("test"))
+            where = ("tests", *TOGETHER, *ELSEWHERE)
+        else:
+            described = workspace.packages()[package]
+            install(session, {package: described.test_extras}, *test_tools(described))
+            where = (f"packages/{package}/tests",)
+        session.run("pytest", *PARALLEL, *where, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+for _package in LONGEST_FIRST:
+    tests_of(_package)
 
 
 def test_tools(package: workspace.Package) -> list[str]:

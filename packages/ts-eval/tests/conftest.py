@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,8 +146,8 @@ CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--
             "--disable-component-update", "--disable-sync"]  # fmt: skip
 
 
-@pytest.fixture
-def chromium() -> Iterator[object]:
+@pytest.fixture(scope="module")
+def _chromium() -> Iterator[Any]:
     """A headless Chromium with a profile of its own."""
     webdriver = pytest.importorskip("selenium.webdriver")
     chromedriver = shutil.which("chromedriver")
@@ -161,3 +162,13 @@ def chromium() -> Iterator[object]:
             yield driver
         finally:
             driver.quit()
+
+
+@pytest.fixture
+def chromium(_chromium: Any) -> Iterator[Any]:
+    """A tab of its own: what a test emulates (a phone, touch, paper, dark colours) ends with it."""
+    first = _chromium.current_window_handle
+    _chromium.switch_to.new_window("tab")
+    yield _chromium
+    _chromium.close()
+    _chromium.switch_to.window(first)

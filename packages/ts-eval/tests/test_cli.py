@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ts_eval.cli import main
+from ts_eval.judge.backends import BACKENDS
 from ts_eval.schemas import CATEGORIES
 from ts_eval.testing import FakeServer
 from ts_models.cli import main as write_stories
@@ -203,7 +204,7 @@ def test_a_report_is_not_mixed_into_splits(run, model_folder, splits):
 def test_a_misspelled_back_end_is_answered_with_the_nearest(run, rated, tmp_path):
     code, _, err = run("judge", rated, "--out", tmp_path / "r.jsonl", "--backend", "opnai")
     assert code == 2
-    assert "available: openai, selenium, features, fake. Did you mean 'openai'?" in err
+    assert f"available: {', '.join(BACKENDS)}. Did you mean 'openai'?" in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rated.jsonl"]
 
 

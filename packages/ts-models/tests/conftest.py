@@ -130,8 +130,8 @@ def tiny():
     return make(TransformerConfig(vocab_size=8, d_model=16, n_heads=2, n_layers=1, d_ff=16))
 
 
-@pytest.fixture
-def browser(tmp_path):
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
     """A headless Chromium; skips where there is none."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     chrome = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -141,10 +141,22 @@ def browser(tmp_path):
     options = webdriver.ChromeOptions()
     options.binary_location = chrome
     off = ("gpu", "quic", "background-networking", "component-update", "sync")
-    flags = ["--headless", "--no-sandbox", "--no-first-run", "--window-size=1100,900", *(f"--disable-{name}" for name in off)]
-    for flag in (*flags, f"--user-data-dir={tmp_path / 'profile'}"):
+    flags = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in off)]
+    for flag in (*flags, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(service))
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    """A tab of its own, of the size of a desktop, and with nothing in its log."""
+    first = chromium.current_window_handle
+    chromium.switch_to.new_window("tab")
+    chromium.set_window_size(1100, 900)
+    chromium.get_log("browser")
+    yield chromium
+    chromium.close()
+    chromium.switch_to.window(first)

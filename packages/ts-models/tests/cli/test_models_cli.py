@@ -10,6 +10,7 @@ import pytest
 import ts_models
 from ts_models.cli import app
 from ts_models.console import run
+from ts_models.export import FORMATS
 from ts_models.presets import PRESETS
 
 
@@ -63,7 +64,7 @@ def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     )
     code, _, err = _run(capsys, "export", str(tmp_path / "m"), "--format", "pdf", "--out", str(tmp_path / "x"))
     assert code == 2
-    assert "There are: transformers, onnx, int8, gguf" in err
+    assert f"There are: {', '.join(FORMATS)}" in err
 
 
 def test_export_prints_one_json_object(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import re
 
 _SPACED = re.compile(r"\.\s{1,3}\.")
 # Characters come first, their look-behinds second: `re` searches a set many times faster than a look-behind.
-_DOTS = re.compile(r"[.…](?:(?<=…)[.…]*|(?:(?<![0-9].)\.(?![\\/])|(?<=[0-9].)\.(?![0-9]))[.…]*|(?<!\..)(?:\s{1,3}\.)+\s{1,3}[.…])")
+_DOTS = re.compile(
+    r"[.…](?:(?<=…)[.…]*|(?:(?<![0-9].)\.(?![\\/])|(?<=[0-9].)\.(?![0-9]))[.…]*|(?<!\..)(?:\s{1,3}\.)+\s{1,3}[.…])"
+)
 _BEFORE = re.compile(r"\s(?<=\w\s)\s*\.\.\.(?!\w)")
 _AFTER = re.compile(r"\.\.\.(?<=[\w?!,]\.\.\.)(?=\w)")
 

@@ -27,7 +27,7 @@ def table(folder: str, place: str, name: str) -> dict[str, str]:
 
 def modules(root: Path, folder: str, place: str) -> set[str]:
     path = root / "packages" / folder / "src" / folder.replace("-", "_") / place
-    helpers = {"base"}  # what the options of a folder share
+    helpers = {"base", "parse"}  # what the options of a folder share
     return {p.stem for p in [*path.glob("*.py"), *path.glob("*/")] if not p.stem.startswith("_")} - helpers
 
 

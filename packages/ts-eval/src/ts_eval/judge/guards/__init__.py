@@ -10,7 +10,6 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
-from ..backends.base import lone_surrogate
 
 if TYPE_CHECKING:
     from ...schemas import JudgeConfig
@@ -61,6 +60,8 @@ class Guards:
         return Item(story, flags, self._unsent(story.text, flags))
 
     def _unsent(self, text: str, flags: tuple[str, ...]) -> str | None:
+        from ..backends.base import lone_surrogate  # here, because `--help` should not wait for pydantic
+
         if not text.strip():
             return "the story is empty"
         if TOO_LONG in flags:

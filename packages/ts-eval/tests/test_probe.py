@@ -15,9 +15,8 @@ import ts_data
 import ts_eval
 from ts_eval.cli import main
 from ts_eval.errors import ArtefactError, ConfigError
-from ts_eval.probing.adversaries import NGrams
 from ts_eval.probing.grammar import Pair, draw_pairs, phenomena, tokens
-from ts_eval.probing.probe import accuracy
+from ts_eval.probing.probe import NGrams, accuracy
 from ts_eval.schemas import ProbeReport
 
 Tables = Callable[[str], dict[str, list[list[str]]]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 
 from ts_data.artefact import write_model
 
-from .checks import need_count, need_path
+from .checks import StrPath, need_count, need_path
 from .errors import ConfigError
 from .models import ModelAdapter, open_models, several
 from .models.language_model import LanguageModelAdapter
@@ -36,15 +35,15 @@ _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 
 def instruct(
     models: Any,
-    data: str | os.PathLike[str],
+    data: StrPath,
     *,
     stories: int = 150,
     required: int = 50,
-    reference: str | os.PathLike[str] | None = None,
+    reference: StrPath | None = None,
     seed: int = 1,
     names: Sequence[str] | None = None,
     allow_overlap: bool = False,
-    out: str | os.PathLike[str] | None = None,
+    out: StrPath | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> InstructReport:
@@ -123,7 +122,7 @@ def _asked(adapter: ModelAdapter) -> LanguageModelAdapter:
     return adapter
 
 
-def _rating(reference: str | os.PathLike[str] | None) -> Callable[[str], float]:
+def _rating(reference: StrPath | None) -> Callable[[str], float]:
     from .judge.backends.features import feature_judge
 
     judge = feature_judge(reference)

@@ -1,7 +1,5 @@
 """Argument checks: lists of texts, counts, paths. Each error is one sentence that says what to pass instead."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -10,6 +8,8 @@ from typing import Any, TypeVar
 from .errors import ConfigError
 
 Kind = TypeVar("Kind")
+StrPath = str | os.PathLike[str]
+"""A path as callers may give it."""
 
 
 def need_texts(value: object, name: str) -> Sequence[str]:

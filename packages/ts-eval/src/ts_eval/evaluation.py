@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ts_data.artefact import read_model
 
 from . import stats
-from .checks import need_instance, need_path
+from .checks import StrPath, need_instance, need_path
 from .errors import ArtefactError
 from .judge.files import read_ratings
 from .metrics import all_info
@@ -48,13 +47,13 @@ PACKAGES = ("ts-data", "ts-models", "tinystories-tokenizer", "tinystories-eval",
 
 def evaluate(
     models: Any,
-    splits: str | os.PathLike[str],
+    splits: StrPath,
     config: EvalConfig | None = None,
     *,
-    out: str | os.PathLike[str] | None = None,
-    ratings: str | os.PathLike[str] | None = None,
-    sweep: str | os.PathLike[str] | None = None,
-    index: str | os.PathLike[str] | None = None,
+    out: StrPath | None = None,
+    ratings: StrPath | None = None,
+    sweep: StrPath | None = None,
+    index: StrPath | None = None,
     allow_overlap: bool = False,
     names: Sequence[str] | None = None,
     command: str = "",

@@ -3,8 +3,6 @@
 The baselines score whole stories, `<bos> … <eos>`: every token but the first.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Checks of output paths, before any work: an evaluation never overwrites its inputs or foreign files."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable
@@ -11,6 +9,7 @@ from typing import Any
 
 from ts_data import artefact
 
+from .checks import StrPath
 from .errors import ConfigError
 from .index.store import check_place
 
@@ -64,9 +63,7 @@ def writing(file: Path | None) -> AbstractContextManager[None]:
     return nullcontext() if file is None else artefact.lock(file, error=ConfigError)
 
 
-def check_output(
-    out: str | os.PathLike[str] | None, kind: str, inputs: Iterable[Any], *, store: str | os.PathLike[str] | None = None
-) -> None:
+def check_output(out: StrPath | None, kind: str, inputs: Iterable[Any], *, store: StrPath | None = None) -> None:
     """Raise for an `out` that is a folder, an input, the store, or a file of another format than `kind`, and for a store that is an input."""
     read = local_paths(*inputs)
     if out is not None:

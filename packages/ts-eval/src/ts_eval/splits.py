@@ -4,18 +4,15 @@ Compares hashes (`ts_data.story_hashes`): a model carries those of its training 
 An evaluation on training stories is refused, or the report warns.
 """
 
-from __future__ import annotations
-
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import need_path
+from .checks import StrPath, need_path
 from .errors import ArtefactError, ConfigError
 from .models import ModelAdapter
 from .places import format_of
@@ -36,7 +33,7 @@ class Splits:
     test: Sequence[str]
 
 
-def open_splits(splits: str | os.PathLike[str]) -> Splits:
+def open_splits(splits: StrPath) -> Splits:
     """Open train and test. ArtefactError for another kind of folder or a damaged one, ConfigError for an empty split."""
     import ts_data
 
@@ -133,17 +130,12 @@ def _compare(adapter: ModelAdapter, splits: Splits, held_out: Hashes) -> Provena
     """None for a file of stories, which has no model."""
     if adapter.stories is not None:
         return None
-    trained = adapter.trained_on
-    if trained.splits == splits.fingerprint:
-        return Provenance(checked="same splits", splits_fingerprint=trained.splits, held_out=len(held_out), trained_on=None)
-    if trained.stories is None:
-        return Provenance(checked="not possible", splits_fingerprint=trained.splits, held_out=len(held_out), trained_on=None)
-    return Provenance(
-        checked="story hashes",
-        splits_fingerprint=trained.splits,
-        held_out=len(held_out),
-        trained_on=_members(held_out, trained.stories),
-    )
+    trained, known = adapter.trained_on, None
+    checked: Literal["same splits", "story hashes", "not possible"] = "same splits"
+    if trained.splits != splits.fingerprint:
+        checked = "not possible" if trained.stories is None else "story hashes"
+        known = None if trained.stories is None else _members(held_out, trained.stories)
+    return Provenance(checked=checked, splits_fingerprint=trained.splits, held_out=len(held_out), trained_on=known)
 
 
 def _notes(adapter: ModelAdapter, provenance: Provenance | None, evaluated: Evaluated) -> list[str]:

@@ -1,7 +1,5 @@
 """Statistics of the report: bootstrap intervals over stories, paired tests, sample sizes, rank correlation."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Sequence

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import stats
-from .checks import need_instance, need_path
+from .checks import StrPath, need_instance, need_path
 from .errors import ConfigError, UnavailableError
 from .metrics.length import lengths
 from .metrics.repetition import repetition
@@ -46,12 +45,12 @@ USES = {
 
 def sweep(
     model: Any,
-    splits: str | os.PathLike[str],
+    splits: StrPath,
     config: SweepConfig | None = None,
     *,
     judge: Judge | None = None,
     judge_name: str = "judge",
-    out: str | os.PathLike[str] | None = None,
+    out: StrPath | None = None,
     allow_overlap: bool = False,
     progress: Progress | None = None,
 ) -> SweepReport:

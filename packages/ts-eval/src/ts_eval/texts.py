@@ -5,10 +5,10 @@ rouge-score runs of a-z and 0-9, stemmed when longer than three. They differ onl
 or a letter beyond ASCII.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import islice
 from typing import Any
 
 TOKENISATION = 1
@@ -53,6 +53,13 @@ def stems(text: str) -> list[str]:
 def words_of(text: str) -> list[str]:
     """Words as a reader counts them, lower-cased: letters, with an apostrophe inside."""
     return _WORD.findall(text.lower())
+
+
+def batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """The texts in lists of `size`; the last may be shorter."""
+    source = iter(texts)
+    while batch := list(islice(source, size)):
+        yield batch
 
 
 def cut(text: str, share: float) -> tuple[str, str]:

@@ -3,8 +3,6 @@
 Pure functions over arrays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

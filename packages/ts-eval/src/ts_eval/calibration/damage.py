@@ -4,8 +4,6 @@ Each kind of damage leaves the other categories unchanged as far as possible: mi
 spelled correctly, inserted sentences are whole.
 """
 
-from __future__ import annotations
-
 import random
 import re
 import tomllib
@@ -41,14 +39,6 @@ def damaged(story: str, kind: str, amount: float, *, others: list[str], seed: in
     return function(story, amount, random.Random(f"{seed}{story}"), others) if amount > 0 else story
 
 
-def _spelling(story: str, amount: float, draw: random.Random, others: list[str]) -> str:
-    return _some_words(story, amount, draw, lambda w: _misspelled(w, draw) if len(w) > 3 else None)
-
-
-def _grammar(story: str, amount: float, draw: random.Random, others: list[str]) -> str:
-    return _some_words(story, amount, draw, _form, share_of_changeable=True)
-
-
 def _coherence(story: str, amount: float, draw: random.Random, others: list[str]) -> str:
     """Replaces sentences by sentences of other stories."""
     rows = re.split(r"(?<=[.!?][\"”])\s+|(?<=[.!?])\s+", story)
@@ -62,8 +52,8 @@ def _coherence(story: str, amount: float, draw: random.Random, others: list[str]
 
 
 DAMAGES: dict[str, tuple[Callable[[str, float, random.Random, list[str]], str], Category]] = {
-    "grammar": (_grammar, "grammar"),
-    "spelling": (_spelling, "spelling"),
+    "grammar": (lambda story, amount, draw, _: _some_words(story, amount, draw, _form, share_of_changeable=True), "grammar"),
+    "spelling": (lambda story, amount, draw, _: _some_words(story, amount, draw, lambda w: _misspelled(w, draw)), "spelling"),
     "coherence": (_coherence, "consistency"),
 }
 """Kind → (function, category that must fall)."""
@@ -82,8 +72,10 @@ def _some_words(
     return re.sub(r"  +", " ", "".join(parts))
 
 
-def _misspelled(word: str, draw: random.Random) -> str:
-    """The word with two adjacent letters swapped, one dropped or one doubled, never the first."""
+def _misspelled(word: str, draw: random.Random) -> str | None:
+    """The word with two adjacent letters swapped, one dropped or one doubled, never the first. None for fewer than four letters."""
+    if len(word) < 4:
+        return None
     i = draw.randrange(1, len(word) - 1)
     swapped = word[:i] + word[i + 1] + word[i] + word[i + 2 :]
     return draw.choice(

@@ -5,8 +5,6 @@ A variant changes what must not move a rating (layout, padding, an order of the 
 a test with scripted judges.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

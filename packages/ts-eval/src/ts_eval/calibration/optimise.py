@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from ts_data.artefact import write_model
 
-from ..checks import need_count, need_instance
+from ..checks import StrPath, need_count, need_instance
 from ..errors import ConfigError
 from ..judge.budget import Estimate, together
 from ..judge.files import Story, read_stories
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def optimise_prompt(
-    rated: str | os.PathLike[str],
+    rated: StrPath,
     config: JudgeConfig,
     *,
     prompts: Sequence[str] = (),
     orders: int = 3,
-    out: str | os.PathLike[str] | None = None,
-    store: str | os.PathLike[str] | None = None,
+    out: StrPath | None = None,
+    store: StrPath | None = None,
     limit: int | None = None,
     progress: Progress | None = None,
     announce: Callable[[Estimate], object] | None = None,

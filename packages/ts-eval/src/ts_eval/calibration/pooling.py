@@ -1,9 +1,6 @@
 """`panel`: several judges' ratings of the same stories, their agreement, and one pooled rating per story."""
 
-from __future__ import annotations
-
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import StrPath
 from ..errors import ConfigError
 from ..judge.files import read_raters, write_ratings
 from ..judge.summary import usable
@@ -20,7 +18,7 @@ from ..schemas import CATEGORIES, PanelReport, Rating, Scores, Statistic
 from .agreement import SOME, compare, krippendorff_alpha, point
 
 
-def panel(files: Sequence[str | os.PathLike[str]], *, out: str | os.PathLike[str] | None = None) -> PanelReport:
+def panel(files: Sequence[StrPath], *, out: StrPath | None = None) -> PanelReport:
     """Agreement of several judges on the stories that all of them rated, and the pooled ratings.
 
     files: ratings.jsonl of `ts-eval judge`, one judge each, and files of `ts-eval rate`, whose raters are one judge each.

@@ -3,22 +3,16 @@
 It can mend a judge that is generous or stays in the middle; it cannot mend one that ranks stories wrongly.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..schemas import CATEGORIES, Rating, Recalibration, Scores
-
-if TYPE_CHECKING:
-    from ..schemas import Category
+from ..schemas import Recalibration
 
 
 def fit_recalibration(judge: ArrayLike, reference: ArrayLike) -> Recalibration | None:
-    """The fitted function with its error on stories left out one by one. None for fewer than 20 stories, or where the judge does not vary."""
+    """The fitted function (linear between its points) with its error on stories left out one by one. None for fewer than 20 stories, or where the judge does not vary."""
     x, y = np.asarray(judge, float), np.asarray(reference, float)
     if len(x) < 20 or x.std() == 0:
         return None
@@ -35,17 +29,3 @@ def _fit(x: NDArray[Any], y: NDArray[Any]) -> Any:
     from sklearn.isotonic import IsotonicRegression
 
     return IsotonicRegression(y_min=1, y_max=10, out_of_bounds="clip").fit(x, y).predict
-
-
-def recalibrated(ratings: Iterable[Rating], functions: dict[Category, Recalibration]) -> list[Rating]:
-    """The ratings with each category's scores taken through its function (linear between knots); categories without one are unchanged."""
-
-    def changed(rating: Rating) -> Rating:
-        if rating.scores is None:
-            return rating
-        scores = {name: getattr(rating.scores, name) for name in CATEGORIES}
-        for name, function in functions.items():
-            scores[name] = round(float(np.interp(scores[name], function.judge, function.reference)), 4)
-        return rating.model_copy(update={"scores": Scores(**scores), "judge": f"{rating.judge} recalibrated"})
-
-    return [changed(rating) for rating in ratings]

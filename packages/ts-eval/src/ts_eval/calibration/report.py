@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ts_data.artefact import write_model
 
-from ..checks import need_count, need_instance
+from ..checks import StrPath, need_count, need_instance
 from ..errors import ConfigError
 from ..judge.backends import backend_class
 from ..judge.budget import Estimate, together
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 
 
 def calibrate(
-    references: Sequence[str | os.PathLike[str]],
+    references: Sequence[StrPath],
     config: JudgeConfig,
     *,
-    out: str | os.PathLike[str] | None = None,
-    store: str | os.PathLike[str] | None = None,
+    out: StrPath | None = None,
+    store: StrPath | None = None,
     damage: bool = True,
     limit: int | None = None,
     variants: int = 100,
@@ -153,7 +153,7 @@ def _about_endpoints(runs: Sequence[JudgeRun]) -> list[str]:
     return list(dict.fromkeys(note for run in runs for note in run.summary.notes if any(w in note for w in words)))
 
 
-def _rated(path: str | os.PathLike[str], limit: int | None) -> list[Story]:
+def _rated(path: StrPath, limit: int | None) -> list[Story]:
     stories = [s for s in read_stories(path) if s.ratings][:limit]
     if not stories:
         raise ConfigError(f"{path}: no story in it has ratings.")

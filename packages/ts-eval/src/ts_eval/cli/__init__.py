@@ -1,7 +1,5 @@
 """The command line of ts_eval: one module per verb (`parts`: four), each a thin layer over one Python call."""
 
-from __future__ import annotations
-
 from ts_data.console import make_app, run
 
 from ..__about__ import __version__

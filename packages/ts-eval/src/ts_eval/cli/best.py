@@ -1,7 +1,5 @@
 """`ts-eval best`: options and output; `ts_eval.best_of` does the work."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated

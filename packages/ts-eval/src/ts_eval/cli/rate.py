@@ -1,7 +1,5 @@
 """`ts-eval rate`: options and output; `ts_eval.judge.RatingServer` does the work."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

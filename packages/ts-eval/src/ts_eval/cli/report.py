@@ -1,7 +1,5 @@
 """`ts-eval report`: the whole evaluation of one model or several, as report.json and report.html."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Annotated

@@ -6,7 +6,6 @@ punctuation, which a word-level tokenizer restores by rules. Held-out stories an
 
 from __future__ import annotations
 
-import os
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ import numpy as np
 
 from ts_data.artefact import write_model, write_text
 
-from ..checks import need_count, need_path
+from ..checks import StrPath, need_count, need_path
 from ..errors import ConfigError
 from ..models import ModelAdapter, open_models, several
 from ..models.checked import generate
@@ -50,14 +49,14 @@ class _Group:
 
 def extraction(
     models: Any,
-    splits: str | os.PathLike[str],
+    splits: StrPath,
     *,
     lengths: Sequence[int] = LENGTHS,
     words: int = 30,
     stories: int = 200,
     seed: int = 1,
     names: Sequence[str] | None = None,
-    out: str | os.PathLike[str] | None = None,
+    out: StrPath | None = None,
     progress: Progress | None = None,
 ) -> ExtractionReport:
     """The share of stories that each model continues verbatim, by prompt length and by number of copies in the training split.

@@ -1,7 +1,5 @@
 """Renders an ExtractionReport as one HTML page: three curves and a table."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..report.svg import Line, lines

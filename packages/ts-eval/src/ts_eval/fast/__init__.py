@@ -1,7 +1,5 @@
 """The compiled loops over millions of stories, and the threads that run them. Arrays in and out; the callers check."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -6,8 +6,6 @@ None has `fastmath` flags, so a kernel gives the same bits whether it was compil
 Each scans the stories [first, last) of one stream of word ids; story s is stream[start[s]:end[s]].
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

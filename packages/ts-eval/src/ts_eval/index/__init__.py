@@ -1,7 +1,5 @@
 """Exact search over the training stories: building, storing and scanning the index. `StoryIndex` is the entry point."""
 
-from __future__ import annotations
-
 from .spans import Span
 from .story_index import Match, StoryIndex
 

@@ -4,8 +4,6 @@ Built in Python (queries are few), run by the kernels over the whole stream, rea
 After Blumer et al. 1985, in the form for several words. It knows no stories and no files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .. import fast
 from ..checks import each_text
-from ..texts import rouge_words, runs
+from ..texts import batches, rouge_words, runs
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
@@ -112,7 +112,7 @@ def build_arrays(
     middle: Counter[str] = Counter()
     lower: Counter[str] = Counter()
     done = 0
-    for batch in _batches(each_text(stories, "stories")):
+    for batch in batches(each_text(stories, "stories"), BATCH):
         if corpus is None:
             digest.update("".join(f"{len(text)}:{text}" for text in batch).encode("utf-8", "surrogatepass"))
         ids, sizes = _numbered(batch, numbers, odd, done)
@@ -136,12 +136,6 @@ def idf_of(df: Array, words: list[str], stories: int) -> Array:
     """scikit-learn's smoothed inverse document frequency, float64; 0 for what scikit-learn does not count as a word."""
     counted = np.array([len(word) > 1 for word in words], bool) & (df > 0)
     return np.where(counted, np.log((1 + stories) / (1 + df)) + 1, 0.0)
-
-
-def _batches(stories: Iterable[str]) -> Iterator[list[str]]:
-    texts = iter(stories)
-    while batch := list(islice(texts, BATCH)):
-        yield batch
 
 
 def _numbered(batch: list[str], numbers: _Numbers, odd: list[tuple[int, bytes]], first: int) -> tuple[Array, Array]:

@@ -1,7 +1,5 @@
 """TF-IDF cosine of texts and stories, equal to scikit-learn's `TfidfVectorizer` fitted on the stories."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property

@@ -3,8 +3,6 @@
 All training stories are embedded once per evaluation and kept in memory (1.5 KB each). Exact: no approximate neighbours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any

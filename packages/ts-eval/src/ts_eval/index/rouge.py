@@ -1,7 +1,5 @@
 """The training story with the largest ROUGE-2 precision, equal to rouge-score's with `use_stemmer=True`."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property

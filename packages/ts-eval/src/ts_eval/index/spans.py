@@ -1,7 +1,5 @@
 """The longest run of words that a text shares with any story, found by running all stories through a suffix automaton."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,7 +6,6 @@ ROUGE-2 precision (rouge-score's, stemmed), and the longest run of words in comm
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import need_count, need_path, need_text, need_texts, same_length, sequence_of_texts
+from ..checks import StrPath, need_count, need_path, need_text, need_texts, same_length, sequence_of_texts
 from ..errors import ConfigError, IndexMismatchError
 from ..texts import runs
 from . import store
@@ -69,7 +68,7 @@ class StoryIndex:
         return cls(build_arrays(stories, len(stories), progress=progress), stories)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], stories: Sequence[str] | None = None, *, corpus: str | None = None) -> StoryIndex:
+    def open(cls, path: StrPath, stories: Sequence[str] | None = None, *, corpus: str | None = None) -> StoryIndex:
         """Read an index from its folder. ArtefactError if it is damaged, IndexMismatchError if it is of other stories.
 
         Checks the number of stories and `corpus`; without `corpus`, compares a sample of stories, evenly spread.
@@ -84,7 +83,7 @@ class StoryIndex:
 
     @classmethod
     def cached(
-        cls, path: str | os.PathLike[str], stories: Sequence[str], *, corpus: str | None = None, progress: Progress | None = None
+        cls, path: StrPath, stories: Sequence[str], *, corpus: str | None = None, progress: Progress | None = None
     ) -> StoryIndex:
         """Read the index at `path` if it is of these stories and of this version; otherwise build it there."""
         stories, folder = _need_stories(stories), need_path(path, "path")

@@ -20,6 +20,7 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig
 from inspect_ai.scorer import SampleScore, Score, Scorer, metric, scorer
 from inspect_ai.solver import generate
 
+from ..checks import StrPath
 from ..judge.backends.parse import UnparsedError, parse_reply
 from ..judge.files import Story, read_stories
 from ..judge.guards import Guards, make_guards
@@ -74,7 +75,7 @@ def ratings() -> Scorer:
     return score
 
 
-def read_log(path: str | os.PathLike[str]) -> list[Rating]:
+def read_log(path: StrPath) -> list[Rating]:
     """The ratings of a log of `rate_stories`, in the order of stories and epochs."""
     log = read_eval_log(os.fspath(path))
     samples = sorted(log.samples or (), key=lambda sample: (sample.metadata["story"], sample.epoch))

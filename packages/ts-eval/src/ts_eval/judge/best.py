@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..checks import StrPath
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ class Ranked:
 
 
 def best_of(
-    model: LanguageModel | str | os.PathLike[str],
+    model: LanguageModel | StrPath,
     prompts: Sequence[str],
     n: int = 8,
     *,
     by: Literal["features", "likelihood"] = "features",
-    reference: str | os.PathLike[str] | None = None,
+    reference: StrPath | None = None,
     seed: int = 1,
     progress: Progress | None = None,
     **options: Any,
@@ -66,7 +67,7 @@ def best_of(
     return found
 
 
-def _score(by: str, reference: str | os.PathLike[str] | None) -> Callable[[Story], float]:
+def _score(by: str, reference: StrPath | None) -> Callable[[Story], float]:
     if by == "likelihood":
         return lambda story: sum(story.logprobs) / len(story.logprobs)
     if by != "features":
@@ -86,7 +87,7 @@ def _rank(stories: Sequence[Story], score: Callable[[Story], float]) -> Ranked:
     )  # fmt: skip
 
 
-def write_ranked(path: str | os.PathLike[str], rows: Sequence[Ranked]) -> None:
+def write_ranked(path: StrPath, rows: Sequence[Ranked]) -> None:
     """JSON lines: every reader of stories reads the best ones, `ts-train prefer` the pairs."""
     from ts_data.artefact import write_file
 

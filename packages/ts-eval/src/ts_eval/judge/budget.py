@@ -1,7 +1,5 @@
 """Cost of a run: an estimate before the first call, and the token budget while it runs."""
 
-from __future__ import annotations
-
 import math
 import threading
 from collections import Counter

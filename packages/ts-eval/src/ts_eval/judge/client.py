@@ -4,8 +4,6 @@ One thread per concurrent call. Each endpoint is a worker with its own limits; w
 worker takes over the jobs of an endpoint that is given up.
 """
 
-from __future__ import annotations
-
 import random
 import threading
 from collections import deque

@@ -6,11 +6,11 @@ flags are those of `judge_stories`. A judge that prefers a place contradicts its
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from ..checks import StrPath
 from ..errors import ConfigError
 from ..places import check_output
 from ..schemas import CATEGORIES, Category, JudgeConfig, PairSummary
@@ -24,7 +24,7 @@ from .summary import scores_by_story, usable
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
-    Stories = str | os.PathLike[str] | Iterable[str | Story]
+    Stories = StrPath | Iterable[str | Story]
 
 _MIDDLE = 5.5
 """Between 1 and 10: neither story is better."""
@@ -35,8 +35,8 @@ def compare_stories(
     second: Stories,
     config: JudgeConfig | None = None,
     *,
-    out: str | os.PathLike[str] | None = None,
-    store: str | os.PathLike[str] | None = None,
+    out: StrPath | None = None,
+    store: StrPath | None = None,
     progress: Progress | None = None,
     announce: Callable[[Estimate], object] | None = None,
 ) -> PairSummary:
@@ -44,7 +44,7 @@ def compare_stories(
 
     Options as in `judge_stories`. `out` gets the ratings of all pairs. A flagged or unrated pair is not compared.
     """
-    pairs, options = prepare_pairs(first, second, config, out=out, store=store)
+    pairs, options = _prepared(first, second, config, out, store)
     run = judge_stories(
         pairs, options, out=out, store=store, progress=progress,
         announce=None if announce is None else lambda e: announce(told_apart(e, len(pairs) // 2)),
@@ -57,21 +57,16 @@ def comparison_cost(
     second: Stories,
     config: JudgeConfig | None = None,
     *,
-    out: str | os.PathLike[str] | None = None,
-    store: str | os.PathLike[str] | None = None,
+    out: StrPath | None = None,
+    store: StrPath | None = None,
 ) -> Estimate:
     """What `compare_stories` would still cost, and which win rates it can tell from one half."""
-    pairs, options = prepare_pairs(first, second, config, out=out, store=store)
+    pairs, options = _prepared(first, second, config, out, store)
     return told_apart(estimate_cost(pairs, options, out=out, store=store), len(pairs) // 2)
 
 
-def prepare_pairs(
-    first: Stories,
-    second: Stories,
-    config: JudgeConfig | None,
-    *,
-    out: str | os.PathLike[str] | None = None,
-    store: str | os.PathLike[str] | None = None,
+def _prepared(
+    first: Stories, second: Stories, config: JudgeConfig | None, out: StrPath | None, store: StrPath | None
 ) -> tuple[list[Story], JudgeConfig]:
     """The texts to rate, each pair in one order and then the other, and the settings for them."""
     config = config or JudgeConfig()

@@ -1,7 +1,5 @@
 """Reads stories and ratings, and writes ratings."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -15,7 +13,7 @@ from pydantic import ValidationError
 
 from ts_data.artefact import parse_model, write_file
 
-from ..checks import each_text, need_text, sequence_of_texts
+from ..checks import StrPath, each_text, need_text, sequence_of_texts
 from ..errors import ArtefactError, ConfigError
 from ..schemas import CATEGORIES, Rating, Scores
 
@@ -39,7 +37,7 @@ class Story:
         return np.asarray(np.mean([[row[c] for c in CATEGORIES] for row in self.ratings], axis=0))
 
 
-def read_stories(source: str | os.PathLike[str] | Iterable[str | Story]) -> list[Story]:
+def read_stories(source: StrPath | Iterable[str | Story]) -> list[Story]:
     """Stories from a file or an iterable.
 
     `.jsonl` has an object or string per line, `.json` a list of them, with `story` or `text` and optionally `model` or `source`;
@@ -166,14 +164,14 @@ def _ratings(row: dict[str, Any], where: str) -> tuple[dict[str, float], ...]:
 # --- ratings.jsonl -----------------------------------------------------------------------------
 
 
-def write_ratings(path: str | os.PathLike[str], ratings: Iterable[Rating]) -> None:
+def write_ratings(path: StrPath, ratings: Iterable[Rating]) -> None:
     """Write ratings.jsonl, one `Rating` per line, atomically."""
     with write_file(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as handle:
         for rating in ratings:
             handle.write(json.dumps(rating.model_dump(mode="json"), ensure_ascii=False) + "\n")
 
 
-def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
+def read_ratings(path: StrPath) -> list[Rating]:
     """Read ratings.jsonl, or a log of Inspect (.eval). Raises ArtefactError that names file and line."""
     if str(path).endswith(".eval"):
         return _read_inspect(path)
@@ -185,7 +183,7 @@ def read_ratings(path: str | os.PathLike[str]) -> list[Rating]:
     return found
 
 
-def _read_inspect(path: str | os.PathLike[str]) -> list[Rating]:
+def _read_inspect(path: StrPath) -> list[Rating]:
     try:
         from ..integrations.inspect_ai import read_log
     except ImportError:
@@ -198,7 +196,7 @@ def _read_inspect(path: str | os.PathLike[str]) -> list[Rating]:
         ) from None
 
 
-def read_raters(path: str | os.PathLike[str]) -> list[list[Rating]]:
+def read_raters(path: StrPath) -> list[list[Rating]]:
     """The ratings of each rater of a file that `ts-eval rate` wrote, or the one list of a judge's ratings.jsonl."""
     if str(path).endswith(".eval"):
         return [read_ratings(path)]

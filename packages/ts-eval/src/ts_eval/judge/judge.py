@@ -7,14 +7,13 @@ docs/explanation/how-the-judge-is-calibrated.md.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checks import need_instance, need_path
+from ..checks import StrPath, need_instance, need_path
 from ..errors import ConfigError
 from ..places import check_output
 from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating, Scores
@@ -46,11 +45,11 @@ class JudgeRun:
 
 
 def judge_stories(
-    stories: str | os.PathLike[str] | Iterable[str | Story],
+    stories: StrPath | Iterable[str | Story],
     config: JudgeConfig | None = None,
     *,
-    out: str | os.PathLike[str] | None = None,
-    store: str | os.PathLike[str] | None = None,
+    out: StrPath | None = None,
+    store: StrPath | None = None,
     template: PromptTemplate | None = None,
     progress: Progress | None = None,
     announce: Callable[[Estimate], object] | None = None,
@@ -77,11 +76,11 @@ def judge_stories(
 
 
 def estimate_cost(
-    stories: str | os.PathLike[str] | Iterable[str | Story],
+    stories: StrPath | Iterable[str | Story],
     config: JudgeConfig,
     *,
-    out: str | os.PathLike[str] | None = None,
-    store: str | os.PathLike[str] | None = None,
+    out: StrPath | None = None,
+    store: StrPath | None = None,
     template: PromptTemplate | None = None,
 ) -> Estimate:
     """What `judge_stories` would still cost with the same arguments. Makes all of its checks and no call."""
@@ -92,9 +91,7 @@ def estimate_cost(
         return run.estimate()
 
 
-def _store_path(
-    stories: object, config: JudgeConfig, out: str | os.PathLike[str] | None, store: str | os.PathLike[str] | None
-) -> Path | None:
+def _store_path(stories: object, config: JudgeConfig, out: StrPath | None, store: StrPath | None) -> Path | None:
     """The store's path, after a check that neither it nor `out` overwrites an input."""
     place = need_path(store, "store") if store is not None else Path(out).parent / "judge.sqlite" if out is not None else None
     check_output(out, "ts-eval/rating", [stories, config.prompt, config.page, config.reference], store=place)

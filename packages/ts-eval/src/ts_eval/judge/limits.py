@@ -1,7 +1,5 @@
 """Rate limits of an endpoint: requests and tokens per minute, calls in flight, rests that a busy server asks for."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

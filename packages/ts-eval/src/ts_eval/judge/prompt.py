@@ -1,7 +1,5 @@
 """Prompt templates: reads, reorders and renders them to messages."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Results: a run's stored answers as ratings, with the flags of variants that guards had rated."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import os
 import sqlite3
 import threading
 from collections import defaultdict
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ts_data.artefact import lock
 
+from ..checks import StrPath
 from ..errors import ArtefactError, ConfigError
 from .backends.base import Backend, Reply, Token
 from .backends.parse import UnparsedError
@@ -136,7 +136,7 @@ class Store:
     `durable`: a paid reply survives a power cut; each reply waits for the disk.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, durable: bool = True) -> None:
+    def __init__(self, path: StrPath, *, durable: bool = True) -> None:
         self.path, self._durable = Path(path), durable
         self._lock = threading.Lock()
         try:
@@ -259,7 +259,7 @@ def _locked(path: Path) -> contextlib.ExitStack:
 
 
 @contextlib.contextmanager
-def open_store(path: str | os.PathLike[str] | None) -> Iterator[Store]:
+def open_store(path: StrPath | None) -> Iterator[Store]:
     """The store at `path`, or a temporary one."""
     if path is not None:
         with Store(path) as store:

@@ -4,8 +4,6 @@
 decides which section of the report computes it. A new module and its line here put a number into every report, page and table.
 """
 
-from __future__ import annotations
-
 from pkgutil import resolve_name
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """Bits per byte of stories, comparable over vocabularies: includes the bits of `<unk>`, case and blanks (see ts_tokenizer)."""
 
-from __future__ import annotations
-
 import math
 
 from ..schemas import MetricInfo

@@ -1,7 +1,5 @@
 """The closest training stories of a generated story. Maxima: each grows with the number of training stories."""
 
-from __future__ import annotations
-
 from ..schemas import MetricInfo
 from .base import Metric, SearchMetric
 

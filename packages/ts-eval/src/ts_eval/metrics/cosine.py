@@ -1,7 +1,5 @@
 """TF-IDF cosine of completions and true endings, with the word weights of the training stories."""
 
-from __future__ import annotations
-
 from ..schemas import MetricInfo
 from .base import EndingMetric
 

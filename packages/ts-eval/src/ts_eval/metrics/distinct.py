@@ -1,7 +1,5 @@
 """Distinct-n: different n-grams per n-gram over a set of texts (Li et al. 2016). Falls with the amount of text."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from ..checks import need_count, need_texts

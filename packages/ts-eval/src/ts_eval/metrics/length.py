@@ -1,7 +1,5 @@
 """Lengths of texts in words, and how far two distributions of them are apart."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ..checks import need_texts

@@ -1,7 +1,5 @@
 """Misspellings: words that the training stories do not have, one letter away from a word that they do."""
 
-from __future__ import annotations
-
 from collections.abc import Container
 from string import ascii_lowercase
 

@@ -1,7 +1,5 @@
 """Perplexity and loss from log-probabilities, over whole stories and over the first tokens of each (256 in the talk)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Predictability: bits per word of a story under a bigram model of the training stories' words."""
 
-from __future__ import annotations
-
 from weakref import WeakKeyDictionary
 
 from ..index import StoryIndex

@@ -1,7 +1,5 @@
 """Repetition: how much of a text's word 4-grams it has said before (1 - distinct-4 of one text)."""
 
-from __future__ import annotations
-
 from ..checks import need_count, need_text
 from ..schemas import MetricInfo
 from ..texts import words_of

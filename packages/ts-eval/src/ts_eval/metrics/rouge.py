@@ -1,7 +1,5 @@
 """ROUGE-1, ROUGE-2 and ROUGE-L of pairs of texts: rouge-score's numbers (stemmed), computed in one batch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -72,12 +70,8 @@ def _ids(texts: Sequence[str], number: dict[str, int]) -> tuple[NDArray[Any], ND
     return np.array(ids, np.int64), np.array(at, np.int64)
 
 
-def _fmeasure(name: str, endings: Endings) -> list[float | None]:
-    return [score[name].fmeasure for score in rouge(endings.completions, endings.references)]
-
-
-def _precision(endings: Endings) -> list[float | None]:
-    return [score["rouge2"].precision for score in rouge(endings.completions, endings.references)]
+def _to_reference(name: str, field: str, endings: Endings) -> list[float | None]:
+    return [getattr(score[name], field) for score in rouge(endings.completions, endings.references)]
 
 
 def _max_other(endings: Endings) -> list[float | None]:
@@ -106,7 +100,7 @@ REPORTED = {
                 label=f"Completion {title}",
                 reference="the end of another real story",
             ),
-            partial(_fmeasure, name),
+            partial(_to_reference, name, "fmeasure"),
         )
         for name, title in zip(NAMES, ("ROUGE-1", "ROUGE-2", "ROUGE-L"), strict=True)
     },
@@ -117,7 +111,7 @@ REPORTED = {
             description="Share of the completion's word pairs that stand in the true ending.",
             reference="the end of another real story",
         ),
-        _precision,
+        partial(_to_reference, "rouge2", "precision"),
         section="paper",
     ),
     "max_other_rouge2": EndingMetric(

@@ -1,7 +1,5 @@
 """Self-BLEU: how well each text is predicted by the others (Zhu et al. 2018); 1 - self-BLEU is a diversity."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from collections import Counter

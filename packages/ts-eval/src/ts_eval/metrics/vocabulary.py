@@ -1,7 +1,5 @@
 """Vocabulary use: how many different words a set of texts has, per thousand words."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ..checks import need_count, need_texts

@@ -3,8 +3,6 @@
 A foreign model needs no class from here: any object with `generate(prompts, **options)` works; `logprobs(texts)` and `name` are optional.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter

@@ -1,7 +1,5 @@
 """Validates what a model returns before anything is computed from it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

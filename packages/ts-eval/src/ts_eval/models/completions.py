@@ -1,7 +1,5 @@
 """Adapter for an OpenAI-compatible completions server (extra `judge`, for its SDK): llama.cpp, vLLM, Ollama, hosted ones."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Adapter for objects: a LanguageModel, or any object with `generate(prompts, **options)`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ context (Krichevsky-Trofimov estimator, 1981; for the first letter of a word mix
 known to a decoder that has the decoded text, so this is a valid code (a test asserts that its probabilities sum to one).
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

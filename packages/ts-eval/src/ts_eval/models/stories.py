@@ -1,7 +1,5 @@
 """Adapter for a file of finished stories: .txt separated by <|endoftext|>, or .jsonl with a field `story` or `text`, as the judge reads them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ..errors import ArtefactError

@@ -1,7 +1,5 @@
 """Adapter for a causal language model of Hugging Face transformers (extra `transformers`): GPT-Neo, Llama and others."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Reads the checkpoints of a run folder that `ts-train run` wrote, without ts_train."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

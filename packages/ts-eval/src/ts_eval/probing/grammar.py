@@ -5,8 +5,6 @@ see context and target together prefers the same target in both contexts, so it 
 unigrams, and n-grams that are shorter than the distance of context and target score 50 %.
 """
 
-from __future__ import annotations
-
 import random
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """Renders a ProbeReport as one HTML page: a table of phenomena and models, and the acquisition over checkpoints."""
 
-from __future__ import annotations
-
 from ..report.svg import Line, lines
 from ..report.template import Cell, Table, load_template
 from ..schemas import ProbeReport

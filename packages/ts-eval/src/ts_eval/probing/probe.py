@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,17 +13,17 @@ import numpy as np
 
 from ts_data.artefact import write_model, write_text
 
-from ..checks import need_count, need_path
+from ..checks import StrPath, need_count, need_path
 from ..errors import ConfigError
 from ..models import ModelAdapter, open_models, several
 from ..models.checked import score
+from ..ngrams import Trigrams
 from ..places import check_pages
 from ..schemas import ProbeModel, ProbePhenomenon, ProbeReport, ProbeScore
 from ..splits import open_splits
 from ..stats import wilson
-from .adversaries import NGrams, length
 from .checkpoints import read_checkpoints
-from .grammar import Pair, Phenomenon, draw_pairs, phenomena
+from .grammar import Pair, Phenomenon, draw_pairs, phenomena, tokens
 from .shared import differences
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ BATCH = 10_000
 def probe(
     models: Any,
     *,
-    data: str | os.PathLike[str] | None = None,
-    checkpoints: str | os.PathLike[str] | None = None,
+    data: StrPath | None = None,
+    checkpoints: StrPath | None = None,
     pairs: int = 200,
     only: Sequence[str] = (),
     seed: int = 1,
     names: Sequence[str] | None = None,
-    out: str | os.PathLike[str] | None = None,
+    out: StrPath | None = None,
     progress: Progress | None = None,
 ) -> ProbeReport:
     """Accuracy of each model on minimal pairs: the share whose right sentence it finds likelier, a tie counted as half.
@@ -81,6 +81,25 @@ def probe(
     return report
 
 
+class NGrams(Trigrams):
+    """Unigram and trigram model of stories, over the words of the pairs.
+
+    These adversaries know no grammar: a phenomenon where one of them, or the length of a sentence, scores above chance can be solved
+    without what the phenomenon is about.
+    """
+
+    def __init__(self, stories: Iterable[str], texts: Sequence[str]) -> None:
+        super().__init__(map(tokens, stories), sorted({word for text in texts for word in tokens(text)}))
+
+    def unigram(self, text: str) -> float:
+        """Natural log-probability of the words, each by itself."""
+        return math.fsum(math.log(self.share(word)) for word in self.ids(tokens(text)))
+
+    def trigram(self, text: str) -> float:
+        """Natural log-probability of the sentence as a whole story."""
+        return math.fsum(self.logprobs(tokens(text)))
+
+
 def accuracy(pairs: Iterable[Pair], likelihood: Callable[[str], float]) -> ProbeScore:
     """Share of pairs whose right sentence is likelier, ties as half, with Wilson's interval."""
     return _score([likelihood(pair.good) - likelihood(pair.bad) for pair in pairs])
@@ -104,10 +123,10 @@ def _chosen(only: Sequence[str]) -> list[Phenomenon]:
 
 
 def _described(
-    drawn: Mapping[str, Sequence[Pair]], texts: Sequence[str], data: str | os.PathLike[str] | None, progress: Progress | None
+    drawn: Mapping[str, Sequence[Pair]], texts: Sequence[str], data: StrPath | None, progress: Progress | None
 ) -> tuple[tuple[ProbePhenomenon, ...], int | None]:
     """Each phenomenon with the accuracies of the adversaries, and the number of training stories they saw."""
-    scores: dict[str, Callable[[str], float]] = {"length": length}
+    scores: dict[str, Callable[[str], float]] = {"length": lambda text: -float(len(text))}
     stories = None
     if data is not None:
         train = open_splits(data).train

@@ -1,7 +1,5 @@
 """Log-probability differences of pairs by a network of ts_models. What the two sentences of a pair begin with is read once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

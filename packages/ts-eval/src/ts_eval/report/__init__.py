@@ -1,13 +1,11 @@
 """Writes an EvalReport as report.json, report.html (self-contained) and stories.jsonl for the judge."""
 
-from __future__ import annotations
-
 import json
-import os
 from pathlib import Path
 
 from ts_data import artefact
 
+from ..checks import StrPath
 from ..errors import ArtefactError
 from ..schemas import EvalReport
 from .page import page as render
@@ -15,7 +13,7 @@ from .page import page as render
 __all__ = ["read_report", "render", "write_report"]
 
 
-def write_report(report: EvalReport, out: str | os.PathLike[str]) -> None:
+def write_report(report: EvalReport, out: StrPath) -> None:
     """Write the three files, each atomically."""
     folder = Path(out)
     artefact.write_model(folder / "report.json", report)
@@ -23,7 +21,7 @@ def write_report(report: EvalReport, out: str | os.PathLike[str]) -> None:
     artefact.write_text(folder / "report.html", render(report))
 
 
-def read_report(path: str | os.PathLike[str]) -> EvalReport:
+def read_report(path: StrPath) -> EvalReport:
     """Read a report.json (or the folder that holds it)."""
     file = Path(path)
     file = file / "report.json" if file.is_dir() else file

@@ -1,7 +1,5 @@
 """Marks the runs of words that two texts share. Returns pieces of text; the template escapes them."""
 
-from __future__ import annotations
-
 import re
 from difflib import SequenceMatcher
 from itertools import pairwise

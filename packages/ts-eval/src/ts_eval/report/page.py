@@ -1,7 +1,5 @@
 """Renders an EvalReport as HTML: prepares the verdict, the tables and the charts; `page.html.j2` holds the text and the style."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Adds a judge's ratings to the report: means per model with intervals, and the correlation of loss and rating over models."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

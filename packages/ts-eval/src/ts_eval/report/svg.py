@@ -79,12 +79,10 @@ def _row(row: Row, x: _Axis, top: float) -> str:
         y = top + 22 + 9 * k
         colour = f'style="--c:var(--m{row.colour % 10})"'
         dots = "".join(f'<circle class="story" cx="{x(v):.1f}" cy="{y}" r="2"/>' for v in spot.values)
-        whisker = ""
-        if spot.low is not None and spot.high is not None:
-            whisker = f'<line class="whisker" x1="{x(spot.low):.1f}" x2="{x(spot.high):.1f}" y1="{y}" y2="{y}"/>'
-        kind = "hollow" if spot.hollow else "mean"
+        whisker, kind = "", "hollow" if spot.hollow else "mean"
         tip = f"{row.label} {spot.label}: {_number(spot.mean)}"
         if spot.low is not None and spot.high is not None:
+            whisker = f'<line class="whisker" x1="{x(spot.low):.1f}" x2="{x(spot.high):.1f}" y1="{y}" y2="{y}"/>'
             tip += f" [{_number(spot.low)}, {_number(spot.high)}]"
         parts.append(
             f'<g {colour}>{dots}{whisker}<circle class="{kind}" cx="{x(spot.mean):.1f}" cy="{y}" r="4.5">'

@@ -1,7 +1,5 @@
 """The pages as HTML: their Jinja templates, and tables that a reader can save as CSV."""
 
-from __future__ import annotations
-
 import base64
 import csv
 import io

@@ -4,8 +4,6 @@ References: n-gram models on the same tokens, reference models on the same stori
 reached by chance. A difference counts only where the 95 % intervals do not explain it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 
@@ -105,15 +103,10 @@ def _word_order(model: ModelReport, real: ModelReport, order: int) -> Finding | 
     own, there = (row.metrics.get("texts.test.bigram_bits") for row in (model, real))
     if own is None or own.mean is None or there is None or there.mean is None:
         return None
-    outcome = {
-        1: "writes words in odd order",
-        0: "writes words in the order of real stories",
-        -1: "writes very predictable text",
-    }[order]
-    text = {
-        1: "Its words follow each other in an odd order",
-        0: "Its words follow each other as in real stories",
-        -1: "Its text is far more predictable than real stories",
+    outcome, text = {
+        1: ("writes words in odd order", "Its words follow each other in an odd order"),
+        0: ("writes words in the order of real stories", "Its words follow each other as in real stories"),
+        -1: ("writes very predictable text", "Its text is far more predictable than real stories"),
     }[order]
     text += f": {with_interval(own)} bits per word under a bigram model; real stories {_n(there.mean)}."
     return Finding(topic="language", outcome=outcome, text=text, evidence=("texts.test.bigram_bits",), section="texts")
@@ -178,13 +171,11 @@ def _diversity(model: ModelReport, real: ModelReport) -> Finding | None:
     own, there = model.metrics.get(key), real.metrics.get(key)
     if own is None or own.mean is None or there is None or there.mean is None:
         return None
-    side = compare(own, there)
-    outcome = {1: "is bland", 0: "is as varied as real stories", -1: "is more scattered than real stories"}[side]
-    start = {
-        1: "It is bland: its stories are more alike than real ones",
-        0: "Its stories are as varied as real ones",
-        -1: "Its stories are more scattered than real ones",
-    }[side]
+    outcome, start = {
+        1: ("is bland", "It is bland: its stories are more alike than real ones"),
+        0: ("is as varied as real stories", "Its stories are as varied as real ones"),
+        -1: ("is more scattered than real stories", "Its stories are more scattered than real ones"),
+    }[compare(own, there)]
     text = f"{start}: self-BLEU {with_interval(own)} against {_n(there.mean)}, distinct word pairs {_short(model, distinct)} against {_short(real, distinct)}."
     return Finding(topic="diversity", outcome=outcome, text=text, evidence=(key, distinct), section="texts")
 

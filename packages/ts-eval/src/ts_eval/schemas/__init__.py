@@ -1,8 +1,6 @@
 # ruff: noqa: F403, F405  all public names of the modules
 """Schemas of everything that ts_eval writes and of its configs, one module per artefact. Standard library and pydantic only."""
 
-from __future__ import annotations
-
 from pydantic import BaseModel
 
 from .calibration import *

@@ -1,7 +1,5 @@
 """The base of all schemas: frozen, no unknown fields, no NaN and infinity (JSON has neither)."""
 
-from __future__ import annotations
-
 from pydantic import BaseModel, ConfigDict
 
 

@@ -1,7 +1,5 @@
 """Schema of extraction.json. Standard library and pydantic only."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from .base import Frozen

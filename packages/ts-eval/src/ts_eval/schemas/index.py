@@ -1,7 +1,5 @@
 """Schema of index.json, the manifest of a StoryIndex on disk. Standard library and pydantic only."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

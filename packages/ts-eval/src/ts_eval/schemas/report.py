@@ -1,7 +1,5 @@
 """Schemas of report.json and sweep.json. Standard library and pydantic only."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import Field

@@ -3,8 +3,6 @@
 The real held-out stories pass through the same sections, as a model of kind `real`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pkgutil import resolve_name
 

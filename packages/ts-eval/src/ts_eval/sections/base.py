@@ -58,17 +58,11 @@ class Generations:
 class Context:
     """One evaluation: the same stories, prompts and seeds for every model."""
 
-    def __init__(
-        self,
-        config: EvalConfig,
-        train: Sequence[str],
-        test: Sequence[str],
-        progress: Progress | None = None,
-    ) -> None:
+    def __init__(self, config: EvalConfig, train: Sequence[str], test: Sequence[str], progress: Progress | None = None) -> None:
         self.config, self.train, self.test, self.progress = config, train, test, progress
         self._index: StoryIndex | None = None
         self.drawn = {"train": self._draw(train, 0), "test": self._draw(test, 1)}
-        self.texts = {s: self._read(stories, self.drawn[s]) for s, stories in (("train", train), ("test", test))}
+        self.texts = {split: [some[i] for i in self.drawn[split]] for split, some in (("train", train), ("test", test))}
         self.fitted: set[object] = set()
         self._completed: dict[tuple[int, str, float], Generations | None] = {}
         self._opened: dict[tuple[int, str], list[tuple[str, str]] | None] = {}
@@ -121,10 +115,6 @@ class Context:
     def _draw(self, stories: Sequence[str], stream: int) -> list[int]:
         rng = np.random.default_rng([self.config.seed, stream])
         return sorted(rng.choice(len(stories), min(self.config.stories, len(stories)), replace=False).tolist())
-
-    @staticmethod
-    def _read(stories: Sequence[str], numbers: list[int]) -> list[str]:
-        return [stories[i] for i in numbers]
 
     def notify(self, stage: str, done: int, total: int | None = None) -> None:
         """Report progress."""

@@ -1,7 +1,5 @@
 """Endings of cut stories against the true ones: memorisation as in the talk (40 % given), and the TinyStories paper's procedure (half given)."""
 
-from __future__ import annotations
-
 from ..metrics import EndingMetric, Endings, reported
 from ..models import ModelAdapter
 from ..schemas import Completion

@@ -1,7 +1,5 @@
 """Overfitting: searches all training stories for the closest to each generated story."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ..index import Match, Span

@@ -1,7 +1,5 @@
 """Perplexity, loss and bits per byte on the test split, and the n-gram models on the same tokens."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,6 +17,7 @@ from ..models.checked import score
 from ..ngrams import METHODS, BigramModel
 from ..schemas import BaselineScore
 from ..stats import ratio
+from ..texts import batches
 from .base import Context, Section
 
 BATCH = 500
@@ -84,15 +83,11 @@ def fit_baselines(encoder: Any, stories: Iterator[str], total: int, context: Con
     """Fit the n-gram models on the training stories, in the ids of a tokenizer."""
 
     def ids() -> Iterator[NDArray[Any]]:
-        batch: list[str] = []
-        for done, text in enumerate(stories):
-            batch.append(text)
-            if len(batch) == BATCH:
-                context.notify(f"{name}: n-gram baselines", done + 1, total)
-                yield from encoder.encode_batch(batch, add_special_tokens=True)
-                batch = []
-        yield from encoder.encode_batch(batch, add_special_tokens=True)
-        context.notify(f"{name}: n-gram baselines", total, total)
+        done = 0
+        for batch in batches(stories, BATCH):
+            done += len(batch)
+            context.notify(f"{name}: n-gram baselines", done, total)
+            yield from encoder.encode_batch(batch, add_special_tokens=True)
 
     return BigramModel(ids(), encoder.vocab_size)
 

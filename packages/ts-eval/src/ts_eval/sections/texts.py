@@ -1,7 +1,5 @@
 """The generated stories by themselves: diversity, repetition, words, lengths, misspellings, beside the real ones."""
 
-from __future__ import annotations
-
 import math
 
 from ..metrics import StoryMetric, StorySet, reported

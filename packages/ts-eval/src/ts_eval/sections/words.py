@@ -1,7 +1,5 @@
 """Sections that print words instead of numbers: the talk's prompt tables, and neighbours in embedding space."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from functools import cache

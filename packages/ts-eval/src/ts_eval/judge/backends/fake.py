@@ -1,7 +1,5 @@
 """Back end without cost and without meaning: ratings from a hash of the story. For tests and dry runs."""
 
-from __future__ import annotations
-
 from ...schemas import Endpoint, JudgeConfig
 from ...testing import FakeJudge
 from .base import Backend, Reply, Request

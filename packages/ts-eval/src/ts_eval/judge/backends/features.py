@@ -1,10 +1,8 @@
 """The feature judge as a back end: no server, no tokens, and ratings in mode `estimated`."""
 
-from __future__ import annotations
-
-import os
 from pathlib import Path
 
+from ...checks import StrPath
 from ...errors import ConfigError
 from ...schemas import Endpoint, JudgeConfig
 from ..features.model import FeatureJudge, packaged
@@ -13,12 +11,12 @@ from ..files import read_stories
 from .base import Backend, Reply, Request
 
 
-def feature_judge(reference: str | os.PathLike[str] | None) -> FeatureJudge:
+def feature_judge(reference: StrPath | None) -> FeatureJudge:
     """The packaged judge; with a reference (splits/ or a file of stories) the one that compares with its stories."""
     return packaged(None if reference is None else read_reference(reference))
 
 
-def read_reference(place: str | os.PathLike[str]) -> Reference:
+def read_reference(place: StrPath) -> Reference:
     """A reference fitted on the train split of splits/, or on a file of stories."""
     if Path(place).is_dir():
         from ts_data import read

@@ -4,8 +4,6 @@ Only for chats whose terms allow it. It opens no account and stores no cookie; `
 logged in. Replies have no seed and no log-probabilities; token counts are estimates.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import importlib.util

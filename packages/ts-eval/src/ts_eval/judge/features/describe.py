@@ -4,8 +4,6 @@ The sign is a prior. Weights fitted without it learn which model wrote a story (
 on unseen models; with fixed signs they transfer (docs/performance/ts-eval-judge.md).
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from itertools import pairwise

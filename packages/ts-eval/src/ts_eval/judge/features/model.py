@@ -4,8 +4,6 @@ Ridge regression with the sign of each weight fixed (non-negative least squares 
 --write` fits the packaged weights and measures their error on models that were not fitted.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Held-out reference stories give the scale of the features, so that estimates transfer between corpora.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import re

@@ -5,8 +5,6 @@ past tense, address of the reader outside quotes, and words about texts and thei
 attacks; `bench/eval_judge_attacks.py --fit` writes words and weights. The features name no particular attack.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Base class of the guards. A subclass overrides the hooks it needs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 

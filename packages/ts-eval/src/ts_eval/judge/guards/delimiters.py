@@ -1,7 +1,5 @@
 """Delimiters: puts the story between two lines that carry a nonce, and removes chat markup from it."""
 
-from __future__ import annotations
-
 import re
 import secrets
 import unicodedata

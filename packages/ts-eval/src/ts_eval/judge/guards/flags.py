@@ -3,8 +3,6 @@
 Changes no text. Measured on real stories and on sets of attacks: docs/performance/ts-eval-judge.md.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

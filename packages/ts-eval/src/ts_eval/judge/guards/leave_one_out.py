@@ -5,8 +5,6 @@ suspects is left out before the first rating (`without_suspect`); where the mean
 passage is unknown, so each part is left out in turn (`without_each_part`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from statistics import fmean
 

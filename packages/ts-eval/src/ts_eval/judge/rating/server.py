@@ -4,8 +4,6 @@ A request needs the token of the printed address, this server's Host header and,
 So no other page in the browser can read stories or write ratings.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

@@ -1,7 +1,5 @@
 """Rating session: shuffled order per rater, append-only file of ratings, undo."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -14,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ...checks import need_path, need_text
+from ...checks import StrPath, need_path, need_text
 from ...errors import ArtefactError
 from ...schemas import WholeScores
 from ..backends.base import without_surrogates
@@ -32,7 +30,7 @@ class RatingSession:
     ratings.
     """
 
-    def __init__(self, stories: Sequence[str | Story], out: str | os.PathLike[str], *, rater: str, seed: int = 1) -> None:
+    def __init__(self, stories: Sequence[str | Story], out: StrPath, *, rater: str, seed: int = 1) -> None:
         sound = [replace(s, text=without_surrogates(s.text)) for s in read_stories(stories) if s.text.strip()]
         found = {_identifier(s.text): s for s in sound}
         self._path, self._rater = need_path(out, "out"), without_surrogates(need_text(rater, "rater"))

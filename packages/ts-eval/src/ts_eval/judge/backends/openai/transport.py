@@ -3,8 +3,6 @@
 Common clients limit the time of each read, not of the call, and read bodies of any size. A connection serves one call.
 """
 
-from __future__ import annotations
-
 import base64
 import http.client
 import importlib.util

@@ -3,8 +3,6 @@
 A body that is not a chat completion raises; a completion without a whole reply returns a `Reply` with a `fault`.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import dataclass

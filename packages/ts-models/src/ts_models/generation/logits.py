@@ -26,7 +26,7 @@ _COLD, _LEAST = 1e-4, 1e-30
 
 
 class History:
-    """The tokens of each row so far, prompt included: ids `[rows, room]`, -1 where nothing stands yet."""
+    """The tokens of each row so far, prompt included: ids `[rows, room]`, -1 for places still empty."""
 
     def __init__(self, prompts: Sequence[Sequence[int]], room: int, device: torch.device) -> None:
         self.lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
@@ -115,7 +115,7 @@ class Processors:
         return logits
 
     def _check(self, logits: Tensor, step: int) -> bool:
-        """Whether all tokens of some row are banned. Raises NonFiniteError for logits that are no numbers: every method chooses here."""
+        """Whether all tokens of some row are banned. Raises NonFiniteError for logits that are no numbers: all methods pass here."""
         here = logits.device.type == "cpu" and logits.dtype == torch.float32  # numpy's takes a tenth of the time
         largest = (logits.numpy().max(axis=1) if here else logits.amax(dim=1).float()).tolist()
         if all(math.isfinite(value) for value in largest):

@@ -46,17 +46,17 @@ def export_transformers(
         else:
             content, tensors = own_config(config), own_tensors(lm.model.state_dict())
         content = {**content, "format": EXPORTED}
-        (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (folder / "config.json").write_bytes((json.dumps(content, indent=2) + "\n").encode())
         write_tensors(folder / WEIGHTS, tensors)
         longest = {"max_length": config.max_seq_len} if config.max_seq_len <= _NEW else {"max_new_tokens": _NEW}
         generation = {
             **_token_ids(config),
             "suppress_tokens": list(config.banned_ids), "do_sample": False, **longest,
         }  # fmt: skip
-        (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", encoding="utf-8")
+        (folder / "generation_config.json").write_bytes((json.dumps(generation, indent=2) + "\n").encode())
         if lm.tokenizer is not None:
             _write_tokenizer(lm, folder)
-        (folder / CARD).write_text(transformers_card(lm, resolve_target(out).name, qwen=is_qwen3(config)), encoding="utf-8")
+        (folder / CARD).write_bytes(transformers_card(lm, resolve_target(out).name, qwen=is_qwen3(config)).encode())
         copy_files(lm.path, folder, (TRAINING, TRAIN_STORIES))
     return {"architecture": content["architectures"][0], **_compare(lm, out)}
 
@@ -159,7 +159,7 @@ def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
         "decoder": _GLUE,
         "model": {"type": "WordLevel", "vocab": ids, "unk_token": vocabulary[config.unk_id]},
     }
-    (folder / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "tokenizer.json").write_bytes((json.dumps(content, ensure_ascii=False) + "\n").encode())
     settings = {
         "tokenizer_class": "TsModelsTokenizer" if exact else "PreTrainedTokenizerFast",
         "model_max_length": config.max_seq_len,
@@ -167,7 +167,7 @@ def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
         "clean_up_tokenization_spaces": False,
         **{f"{name}_token": token for name, token in special.items()},
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_bytes((json.dumps(settings, indent=2, ensure_ascii=False) + "\n").encode())
     copy_files(lm.path, folder, (TOKENIZER,))
 
 

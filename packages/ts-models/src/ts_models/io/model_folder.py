@@ -84,7 +84,7 @@ def save(
             write_model(folder / TRAINING, training)
         if hashes is not None:
             (folder / TRAIN_STORIES).write_bytes(hashes)
-        (folder / CARD).write_text(model_card(config, training, _title(path.resolve())), encoding="utf-8")
+        (folder / CARD).write_bytes(model_card(config, training, _title(path.resolve())).encode())
     return path
 
 

@@ -94,14 +94,14 @@ def flops_per_token(config: NetworkConfig, context: int | None = None) -> int:
     return 2 * matrices + 4 * config.n_layers * config.n_heads * config.head_size * seen
 
 
-def inference_bytes(config: NetworkConfig, *, batch: int = 1, bytes_per_value: int = 4) -> int:
-    """Weights and the full KV cache (or recurrent state) of `batch` stories."""
+def inference_bytes(config: NetworkConfig) -> int:
+    """Weights and the full KV cache (or recurrent state) of one story, in fp32."""
     state = 0  # of another kind: not known here
     if isinstance(config, RecurrentConfig):
         state = config.n_layers * config.d_hidden * (1 + config.has_cell)
     elif isinstance(config, TransformerConfig):
         state = 2 * config.n_layers * config.kv_heads * config.head_size * config.max_seq_len
-    return bytes_per_value * (count_parameters(config) + batch * state)
+    return 4 * (count_parameters(config) + state)
 
 
 def training_bytes(config: NetworkConfig, *, batch: int = 64) -> int:

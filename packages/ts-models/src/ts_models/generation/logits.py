@@ -46,8 +46,11 @@ class History:
 
 def penalise_repetition(logits: Tensor, history: History, penalty: float) -> None:
     """Divide positive and multiply negative logits of every token that is in the row (Keskar et al. 2019, CTRL)."""
-    penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
-    logits.copy_(torch.where(_present(history.ids, logits.shape[1]), penalised, logits))
+    wide = F.pad(logits, (0, 1))  # the last column is for places still empty
+    ids = torch.where(history.ids < 0, logits.shape[1], history.ids)
+    values = wide.gather(1, ids)
+    wide.scatter_(1, ids, torch.where(values > 0, values / penalty, values * penalty))
+    logits.copy_(wide[:, :-1])
 
 
 def ban_repeated_ngrams(logits: Tensor, history: History, size: int) -> None:

@@ -179,7 +179,7 @@ def _checked(value: Any, name: str) -> Any:
     return value
 
 
-_HOME = re.compile(rf"(~|\$HOME|\$\{{HOME\}})(?=[/{re.escape(os.sep)}]|$)")
+_HOME = re.compile(r"(~|\$HOME|\$\{HOME\})(?=/|$)")
 
 
 def _expanded(text: str) -> str:

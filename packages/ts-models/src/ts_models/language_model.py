@@ -41,6 +41,7 @@ class LanguageModel:
         self.path = None if path is None else Path(path)
         self._missing_tokenizer = missing_tokenizer
         self._draft: LanguageModel | None = None
+        self._precision = "float32"
         if tokenizer is not None:
             _check_fit(tokenizer, model.config, str(self.path or "model"))
 
@@ -142,8 +143,8 @@ class LanguageModel:
 
         A story ends with `<eos>`; after `max_new_tokens`; where it fills the model's `max_seq_len` together with its
         prompt (`context`, Transformers only); or before the first of the texts in `stop`. With `require`, every story holds
-        all these words and ends with `<eos>`; `generation.require` says where they are placed. `words` and `features` are asked
-        for in a prompt before each story, which no text shows; the model must be trained on prompts (`ts-data instruct`).
+        all these words and ends with `<eos>`; what the places of the words are, `generation.require` says. `words` and
+        `features` only ask a model that was trained on prompts (`ts-data instruct`), before each story; no text shows that.
         """
         config, tokenizer = make_config(options), self.text_tokenizer()
         beginnings = [prompts] if isinstance(prompts, str) else text_list(prompts, "prompts")
@@ -239,10 +240,10 @@ class LanguageModel:
         return vocabulary_of(self.text_tokenizer())
 
     def speculate(self, draft: LanguageModel | None) -> LanguageModel:
-        """Let a smaller model of the same vocabulary guess tokens while this one writes a single story; None ends that. Returns this model.
+        """Let a smaller model of the same vocabulary guess tokens while this one writes a single story; None ends it. Gives this model.
 
-        Stories stay the same, id by id, for every method and seed. Where guesses do not make writing faster, none are made.
-        Guessing needs the compiled kernels for both models, and has no effect on several stories at once.
+        Stories stay the same, id by id, for every method and seed; guesses are left out where they do not make writing faster.
+        They need the compiled kernels for both models, and have no effect on several stories at once.
         """
         if draft is not None:
             known = self.tokenizer is not None and draft.tokenizer is not None
@@ -251,9 +252,19 @@ class LanguageModel:
         self._draft = draft
         return self
 
+    def quantise(self, precision: str) -> LanguageModel:
+        """Write with matrices rounded to `int8` or `int4`, which a large model does faster; `float32` ends it. Gives this model.
+
+        The weights in `model` stay as they are: scores and exports are of them. Raises ConfigError for another precision, and
+        where the compiled kernels do not run this network.
+        """
+        make_stepper(self.model, precision=precision)
+        self._precision = precision
+        return self
+
     def stepper(self) -> Stepper:
         """The stepper for this network: the fast one where network and machine allow it."""
-        return make_stepper(self.model, draft=self._draft and self._draft.model)
+        return make_stepper(self.model, precision=self._precision, draft=self._draft and self._draft.model)
 
     def logprobs(self, texts: Sequence[str], *, context: int | None = None) -> list[NDArray[np.float32]]:
         """Natural log-probabilities of the tokens of each whole story (`<eos>` included, `<bos>` given)."""

@@ -107,6 +107,15 @@ def test_generate_with_a_draft_writes_the_same_story(capsys: pytest.CaptureFixtu
     assert (code, "cannot guess for" in err) == (2, True)
 
 
+def test_generate_rounds_the_weights(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    pytest.importorskip("numba")
+    asked = ("generate", model, "--prompt", "Once upon a", "--method", "greedy", "--max-new-tokens", "6")
+    code, out, _ = _run(capsys, *asked, "--precision", "int4")
+    assert (code, out.startswith("Once upon a")) == (0, True)
+    code, _, err = _run(capsys, *asked, "--precision", "int5")
+    assert (code, "there are float32, int8, int4" in err) == (2, True)
+
+
 def test_generate_requires_words(capsys: pytest.CaptureFixture[str], model: str) -> None:
     words = ("--require", "dog", "--require", "ran|sat", "--require", "sun", "--max-new-tokens", "9", "--n", "3")
     code, out, _ = _run(capsys, "generate", model, "--prompt", "once", *words, "--json")

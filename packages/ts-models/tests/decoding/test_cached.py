@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,7 +82,7 @@ def test_large_batches_equal_whole(transformer):
     assert_uncached(transformer, stepper, prompts, 1, moves)
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "int8", "int4"])
 def test_neither_threads_nor_other_rows_change_a_row(transformer, precision, monkeypatch):
     prompts = [[61, *range(1, 1 + n % 5)] for n in range(17)]
     results = []
@@ -110,31 +111,44 @@ def test_a_row_that_stays_alone_keeps_its_bits(transformer):
             assert torch.equal(few.step(tokens[rows], torch.tensor(rows)), together[rows])
 
 
-def test_int8_equals_its_rounded_weights(transformer):
-    """The int8 path is the network whose matrices were rounded, not something else."""
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_a_rounded_path_equals_its_rounded_weights(transformer, precision):
+    """It is the network whose matrices were rounded, not something else."""
     exact = extract_weights(transformer)
-    rounded = exact._replace(**{n: quantise(getattr(exact, n)) for n in ("qkv", "out", "up", "down", "head")})
-    assert rounded.up.value.dtype == "int8"
-    error = abs(exact.up.value - rounded.up.value * rounded.up.scale[:, :, None])
-    assert (error <= rounded.up.scale[:, :, None] * 0.5001).all()
+    names = {n: "int8" if n == "head" else precision for n in ("qkv", "out", "up", "down", "head")}
+    back = {n: restore(quantise(getattr(exact, n), kind)) for n, kind in names.items()}
     with torch.inference_mode():
-        one, two = FastStepper(transformer, precision="int8"), FastStepper(transformer)
-        back = {n: getattr(rounded, n) for n in ("qkv", "out", "up", "down", "head")}
-        two.weights = exact._replace(
-            **{
-                n: two.kernels.arrange(m._replace(value=m.value * m.scale[:, :, None], scale=m.scale * 0 + 1))
-                for n, m in back.items()
-            }
-        )
+        one, two = FastStepper(transformer, precision=precision), FastStepper(transformer)
+        two.weights = exact._replace(**{n: two.kernels.arrange(matrix) for n, matrix in back.items()})
         for stepper in (one, two):
             stepper.start([[61, 2]], 20, per_prompt=1)
         torch.testing.assert_close(one.step(torch.tensor([5]), None), two.step(torch.tensor([5]), None), atol=1e-4, rtol=1e-4)
 
 
+def restore(matrix):
+    """Rounded weights as float32."""
+    codes = matrix.value
+    if codes.dtype == "int32":
+        codes = ((codes[..., None] >> np.arange(0, 32, 4)) % 16 - 8).reshape(*codes.shape[:2], -1)[:, :, : matrix.size]
+    scale = matrix.scale.repeat(-(-matrix.size // matrix.scale.shape[2]) if matrix.scale.shape[2] == 1 else 32, axis=2)
+    value = (codes * scale[:, :, : matrix.size]).astype("f")
+    return matrix._replace(value=value, scale=np.ones((*value.shape[:2], 1), "f"))
+
+
+def test_rounding_is_to_the_nearest_step(small):
+    exact = extract_weights(small).up
+    for precision, step in (("int8", 0.5001), ("int4", 1.5)):  # int4 may clip the largest weights of a group
+        rounded = quantise(exact, precision)
+        scale = rounded.scale.repeat(32 if rounded.scale.shape[2] > 1 else exact.size, axis=2)[:, :, : exact.size]
+        assert (abs(exact.value - restore(rounded).value) <= scale * step).all()
+    assert np.square(exact.value - restore(quantise(exact, "int4")).value).mean() < 0.01 * np.square(exact.value).mean()
+
+
 def test_quantise_keeps_zero_rows(small):
-    matrix = read_weights(small).up
+    matrix = extract_weights(small).up
     zero = matrix._replace(value=matrix.value * 0)
-    assert not quantise(zero).value.any()
+    for precision in ("int8", "int4"):
+        assert not restore(quantise(zero, precision)).value.any()
 
 
 def test_weights_are_read_again_after_a_step(small):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 numba = pytest.importorskip("numba")
+_HAS_AVX512 = importlib.import_module("llvmlite.binding").get_host_cpu_features().get("avx512f", False)
 
 
 @pytest.fixture(params=[("avx512f", 16), ("avx2", 8), ("neon", 4)], ids=lambda feature: feature[0])
@@ -23,6 +24,31 @@ def tile(request, monkeypatch):
     assert lanes == module.LANES
     yield module
     importlib.reload(tiles)
+
+
+def test_a_tile_of_int4_equals_the_product(tile):
+    from ts_models.fast.kernels.arrays import Matrix, quantise
+
+    if tile.LANES == 16 and not _HAS_AVX512:
+        pytest.skip("a table of sixteen is looked up by AVX-512 alone")
+    affine, at, wide, draw = tile.affine(5, tile.VECTORS), tile.at, tile.VECTORS * tile.LANES, np.random.default_rng(0)
+
+    @numba.njit
+    def product(x, count, w, y, scale, bias):
+        affine(at(x, 0), x.shape[1], count, at(w, 0), wide, x.shape[1], at(y, 0), wide, at(scale, 0), at(bias, 0))
+
+    for size in (3, 8, 32, 33, 70, 96):  # a part of a word, a group, more than a group
+        x, bias, rows = (draw.normal(size=shape).astype("f") for shape in ((5, size), wide, (1, wide, size)))
+        rounded = quantise(Matrix(rows, np.ones((1, wide, 1), "f"), bias[None], size), "int4")
+        codes = (rounded.value[0, :, :, None] >> np.arange(0, 32, 4)).reshape(wide, -1)[:, :size] % 16 - 8
+        weights = codes * rounded.scale[0].repeat(32, axis=1)[:, :size]
+        assert np.square(weights - rows[0]).mean() < 0.01
+        words, scale = np.ascontiguousarray(rounded.value[0].T), np.ascontiguousarray(rounded.scale[0].T)
+        for count in (1, 3, 5):
+            y = np.full((5, wide), 7, "f")
+            product(x, count, words, y, scale, bias)
+            np.testing.assert_allclose(y[:count], x[:count] @ weights.T + bias, atol=2e-5, rtol=1e-5)
+            assert (y[count:] == 7).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])

@@ -293,7 +293,7 @@ def test_precisions_and_neighbours_that_there_are_not(network, lm):
     from ts_models.generation import make_stepper
 
     with pytest.raises(ConfigError, match="precision"):
-        make_stepper(network, precision="int4")
+        make_stepper(network, precision="int3")
     if network.config.kind != "transformer":
         with pytest.raises(ConfigError, match="its own format"):
             make_stepper(network, precision="int8")

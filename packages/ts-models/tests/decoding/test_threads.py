@@ -228,3 +228,23 @@ def test_pace_keeps_what_is_faster_and_compares_again(monkeypatch):
         pace.record(chosen[-1], now[chosen[-1]])
     assert chosen[100:200] == [2] * 100
     assert pace.best == 4
+
+
+@pytest.mark.parametrize(("one", "two", "calls"), [(2.0, 1.0, 10), (1.0, 2.0, 10), (1.1, 1.0, 30)])
+def test_a_clear_difference_ends_the_comparison_early(monkeypatch, one, two, calls):
+    monkeypatch.undo()
+    pace, chosen = Pace({1, 2}), []
+    for _ in range(60):
+        chosen.append(pace.choose())
+        pace.record(chosen[-1], {1: one, 2: two}[chosen[-1]])
+    assert chosen[:calls].count(1) == chosen[:calls].count(2) == calls // 2
+    assert set(chosen[calls:]) == {1 if one < two else 2}
+
+
+def test_a_call_that_brings_more_tokens_is_compared_by_its_tokens(monkeypatch):
+    monkeypatch.undo()
+    pace = Pace({0, 4})
+    for _ in range(60):
+        option = pace.choose()
+        pace.record(option, 2.0 if option else 1.0, 3 if option else 1)
+    assert pace.best == 4

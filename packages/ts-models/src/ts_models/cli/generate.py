@@ -19,9 +19,9 @@ def generate(
     model: Model,
     prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="How a story begins. May be repeated.")] = None,
     words: Annotated[
-        str | None, typer.Option(help="Words to ask the model for: dragon,run,shiny. Needs a model trained on prompts.")
+        str | None, typer.Option(help="Ask for words, with commas: dragon,run,shiny. Needs a model of prompts.")
     ] = None,
-    features: Annotated[str | None, typer.Option(help="Features to ask the model for: dialogue,bad ending.")] = None,
+    features: Annotated[str | None, typer.Option(help="Ask for features, with commas: dialogue,bad ending.")] = None,
     method: Annotated[str | None, typer.Option(help="greedy, sample, beam or beam-sample.", show_default="sample")] = None,
     n: Annotated[int | None, typer.Option("--n", "-n", help="Stories per prompt.", show_default="1")] = None,
     seed: Annotated[
@@ -37,8 +37,11 @@ def generate(
     num_beams: Annotated[int | None, typer.Option(help="Beams of the beam methods.", show_default="4")] = None,
     draft: Annotated[
         str | None,
-        typer.Option(help="A smaller model with the same vocabulary, to guess tokens: the same story, sooner."),
+        typer.Option(help="A smaller model of the same vocabulary: guesses tokens of a single story, which stays the same."),
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="float32, int8 or int4: the weights are rounded while writing, which a large model does faster.")
+    ] = "float32",
     config: Config = None,
     set_: Set = None,
     as_json: Json = False,
@@ -63,9 +66,9 @@ def generate(
         settings = make_config({"seed": secrets.randbits(32)} | beams | given)
     few = (len(prompt) if prompt else 1) * settings.num_return_sequences <= _FEW
     # The kernels' logits differ from PyTorch's in the last bits: what may be repeated is written with them.
-    repeated = as_json or "seed" in given or settings.method != "sample"
+    repeated = as_json or "seed" in given or settings.method != "sample" or precision != "float32"
     first = few and not repeated and at_first_start()
-    lm = load(model).speculate(None if draft is None else load(draft))
+    lm = load(model).speculate(None if draft is None else load(draft)).quantise(precision)
     if first and not quiet:
         warn("the fast kernels are being compiled in the background, once for this machine; until then PyTorch writes.")
     wanted, shown = split_list(words), split_list(features)

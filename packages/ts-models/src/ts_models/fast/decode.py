@@ -35,7 +35,7 @@ class FastStepper:
         self.weights: Weights = read_weights(network, precision)
         self.precision = precision
         self.threads = usable_threads(torch.get_num_threads())
-        self.size = sum(getattr(self.weights, name).value.size for name in _MATRICES)
+        self.size = sum(matrix.size * matrix.bias.size for matrix in (getattr(self.weights, name) for name in _MATRICES))
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is rebuilt: the kernels' module, the weights, what threads share."""
@@ -129,10 +129,12 @@ class FastStepper:
         if self.waits == (rows, chunk):
             return
         self.waits = rows, chunk
-        read = {kind: getattr(w, name).value[0, 0].nbytes for kind, name in zip(_PRODUCTS, _MATRICES, strict=True)}
-        weights = {kind: getattr(w, name).value[0, 0].size for kind, name in zip(_PRODUCTS, _MATRICES, strict=True)}
+        matrices = {kind: getattr(w, name) for kind, name in zip(_PRODUCTS, _MATRICES, strict=True)}
         seen = 2 * rows * self.cache.where.shape[1] * BLOCK * self.cache.keys.shape[4] * 4
-        seconds = {kind: item_seconds(read[kind], 2 * rows * weights[kind]) for kind in _PRODUCTS}
+        seconds = {
+            kind: item_seconds(matrix.value[0, 0].nbytes, 2 * rows * matrix.size * matrix.value.shape[3])
+            for kind, matrix in matrices.items()
+        }
         whole = item_seconds(self.size, 2 * chunk * self.size)
         self.team.set_waits({**seconds, MIX: item_seconds(seen), WHOLE: whole})
 
@@ -165,10 +167,10 @@ def _make_scratch(w: Weights, cache: Cache, threads: int, rows: int) -> Scratch:
         "x": w.embedding.shape[1],
         "h": w.embedding.shape[1],
         "qkv": w.qkv.bias.shape[1],
-        "mixed": w.out.value.shape[2],
+        "mixed": w.out.size,
         "out": w.out.bias.shape[1],
         "up": w.up.bias.shape[1],
-        "inner": w.down.value.shape[2],
+        "inner": w.down.size,
         "logits": w.head.bias.shape[1],
     }
     return Scratch(

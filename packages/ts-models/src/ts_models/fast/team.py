@@ -95,8 +95,10 @@ class Pace:
     """Chooses an option (a number of threads, or of guesses) by the seconds that calls took: it compares, keeps the best for a
     while, compares again."""
 
-    WINDOW, WINDOWS, FIRST_HOLD, LONGEST_HOLD = 5, 6, 200, 5000
-    """Calls of a window (its first does not count: helpers wake), windows of a comparison, calls between two comparisons."""
+    WINDOW, ROUNDS, FIRST_HOLD, LONGEST_HOLD = 5, 3, 200, 5000
+    """Calls of a window (its first does not count: helpers wake), most windows of each option, calls between two comparisons."""
+    _CLEAR = 1.2
+    """A difference that ends a comparison after one window of each option."""
 
     def __init__(self, options: Iterable[int]) -> None:
         self.options = sorted(options, reverse=True)
@@ -129,8 +131,16 @@ class Pace:
             self._seconds[option].append(seconds)
             self._tokens[option] += tokens
         self._calls += 1
-        if self._calls == self.WINDOW * self.WINDOWS // 2 * len(self.options):
+        rounds, begun = divmod(self._calls, self.WINDOW * len(self.options))
+        if not begun and (rounds == self.ROUNDS or self._is_clear()):
             self._decide()
+
+    def _is_clear(self) -> bool:
+        """Whether every call of one option took less than every call of each other, with a margin; a call brought one token."""
+        if any(self._tokens[option] != len(values) or not values for option, values in self._seconds.items()):
+            return False
+        ranges = sorted((max(values), min(values)) for values in self._seconds.values())
+        return all(self._CLEAR * ranges[0][0] < least for _, least in ranges[1:])
 
     def _decide(self) -> None:
         cost = {

@@ -17,6 +17,8 @@ from .kernels.arrays import ACTIVATIONS, Floats, Matrix, Weights, quantise
 _known: WeakKeyDictionary[Any, dict[str, tuple[Any, Weights]]] = WeakKeyDictionary()
 _POSITIONS = {"sinusoidal", "learned", "rope", "rope-embedding", "none"}
 """The position encodings that the kernels know."""
+PRECISIONS = ("float32", "int8", "int4")
+"""Formats of the matrices while the kernels decode; see `quantise`."""
 _MATRICES = ("qkv", "out", "up", "down", "head")
 
 
@@ -30,9 +32,9 @@ def fits(network: Any) -> bool:
 
 
 def read_weights(network: Any, precision: str = "float32") -> Weights:
-    """The arrays of a network as the kernels lay them out; `precision` is float32 or int8 (matrices rounded per row)."""
-    if precision not in {"float32", "int8"}:
-        raise ConfigError(f"no precision named {precision!r}; there are float32 and int8.")
+    """The arrays of a network as the kernels lay them out; `precision` is one of PRECISIONS."""
+    if precision not in PRECISIONS:
+        raise ConfigError(f"no precision named {precision!r}; there are {', '.join(PRECISIONS)}.")
     known, state = _known.setdefault(network, {}), _fingerprint(network)
     if precision not in known or known[precision][0] != state:
         known[precision] = (state, _arrange(extract_weights(network), precision))
@@ -42,8 +44,8 @@ def read_weights(network: Any, precision: str = "float32") -> Weights:
 def _arrange(weights: Weights, precision: str) -> Weights:
     arrange = load_kernels("decode").arrange
     matrices: dict[str, Matrix] = {name: getattr(weights, name) for name in _MATRICES}
-    if precision == "int8":
-        matrices = {name: quantise(matrix) for name, matrix in matrices.items()}
+    if precision != "float32":
+        matrices = {name: quantise(matrix, "int8" if name == "head" else precision) for name, matrix in matrices.items()}
     return weights._replace(**{name: arrange(matrix) for name, matrix in matrices.items()})
 
 
@@ -78,7 +80,7 @@ def extract_weights(network: Any) -> Weights:
         out=_stack([b.attention.out for b in blocks]),
         up=_stack([b.feed_forward.up for b in blocks]),
         down=_stack([b.feed_forward.down for b in blocks]),
-        head=Matrix(head[None], np.ones((1, len(head)), np.float32), head_bias[None]),
+        head=Matrix(head[None], np.ones((1, len(head), 1), np.float32), head_bias[None], config.d_model),
         windows=np.array(
             [config.local_window or 0 if layer in config.local_layers else 0 for layer in range(len(blocks))], np.int64
         ),
@@ -108,7 +110,7 @@ def _affine(norm: Any, width: int) -> Floats:
 def _stack(layers: list[Any]) -> Matrix:
     value = np.stack([_array(layer.weight) for layer in layers])
     bias = [np.zeros(value.shape[1], np.float32) if layer.bias is None else _array(layer.bias) for layer in layers]
-    return Matrix(value, np.ones(value.shape[:2], np.float32), np.stack(bias))
+    return Matrix(value, np.ones((*value.shape[:2], 1), np.float32), np.stack(bias), value.shape[2])
 
 
 def _position_embedding(network: Any, config: TransformerConfig) -> Floats:

@@ -83,8 +83,9 @@ class TorchStepper:
 
 
 def make_stepper(network: Any, *, precision: str = "float32", draft: Any = None) -> Stepper:
-    """The fastest stepper for a network on its device: kernels for a float32 Transformer on the CPU, else its own forward.
+    """The fastest stepper for a network where it is: kernels for a float32 Transformer on the CPU, else its own forward.
 
+    `precision`: float32, or int8 or int4, to which the kernels round the matrices.
     `draft`: a smaller network of the same vocabulary that guesses the next tokens, where the kernels run both.
     """
     traced = "hidden" in vars(network)  # by `trace`, which the kernels know nothing of
@@ -94,7 +95,8 @@ def make_stepper(network: Any, *, precision: str = "float32", draft: Any = None)
         return FastStepper(network, precision=precision)
     if precision != "float32":
         raise ConfigError(
-            f"precision {precision!r} is for float32 Transformers on the CPU; this network is stepped in its own format."
+            f"precision {precision!r} is for float32 Transformers on the CPU with the compiled kernels (the extra ts-models[fast]); "
+            "this network is stepped in its own format."
         )
     return TorchStepper(network)
 

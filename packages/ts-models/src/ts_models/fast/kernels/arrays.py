@@ -22,20 +22,29 @@ CLAIM_BITS, LAYER_BITS, KIND_BITS = 16, 12, 4
 TICKET, POSITION, SERIAL, ROWS, LAST, WAIT, DONE = 0, 16, 17, 32, 33, 36, 48
 """Places in the words that threads share: the ticket, the leader's item, its last serial number, rows of the phase; of the last
 phase of whole rows serial number, items and claims; looks at a claimed item, for each kind; from DONE on, who did each item when."""
+GROUP = 32
+"""Inputs of an int4 matrix that share a scale."""
+PACKED = 8
+"""int4 weights of a word: of one output, for inputs one after the other, the first in the lowest bits."""
+_CLIPPED = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
+"""Shares of a group's largest weight that int4 may take for its largest number."""
 ACTIVATIONS = {"gelu": 0, "gelu-tanh": 1, "relu2": 2, "swiglu": 3}
 
 
 class Matrix(NamedTuple):
-    """Linear layers of like shape: value [L, out, in] float32, or int8 with one scale per row; y = scale · (value @ x) + bias.
+    """Linear layers of like shape: value [L, out, in] float32 or int8, or packed int4; y = scale · (value @ x) + bias.
 
-    The kernels may lay it out in another way first: `arrange`.
+    The kernels lay it out in another way first: `arrange`.
     """
 
-    value: NDArray[np.float32] | NDArray[np.int8]
+    value: NDArray[np.float32] | NDArray[np.int8] | NDArray[np.int32]
+    """int32: words of int4 weights, [L, out, in / PACKED]"""
     scale: Floats
-    """[L, out]; ones where the values are float32."""
+    """[L, out, groups]: one group, or one for each GROUP inputs; ones where the values are float32."""
     bias: Floats
     """[L, out]"""
+    size: int
+    """Inputs."""
 
 
 class Weights(NamedTuple):
@@ -108,12 +117,37 @@ class Scratch(NamedTuple):
     """[threads, 3, rows]: lengths, slots and tokens"""
 
 
-def quantise(matrix: Matrix) -> Matrix:
-    """Round float32 rows to int8: 127 steps to each side of zero, per row."""
-    largest = np.abs(matrix.value).max(axis=2).astype(np.float32)
-    scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
-    value = np.rint(matrix.value / scale[:, :, None]).astype(np.int8)
-    return Matrix(value, scale, matrix.bias)
+def quantise(matrix: Matrix, precision: str) -> Matrix:
+    """Round float32 rows to `int8` (127 steps to each side of zero, a scale per row) or `int4` (-8 to 7, a scale for each GROUP inputs)."""
+    layers, out, size = matrix.value.shape
+    if precision == "int8":
+        largest = np.abs(matrix.value).max(axis=2, keepdims=True).astype(np.float32)
+        scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
+        return matrix._replace(value=np.rint(matrix.value / scale).astype(np.int8), scale=scale)
+    padded: Floats = np.pad(matrix.value, ((0, 0), (0, 0), (0, -size % GROUP))).astype(np.float32)
+    code, scale = _nearest(padded.reshape(layers, out, -1, GROUP))
+    return matrix._replace(value=_pack(code.reshape(layers, out, -1)), scale=scale)
+
+
+def _nearest(groups: NDArray[np.float32]) -> tuple[NDArray[np.int8], Floats]:
+    """Codes from -8 to 7 of these groups [..., GROUP] and their scales [...]: of several scales, each group's with the least squared error."""
+    largest = np.abs(groups).max(axis=-1).astype(np.float32)
+    code, scale, least = np.zeros(groups.shape, np.int8), np.ones(largest.shape, np.float32), np.full(largest.shape, np.inf)
+    for part in _CLIPPED:
+        tried = np.where(largest > 0, largest * np.float32(part / 7), 1).astype(np.float32)
+        rounded = np.clip(np.rint(groups / tried[..., None]), -8, 7)
+        error = np.square(rounded * tried[..., None] - groups).sum(axis=-1)
+        better = error < least
+        code[better], scale[better], least[better] = rounded[better].astype(np.int8), tried[better], error[better]
+    return code, scale
+
+
+def _pack(codes: NDArray[np.int8]) -> NDArray[np.int32]:
+    """Numbers from -8 to 7 [L, out, in] → words [L, out, in / PACKED]."""
+    parts = (codes.reshape(*codes.shape[:2], -1, PACKED) + 8).astype(np.uint32)
+    shifts = np.arange(PACKED, dtype=np.uint32) * (32 // PACKED)
+    words: NDArray[np.int32] = np.bitwise_or.reduce(parts << shifts, axis=3).view(np.int32)
+    return words
 
 
 def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:

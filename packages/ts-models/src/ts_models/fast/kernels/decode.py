@@ -61,27 +61,30 @@ _SERIAL_SHIFT = CLAIM_BITS + LAYER_BITS + KIND_BITS
 
 
 def arrange(matrix: Matrix) -> Matrix:
-    """[L, out, in] → panels of outputs [L, panels, in, PANEL], padded by zeros, so that a tile reads weights in a row."""
-    layers, out, size = matrix.value.shape
-    panels = -(-out // PANEL)
-    value = aligned((layers, panels, size, PANEL), matrix.value.dtype)
-    scale, bias = aligned((layers, panels * PANEL)), aligned((layers, panels * PANEL))
-    scale[:, :out], bias[:, :out] = matrix.scale, matrix.bias
+    """Rows [L, out, n] → panels of outputs [L, panels, n, PANEL], padded by zeros, so that a tile reads weights in a row; scales alike."""
+    value, scale = _panels(matrix.value), _panels(matrix.scale)
+    bias = aligned((len(scale), scale.shape[1] * PANEL))
+    bias[:, : matrix.bias.shape[1]] = matrix.bias
+    return matrix._replace(value=value, scale=scale, bias=bias)
+
+
+def _panels(rows: Any) -> Any:
+    layers, out, size = rows.shape
+    panels = aligned((layers, -(-out // PANEL), size, PANEL), rows.dtype)
     for layer in range(layers):
-        padded = np.zeros((panels * PANEL, size), matrix.value.dtype)
-        padded[:out] = matrix.value[layer]
-        value[layer] = padded.reshape(panels, PANEL, size).transpose(0, 2, 1)
-    return Matrix(value, scale, bias)
+        padded = np.zeros((panels.shape[1] * PANEL, size), rows.dtype)
+        padded[:out] = rows[layer]
+        panels[layer] = padded.reshape(-1, PANEL, size).transpose(0, 2, 1)
+    return panels
 
 
 @kernel(counted=False)
 def _panel(matrix: Any, layer: int, panel: int, x: Any, y: Any, rows: int) -> None:
-    """y[:rows, this panel] = scale · (x @ w) + bias; w [L, panels, in, PANEL], x [rows, at least in], y [rows, panels · PANEL]."""
+    """y[:rows, this panel] = scale · (x @ w) + bias; see `arrange` for the matrix; x [rows, at least in], y [rows, panels · PANEL]."""
     stay_apart()
-    value, size = matrix.value, matrix.value.shape[2]
-    source, first = at(value, (layer * value.shape[1] + panel) * size * PANEL), panel * PANEL
-    place = layer * matrix.scale.shape[1] + first
-    factor, shift = at(matrix.scale, place), at(matrix.bias, place)
+    value, groups, size, number = matrix.value, matrix.scale.shape[2], matrix.size, layer * matrix.value.shape[1] + panel
+    source, first = at(value, number * value.shape[2] * PANEL), panel * PANEL
+    factor, shift = at(matrix.scale, number * groups * PANEL), at(matrix.bias, layer * matrix.bias.shape[1] + first)
     for row in range(0, rows, _ROWS):
         here, there = at(x, row * x.shape[1]), at(y, row * y.shape[1] + first)
         if rows - row == 1:
@@ -204,6 +207,9 @@ def _item(w: Any, cache: Any, s: Any, logits: Any, kind: int, layer: int, item: 
             cache, w.windows[layer], layer, w.heads, w.kv_heads, s.qkv[source], s.mixed[me], s.scores[me], s.sums[me], rows, begin, end
         )  # fmt: skip
         return
+    if kind == HEAD:
+        _panel(w.head, layer, item, s.h[source], logits, rows)
+        return
     matrix, x, y = w.qkv, s.h[source], s.qkv[me]
     if kind == OUT:
         matrix, x, y = w.out, s.mixed[source], s.out[me]
@@ -211,8 +217,6 @@ def _item(w: Any, cache: Any, s: Any, logits: Any, kind: int, layer: int, item: 
         matrix, x, y = w.up, s.h[source], s.up[me]
     elif kind == DOWN:
         matrix, x, y = w.down, s.inner[source], s.out[me]
-    elif kind == HEAD:
-        matrix, x, y = w.head, s.h[source], logits
     _panel(matrix, layer, item, x, y, rows)
 
 
@@ -268,22 +272,25 @@ def _read_ahead(w: Any, kind: int, layer: int, part: int, forwards: bool) -> Non
     step = 0 if kind == HEAD else layer * HEAD + kind + (2 if kind == QKV else 1)
     layer, kind = step // HEAD, step % HEAD
     if layer == w.norms.shape[0]:
-        layer, kind = 0, HEAD
-    matrix = w.qkv
-    if kind == OUT:
-        matrix = w.out
+        _ask_for(w.head.value, 0, part, forwards)
+    elif kind == OUT:
+        _ask_for(w.out.value, layer, part, forwards)
     elif kind == UP:
-        matrix = w.up
+        _ask_for(w.up.value, layer, part, forwards)
     elif kind == DOWN:
-        matrix = w.down
-    elif kind == HEAD:
-        matrix = w.head
-    panels, size, stride = matrix.value.shape[1], matrix.value.shape[2] * PANEL, 64 // matrix.value.itemsize
+        _ask_for(w.down.value, layer, part, forwards)
+    else:
+        _ask_for(w.qkv.value, layer, part, forwards)
+
+
+@kernel(counted=False)
+def _ask_for(value: Any, layer: int, part: int, forwards: bool) -> None:
+    panels, size, stride = value.shape[1], value.shape[2] * PANEL, 64 // value.itemsize
     panel, place = divmod(part * _LINES * stride, size)
     if panel < panels // 2:
         first = (layer * panels + (panel if forwards else panels - 1 - panel)) * size + place
         for line in range(_LINES):
-            fetch_line(at(matrix.value, first + line * stride))
+            fetch_line(at(value, first + line * stride))
 
 
 @kernel(counted=False)

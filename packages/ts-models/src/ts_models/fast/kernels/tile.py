@@ -15,6 +15,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .arrays import GROUP, PACKED
+
 _features = binding.get_host_cpu_features()
 LANES = 16 if _features.get("avx512f") else 8 if _features.get("avx2") else 4
 """Floats of a vector register of this machine."""
@@ -22,7 +24,8 @@ VECTORS = 2 if LANES == 8 else 4
 """Vectors of a row of a tile of five rows that leave no sum in memory: AVX2 has 16 registers, AVX-512 and ARM 32."""
 
 _Vector = ir.VectorType(ir.FloatType(), LANES)
-_Int = ir.IntType(64)
+_Int, _Word = ir.IntType(64), ir.IntType(32)
+_Words = ir.VectorType(_Word, LANES)
 
 
 @intrinsic
@@ -56,7 +59,10 @@ def add(rows: int, vectors: int) -> Any:
 
 
 def affine(rows: int, vectors: int) -> Any:
-    """y [rows, N] = scale [N] · (x [rows, size] @ w [size, N]) + bias [N]; see `_make` for the arguments."""
+    """y [rows, N] = scale [N] · (x [rows, size] @ w [size, N]) + bias [N]; see `_make` for the arguments.
+
+    w may be float32, int8, or words of 4-bit weights: then a scale is of GROUP inputs, the next group's `w_stride` behind it.
+    """
     return _make(rows, vectors, True)
 
 
@@ -95,7 +101,8 @@ def _make(rows: int, vectors: int, scaled: bool) -> Any:
 
         def generate(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
             x, x_stride, *others = args
-            _product(b, rows, vectors, "affine" if scaled else "add", x, x_stride, _Int(1), *others)
+            product = _grouped if w.dtype == types.int32 else _product
+            product(b, rows, vectors, "affine" if scaled else "add", x, x_stride, _Int(1), *others)
             return context.get_dummy_value()
 
         return signature, generate
@@ -103,10 +110,62 @@ def _make(rows: int, vectors: int, scaled: bool) -> Any:
     return tile
 
 
-def _product(
+def _grouped(
     b: ir.IRBuilder, rows: int, vectors: int, mode: str,
     x: Any, x_row: Any, x_column: Any, count: Any, w: Any, w_stride: Any, size: Any, y: Any, y_stride: Any, scale: Any, bias: Any,
 ) -> None:  # fmt: skip
+    """The affine product of 4-bit weights, group by group: y = bias, then y += scale · (x @ w) of each group."""
+    for row in range(rows):
+        there = b.select(b.icmp_signed("<", _Int(row), count), _Int(row), b.sub(count, _Int(1)))
+        for v in range(vectors):
+            b.store(_load(b, bias, v), _vector(b, b.gep(y, [b.mul(there, y_stride)]), v), align=4)
+    before, loop, after = b.block, b.append_basic_block("group"), b.append_basic_block("group.end")
+    b.branch(loop)
+    b.position_at_end(loop)
+    first, line, factor = b.phi(_Int), b.phi(w.type), b.phi(scale.type)
+    left = b.sub(size, first)
+    inputs = b.select(b.icmp_signed("<", left, _Int(GROUP)), left, _Int(GROUP))
+    rest = b.urem(inputs, _Int(PACKED))
+    whole = b.sub(inputs, rest)
+    for begin, part, at_once in ((_Int(0), whole, PACKED), (whole, rest, 1)):
+        source, words = (
+            b.gep(x, [b.mul(b.add(first, begin), x_column)]),
+            b.gep(line, [b.mul(b.udiv(begin, _Int(PACKED)), w_stride)]),
+        )
+        with b.if_then(b.icmp_signed(">", part, _Int(0))):
+            _product(
+                b,
+                rows,
+                vectors,
+                "scaled",
+                source,
+                x_row,
+                x_column,
+                count,
+                words,
+                w_stride,
+                part,
+                y,
+                y_stride,
+                factor,
+                None,
+                at_once,
+            )
+    following = b.add(first, _Int(GROUP))
+    next_line, next_factor = b.gep(line, [b.mul(w_stride, _Int(GROUP // PACKED))]), b.gep(factor, [w_stride])
+    for phi, start, then in ((first, _Int(0), following), (line, w, next_line), (factor, scale, next_factor)):
+        phi.add_incoming(start, before)
+        phi.add_incoming(then, b.block)
+    b.cbranch(b.icmp_signed("<", following, size), loop, after)
+    b.position_at_end(after)
+
+
+def _product(
+    b: ir.IRBuilder, rows: int, vectors: int, mode: str,
+    x: Any, x_row: Any, x_column: Any, count: Any, w: Any, w_stride: Any, size: Any, y: Any, y_stride: Any, scale: Any, bias: Any,
+    at_once: int = 1,
+) -> None:  # fmt: skip
+    """at_once: inputs of a turn of the loop, of which `size` is a multiple."""
     fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(_Vector, [_Vector] * 3), f"llvm.fma.v{LANES}f32")
     last = b.sub(count, _Int(1))
     own = [b.select(b.icmp_signed("<", _Int(row), last), _Int(row), last) for row in range(rows)]
@@ -120,14 +179,14 @@ def _product(
     step = b.phi(_Int)
     step.add_incoming(_Int(0), before)
     sums = [[b.phi(_Vector) for _ in range(vectors)] for _ in range(rows)]
-    line = b.gep(w, [b.mul(step, w_stride)])
-    column = b.mul(step, x_column)
-    weights = [_load(b, line, v) for v in range(vectors)]
-    ends = []
-    for row in range(rows):
-        value = _spread(b, b.load(b.gep(sources[row], [column])))
-        ends.append([b.call(fma, [value, weights[v], sums[row][v]]) for v in range(vectors)])
-    following = b.add(step, _Int(1))
+    ends: list[list[Any]] = [list(row) for row in sums]
+    for turn in range(at_once):
+        weights = _weights(b, w, w_stride, step, turn, vectors)
+        column = b.mul(b.add(step, _Int(turn)), x_column)
+        for row in range(rows):
+            value = _spread(b, b.load(b.gep(sources[row], [column])))
+            ends[row] = [b.call(fma, [value, weights[v], ends[row][v]]) for v in range(vectors)]
+    following = b.add(step, _Int(at_once))
     step.add_incoming(following, b.block)
     for row in range(rows):
         for v in range(vectors):
@@ -135,10 +194,36 @@ def _product(
             sums[row][v].add_incoming(ends[row][v], b.block)
     b.cbranch(b.icmp_signed("<", following, size), loop, after)
     b.position_at_end(after)
-    for row in range(rows):
-        for v in range(vectors):
-            result = b.call(fma, [ends[row][v], _load(b, scale, v), _load(b, bias, v)]) if mode == "affine" else ends[row][v]
-            b.store(result, _vector(b, targets[row], v), align=4)
+    for v in range(vectors):
+        results = [ends[row][v] for row in range(rows)]
+        if mode == "affine":
+            results = [b.call(fma, [result, _load(b, scale, v), _load(b, bias, v)]) for result in results]
+        elif mode == "scaled":  # all rows are read before any is written: one may stand twice
+            results = [
+                b.call(fma, [result, _load(b, scale, v), _load(b, y, v)]) for result, y in zip(results, targets, strict=True)
+            ]
+        for result, target in zip(results, targets, strict=True):
+            b.store(result, _vector(b, target, v), align=4)
+
+
+def _weights(b: ir.IRBuilder, w: Any, w_stride: Any, step: Any, turn: int, vectors: int) -> list[Any]:
+    """The weights of input step + turn, as float32 vectors; a step of 4-bit weights is that of a word."""
+    if w.type.pointee != _Word:
+        line = b.gep(w, [b.mul(b.add(step, _Int(turn)), w_stride)])
+        return [_load(b, line, v) for v in range(vectors)]
+    line = b.gep(w, [b.mul(b.udiv(step, _Int(PACKED)), w_stride)])
+    shift = b.add(b.trunc(b.mul(b.urem(step, _Int(PACKED)), _Int(32 // PACKED)), _Word), _Word(turn * 32 // PACKED))
+    words = [b.load(b.bitcast(b.gep(line, [_Int(v * LANES)]), _Words.as_pointer()), align=4) for v in range(vectors)]
+    return [_unpack(b, b.lshr(word, _spread(b, shift))) for word in words]
+
+
+def _unpack(b: ir.IRBuilder, words: Any) -> Any:
+    """The numbers -8 to 7 in the lowest four bits of each word."""
+    if LANES == 16:  # one instruction: it looks each lane up in a table of sixteen, by the lowest four bits
+        name, kind = "llvm.x86.avx512.permvar.sf.512", ir.FunctionType(_Vector, [_Vector, _Words])
+        return b.call(cgutils.get_or_insert_function(b.module, kind, name), [_Vector([float(n) for n in range(-8, 8)]), words])
+    code = b.and_(words, _Words([15] * LANES))
+    return b.sitofp(b.sub(code, _Words([8] * LANES)), _Vector)
 
 
 def _vector(b: ir.IRBuilder, pointer: Any, number: int) -> Any:
@@ -154,6 +239,6 @@ def _load(b: ir.IRBuilder, pointer: Any, number: int) -> Any:
 
 
 def _spread(b: ir.IRBuilder, value: Any) -> Any:
-    nothing = ir.Constant(_Vector, ir.Undefined)
+    nothing = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
     first = b.insert_element(nothing, value, ir.IntType(32)(0))
     return b.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import json
 import os
@@ -377,6 +378,16 @@ def test_devices_roots_and_the_folder_one_is_in_are_refused(tmp_path: Path, monk
             write(Path(target), "x")
     with pytest.raises(ArtefactError, match="a folder, where a file is to be written"):
         artefact.write_text(tmp_path, "x")
+
+
+def test_a_full_disk_is_told_with_the_place_whatever_library_writes(tmp_path: Path) -> None:
+    for problem in (OSError(errno.ENOSPC, "full"), RuntimeError("Error: No space left on device (os error 28)")):
+        with pytest.raises(OSError, match=r"o space|full") as found, artefact.write_folder(tmp_path / "new", "a.json", "a"):
+            raise problem
+        assert (found.value.errno, found.value.filename) == (errno.ENOSPC, str(tmp_path / "new"))
+    with pytest.raises(RuntimeError, match="other"), artefact.write_folder(tmp_path / "new", "a.json", "a"):
+        raise RuntimeError("other")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="a device")

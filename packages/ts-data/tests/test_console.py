@@ -199,6 +199,21 @@ def test_closed_streams_are_empty_ones() -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+@pytest.mark.parametrize("place", ["typer.main.get_command", "ts_data.console._Commands.parse_args"])
+def test_ctrl_c_before_the_command_begins_is_one_line(
+    place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def press(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, press)
+    app = console.make_app("x", "X.", "1")
+    with pytest.raises(SystemExit) as ended:
+        console.run(app, ["fail"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted; run the same command again to go on\n"
+
+
 def test_debug_shows_the_traceback_too() -> None:
     code, _, err = outcome(TsDataError("raw.txt: is empty."), "fail", "--debug")
     assert code == 2

@@ -75,6 +75,12 @@ class _Commands(TyperGroup):
         with formatter.section("Commands"):  # Typer's own list ends each line with "…" at the terminal's width
             formatter.write_dl([(name, (command.help or "").partition("\n\n")[0]) for name, command in self.commands.items()])
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().make_context(*args, **options)
+        except KeyboardInterrupt as end:
+            raise _EndError from end
+
     def invoke(self, ctx: Any) -> Any:
         try:
             result = super().invoke(ctx)
@@ -201,8 +207,8 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> None:
     _prepare_streams()
     try:
         app(args=arguments)
-    except _EndError as end:
-        if isinstance(end.__cause__, KeyboardInterrupt):
+    except (KeyboardInterrupt, _EndError) as end:
+        if KeyboardInterrupt in (type(end), type(end.__cause__)):
             _stop("interrupted; run the same command again to go on", 130, debug)
         _close_stdout()  # head or less has seen enough: not an error
         sys.exit(0)

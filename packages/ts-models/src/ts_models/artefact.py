@@ -451,6 +451,10 @@ def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
         if problem.filename is None and problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
             problem.filename = os.fspath(path)
         raise
+    except Exception as problem:
+        if "no space left" in str(problem).lower():  # as safetensors and Arrow report it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path)) from problem
+        raise
 
 
 def _flush_file(path: Path, mode: int) -> None:

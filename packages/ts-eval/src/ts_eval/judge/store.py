@@ -150,7 +150,9 @@ class Store:
             self._open()
         except sqlite3.OperationalError as problem:
             self.close()
-            raise ConfigError(f"{self.path}: cannot be used as the store ({problem}). Name another file with --store.") from None
+            raise ConfigError(
+                f"{self.path}: cannot be used as the store ({problem}). Free some space, or name another file with --store."
+            ) from None
         except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
             self.close()
             raise ArtefactError(f"{self.path}: not a judge's store ({problem}). Name another file with --store.") from None

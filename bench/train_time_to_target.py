@@ -302,12 +302,12 @@ def compare(lab: Lab, first: float, second: float, epochs: list[float], seeds: i
     targets = [point[2] for point in best]
     print(f"the talk's network, {peer}: {', '.join(f'{target:.3f}' for target in targets)}", flush=True)
     reached: Reached = {
-        "talk's network": (peer, [point[0] for point in best]), "ours": needed(lab, ours, targets, peer.epochs / 8)
+        "talk's network": (peer, [point[0] for point in best]), "ours": needed(lab, ours, targets, peer.epochs / 4)
     }  # fmt: skip
     report(lab, reached)
     for row in rows:  # how the gain depends on how long the talk's network may train
         step, _, loss = min(lab.curve(row), key=lambda point: point[2])
-        report(lab, {f"{row.epochs:g} epochs": (row, [step]), "ours": needed(lab, ours, [loss], row.epochs / 8)})
+        report(lab, {f"{row.epochs:g} epochs": (row, [step]), "ours": needed(lab, ours, [loss], row.epochs / 4)})
     rate = replace(ours, epochs=first / 2, quick=True)
     for name, c in {
         "ours, with AdamW": best_rate(lab, replace(rate, side="adamw", lr=RATES["adamw", lab.size][1])),

@@ -3,7 +3,8 @@
 Both sides get the same search, one thing after the other: three batch sizes, three learning rates (one or two more where the best is at
 the edge) on a part of an epoch, then on a longer part StepLR (scaled to the run, as the talk's is to its two epochs), a line to zero
 after a warm-up, or a constant rate that falls in the second half; dropout or none. Ours is searched on half the epochs, because its runs
-are shorter and an epoch takes it longer.
+are shorter and an epoch takes it longer. Last, on a quarter of the talk's shortest run, larger batches where those of 1,024 tokens were best:
+the longer a run, the larger they may be.
 The talk's network then trains for more and more epochs, until its best validation loss no longer falls or the list ends: the loss of each
 seed is the target of the same seed of ours. Our time is that of the shortest run that reaches it, with a schedule that ends there:
 between two lengths of `LENGTHS` it is interpolated in their logarithm. The variants between (structure with AdamW, our recipe with the
@@ -48,6 +49,7 @@ BATCHES: dict[str, dict[str, Any]] = {
     "16 stories": {"batch_size": 16},
     "1,024 tokens": {"tokens_per_step": 1024},
 }
+LARGER: dict[str, dict[str, Any]] = {f"{tokens:,} tokens": {"tokens_per_step": tokens} for tokens in (2048, 4096)}
 RATES = {
     ("talk", "1m"): (0.0012, 0.0025, 0.0049),
     ("talk", "5m"): (0.00065, 0.0013, 0.0026),
@@ -115,7 +117,8 @@ class Lab:
         """(settings, optimizer steps)."""
         preset = f"{'talk' if c.side == 'talk' else 'story'}-{self.size}"
         base = combine(
-            recipe(preset), {"preset": preset, "seed": c.seed, "batch": {**BATCHES[c.batch], "arrangement": "bucketed"}}
+            recipe(preset),
+            {"preset": preset, "seed": c.seed, "batch": {**(BATCHES | LARGER)[c.batch], "arrangement": "bucketed"}},
         )
         if c.side == "adamw":
             base = combine(base, {"optimizer": {"name": "adamw"}})
@@ -173,6 +176,19 @@ def search(lab: Lab, side: str, first: float, second: float) -> Choice:
     best = replace(best_rate(lab, best), epochs=second)
     best = min((replace(best, schedule=schedule) for schedule in ("linear", "step", "wsd")), key=lab.best)
     return min((replace(best, dropout=dropout) for dropout in (False, True)), key=lab.best)
+
+
+def enlarged(lab: Lab, c: Choice, epochs: float) -> Choice:
+    """The same with larger batches, at the same rates, as long as they are better; anything but 1,024 tokens as it is."""
+    if c.batch != "1,024 tokens":
+        return c
+    best = replace(c, epochs=epochs, quick=True)
+    for batch in LARGER:
+        larger = replace(best, batch=batch)
+        if lab.best(larger) >= lab.best(best):
+            break
+        best = larger
+    return best
 
 
 def best_rate(lab: Lab, c: Choice) -> Choice:
@@ -235,7 +251,7 @@ def _crossing(lab: Lab, c: Choice, target: float, guess: float) -> float | None:
 def step_costs(lab: Lab, choices: list[Choice], rounds: int, steps: int) -> dict[str, float]:
     """CPU seconds of a step of each choice: the median over rounds in which all take turns."""
     kinds = {kind(c): c for c in choices}
-    counts = {name: steps if BATCHES[c.batch].get("tokens_per_step") else max(1, steps // 8) for name, c in kinds.items()}
+    counts = {name: steps if "tokens" in c.batch else max(1, steps // 8) for name, c in kinds.items()}
     return by_turns({name: _stepper(lab, c) for name, c in kinds.items()}, counts, rounds)
 
 
@@ -295,7 +311,8 @@ def main() -> None:
 
 def compare(lab: Lab, first: float, second: float, epochs: list[float], seeds: int) -> None:
     print(f"torch {torch.__version__}, {lab.size}, 1 thread, fp32, {seeds} seed(s)", flush=True)
-    peer, ours = search(lab, "talk", first, second), search(lab, "muon", first / 2, second / 2)
+    found = search(lab, "talk", first, second), search(lab, "muon", first / 2, second / 2)
+    peer, ours = (enlarged(lab, c, min(epochs) / 4) for c in found)
     rows = list(longest(lab, peer, epochs))
     peer = min(rows, key=lab.best)
     best = [min(curve, key=lambda point: point[2]) for curve in lab.seeds(peer, seeds)]

@@ -37,6 +37,15 @@ def numbers(column: pa.Array) -> np.ndarray:
     return np.frombuffer(data, _dtype(column.type), end)[first:]
 
 
+def text_bytes(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of a large_string column, and where its texts end in them, with a 0 before: text i is `content[ends[i]:ends[i + 1]]`."""
+    _, offsets, data = column.buffers()
+    if data is None or not len(column):
+        return np.zeros(0, np.uint8), np.zeros(len(column) + 1, np.int64)
+    ends = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
+    return np.frombuffer(data, np.uint8)[ends[0] : ends[-1]], ends - ends[0]
+
+
 def blanks(content: np.ndarray) -> np.ndarray:
     """Which bytes `[bytes]` str.split takes for a blank in ASCII."""
     found: np.ndarray = _IS_BLANK[content] if (content < ord(" ")).any() else content == ord(" ")

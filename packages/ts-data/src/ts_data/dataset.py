@@ -16,8 +16,6 @@ from .artefact import member, read_model, sha256_file
 from .errors import ArtefactError
 from .schemas import Canaries, Canary, DatasetManifest, FileInfo
 
-__all__ = ["Split", "check_files", "file_info", "list_files", "open_manifest", "read", "read_canaries", "without_prompts"]
-
 REMOVED = "removed"
 
 

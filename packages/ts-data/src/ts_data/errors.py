@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-__all__ = ["ArtefactError", "ConfigError", "SourceError", "TsDataError"]
-
 
 class TsDataError(Exception):
     """Base of all errors that ts_data raises for expected failures."""

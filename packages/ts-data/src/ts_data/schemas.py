@@ -7,28 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, ValidationInfo, create_model, field_validator
 from pydantic.fields import FieldInfo
 
-__all__ = [
-    "CANARY_TIMES",
-    "FULL_VALIDATION",
-    "SCHEMAS",
-    "Canaries",
-    "Canary",
-    "DatasetManifest",
-    "FileInfo",
-    "InstructConfig",
-    "InstructInfo",
-    "LeakageReport",
-    "LengthStats",
-    "NearConfig",
-    "PrepareConfig",
-    "PromptFormat",
-    "SourceInfo",
-    "SplitInfo",
-    "SplitLeakage",
-    "StepExample",
-    "StepReport",
-]
-
 FULL_VALIDATION = 73_728
 """Validation stories of the full data (the talk's number); small data give `SMALL_FRACTION` instead."""
 

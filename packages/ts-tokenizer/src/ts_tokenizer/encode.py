@@ -41,30 +41,17 @@ if TYPE_CHECKING:
     import ts_data
     from ts_data.console import Progress
 
-__all__ = ["encode_splits"]
-
-OWNED = (
-    "manifest.json",
-    TOKENIZER_FILE,
-    TRAIN_STORIES,
-    *(f"{stem}{end}" for stem in STEMS.values() for end in (".bin", ".idx.npy", ".prompts.npy")),
-)
+PARTS = [f"{stem}.{end}" for stem in STEMS.values() for end in ("bin", "idx.npy", "prompts.npy")]
+"""The files of the splits."""
+OWNED = ("manifest.json", TOKENIZER_FILE, TRAIN_STORIES, *PARTS)
 """The files of an encoded folder; any other file in it belongs to the user."""
+COLUMNS = ("lengths", "prompts", "hashes")
+"""One number per story, in files of the work folder."""
+WORK_FILES = (*OWNED[1:], *(f"{stem}.{end}" for stem in STEMS.values() for end in (*COLUMNS, "journal")))
 BATCH_ROWS = 8_000
 """A kill loses the work on about three times as many stories."""
 NOTE = "identity.json"
 """Identifies a work folder: the inputs that it belongs to."""
-WORK_FILES = (
-    TOKENIZER_FILE,
-    TRAIN_STORIES,
-    *(
-        f"{stem}.{end}"
-        for stem in STEMS.values()
-        for end in ("bin", "idx.npy", "prompts.npy", "lengths", "prompts", "hashes", "journal")
-    ),
-)
-COLUMNS = ("lengths", "prompts", "hashes")
-"""One number per story, in files of the work folder."""
 PRICED = 2_000
 """Number of evenly spread stories per split whose extra bits are measured; the sum is scaled to the whole split."""
 

@@ -20,8 +20,6 @@ from .schemas import EncodedManifest, EncodedSplitInfo
 if TYPE_CHECKING:
     from .tokenizer import WordTokenizer
 
-__all__ = ["STEMS", "TOKENIZER_FILE", "TRAIN_STORIES", "Encoded", "EncodedSplit", "open_encoded"]
-
 STEMS = {"train": "train", "validation": "val", "test": "test"}
 """Split -> stem of its file names; nanoGPT's loader expects train.bin and val.bin."""
 

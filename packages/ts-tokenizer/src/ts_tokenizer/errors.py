@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-__all__ = ["ArtefactError", "ConfigError", "TextError", "TsTokenizerError", "VocabularyError"]
-
 
 class TsTokenizerError(Exception):
     """Base class of the errors that ts_tokenizer raises."""

@@ -9,22 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ts_data.schemas import FileInfo, PromptFormat
-
-__all__ = [
-    "MARKERS",
-    "MAX_VOCAB",
-    "SCHEMAS",
-    "SPECIALS",
-    "Casing",
-    "DecoderSpec",
-    "EncodedManifest",
-    "EncodedSplitInfo",
-    "RulesSpec",
-    "SpellingSpec",
-    "TokenizerSpec",
-    "TrainedOn",
-]
+from ts_data.schemas import Count, FileInfo, PromptFormat, Sha256
 
 SPECIALS = ("<eos>", "<bos>", "<unk>", "<pad>")
 """The last four entries of every vocabulary, in the original's order."""
@@ -36,8 +21,6 @@ MAX_VOCAB = 65_536
 """Ids are stored as uint16."""
 
 Casing = Literal["lower", "keep"]
-Count = Annotated[int, Field(ge=0)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 def _packed_bytes(text: str) -> int:

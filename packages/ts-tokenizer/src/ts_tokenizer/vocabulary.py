@@ -90,7 +90,7 @@ def _tally(batch: Batch, table: ChunkTable, bulk: Bulk | None) -> tuple[np.ndarr
     whole = Counter[str]()
     array = batch if isinstance(batch, pa.Array) else utf8(batch)
     if bulk is not None and array is not None:
-        return bulk.tally(array, np.zeros(0, dtype=np.int64), whole), whole, batch
+        return bulk.tally(array, whole), whole, batch
     for text in batch if isinstance(batch, list) else batch.to_pylist():
         whole.update(table.split(normalise(text)))
     return np.zeros(0, dtype=np.int64), whole, batch

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..arrow import blanks, fixed, numbers, strings
+from ..arrow import blanks, fixed, numbers, strings, text_bytes
 from ..checks import check_config, check_text
 from ..schemas import PrepareConfig
 from ..sources.separators import SIGN
@@ -138,17 +138,18 @@ class Cleaner:
         unusual = numbers(pc.match_substring_regex(raw, self._hints))
         hinted, dropped = unusual | cut, np.zeros(len(raw), bool)
         changed = np.zeros(len(raw), np.uint32)
-        texts = None
         for step in self._unhinted:
             if step.rule.blanks_only:
                 plain, touched = _in_all(step, plain)
                 changed |= touched.astype(np.uint32) << step.number
-                texts = None
                 continue
-            texts = texts or plain.to_pylist()
-            after = list(map(step.apply, texts))
-            for row in np.flatnonzero([new is not old for new, old in zip(after, texts, strict=True)]).tolist():
-                (dropped if isinstance(after[row], Drop) else hinted)[row] = True
+            rows = np.arange(len(raw))
+            if step.rule.enough is not None:  # a plain story has as many characters as bytes
+                rows = np.flatnonzero(np.diff(text_bytes(plain)[1]) < getattr(step.apply, step.rule.enough))
+            for row, text in zip(rows.tolist(), plain.take(fixed(rows)).to_pylist(), strict=True):
+                after = step.apply(text)
+                if after is not text:
+                    (dropped if isinstance(after, Drop) else hinted)[row] = True
         rows = np.flatnonzero(hinted | dropped)
         steps = (
             self._with_cut if is_cut else self._all if is_hinted else self._unhinted
@@ -179,15 +180,7 @@ def _in_all(step: Step, column: pa.Array) -> tuple[pa.Array, np.ndarray]:
         before = column.to_pylist()
         after = [str(step.apply(text)) for text in before]
         return strings([text.encode() for text in after]), np.array([a != b for a, b in zip(after, before, strict=True)], bool)
-    _, offsets, buffer = column.buffers()
-    ends = (
-        np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
-        if len(column)
-        else np.zeros(1, np.int64)
-    )
-    content = np.frombuffer(buffer, np.uint8)[ends[0] : ends[-1]] if buffer is not None else np.zeros(0, np.uint8)
-
-    content, ends, touched = load_at_once(step.name)(content, ends - ends[0])
+    content, ends, touched = load_at_once(step.name)(*text_bytes(column))
     return pa.Array.from_buffers(pa.large_string(), len(column), [None, pa.py_buffer(ends), pa.py_buffer(content)]), touched
 
 
@@ -199,13 +192,12 @@ def _result(
     mask, dropped = np.zeros(len(plain), bool), np.full(len(plain), KEPT, np.int8)
     mask[rows], changed[rows], dropped[rows] = True, bits, drops
     column = pc.replace_with_mask(plain, fixed(mask), strings([text.encode() for text in texts]))
-    _, offsets, buffer = column.buffers()
-    ends, content = np.frombuffer(offsets, np.int64, len(plain) + 1, 8 * column.offset), buffer or b""
-    blake2b, view = hashlib.blake2b, memoryview(content)  # as `text_hash`
+    content, ends = text_bytes(column)
+    blake2b, view = hashlib.blake2b, content.data  # as `text_hash`
     hashes = b"".join([blake2b(view[a:b], digest_size=16).digest() for a, b in pairwise(ends.tolist())])
     digests = np.frombuffer(hashes, "<u8").reshape(-1, 2)
     sizes = np.diff(ends).astype(np.int32)
-    characters, words = sizes.copy(), _words(np.frombuffer(content, np.uint8), ends)
+    characters, words = sizes.copy(), _words(content, ends)
     for row, text in zip(rows.tolist(), texts, strict=True):
         if not text.isascii():
             characters[row], words[row] = len(text), len(text.split())

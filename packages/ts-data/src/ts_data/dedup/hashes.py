@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 
+from ..arrow import text_bytes
 from ..checks import checked_texts
 
 _ALPHANUMERIC = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyz")
@@ -32,16 +35,26 @@ def story_hashes(texts: Iterable[str]) -> np.ndarray:
     >>> bool(a == b), bool(a == c)
     (True, False)
     """
+    return _hashes(text.encode("utf-8", "surrogatepass") for text in checked_texts(texts))
+
+
+def column_hashes(column: pa.Array) -> np.ndarray:
+    """`story_hashes` of a large_string column, from its bytes."""
+    content, ends = text_bytes(column)
+    whole = content.tobytes()
+    return _hashes(whole[start:end] for start, end in pairwise(ends.tolist()))
+
+
+def _hashes(texts: Iterable[bytes]) -> np.ndarray:
     digest = hashlib.blake2b
-    return np.frombuffer(b"".join([digest(_key(text), digest_size=8).digest() for text in checked_texts(texts)]), "<u8").astype(
-        np.uint64
-    )
+    return np.frombuffer(b"".join([digest(_key(text), digest_size=8).digest() for text in texts]), "<u8").astype(np.uint64)
 
 
-def _key(text: str) -> bytes:
+def _key(content: bytes) -> bytes:
     """Casefolded letters and digits of a text, as UTF-8."""
-    if not text.isascii():
-        text = text.translate(_JOINED)
+    if content.isascii():
+        return content.translate(_LOWER, _OTHERS)
+    text = content.decode("utf-8", "surrogatepass").translate(_JOINED)
     if text.isascii():
         return text.encode("ascii").translate(_LOWER, _OTHERS)
     letters = "".join(filter(str.isalnum, text)).casefold().translate(_JOINED)

@@ -10,7 +10,7 @@ import ctypes
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -49,13 +49,13 @@ class Engine:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._stack = ExitStack()
-        self._idle: SimpleQueue[_Here | _Worker] = SimpleQueue()
+        self._idle: SimpleQueue[Callable[[Task], None]] = SimpleQueue()
 
     def __enter__(self) -> Engine:
         keep_freed_memory()
-        self._idle.put(_Here())
+        self._idle.put(lambda task: task.run())
         for _ in range(self._workers - 1):
-            self._idle.put(self._stack.enter_context(_Worker()))
+            self._idle.put(self._stack.enter_context(_Worker()).run)
         self._pool = self._stack.enter_context(ThreadPoolExecutor(self._workers))
         return self
 
@@ -82,18 +82,11 @@ class Engine:
         return first_occurrence(hashes)
 
     def _run_one(self, task: Task) -> None:
-        worker = self._idle.get()
+        run = self._idle.get()
         try:
-            worker.run(task)
+            run(task)
         finally:
-            self._idle.put(worker)
-
-
-class _Here:
-    """This process."""
-
-    def run(self, task: Task) -> None:
-        task.run()
+            self._idle.put(run)
 
 
 class _Worker:

@@ -11,7 +11,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -52,19 +52,23 @@ def session(workers: int) -> Iterator[Any]:
             ray.shutdown()
 
 
-class Engine:
+class RayEngine:
     """Holds a `session` while the context is open."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._session = session(workers)
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         self._ray = self._session.__enter__()
         return self
 
     def __exit__(self, *problem: Any) -> None:
         self._session.__exit__(*problem)
+
+
+class Engine(RayEngine):
+    """Runs tasks."""
 
     def run(self, tasks: Sequence[Task]) -> Iterator[int]:
         """One item of Ray Data per task; Ray repeats a task whose worker died."""

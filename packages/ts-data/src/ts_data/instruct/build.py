@@ -35,8 +35,6 @@ from .prompts import FORMAT, Instruction, instruction_of
 if TYPE_CHECKING:
     from ..console import Progress
 
-__all__ = ["instruct", "instructions"]
-
 SCHEMA = pa.schema(
     [
         ("text", pa.large_string()),  # prompt, a blank, story

@@ -11,8 +11,6 @@ from itertools import combinations
 from ..schemas import InstructConfig, PromptFormat
 from .parts import FEATURES, features_of, is_whole, sentences_of, summary_of, words_of
 
-__all__ = ["FORMAT", "Instruction", "instruction_of", "is_held_out"]
-
 FORMAT = PromptFormat(features=FEATURES)
 
 _WORDS, _OTHERS = 0.9, 0.3

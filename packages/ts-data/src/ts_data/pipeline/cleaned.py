@@ -23,8 +23,8 @@ class CleanedStories:
     def __init__(self, work: WorkDir, config: PrepareConfig, inputs: Sequence[Input], blocks: Sequence[Block]) -> None:
         self.work, self.config, self.inputs, self.blocks = work, config, inputs, blocks
         read = TypeAdapter(BlockCounts).validate_json
-        self.counts = [read(work.block_counts(number).read_bytes()) for number in range(len(blocks))]
-        batches = [open_batch(work.block_columns(number)) for number in range(len(blocks))]
+        self.counts = [read(work.block(number, "json").read_bytes()) for number in range(len(blocks))]
+        batches = [open_batch(work.block(number, "meta")) for number in range(len(blocks))]
         names = batches[0].schema.names
         self.columns = {name: np.concatenate([numbers(batch.column(name)) for batch in batches]) for name in names}
         """The cleaner's columns but the text: name → `[stories]`."""
@@ -64,13 +64,13 @@ class CleanedStories:
         """The cleaned texts of ascending rows, mapped from the work folder: near-duplicates need few."""
         found: list[str] = []
         for number, inside in self._by_block(rows):
-            source = pa.memory_map(str(self.work.block_text(number)))
+            source = pa.memory_map(str(self.work.block(number, "text")))
             found += pa.ipc.open_file(source).get_batch(0).column(0).take(fixed(inside)).to_pylist()
         return found
 
     def bands(self, rows: np.ndarray) -> np.ndarray:
         """MinHash band keys `[rows, bands]` of ascending rows."""
-        found = [np.load(self.work.block_bands(number), mmap_mode="r")[inside] for number, inside in self._by_block(rows)]
+        found = [np.load(self.work.block(number, "bands.npy"), mmap_mode="r")[inside] for number, inside in self._by_block(rows)]
         return np.concatenate(found) if found else np.zeros((0, self.config.near.bands), np.uint64)
 
     def _by_block(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from ..dedup.minhash import ReferenceSet, candidates, greedy
 from ..errors import ConfigError
 from ..schemas import FULL_VALIDATION, SMALL_FRACTION, PrepareConfig
 from .tasks import NOWHERE, REMOVED, TEST, TRAIN, VALIDATION
+
+if TYPE_CHECKING:
+    from .cleaned import CleanedStories
 
 DUPLICATE, NEAR, LEAKAGE, AGAINST = 100, 101, 102, 103
 _EXTRA = {DUPLICATE: "duplicate", NEAR: "near_duplicate", LEAKAGE: "leakage", AGAINST: "against"}
@@ -37,18 +40,6 @@ _PIECE = 4_096
 """Stories compared at once."""
 
 
-class Stories(Protocol):
-    """What near-duplicates need of the stories."""
-
-    def texts(self, rows: np.ndarray) -> list[str]:
-        """The cleaned texts of ascending rows."""
-        ...
-
-    def bands(self, rows: np.ndarray) -> np.ndarray:
-        """Band keys `[rows, bands]`."""
-        ...
-
-
 @dataclass(frozen=True)
 class Assignment:
     """Per story (row): `to` a split or REMOVED; `reason` a step's number, DUPLICATE, NEAR, LEAKAGE or AGAINST, KEPT if none;
@@ -65,7 +56,7 @@ def assign(
     hashes: np.ndarray,
     train_rows: int,
     config: PrepareConfig,
-    stories: Stories | None = None,
+    stories: CleanedStories | None = None,
     first_occurrence: Callable[[np.ndarray], np.ndarray] = first_occurrence,
     test_end: int | None = None,
 ) -> Assignment:
@@ -124,7 +115,7 @@ def _without(
     hashes: np.ndarray,
     others: tuple[int, int, int],
     config: PrepareConfig,
-    stories: Stories | None,
+    stories: CleanedStories | None,
 ) -> np.ndarray:
     """Remove from the pool what other rows hold too: exactly, and nearly if near-duplicates are wanted.
 
@@ -147,7 +138,7 @@ def _without(
     return np.array([row for row in pool.tolist() if row not in gone], np.int64)
 
 
-def _near_duplicates(pool: np.ndarray, stories: Stories, config: PrepareConfig) -> dict[int, tuple[int, float]]:
+def _near_duplicates(pool: np.ndarray, stories: CleanedStories, config: PrepareConfig) -> dict[int, tuple[int, float]]:
     """Near-duplicates in the pool: row → (the earlier row that represents its cluster, similarity)."""
     shared = candidates(stories.bands(pool))
     rows = pool[shared]

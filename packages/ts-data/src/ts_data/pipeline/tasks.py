@@ -111,7 +111,7 @@ class CleanBlock:
     @property
     def marker(self) -> Path:
         """The counts."""
-        return self.work.block_counts(self.number)
+        return self.work.block(self.number, "json")
 
     @property
     def weight(self) -> int:
@@ -125,9 +125,9 @@ class CleanBlock:
         for raw in read_block(self.block, self.config, counts.skip if self.config.bad_lines == "skip" else stop):
             batches.append(cleaner.batch(raw))
             counts.add(raw, batches[-1])
-        _write_batch(self.work.block_text(self.number), _joined([batch.select(["text"]) for batch in batches]))
+        _write_batch(self.work.block(self.number, "text"), _joined([batch.select(["text"]) for batch in batches]))
         _write_batch(
-            self.work.block_columns(self.number), _joined([batch.drop_columns(["text", "unusual"]) for batch in batches])
+            self.work.block(self.number, "meta"), _joined([batch.drop_columns(["text", "unusual"]) for batch in batches])
         )
         _write_json(self.marker, asdict(counts))
 
@@ -145,11 +145,11 @@ class BandKeys:
     @property
     def marker(self) -> Path:
         """The keys."""
-        return self.work.block_bands(self.number)
+        return self.work.block(self.number, "bands.npy")
 
     def run(self) -> None:
         """Write the keys `[stories, bands]`."""
-        texts = open_batch(self.work.block_text(self.number)).column("text").to_numpy(zero_copy_only=False).tolist()
+        texts = open_batch(self.work.block(self.number, "text")).column("text").to_numpy(zero_copy_only=False).tolist()
         with written_whole(self.marker) as aside, aside.open("wb") as file:
             np.save(file, MinHasher(self.near).bands(texts))
 
@@ -169,7 +169,7 @@ class _GroupTask:
         """(texts, destinations, first row) of each block."""
         assignment = np.load(self.work.assignment, mmap_mode="r")
         for block, first in self.blocks:
-            batch = open_batch(self.work.block_text(block))
+            batch = open_batch(self.work.block(block, "text"))
             yield batch, np.asarray(assignment[first : first + len(batch)]), first
 
 
@@ -180,11 +180,11 @@ class WriteShard(_GroupTask):
     @property
     def marker(self) -> Path:
         """The description of the file."""
-        return self.work.shard_info(self.number)
+        return self.work.group(self.number, "json")
 
     def run(self) -> None:
         """Write the shard."""
-        path, rows = self.work.shard(self.number), 0
+        path, rows = self.work.group(self.number, "parquet"), 0
         with written_whole(path) as aside, parquet_writer(aside, SPLIT_SCHEMA) as writer:
             for batch, to, _ in self._batches():
                 train = batch.filter(fixed(to == TRAIN))
@@ -201,7 +201,7 @@ class WriteParts(_GroupTask):
     @property
     def marker(self) -> Path:
         """A file without content of its own."""
-        return self.work.parts_done(self.number)
+        return self.work.group(self.number, "parts.json")
 
     def run(self) -> None:
         """Write the parts."""
@@ -214,7 +214,7 @@ class WriteParts(_GroupTask):
                     found.append(pa.record_batch(columns, schema=_PART_SCHEMA))
         for destination, found in parts.items():
             with (
-                written_whole(self.work.part(self.number, destination)) as aside,
+                written_whole(self.work.group(self.number, f"part{destination}")) as aside,
                 pa.OSFile(str(aside), "wb") as sink,
                 pa.ipc.new_stream(sink, _PART_SCHEMA) as writer,
             ):

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import ConfigError
 from ..schemas import PrepareConfig
@@ -80,43 +80,21 @@ class WorkDir:
         """JSON: the SHA-256 of a source."""
         return self.root / f"hash-{number}.json"
 
-    def block_text(self, number: int) -> Path:
-        """Arrow IPC: the cleaned texts of a block."""
-        return self._block(number, "text")
+    def block(self, number: int, part: Literal["text", "meta", "bands.npy", "json"]) -> Path:
+        """A file of a cleaned block.
 
-    def block_columns(self, number: int) -> Path:
-        """Arrow IPC: the cleaner's other columns of a block."""
-        return self._block(number, "meta")
+        text: the cleaned texts (Arrow IPC). meta: the cleaner's other columns (Arrow IPC). bands.npy: MinHash band keys,
+        `[stories, bands]` uint64. json: what the rules did; written last.
+        """
+        return self.root / f"block-{number:06d}.{part}"
 
-    def block_counts(self, number: int) -> Path:
-        """JSON: what the rules did in a block; written last."""
-        return self._block(number, "json")
+    def group(self, number: int, part: str) -> Path:
+        """A file of a group of blocks.
 
-    def block_bands(self, number: int) -> Path:
-        """MinHash band keys of a block, `[stories, bands]` uint64."""
-        return self._block(number, "bands.npy")
-
-    def shard(self, number: int) -> Path:
-        """Parquet: the stories of train in a group of blocks."""
-        return self._group(number, "parquet")
-
-    def shard_info(self, number: int) -> Path:
-        """JSON: rows, bytes and SHA-256 of a shard; written last."""
-        return self._group(number, "json")
-
-    def part(self, number: int, destination: int) -> Path:
-        """Arrow IPC stream: the stories of a group of blocks of one other destination."""
-        return self._group(number, f"part{destination}")
-
-    def parts_done(self, number: int) -> Path:
-        """JSON: all parts of a group are written."""
-        return self._group(number, "parts.json")
-
-    def _block(self, number: int, suffix: str) -> Path:
-        return self.root / f"block-{number:06d}.{suffix}"
-
-    def _group(self, number: int, suffix: str) -> Path:
-        return self.root / f"group-{number:05d}.{suffix}"
+        parquet: the stories of train. json: rows, bytes and SHA-256 of that file; written last. `part` and the number of another
+        destination: its stories (Arrow IPC stream). parts.json: marks that all these are written.
+        """
+        return self.root / f"group-{number:05d}.{part}"
 
     def sha256(self, number: int) -> str:
         """The SHA-256 of a source, from `source_hash`."""

@@ -59,13 +59,13 @@ def write_splits(stories: CleanedStories, assignment: Assignment, groups: int, t
 
 def _train(work: WorkDir, groups: int, planted: list[str], folder: Path) -> tuple[FileInfo, ...]:
     """The shards that hold stories, under their final names; planted canaries are the last."""
-    results = [(n, json.loads(work.shard_info(n).read_text(encoding="utf-8"))) for n in range(groups)]
+    results = [(n, json.loads(work.group(n, "json").read_text(encoding="utf-8"))) for n in range(groups)]
     filled = [(n, result) for n, result in results if result["rows"]]
     count = len(filled) + bool(planted)
     names = ["train.parquet"] if count == 1 else [f"train-{shard:05d}-of-{count:05d}.parquet" for shard in range(count)]
     infos = []
     for name, (number, result) in zip(names, filled, strict=False):
-        link_or_copy(work.shard(number), folder / name)  # the work folder keeps its name, so that a kill loses nothing
+        link_or_copy(work.group(number, "parquet"), folder / name)  # the work folder keeps its name, so that a kill loses nothing
         infos.append(FileInfo(name=name, sha256=result["sha256"], bytes=result["bytes"], rows=result["rows"]))
     return (*infos, write_planted(planted, folder / names[-1])) if planted else tuple(infos)
 
@@ -73,7 +73,7 @@ def _train(work: WorkDir, groups: int, planted: list[str], folder: Path) -> tupl
 def _part_files(work: WorkDir, groups: int, destination: int) -> Iterator[pa.RecordBatch]:
     """The batches (text, row) of one destination, in source order."""
     for number in range(groups):
-        with pa.OSFile(str(work.part(number, destination)), "rb") as source:
+        with pa.OSFile(str(work.group(number, f"part{destination}")), "rb") as source:
             yield from pa.ipc.open_stream(source)
 
 

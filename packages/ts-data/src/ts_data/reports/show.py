@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..cleaning.cleaner import Cleaned, clean
-from ..dataset import REMOVED, Split, open_manifest
-from ..errors import ArtefactError, SourceError
-from ..schemas import PrepareConfig
+from ..cleaning.rules import RULES
+from ..dataset import REMOVED, Split, open_manifest, read
+from ..errors import ArtefactError, ConfigError, SourceError
+from ..schemas import PrepareConfig, SourceInfo
 from ..sources import blocks as _sources
 from ..sources import has_prefix, is_stream
 from ..sources.staging import stage
+from ..sources.storage import state
 
 BOLD, OFF = ("\x1b[1;31m", "\x1b[1;32m"), "\x1b[0m"
 
@@ -112,3 +115,58 @@ def _shortened(text: str, around: int, *, first: bool, last: bool) -> str:
     if len(text) <= 2 * around + 3:
         return text
     return f"{'' if first else text[:around]}…{'' if last else text[-around:]}"
+
+
+# --- output of `ts-data show` -------------------------------------------------------------------
+
+Page = Iterator[tuple[dict[str, Any], str]]
+"""A JSON object and a text for each story."""
+
+
+def page_of_split(splits: Path, split: str, start: int, n: int) -> Page:
+    """Stories of a split."""
+    for row, text in enumerate(read(splits, split)[start : start + n], start):
+        yield {"split": split, "row": row, "text": text}, f"[{split} {row:,}]\n{visible(text)}"
+
+
+def page_of_removed(splits: Path, reason: str | None, start: int, n: int) -> Page:
+    """Removed stories with their place, reason and the duplicate that stayed."""
+    for item in islice(removed(splits, reason), start, start + n):
+        duplicate = ""
+        if item.twin is not None:
+            duplicate = f" of story {item.twin:,} of {item.twin_source}, similarity {item.similarity:.3f}"
+        yield asdict(item), f"[{item.source}, story {item.story:,}: {item.reason}{duplicate}]\n{visible(item.text)}"
+
+
+def page_of_changes(splits: Path, step: str, start: int, n: int, *, color: bool) -> Page:
+    """Stories of the raw sources that a step changed, highlighted; each step apart, in its order."""
+    if step != "any" and step not in RULES:
+        raise ConfigError(f"--changed {step!r}: unknown step; there are: any, {', '.join(RULES)}.")
+    manifest = open_manifest(splits)
+    wanted = None if step == "any" else step
+    found = (
+        (source.name, position, result)
+        for source in manifest.sources
+        if source.role == "train"
+        for position, result in _raw_changes(source, manifest.config, wanted)
+    )
+    for name, position, result in islice(found, start, start + n):
+        lines = [f"[{name}, story {position:,}]"]
+        changes = [change for change in result.changes if wanted in (None, change.step)]
+        lines += [f"{change.step}: {highlight(change.before, change.after, color=color)}" for change in changes]
+        if result.dropped:
+            lines.append(f"dropped by {result.dropped}: {visible(result.text)}")
+        yield {"source": name, "story": position, **asdict(result)}, "\n".join(lines)
+
+
+def _raw_changes(source: SourceInfo, config: PrepareConfig, step: str | None) -> Iterator[tuple[int, Any]]:
+    name = source.name
+    if not Path(name).exists():
+        raise SourceError(
+            f"{name}: the raw source, which changes need, is not there. Go to the folder where `prepare` ran, or put it back."
+        )
+    if state(name).size != source.bytes:
+        raise SourceError(
+            f"{name}: has {state(name).size:,} bytes, {source.bytes:,} when `prepare` read it; it was changed. Prepare it again."
+        )
+    return changes(name, config, step=step)

@@ -34,6 +34,11 @@ _LOOK = 4096
 _JSON = re.compile(r"\.(nd)?json(l|lines)?(\.|$)", re.IGNORECASE)
 
 
+def ending_of(first: bytes) -> str | None:
+    """The usual ending of a file that is no text, by its first bytes."""
+    return next((ending for begin, ending in _KINDS.items() if first.startswith(begin)), None)
+
+
 def line_of(path: str, at: int) -> int:
     """The line, from 1, that holds byte `at` of a file."""
     line, place = 1, 0
@@ -82,10 +87,9 @@ def misnamed(name: str, path: str) -> SourceError | None:
     check_encoding(name, path)
     with open_file(path) as handle:
         first = handle.read(_LOOK)
-    for begin, ending in _KINDS.items():
-        if first.startswith(begin):
-            mend = "Give it that ending." if ending in _READ else "Unpack it or make it text first."
-            return SourceError(f"{name}: is a {ending} file, not text. {mend}")
+    if ending := ending_of(first):
+        mend = "Give it that ending." if ending in _READ else "Unpack it or make it text first."
+        return SourceError(f"{name}: is a {ending} file, not text. {mend}")
     begin = first.removeprefix(codecs.BOM_UTF8).lstrip()
     if begin.startswith((b'{"', b'["', b"[{")) and not _JSON.search(name):
         return SourceError(f"{name}: looks like JSON, but its ending says text. Name it .jsonl or .json.")

@@ -17,15 +17,12 @@ import pyarrow as pa
 from ..artefact import write_file
 from ..errors import SourceError
 from ..schemas import PrepareConfig, Role
-from . import SOURCES, STDIN, has_prefix, is_stream, kind_of, kind_of_prefix, load_format
+from . import PACKED, SOURCES, STDIN, has_prefix, is_stream, kind_of, kind_of_prefix, load_format
 from .blocks import Input, RawSource
-from .encoding import check_encoding, first_bytes
+from .encoding import check_encoding, ending_of, first_bytes
 from .storage import is_uri, open_file, state
 
 _PIECE = 1 << 22
-
-_PACKED = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bz2"))
-"""First bytes → compression, for a pipe, which has no name."""
 
 
 def origin_of(source: str) -> str | None:
@@ -118,9 +115,8 @@ def _kind_by_content(path: Path) -> tuple[str, str | None]:
     """(kind, compression) of data from a pipe, by its first bytes."""
     with path.open("rb") as handle:
         first = handle.read(16)
-    for begin, packed in _PACKED:
-        if first.startswith(begin):
-            return "text", packed
+    if packed := PACKED.get(ending_of(first) or ""):
+        return "text", packed
     for kind, known in SOURCES.items():
         if known.magic and first.startswith(known.magic):
             return kind, None

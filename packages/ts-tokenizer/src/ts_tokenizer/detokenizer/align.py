@@ -20,15 +20,15 @@ def align(texts: Sequence[str], table: ChunkTable, ids: Callable[[str], int], un
     """Align texts; with `keep` a token without a case class is `unk`."""
     chunks = [_plain_chunks(text) for text in texts]
     distinct = list(dict.fromkeys(itertools.chain.from_iterable(chunks)))
-    numbers = dict(zip(distinct, table.numbers([normalise(chunk) for chunk in distinct]), strict=True))
+    numbers = table.numbers([normalise(chunk) for chunk in distinct])
     entries = _Entries()
-    known = {chunk: entries.add(chunk, table.tokens[number]) for chunk, number in numbers.items()}
+    known = {chunk: entries.add(chunk, table.tokens[number]) for chunk, number in zip(distinct, numbers, strict=True)}
     rows: list[list[int]] = []
     for text, own in zip(texts, chunks, strict=True):
-        if own and not table.crossing([numbers[chunk] for chunk in own]):
-            rows.append([known[chunk] for chunk in own])
-        else:
-            rows.append([entries.add(text, table.split(normalise(text)))])
+        row = [known[chunk] for chunk in own]
+        if not own or table.crossing([numbers[entry] for entry in row]):
+            row = [entries.add(text, table.split(normalise(text)))]
+        rows.append(row)
     return entries.in_a_row(rows, ids, unk, keep=keep)
 
 

@@ -180,16 +180,8 @@ def _first_scores(corpus: _Corpus, pool: ThreadPoolExecutor) -> tuple[np.ndarray
 
     def score(part: np.ndarray) -> None:
         own = slice(bounds[part[0]], bounds[part[-1]])
-        loops.score_stories(
-            stories.ids[own],
-            stories.blanks[own],
-            bounds[part] - bounds[part[0]],
-            corpus.kinds,
-            corpus.unk + 1,
-            corpus.unk,
-            *table,
-            scores[own],
-        )
+        tokens = (stories.ids[own], stories.blanks[own], bounds[part] - bounds[part[0]])
+        loops.score_stories(*tokens, corpus.kinds, corpus.unk + 1, corpus.unk, *table, scores[own])
 
     parts = np.array_split(np.arange(len(bounds) - 1), os.cpu_count() or 1)
     list(pool.map(score, [np.append(part, part[-1] + 1) for part in parts if len(part)]))

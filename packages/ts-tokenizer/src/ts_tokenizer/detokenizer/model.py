@@ -14,25 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..fast import loops
-from ..fast.loops import APOSTROPHE, BREAK, CASELESS, LOOK_AHEAD, NEVER, QUOTE, WORD
+from ..fast.loops import APOSTROPHE, BREAK, CASELESS, NEVER, QUOTE, WORD
 from ..schemas import SPECIALS, DecoderSpec
 from .storage import ALL_CAPITALS, unpack, unpack_keys
-
-__all__ = [
-    "CAPITAL",
-    "LOOK_AHEAD",
-    "LOWER",
-    "OTHER",
-    "UPPER",
-    "Decoder",
-    "Stories",
-    "Story",
-    "Walk",
-    "case_of",
-    "cased",
-    "hash_table",
-    "kinds_of",
-]
 
 LOWER, CAPITAL, UPPER, OTHER = 0, 1, 2, 3
 WHOLE, PAST, FIXED = 0, 1, 2
@@ -111,31 +95,22 @@ class Decoder:
         self._parity = spec.quotes == "parity"
         self._kinds = kinds_of(vocab, unpack(spec.classes, "<u1"))
         self._together, self._witness = spec.together, spec.witness
-        self._keys, self._weights = _open(spec)
+        self._given = (self._kinds, self._none, self._unk, *_open(spec), UNIT)
+        """What every loop takes: the kind of each token, the id of none, that of `<unk>`, the table of weights, the unit of scores."""
 
-    def scores(self, ids: np.ndarray, mode: int = WHOLE, fixed: np.ndarray | None = None) -> np.ndarray:
+    def scores(
+        self, ids: np.ndarray, mode: int = WHOLE, fixed: np.ndarray | None = None, bounds: Sequence[int] | None = None
+    ) -> np.ndarray:
         """int64 [tokens, 3]: log-odds of a blank, of a capital, of all capitals, in 1/1024 nat.
 
-        `fixed` [tokens, 2] holds known blanks and cases, -1 for unknown; a score uses those of earlier tokens.
+        `fixed` [tokens, 2] holds known blanks and cases, -1 for unknown; a score uses those of earlier tokens. `bounds`: where stories
+        start, and the end of the last; None is one story.
         """
         ids = np.ascontiguousarray(ids, dtype=np.int64)
         fixed = np.full((len(ids), 2), -1, dtype=np.int64) if fixed is None else np.ascontiguousarray(fixed, dtype=np.int64)
         scores = np.zeros((len(ids), 3), dtype=np.int64)
-        loops.score_story(
-            ids,
-            fixed,
-            self._kinds,
-            self._none,
-            self._unk,
-            self._keys,
-            self._weights,
-            UNIT,
-            mode,
-            self._parity,
-            self._together,
-            self._witness,
-            scores,
-        )
+        places = np.array([0, len(ids)] if bounds is None else bounds)
+        loops.score_whole(ids, fixed, places, *self._given, mode, self._parity, self._together, self._witness, scores)
         return scores
 
     def predict(self, ids: np.ndarray, mode: int = WHOLE, fixed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -154,10 +129,7 @@ class Decoder:
         """Bits to encode the blanks and cases of each story given its ids, and a mask [tokens] of case class `OTHER`."""
         ids, cases, bounds = stories.ids, stories.cases, stories.bounds
         fixed = np.column_stack([stories.blanks, np.full(len(ids), -1)])
-        scores = np.zeros((len(ids), 3))
-        for start, end in itertools.pairwise(bounds):
-            scores[start:end] = self.scores(ids[start:end], WHOLE, fixed[start:end])
-        scores = np.clip(scores, -CLIP, CLIP) / UNIT
+        scores = np.clip(self.scores(ids, WHOLE, fixed, bounds), -CLIP, CLIP) / UNIT
         nats = np.logaddexp(0.0, np.where(stories.blanks == 1, -scores[:, 0], scores[:, 0]))
         nats[[start for start, end in itertools.pairwise(bounds) if end > start]] = 0.0  # a story starts without a blank
         open_case = (ids != self._unk) & (self._kinds[ids] & CASELESS == 0)
@@ -192,8 +164,7 @@ class Walk:
         own = self._decoder
         first, until = self.decided, max(self.decided, until)
         ids, fixed, scores = (array[: self.known] for array in (self._ids, self._told, self._scores))
-        given = (own._kinds, own._none, own._unk, own._keys, own._weights, UNIT, mode, own._parity)
-        loops.score_next(ids, fixed, *given, first, until, self._state, self._board, scores)
+        loops.score_next(ids, fixed, *own._given, mode, own._parity, first, until, self._state, self._board, scores)
         self.decided = until
         rows = slice(first, until)
         blanks, cases = kept(fixed[rows], *choose(scores[rows]))
@@ -226,8 +197,11 @@ def kinds_of(vocab: Sequence[str], classes: np.ndarray) -> np.ndarray:
 
 # --- weights -----------------------------------------------------------------------------------
 
+Table = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Keys, weights and tags; see `fast.loops.look_up`."""
 
-def _open(spec: DecoderSpec) -> tuple[np.ndarray, np.ndarray]:
+
+def _open(spec: DecoderSpec) -> Table:
     """The hash table of the stored weights."""
     keys = unpack_keys(spec.templates, spec.keys)
     weights = unpack(spec.weights, f"<i{spec.weight_bytes}") * spec.step
@@ -238,9 +212,11 @@ def _open(spec: DecoderSpec) -> tuple[np.ndarray, np.ndarray]:
     return hash_table(distinct, table)
 
 
-def hash_table(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def hash_table(keys: np.ndarray, weights: np.ndarray) -> Table:
     """An open-addressed table, at most half full, of weights [keys, 2]."""
     size = 1 << (2 * len(keys)).bit_length()
     slots, values = np.full(size, -1, dtype=np.int64), np.zeros((size, 2), dtype=np.int32)
     loops.fill_table(keys, weights, slots, values)
-    return slots, values
+    tags = np.zeros(size, dtype=np.uint8)
+    loops.fill_tags(slots, tags)
+    return slots, values, tags

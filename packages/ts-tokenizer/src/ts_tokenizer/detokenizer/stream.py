@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ..fast.loops import LOOK_AHEAD
 from .markers import Markers
-from .model import FIXED, LOOK_AHEAD, PAST, Walk
+from .model import FIXED, PAST, Walk
 
 
 class StreamDecoder:

@@ -8,12 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ts_data import story_hashes
 from ts_data.dataset import without_prompts
+from ts_data.dedup.hashes import column_hashes
 
 from ..tokenizer import WordTokenizer
-
-__all__ = ["BatchResult", "Sums", "encode_batch_of_texts"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def encode_batch_of_texts(tokenizer: WordTokenizer, batch: pa.RecordBatch, first
     """
     texts, stories = batch.column("text").cast(pa.large_string()), without_prompts(batch).cast(pa.large_string())
     ids, lengths = tokenizer.encode_flat(texts, add_special_tokens=True)
-    hashes = story_hashes(stories.to_pylist()).astype("<u8", copy=False)
+    hashes = column_hashes(stories).astype("<u8", copy=False)
     priced = [stories[i].as_py() for i in range(-first % stride, len(texts), stride)]
     spelling, restore = tokenizer.extra_bits(priced).sum(axis=0).tolist()
     sums = Sums(

@@ -12,8 +12,6 @@ from ..tokenizer import WordTokenizer
 from ..vocabulary import in_turn
 from .batch import BatchResult, encode_batch_of_texts
 
-__all__ = ["Engine"]
-
 
 class Engine:
     """`workers` threads share one tokenizer."""

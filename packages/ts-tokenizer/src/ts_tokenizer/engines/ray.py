@@ -16,32 +16,23 @@ from typing import Any
 import numpy as np
 
 import ts_data
-from ts_data.engines.ray import session
+from ts_data.engines.ray import RayEngine
 
 from ..encoded import TOKENIZER_FILE
 from ..tokenizer import WordTokenizer, load
 from .batch import BatchResult, Sums, encode_batch_of_texts
 
-__all__ = ["Engine"]
-
 _COLUMNS = {"ids": "<u2", "lengths": "<i8", "prompts": "<i8", "hashes": "<u8"}
 
 
-class Engine:
-    """A Ray session that ends with the context."""
+class Engine(RayEngine):
+    """Encodes batches."""
 
     def __init__(self, splits: str | os.PathLike[str], tokenizer: WordTokenizer, work: Path, workers: int) -> None:
         self._splits = Path(splits).absolute()
         self._tokenizer = work.absolute() / TOKENIZER_FILE
         tokenizer.save(self._tokenizer)
-        self._session = session(workers)
-
-    def __enter__(self) -> Engine:
-        self._ray = self._session.__enter__()
-        return self
-
-    def __exit__(self, *problem: Any) -> None:
-        self._session.__exit__(*problem)
+        super().__init__(workers)
 
     def run(self, split: str, cuts: Sequence[tuple[int, int]], stride: int) -> Iterator[BatchResult]:
         """Run one Ray Data row per batch; results keep the order of the cuts."""

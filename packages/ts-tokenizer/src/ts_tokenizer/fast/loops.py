@@ -39,21 +39,6 @@ QUOTE, APOSTROPHE, BREAK, WORD, CASELESS = 8, 16, 32, 64, 128
 
 
 @jit
-def quote_states(ids, kinds, states):
-    """The open quotes before each token by parity: 1 for `"`, 2 for `'`; a line break closes all."""
-    state = 0
-    for i in range(len(ids)):
-        states[i] = state
-        kind = kinds[ids[i]]
-        if kind & QUOTE:
-            state ^= 1
-        elif kind & APOSTROPHE:
-            state ^= 2
-        elif kind & BREAK:
-            state = 0
-
-
-@jit
 def space_features(ids, i, state, kinds, none, out):
     """Fill `out` with the features of the blank before token i: template and up to three ids, 53 bits in all."""
     n = len(ids)
@@ -282,9 +267,9 @@ def features(ids, blanks, bounds, places, kinds, none, space, case):
 
 
 @jit
-def first_slot(key, slots):
-    """The first slot of a key in a table whose size is a power of two. No product exceeds 63 bits."""
-    return (((key >> 24) * SPREAD[0] + (key & 0xFFFFFF) * SPREAD[1]) >> 20) & (slots - 1)
+def mixed(key):
+    """The hash of a key: bits from 20 on choose its slot, bits from 13 on are its tag. No product exceeds 63 bits."""
+    return (key >> 24) * SPREAD[0] + (key & 0xFFFFFF) * SPREAD[1]
 
 
 @jit
@@ -292,7 +277,7 @@ def fill_table(keys, weights, slots, values):
     """Insert keys and their weights into an open-addressed table; `slots` has a power of two entries, all -1."""
     size = len(slots)
     for i in range(len(keys)):
-        slot = first_slot(keys[i], size)
+        slot = (mixed(keys[i]) >> 20) & (size - 1)
         while slots[slot] >= 0:
             slot = (slot + 1) & (size - 1)
         slots[slot] = keys[i]
@@ -301,53 +286,66 @@ def fill_table(keys, weights, slots, values):
 
 
 @jit
-def look_up(keys, key):
-    """The row of a key in an open-addressed table (-1 marks an empty slot), or -1."""
-    if key < 0:
-        return -1
-    size = len(keys)
-    slot = first_slot(key, size)
-    while keys[slot] != key:
-        if keys[slot] < 0:
-            return -1
-        slot = (slot + 1) & (size - 1)
-    return slot
+def fill_tags(slots, tags):
+    """Fill uint8 `tags` [slots], all 0: a tag is seven bits of the key's hash, and never 0."""
+    for i in range(len(slots)):
+        if slots[i] >= 0:
+            tags[i] = 128 | ((mixed(slots[i]) >> 13) & 127)
 
 
 @jit
-def score_story(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity, together, witness, scores):
-    """Score one story's tokens: `scores` [tokens, 3] for a blank, a capital, all capitals, in units of 1/`unit` nat.
+def look_up(keys, tags, key):
+    """The row of a key in an open-addressed table, or -1.
 
-    `keys` and `weights` [slots, 2] are the table (column 0 blank or capital, column 1 all capitals). `fixed` [tokens, 2]
+    Most keys are absent. Their tags tell, which fit the CPU cache, as the keys do not.
+    """
+    if key < 0:
+        return -1
+    full = mixed(key)
+    tag = 128 | ((full >> 13) & 127)
+    slot = (full >> 20) & (len(keys) - 1)
+    while tags[slot]:
+        if tags[slot] == tag and keys[slot] == key:
+            return slot
+        slot = (slot + 1) & (len(keys) - 1)
+    return -1
+
+
+@jit
+def score_whole(ids, fixed, bounds, kinds, none, unk, keys, weights, tags, unit, mode, parity, together, witness, scores):
+    """Score the tokens of concatenated stories: `scores` [tokens, 3] for a blank, a capital, all capitals, in units of 1/`unit` nat.
+
+    `keys`, `weights` [slots, 2] and `tags` are the table (column 0 blank or capital, column 1 all capitals). `fixed` [tokens, 2]
     holds known blanks and cases, -1 for unknown: a score never uses those of its own token. With `parity` every second
     quotation mark closes one, whatever the blanks. In mode 0 occurrences of a word within `together` of 0 get the mean score of
     those within `witness`.
     """
-    n = len(ids)
-    states = np.zeros(n, dtype=np.int64)
-    quote_states(ids, kinds, states)
     row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES, STORY_FEATURES), dtype=np.int64)
-    walk = np.array([0, 1, none, 0])
-    for i in range(n):
-        score_token(ids, i, fixed, kinds, none, unk, keys, weights, states[i], parity, walk, row, scores)
-    add_story_scores(ids, fixed, kinds, unk, keys, weights, unit, mode, scores, np.zeros((0, STORY_FEATURES), dtype=np.int64))
-    if mode == 0 and together > 0:
-        decide_together(ids, kinds, unk, together, max(together, witness), scores)
-        if witness > 0:
-            spread_capitals(ids, kinds, unk, scores)
+    nothing = np.zeros((0, STORY_FEATURES), dtype=np.int64)
+    for story in range(len(bounds) - 1):
+        first, last = bounds[story], bounds[story + 1]
+        own, known, found = ids[first:last], fixed[first:last], scores[first:last]
+        walk = np.array([0, 1, none, 0, 0])
+        for i in range(len(own)):
+            score_token(own, i, known, kinds, none, unk, keys, weights, tags, parity, walk, row, found)
+        add_story_scores(own, known, kinds, unk, keys, weights, tags, unit, mode, found, nothing)
+        if mode == 0 and together > 0:
+            decide_together(own, kinds, unk, together, max(together, witness), found)
+            if witness > 0:
+                spread_capitals(own, kinds, unk, found)
 
 
 @jit
-def score_stories(ids, blanks, bounds, kinds, none, unk, keys, weights, scores):
-    """Score concatenated stories by their neighbours and actual blanks; `scores` as in `score_story`."""
+def score_stories(ids, blanks, bounds, kinds, none, unk, keys, weights, tags, scores):
+    """Score concatenated stories by their neighbours and actual blanks; `scores` as in `score_whole`."""
     row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES), dtype=np.int64)
     for story in range(len(bounds) - 1):
         first, last = bounds[story], bounds[story + 1]
         own, fixed = ids[first:last], np.full((last - first, 2), -1, dtype=np.int64)
         fixed[:, 0] = blanks[first:last]
-        walk = np.array([0, 1, none, 0])
+        walk = np.array([0, 1, none, 0, 0])
         for i in range(len(own)):
-            score_token(own, i, fixed, kinds, none, unk, keys, weights, 0, False, walk, row, scores[first:last])
+            score_token(own, i, fixed, kinds, none, unk, keys, weights, tags, False, walk, row, scores[first:last])
 
 
 @jit
@@ -377,8 +375,8 @@ def spread_capitals(ids, kinds, unk, scores):
 
 
 @jit
-def score_next(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity, first, last, walk, board, scores):
-    """`score_story` in mode 1 or 2 for the tokens from `first` to before `last`, after those before `first` were scored.
+def score_next(ids, fixed, kinds, none, unk, keys, weights, tags, unit, mode, parity, first, last, walk, board, scores):
+    """`score_whole` in mode 1 or 2 for the tokens from `first` to before `last`, after those before `first` were scored.
 
     `walk` [5] and `board` [7, vocab] hold the state of earlier tokens: initially [0, 1, none, 0, 0], and zeros except -NEVER in
     rows 3 and 4 and NEVER in rows 5 and 6.
@@ -386,14 +384,8 @@ def score_next(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity, 
     row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES, STORY_FEATURES), dtype=np.int64)
     pool, votes, places, top, low = board[0], board[1], board[2], board[3:5].T, board[5:7].T
     for i in range(first, last):
-        score_token(ids, i, fixed, kinds, none, unk, keys, weights, walk[4], parity, walk, row, scores)
+        score_token(ids, i, fixed, kinds, none, unk, keys, weights, tags, parity, walk, row, scores)
         kind = kinds[ids[i]]
-        if kind & QUOTE:
-            walk[4] ^= 1
-        elif kind & APOSTROPHE:
-            walk[4] ^= 2
-        elif kind & BREAK:
-            walk[4] = 0
         if ids[i] != unk and not kind & CASELESS:
             own = scores[i, 1]
             inside = 1 if i > 0 and kinds[ids[i - 1]] & WORD else 0
@@ -401,7 +393,7 @@ def score_next(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity, 
             story_features(c, kind & 7, inside, pool[c], votes[c], places[c], top[c, 0], low[c, 0], own, unit, mode, row)
             story_neighbours(ids, i, unk, pool[c], own, unit, mode, row)
             for j in range(STORY_FEATURES):
-                slot = look_up(keys, row[j])
+                slot = look_up(keys, tags, row[j])
                 if slot >= 0:
                     scores[i, 1] += weights[slot, 0]
             if mode == 2:
@@ -411,14 +403,18 @@ def score_next(ids, fixed, kinds, none, unk, keys, weights, unit, mode, parity, 
 
 
 @jit
-def score_token(ids, i, fixed, kinds, none, unk, keys, weights, state, parity, walk, row, scores):
-    """Score token i by its neighbours and the open quotes, and update `walk` by its blank."""
+def score_token(ids, i, fixed, kinds, none, unk, keys, weights, tags, parity, walk, row, scores):
+    """Score token i by its neighbours and the open quotes, and update `walk` by its blank.
+
+    `walk[4]` holds the open quotes by parity, which `parity` uses: 1 for `"`, 2 for `'`; a line break closes all.
+    """
+    state = walk[4]
     space_features(ids, i, state if parity else open_quotes(ids, i, kinds, walk), kinds, none, row)
     space_context(ids, i, walk[0], walk[1], kinds, none, row)
     total = 0
     if i > 0:
         for j in range(SPACE_FEATURES):
-            slot = look_up(keys, row[j])
+            slot = look_up(keys, tags, row[j])
             if slot >= 0:
                 total += weights[slot, 0]
     scores[i, 0] = total
@@ -427,10 +423,16 @@ def score_token(ids, i, fixed, kinds, none, unk, keys, weights, state, parity, w
         case_features(ids, i, state if parity else walk[0], kinds, none, row)
         case_context(ids, i, walk, kinds, none, row)
         for j in range(CASE_FEATURES):
-            slot = look_up(keys, row[j])
+            slot = look_up(keys, tags, row[j])
             if slot >= 0:
                 scores[i, 1] += weights[slot, 0]
                 scores[i, 2] += weights[slot, 1]
+    if kinds[ids[i]] & QUOTE:
+        walk[4] ^= 1
+    elif kinds[ids[i]] & APOSTROPHE:
+        walk[4] ^= 2
+    elif kinds[ids[i]] & BREAK:
+        walk[4] = 0
 
 
 @jit
@@ -445,7 +447,7 @@ def grade(score, unit):
 
 
 @jit
-def add_story_scores(ids, fixed, kinds, unk, keys, weights, unit, mode, scores, rows):
+def add_story_scores(ids, fixed, kinds, unk, keys, weights, tags, unit, mode, scores, rows):
     """Add the evidence of the word's other occurrences in the story to each capital's score.
 
     An occurrence votes if it follows a word, where a capital means a name. Mode 0: all occurrences, by their scores; mode 1:
@@ -476,7 +478,7 @@ def add_story_scores(ids, fixed, kinds, unk, keys, weights, unit, mode, scores, 
         story_features(c, kinds[c] & 7, inside, others, voters, seen, most, least, own[i], unit, mode, row)
         story_neighbours(ids, i, unk, others, own[i], unit, mode, row)
         for j in range(STORY_FEATURES):
-            slot = look_up(keys, row[j])
+            slot = look_up(keys, tags, row[j])
             if slot >= 0:
                 scores[i, 1] += weights[slot, 0]
         if len(rows):
@@ -494,14 +496,14 @@ def story_rows(ids, cases, bounds, kinds, unk, unit, mode, scores, places, rows)
 
     `places` [tokens] is each token's row, -1 for none.
     """
-    keys, weights = np.full(1, -1, dtype=np.int64), np.zeros((1, 2), dtype=np.int64)
+    keys, weights, tags = np.full(1, -1, dtype=np.int64), np.zeros((1, 2), dtype=np.int32), np.zeros(1, dtype=np.uint8)
     for story in range(len(bounds) - 1):
         first, last = bounds[story], bounds[story + 1]
         fixed, three = np.full((last - first, 2), -1, dtype=np.int64), np.zeros((last - first, 3), dtype=np.int64)
         fixed[:, 1] = cases[first:last]
         three[:, 1] = scores[first:last]
         found = np.zeros((last - first, STORY_FEATURES), dtype=np.int64)
-        add_story_scores(ids[first:last], fixed, kinds, unk, keys, weights, unit, mode, three, found)
+        add_story_scores(ids[first:last], fixed, kinds, unk, keys, weights, tags, unit, mode, three, found)
         for i in range(last - first):
             if places[first + i] >= 0:
                 for j in range(STORY_FEATURES):

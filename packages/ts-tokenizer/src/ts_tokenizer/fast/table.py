@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from ts_data.arrow import text_bytes
+
 from ..rules.chunks import ChunkTable
 from ..rules.text import normalise
 from . import available, scan
@@ -180,13 +182,12 @@ class Bulk:
 
     # --- counting ----------------------------------------------------------------------------
 
-    def tally(self, texts: pa.Array, chunk_counts: np.ndarray, whole: Counter[str]) -> np.ndarray:
-        """Add a batch to the counts per chunk number and return them; tokens of flagged texts are added to `whole`."""
+    def tally(self, texts: pa.Array, whole: Counter[str]) -> np.ndarray:
+        """The counts per chunk number of a batch; tokens of flagged texts are added to `whole`."""
         numbers, ends, state = self._number(texts)
         flagged = np.empty(len(ends), dtype=np.bool_)
         scan.flag(numbers, ends, state.left, state.right, state.pairs, flagged)
-        counts = np.bincount(numbers, minlength=max(state.known, len(chunk_counts)))
-        counts[: len(chunk_counts)] += chunk_counts
+        counts = np.bincount(numbers, minlength=state.known)
         starts = np.concatenate([[0], ends])
         for text in np.flatnonzero(flagged).tolist():
             np.subtract.at(counts, numbers[starts[text] : starts[text + 1]], 1)
@@ -238,13 +239,5 @@ def _bytes(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """An Arrow array's bytes with the padding that the scan needs, and its offsets from 0."""
     if not pa.types.is_large_string(texts.type):
         texts = texts.cast(pa.large_string())
-    _, offsets, data = texts.buffers()
-    found = (
-        np.frombuffer(offsets, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1] if offsets else np.zeros(1, np.int64)
-    )
-    start, end = int(found[0]), int(found[-1])
-    padded = np.empty(end - start + 32, dtype=np.uint8)
-    padded[end - start :] = 0
-    if data is not None:
-        padded[: end - start] = np.frombuffer(data, dtype=np.uint8)[start:end]
-    return padded, found - start
+    content, ends = text_bytes(texts)
+    return np.concatenate([content, np.zeros(32, np.uint8)]), ends

@@ -7,7 +7,6 @@ any other text are those of its chunks in order.
 
 from __future__ import annotations
 
-import itertools
 import re
 import threading
 from collections.abc import Sequence
@@ -75,9 +74,8 @@ class ChunkTable:
     def crossing(self, numbers: Sequence[int]) -> bool:
         """Whether spaCy's matcher could join two adjacent chunks, so that spaCy must tokenize the whole text."""
         left, right, pairs = self._left, self._right, self.rules.pairs
-        for before, after in itertools.pairwise(numbers):
-            ends, starts = right[before], left[after]
-            if ends and starts and any((end, start) in pairs for end in ends for start in starts):
+        for before, starts in zip(numbers, map(left.__getitem__, numbers[1:]), strict=False):
+            if starts and any((end, start) in pairs for end in right[before] for start in starts):
                 return True
         return False
 

@@ -53,6 +53,9 @@ class Rule:
     """`"module:function"` that applies the rule to the bytes of many ASCII stories at once; see `blanks.whitespace_at_once`. Optional, for
     speed, for a `blanks_only` rule that changes most stories."""
 
+    enough: str | None = None
+    """The parameter that is a number of characters from which the rule returns a story unchanged, whatever it is. Optional, for speed."""
+
     cut_only: bool = False
     """The rule runs only on a story that the end of its file has cut, because no separator follows it."""
 
@@ -75,9 +78,9 @@ RULES: dict[str, Rule] = {
     "quote_sides": Rule("ts_data.cleaning.rules.quotes:sides", hint=f'{_BLANK}"{_BLANK}'),
     "quote_space": Rule("ts_data.cleaning.rules.quotes:spaces", hint=',"[A-Za-z]'),
     "truncated": Rule("ts_data.cleaning.rules.drops:truncated", cut_only=True),
-    "empty": Rule("ts_data.cleaning.rules.drops:empty"),
+    "empty": Rule("ts_data.cleaning.rules.drops:empty", hint=rf"^{_BLANK}*$"),
     "non_ascii": Rule("ts_data.cleaning.rules.drops:non_ascii", hint=NON_ASCII),
-    "short": Rule("ts_data.cleaning.rules.drops:Short"),
+    "short": Rule("ts_data.cleaning.rules.drops:Short", enough="min_characters"),
 }
 """Name → rule."""
 

@@ -7,6 +7,7 @@ stays so where that is in doubt. Weights are integers, so decisions are the same
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,8 +134,9 @@ class Decoder:
         nats = np.logaddexp(0.0, np.where(stories.blanks == 1, -scores[:, 0], scores[:, 0]))
         nats[[start for start, end in itertools.pairwise(bounds) if end > start]] = 0.0  # a story starts without a blank
         open_case = (ids != self._unk) & (self._kinds[ids] & CASELESS == 0)
-        logits = np.column_stack([np.zeros(len(scores)), scores[:, 1:], np.full(len(scores), -CLIP / UNIT)])[open_case]
-        nats[open_case] += np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(logits)), cases[open_case]]
+        _, capital, upper = scores[open_case].T
+        logits = [np.zeros(len(upper)), capital, upper, np.full(len(upper), -CLIP / UNIT)]
+        nats[open_case] += functools.reduce(np.logaddexp, logits) - np.choose(cases[open_case], logits)
         return stories.sums(nats) / np.log(2), open_case & (cases == OTHER)
 
 

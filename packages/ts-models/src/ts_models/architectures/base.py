@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ContextError
 from ..generation import generate
 from ..schemas import ModelConfig, NetworkConfig
 
@@ -63,6 +63,12 @@ class StoryModel(nn.Module):
     def dtype(self) -> torch.dtype:
         """The weights' number format."""
         return next(self.parameters()).dtype
+
+
+def check_exclusive(state: Any, segments: Tensor | None) -> None:
+    """Raise ContextError where both are given."""
+    if state is not None and segments is not None:
+        raise ContextError("segments (packed documents) and state (a text that continues) exclude each other")
 
 
 def embed(table: nn.Embedding, ids: Tensor) -> Tensor:

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from ..errors import ContextError
 from ..layers.linear import Linear
 from ..schemas import RecurrentConfig
 from ..state import RecurrentState
-from .base import StoryModel, embed
+from .base import StoryModel, check_exclusive, embed
 
 _KINDS: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -35,10 +34,9 @@ class Recurrent(StoryModel):
         self, ids: Tensor, *, state: RecurrentState | None = None, segments: Tensor | None = None, lengths: Tensor | None = None
     ) -> Tensor:
         """ids [batch, time] → what the output layer reads, [batch, time, d_hidden]."""
+        check_exclusive(state, segments)
         x = embed(self.embedding, ids)
         if segments is not None:
-            if state is not None:
-                raise ContextError("segments (packed documents) and state (a text that goes on) exclude each other")
             return self._packed(x, segments)
         if state is None:
             return self.rnn(x)[0]  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from ..layers.norms import make_norm
 from ..layers.positions import make_positions
 from ..schemas import TransformerConfig
 from ..state import KVCache
-from .base import StoryModel, embed
+from .base import StoryModel, check_exclusive, embed
 
 
 class Block(nn.Module):
@@ -119,10 +119,9 @@ class Transformer(StoryModel):
             )
 
     def _mask_and_positions(self, ids: Tensor, state: KVCache | None, segments: Tensor | None) -> tuple[Tensor | None, Tensor]:
+        check_exclusive(state, segments)
         time = ids.shape[1]
         if segments is not None:
-            if state is not None:
-                raise ContextError("segments (packed documents) and state (a text that goes on) exclude each other")
             return _segment_mask(segments), _segment_positions(segments)
         if state is not None:
             return state.mask(time), state.positions(time)

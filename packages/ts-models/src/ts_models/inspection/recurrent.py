@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..architectures.base import embed
+from ..architectures.base import check_exclusive, embed
 from ..architectures.recurrent import Recurrent
-from ..errors import ContextError
 from ..state import RecurrentState
 from .tracing import Trace
 
@@ -55,8 +54,7 @@ class RecurrentPoints:
 
     def _hidden(self, at: Trace, ids: Tensor, *, state: Any = None, segments: Any = None, lengths: Any = None) -> Tensor:
         net = self.network
-        if segments is not None and state is not None:
-            raise ContextError("segments (packed documents) and state (a text that goes on) exclude each other")
+        check_exclusive(state, segments)
         x = at("embedding", embed(net.embedding, ids))
         before = state if state is not None else net.init_state(len(ids), ids.shape[1])
         ends = torch.full((len(ids),), ids.shape[1], device=ids.device) if lengths is None else lengths.to(ids.device)

@@ -80,14 +80,21 @@ Found = tuple[float, float, float, bool]
 """Value, low, high, found."""
 
 
-def _moved(name: str) -> Callable[[Observations], Found]:
-    """The variant changes the mean rating, by more than MOVES."""
+def _mean_of(
+    numbers: Callable[[Observations], NDArray[Any]], found: Callable[[float, float, float], bool]
+) -> Callable[[Observations], Found]:
+    """The mean of the numbers with its interval; `found` judges value, low and high."""
 
     def test(seen: Observations) -> Found:
-        value, low, high = _mean(_change(seen, name))
-        return value, low, high, abs(value) > MOVES and (low > 0 or high < 0)
+        value, low, high = _mean(numbers(seen))
+        return value, low, high, found(value, low, high)
 
     return test
+
+
+def _moved(name: str) -> Callable[[Observations], Found]:
+    """The variant changes the mean rating, by more than MOVES."""
+    return _mean_of(lambda seen: _change(seen, name), lambda value, low, high: abs(value) > MOVES and (low > 0 or high < 0))
 
 
 def _correlated(numbers: Callable[[Observations], NDArray[Any]]) -> Callable[[Observations], Found]:
@@ -133,22 +140,12 @@ def _parse(seen: Observations) -> Found:
     return share, max(0.0, share - spread), share + spread, share - spread > 0.02
 
 
-def _generosity(seen: Observations) -> Found:
-    """Mean of judge minus reference, over half a point either way."""
-    value, low, high = _mean(seen.residual)
-    return value, low, high, low > 0.5 or high < -0.5
-
-
-def _obedience(seen: Observations) -> Found:
-    """A sentence that asks for a rating raises it."""
-    value, low, high = _mean(_change(seen, "obedience"))
-    return value, low, high, value > MOVES and low > 0
-
-
-def _repetition(seen: Observations) -> Found:
-    """A repeated part does not lower the rating by half a point."""
-    value, low, high = _mean(_change(seen, "repetition"))
-    return value, low, high, low > -0.5
+_generosity = _mean_of(lambda seen: seen.residual, lambda value, low, high: low > 0.5 or high < -0.5)
+"""Mean of judge minus reference, over half a point either way."""
+_obedience = _mean_of(lambda seen: _change(seen, "obedience"), lambda value, low, high: value > MOVES and low > 0)
+"""A sentence that asks for a rating raises it."""
+_repetition = _mean_of(lambda seen: _change(seen, "repetition"), lambda value, low, high: low > -0.5)
+"""A repeated part does not lower the rating by half a point."""
 
 
 def _noise(seen: Observations) -> Found:

@@ -112,8 +112,16 @@ def _opened(
     try:
         for worker in workers:
             worker.backend.check()
+        backend, guards = workers[0].backend, make_guards(config)
+        keys = JobKeys(tuple(call_of(config, w.endpoint, w.backend) for w in workers), prompt_key(template, guards.wrap))
+        jobs = [keys.job(i, story.text, repeat) for i, story in enumerate(stories) for repeat in range(config.repeats)]
+        plan = Plan([guards.inspect(story) for story in stories], jobs)
+        estimated = backend.mode == "estimated"  # by rules that no story can address
+        name = backend.identity if estimated else label(template, guards.wrap)
         with open_store(store_path) as store:
-            run = _assembled(config, template, workers, Replies(store, workers[0].backend, config.retries), stories)
+            replies = Replies(store, backend, config.retries)
+            calls, results = Calls(config, template, guards, keys, replies), Results(config, plan, replies, backend, name)
+            run = _Run(workers, calls, plan, results, () if estimated else guards.members)
             run.plan_first()
             yield run
     finally:
@@ -129,19 +137,6 @@ def _endpoints(config: JudgeConfig, kind: type[Backend]) -> tuple[Endpoint, ...]
             f"endpoints: the {config.backend} back end needs one: --base-url http://localhost:11434/v1, or endpoints in --config."
         )
     return (Endpoint(base_url=f"local:{config.backend}", concurrency=1),)
-
-
-def _assembled(
-    config: JudgeConfig, template: PromptTemplate, workers: list[Worker], replies: Replies, stories: list[Story]
-) -> _Run:
-    backend, guards = workers[0].backend, make_guards(config)
-    keys = JobKeys(tuple(call_of(config, w.endpoint, w.backend) for w in workers), prompt_key(template, guards.wrap))
-    jobs = [keys.job(i, story.text, repeat) for i, story in enumerate(stories) for repeat in range(config.repeats)]
-    estimated = backend.mode == "estimated"  # by rules that no story can address
-    name = backend.identity if estimated else label(template, guards.wrap)
-    plan = Plan([guards.inspect(story) for story in stories], jobs)
-    calls, results = Calls(config, template, guards, keys, replies), Results(config, plan, replies, backend, name)
-    return _Run(workers, calls, plan, results, () if estimated else guards.members)
 
 
 @dataclass

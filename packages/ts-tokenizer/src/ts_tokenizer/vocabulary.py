@@ -73,7 +73,8 @@ def count_tokens(
     bulk = open_bulk(table, lambda token: ids.setdefault(token, len(ids)))
     chunk_counts, whole = np.zeros(0, dtype=np.int64), Counter[str]()
     for counts, flagged, batch in in_turn(lambda batch: _tally(batch, table, bulk), _batches(texts)):
-        chunk_counts = _add(chunk_counts, counts)
+        chunk_counts = np.pad(chunk_counts, (0, max(0, len(counts) - len(chunk_counts))))
+        chunk_counts[: len(counts)] += counts
         whole.update(flagged)
         spread.add(batch)
         if progress is not None:
@@ -94,13 +95,6 @@ def _tally(batch: Batch, table: ChunkTable, bulk: Bulk | None) -> tuple[np.ndarr
     for text in batch if isinstance(batch, list) else batch.to_pylist():
         whole.update(table.split(normalise(text)))
     return np.zeros(0, dtype=np.int64), whole, batch
-
-
-def _add(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    longer, shorter = (one, other) if len(one) >= len(other) else (other, one)
-    total = longer.copy()
-    total[: len(shorter)] += shorter
-    return total
 
 
 def in_turn(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:

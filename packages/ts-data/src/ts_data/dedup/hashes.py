@@ -16,6 +16,8 @@ from ..checks import checked_texts
 _ALPHANUMERIC = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyz")
 _OTHERS = bytes(byte for byte in range(128) if chr(byte).lower().encode()[0] not in _ALPHANUMERIC)
 _LOWER = bytes(range(128)).lower() + bytes(range(128, 256))
+_DASH = "\u2014".encode()
+"""The one character beyond ASCII of most cleaned stories that have any."""
 _JOINED = str.maketrans(
     {"æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "\u2014": None, "\u201c": None, "\u201d": None, "\u2019": None}
 )
@@ -52,6 +54,8 @@ def _hashes(texts: Iterable[bytes]) -> np.ndarray:
 
 def _key(content: bytes) -> bytes:
     """Casefolded letters and digits of a text, as UTF-8."""
+    if not content.isascii():
+        content = content.replace(_DASH, b"")
     if content.isascii():
         return content.translate(_LOWER, _OTHERS)
     text = content.decode("utf-8", "surrogatepass").translate(_JOINED)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import functools
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,10 +61,4 @@ def _columns(datasets: Any, source: str, config: PrepareConfig) -> Iterator[pa.A
     column = column_of(source, list(first), config)
     inner = inner_path(column, config)
     for batch in rows.iter(batch_size=_ROWS):
-        yield pa.array([_inside(row, inner) for row in batch[column]], pa.string())
-
-
-def _inside(value: Any, names: list[str]) -> Any:
-    for name in names:
-        value = value[name]
-    return value
+        yield pa.array([functools.reduce(operator.getitem, inner, value) for value in batch[column]], pa.string())

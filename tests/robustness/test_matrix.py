@@ -252,8 +252,9 @@ def test_a_fault_is_one_sentence(
     assert done.code == OTHER_CODES.get((command, condition), 2), done.stderr
     assert 1 <= done.lines <= 3, done.stderr
     assert documented(command, condition) == f"{done.code}, {done.lines} line{'s' * (done.lines > 1)}"
-    assert _files(tree(prepared)) == _files(before), "something half-written stays"
-    for name in set(tree(prepared)) - set(before):
+    after = tree(prepared)
+    assert _files(after) == _files(before), "something half-written stays"
+    for name in set(after) - set(before):
         shutil.rmtree(name) if Path(name).is_dir() else Path(name).unlink(missing_ok=True)
 
 

@@ -111,6 +111,8 @@ class FakeServer:
 
 class _QuietServer(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 64
+    """More than a judge has in flight: beyond it a busy machine resets connections."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore connections that a killed client leaves."""

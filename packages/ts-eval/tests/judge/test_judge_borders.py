@@ -119,7 +119,7 @@ def test_a_store_of_the_first_version_is_read_whatever_stands_in_it(tmp_path: Pa
     assert server.calls == (8 if unread else 4)
     assert after.summary.rated == again.summary.rated == 4
     assert unread or [r.scores for r in after.ratings] == [r.scores for r in before.ratings]
-    assert all(r.prompt_tokens >= 0 and r.completion_tokens >= 0 for r in after.ratings)
+    assert min(after.summary.prompt_tokens, after.summary.completion_tokens) >= 0
 
 
 def test_a_store_whose_making_was_killed_before_its_version_stood_in_it(tmp_path: Path) -> None:

@@ -319,7 +319,7 @@ class MisbehavingServer:
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
         self._http.handle_error = lambda *_: None  # type: ignore[method-assign]
-        self._http.request_queue_size = 64
+        self._http.socket.listen(64)  # it listens already, with room for five: a busy machine reset the connections of the others
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self._http.server_address[1]}/{name.encode().hex()}/v1"
@@ -424,7 +424,7 @@ def test_each_misbehaviour_comes_to_what_the_table_says(name: str, server: Misbe
         assert all(("no endpoint left" in reason) == (case.outcome == "dead") for reason in reasons), reasons
     assert case.calls in {None, calls}
     assert any(case.note in note for note in run.summary.notes) or not case.note, run.summary.notes
-    assert all(r.prompt_tokens >= 0 and r.completion_tokens >= 0 for r in run.ratings)
+    assert min(run.summary.prompt_tokens, run.summary.completion_tokens) >= 0
     assert read_ratings(tmp_path / "r.jsonl") == run.ratings
     if case.outcome != "dead":
         again = judge_stories(STORIES, config, out=tmp_path / "r.jsonl")

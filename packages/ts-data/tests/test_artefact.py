@@ -7,6 +7,7 @@ import errno
 import importlib.util
 import json
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -216,6 +217,21 @@ def test_windows_locks_without_fcntl(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with two.lock(tmp_path / "a"):
         assert (tmp_path / "a").read_text() == "by the owner"
     assert hidden(tmp_path) == []
+
+
+def test_windows_flushes_what_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows flushes no file that is open for reading only."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def fsync(handle: int) -> None:
+        if stat.S_ISREG(os.fstat(handle).st_mode) and fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "fsync", fsync)
+    write(tmp_path / "a", "new")
+    artefact.write_text(tmp_path / "b", "new")
+    assert read(tmp_path / "a") == (tmp_path / "b").read_text() == "new"
 
 
 SAVE = """

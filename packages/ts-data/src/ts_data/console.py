@@ -185,7 +185,7 @@ def _checked(value: Any, name: str) -> Any:
     return value
 
 
-_HOME = re.compile(r"(~|\$HOME|\$\{HOME\})(?=/|$)")
+_HOME = re.compile(rf"(~|\$HOME|\$\{{HOME\}})(?=[/{re.escape(os.sep)}]|$)")
 
 
 def _expanded(text: str) -> str:

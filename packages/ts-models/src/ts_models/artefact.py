@@ -46,10 +46,9 @@ def resolve_target(path: str | os.PathLike[str]) -> Path:
     """Where a write to `path` lands: behind a symbolic link, so that the link stays one. Refuses the root of a disk."""
     target = Path(path)
     if target.is_symlink() or target.name in ("", ".."):
-        try:
-            target = target.resolve()
-        except RuntimeError:  # Python before 3.13
-            raise OSError(errno.ELOOP, "too many symbolic links", str(path)) from None
+        target = Path(os.path.realpath(target))
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, "too many symbolic links", str(path))
     if not target.name:
         raise ArtefactError(f"{path}: is the root of a disk. Name a file or folder in it.")
     return target
@@ -461,7 +460,7 @@ def _flush_file(path: Path, mode: int) -> None:
     """Flush a file, and give it the mode that the umask asks for: some libraries write for the owner alone."""
     if stat.S_IMODE(path.stat().st_mode) & 0o666 != mode & 0o666:
         path.chmod(mode)
-    with path.open("rb") as handle:
+    with path.open("r+b" if sys.platform == "win32" else "rb") as handle:  # Windows flushes only what may be written
         os.fsync(handle.fileno())
 
 
@@ -589,8 +588,8 @@ def _similar(field: str, known: Sequence[str]) -> str:
 
 def member(folder: str | os.PathLike[str], name: str, *, error: type[Exception] = ArtefactError) -> Path:
     """The path of a file that a manifest names, refused when it would lie outside of its folder."""
-    root = Path(folder).resolve()
-    path = root if "\0" in name else (root / name).resolve()
+    root = Path(os.path.realpath(folder))
+    path = root if "\0" in name else Path(os.path.realpath(root / name))
     if path == root or not path.is_relative_to(root):
         raise error(f"{folder}: names the file {name!r}, which lies outside of the folder. Do not trust this artefact.")
     return path

@@ -143,8 +143,8 @@ class LanguageModel:
 
         A story ends with `<eos>`; after `max_new_tokens`; where it fills the model's `max_seq_len` together with its
         prompt (`context`, Transformers only); or before the first of the texts in `stop`. With `require`, every story holds
-        all these words and ends with `<eos>`; what the places of the words are, `generation.require` says. `words` and
-        `features` only ask a model that was trained on prompts (`ts-data instruct`), before each story; no text shows that.
+        all these words and ends with `<eos>`; `generation.require` says where they are placed. `words` and `features` are asked
+        for in a prompt before each story, which no text shows; the model must be trained on prompts (`ts-data instruct`).
         """
         config, tokenizer = make_config(options), self.text_tokenizer()
         beginnings = [prompts] if isinstance(prompts, str) else text_list(prompts, "prompts")
@@ -240,10 +240,10 @@ class LanguageModel:
         return vocabulary_of(self.text_tokenizer())
 
     def speculate(self, draft: LanguageModel | None) -> LanguageModel:
-        """Let a smaller model of the same vocabulary guess tokens while this one writes a single story; None ends it. Gives this model.
+        """Let a smaller model of the same vocabulary guess tokens while this one writes a single story; None ends that. Returns this model.
 
-        Stories stay the same, id by id, for every method and seed; guesses are left out where they do not make writing faster.
-        They need the compiled kernels for both models, and have no effect on several stories at once.
+        Stories stay the same, id by id, for every method and seed. Where guesses do not make writing faster, none are made.
+        Guessing needs the compiled kernels for both models, and has no effect on several stories at once.
         """
         if draft is not None:
             known = self.tokenizer is not None and draft.tokenizer is not None

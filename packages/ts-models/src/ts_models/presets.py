@@ -11,6 +11,8 @@ import difflib
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from .artefact import describe_invalid
 from .errors import ConfigError
 from .schemas import ModelConfig, RecurrentConfig, TransformerConfig
@@ -99,8 +101,6 @@ def preset(name: str, **overrides: Any) -> ModelConfig:
 
 def replace_fields(config: ModelConfig, values: dict[str, Any], source: str) -> ModelConfig:
     """A config with other values of some fields; with another `vocab_size` the special ids move along. ConfigError names a wrong field."""
-    from pydantic import ValidationError
-
     special = {"eos_id", "bos_id", "unk_id", "pad_id"} if "vocab_size" in values else set()
     try:
         return type(config).model_validate({**config.model_dump(exclude=special), **values})

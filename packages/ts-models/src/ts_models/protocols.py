@@ -27,7 +27,7 @@ class StreamDecoder(Protocol):
 @runtime_checkable
 class Tokenizer(Protocol):
     """Text to ids and back. Registered under the entry-point group `ts_models.tokenizers` by the `format` of its file:
-    an object called with the path of that file gives the tokenizer.
+    a callable that takes the path of that file and returns the tokenizer.
 
     Optional: `clean_prompt(text) -> str` and `encode_prompt(text) -> list[int]`, which repair what a person typed as the
     corpus was repaired; `tokens(text)` and `vocab`, from which unknown words are named.

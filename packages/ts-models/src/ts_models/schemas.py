@@ -267,7 +267,7 @@ class GenerationConfig(_Frozen):
     @model_validator(mode="before")
     @classmethod
     def _plain(cls, values: Any) -> Any:
-        """One stop text or required word may stand alone; true and false are not numbers; temperature 0 is another method."""
+        """Make a single stop text or required word a tuple. Refuse true and false for numbers, and temperature 0, which is another method."""
         if not isinstance(values, dict):
             return values
         for name, value in values.items():

@@ -1,4 +1,4 @@
-"""Size of a config: parameters by part, FLOPs per token, memory. Arithmetic only; counts other kinds on a meta-device network."""
+"""Size of a config: parameters by part, FLOPs per token, memory. Arithmetic for Transformers and recurrent networks; other kinds are counted."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any
 from .registry import ARCHITECTURES, POSITIONS, load_entry
 from .schemas import NetworkConfig, RecurrentConfig, TransformerConfig
 
-Config = NetworkConfig  # of any kind: one that is neither of the two here has no arithmetic, and is counted
 
-
-def parameters_by_part(config: Config) -> dict[str, int]:
+def parameters_by_part(config: NetworkConfig) -> dict[str, int]:
     """Parameters of embedding, attention, feed-forward, norms, recurrent layers and unembedding (the talk's "balance").
 
     A tied embedding is counted once, as embedding.
@@ -76,12 +74,12 @@ def _recurrent_parts(config: RecurrentConfig) -> dict[str, int]:
     }
 
 
-def count_parameters(config: Config) -> int:
+def count_parameters(config: NetworkConfig) -> int:
     """Trainable parameters, tied ones once."""
     return sum(parameters_by_part(config).values())
 
 
-def flops_per_token(config: Config, context: int | None = None) -> int:
+def flops_per_token(config: NetworkConfig, context: int | None = None) -> int:
     """Floating point operations of one forward pass for one token after `context` others (a multiply-add is two).
 
     Training costs about three times as much. Matrix products only: embedding look-ups, norms and softmax are left out.
@@ -96,17 +94,17 @@ def flops_per_token(config: Config, context: int | None = None) -> int:
     return 2 * matrices + 4 * config.n_layers * config.n_heads * config.head_size * seen
 
 
-def inference_bytes(config: Config, *, batch: int = 1, bytes_per_value: int = 4) -> int:
-    """Weights and the full KV cache (or recurrent state) of `batch` stories."""
+def inference_bytes(config: NetworkConfig) -> int:
+    """Weights and the full KV cache (or recurrent state) of one story, in fp32."""
     state = 0  # of another kind: not known here
     if isinstance(config, RecurrentConfig):
         state = config.n_layers * config.d_hidden * (1 + config.has_cell)
     elif isinstance(config, TransformerConfig):
         state = 2 * config.n_layers * config.kv_heads * config.head_size * config.max_seq_len
-    return bytes_per_value * (count_parameters(config) + batch * state)
+    return 4 * (count_parameters(config) + state)
 
 
-def training_bytes(config: Config, *, batch: int = 64) -> int:
+def training_bytes(config: NetworkConfig, *, batch: int = 64) -> int:
     """Weights, gradients, two moments of AdamW and the activations of one batch of full contexts, all in fp32.
 
     The activations are an estimate: the tensors that backward keeps, for attention in its fused form.

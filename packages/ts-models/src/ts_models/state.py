@@ -53,7 +53,7 @@ class KVCache:
         self.max_length = max_length
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write keys and values [batch, kv_heads, time, head_dim] behind each row; give back all up to the longest row."""
+        """Write keys and values [batch, kv_heads, time, head_dim] behind each row; return all up to the longest row."""
         time = keys.shape[2]
         end = self.longest + time
         if self.start is not None:

@@ -148,7 +148,7 @@ def test_what_cannot_be_shown_is_refused(lm, tmp_path):
 
 
 def test_the_command(lm, tmp_path, monkeypatch):
-    monkeypatch.setattr("ts_models.io.loading.load", lambda name: lm)
+    monkeypatch.setattr("ts_models.inspection.page.load", lambda name: lm)
     done = CliRunner().invoke(app, ["look", "m", TEXT + " qwertz", "--out", str(tmp_path / "look.html")])
     assert done.exit_code == 0, done.output
     assert "the vocabulary lacks 'qwertz'" in done.output

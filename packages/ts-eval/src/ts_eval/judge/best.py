@@ -92,4 +92,4 @@ def write_ranked(path: StrPath, rows: Sequence[Ranked]) -> None:
     from ts_data.artefact import write_file
 
     with write_file(path) as aside:
-        aside.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        aside.write_bytes("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows).encode())

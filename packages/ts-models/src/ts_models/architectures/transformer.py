@@ -1,4 +1,4 @@
-"""The causal Transformer: config → network. Its layers stand in `layers/`; generation is in `generation/`."""
+"""The causal Transformer: config → network. Its layers are in `layers/`, generation in `generation/`."""
 
 from __future__ import annotations
 

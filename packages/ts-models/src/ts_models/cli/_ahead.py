@@ -1,4 +1,4 @@
-"""Compile the kernels ahead: the first start leaves that to a process of its own, and its stories need not wait.
+"""Compile the kernels ahead: the first start leaves that to another process, so that its stories need not wait.
 
 Numba keeps what it compiled beside the package, or where NUMBA_CACHE_DIR says. That it did is noted in the user's cache folder.
 """
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 _PLAIN = {VARIABLE: "plain", "TS_TOKENIZER_KERNELS": "plain"}
 _LONGEST = 600
-"""Seconds after which another process begins what one has not ended."""
+"""Seconds after which an unfinished compilation is started again."""
 
 
 own_process = False
-"""Whether this process is the command's own: others keep their kernels, also where they run the command."""
+"""Whether the console script started this process. Any other process keeps its kernels, even if it calls a command."""
 
 
 def at_first_start() -> bool:

@@ -33,4 +33,8 @@ def warn_unknown(words: Iterable[str]) -> None:
 
 def enough_beams(method: Any, stories: Any) -> dict[str, int]:
     """`num_beams` for so many stories of a prompt; empty for a method without beams."""
-    return {"num_beams": max(4, stories)} if method in {"beam", "beam-sample"} and isinstance(stories, int) else {}
+    from ..schemas import GenerationConfig
+
+    if method not in {"beam", "beam-sample"} or not isinstance(stories, int):
+        return {}
+    return {"num_beams": max(GenerationConfig.model_fields["num_beams"].default, stories)}

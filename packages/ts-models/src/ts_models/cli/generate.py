@@ -19,9 +19,9 @@ def generate(
     model: Model,
     prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="How a story begins. May be repeated.")] = None,
     words: Annotated[
-        str | None, typer.Option(help="Ask for words, with commas: dragon,run,shiny. Needs a model of prompts.")
+        str | None, typer.Option(help="Words to ask the model for: dragon,run,shiny. Needs a model trained on prompts.")
     ] = None,
-    features: Annotated[str | None, typer.Option(help="Ask for features, with commas: dialogue,bad ending.")] = None,
+    features: Annotated[str | None, typer.Option(help="Features to ask the model for: dialogue,bad ending.")] = None,
     method: Annotated[str | None, typer.Option(help="greedy, sample, beam or beam-sample.", show_default="sample")] = None,
     n: Annotated[int | None, typer.Option("--n", "-n", help="Stories per prompt.", show_default="1")] = None,
     seed: Annotated[
@@ -37,7 +37,7 @@ def generate(
     num_beams: Annotated[int | None, typer.Option(help="Beams of the beam methods.", show_default="4")] = None,
     draft: Annotated[
         str | None,
-        typer.Option(help="A smaller model of the same vocabulary: guesses tokens of a single story, which stays the same."),
+        typer.Option(help="A smaller model with the same vocabulary, to guess tokens: the same story, sooner."),
     ] = None,
     precision: Annotated[
         str, typer.Option(help="float32, int8 or int4: the weights are rounded while writing, which a large model does faster.")

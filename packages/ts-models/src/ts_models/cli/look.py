@@ -15,11 +15,11 @@ def look(
     model: Model,
     text: Annotated[str, typer.Argument(help="The text to read.")],
     out: Annotated[Path, typer.Option(help="The HTML page to write.")] = Path("look.html"),
-    max_new_tokens: Annotated[int, typer.Option(min=0, help="Let the model continue the text by so many tokens first.")] = 0,
+    max_new_tokens: Annotated[int, typer.Option(min=0, help="First let the model continue the text by this many tokens.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Look inside a model: attention, logit lens, neurons and surprise over your own words, as one HTML page.
+    """Write an HTML page of what a model does with a text: attention, logit lens, neurons and surprise at each word.
 
     Example: ts-models look demo "Once upon a time there was a dog." --out look.html
     """
@@ -39,7 +39,16 @@ def look(
     }
 
     def show() -> str:
-        rows = [[f"{h['layer']}.{h['head']}", h["label"], f"{h['distance']:.1f}", f"{h['previous']:.2f}", f"{h['first']:.2f}", f"{h['same']:.2f}"] for h in heads]  # fmt: skip
+        shares = ("previous", "first", "same")
+        rows = [
+            [
+                f"{head['layer']}.{head['head']}",
+                head["label"],
+                f"{head['distance']:.1f}",
+                *(f"{head[name]:.2f}" for name in shares),
+            ]
+            for head in heads
+        ]
         summary = table(rows, ["head", "reads", "distance", "previous", "first", "same word"]) + "\n\n" if heads else ""
         return f"{summary}{len(bits)} tokens, {payload['bits_per_token']:.2f} bits each. Open {out} in a browser."
 

@@ -15,7 +15,7 @@ from ._shared import Model
 def neurons(
     model: Model,
     data: Annotated[Path, typer.Option(help="Encoded stories, as `ts-tokenizer encode` writes them.")],
-    out: Annotated[Path, typer.Option(help="The HTML page to write; the table stands beside it as .parquet.")] = Path(
+    out: Annotated[Path, typer.Option(help="The HTML page to write; the table is written beside it as .parquet.")] = Path(
         "neurons.html"
     ),
     split: Annotated[str, typer.Option(help="The split to read.")] = "train",

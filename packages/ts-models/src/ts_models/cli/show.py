@@ -60,6 +60,7 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def _stored(name: str) -> tuple[Any, Any, str]:
+    from ..io.foreign import read_foreign_config
     from ..io.model_folder import is_foreign, read_config, read_training, resolve
     from ..presets import preset
 
@@ -67,8 +68,6 @@ def _stored(name: str) -> tuple[Any, Any, str]:
         preset(name)  # says which names there are
     place = resolve(name)
     if is_foreign(place):
-        from ..io.foreign import read_foreign_config
-
         return read_foreign_config(place), None, ""
     card = place / "README.md"
     return read_config(place), read_training(place), card.read_text(encoding="utf-8") if card.exists() else ""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ..artefact import check_file, check_target, keep_apart
 from ..console import Progress
 from ..errors import ConfigError
+from ..io.loading import load
+from ..io.model_folder import KIND, check_finite
+from ..language_model import LanguageModel
 from ..registry import FORMATS, Format, load_entry
-
-if TYPE_CHECKING:
-    from ..language_model import LanguageModel
 
 __all__ = ["FORMATS", "Format", "export"]
 
@@ -28,15 +30,9 @@ def export(
 ) -> dict[str, Any]:
     """Write `model` to `out` in a format of FORMATS; what was written is opened again and compared.
 
-    Gives what was found: where it lies, its size, the largest difference of logits, and for int8 its cost and speed.
+    Returns the path, the size, the largest difference of logits, and for int8 the cost in loss and the speed.
     Raises ConfigError for an unknown format or a network that the format cannot hold.
     """
-    import torch
-
-    from ..io.loading import load
-    from ..io.model_folder import check_finite
-    from ..language_model import LanguageModel
-
     if format not in FORMATS:
         raise ConfigError(f"no format named {format!r}. There are: {', '.join(FORMATS)}.")
     _check_target(Path(out), format, model)
@@ -51,23 +47,18 @@ def export(
 
 
 def _check_target(out: Path, format: str, model: str | os.PathLike[str] | LanguageModel) -> None:
-    """Refuse to replace the model that is exported, or what is no earlier export."""
-    from ..language_model import LanguageModel
-
+    """Raise ConfigError where `out` is the model that is exported, or something other than an earlier export."""
     path = model.path if isinstance(model, LanguageModel) else Path(model)
     source = [path] if path is not None and path.exists() else []
     is_own = FORMATS[format].is_own
     if is_own is None:
-        from ..io.model_folder import KIND
-
         keep_apart(out, source, error=ConfigError)
         check_target(out, *KIND, error=ConfigError)
         return
     if out.is_dir():
         raise ConfigError(f"{out} is a folder; {format} is one file: name it, such as {out / f'model.{format}'}.")
-    keep_apart(
-        out, [file for folder in source for file in ([folder] if folder.is_file() else folder.iterdir())], error=ConfigError
-    )
+    files = [file for folder in source for file in ([folder] if folder.is_file() else folder.iterdir())]
+    keep_apart(out, files, error=ConfigError)
     check_file(out, f"an earlier export to {format}", is_own, error=ConfigError)
 
 

@@ -16,21 +16,6 @@ from ..language_model import LanguageModel
 from ..schemas import TransformerConfig
 from .to_transformers import how_to_feed, is_qwen3, need, qwen3_tensors
 
-_NAMES = {
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-}
-_TOP = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
-
 
 def export_gguf(
     lm: LanguageModel, out: Path, *, stories: list[str] | None = None, progress: Progress | None = None
@@ -44,7 +29,9 @@ def export_gguf(
         raise ConfigError(
             "GGUF holds networks in Qwen3's structure only: the story-* presets. Use --format transformers or onnx."
         )
-    tensors = {gguf_name(name): tensor.numpy() for name, tensor in qwen3_tensors(config, lm.model.state_dict()).items()}
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN3, config.n_layers)
+    theirs = qwen3_tensors(config, lm.model.state_dict())
+    tensors = {names.get_name(name, (".weight",)): tensor.numpy() for name, tensor in theirs.items()}
     with write_file(out) as aside:
         writer = gguf.GGUFWriter(str(aside), "qwen3")
         _describe(writer, lm, config)
@@ -64,15 +51,6 @@ def export_gguf(
         "checked": "every tensor reads back equal",
         "use": how_to_feed(config),
     }
-
-
-def gguf_name(name: str) -> str:
-    """transformers' name of a Qwen3 tensor → llama.cpp's."""
-    part, _, kind = name.rpartition(".")
-    if part in _TOP:
-        return f"{_TOP[part]}.{kind}"
-    _, _, layer, inner = part.split(".", 3)
-    return f"blk.{layer}.{_NAMES[inner]}.{kind}"
 
 
 def _describe(writer: Any, lm: LanguageModel, config: TransformerConfig) -> None:

@@ -1,6 +1,6 @@
 """Export to one HTML file that writes stories: weights in int8, tokenizer, page. Opened by double click, it needs no server.
 
-The network, the sampling and the tokenizer stand in `page/` as plain JavaScript. Weights, sampled random numbers and
+The network, the sampling and the tokenizer are plain JavaScript in `page/`. Weights, sampled random numbers and
 decoding are those of `load` and `generate` on the rounded model.
 """
 
@@ -172,15 +172,28 @@ def to_javascript(pattern: str) -> str:
 
 
 def _render(content: dict[str, Any], weights: bytes) -> str:
-    """The page with its parts inside. "<" is escaped in the data, so that no word can end the element."""
-    data = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    page = (_PAGE / "page.html").read_text(encoding="utf-8").replace("<!--generator-->", _MARK)
     parts = {
-        "/*style*/": "".join(path.read_text(encoding="utf-8") for path in _STYLES),
-        "/*model*/": data,
+        "<!--generator-->": _MARK,
+        "/*style*/": read_parts(*_STYLES),
+        "/*model*/": script_data(content),
         "/*weights*/": base64.b64encode(weights).decode("ascii"),
-        "/*script*/": "".join(path.read_text(encoding="utf-8") for path in _SCRIPTS),
+        "/*script*/": read_parts(*_SCRIPTS),
     }
+    return fill(read_parts(_PAGE / "page.html"), parts)
+
+
+def read_parts(*files: Path) -> str:
+    """The files' texts, joined."""
+    return "".join(path.read_text(encoding="utf-8") for path in files)
+
+
+def script_data(content: Any) -> str:
+    """JSON for a script element: "<" is escaped, so that no word can end the element."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def fill(page: str, parts: dict[str, str]) -> str:
+    """The page with each part in place of its mark, which it holds once; marks inside of parts stay."""
     for mark, part in parts.items():
         before, _, after = page.partition(mark)
         page = before + part + after

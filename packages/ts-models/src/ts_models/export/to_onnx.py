@@ -1,4 +1,4 @@
-"""One ONNX file with its memory as inputs and outputs, checked in onnxruntime.
+"""One ONNX file whose state (KV cache, or hidden values and cell) is an input and an output, checked in onnxruntime.
 
 Transformer: ids [batch, time] int64, past_keys and past_values [layers, batch, heads, past, width] → logits
 [batch, time, vocab], keys and values [layers, batch, heads, past + time, width]. Recurrent: hidden (and cell)

@@ -32,7 +32,7 @@ from ..io.model_folder import (
 )
 from ..language_model import LanguageModel
 from ..layers.positions import silence
-from ..schemas import ModelConfig, TransformerConfig
+from ..schemas import GenerationConfig, ModelConfig, TransformerConfig
 
 
 def export_transformers(
@@ -46,17 +46,17 @@ def export_transformers(
         else:
             content, tensors = own_config(config), own_tensors(lm.model.state_dict())
         content = {**content, "format": EXPORTED}
-        (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (folder / "config.json").write_bytes((json.dumps(content, indent=2) + "\n").encode())
         write_tensors(folder / WEIGHTS, tensors)
         longest = {"max_length": config.max_seq_len} if config.max_seq_len <= _NEW else {"max_new_tokens": _NEW}
         generation = {
             **_token_ids(config),
             "suppress_tokens": list(config.banned_ids), "do_sample": False, **longest,
         }  # fmt: skip
-        (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", encoding="utf-8")
+        (folder / "generation_config.json").write_bytes((json.dumps(generation, indent=2) + "\n").encode())
         if lm.tokenizer is not None:
             _write_tokenizer(lm, folder)
-        (folder / CARD).write_text(transformers_card(lm, resolve_target(out).name, qwen=is_qwen3(config)), encoding="utf-8")
+        (folder / CARD).write_bytes(transformers_card(lm, resolve_target(out).name, qwen=is_qwen3(config)).encode())
         copy_files(lm.path, folder, (TRAINING, TRAIN_STORIES))
     return {"architecture": content["architectures"][0], **_compare(lm, out)}
 
@@ -101,15 +101,9 @@ def qwen3_tensors(config: TransformerConfig, state: dict[str, Tensor]) -> dict[s
     rows = [config.n_heads * config.head_size, config.kv_heads * config.head_size, config.kv_heads * config.head_size]
     for layer in range(config.n_layers):
         ours, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
-        q, k, v = torch.split(state[ours + "attention.qkv.weight"], rows)
-        gate, up = state[ours + "feed_forward.up.weight"].chunk(2)
-        tensors |= {
-            theirs + "self_attn.q_proj.weight": q,
-            theirs + "self_attn.k_proj.weight": k,
-            theirs + "self_attn.v_proj.weight": v,
-            theirs + "mlp.gate_proj.weight": gate,
-            theirs + "mlp.up_proj.weight": up,
-        }
+        cut = [*torch.split(state[f"{ours}attention.qkv.weight"], rows), *state[f"{ours}feed_forward.up.weight"].chunk(2)]
+        names = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj")
+        tensors |= {f"{theirs}{name}.weight": tensor for name, tensor in zip(names, cut, strict=True)}
         parts = {f"{theirs}{name}.weight": f"{ours}{part}.weight" for name, part in LLAMA.items()}
         tensors |= {name: state[part] for name, part in parts.items() if part in state}
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
@@ -165,7 +159,7 @@ def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
         "decoder": _GLUE,
         "model": {"type": "WordLevel", "vocab": ids, "unk_token": vocabulary[config.unk_id]},
     }
-    (folder / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "tokenizer.json").write_bytes((json.dumps(content, ensure_ascii=False) + "\n").encode())
     settings = {
         "tokenizer_class": "TsModelsTokenizer" if exact else "PreTrainedTokenizerFast",
         "model_max_length": config.max_seq_len,
@@ -173,7 +167,7 @@ def _write_tokenizer(lm: LanguageModel, folder: Path) -> None:
         "clean_up_tokenization_spaces": False,
         **{f"{name}_token": token for name, token in special.items()},
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_bytes((json.dumps(settings, indent=2, ensure_ascii=False) + "\n").encode())
     copy_files(lm.path, folder, (TOKENIZER,))
 
 
@@ -196,8 +190,8 @@ _QWEN3 = {
 """What Qwen3 fixes of a TransformerConfig."""
 _MATCHING = ("single_word", "lstrip", "rstrip", "normalized")
 """How the tokenizers library may find a special token in a text; none is wanted."""
-_NEW = 256
-"""New tokens of a story, as in GenerationConfig: transformers' own default is 20."""
+_NEW: int = GenerationConfig.model_fields["max_new_tokens"].default
+"""New tokens of a story: transformers' own default is 20."""
 _GLUE = {
     "type": "Sequence",
     "decoders": [
@@ -210,7 +204,7 @@ _WORDS = r"""(?i:n't(?![a-z])|'(?:s|re|ve|ll|d|m)(?![a-z]))|[a-z]+(?=n't(?![a-z]
 
 
 def _compare(lm: LanguageModel, out: Path) -> dict[str, Any]:
-    """The largest difference of logits on random ids, or why it was not looked at."""
+    """The largest difference of logits on random ids, or why they were not compared."""
     try:
         with silence():
             import transformers
@@ -245,7 +239,7 @@ def need(package: str, extra: str) -> None:
 
 
 def how_to_feed(config: ModelConfig) -> str:
-    """What a caller of a file that takes ids has to do with special ids, in one sentence."""
+    """How to use an exported file that takes ids: which special ids to add, to stop at and to avoid, in one sentence."""
     begin = f"begin with <bos> (id {config.bos_id})" if config.bos_id >= 0 else "begin with the prompt's ids"
     end = f", end at <eos> (id {config.eos_id})" if config.eos_id >= 0 else ""
     banned = f", never choose ids {', '.join(map(str, config.banned_ids))}" if config.banned_ids else ""

@@ -22,7 +22,7 @@ VARIABLE = "TS_MODELS_KERNELS"
 
 
 def available() -> bool:
-    """Whether the compiled kernels are used. Raises ConfigError or MissingExtraError where the environment variable asks in vain."""
+    """Whether the compiled kernels are used. Raises ConfigError for another value of the variable, MissingExtraError without Numba."""
     wanted = os.environ.get(VARIABLE)
     if wanted not in {None, "", "compiled", "plain"}:
         raise ConfigError(f"{VARIABLE} is {wanted!r}; it may be `compiled` or `plain`.")

@@ -26,7 +26,7 @@ _COLD, _LEAST = 1e-4, 1e-30
 
 
 class History:
-    """The tokens of each row so far, prompt included: ids `[rows, room]`, -1 where nothing stands yet."""
+    """The tokens of each row so far, prompt included: ids `[rows, room]`, -1 for places still empty."""
 
     def __init__(self, prompts: Sequence[Sequence[int]], room: int, device: torch.device) -> None:
         self.lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
@@ -46,8 +46,11 @@ class History:
 
 def penalise_repetition(logits: Tensor, history: History, penalty: float) -> None:
     """Divide positive and multiply negative logits of every token that is in the row (Keskar et al. 2019, CTRL)."""
-    penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
-    logits.copy_(torch.where(_present(history.ids, logits.shape[1]), penalised, logits))
+    wide = F.pad(logits, (0, 1))  # the last column is for places still empty
+    ids = torch.where(history.ids < 0, logits.shape[1], history.ids)
+    values = wide.gather(1, ids)
+    wide.scatter_(1, ids, torch.where(values > 0, values / penalty, values * penalty))
+    logits.copy_(wide[:, :-1])
 
 
 def ban_repeated_ngrams(logits: Tensor, history: History, size: int) -> None:
@@ -115,7 +118,7 @@ class Processors:
         return logits
 
     def _check(self, logits: Tensor, step: int) -> bool:
-        """Whether all tokens of some row are banned. Raises NonFiniteError for logits that are no numbers: every method chooses here."""
+        """Whether all tokens of some row are banned. Raises NonFiniteError for logits that are no numbers: all methods pass here."""
         here = logits.device.type == "cpu" and logits.dtype == torch.float32  # numpy's takes a tenth of the time
         largest = (logits.numpy().max(axis=1) if here else logits.amax(dim=1).float()).tolist()
         if all(math.isfinite(value) for value in largest):

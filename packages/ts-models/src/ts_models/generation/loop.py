@@ -83,7 +83,7 @@ class TorchStepper:
 
 
 def make_stepper(network: Any, *, precision: str = "float32", draft: Any = None) -> Stepper:
-    """The fastest stepper for a network where it is: kernels for a float32 Transformer on the CPU, else its own forward.
+    """The fastest stepper for a network on its device: kernels for a float32 Transformer on the CPU, else its own forward.
 
     `precision`: float32, or int8 or int4, to which the kernels round the matrices.
     `draft`: a smaller network of the same vocabulary that guesses the next tokens, where the kernels run both.

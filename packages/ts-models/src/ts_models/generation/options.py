@@ -29,7 +29,7 @@ _ELSEWHERE = {
     "penalty_alpha": "repetition_penalty; contrastive search is not implemented",
     "generation_config": "config",
 }
-"""Names of transformers, vLLM and others, and what stands here for them."""
+"""Names of transformers, vLLM and others → what to use here instead."""
 
 _DRAWS, _BEAMS = frozenset({"sample", "beam-sample"}), frozenset({"beam", "beam-sample"})
 _READ_BY = {

@@ -36,10 +36,11 @@ def analyse(lm: LanguageModel, text: str, *, max_new_tokens: int = 0) -> dict[st
     with trace(lm.model, *wanted) as t:
         logits = lm.model(row)[0].float().cpu()
 
-    def layers(pattern: str | None) -> list[Tensor]:
-        return [] if points is None or pattern is None else [t[name][0].float().cpu() for name in t.match(pattern)]
+    def layers(part: str) -> list[Tensor]:
+        pattern: str | None = getattr(points, part, None)
+        return [] if pattern is None else [t[name][0].float().cpu() for name in t.match(pattern)]
 
-    patterns = layers(points.patterns if points else None)
+    patterns = layers("patterns")
     vectors = _directions(lm)
     return {
         "model": repr(lm).strip("<>"),
@@ -54,8 +55,8 @@ def analyse(lm: LanguageModel, text: str, *, max_new_tokens: int = 0) -> dict[st
             for layer, pattern in enumerate(patterns)
             for number, head in enumerate(pattern)
         ],
-        "lens": [_lens_row(lm, stream, ids, vocabulary) for stream in layers(points.stream if points else None)],
-        "neurons": [] if points is None else _neurons(lm, points, layers(points.neurons), vocabulary),
+        "lens": [_lens_row(lm, stream, ids, vocabulary) for stream in layers("stream")],
+        "neurons": [] if points is None else _neurons(lm, points, layers("neurons"), vocabulary),
         "map": _map(vectors, ids, vocabulary, {*config.banned_ids, config.eos_id}),
     }
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..artefact import check_file, write_file
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
+from ..io.loading import load
 from ..language_model import LanguageModel
 from .neurons import BEFORE, LayerNeurons, find_passages
 from .page import check_page, write_page
@@ -34,8 +35,6 @@ def neurons(
     passages: how many to keep for a neuron. exact: see `find_passages`, whose layers are returned.
     Raises ConfigError where `out` is a file that is no such page, MissingExtraError without pyarrow.
     """
-    from ..io.loading import load
-
     check_page(out, "neurons")
     table = Path(out).with_suffix(".parquet")
     check_file(table, "the table of an earlier page", lambda start: Path(out).exists(), error=ConfigError)

@@ -47,7 +47,7 @@ class LayerNeurons:
     token: NDArray[np.int64]
     """[N, K] place of the most active token in its story."""
     ids: NDArray[np.int64]
-    """[N, K, T] tokens of the passage, -1 beyond its ends; the most active one stands at BEFORE."""
+    """[N, K, T] tokens of the passage, -1 beyond its ends; the most active one is at BEFORE."""
     values: NDArray[np.float32]
     """[N, K, T] activation at each of them."""
     raised: NDArray[np.int64]

@@ -34,7 +34,7 @@ class Points(Protocol):
     def __init__(self, network: Any) -> None: ...
 
     def neuron_output(self, layer: int) -> Tensor | None:
-        """What each neuron of a layer adds to the stream, [neurons, d]; None where that cannot be said."""
+        """What each neuron of a layer adds to the stream, [neurons, d]; None where it adds nothing to it directly."""
         ...
 
     def names(self) -> dict[str, str]:
@@ -110,7 +110,7 @@ class Trace:
                 tensor.retain_grad()
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
-        """Change and record one tensor of the pass; the pass goes on with the result."""
+        """Change and record one tensor of the pass; returns what the pass continues with."""
         tensor = self.change(name, tensor)
         self.record(name, tensor)
         return tensor

@@ -51,7 +51,7 @@ class StoryLM(TemplateLM):  # type: ignore[misc]
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands before a text: `<bos>`."""
+        """The id before a text: `<bos>`, or `<eos>` in a vocabulary without it."""
         config = self.language.config
         return config.bos_id if config.bos_id >= 0 else config.eos_id
 

@@ -68,7 +68,7 @@ class TsModelForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc
     ) -> CausalLMOutput:
         """input_ids [batch, time], padded on either side where attention_mask is 0 → logits [batch, time, vocab].
 
-        At a padded place stand the logits after the last token before it, so that a batch writes what its rows write alone.
+        At a padded place the logits are those after the last token before it, so that a row writes the same alone and in a batch.
         """
         if attention_mask is None or bool((attention_mask != 0).all()):
             logits = self.network(input_ids)

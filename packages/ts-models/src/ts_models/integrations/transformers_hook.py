@@ -9,11 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
 
 _TARGETS = {
     "transformers.models.auto.modeling_auto": "register",
@@ -41,25 +40,14 @@ class _Waiting(MetaPathFinder):
         sys.meta_path.remove(self)
         spec = find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            spec.loader = _ThenRegister(spec.loader, _TARGETS[fullname])
+            execute = spec.loader.exec_module
+
+            def execute_then_register(module: ModuleType) -> None:
+                execute(module)
+                _register(_TARGETS[fullname])
+
+            spec.loader.exec_module = execute_then_register  # type: ignore[method-assign]
         return spec
-
-
-class _ThenRegister(Loader):
-    """The module's own loader; afterwards our classes are registered."""
-
-    def __init__(self, own: Loader, function: str) -> None:
-        self.own, self.function = own, function
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.own, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self.own.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self.own.exec_module(module)
-        _register(self.function)
 
 
 def _register(function: str) -> None:

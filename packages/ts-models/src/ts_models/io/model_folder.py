@@ -56,7 +56,7 @@ def save(
     train_stories: NDArray[np.uint64] | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write a model folder, complete or not at all, and give back its path.
+    """Write a model folder, complete or not at all, and return its path.
 
     tokenizer: a word_tokenizer.json to copy beside the weights. Its vocabulary must be the model's.
     train_stories: hashes (`ts_data.story_hashes`) of the stories that it was trained on; needs `training`.
@@ -84,12 +84,12 @@ def save(
             write_model(folder / TRAINING, training)
         if hashes is not None:
             (folder / TRAIN_STORIES).write_bytes(hashes)
-        (folder / CARD).write_text(model_card(config, training, _title(path.resolve())), encoding="utf-8")
+        (folder / CARD).write_bytes(model_card(config, training, _title(path.resolve())).encode())
     return path
 
 
 def copy_files(source: Path | None, target: Path, names: Sequence[str] = (TOKENIZER, TRAINING, TRAIN_STORIES, CARD)) -> None:
-    """Copy from one model folder to another what stands beside config and weights, as far as it exists."""
+    """Copy these files from one model folder to another, as far as they exist."""
     for name in names:
         if source is not None and (source / name).is_file():
             shutil.copyfile(source / name, target / name)
@@ -298,9 +298,9 @@ def _dequantise(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def push_to_hub(folder: str | os.PathLike[str], repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-    """Upload a model folder to the Hub (made if need be); gives the address of the commit.
+    """Upload a model folder to a repository of the Hub, created if it is missing. Returns the address of the commit.
 
-    The token is the one of `hf auth login`, unless given. Raises ArtefactError where the folder holds no model of ours.
+    token: default, the one of `hf auth login`. Raises ArtefactError where the folder holds no model of ours.
     """
     path = Path(folder)
     read_config(path)

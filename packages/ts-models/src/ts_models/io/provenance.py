@@ -1,7 +1,7 @@
 """train_stories.npy of a model folder: sorted unique 64-bit hashes of the stories that the model was trained on.
 
-An evaluation compares them with the hashes of its own stories. How a story is hashed is the business of the package that
-prepares the data; here a hash is a number.
+An evaluation compares them with the hashes of its own stories. The package that prepares the data defines how a story is hashed
+(`ts_data.story_hashes`); here a hash is a number.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def pack(hashes: Any, training: TrainingSummary | None) -> tuple[bytes | None, T
         raise ConfigError(
             f"train_stories holds {array.dtype} in {array.ndim} dimensions; give one array of uint64 hashes (ts_data.story_hashes)."
         )
-    buffer = io.BytesIO()
-    np.save(buffer, np.unique(array).astype("<u8"), allow_pickle=False)
+    buffer, unique = io.BytesIO(), np.unique(array).astype("<u8")
+    np.save(buffer, unique, allow_pickle=False)
     content = buffer.getvalue()
-    known = {"train_stories": len(np.unique(array)), "train_stories_sha256": sha256_bytes(content)}
+    known = {"train_stories": len(unique), "train_stories_sha256": sha256_bytes(content)}
     return content, training.model_copy(update=known)
 
 

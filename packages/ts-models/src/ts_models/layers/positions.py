@@ -96,7 +96,7 @@ class Sinusoidal(PositionEncoding):
         self.fill()
 
     def fill(self) -> None:
-        """Compute the table where it is."""
+        """Compute the table on its device."""
         self.table.data = sinusoidal_table(self.length, self.d_model).to(self.table)
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class RotaryEmbedding(PositionEncoding):
         return TorchtuneRotary(config) if torchtune and has_torchtune() else cls(config)
 
     def fill(self) -> None:
-        """Compute the table, [max_seq_len, head_dim / 2, (cos, sin)], where it is."""
+        """Compute the table, [max_seq_len, head_dim / 2, (cos, sin)], on its device."""
         angles = rope_angles(torch.arange(self.length, device=self.table.device), self.head_dim, self.theta)
         self.table.data = torch.stack([angles.cos(), angles.sin()], dim=-1).to(self.table)
 

@@ -46,7 +46,7 @@ NUMBERS: dict[str, type[int] | type[float]] = {
     "top_k": int, "num_beams": int, "max_new_tokens": int, "no_repeat_ngram_size": int, "seed": int,
 }  # fmt: skip
 MOST = {"num_beams": 16, "max_new_tokens": 1024}
-"""So that one request cannot hold the machine for long."""
+"""Upper bounds, so that one request cannot block the machine for long."""
 
 
 def create_app(models: Mapping[str, LanguageModel], *, hosts: Sequence[str] = LOOPBACK) -> Starlette:

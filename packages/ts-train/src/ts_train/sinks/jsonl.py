@@ -23,7 +23,7 @@ class JsonlSink(BaseCallback):
     def on_start(self, run: RunInfo) -> None:
         path = run.path / "metrics.jsonl"
         cut_back(path, run.start_step)
-        self._file = path.open("a", buffering=1, encoding="utf-8")  # a kill loses no line
+        self._file = path.open("a", buffering=1, encoding="utf-8", newline="\n")  # a kill loses no line
 
     def on_step(self, metrics: StepMetrics) -> None:
         self._write({"kind": "step", **asdict(metrics)})
@@ -61,7 +61,7 @@ def cut_back(path: Path, step: int) -> None:
         return
     kept = [row for row in read_metrics(path) if row["step"] <= step]
     aside = path.with_name(f".{path.name}.partial")
-    aside.write_text("".join(map(_line, kept)), encoding="utf-8")
+    aside.write_bytes("".join(map(_line, kept)).encode())
     os.replace(aside, path)
 
 

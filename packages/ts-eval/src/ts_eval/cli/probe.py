@@ -23,7 +23,7 @@ def probe(
     checkpoints: Annotated[
         Path | None, typer.Option("--checkpoints", help="A run folder: also score its checkpoints.", show_default=False)
     ] = None,
-    pairs: Annotated[int, typer.Option("--pairs", min=2, help="Pairs for each phenomenon.")] = 200,
+    pairs: Annotated[int, typer.Option("--pairs", min=2, max=10_000, help="Pairs for each phenomenon.")] = 200,
     only: Annotated[
         list[str] | None, typer.Option("--only", help="A phenomenon or group. May be repeated. Default: all.", show_default=False)
     ] = None,

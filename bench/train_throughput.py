@@ -206,7 +206,7 @@ def main() -> None:
         print(f"{size}:")
         rates: dict[str, float] = {}
         for name, run in {
-            "ours, story, the recipe (1,024 tokens)": lambda s=size: measure(ours(f"story-{s}", data, {}), seconds),
+            "ours, story, the recipe": lambda s=size: measure(ours(f"story-{s}", data, {}), seconds),
             "ours, story, AdamW, 64 stories": lambda s=size: measure(
                 ours(f"story-{s}", data, {"optimizer": {"name": "adamw"}, "batch": {"batch_size": 64}}), seconds
             ),

@@ -21,7 +21,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, clean, open_manifest, prepare, read, removed
+from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, clean, open_manifest, prepare, read, removed, sample
 
 CONFIG = PrepareConfig(validation=20)
 
@@ -36,6 +36,15 @@ def sha256_file(path: Path) -> str:
 
 def tree(folder: Path) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in folder.iterdir()}
+
+
+def test_a_folder_named_like_a_home_is_a_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("raw.txt").write_text("\n<|endoftext|>\n".join(sample(30, seed=2)), encoding="utf-8")
+    prepare("raw.txt", "~root/splits", PrepareConfig(validation=2), workers=1)
+    assert Path("~root/splits/train.parquet").is_file()
+    assert len(read("~root/splits", "train")) == 26
+    assert list(removed("~root/splits")) == []
 
 
 def test_every_story_is_in_one_place_and_accounted_for(raw: Path, stories: list[str], tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def _checked(splits: str | os.PathLike[str], info: FileInfo) -> Path:
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path.absolute())  # see `parquet_writer`
         names = file.schema_arrow.names
     except (pa.ArrowException, OSError, ValueError) as problem:  # ValueError: a name that is not UTF-8
         raise ArtefactError(f"{path}: not readable as Parquet: {problem}. Run `ts-data prepare` again.") from None

@@ -180,7 +180,7 @@ def instructions(splits: str | os.PathLike[str], split: str) -> Iterator[Instruc
         raise ArtefactError(f"{splits}: removed stories have no prompts. Name train, validation or test.")
     for path in paths:
         try:
-            for batch in pq.ParquetFile(path).iter_batches(1_024):
+            for batch in pq.ParquetFile(path.absolute()).iter_batches(1_024):
                 for row in batch.to_pylist():
                     story = row["text"][len(row["prompt"]) + 1 :]
                     parts, words, features = (tuple(row[name]) for name in ("parts", "words", "features"))

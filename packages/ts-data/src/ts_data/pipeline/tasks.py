@@ -229,7 +229,13 @@ class WriteParts(_GroupTask):
 def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Parquet with Snappy (fast to read everywhere), without a dictionary (stories do not repeat) and statistics of texts."""
     return pq.ParquetWriter(
-        path, schema, compression="snappy", use_dictionary=False, write_statistics=False, store_schema=False, version="2.6"
+        path.absolute(),  # Arrow would take "~name" at the beginning of a path for a user's home
+        schema,
+        compression="snappy",
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=False,
+        version="2.6",
     )
 
 

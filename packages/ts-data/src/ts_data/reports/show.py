@@ -48,7 +48,7 @@ def removed(splits: str | os.PathLike[str], reason: str | None = None) -> Iterat
         raise ArtefactError(f"{splits}: nothing was removed for {reason!r}; there are: {', '.join(manifest.removed) or 'none'}.")
     path = Split(splits, REMOVED, (manifest.ledger,)).paths[0]
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path.absolute())
         for batch in file.iter_batches(1_024):
             for row in batch.to_pylist():
                 if reason is None or row["reason"] == reason:

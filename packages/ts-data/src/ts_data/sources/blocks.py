@@ -95,7 +95,10 @@ class RawSource:
     def as_parquet(self, columns: Iterator[pa.Array]) -> Path:
         """Write stories, arrays of strings, to a Parquet file that can be cut into blocks."""
         target, schema = self.place(".parquet"), pa.schema([("text", pa.string())])
-        with write_file(target) as aside, pq.ParquetWriter(aside, schema, compression="lz4", use_dictionary=False) as writer:
+        with (
+            write_file(target) as aside,
+            pq.ParquetWriter(aside.absolute(), schema, compression="lz4", use_dictionary=False) as writer,
+        ):
             for column in columns:
                 writer.write_batch(pa.record_batch([column], schema=schema))
         return target

@@ -49,7 +49,7 @@ def neurons(
     write_page(out, "neurons", _page(lm, layers, vocabulary))
     with write_file(table) as partial:
         columns = [pa.Table.from_pylist(list(_rows(number, layer, vocabulary))) for number, layer in enumerate(layers)]
-        pq.write_table(pa.concat_tables(columns, promote_options="permissive"), partial)
+        pq.write_table(pa.concat_tables(columns, promote_options="permissive"), partial.absolute())
     return layers
 
 

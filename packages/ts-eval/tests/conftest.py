@@ -169,6 +169,7 @@ def chromium(_chromium: Any) -> Iterator[Any]:
     """A tab of its own: what a test emulates (a phone, touch, paper, dark colours) ends with it."""
     first = _chromium.current_window_handle
     _chromium.switch_to.new_window("tab")
+    _chromium.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
     yield _chromium
     _chromium.close()
     _chromium.switch_to.window(first)

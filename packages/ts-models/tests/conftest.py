@@ -155,6 +155,7 @@ def browser(chromium):
     """A tab of its own, of the size of a desktop, and with nothing in its log."""
     first = chromium.current_window_handle
     chromium.switch_to.new_window("tab")
+    chromium.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
     chromium.set_window_size(1100, 900)
     chromium.get_log("browser")
     yield chromium

@@ -82,8 +82,13 @@ def clean(text: str, config: PrepareConfig | None = None) -> Cleaned:
     check_text(text)
     if config is not None:
         check_config(config)
+    return run_steps(text, steps_of(config or PrepareConfig()))
+
+
+def run_steps(text: str, steps: Sequence[Step]) -> Cleaned:
+    """`clean` with steps that are loaded already."""
     changes: list[Change] = []
-    for step in steps_of(config or PrepareConfig()):
+    for step in steps:
         if step.rule.cut_only:
             continue
         after = step.apply(text)

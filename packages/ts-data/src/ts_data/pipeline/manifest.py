@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..artefact import sha256_bytes
-from ..cleaning.cleaner import KEPT, clean, cleaner_hash
+from ..cleaning.cleaner import KEPT, Step, cleaner_hash, run_steps, steps_of
 from ..schemas import DatasetManifest, FileInfo, LengthStats, SourceInfo, SplitInfo, SplitName, StepExample, StepReport
 from ..sources.storage import state
 from .cleaned import CleanedStories
@@ -101,24 +101,25 @@ def lengths(words: np.ndarray) -> LengthStats:
 
 def _step_reports(stories: CleanedStories, role: str) -> tuple[StepReport, ...]:
     blocks = [number for number, block in enumerate(stories.blocks) if block.input.role == role]
-    return tuple(_step_report(stories, name, blocks) for name in stories.config.steps) if blocks else ()
+    steps = steps_of(stories.config)
+    return tuple(_step_report(stories, step.name, blocks, steps) for step in steps) if blocks else ()
 
 
-def _step_report(stories: CleanedStories, name: str, blocks: Sequence[int]) -> StepReport:
+def _step_report(stories: CleanedStories, name: str, blocks: Sequence[int], steps: Sequence[Step]) -> StepReport:
     counts = [(number, stories.counts[number].steps[name]) for number in blocks]
     changed = [(stories.block_starts[n] + row, raw) for n, c in counts for row, raw in zip(c.rows, c.texts, strict=True)]
     return StepReport(
         step=name,
         changed=sum(count.changed for _, count in counts),
         dropped=sum(count.dropped for _, count in counts),
-        examples=tuple(_example(stories, name, row, raw) for row, raw in changed[:EXAMPLES]),
+        examples=tuple(_example(stories, name, row, raw, steps) for row, raw in changed[:EXAMPLES]),
     )
 
 
-def _example(stories: CleanedStories, step: str, row: int, raw: str) -> StepExample:
+def _example(stories: CleanedStories, step: str, row: int, raw: str, steps: Sequence[Step]) -> StepExample:
     """An excerpt of the story around the first character that the step changed."""
     source, story = stories.locate(np.array([row]))
-    change = next(change for change in clean(raw, stories.config).changes if change.step == step)
+    change = next(change for change in run_steps(raw, steps).changes if change.step == step)
     pairs = zip(change.before, change.after, strict=False)
     at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(change.before), len(change.after)))
     start = max(0, at - 30)

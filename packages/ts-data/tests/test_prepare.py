@@ -322,7 +322,7 @@ def test_refusals_leave_nothing_behind(tmp_path: Path, stories: list[str], monke
     refuse(tmp_path, write("torn.parquet", whole[:200] + bytes(200) + whole[400:]), r"torn\.parquet: damaged")
     few = write("few.txt", good)
     refuse(tmp_path, few, "only .* stories are left", PrepareConfig(validation=60), ConfigError)
-    refuse(tmp_path, few, r"only 0 .*\(removed: short 50\)", PrepareConfig(min_characters=10**6), ConfigError)
+    refuse(tmp_path, few, r"no story is left .*\(removed: short 50\)", PrepareConfig(min_characters=10**6), ConfigError)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     refuse(tmp_path, few, "needs about", error=TsDataError)
 

@@ -135,7 +135,7 @@ def test_a_split_without_stories_has_no_file_and_reads_as_empty(tmp_path: Path) 
 
 
 def test_no_story_at_all_is_still_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="only 0 stories are left"):
+    with pytest.raises(ConfigError, match="no story is left"):
         prepared(write(tmp_path / "raw.txt", ["short"] * 5), tmp_path / "splits", PrepareConfig(validation=0))
 
 

@@ -1,4 +1,4 @@
-"""Install each package alone, in a clean environment: seconds, megabytes beside torch, time of `import` and of `--help`.
+"""Install each package alone, in a clean environment: seconds, megabytes (torch, where it is needed, is there before), processor time of `import` and of `--help`.
 
 python bench/install.py [--git URL] [--packages ts-data …]
 
@@ -20,8 +20,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from tools import workspace  # noqa: E402
 
-TORCH = ("torch", "torchgen", "functorch", "nvidia", "triton")
-
 
 def requirements(name: str, git: str | None, dist: Path) -> list[str]:
     """What to install for one package: its wheel, with the siblings' beside it, or each of them from git."""
@@ -31,23 +29,23 @@ def requirements(name: str, git: str | None, dist: Path) -> list[str]:
     return workspace.git_requirements(name, git)
 
 
+def processor_seconds(*command: str) -> float:
+    """What a process takes, start of the interpreter included: other work on the machine changes it little."""
+    before = os.times()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
 def fastest(*command: str, times: int = 3) -> float:
-    """Seconds of the fastest of several calls; the first also compiles the modules."""
-    taken = []
-    for _ in range(times):
-        start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
+    """The least of several calls; the first also compiles the modules."""
+    return min(processor_seconds(*command) for _ in range(times))
 
 
 def megabytes(place: Path) -> float:
-    """Size of an environment's packages without torch's."""
+    """Size of an environment's packages."""
     packages = next(place.glob("lib/python*/site-packages"), place / "Lib" / "site-packages")
-    files = (
-        file for folder in packages.iterdir() if folder.name.split("-")[0] not in TORCH for file in [folder, *folder.rglob("*")]
-    )
-    return sum(file.lstat().st_size for file in files if file.is_file()) / 1e6
+    return sum(file.lstat().st_size for file in packages.rglob("*") if file.is_file()) / 1e6
 
 
 def main() -> None:
@@ -55,7 +53,7 @@ def main() -> None:
     parser.add_argument("--git", help="repository to install from, instead of wheels of this checkout")
     parser.add_argument("--packages", nargs="*", default=list(workspace.packages()))
     options = parser.parse_args()
-    print("| package | install, s | MB beside torch | import, s | --help, s |\n|---|---|---|---|---|")
+    print("| package | install, s | of it processor, s | MB | import, s | `--help`, s |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as work:
         dist = Path(work) / "dist"
         if options.git is None:
@@ -67,13 +65,16 @@ def main() -> None:
             place = Path(work) / name
             subprocess.run(["uv", "venv", "-q", "-p", sys.executable, str(place)], check=True)
             scripts = place / ("Scripts" if os.name == "nt" else "bin")
-            start = time.perf_counter()
             install = ["uv", "pip", "install", "-q", "-p", str(scripts / "python"), "-c", str(workspace.CONSTRAINTS)]
-            subprocess.run([*install, *requirements(name, options.git, dist)], check=True)
+            if "ts-models" in workspace.closure({name: ()}):  # torch is there before
+                subprocess.run([*install, "torch"], check=True)
+            before, start = megabytes(place), time.perf_counter()
+            busy = processor_seconds(*install, *requirements(name, options.git, dist))
             seconds = time.perf_counter() - start
             imported = fastest(str(scripts / "python"), "-c", f"import {workspace.packages()[name].module}")
             print(
-                f"| `{name}` | {seconds:.1f} | {megabytes(place):,.0f} | {imported:.2f} | {fastest(str(scripts / name), '--help'):.2f} |",
+                f"| `{name}` | {seconds:.1f} | {busy:.1f} | {megabytes(place) - before:,.0f} | {imported:.2f} | "
+                f"{fastest(str(scripts / name), '--help'):.2f} |",
                 flush=True,
             )
 

@@ -65,8 +65,7 @@ def wheel_problems(package: Package, wheel: Path) -> list[str]:
 
 def main() -> None:
     dist = Path(sys.argv[1])
-    found = [problem for package in packages().values() for problem in problems(package, dist)]
-    if found:
+    if found := [problem for package in packages().values() for problem in problems(package, dist)]:
         sys.exit("\n".join(found))
     for path in sorted([*dist.glob("*.whl"), *dist.glob("*.tar.gz")]):
         print(f"{path.stat().st_size:>9,}  {path.name}")

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import griffe
 from packaging.utils import canonicalize_name
@@ -31,7 +32,7 @@ PARTS = ("first", "major", "minor", "patch")
 MAY_BREAK = ("changed", "removed")  # kinds of change note that announce a break
 
 
-def stop(message: str) -> None:
+def stop(message: str) -> NoReturn:
     sys.exit(f"release: {message}")
 
 
@@ -86,7 +87,6 @@ def widen_bounds(package: Package, version: str) -> list[Package]:
         done = widen(package, version)
     except ValueError as problem:
         stop(str(problem))
-        return []
     for other, line in done:
         print(f"packages/{other.folder}/pyproject.toml: {line}", flush=True)
     return list(dict.fromkeys(other for other, _ in done))
@@ -107,7 +107,6 @@ def check_tag(tag: str) -> None:
     package = packages().get(folder)
     if package is None:
         stop(f"{tag}: names none of {', '.join(FOLDERS)}")
-        return
     heading = re.search(r"^## (\S+)", (package.path / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     if package.version != version or heading is None or heading.group(1) != version:
         stop(f"{tag}: the version is {package.version}, the changelog begins with {heading.group(1) if heading else 'nothing'}")
@@ -170,12 +169,14 @@ def release_here(package: Package, part: str) -> None:
         package.about.read_text(encoding="utf-8").replace(f'"{package.version}"', f'"{version}"'), encoding="utf-8"
     )
     run(sys.executable, "-m", "tools.sbom", "--write")
+    for note in fragments(package):
+        if part == "first" and ".added." not in note.name:
+            note.unlink()  # nothing was released before that could have been changed or fixed
     run("towncrier", "build", "--yes", "--config", "tools/towncrier.toml", "--dir", f"packages/{package.folder}",
         "--name", package.folder, "--version", version)  # fmt: skip
     dist = Path(tempfile.mkdtemp(prefix="dist-", dir=ROOT.parent))  # beside the clone, and gone with it
     run("uv", "build", "--quiet", "--out-dir", str(dist / "out"), f"packages/{package.folder}")
-    found = dist_problems(package, dist / "out")
-    if found:
+    if found := dist_problems(package, dist / "out"):
         stop("; ".join(found))
     files = sorted([*(dist / "out").glob("*.whl"), *(dist / "out").glob("*.tar.gz")])
     run("twine", "check", "--strict", *map(str, files))

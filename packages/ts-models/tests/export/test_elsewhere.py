@@ -124,7 +124,7 @@ def test_a_tokenizer_that_is_saved_again_is_the_same(exported: Path, tmp_path: P
 def test_the_folder_is_fit_to_push(exported: Path) -> None:
     card = (exported / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-generation\n")
-    assert 'pipeline("text-generation", model="exported")' in card
+    assert 'pipeline("text-generation", model=".")' in card
     assert "validation loss" in card
     generation = json.loads((exported / "generation_config.json").read_text())
     assert generation["max_length"] == 256

@@ -143,7 +143,8 @@ def test_generations_beside_each_other_keep_their_bits(small):
 
 
 SCRIPT = """
-import os, sys, threading, time, _thread
+import os, signal, sys, threading, time, _thread
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins with interrupts ignored
 sys.path[:0] = {path!r}
 import torch
 from conftest import CONFIGS, make

@@ -242,6 +242,18 @@ def test_a_clear_difference_ends_the_comparison_early(monkeypatch, one, two, cal
     assert set(chosen[calls:]) == {1 if one < two else 2}
 
 
+def test_short_calls_are_compared_to_the_end(monkeypatch):
+    monkeypatch.undo()
+    few, many = Pace({1, 2}), Pace({1, 2})
+    for _ in range(10):
+        for pace, rows in ((few, 1), (many, 100)):
+            option = pace.choose()
+            pace.record(option, {1: 0.0002, 2: 0.0001}[option], rows=rows)
+    assert few.choose() == 2
+    assert not few._left
+    assert many._left
+
+
 def test_a_call_that_brings_more_tokens_is_compared_by_its_tokens(monkeypatch):
     monkeypatch.undo()
     pace = Pace({0, 4})

@@ -103,7 +103,7 @@ class FastStepper:
         pace = pace_of(self.threads, self.size, self.precision, min(count, _ROWS_OF_A_THREAD * 2).bit_length())
         threads, begin = pace.choose(), time.perf_counter()
         self._forward(logits.numpy(), threads, chunk(threads))
-        pace.record(threads, (time.perf_counter() - begin) / count)
+        pace.record(threads, (time.perf_counter() - begin) / count, rows=count)
         return logits[:, : len(self.weights.embedding)]
 
     def _forward(self, logits: Floats, threads: int, chunk: int) -> None:

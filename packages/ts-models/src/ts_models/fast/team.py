@@ -98,7 +98,9 @@ class Pace:
     WINDOW, ROUNDS, FIRST_HOLD, LONGEST_HOLD = 5, 3, 200, 5000
     """Calls of a window (its first does not count: helpers wake), most windows of each option, calls between two comparisons."""
     _CLEAR = 1.2
-    """A difference that ends a comparison after one window of each option."""
+    """A difference that ends a comparison early."""
+    _LONG = 0.02
+    """Seconds that the counted calls of each option take at least by then: shorter ones may all be disturbed by one thing."""
 
     def __init__(self, options: Iterable[int]) -> None:
         self.options = sorted(options, reverse=True)
@@ -111,6 +113,7 @@ class Pace:
         self._calls, self._left = 0, 0
         self._seconds: dict[int, list[float]] = {option: [] for option in self.options}
         self._tokens = dict.fromkeys(self.options, 0)
+        self._elapsed = dict.fromkeys(self.options, 0.0)
 
     def choose(self) -> int:
         """The option of the next call."""
@@ -118,8 +121,8 @@ class Pace:
             return self.best
         return self.options[self._calls // self.WINDOW % len(self.options)]
 
-    def record(self, option: int, seconds: float, tokens: int = 1) -> None:
-        """What a call with this option took, and how many tokens it brought."""
+    def record(self, option: int, seconds: float, tokens: int = 1, *, rows: int = 1) -> None:
+        """What a call with this option took for each of its rows, and how many tokens it brought to each."""
         if len(self.options) == 1:
             return
         if self._left:
@@ -130,6 +133,7 @@ class Pace:
         if self._calls % self.WINDOW:
             self._seconds[option].append(seconds)
             self._tokens[option] += tokens
+            self._elapsed[option] += seconds * rows
         self._calls += 1
         rounds, begun = divmod(self._calls, self.WINDOW * len(self.options))
         if not begun and (rounds == self.ROUNDS or self._is_clear()):
@@ -138,6 +142,8 @@ class Pace:
     def _is_clear(self) -> bool:
         """Whether every call of one option took less than every call of each other, with a margin; a call brought one token."""
         if any(self._tokens[option] != len(values) or not values for option, values in self._seconds.items()):
+            return False
+        if min(self._elapsed.values()) < self._LONG:
             return False
         ranges = sorted((max(values), min(values)) for values in self._seconds.values())
         return all(self._CLEAR * ranges[0][0] < least for _, least in ranges[1:])

@@ -27,10 +27,10 @@ def losses(network: object, stories: list[np.ndarray], precision: str) -> np.nda
     logits = stepper.start([[int(story[0])] for story in stories], len(stories[0]) + 1, per_prompt=1)
     for place in range(1, len(stories[0])):
         tokens = torch.tensor([int(story[place]) for story in stories if len(story) > place])
-        kept, rows = len(tokens), None if len(tokens) == live else torch.arange(len(tokens))
-        scores = torch.log_softmax(logits[:kept].float(), dim=-1).gather(1, tokens[:, None])[:, 0]
-        total[:kept] -= scores.numpy()
-        logits, live = stepper.step(tokens, rows), kept
+        kept = len(tokens)
+        total[:kept] -= torch.log_softmax(logits[:kept], dim=-1).gather(1, tokens[:, None])[:, 0].numpy()
+        if place < len(stories[0]) - 1:  # nothing follows the last token
+            logits, live = stepper.step(tokens, None if kept == live else torch.arange(kept)), kept
     return total
 
 

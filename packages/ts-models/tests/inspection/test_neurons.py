@@ -11,8 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import ts_models
-from ts_models import ConfigError, LanguageModel, trace
+from ts_models import ConfigError, LanguageModel, neurons, trace
 from ts_models.cli import app
 from ts_models.inspection.neurons import BEFORE, find_passages
 from ts_models.inspection.tracing import points_of
@@ -92,7 +91,7 @@ def test_bfloat16_changes_activations_by_little(lm, stories, monkeypatch):
 
 
 def test_page_and_table(lm, stories, tmp_path):
-    layers = ts_models.neurons(lm, stories, tmp_path / "n.html", passages=3)
+    layers = neurons(lm, stories, tmp_path / "n.html", passages=3)
     page = (tmp_path / "n.html").read_text(encoding="utf-8")
     assert not re.findall(r"(?:src|href)=|url\(|@import|fetch\(|/\*(?:style|script|data)\*/", page)
     data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
@@ -115,13 +114,13 @@ def test_what_stands_there_is_left_alone(lm, stories, tmp_path):
     for name in ("n.html", "n.parquet"):
         (tmp_path / name).write_text("mine")
         with pytest.raises(ConfigError, match="left alone"):
-            ts_models.neurons(lm, stories, tmp_path / "n.html")
+            neurons(lm, stories, tmp_path / "n.html")
         assert (tmp_path / name).read_text() == "mine"
         (tmp_path / name).unlink()
     for _ in range(2):  # its own files may be replaced
-        ts_models.neurons(lm, stories[:1], tmp_path / "n.html", passages=1)
+        neurons(lm, stories[:1], tmp_path / "n.html", passages=1)
     with pytest.raises(ConfigError, match="no story to read"):
-        ts_models.neurons(lm, [], tmp_path / "n.html")
+        neurons(lm, [], tmp_path / "n.html")
 
 
 class Encoded(dict):
@@ -131,6 +130,7 @@ class Encoded(dict):
 
 
 def test_the_command(lm, stories, tmp_path, monkeypatch):
+    # Importing `neurons` above has bound `load` everywhere: a module that is first imported now would keep the replacement.
     monkeypatch.setattr("ts_models.io.loading.load", lambda name: lm)
     monkeypatch.setattr("ts_models.registry.load_entry", lambda entry: lambda path: Encoded(lm.tokenizer, train=stories))
     command = ["neurons", "m", "--data", "encoded", "--out", str(tmp_path / "n.html"), "--quiet"]

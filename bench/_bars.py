@@ -39,8 +39,9 @@ def bars(rows: list[dict[str, str]], *, label: str, value: str, colour: str | No
     fills = dict(zip(groups, itertools.cycle(COLOURS)))
     parts = []
     for at, group in enumerate(groups):
-        parts.append(f'<rect x="{LEFT + 150 * at}" y="6" width="12" height="12" fill="{fills[group]}"/>')
-        parts.append(f'<text x="{LEFT + 150 * at + 18}" y="16">{escape(group)}</text>')
+        left = 150 * at + (LEFT if len(groups) <= 3 else 8)
+        parts.append(f'<rect x="{left}" y="6" width="12" height="12" fill="{fills[group]}"/>')
+        parts.append(f'<text x="{left + 18}" y="16">{escape(group)}</text>')
     for at, (row, number) in enumerate(zip(rows, numbers, strict=True)):
         group = value if colour is None else row[colour]
         top, wide = 30 + HEIGHT * at, BAR * number / max(numbers)

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, clean, prepare, read
+from ts_data.pipeline.tasks import CleanBlock
 
 CONFIG = PrepareConfig(validation=3, test=3)
 REST = " They walked to the park and played with the red ball until the sun went down, and then they all went home to eat. " * 2
@@ -130,6 +132,9 @@ def test_a_single_quotation_mark_of_a_tsv_row_swallows_no_other_row(tales: list[
         ("a.jsonl", b'{"text": "x\n', r"not JSON \(Unterminated string starting at character 10\)"),
         ("a.csv", b"text,text\nx,y\n", "has 2 columns 'text'"),
         ("a.csv", b'n,text\n1,"Hi" said Tom.\n', "a.csv, line 2: text follows a closing quotation mark"),
+        ("a.csv", b'n,text\n1,"One.\n2,"Two."\n', r"a.csv, line 3: text follows a closing .*the row begins in line 2\)"),
+        ("a.csv", b"n,text\n" + b"1,x\n" * 70_000 + b'2,"Hi" x\n', "a.csv, line 70,002: text follows a closing quotation mark"),
+        ("a.csv", b"n,text\n" + b"1,x\n" * 70_000 + b'2,"Hi\n3,x\n', "a.csv, line 70,002: a quotation mark opens a field that never"),
         ("a.csv", b"text;n\nx;1;2\n", "not readable as CSV.*bad_lines=skip"),
         ("a.tsv", b"n\ttext\n1\tx\n2\n", "not readable as TSV"),
         ("wide.txt", "One. " .encode("utf-32") * 20, "is UTF-32, not UTF-8.*iconv -f UTF-32 "),
@@ -161,7 +166,9 @@ def test_a_column_inside_a_struct(tales: list[str], tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"meta": item}) + "\n" for item in meta), encoding="utf-8")
     (tmp_path / "a.json").write_text(json.dumps([{"meta": item} for item in meta]), encoding="utf-8")
     pq.write_table(pa.table({"meta.inner.body": tales}), tmp_path / "literal.parquet")
-    for name in ("a.parquet", "a.jsonl", "a.json", "literal.parquet"):
+    for delimiter, name in ((",", "literal.csv"), ("\t", "literal.tsv")):
+        (tmp_path / name).write_bytes(rows(tales, delimiter).replace(b"text", b"meta.inner.body", 1))
+    for name in ("a.parquet", "a.jsonl", "a.json", "literal.parquet", "literal.csv", "literal.tsv"):
         prepare(tmp_path / name, tmp_path / f"{name}-splits", config, workers=1)
         assert stories_of(tmp_path / f"{name}-splits") == cleaned(tales)
     wrong = CONFIG.model_copy(update={"text_column": "meta.nothing"})
@@ -169,6 +176,67 @@ def test_a_column_inside_a_struct(tales: list[str], tmp_path: Path) -> None:
         prepare(tmp_path / "a.parquet", tmp_path / "wrong", wrong, workers=1)
     with pytest.raises(SourceError, match=r"line 1: no column 'meta.nothing'; there are: meta"):
         prepare(tmp_path / "a.jsonl", tmp_path / "wrong", wrong, workers=1)
+
+
+@pytest.mark.parametrize("name", ["body", "story", "a.b", "text"])
+def test_the_column_of_a_table_has_any_name(name: str, tales: list[str], tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(rows(tales, ",").replace(b"text", name.encode(), 1))
+    prepare(tmp_path / "a.csv", tmp_path / "splits", CONFIG.model_copy(update={"text_column": name}), workers=1)
+    assert stories_of(tmp_path / "splits") == cleaned(tales)
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_parquet_holds_text_in_every_type_of_text(kind: pa.DataType, tales: list[str], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": pa.array(tales).cast(kind)}), tmp_path / "a.parquet")
+    prepare(tmp_path / "a.parquet", tmp_path / "splits", CONFIG, workers=1)
+    assert stories_of(tmp_path / "splits") == cleaned(tales)
+
+
+def test_a_parquet_file_with_a_damaged_description_is_refused_by_its_name(tales: list[str], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": tales}), tmp_path / "a.parquet")
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    content[-300:-250] = b"\xff" * 50
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(SourceError, match=r"a\.parquet: not a Parquet file, or damaged: "):
+        prepare(tmp_path / "a.parquet", tmp_path / "splits", CONFIG, workers=1)
+
+
+# --- files that change while they are read ------------------------------------------------------
+
+
+def _append(path: Path, tales: list[str]) -> None:
+    path.write_bytes(plain([*tales, tales[0] + " And more."]))
+
+
+def _shorten(path: Path, tales: list[str]) -> None:
+    path.write_bytes(plain(tales[:20]))
+
+
+def _replace(path: Path, tales: list[str]) -> None:
+    path.with_name("new").write_bytes(plain(tales[::-1]))
+    path.with_name("new").replace(path)
+
+
+def _remove(path: Path, tales: list[str]) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("change", [_append, _shorten, _replace, _remove])
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    change: Callable[[Path, list[str]], None], tales: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = tmp_path / "a.txt"
+    raw.write_bytes(plain(tales))
+    clean_block = CleanBlock.run
+
+    def run(task: CleanBlock) -> None:
+        clean_block(task)
+        change(raw, tales)
+
+    monkeypatch.setattr(CleanBlock, "run", run)
+    with pytest.raises(SourceError, match=r"a\.txt: changed while it was read"):
+        prepare(raw, tmp_path / "splits", CONFIG, workers=1)
+    assert not (tmp_path / "splits").exists()
 
 
 # --- folders, patterns, pipes ------------------------------------------------------------------
@@ -189,8 +257,10 @@ def test_a_folder_and_a_pattern_give_their_files_in_order(tales: list[str], tmp_
     assert [Path(source.name).name for source in manifest.sources] == ["a.txt.gz", "b.JSONL"]
     prepare(f"{raw}/**/*.csv", tmp_path / "deep", CONFIG, workers=1)
     assert stories_of(tmp_path / "deep") == cleaned(tales[40:])
-    with pytest.raises(ConfigError, match="is named twice"):
-        prepare([raw, raw / "b.JSONL"], tmp_path / "twice", CONFIG)
+    (tmp_path / "link.jsonl").symlink_to(raw / "b.JSONL")
+    for again in (raw / "b.JSONL", f"{raw}/./b.JSONL", f"{raw}/deep/../b.JSONL", tmp_path / "link.jsonl"):
+        with pytest.raises(ConfigError, match=r"(b\.JSONL|link\.jsonl): is named twice"):
+            prepare([raw, again], tmp_path / "twice", CONFIG)
 
 
 def test_splits_as_a_source_give_their_stories_and_no_removed_ones(tales: list[str], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from ..errors import ConfigError, SourceError, TsDataError
 from ..schemas import DatasetManifest, PrepareConfig, Role
 from ..sources import SOURCES, STDIN, kind_of
 from ..sources.inputs import Source, expanded, local
-from ..sources.storage import is_uri, state, upload
+from ..sources.storage import FileState, is_uri, state, upload
 from .existing import Existing, existing_splits
 from .workdir import SPLITS, WorkDir
 
@@ -89,8 +89,8 @@ def prepare(
     """
     config = PrepareConfig() if config is None else config
     check_config(config)
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers: at least one process is needed, not {workers}. Leave it out for one per core.")
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ConfigError(f"workers: at least one process is needed, not {workers!r}. Leave it out for one per core.")
     named = _named(source, test, against)
     names = [name for name, _ in named]
     target, workdir = _places(out, work, [*names, *_folders(source, test, against)])
@@ -212,21 +212,23 @@ class _Run:
         """
         from .writer import write_splits
 
-        inputs = self._stage(named, target)
+        inputs, found = self._stage(named, target)
         if existing is not None and (whole := self._unchanged(existing, inputs, target)) is not None:
             return whole
         stories = self._clean(inputs)
+        _check_unchanged(found)
         assignment = self._assign(stories)
         groups = _group_blocks(stories, assignment)
         self._run_tasks(_write_tasks(stories, groups), "write")
         return write_splits(stories, assignment, len(groups), target)
 
-    def _stage(self, named: Sequence[tuple[str, Role]], target: Path) -> list[Input]:
-        """Every source as a file that can be cut into blocks."""
+    def _stage(self, named: Sequence[tuple[str, Role]], target: Path) -> tuple[list[Input], dict[str, FileState]]:
+        """Every source as a file that can be cut into blocks, and the state of each file before it was read."""
         from ..sources.blocks import BLOCK
         from ..sources.staging import origin_of, stage
 
         origins = [origin_of(source) for source, _ in named]
+        found = {origin: state(origin) for origin in origins if origin}
         _check_space([origin for origin in origins if origin], target, self.work)
         described = [(name, role, origin) for (name, role), origin in zip(named, origins, strict=True)]
         self.work.begin(described, self.config, BLOCK, SHARD)
@@ -235,7 +237,7 @@ class _Run:
             self.report("read", number, len(named))
             inputs.append(stage(source, role, partial(self.work.input_file, number), self.config))
         self.report("read", len(named), len(named))
-        return inputs
+        return inputs, found
 
     def _unchanged(self, existing: Existing, inputs: Sequence[Input], target: Path) -> DatasetManifest | None:
         """The manifest of the existing splits if they are whole and of these sources. Raises ConfigError if they are of others."""
@@ -291,6 +293,13 @@ class _Run:
         for index in self.engine.run(todo):
             done += todo[index].weight
             report(stage or "", done, total)
+
+
+def _check_unchanged(found: Mapping[str, FileState]) -> None:
+    """Raise SourceError if a file changed since its state was `found`: its hash may be of other bytes than its stories."""
+    for name, before in found.items():
+        if (not is_uri(name) and not Path(name).exists()) or state(name) != before:
+            raise SourceError(f"{name}: changed while it was read. Run the same command again once the file is complete.")
 
 
 def _check_space(origins: Sequence[str], target: Path, work: WorkDir) -> None:

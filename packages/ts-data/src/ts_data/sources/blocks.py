@@ -87,6 +87,8 @@ class RawSource:
     role: Role
     place: Callable[[str], Path]
     """The path of a converted copy, for its suffix."""
+    text_column: str = "text"
+    """As `PrepareConfig.text_column`: a converted copy has the column under this name."""
 
     def as_is(self) -> Input:
         """The file itself as an input."""
@@ -94,7 +96,7 @@ class RawSource:
 
     def as_parquet(self, columns: Iterator[pa.Array]) -> Path:
         """Write stories, arrays of strings, to a Parquet file that can be cut into blocks."""
-        target, schema = self.place(".parquet"), pa.schema([("text", pa.string())])
+        target, schema = self.place(".parquet"), pa.schema([(self.text_column, pa.string())])
         with (
             write_file(target) as aside,
             pq.ParquetWriter(aside.absolute(), schema, compression="lz4", use_dictionary=False) as writer,

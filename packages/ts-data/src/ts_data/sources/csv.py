@@ -22,6 +22,9 @@ _PIECE = 1 << 22
 _LOOK = 1 << 18
 """Bytes at the beginning of a file by which its delimiter and its quoting are known."""
 
+_FIELD = (1 << 31) - 1
+"""Maximum number of characters in a field: the most that Python's csv takes on every platform."""
+
 _DELIMITERS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"', re.DOTALL)
 
@@ -58,8 +61,8 @@ class _Table:
             head = handle.read(_LOOK).decode("utf-8-sig", "replace")
         self._delimiter = "\t" if tabs else delimiter_of(head, (config.text_column, "story"))
         self._quotes = not tabs or _is_quoted(head)
-        if not tabs:
-            _check_quotes(source, head, self._delimiter)
+        if self._quotes:
+            _check_quotes(source, path, self._delimiter)
 
     def columns(self) -> Iterator[pa.Array]:
         """The stories, a column of text for each piece of the file."""
@@ -142,18 +145,30 @@ def _rows(head: str, delimiter: str, limit: int = 100) -> list[list[str]]:
     return rows[:-1] if len(head) >= _LOOK // 4 and len(rows) > 1 else rows
 
 
-def _check_quotes(source: str, head: str, delimiter: str) -> None:
-    """Raise SourceError if a field continues after its closing quotation mark: pyarrow would drop the marks."""
-    rows = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter, strict=True)
+def _check_quotes(source: str, path: str, delimiter: str) -> None:
+    """Raise SourceError if a field continues after its closing quotation mark, or is never closed.
+
+    pyarrow would drop the marks, or take all rows up to the next mark for one story.
+    """
+    begin, longest = 1, csv.field_size_limit(_FIELD)
     try:
-        for _ in rows:
-            pass
+        with open_file(path) as handle, io.TextIOWrapper(handle, "utf-8-sig", "replace", newline="") as text:
+            rows = csv.reader(text, delimiter=delimiter, strict=True)
+            for _ in rows:
+                begin = rows.line_num + 1
     except csv.Error as problem:
-        if "expected after" in str(problem):
+        if "unexpected end" in str(problem):
             raise SourceError(
-                f"{source}, line {rows.line_num:,}: text follows a closing quotation mark. Double the marks inside a quoted field, "
-                f"as CSV does, or make it a .tsv file with tabs and no quoting."
+                f"{source}, line {begin:,}: a quotation mark opens a field that never ends. Close the field."
             ) from None
+        if "expected after" in str(problem):
+            row = f" (the row begins in line {begin:,})" if begin < rows.line_num else ""
+            raise SourceError(
+                f"{source}, line {rows.line_num:,}: text follows a closing quotation mark{row}. Double the marks inside a quoted "
+                f"field, as CSV does, or make it a .tsv file with tabs and no quoting."
+            ) from None
+    finally:
+        csv.field_size_limit(longest)
 
 
 def _is_quoted(head: str) -> bool:

@@ -34,9 +34,13 @@ def expanded(sources: Source | Sequence[Source], argument: str = "source") -> li
         found += _files(os.fspath(name))
     if not found:
         raise ConfigError(f"no {argument} is named.")
-    twice = sorted({name for name in found if found.count(name) > 1})
-    if twice:
-        raise ConfigError(f"{twice[0]}: is named twice. Name each {argument} once.")
+    places: dict[str, str] = {}
+    for name in found:
+        place = os.path.realpath(name) if local([name]) else name
+        if place in places:
+            other = "" if name == places[place] else f", as {places[place]}"
+            raise ConfigError(f"{name}: is named twice{other}. Name each {argument} once.")
+        places[place] = name
     return found
 
 

@@ -20,13 +20,10 @@ class Parquet(Format):
 
     def plan(self, source: Input, config: PrepareConfig) -> list[Block]:
         """Cut between row groups."""
-        try:
-            file = pq.ParquetFile(open_file(source.path))
-        except pa.ArrowInvalid as problem:
-            raise SourceError(f"{source.name}: not a Parquet file: {problem}") from None
+        file = _open(source)
         metadata = file.metadata
         kind, name = _column_type(source, file.schema_arrow, config), config.text_column
-        if not any(check(kind) for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary)):
+        if not any(check(kind) for check in _TEXT):
             raise SourceError(
                 f"{source.name}: the column {name!r} holds {kind}, text was expected. Name another: --set text_column=…"
             )
@@ -42,7 +39,7 @@ class Parquet(Format):
 
     def read(self, block: Block, config: PrepareConfig, bad: Bad) -> Texts:
         """A null is an empty story."""
-        file = pq.ParquetFile(open_file(block.input.path))
+        file = _open(block.input)
         name = column_of(block.input.name, file.schema_arrow.names, config)
         inner = inner_path(name, config)
         groups = list(range(block.start, block.end))
@@ -57,6 +54,18 @@ class Parquet(Format):
         except (pa.ArrowException, OSError) as problem:
             reason = str(problem).splitlines()[0][:80]
             raise SourceError(f"{block.input.name}: damaged: {reason}. Make or download it again.") from None
+
+
+_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_dictionary)
+
+
+def _open(source: Input) -> pq.ParquetFile:
+    handle = open_file(source.path)
+    try:
+        return pq.ParquetFile(handle)
+    except (pa.ArrowException, OSError) as problem:
+        reason = next(iter(str(problem).splitlines()), type(problem).__name__).rstrip(" .:")
+        raise SourceError(f"{source.name}: not a Parquet file, or damaged: {reason}. Make or download it again.") from None
 
 
 def _column_type(source: Input, schema: pa.Schema, config: PrepareConfig) -> pa.DataType:

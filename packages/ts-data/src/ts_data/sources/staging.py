@@ -33,7 +33,7 @@ def origin_of(source: str) -> str | None:
 def stage(source: str, role: Role, place: Callable[[str], Path], config: PrepareConfig) -> Input:
     """A source as an input that can be cut into blocks. `place` gives the path of a copy for its suffix."""
     if kind := kind_of_prefix(source):
-        return load_format(kind).stage(RawSource(source, source, source, kind, role, place), config)
+        return load_format(kind).stage(RawSource(source, source, source, kind, role, place, config.text_column), config)
     packed: str | None
     if is_stream(source):
         origin = str(_copied(source, place("")))
@@ -48,7 +48,7 @@ def stage(source: str, role: Role, place: Callable[[str], Path], config: Prepare
     found = load_format(kind)
     if found.is_text:
         check_encoding(source, path)
-    return found.stage(RawSource(source, path, origin, kind, role, place), config)
+    return found.stage(RawSource(source, path, origin, kind, role, place, config.text_column), config)
 
 
 def _existing(name: str) -> str:

@@ -158,7 +158,7 @@ def summary(out: Path) -> str:
     losses.append(("this model", model["metrics"]["perplexity.test.loss"]["mean"]))
     lines.append("Loss on unseen stories, nats per token (whole stories of the test split):")
     lines += [f"  {name:<32} {loss:6.3f}" for name, loss in losses]
-    return "\n".join([*lines, "", f"The report: {out / 'report' / 'report.html'}"])
+    return "\n".join([*lines, ""])
 
 
 def first_story(told: dict[str, Any]) -> str:
@@ -187,7 +187,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("\nquickstart: interrupted; the same command goes on from here")
     print(summary(line.out))
-    print(f"Done in {(time.monotonic() - begin) / 60:.1f} minutes.")
+    print(f"Done in {(time.monotonic() - begin) / 60:.1f} minutes. The report: {line.out / 'report' / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -109,6 +109,14 @@ def test_commands_exist_with_their_options(page: Path) -> None:
         assert used <= known, f"{shlex.join(words)}: no option {used - known}"
 
 
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "bash", "sh", "console", "")], ids=name)
+def test_no_line_to_type_has_a_comment(page: Path) -> None:
+    """At zsh's prompt `#` begins no comment: it is an argument, and an apostrophe behind it waits for its end."""
+    for code in blocks(page, "bash", "sh", "console", ""):
+        typed = [] if code.startswith("#!") else code.splitlines()
+        assert not [line for line in typed if re.search(r"(^|\s)#(\s|$)", line)]
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if any("torchrun" in words[:2] for words in shell_lines(p))], ids=name)
 def test_torchrun_takes_what_is_given_to_it(page: Path) -> None:
     from torch.distributed.run import parse_args

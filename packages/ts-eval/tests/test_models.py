@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import struct
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,6 +14,7 @@ import pytest
 
 import ts_eval
 from ts_eval.errors import ArtefactError, ConfigError, UnavailableError
+from ts_eval.models import open_models
 from ts_eval.schemas import EvalConfig
 
 
@@ -28,6 +30,21 @@ def test_our_folder_generates_scores_and_has_neighbours(model_folder, stories):
     assert scored.bits.shape == (3, 2)
     assert len(model.neighbours("dog", 3)) == 3
     assert model.neighbours("unheard") is None
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"kind": "step", "step": 1, "tokens": 5, "loss": 1' + "0" * 400 + "}", "[1]"]
+)
+def test_a_curve_that_cannot_be_read_is_left_out(tmp_path, model_folder, content):
+    shutil.copytree(model_folder, tmp_path / "model")
+    (tmp_path / "metrics.jsonl").write_text(content, encoding="utf-8")
+    assert ts_eval.open_model(tmp_path / "model").curve == ts_eval.open_model(model_folder).curve
+
+
+def test_no_two_models_share_a_name(tmp_path):
+    (tmp_path / "a.txt").write_text("One day.", encoding="utf-8")
+    adapters = open_models([tmp_path / "a.txt"] * 4, names=["a", "a (2)", "a", "a"])
+    assert [adapter.name for adapter in adapters] == ["a", "a (2)", "a (3)", "a (4)"]
 
 
 def test_a_prompt_longer_than_the_context_is_shortened_and_said(model_folder):

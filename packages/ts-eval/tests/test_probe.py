@@ -18,6 +18,7 @@ from ts_eval.errors import ArtefactError, ConfigError
 from ts_eval.probing.grammar import Pair, draw_pairs, phenomena, tokens
 from ts_eval.probing.probe import NGrams, accuracy
 from ts_eval.schemas import ProbeReport
+from ts_models.errors import TsModelsError
 
 Tables = Callable[[str], dict[str, list[list[str]]]]
 ALL = {name: draw_pairs(phenomenon, 200) for name, phenomenon in phenomena().items()}
@@ -210,6 +211,24 @@ def test_acquisition_over_checkpoints(run_folder: Path, tmp_path: Path, saved_ta
         ts_eval.probe(run_folder / "model", checkpoints=run_folder, pairs=2, only=only)
     with pytest.raises(ArtefactError, match=r"has no checkpoints\. Train with --checkpoint-every"):
         ts_eval.probe(run_folder / "model", checkpoints=run_folder / "model", pairs=2, only=only)
+
+
+def test_a_checkpoint_that_does_not_hold_is_named(run_folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    state = run_folder / "checkpoints" / "step-00000010" / "state.json"
+    file = state.with_name("tensors.safetensors")
+    tensors = load_file(file)
+    first = next(name for name in tensors if name.startswith("model."))
+    damaged = [{**tensors, first: tensors[first].flatten()[:1]}, {k: v for k, v in tensors.items() if k != first}]
+    for weights in damaged:
+        save_file(weights, file)
+        with pytest.raises(TsModelsError, match=r"tensors\.safetensors: tensor "):
+            ts_eval.probe(run_folder / "model", checkpoints=run_folder, pairs=2, only=["names"])
+    for content in ("{}", '{"step": "x", "tokens": 1}', '{"step": 1, "tokens": 1e999}'):
+        state.write_text(content, encoding="utf-8")
+        with pytest.raises(ArtefactError, match=r"state\.json: `step` and `tokens` are no whole numbers"):
+            ts_eval.probe(run_folder / "model", checkpoints=run_folder, pairs=2, only=["names"])
 
 
 # --- files and the command ---------------------------------------------------------------------

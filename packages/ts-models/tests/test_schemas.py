@@ -12,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 
 import ts_models
 from ts_models.artefact import read_model
+from ts_models.errors import ConfigError
 from ts_models.presets import PRESETS
-from ts_models.schemas import SCHEMAS, GenerationConfig, ModelConfig, TrainingSummary
+from ts_models.schemas import SCHEMAS, GenerationConfig, ModelConfig, PromptFormat, TrainingSummary
 
 GOLDEN = Path(__file__).parent / "golden"
 CONFIGS = sorted(GOLDEN.glob("config-v1-*.json"))
@@ -71,3 +72,11 @@ def test_an_import_loads_nothing_heavy(code: str) -> None:
     check = f"import sys; {code}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_texts_of_prompts_hold_a_value_at_their_braces_and_nothing_else() -> None:
+    parts = {"words": "Words {0.__class__} {x} { {}.", "summary": "{:99999999999}"}
+    prompts = PromptFormat(parts=parts, features=("dialogue",), end="Story:")
+    assert prompts.prompt(["dog", "{}"]) == "Words {0.__class__} {x} { dog, {}. Story:"
+    with pytest.raises(ConfigError, match="ask for no features, but for words, summary"):
+        prompts.prompt(features=["dialogue"])

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import ts_models
 from ts_models.cli import app
-from ts_models.errors import ArtefactError, ConfigError, NonFiniteError, TsModelsError, WeightsError
+from ts_models.errors import ArtefactError, ConfigError, NonFiniteError, TokenizerError, TsModelsError, WeightsError
 from ts_models.export import export
 
 SIZES: dict[str, Any] = {
@@ -186,6 +186,8 @@ def _foreign(tmp_path: Path, **changes: Any) -> Path:
         {"hidden_size": None, "head_dim": None, "model_type": "llama"},
         {"model_type": "gpt_neo", "attention_types": [[["global"], "x"]], "num_layers": 1, "num_heads": 2},
         {"model_type": "gpt_neo", "attention_types": 3},
+        {"model_type": "gpt_neo", "attention_types": [[["global"], 10**15]], "num_layers": 10**15, "num_heads": 2},
+        {"model_type": "gpt_neo", "attention_types": [[["global"], 10**15]], "num_layers": 1, "num_heads": 2},
         {"hidden_size": 10**9, "intermediate_size": 10**9},
         {"model_type": "ts_models", "ts_models": ["no"]},
         {"model_type": "ts_models", "ts_models": {"format": "ts-models/config", "schema_version": 99}},
@@ -246,10 +248,38 @@ def test_a_device_that_is_not_here(folder: Path, device: Any) -> None:
     one_sentence(found.value)
 
 
-def test_a_tokenizer_with_other_special_ids(tmp_path: Path) -> None:
-    words = [*(f"w{n}" for n in range(16)), "<eos>", "<bos>", "<unk>", "<pad>"]
+@pytest.mark.parametrize("scale", [torch.ones(3), torch.ones(2, 2), torch.tensor(1.0)])
+def test_factors_that_do_not_fit_their_int8_matrix(folder: Path, tmp_path: Path, scale: torch.Tensor) -> None:
+    export(ts_models.load(folder), tmp_path / "small", format="int8")
+    tensors = load_file(tmp_path / "small" / "model.safetensors")
+    name = next(name for name in tensors if name.endswith(".scale"))
+    save_file({**tensors, name: scale}, tmp_path / "small" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match=f"tensor `{name}` has shape .*one factor for each row") as found:
+        ts_models.load(tmp_path / "small")
+    one_sentence(found.value)
+
+
+WORDS = [*(f"w{n}" for n in range(16)), "<eos>", "<bos>", "<unk>", "<pad>"]
+
+
+def test_another_tokenizer_of_the_same_size(tmp_path: Path) -> None:
     path = tmp_path / "word_tokenizer.json"
-    path.write_text(json.dumps({"format": "own", "vocab": words}))
+    path.write_text(json.dumps({"format": "own", "vocab": WORDS}))
+    training = ts_models.TrainingSummary(parameters=1, steps=1, tokens=1, seconds=1)
+    folder = ts_models.save(ts_models.build("story-1m", **SIZES), tmp_path / "m", tokenizer=path, training=training)
+    with pytest.raises(TokenizerError, match="no installed package reads"):
+        ts_models.load(folder).generate("w1")
+    (folder / path.name).write_text(json.dumps({"format": "own", "vocab": [*WORDS[15::-1], *WORDS[16:]]}))
+    lm = ts_models.load(folder)
+    assert len(lm.model.generate([[17]], method="greedy", max_new_tokens=2)[0]) > 0
+    with pytest.raises(TokenizerError, match="is not the tokenizer that the model was saved with") as found:
+        lm.generate("w1")
+    one_sentence(found.value)
+
+
+def test_a_tokenizer_with_other_special_ids(tmp_path: Path) -> None:
+    path = tmp_path / "word_tokenizer.json"
+    path.write_text(json.dumps({"format": "own", "vocab": WORDS}))
     ts_models.save(ts_models.build("story-1m", **SIZES), tmp_path / "m", tokenizer=path)
     with pytest.raises(ConfigError, match="`<eos>` has id 16, but the model's eos_id is 3"):
         ts_models.save(ts_models.build("story-1m", **SIZES, eos_id=3), tmp_path / "n", tokenizer=path)

@@ -90,7 +90,17 @@ def test_a_larger_beta_stays_nearer_to_the_start(model, pairs, tmp_path):
     assert moved[1] < moved[0]
 
 
-@pytest.mark.parametrize("line", ['{"story": "A cat."}', "A cat.", '{"story": 1, "rejected": "x", "prompt": ""}', "[1]"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"story": "A cat."}',
+        "A cat.",
+        '{"story": 1, "rejected": "x", "prompt": ""}',
+        "[1]",
+        "[" * 100_000,
+        '{"story": "\\ud800", "rejected": "x", "prompt": ""}',
+    ],
+)
 def test_a_line_that_is_no_pair_is_named(model, tmp_path, line):
     (tmp_path / "p.jsonl").write_text('{"prompt": "", "story": "A cat.", "rejected": "A dog."}\n\n' + line)
     with pytest.raises(DataError, match=r"p\.jsonl, line 3"):

@@ -247,7 +247,7 @@ class GenerationConfig(_Frozen):
     """No n tokens in a row twice; 0: allowed."""
     num_beams: Size = 4
     """Stories that the beam methods keep at each step."""
-    length_penalty: float = 1.0
+    length_penalty: float = Field(1.0, ge=-30, le=30)
     """Beam scores are divided by length to this power."""
     num_return_sequences: Size = 1
     """Stories of each prompt."""
@@ -317,14 +317,16 @@ class PromptFormat(_Frozen):
     def prompt(self, words: Sequence[str] = (), features: Sequence[str] = ()) -> str:
         """The prompt that asks for a story with these words and features.
 
-        Raises ConfigError for a feature that no prompt of the training stories asks for.
+        Raises ConfigError for what no prompt of the training stories asks for.
         """
         for feature in features:
             if feature not in self.features:
                 raise ConfigError(f"there is no feature {feature!r}; there are {', '.join(self.features)}.")
-        asked = {"words": words, "features": features}
-        parts = [self.parts[part].format(", ".join(values)) for part, values in asked.items() if values]
-        return " ".join([*parts, self.end])
+        asked = {part: ", ".join(values) for part, values in (("words", words), ("features", features)) if values}
+        for part in asked:
+            if part not in self.parts:
+                raise ConfigError(f"the prompts of the training stories ask for no {part}, but for {', '.join(self.parts)}.")
+        return " ".join([*(self.parts[part].replace("{}", value) for part, value in asked.items()), self.end])
 
 
 class TrainingSummary(_Frozen):
@@ -346,6 +348,8 @@ class TrainingSummary(_Frozen):
     device: str | None = None
     optimizer: str | None = None
     data_fingerprint: str | None = None
+    tokenizer_sha256: str | None = None
+    """SHA-256 of word_tokenizer.json."""
     splits_fingerprint: str | None = None
     """Fingerprint of the splits that the training data were made from."""
     train_stories: int | None = Field(None, ge=0)

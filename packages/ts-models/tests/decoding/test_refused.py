@@ -205,6 +205,8 @@ def test_special_ids_that_contradict_the_tokenizers(lm):
         ({"stop": ""}, "stop holds an empty text"),
         ({"repetition_penalty": math.nan}, "finite number"),
         ({"length_penalty": math.inf}, "finite number"),
+        ({"length_penalty": 1e300}, "less than or equal to 30"),
+        ({"length_penalty": -1e300}, "greater than or equal to -30"),
         ({"temperature": math.inf}, "finite number"),
         ({"temperature": math.nan}, "finite number"),
         ({"temperature": -1}, "greater than 0"),

@@ -161,9 +161,15 @@ def test_damaged_llama2c_files_are_refused(tmp_path: Path) -> None:
     path.write_bytes(HEADER.pack(16, 24, 2, 4, 2, 40, 32) + bytes(100))
     with pytest.raises(WeightsError, match="its header promises at least"):
         ts_models.load(path)
-    path.write_bytes(HEADER.pack(16, 24, 2, 5, 2, 40, 32))
-    with pytest.raises(ArtefactError, match="not a llama2"):
-        ts_models.load(path)
+    for sizes in (
+        (16, 24, 2, 5, 2, 40, 32),
+        (12, 24, 2, 4, 2, 40, 32),
+        (16, 24, 2, 4, 2, 1, 32),
+    ):  # 4 ∤ 16 · 5, odd heads, no <s>
+        path.write_bytes(HEADER.pack(*sizes) + bytes(100))
+        for read in (ts_models.load, describe):
+            with pytest.raises(ArtefactError, match="not a llama2"):
+                read(str(path))
     path.write_bytes(b"24ka" + bytes(300))
     with pytest.raises(ArtefactError, match="version 1 or 2"):
         ts_models.load(path)
@@ -190,6 +196,9 @@ def test_llama2c_tokenizer_merges_by_score(tmp_path: Path) -> None:
     assert "".join(pieces) + decoder.finish() == "ab 字 a"
     with pytest.raises(ArtefactError, match="belongs to another model"):
         Llama2cTokenizer(tmp_path / "tokenizer.bin", size + 1)
+    content = (tmp_path / "tokenizer.bin").read_bytes()
+    (tmp_path / "tokenizer.bin").write_bytes(content.replace(b"<0x41>", b"<0xZZ>"))
+    assert Llama2cTokenizer(tmp_path / "tokenizer.bin", size).decode([0x41 + 3, 0x42 + 3]) == "<0xZZ>B"
 
 
 def test_llama2c_with_its_tokenizer_writes_text(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 A foreign model needs no class from here: any object with `generate(prompts, **options)` works; `logprobs(texts)` and `name` are optional.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
+
+from ts_data.artefact import read_json
 
 from ..errors import ArtefactError, ConfigError
 from .adapter import ModelAdapter
@@ -58,8 +59,11 @@ def open_models(models: Any, names: Sequence[str] | None = None) -> list[ModelAd
     adapters = [open_model(spec) for spec in specs]
     taken: Counter[str] = Counter()
     for adapter, name in zip(adapters, names or [adapter.name for adapter in adapters], strict=True):
-        taken[name] += 1
-        adapter.name = name if taken[name] == 1 else f"{name} ({taken[name]})"
+        adapter.name = name
+        while adapter.name in taken:
+            taken[name] += 1
+            adapter.name = f"{name} ({taken[name]})"
+        taken[adapter.name] = 1
     return adapters
 
 
@@ -89,8 +93,4 @@ def _folder_kind(path: Path) -> str:
         inner = path / "model" / "config.json"
         hint = f" Did you mean {inner.parent}?" if inner.is_file() else " `ts-train run` writes one (RUN/model)."
         raise ArtefactError(f"{path}: has no config.json, so it is no model folder.{hint}")
-    try:
-        content = json.loads(config.read_bytes())
-    except ValueError:
-        raise ArtefactError(f"{config}: not JSON; the file is damaged.") from None
-    return "transformers" if isinstance(content, dict) and "model_type" in content else "ts-models"
+    return "transformers" if "model_type" in read_json(config, error=ArtefactError) else "ts-models"

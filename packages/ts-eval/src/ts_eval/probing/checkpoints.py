@@ -27,6 +27,7 @@ class Checkpoint:
 def read_checkpoints(run: Path) -> Iterator[Checkpoint]:
     """The checkpoints of a run, oldest first. One network holds each in turn: use a checkpoint before the next is read."""
     import ts_models
+    from ts_models.io.model_folder import load_weights
 
     folders = sorted(path.parent for path in (run / "checkpoints").glob("*/state.json"))
     if not folders:
@@ -36,8 +37,12 @@ def read_checkpoints(run: Path) -> Iterator[Checkpoint]:
     lm = ts_models.load(run / "model")
     for folder in folders:
         state = read_json(folder / "state.json", error=ArtefactError)
-        lm.model.load_state_dict(_weights(folder / "tensors.safetensors"))
-        yield Checkpoint(int(state["step"]), int(state["tokens"]), LanguageModelAdapter(lm))
+        step, tokens = state.get("step"), state.get("tokens")
+        if not isinstance(step, int) or not isinstance(tokens, int):
+            raise ArtefactError(f"{folder / 'state.json'}: `step` and `tokens` are no whole numbers. Remove this checkpoint.")
+        file = folder / "tensors.safetensors"
+        load_weights(lm.model, _weights(file), source=str(file))
+        yield Checkpoint(step, tokens, LanguageModelAdapter(lm))
 
 
 def _weights(file: Path) -> dict[str, Any]:

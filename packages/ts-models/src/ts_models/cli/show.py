@@ -70,4 +70,4 @@ def _stored(name: str) -> tuple[Any, Any, str]:
     if is_foreign(place):
         return read_foreign_config(place), None, ""
     card = place / "README.md"
-    return read_config(place), read_training(place), card.read_text(encoding="utf-8") if card.exists() else ""
+    return read_config(place), read_training(place), card.read_text(encoding="utf-8", errors="replace") if card.exists() else ""

@@ -55,6 +55,7 @@ _FUSED = {  # ours: theirs, in the order of our rows
 }
 OURS = "ts_models"
 """`model_type` of our own classes: names and config are ours."""
+_MOST_LAYERS = 1024
 _IGNORED = ("attn.attention.bias", "attn.attention.masked_bias", "rotary_emb.inv_freq")
 
 
@@ -113,6 +114,9 @@ def _one(value: Any) -> int:
 
 
 def _gpt_neo(c: dict[str, Any]) -> dict[str, Any]:
+    named = sum(len(kinds) * times for kinds, times in c["attention_types"])
+    if named != c["num_layers"] or named > _MOST_LAYERS:
+        raise ArtefactError(f"attention_types names {named} layers; num_layers is {c['num_layers']} (at most {_MOST_LAYERS})")
     layers = [kind for kinds, times in c["attention_types"] for _ in range(times) for kind in kinds]
     local = tuple(i for i, kind in enumerate(layers) if kind == "local")
     return {
@@ -241,13 +245,16 @@ def _llama2c_config(raw: bytes, path: Path) -> TransformerConfig:
             f"{path}: a llama2.c checkpoint of version 1 or 2; only version 0 (the published stories*.bin) can be read"
         )
     tied, vocab = vocab > 0, abs(vocab)
-    if min(d, ff, layers, heads, kv, vocab, length) < 1 or d % heads or heads % kv or d > 1 << 16 or layers > 1024:
+    if min(d, ff, layers, heads, kv, vocab, length) < 1 or d % heads or heads % kv or d > 1 << 16 or layers > _MOST_LAYERS:
         raise ArtefactError(f"{path}: not a llama2.c checkpoint (its header reads {HEADER.unpack_from(raw)})")
-    return TransformerConfig(
-        vocab_size=vocab, max_seq_len=length, d_model=d, n_heads=heads, n_kv_heads=kv, n_layers=layers, d_ff=ff,
-        positions="rope", norm="rmsnorm", norm_eps=1e-5, feed_forward="swiglu", tie_embeddings=tied,
-        bos_id=1, eos_id=1, unk_id=0, pad_id=-1,  # <s> alone parts the stories; </s> was never trained
-    )  # fmt: skip
+    try:
+        return TransformerConfig(
+            vocab_size=vocab, max_seq_len=length, d_model=d, n_heads=heads, n_kv_heads=kv, n_layers=layers, d_ff=ff,
+            positions="rope", norm="rmsnorm", norm_eps=1e-5, feed_forward="swiglu", tie_embeddings=tied,
+            bos_id=1, eos_id=1, unk_id=0, pad_id=-1,  # <s> alone parts the stories; </s> was never trained
+        )  # fmt: skip
+    except ValidationError as problem:
+        raise ArtefactError(f"{path}: not a llama2.c checkpoint ({describe_invalid(problem)})") from None
 
 
 def _llama2c_tensors(raw: bytes, c: TransformerConfig, path: Path) -> dict[str, Tensor]:

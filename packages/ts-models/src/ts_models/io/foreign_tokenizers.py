@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ArtefactError, MissingExtraError
 from ..schemas import ModelConfig
+
+_BYTE = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
+"""A piece that stands for one byte."""
 
 
 class _Stream:
@@ -121,9 +125,8 @@ class Llama2cTokenizer:
 
     def _bytes(self, number: int) -> bytes:
         piece = self.pieces[number]
-        if len(piece) == 6 and piece.startswith(b"<0x") and piece.endswith(b">"):
-            return bytes([int(piece[3:5], 16)])
-        return piece
+        byte = _BYTE.fullmatch(piece)
+        return piece if byte is None else bytes([int(byte[1], 16)])
 
     def stream_decoder(self) -> _Stream:
         """See protocols.Tokenizer."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ..artefact import sha256_file
 from ..errors import ConfigError, MissingExtraError, TokenizerError
 from ..language_model import LanguageModel
 from ..protocols import Tokenizer
@@ -33,17 +34,17 @@ def load(path_or_hub_id: str | os.PathLike[str], *, device: str = "cpu", revisio
         model = (load_llama2c if place.is_file() else load_huggingface)(place).to(device)
     else:
         model = load_model(place, device=device)
+    training = None if place.is_file() else read_training(place)
     tokenizer, missing = None, ""
     try:
-        tokenizer = _tokenizer_of(place, model.config)
+        tokenizer = _tokenizer_of(place, model.config, None if training is None else training.tokenizer_sha256)
     except (TokenizerError, MissingExtraError) as problem:
         missing = str(problem)
-    training = None if place.is_file() else read_training(place)
     return LanguageModel(model, tokenizer, training=training, path=place, missing_tokenizer=missing)
 
 
-def _tokenizer_of(place: Path, config: ModelConfig) -> Tokenizer:
-    """The tokenizer of a model. Raises TokenizerError or MissingExtraError where it has none, or nothing here reads it."""
+def _tokenizer_of(place: Path, config: ModelConfig, sha256: str | None) -> Tokenizer:
+    """The tokenizer of a model. Raises TokenizerError or MissingExtraError where it has none, another's, or nothing here reads it."""
     ids_only = "it takes ids only: lm.model.generate([[1, 2, 3]])."
     if place.is_file():
         beside = place.with_name("tokenizer.bin")
@@ -51,6 +52,11 @@ def _tokenizer_of(place: Path, config: ModelConfig) -> Tokenizer:
             raise TokenizerError(f"{place}: no tokenizer.bin lies beside it; {ids_only}")
         return Llama2cTokenizer(beside, config.vocab_size)
     if (place / TOKENIZER).exists():  # in our exports to transformers too
+        if sha256 not in (None, sha256_file(place / TOKENIZER)):
+            raise TokenizerError(
+                f"{place / TOKENIZER}: is not the tokenizer that the model was saved with (see training.json), so its ids would mean "
+                "other words. Copy the whole model folder again."
+            )
         return load_tokenizer(place / TOKENIZER)
     if not is_foreign(place):
         raise TokenizerError(f"{place}: has no {TOKENIZER}; {ids_only}")

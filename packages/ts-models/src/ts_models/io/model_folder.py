@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..architectures import StoryModel, build_for_inference
-from ..artefact import parse_model, read_json, write_folder, write_model
+from ..artefact import parse_model, read_json, sha256_file, write_folder, write_model
 from ..errors import ArtefactError, ConfigError, NonFiniteError, WeightsError
 from ..presets import PRESETS
 from ..schemas import ModelConfig, TrainingSummary, config_class
@@ -71,6 +71,8 @@ def save(
     if tokenizer is not None:
         _check_tokenizer(Path(tokenizer), config)
     hashes, training = pack(train_stories, training)
+    if training is not None:
+        training = training.model_copy(update={"tokenizer_sha256": None if tokenizer is None else sha256_file(tokenizer)})
     tensors = {
         name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
         for name, tensor in clean_names(network.state_dict()).items()
@@ -265,7 +267,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def load_weights(network: StoryModel, tensors: dict[str, Tensor], *, source: str) -> None:
     """Put tensors into a network. Raises WeightsError that names the first tensor that differs or is not finite."""
-    tensors = _dequantise(clean_names(tensors))
+    tensors = _dequantise(clean_names(tensors), source)
     expected = network.state_dict()
     for name, tensor in expected.items():
         if name not in tensors:
@@ -288,12 +290,18 @@ def load_weights(network: StoryModel, tensors: dict[str, Tensor], *, source: str
     network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
 
 
-def _dequantise(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _dequantise(tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
     """int8 matrices with a factor for each row (`<name>.scale`) → float32."""
     whole = {name: tensor for name, tensor in tensors.items() if not name.endswith(_SCALE)}
     for name, tensor in whole.items():
         if tensor.dtype == torch.int8 and name + _SCALE in tensors:
-            whole[name] = tensor.float() * tensors[name + _SCALE][:, None]
+            scale = tensors[name + _SCALE]
+            if tensor.ndim != 2 or scale.shape != tensor.shape[:1]:
+                raise WeightsError(
+                    f"{source}: tensor `{name}{_SCALE}` has shape {list(scale.shape)}; one factor for each row of `{name}`, whose "
+                    f"shape is {list(tensor.shape)}, is expected."
+                )
+            whole[name] = tensor.float() * scale[:, None]
     return whole
 
 

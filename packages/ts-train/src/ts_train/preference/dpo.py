@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ts_models import artefact
+from ts_models.errors import TsModelsError
 
 from ..data.batches import IGNORED
 from ..errors import ArtefactError, ConfigError, DataError, DivergedError
@@ -101,13 +102,20 @@ def _read_pairs(path: Path, lm: LanguageModel) -> list[_Pair]:
         try:
             row = json.loads(line)
             texts = [row[name] for name in ("story", "rejected", "prompt")]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             texts = []
         if len(texts) != 3 or not all(isinstance(text, str) for text in texts):
             raise DataError(
                 f"{path}, line {number}: no `story`, `rejected` and `prompt` with strings; `ts-eval best` writes such a file."
             )
-        chosen, rejected, prompt = lm.encode_story(texts[0])[:most], lm.encode_story(texts[1])[:most], lm.encode_prompt(texts[2])
+        try:
+            chosen, rejected, prompt = (
+                lm.encode_story(texts[0])[:most],
+                lm.encode_story(texts[1])[:most],
+                lm.encode_prompt(texts[2]),
+            )
+        except TsModelsError as problem:  # half a character
+            raise DataError(f"{path}, line {number}: {problem}") from None
         if chosen != rejected:
             pairs.append(_Pair(chosen, rejected, max(1, len(prompt))))
     return pairs

@@ -147,7 +147,7 @@ def run_line(data: Path | None, size: Size, line: Line) -> None:
 
 
 def summary(out: Path) -> str:
-    """The stories, the loss beside the n-gram models', and where the report is."""
+    """The stories, and the loss beside the n-gram models'."""
     lines = [""]
     for method in METHODS:
         told = json.loads((out / "stories" / f"{method}.json").read_text(encoding="utf-8"))
@@ -168,15 +168,9 @@ def first_story(told: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s quickstart --", description="From raw stories to a rated, trained model.")
-    parser.add_argument(
-        "--data", type=Path, help="your own text, a line <|endoftext|> after each story (default: an embedded corpus)"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("quickstart-out"), help="where everything goes (default: quickstart-out)"
-    )
-    parser.add_argument(
-        "--fast", action="store_true", help="a shortened form, to see that everything works; its stories are poor"
-    )
+    parser.add_argument("--data", type=Path, help="your own text, <|endoftext|> after each story (default: an embedded corpus)")
+    parser.add_argument("--out", type=Path, default=Path("quickstart-out"), help="the output folder (default: quickstart-out)")
+    parser.add_argument("--fast", action="store_true", help="a shortened form, to see that all works; its stories are poor")
     options = parser.parse_args()
     begin = time.monotonic()
     line = Line(options.out.resolve())

@@ -9,6 +9,7 @@ import inspect
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -54,11 +55,16 @@ def attributes(item: griffe.Class) -> list[str]:
     rows = []
     for member in item.members.values():
         if isinstance(member, griffe.Attribute) and not member.name.startswith("_") and member.annotation is not None:
-            default = f"`{cell(str(member.value))}`" if member.value is not None else ""
-            rows.append(
-                f"| `{member.name}` | `{cell(str(member.annotation))}` | {default} | {cell(' '.join(text(member).split()))} |"
-            )
+            default = "" if member.value is None else default_of(str(member.value))
+            meaning = cell(" ".join(text(member).split()))
+            rows.append(f"| `{member.name}` | `{cell(str(member.annotation))}` | {default} | {meaning} |")
     return ["", "| field | type | default | meaning |", "|---|---|---|---|", *rows] if rows else []
+
+
+def default_of(value: str) -> str:
+    """Default and limits; of `Field(0, ge=0)`: `0`, `ge=0`."""
+    field = re.fullmatch(r"Field\((?:default=|default_factory=)?(.*?)(?:, )?((?:\b(?:ge|gt|le|lt|min_length)=.*)?)\)", value)
+    return ", ".join(f"`{cell(part)}`" for part in (field.groups() if field else [value]) if part)
 
 
 def cell(content: str) -> str:

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tools import links, site
+from tools import links, reference, site
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +40,20 @@ def test_a_page_without_a_place_is_refused(tmp_path: Path) -> None:
 def test_what_the_site_reads_otherwise_than_github_is_put_right() -> None:
     page = "```python notest\nx = 1\n```\n| `a \\| b` | c \\| d |\n"
     assert site.for_site(page) == "```python\nx = 1\n```\n| `a | b` | c \\| d |\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("256", "`256`"),
+        ("Field(0, ge=0)", "`0`, `ge=0`"),
+        ("Field(default=(None,), min_length=1)", "`(None,)`, `min_length=1`"),
+        ("Field(default_factory=dict)", "`dict`"),
+        ("Field(gt=0, lt=1)", "`gt=0, lt=1`"),
+    ],
+)
+def test_the_reference_shows_a_default_and_its_limits(value: str, shown: str) -> None:
+    assert reference.default_of(value) == shown
 
 
 def test_readme_holds_the_two_commands() -> None:

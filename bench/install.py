@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--git", help="repository to install from, instead of wheels of this checkout")
     parser.add_argument("--packages", nargs="*", default=list(workspace.packages()))
     options = parser.parse_args()
-    print("| package | install, s | of it processor, s | MB | import, s | `--help`, s |\n|---|---|---|---|---|---|")
+    print("| package | install, s | processor time, s | MB | import, s | `--help`, s |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as work:
         dist = Path(work) / "dist"
         if options.git is None:

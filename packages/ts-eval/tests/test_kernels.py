@@ -74,10 +74,25 @@ def filled(expected, tmp_path_factory):
     cache = tmp_path_factory.mktemp("numba")
     one, all_kernels = start(cache, ONE), start(cache)
     assert result(one) == expected
-    return cache, result(all_kernels)
+    found = result(all_kernels)
+    hand_on(cache)
+    return cache, found
+
+
+def hand_on(cache: Path) -> None:
+    """Put kernels that this checkout has not compiled yet where every other process looks for them."""
+    beside = Path(fast.__file__).parent / "__pycache__"
+    if numba.config.CACHE_DIR or not os.access(beside, os.W_OK):
+        return
+    for index in cache.rglob("kernels.*.nbi"):
+        if not (beside / index.name).exists():
+            for path in (*index.parent.glob(f"{index.stem}.*.nbc"), index):  # the code before what names it
+                shutil.copy(path, beside / f"{path.name}.tests")
+                (beside / f"{path.name}.tests").replace(beside / path.name)
 
 
 @pytest.mark.slow
+@pytest.mark.cold
 def test_cold_is_warm_to_the_bit_with_the_cache_filled_by_two_at_once(filled):
     cache, found = filled
     assert list(cache.rglob("*.nbc")), "the kernels are cached"

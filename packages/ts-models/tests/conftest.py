@@ -20,6 +20,12 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers():
+    """What a test draws does not depend on the tests before it."""
+    torch.manual_seed(0)
+
+
 class FakeStream:
     def __init__(self, tokenizer: FakeTokenizer) -> None:
         self.tokenizer, self.count = tokenizer, 0

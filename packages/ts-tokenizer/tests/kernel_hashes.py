@@ -46,7 +46,7 @@ def main() -> None:
 
     if cores := os.environ.get("CORES"):
         os.cpu_count = lambda: int(cores)
-    stories = list(ts_data.sample(50, seed=6))
+    stories = list(ts_data.sample(30, seed=6))
     found: dict[str, str] = {}
     for casing in ("lower", "keep"):
         tokenizer = WordTokenizer.train(stories, vocab_size=400, casing=casing)  # type: ignore[arg-type]

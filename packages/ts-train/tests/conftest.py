@@ -26,6 +26,8 @@ TINY = {
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Any:
+    """One thread, and what a test draws does not depend on the tests before it."""
+    torch.manual_seed(0)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -27,7 +27,7 @@ from ts_train.runtime.distributed import fresh_store
 from ts_train.sinks.jsonl import read_metrics
 from ts_train.testing import fake_encoded
 
-from .conftest import as_ranks, free_port, one_rank
+from .conftest import as_ranks, free_port
 
 SCRIPT = """
 import json, os, signal, sys
@@ -208,28 +208,3 @@ def test_a_rank_that_does_not_come_is_named() -> None:
         fresh_store(dist.HashStore(), 0, 3, timeout=0.1)
     with pytest.raises(TsTrainError, match="rank 1: rank 0 did not join"):
         fresh_store(dist.HashStore(), 1, 3, timeout=0.1)
-
-
-LEAVING = """
-import atexit, sys
-from pathlib import Path
-import torch.distributed as dist
-
-# The first to register runs last: behind what ends the process group.
-atexit.register(lambda: Path(sys.argv[1]).write_text("\\n".join(t.read_text() for t in Path("/proc/self/task").glob("*/comm"))))
-from ts_train.runtime.distributed import join_world
-
-join_world("cpu")[0].barrier()
-import torch._dynamo   # as a training does at some time
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="lists threads by Linux's /proc")
-def test_no_thread_of_the_process_group_is_left_when_the_interpreter_ends(tmp_path):
-    script, threads = tmp_path / "script.py", tmp_path / "threads.txt"
-    script.write_text(LEAVING)
-    command = [sys.executable, str(script), str(threads)]
-    done = subprocess.run(command, env=one_rank(), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "python" in threads.read_text()
-    assert "gloo" not in threads.read_text()

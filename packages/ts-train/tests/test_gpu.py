@@ -109,26 +109,41 @@ def test_a_compiled_step_follows_an_eager_one(
     assert losses(tmp_path / "True") == pytest.approx(losses(tmp_path / "False"), rel=1e-3)
 
 
+IN_A_GROUP = """
+import atexit, sys
+from pathlib import Path
+import torch, torch.distributed as dist
+
+# The first to register runs last: behind what ends the process group.
+atexit.register(lambda: Path(sys.argv[3]).write_text("\\n".join(t.read_text() for t in Path("/proc/self/task").glob("*/comm"))))
+from ts_train import TrainConfig, train
+from ts_train.testing import fake_encoded
+
+torch.set_num_threads(1)
+train(TrainConfig.model_validate_json(sys.argv[1]), fake_encoded(), sys.argv[2])
+import torch._dynamo   # as a training does at some time
+print(dist.get_backend())
+"""
+
+
 @on_both
-def test_a_process_group_of_one_rank_trains_as_one_process(tmp_path: Path, data: FakeEncoded, config: Make, device: str) -> None:
+def test_a_process_group_of_one_rank_trains_as_one_process_and_leaves_no_thread(
+    tmp_path: Path, data: FakeEncoded, config: Make, device: str
+) -> None:
     settings = config(device=device, optimizer={"name": "muon"})
     train(settings, data, tmp_path / "alone")
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys, torch, torch.distributed as dist\n"
-        "from ts_train import TrainConfig, train\n"
-        "from ts_train.testing import fake_encoded\n"
-        "torch.set_num_threads(1)\n"
-        "train(TrainConfig.model_validate_json(sys.argv[1]), fake_encoded(), sys.argv[2])\n"
-        "print(dist.get_backend())\n"
-    )
+    script, threads = tmp_path / "script.py", tmp_path / "threads.txt"
+    script.write_text(IN_A_GROUP)
     done = subprocess.run(
-        [sys.executable, str(script), settings.model_dump_json(), str(tmp_path / "grouped")],
+        [sys.executable, str(script), settings.model_dump_json(), str(tmp_path / "grouped"), str(threads)],
         env=one_rank(), capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split()[-1] == ("nccl" if device == "cuda" else "gloo")
     assert losses(tmp_path / "grouped") == losses(tmp_path / "alone")
+    if Path("/proc/self/task").exists():  # Linux lists a process's threads there
+        assert "python" in threads.read_text()
+        assert "gloo" not in threads.read_text()
 
 
 @on_gpu

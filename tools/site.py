@@ -22,7 +22,7 @@ ORDER = (
     ("Reference", "reference"),
     ("Explanation", "explanation"),
     ("Performance", "performance"),
-    ("Reproduction", "reproduction.md"),
+    ("Comparison with the talk", "reproduction.md"),
     ("Cost at scale", "cost-at-scale.md"),
     ("Releases", "releases.md"),
 )

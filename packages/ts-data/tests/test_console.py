@@ -334,7 +334,9 @@ def test_progress_in_a_pipe_is_a_line_per_stage_and_every_few_seconds(
         now = 75.0
         report("read", 13_394_172, 13_394_172)
         report("write", 5)
-    assert capsys.readouterr().err == "clean: 1,000, 0 s\nread: 2.4 MB of 13 MB, 6 s\nread: 13 MB, 1 min 15 s\n"
+        report("check", 1, 1)
+    told = "clean: 1,000, 0 s\nread: 2.4 MB of 13 MB, 6 s\nread: 13 MB, 1 min 15 s\ncheck: 0 s\n"
+    assert capsys.readouterr().err == told
     with console.show_progress(quiet=True) as report:
         report("clean", 1, 2)
     assert capsys.readouterr().err == ""

@@ -481,6 +481,13 @@ def test_progress_ends_at_the_total(raw: Path, tmp_path: Path) -> None:
     assert seen["read"] == (1, 1)
     assert seen["clean"] == (raw.stat().st_size, raw.stat().st_size)
     assert seen["write"][0] == seen["write"][1]
+    packed = tmp_path / "raw.parquet"
+    pq.write_table(pa.table({"text": raw.read_text(encoding="utf-8").split("<|endoftext|>")}), packed)
+    prepare(
+        packed, tmp_path / "two", CONFIG, workers=1, progress=lambda stage, done, total=None: seen.update({stage: (done, total)})
+    )
+    assert seen["clean"][0] == seen["clean"][1]
+    assert seen["clean"][0] > raw.stat().st_size / 2, "bytes as well, not row groups"
 
 
 def test_the_folder_opens_in_datasets(raw: Path, tmp_path: Path) -> None:

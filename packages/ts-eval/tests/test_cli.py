@@ -57,7 +57,7 @@ def test_judge_tells_the_price_then_rates_and_asks_nobody_twice(run, rated, tmp_
         assert code == 0
         assert text.startswith("24 of 24 rated (100.0%), sampled, judge m")
         assert "SD over repeats" in text
-        assert text.endswith(f"written: {out}\n")
+        assert text.endswith(f"wrote {out}\n")
         assert err
         paid = server.calls
         code, text, err = run(*words, "--json", "--quiet")
@@ -66,19 +66,30 @@ def test_judge_tells_the_price_then_rates_and_asks_nobody_twice(run, rated, tmp_
     assert len(out.read_text(encoding="utf-8").splitlines()) == 24
 
 
-def test_judge_reads_what_ts_models_generates_as_json(run, model_folder, tmp_path, capsys, monkeypatch):
-    words = ["generate", str(model_folder), "--n", "3", "--seed", "1", "--max-new-tokens", "8", "--json", "-q"]
-    monkeypatch.setattr(sys, "argv", ["ts-models", *words])
-    with pytest.raises(SystemExit) as stop:
-        write_stories()
-    assert not stop.value.code
-    told = capsys.readouterr().out
-    (tmp_path / "told.json").write_text(told, encoding="utf-8")
+@pytest.mark.parametrize("form", ["json", "txt"])
+def test_judge_reads_what_ts_models_generates(run, model_folder, tmp_path, capsys, monkeypatch, form):
+    words = ["generate", str(model_folder), "--n", "3", "--seed", "1", "--max-new-tokens", "8", "-q"]
+    told = {}
+    for name, more in (("txt", []), ("json", ["--json"])):
+        monkeypatch.setattr(sys, "argv", ["ts-models", *words, *more])
+        with pytest.raises(SystemExit) as stop:
+            write_stories()
+        assert not stop.value.code
+        told[name] = capsys.readouterr().out
+    (tmp_path / f"told.{form}").write_text(told[form], encoding="utf-8")
     out = tmp_path / "ratings.jsonl"
-    assert run("judge", tmp_path / "told.json", "--backend", "fake", "--set", "anchors=false", "--out", out, "-q")[0] == 0
+    assert run("judge", tmp_path / f"told.{form}", "--backend", "fake", "--set", "anchors=false", "--out", out, "-q")[0] == 0
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert [row["text"] for row in rows] == [story["full_text"] for story in json.loads(told)["stories"]]
-    assert {row["source"] for row in rows} == {str(model_folder)}
+    assert [row["text"] for row in rows] == [story["full_text"].strip() for story in json.loads(told["json"])["stories"]]
+    assert {row["source"] for row in rows} == {str(model_folder) if form == "json" else None}
+
+
+def test_the_feature_judge_counts_calls_alone(run, rated, tmp_path):
+    words = ("judge", rated, "--backend", "features", "--set", "anchors=false", "--out", tmp_path / "ratings.jsonl")
+    assert run(*words, "--dry-run")[1].startswith("12 calls to make")
+    code, text, err = run(*words)
+    assert (code, text.splitlines()[-2]) == (0, "12 calls")
+    assert "token" not in text + err.partition("warning")[0]
 
 
 def test_calibrate_prints_agreement_and_what_it_refuses(run, rated, tmp_path):
@@ -88,7 +99,7 @@ def test_calibrate_prints_agreement_and_what_it_refuses(run, rated, tmp_path):
     assert "rated.jsonl: 12 of 12 stories compared, 1 rater(s)" in text
     assert "SD over repeats: grammar" in text
     assert "damage to grammar: grammar " in text
-    assert text.endswith(f"written: {out}\n")
+    assert text.endswith(f"wrote {out}\n")
     shown = json.loads(
         run("calibrate", rated, "--backend", "fake", "--repeats", 2, "--out", out, "--no-damage", "--json", "-q")[1]
     )

@@ -276,7 +276,7 @@ def test_the_command(
     code, out, err = command(*words, "--out", tmp_path / "p", capsys=capsys, monkeypatch=monkeypatch)
     assert code == 0
     assert "determiner_a_an (local)" in out
-    assert f"written: {tmp_path / 'p' / 'probe.html'}" in out
+    assert f"wrote {tmp_path / 'p' / 'probe.html'}" in out
     assert "warning: local, so a trigram may solve them: determiner_a_an" in err
     assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)
     code, out, _ = command(*words, "--json", "--name", "mine", capsys=capsys, monkeypatch=monkeypatch)

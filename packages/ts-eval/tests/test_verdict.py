@@ -111,7 +111,7 @@ def report(model_folder, splits, tmp_path_factory):
         ("unigram", {"language": "predicts no better than counting words", "prompts": "ignores its prompts", "copying": "does not copy"}),
         ("overfitted", {"language": "writes words in the order of real stories", "copying": "has memorised its training stories"}),
         ("parrot", {"language": "writes words in the order of real stories", "prompts": "ignores its prompts", "copying": "copies training stories"}),
-        ("shuffler", {"language": "writes words in odd order", "prompts": "ignores its prompts", "copying": "takes its words from training stories"}),
+        ("shuffler", {"language": "writes words in an odd order", "prompts": "ignores its prompts", "copying": "takes its words from training stories"}),
         ("pairs", {"language": "predicts no better than counting word pairs"}),
         ("author", {"language": "models the text", "prompts": "follows its prompts", "copying": "does not copy", "diversity": "is as varied as real stories"}),
         ("bore", {"prompts": "ignores its prompts", "diversity": "is bland"}),
@@ -147,6 +147,17 @@ def test_every_sentence_has_its_numbers_and_its_evidence(report):
     html = render(report)
     assert html.index('id="verdict"') < html.index('id="summary"')
     assert html.count(">evidence</a>") == sum(len(v.findings) for v in report.verdicts)
+
+
+@pytest.mark.parametrize(
+    ("self_bleu", "outcome"), [(0.9, "is close to its training stories without copying them"), (0.0, "is closer to its training stories than chance")]
+)  # fmt: skip
+def test_a_model_that_is_close_is_called_bland_once(report, self_bleu, outcome):
+    high = {"overfitting.test.span_words": 99.0, "texts.test.self_bleu": self_bleu}
+    metrics = {**report.real.metrics, **{key: Estimate(mean=mean, low=mean, high=mean, n=24) for key, mean in high.items()}}
+    verdict = judge_model(report.models[-1].model_copy(update={"metrics": metrics, "values": {}}), report.real, (), ())
+    assert {finding.topic: finding.outcome for finding in verdict.findings}["copying"] == outcome
+    assert verdict.headline.count("bland") == (self_bleu > 0.5)
 
 
 def test_the_verdict_names_what_it_is_compared_with(report):

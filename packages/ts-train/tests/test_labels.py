@@ -23,7 +23,7 @@ from ts_train.checkpoint import CheckpointStore
 from ts_train.errors import ConfigError, DataError, Interrupted
 from ts_train.network import preset_name
 from ts_train.optimizers import build_optimizers
-from ts_train.runtime.hardware import best_peak_flops
+from ts_train.runtime.hardware import best_peak_flops, peak_flops
 from ts_train.runtime.live_line import LiveLine
 from ts_train.schemas import AdamWConfig, MuonConfig, TrainerState, ValidationPoint
 from ts_train.studies.schemas import Choices, Range, SearchConfig
@@ -323,6 +323,32 @@ def test_the_best_peak_of_a_machine_is_kept(tmp_path: Path, monkeypatch: pytest.
     assert best_peak_flops(cpu) == 4e9  # a damaged cache is none
     file.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text()), 1e17)))
     assert best_peak_flops(cpu) == 1e9  # and so is one that cannot be this machine's
+
+
+def test_a_measurement_at_a_busy_moment_keeps_the_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    values = iter([4e11, 8e8])
+    monkeypatch.setattr("ts_train.runtime.hardware.peak_flops", lambda *_: next(values))
+    cpu = torch.device("cpu")
+    assert [best_peak_flops(cpu), best_peak_flops(cpu)] == [4e11, 4e11]
+
+
+@pytest.mark.parametrize("busy", [0, 12])
+def test_a_product_that_waits_for_another_program_is_not_taken_for_an_emulated_format(
+    monkeypatch: pytest.MonkeyPatch, busy: int
+) -> None:
+    """Each product takes 1 ms; the first ones of a size take 100 ms, because the machine is busy."""
+    clock = {"now": 0.0}
+    sizes: list[int] = []
+
+    def multiply(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(a))
+        clock["now"] += 0.1 if sizes.count(len(a)) <= busy else 0.001
+        return a
+
+    monkeypatch.setattr("ts_train.runtime.hardware._fastest_product", lambda *_: multiply)
+    monkeypatch.setattr("ts_train.runtime.hardware.time.perf_counter", lambda: clock["now"])
+    assert peak_flops(torch.device("cpu")) == pytest.approx(2 * 1024**3 / 0.001)
 
 
 def test_a_cache_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -388,7 +388,7 @@ def emit(
         shown = shown[shown.rfind("\n") + 1 :]
     elif then is not None:
         shown += f"\nNext: {then}"
-    shown = _styled(shown, r"(?m)^.*\n(?=-+(  -+)*$)", "1", sys.stdout)
+    shown = _styled(shown, r"(?m)^.+\n(?=-+(  -+)*$)", "1", sys.stdout)
     typer.echo(_fitted(_styled(shown, r"(?m)^Next: .*", "36", sys.stdout)))
 
 
@@ -607,12 +607,14 @@ def show_progress(*, quiet: bool = False, in_bytes: Sequence[str] = ()) -> Itera
 
 
 def _counted(done: float, total: float | None, *, in_bytes: bool) -> str:
-    """How much is done: "200 of 3,000", "13 MB"; the total only while it lies ahead."""
+    """How much is done: "200 of 3,000, ", "13 MB, "; the total only while it lies ahead, nothing where all is one piece."""
 
     def amount(number: float) -> str:
         return f"{number / 1e6:,.{0 if number >= 1e7 else 1}f} MB" if in_bytes else f"{number:,.0f}"
 
-    return amount(done) if total is None or done >= total else f"{amount(done)} of {amount(total)}"
+    if total == 1:
+        return ""
+    return f"{amount(done)}, " if total is None or done >= total else f"{amount(done)} of {amount(total)}, "
 
 
 def _clock(seconds: float) -> str:
@@ -636,7 +638,7 @@ def _plain(in_bytes: Sequence[str] = (), every: float = 5.0) -> Progress:
             return
         last = now
         ended.update([stage] if finished else [])
-        line = f"{stage}: {_counted(done, total, in_bytes=stage in in_bytes)}, {_clock(now - began[stage])}"
+        line = f"{stage}: {_counted(done, total, in_bytes=stage in in_bytes)}{_clock(now - began[stage])}"
         print(line, file=sys.stderr, flush=True)
 
     return report
@@ -669,7 +671,7 @@ def _live(in_bytes: Sequence[str]) -> Iterator[Progress]:
         def render(self, task: Task) -> Text:
             counted = _counted(task.completed, task.total, in_bytes=task.description in in_bytes)
             left = "" if task.finished or task.time_remaining is None else f", {_clock(task.time_remaining)} left"
-            return Text(f"{counted}, {_clock(task.finished_time or task.elapsed or 0)}{left}", no_wrap=True)
+            return Text(f"{counted}{_clock(task.finished_time or task.elapsed or 0)}{left}", no_wrap=True)
 
     columns = (TextColumn("{task.description}"), BarColumn(20), Counts())
     with _unwound(), Bars(*columns, console=Console(stderr=True)) as bars:

@@ -90,6 +90,16 @@ def test_generate_writes_as_many_stories_as_asked_and_the_same_by_seed(capsys: p
     assert json.loads(_run(capsys, *asked)[1]) == shown
 
 
+def test_generate_divides_stories_in_a_pipe_as_their_readers_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    asked = ("generate", model, "--prompt", "once upon", "--n", "3", "--seed", "1", "--max-new-tokens", "6")
+    stories = [story["full_text"] for story in json.loads(_run(capsys, *asked, "--json")[1])["stories"]]
+    assert _run(capsys, *asked)[1] == "\n<|endoftext|>\n".join(stories) + "\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert _run(capsys, *asked)[1] == "\n\n---\n\n".join(stories) + "\n"
+
+
 def test_command_and_python_decode_alike_and_the_drawn_seed_is_recorded(capsys: pytest.CaptureFixture[str], model: str) -> None:
     asked = ("generate", model, "--prompt", "Once upon a", "--max-new-tokens", "6", "--json")
     shown, again = (json.loads(_run(capsys, *asked)[1]) for _ in range(2))

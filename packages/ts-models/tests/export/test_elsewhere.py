@@ -63,9 +63,10 @@ def test_a_pipeline_tells_the_same_stories(demo: ts_models.LanguageModel, export
 
     write = pipeline("text-generation", model=str(exported))
     ours = demo.generate(PROMPTS, method="greedy")
-    assert [write(prompt)[0]["generated_text"] for prompt in PROMPTS] == ours
-    assert [found[0]["generated_text"] for found in write(PROMPTS, batch_size=3)] == ours
-    new = write(PROMPTS[0], return_full_text=False)[0]["generated_text"]
+    assert [write(prompt, do_sample=False)[0]["generated_text"] for prompt in PROMPTS] == ours
+    assert [found[0]["generated_text"] for found in write(PROMPTS, batch_size=3, do_sample=False)] == ours
+    assert len({write(PROMPTS[0], max_new_tokens=30)[0]["generated_text"] for _ in range(4)}) > 1  # it samples, as generate does
+    new = write(PROMPTS[0], return_full_text=False, do_sample=False)[0]["generated_text"]
     assert new == demo.generate(PROMPTS[0], method="greedy", return_full_text=False)
 
 
@@ -128,7 +129,10 @@ def test_the_folder_is_fit_to_push(exported: Path) -> None:
     assert "validation loss" in card
     generation = json.loads((exported / "generation_config.json").read_text())
     assert generation["max_length"] == 256
-    assert generation["do_sample"] is False
+    defaults = ts_models.GenerationConfig()
+    assert defaults.method == "sample"
+    assert generation["do_sample"] is True
+    assert (generation["temperature"], generation["top_k"]) == (defaults.temperature, defaults.top_k)
     names = {path.name for path in exported.iterdir()}
     assert {
         "config.json",

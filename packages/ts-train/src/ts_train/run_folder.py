@@ -274,7 +274,7 @@ def summarise(
         seed=manifest.config.seed, precision=manifest.precision, device=env.device, optimizer=env.optimizer,
         data_fingerprint=manifest.data_fingerprint, splits_fingerprint=manifest.splits_fingerprint,
         versions={"torch": env.torch, "tinystories-train": env.ts_train}, samples=list(samples),
-        hardware=f"{hardware_name(env.device)}, {env.world_size} process(es) of {env.threads} thread(s)",
+        hardware=f"{hardware_name(env.device)}, {env.workers}",
         prompts=None if prompts is None else PromptFormat.model_validate(prompts),
     )  # fmt: skip
 

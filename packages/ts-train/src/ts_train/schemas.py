@@ -348,6 +348,12 @@ class Environment(Frozen):
     rotary: str | None = None
     """Module that rotates the embedding (`talk-*`): `torchtune` if installed, else `ts-models`, equal to 1e-6. Null for other models."""
 
+    @property
+    def workers(self) -> str:
+        """`2 threads`, or `4 processes of 2 threads`."""
+        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        return threads if self.world_size == 1 else f"{self.world_size} processes of {threads}"
+
 
 class ValidationPoint(Frozen):
     step: int

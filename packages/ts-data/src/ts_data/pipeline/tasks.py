@@ -115,8 +115,8 @@ class CleanBlock:
 
     @property
     def weight(self) -> int:
-        """Bytes of the block (row groups, of Parquet)."""
-        return self.block.end - self.block.start
+        """Bytes of the block."""
+        return self.block.end - self.block.start if self.block.size is None else self.block.size
 
     def run(self) -> None:
         """Write the cleaned texts, the cleaner's columns and the counts."""

@@ -59,6 +59,8 @@ class Block:
     start: int
     end: int
     last: bool
+    size: int | None = None
+    """Bytes of text, where `start` and `end` count something else."""
 
 
 Bad = Callable[[SourceError], None]

@@ -31,7 +31,7 @@ class Parquet(Format):
         for group in range(metadata.num_row_groups):
             size += metadata.row_group(group).total_byte_size
             if size >= blocks.BLOCK or group == metadata.num_row_groups - 1:
-                found.append(Block(source, start, group + 1, group == metadata.num_row_groups - 1))
+                found.append(Block(source, start, group + 1, group == metadata.num_row_groups - 1, size))
                 start, size = group + 1, 0
         if metadata.num_rows == 0:
             raise SourceError(f"{source.name}: has no rows; there is no story in it.")

@@ -58,4 +58,5 @@ def best(
         f"wrote {out}: {len(rows):,} stories, best of {n} by {by.value}; "
         f"best {means['best']:.3f}, mean {means['mean']:.3f}, worst {means['worst']:.3f}"
     )
-    emit({"stories": len(rows), **means, "out": str(out)}, shown, as_json=as_json, quiet=quiet)
+    following = f"ts-train prefer {model} {out} --out tuned/"
+    emit({"stories": len(rows), **means, "out": str(out)}, shown, as_json=as_json, quiet=quiet, then=following)

@@ -87,7 +87,7 @@ def _text(report: CalibrationReport, out: Path) -> str:
     for fault in report.faults:
         verdict = "cannot be tested" if fault.found is None else "FOUND" if fault.found else "not found"
         lines += [f"  {fault.name}: {verdict}, {fault.measure.refused or _cell(fault.measure)} ({fault.title})"]
-    return "\n".join([*lines, f"written: {out}"])
+    return "\n".join([*lines, f"wrote {out}"])
 
 
 def _cell(found: Statistic) -> str:

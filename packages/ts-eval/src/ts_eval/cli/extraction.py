@@ -58,4 +58,4 @@ def _text(report: ExtractionReport, out: Path | None) -> str:
             shares = {p.prompt_words: p for p in model.points if (p.group, p.times) == (group, times)}
             rows.append([model.name, group, times, stories, *(f"{100 * shares[n].share:.1f}" for n in lengths)])
     head = ["% extracted", "stories", "copies", "n", *(f"{n} words" for n in lengths)]
-    return "\n".join([table(rows, head), *([f"written: {out / 'extraction.html'}"] if out is not None else [])])
+    return "\n".join([table(rows, head), *([f"wrote {out / 'extraction.html'}"] if out is not None else [])])

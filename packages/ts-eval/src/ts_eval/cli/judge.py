@@ -60,6 +60,7 @@ def judge(
     the environment (OPENAI_API_KEY, or the endpoint's api_key_env) and are not stored.
     """
     from ..judge import compare_stories, estimate_cost, judge_stories
+    from ..judge.budget import count_calls
     from ..judge.compare import comparison_cost
     from ..schemas import JudgeSummary, PairSummary
 
@@ -88,8 +89,9 @@ def judge(
     for note in notes:
         warn(note)
     money = f", cost {summary.cost:,.2f}" if summary.cost else ""
-    spent = f"{summary.calls:,} calls, {summary.prompt_tokens:,} + {summary.completion_tokens:,} tokens{money}"
-    emit(summary, f"{text}\n{spent}\nwritten: {out}", as_json=as_json, quiet=quiet)
+    tokens = f", {summary.prompt_tokens:,} prompt and {summary.completion_tokens:,} completion tokens"
+    spent = f"{count_calls(summary.calls)}{tokens if summary.completion_tokens else ''}{money}"
+    emit(summary, f"{text}\n{spent}\nwrote {out}", as_json=as_json, quiet=quiet)
     end_without_ratings(reasons)
 
 

@@ -60,7 +60,7 @@ def _text(report: PromptSearchReport, out: Path) -> str:
 
     lines = [f"on the {report.tuning_stories} stories of the choice:", rows(report.tuning), ""]
     lines += [f"on the other {report.reporting_stories} stories (figures to report):", rows(report.reporting), ""]
-    return "\n".join([*lines, f"chosen: {report.chosen}", f"written: {out}, {out.with_suffix('.prompt.json')}"])
+    return "\n".join([*lines, f"chosen: {report.chosen}", f"wrote {out}, {out.with_suffix('.prompt.json')}"])
 
 
 def _number(value: float | None) -> str:

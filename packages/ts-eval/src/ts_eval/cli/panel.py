@@ -40,4 +40,4 @@ def _text(report: PanelReport, out: Path | None) -> str:
     lines = [f"{report.stories:,} stories rated by all {len(report.judges)} judges, {report.left_out:,} left out"]
     lines += [table([*rows, alphas], ["mean", *(name[:11] for name in names)])]
     lines += sorted({f"— refused: {a.refused}" for a in report.alpha.values() if a.refused})
-    return "\n".join([*lines, *([f"written: {out}"] if out is not None else [])])
+    return "\n".join([*lines, *([f"wrote {out}"] if out is not None else [])])

@@ -67,4 +67,4 @@ def _text(report: ProbeReport, out: Path | None) -> str:
             for c in report.acquisition
         ]
         lines += ["", table(steps, ["step", "tokens", "mean", *report.acquisition[0].groups])]
-    return "\n".join([*lines, *([f"written: {out / 'probe.html'}"] if out is not None else [])])
+    return "\n".join([*lines, *([f"wrote {out / 'probe.html'}"] if out is not None else [])])

@@ -52,10 +52,13 @@ class Estimate:
         )
         if self.pairs is not None:
             fine = f"; {_told_apart(self.win_rate)}"
-        return (
-            f"{self.calls:,} calls to make, at most about {self.prompt_tokens:,} prompt and "
-            f"{self.completion_tokens:,} completion tokens{money}{stored}{fine}"
-        )
+        tokens = f", at most about {self.prompt_tokens:,} prompt and {self.completion_tokens:,} completion tokens"
+        return f"{count_calls(self.calls)} to make{tokens if self.completion_tokens else ''}{money}{stored}{fine}"
+
+
+def count_calls(number: int) -> str:
+    """`1 call`, `2 calls`."""
+    return f"{number:,} call{'' if number == 1 else 's'}"
 
 
 def estimate(config: JudgeConfig, sizes: list[int], cached: int) -> Estimate:

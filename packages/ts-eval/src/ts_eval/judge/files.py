@@ -187,7 +187,7 @@ def _read_inspect(path: StrPath) -> list[Rating]:
     try:
         from ..integrations.inspect_ai import read_log
     except ImportError:
-        raise ConfigError(f"{path}: a log of Inspect needs a package: pip install tinystories-eval[inspect]") from None
+        raise ConfigError(f'{path}: a log of Inspect needs Inspect. pip install "tinystories-eval[inspect]"') from None
     try:
         return read_log(path)
     except Exception as problem:  # of a library that reads a zip of JSON by many others

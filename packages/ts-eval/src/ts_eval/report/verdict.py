@@ -68,7 +68,7 @@ def _language(
     else:
         outcome, text = "models the text", "It models the text"
     if side < 0 and order > 0:
-        outcome, text = f"{outcome} but writes words in odd order", f"{text}, but its own stories have words in an odd order"
+        outcome, text = f"{outcome} but writes words in an odd order", f"{text}, but its own stories have words in an odd order"
     known = {"unigram": "single words", "bigram Kneser-Ney": "word pairs (Kneser–Ney)"}
     rest = [f"{known.get(name, name)} {_n(value)}" for name, value in references.items() if name != "bigram add-one"]
     text = f"{text}: {with_interval(own)} {unit} on new stories; {', '.join(rest)}."
@@ -104,7 +104,7 @@ def _word_order(model: ModelReport, real: ModelReport, order: int) -> Finding | 
     if own is None or own.mean is None or there is None or there.mean is None:
         return None
     outcome, text = {
-        1: ("writes words in odd order", "Its words follow each other in an odd order"),
+        1: ("writes words in an odd order", "Its words follow each other in an odd order"),
         0: ("writes words in the order of real stories", "Its words follow each other as in real stories"),
         -1: ("writes very predictable text", "Its text is far more predictable than real stories"),
     }[order]
@@ -143,8 +143,10 @@ def _copying(model: ModelReport, real: ModelReport) -> Finding | None:
         text = f"It takes the words of training stories, but not their order: closest story {_short(model, near)} against {_short(real, near)}; {span}."
     elif longer > 0 or closer > 0:
         alike = compare(model.metrics.get("texts.test.self_bleu"), real.metrics.get("texts.test.self_bleu")) > 0
-        outcome = "is close to its training stories by being bland" if alike else "is closer to its training stories than chance"
-        start = "It is bland rather than copied" if alike else "It is closer to its training stories than chance"
+        outcome, start = "is closer to its training stories than chance", "It is closer to its training stories than chance"
+        if alike:
+            outcome = "is close to its training stories without copying them"
+            start = "It is close to its training stories because it is bland, not because it copies"
         text = f"{start}: {span}; closest story {_short(model, near)} against {_short(real, near)}."
     else:
         outcome = "does not copy"
@@ -186,8 +188,8 @@ def _rating(model: ModelReport, real: ModelReport) -> Finding | None:
     if own is None or own.mean is None:
         return None
     beside = "" if there is None or there.mean is None else f"; real stories {_n(there.mean)}"
-    text = f"Its stories are rated {with_interval(own)} of 10{beside}."
-    return Finding(topic="rating", outcome=f"rated {own.mean:.1f} of 10", text=text, evidence=("overall",), section="ratings")
+    text = f"Its stories are rated {with_interval(own)} out of 10{beside}."
+    return Finding(topic="rating", outcome=f"rated {own.mean:.1f} out of 10", text=text, evidence=("overall",), section="ratings")
 
 
 # --- comparing ---------------------------------------------------------------------------------

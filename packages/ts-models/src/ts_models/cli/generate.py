@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -83,4 +84,6 @@ def generate(
         "config": settings.model_dump(mode="json"),
         "stories": [{**asdict(story), "full_text": story.full_text} for story in stories],
     }
-    emit(payload, lambda: "\n\n---\n\n".join(story.full_text for story in stories), as_json=as_json)
+    # In a file or pipe as ts-data and ts-eval read several stories.
+    between = "\n\n---\n\n" if sys.stdout.isatty() else "\n<|endoftext|>\n"
+    emit(payload, lambda: between.join(story.full_text for story in stories), as_json=as_json)

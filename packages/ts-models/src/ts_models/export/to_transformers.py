@@ -49,9 +49,10 @@ def export_transformers(
         (folder / "config.json").write_bytes((json.dumps(content, indent=2) + "\n").encode())
         write_tensors(folder / WEIGHTS, tensors)
         longest = {"max_length": config.max_seq_len} if config.max_seq_len <= _NEW else {"max_new_tokens": _NEW}
+        defaults = GenerationConfig()
         generation = {
-            **_token_ids(config),
-            "suppress_tokens": list(config.banned_ids), "do_sample": False, **longest,
+            **_token_ids(config), "suppress_tokens": list(config.banned_ids),
+            "do_sample": True, "temperature": defaults.temperature, "top_k": defaults.top_k, **longest,
         }  # fmt: skip
         (folder / "generation_config.json").write_bytes((json.dumps(generation, indent=2) + "\n").encode())
         if lm.tokenizer is not None:

@@ -104,7 +104,7 @@ def describe_run(run: RunInfo) -> str:
     validation = f"validation every {m.validation_every:,} steps"
     part = f" on its first {m.validation_stories:,} stories" if m.validation_stories else ""
     lines = [
-        f"{m.parameters:,} parameters, {env.optimizer}, on {env.device}: {env.world_size} rank(s), {env.threads} thread(s)",
+        f"{m.parameters:,} parameters, {env.optimizer}, on {env.device}, {env.workers}",
         f"{m.precision}: {m.precision_reason}",
         f"resuming at step {run.start_step:,} of {size}" if run.start_step else f"training for {size}",
         f"micro-batches of up to {m.micro_batch_tokens:,} tokens; checkpoint every {m.checkpoint_every:,} steps",

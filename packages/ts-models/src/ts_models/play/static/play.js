@@ -100,7 +100,7 @@ function write(panel, seed) {
   panel.status.textContent = "Reading…";
   panel.root.classList.add("writing");
   let count = 0, pending = [], unknown = [];
-  const began = performance.now();
+  let first = 0; // when the first token came: what is loaded before it is no speed
   const source = new EventSource(query(panel, seed));
   const end = (words, failed = false) => {
     source.close();
@@ -111,17 +111,18 @@ function write(panel, seed) {
     $("stop").disabled = running.length === 0;
   };
   const facts = () => {
-    const rate = (count / Math.max(performance.now() - began, 1)) * 1000;
+    const rate = ((count - 1) / Math.max(performance.now() - first, 1)) * 1000;
+    const speed = count > 1 ? `${rate.toFixed(0)} per second` : "…";
     const lacking = unknown.length ? ` Not in its vocabulary: ${unknown.join(", ")}.` : "";
     const seeded = $("seed").closest("label").hidden ? "" : `, seed ${seed}`;
-    return `${count} tokens, ${rate.toFixed(0)} per second${seeded}.${lacking}`;
+    return `${count} token${count === 1 ? "" : "s"}, ${speed}${seeded}.${lacking}`;
   };
   const run = { stop: () => end("Stopped. " + facts()) };
   source.onmessage = (message) => {
     const event = JSON.parse(message.data);
     if (event.error) return end(event.error, true);
     if (event.unknown) { unknown = event.unknown; return; }
-    if (event.token !== undefined) { count += 1; pending.push(event); }
+    if (event.token !== undefined) { count += 1; first ||= performance.now(); pending.push(event); }
     if (event.text) pending = align(panel, event.text, pending);
     if (event.finish) return end(FINISH[event.finish] + " " + facts());
     panel.status.textContent = facts();

@@ -67,6 +67,12 @@ def test_a_strangers_object_is_enough():
         ts_eval.open_model(3)
 
 
+def test_the_folder_of_a_report_is_told_where_its_stories_are(tmp_path):
+    (tmp_path / "stories.jsonl").write_text('"One."\n')
+    with pytest.raises(ArtefactError, match=rf"is a folder; expected a file. Did you mean {tmp_path / 'stories.jsonl'}"):
+        ts_eval.read_stories(tmp_path)
+
+
 def test_files_of_stories(tmp_path):
     (tmp_path / "a.txt").write_text("One.\n<|endoftext|>\nTwo.\n<|endoftext|>\n")
     (tmp_path / "b.jsonl").write_text('{"story": "One."}\n{"text": "Two.", "x": 1}\n')

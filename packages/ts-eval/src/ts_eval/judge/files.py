@@ -77,7 +77,9 @@ def read_text(path: Path, made_by: str = "") -> str:
         hint = f" `{made_by}` writes it." if made_by else " Pass texts as a list: [text]." if " " in path.name else ""
         raise ArtefactError(f"{path}: no such file.{hint}") from None
     except IsADirectoryError:
-        raise ArtefactError(f"{path}: is a folder; expected a file.") from None
+        inside = path / "stories.jsonl"
+        hint = f" Did you mean {inside}?" if inside.is_file() else ""
+        raise ArtefactError(f"{path}: is a folder; expected a file.{hint}") from None
     except UnicodeDecodeError as problem:
         raise ArtefactError(f"{path}: not UTF-8 at byte {problem.start}.") from None
     except (OSError, ValueError) as problem:  # a story instead of a path: a name too long, a NUL

@@ -6,6 +6,7 @@ Unlike `pa.array` and `to_numpy`, the functions do not load pandas if it is inst
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,12 @@ def text_bytes(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(0, np.uint8), np.zeros(len(column) + 1, np.int64)
     ends = np.frombuffer(offsets, np.int64, len(column) + 1, 8 * column.offset)
     return np.frombuffer(data, np.uint8)[ends[0] : ends[-1]], ends - ends[0]
+
+
+def open_batch(path: Path) -> pa.RecordBatch:
+    """The one batch of an Arrow IPC file, read and not mapped: mapped pages would count as memory of this process."""
+    with pa.OSFile(str(path), "rb") as source:
+        return pa.ipc.open_file(source).get_batch(0)
 
 
 def blanks(content: np.ndarray) -> np.ndarray:

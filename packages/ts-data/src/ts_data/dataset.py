@@ -1,4 +1,4 @@
-"""Opens a splits/ folder: its manifest, and its stories as a sequence or as Arrow batches. Read-only."""
+"""Opens a splits/ folder: its manifest, and its stories as a sequence or as Arrow batches. Read-only, but for the form of its files."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from .errors import ArtefactError
 from .schemas import Canaries, Canary, DatasetManifest, FileInfo
 
 REMOVED = "removed"
+
+SPLIT_SCHEMA = pa.schema([("text", pa.large_string())])
+"""The columns of a split."""
 
 
 def open_manifest(splits: str | os.PathLike[str]) -> DatasetManifest:
@@ -194,3 +197,16 @@ def _open(path: Path) -> pq.ParquetFile:
     if "text" not in names:
         raise ArtefactError(f"{path}: has no column `text`.")
     return file
+
+
+def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Parquet with Snappy (fast to read everywhere), without a dictionary (stories do not repeat) and statistics of texts."""
+    return pq.ParquetWriter(
+        path.absolute(),  # Arrow would take "~name" at the beginning of a path for a user's home
+        schema,
+        compression="snappy",
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=False,
+        version="2.6",
+    )

@@ -23,10 +23,9 @@ from ..artefact import (
     write_model,
     write_text,
 )
-from ..dataset import Split, check_files, file_info, open_manifest, read
+from ..dataset import Split, check_files, file_info, open_manifest, parquet_writer, read
 from ..errors import ArtefactError, ConfigError
 from ..pipeline.manifest import lengths
-from ..pipeline.tasks import parquet_writer
 from ..pipeline.workdir import OWNED, SPLITS
 from ..reports.card import card
 from ..schemas import DatasetManifest, FileInfo, InstructConfig, InstructInfo, SplitInfo, SplitName

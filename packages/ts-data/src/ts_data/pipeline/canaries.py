@@ -18,12 +18,10 @@ import pyarrow as pa
 from ..arrow import strings
 from ..artefact import write_model
 from ..cleaning.cleaner import clean, text_hash
-from ..corpus.grammar import story
-from ..dataset import file_info
+from ..dataset import SPLIT_SCHEMA, file_info, parquet_writer
 from ..errors import ConfigError
 from ..schemas import CANARY_TIMES, Canaries, Canary, FileInfo
 from .cleaned import CleanedStories
-from .tasks import SPLIT_SCHEMA, parquet_writer
 
 _SENTENCES = 12
 """Sentences of a canary, about 110 words; and generated stories for each canary, a tenth of whose sentences are taken."""
@@ -53,6 +51,8 @@ def draw_canaries(stories: CleanedStories) -> Canaries | None:
 
 def _common_sentences(stories: CleanedStories, number: int) -> list[str]:
     """`number` different sentences whose rarest word is as common in the sources as can be, in a random order by the seed."""
+    from ..corpus.grammar import story  # only for canaries: its words take as long to read as all other modules of the writer
+
     rows = np.arange(0, stories.train_rows, 1 + stories.train_rows // _COUNTED)
     words = Counter(word for text in stories.texts(rows) for word in _WORD.findall(text.lower()))
     seed = stories.config.seed

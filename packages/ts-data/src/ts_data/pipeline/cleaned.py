@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from ..arrow import fixed, numbers
+from ..arrow import fixed, numbers, open_batch
 from ..schemas import PrepareConfig
 from ..sources.blocks import Block, Input
-from .tasks import BlockCounts, open_batch
+from .tasks import BlockCounts
 from .workdir import WorkDir
 
 

@@ -11,8 +11,8 @@ from ..cleaning.cleaner import KEPT, Step, cleaner_hash, run_steps, steps_of
 from ..schemas import DatasetManifest, FileInfo, LengthStats, SourceInfo, SplitInfo, SplitName, StepExample, StepReport
 from ..sources.storage import state
 from .cleaned import CleanedStories
-from .splits import Assignment, removed_of
-from .tasks import EXAMPLES, TEST, TRAIN, VALIDATION
+from .splits import TEST, TRAIN, VALIDATION, Assignment, removed_of
+from .tasks import EXAMPLES
 from .warnings import warnings_of
 
 _CODES: dict[SplitName, int] = {"train": TRAIN, "validation": VALIDATION, "test": TEST}

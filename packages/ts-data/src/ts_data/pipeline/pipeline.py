@@ -1,7 +1,7 @@
 """`prepare`: raw stories → cleaned, de-duplicated, split → splits/. It can resume, and any number of workers gives the same bytes.
 
 The stages: convert sources that cannot be cut into blocks (`sources`); clean blocks side by side (`tasks.CleanBlock`); decide from the
-hashes of all stories where each goes (`splits.assign`); write shards side by side (`tasks.WriteShard`); put them together
+hashes of all stories where each goes (`splits.assign`); write shards side by side (`writer.WriteShard`); put them together
 (`writer.write_splits`). Finished files of the work folder (`workdir.WorkDir`) are not made again after an interruption.
 """
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..sources.blocks import Input
     from .cleaned import CleanedStories
     from .splits import Assignment
-    from .tasks import WriteParts, WriteShard
+    from .writer import WriteParts, WriteShard
 
 PROCESS = 1 << 24
 """Minimum bytes of text per worker; below this, its start costs more than it saves."""
@@ -314,7 +314,7 @@ def _check_space(origins: Sequence[str], target: Path, work: WorkDir) -> None:
 
 def _group_blocks(stories: CleanedStories, assignment: Assignment) -> list[list[int]]:
     """Consecutive blocks whose train text fills one shard."""
-    from .tasks import TRAIN
+    from .splits import TRAIN
 
     groups: list[list[int]] = [[]]
     filled = 0
@@ -331,7 +331,7 @@ def _group_blocks(stories: CleanedStories, assignment: Assignment) -> list[list[
 
 def _write_tasks(stories: CleanedStories, groups: Sequence[Sequence[int]]) -> list[WriteShard | WriteParts]:
     """For each group of blocks its shard of train, and apart from it the other stories: two workers can share one group."""
-    from .tasks import WriteParts, WriteShard
+    from .writer import WriteParts, WriteShard
 
     starts, shards, parts = stories.block_starts, [], []
     for number, group in enumerate(groups):

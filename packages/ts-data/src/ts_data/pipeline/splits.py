@@ -17,10 +17,12 @@ from ..dedup.exact import first_occurrence, members
 from ..dedup.minhash import ReferenceSet, candidates, greedy
 from ..errors import ConfigError
 from ..schemas import FULL_VALIDATION, SMALL_FRACTION, PrepareConfig
-from .tasks import NOWHERE, REMOVED, TEST, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
     from .cleaned import CleanedStories
+
+REMOVED, TRAIN, VALIDATION, TEST, NOWHERE = range(5)
+"""Destinations of stories: the values of assignment.npy. NOWHERE: a story of `against`, neither kept nor removed."""
 
 DUPLICATE, NEAR, LEAKAGE, AGAINST = 100, 101, 102, 103
 _EXTRA = {DUPLICATE: "duplicate", NEAR: "near_duplicate", LEAKAGE: "leakage", AGAINST: "against"}

@@ -1,23 +1,19 @@
-"""The tasks of `prepare`, which an engine runs. Input and output are files of the work folder.
+"""The tasks of `prepare` that read stories; an engine runs them. Those that write splits are in `writer`.
 
-A task writes each file aside and renames it, and its marker last. A task that was killed runs again. Tasks do not know each other.
+Input and output are files of the work folder. A task writes each file aside and renames it, and its marker last. A task that was
+killed runs again. Tasks do not know each other.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ..arrow import fixed, numbers
-from ..artefact import sha256_file
+from ..arrow import numbers, open_batch
 from ..cleaning.cleaner import KEPT, Cleaner
 from ..dedup.minhash import MinHasher
 from ..errors import SourceError
@@ -25,13 +21,7 @@ from ..schemas import NearConfig, PrepareConfig
 from ..sources.blocks import Block, read_block, stop
 from ..sources.separators import found_inside
 from ..sources.storage import sha256_of
-from .workdir import WorkDir, written_whole
-
-REMOVED, TRAIN, VALIDATION, TEST, NOWHERE = range(5)
-"""Destinations of stories: the values of assignment.npy. NOWHERE: a story of `against`, neither kept nor removed."""
-
-SPLIT_SCHEMA = pa.schema([("text", pa.large_string())])
-_PART_SCHEMA = pa.schema([("text", pa.large_string()), ("row", pa.int64())])
+from .workdir import WorkDir, write_json, written_whole
 
 EXAMPLES = 3
 """Changed stories per step that the manifest shows."""
@@ -96,7 +86,7 @@ class HashSource:
 
     def run(self) -> None:
         """Write the SHA-256 of the source."""
-        _write_json(self.marker, {"sha256": sha256_of(self.path)})
+        write_json(self.marker, {"sha256": sha256_of(self.path)})
 
 
 @dataclass(frozen=True)
@@ -129,7 +119,7 @@ class CleanBlock:
         _write_batch(
             self.work.block(self.number, "meta"), _joined([batch.drop_columns(["text", "unusual"]) for batch in batches])
         )
-        _write_json(self.marker, asdict(counts))
+        write_json(self.marker, asdict(counts))
 
 
 @dataclass(frozen=True)
@@ -154,95 +144,7 @@ class BandKeys:
             np.save(file, MinHasher(self.near).bands(texts))
 
 
-@dataclass(frozen=True)
-class _GroupTask:
-    """Work over a group of consecutive blocks."""
-
-    work: WorkDir
-    number: int
-    blocks: tuple[tuple[int, int], ...]
-    """(number, first row) of each block."""
-    weight: int
-    """Bytes of text."""
-
-    def _batches(self) -> Iterator[tuple[pa.RecordBatch, np.ndarray, int]]:
-        """(texts, destinations, first row) of each block."""
-        assignment = np.load(self.work.assignment, mmap_mode="r")
-        for block, first in self.blocks:
-            batch = open_batch(self.work.block(block, "text"))
-            yield batch, np.asarray(assignment[first : first + len(batch)]), first
-
-
-@dataclass(frozen=True)
-class WriteShard(_GroupTask):
-    """Write the stories of train in a group as one Parquet file."""
-
-    @property
-    def marker(self) -> Path:
-        """The description of the file."""
-        return self.work.group(self.number, "json")
-
-    def run(self) -> None:
-        """Write the shard."""
-        path, rows = self.work.group(self.number, "parquet"), 0
-        with written_whole(path) as aside, parquet_writer(aside, SPLIT_SCHEMA) as writer:
-            for batch, to, _ in self._batches():
-                train = batch.filter(fixed(to == TRAIN))
-                if len(train):
-                    writer.write_batch(train, row_group_size=len(train))
-                    rows += len(train)
-        _write_json(self.marker, {"rows": rows, "bytes": path.stat().st_size, "sha256": sha256_file(path)})
-
-
-@dataclass(frozen=True)
-class WriteParts(_GroupTask):
-    """Write the other stories in a group, one file per destination."""
-
-    @property
-    def marker(self) -> Path:
-        """A file without content of its own."""
-        return self.work.group(self.number, "parts.json")
-
-    def run(self) -> None:
-        """Write the parts."""
-        parts: dict[int, list[pa.RecordBatch]] = {REMOVED: [], VALIDATION: [], TEST: []}
-        for batch, to, first in self._batches():
-            for destination, found in parts.items():
-                rows = np.flatnonzero(to == destination)
-                if len(rows):
-                    columns = [batch.column("text").take(fixed(rows)), fixed(rows + first)]
-                    found.append(pa.record_batch(columns, schema=_PART_SCHEMA))
-        for destination, found in parts.items():
-            with (
-                written_whole(self.work.group(self.number, f"part{destination}")) as aside,
-                pa.OSFile(str(aside), "wb") as sink,
-                pa.ipc.new_stream(sink, _PART_SCHEMA) as writer,
-            ):
-                for batch in found:
-                    writer.write_batch(batch)
-        _write_json(self.marker, {})
-
-
 # --- files -------------------------------------------------------------------------------------
-
-
-def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Parquet with Snappy (fast to read everywhere), without a dictionary (stories do not repeat) and statistics of texts."""
-    return pq.ParquetWriter(
-        path.absolute(),  # Arrow would take "~name" at the beginning of a path for a user's home
-        schema,
-        compression="snappy",
-        use_dictionary=False,
-        write_statistics=False,
-        store_schema=False,
-        version="2.6",
-    )
-
-
-def open_batch(path: Path) -> pa.RecordBatch:
-    """The one batch of an Arrow IPC file, read and not mapped: mapped pages would count as memory of this process."""
-    with pa.OSFile(str(path), "rb") as source:
-        return pa.ipc.open_file(source).get_batch(0)
 
 
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
@@ -255,8 +157,3 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 def _write_batch(path: Path, batch: pa.RecordBatch) -> None:
     with written_whole(path) as aside, pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with written_whole(path) as aside:
-        aside.write_text(json.dumps(content), encoding="utf-8")

@@ -10,8 +10,7 @@ from ..cleaning.cleaner import KEPT
 from ..dedup.exact import members
 from ..schemas import PrepareConfig
 from .cleaned import CleanedStories
-from .splits import Assignment
-from .tasks import TRAIN, VALIDATION
+from .splits import TRAIN, VALIDATION, Assignment
 
 TIMES = 10
 """Times the median length from which a story counts as many times longer than the rest."""

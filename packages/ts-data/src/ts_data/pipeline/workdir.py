@@ -49,6 +49,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     os.replace(aside, path)
 
 
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file whole."""
+    with written_whole(path) as aside:
+        aside.write_text(json.dumps(content), encoding="utf-8")
+
+
 @dataclass(frozen=True)
 class WorkDir:
     """A work folder. Blocks, shards and inputs are numbered from 0."""

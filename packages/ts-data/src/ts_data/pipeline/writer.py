@@ -1,27 +1,30 @@
-"""Puts finished shards and parts together into splits/: the Parquet files, the list of removed stories, the card, the manifest."""
+"""Writes splits/: shards of train and parts side by side, by tasks of an engine; then all together, with the list of removed stories,
+the card and the manifest.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from ..arrow import fixed, numbers, strings
-from ..artefact import link_or_copy, write_folder, write_model, write_text
-from ..dataset import file_info
+from ..arrow import fixed, numbers, open_batch, strings
+from ..artefact import link_or_copy, sha256_file, write_folder, write_model, write_text
+from ..dataset import SPLIT_SCHEMA, file_info, parquet_writer
 from ..reports.card import card
 from ..schemas import DatasetManifest, FileInfo, SplitName
 from .canaries import draw_canaries, planted_texts, write_canaries, write_planted
 from .cleaned import CleanedStories
 from .manifest import manifest_of
-from .splits import Assignment, reasons_of
-from .tasks import REMOVED, SPLIT_SCHEMA, TEST, VALIDATION, parquet_writer
-from .workdir import OWNED, SPLITS, WorkDir
+from .splits import REMOVED, TEST, TRAIN, VALIDATION, Assignment, reasons_of
+from .workdir import OWNED, SPLITS, WorkDir, write_json, written_whole
 
+_PART_SCHEMA = pa.schema([("text", pa.large_string()), ("row", pa.int64())])
 REMOVED_SCHEMA = pa.schema(
     [
         ("source", pa.string()),
@@ -36,6 +39,81 @@ REMOVED_SCHEMA = pa.schema(
 
 ROW_GROUP = 16_384
 """Stories per row group of validation, test and removed.parquet (about 13 MB)."""
+
+
+# --- side by side, by an engine ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _GroupTask:
+    """Work over a group of consecutive blocks."""
+
+    work: WorkDir
+    number: int
+    blocks: tuple[tuple[int, int], ...]
+    """(number, first row) of each block."""
+    weight: int
+    """Bytes of text."""
+
+    def _batches(self) -> Iterator[tuple[pa.RecordBatch, np.ndarray, int]]:
+        """(texts, destinations, first row) of each block."""
+        assignment = np.load(self.work.assignment, mmap_mode="r")
+        for block, first in self.blocks:
+            batch = open_batch(self.work.block(block, "text"))
+            yield batch, np.asarray(assignment[first : first + len(batch)]), first
+
+
+@dataclass(frozen=True)
+class WriteShard(_GroupTask):
+    """Write the stories of train in a group as one Parquet file."""
+
+    @property
+    def marker(self) -> Path:
+        """The description of the file."""
+        return self.work.group(self.number, "json")
+
+    def run(self) -> None:
+        """Write the shard."""
+        path, rows = self.work.group(self.number, "parquet"), 0
+        with written_whole(path) as aside, parquet_writer(aside, SPLIT_SCHEMA) as writer:
+            for batch, to, _ in self._batches():
+                train = batch.filter(fixed(to == TRAIN))
+                if len(train):
+                    writer.write_batch(train, row_group_size=len(train))
+                    rows += len(train)
+        write_json(self.marker, {"rows": rows, "bytes": path.stat().st_size, "sha256": sha256_file(path)})
+
+
+@dataclass(frozen=True)
+class WriteParts(_GroupTask):
+    """Write the other stories in a group, one file per destination."""
+
+    @property
+    def marker(self) -> Path:
+        """A file without content of its own."""
+        return self.work.group(self.number, "parts.json")
+
+    def run(self) -> None:
+        """Write the parts."""
+        parts: dict[int, list[pa.RecordBatch]] = {REMOVED: [], VALIDATION: [], TEST: []}
+        for batch, to, first in self._batches():
+            for destination, found in parts.items():
+                rows = np.flatnonzero(to == destination)
+                if len(rows):
+                    columns = [batch.column("text").take(fixed(rows)), fixed(rows + first)]
+                    found.append(pa.record_batch(columns, schema=_PART_SCHEMA))
+        for destination, found in parts.items():
+            with (
+                written_whole(self.work.group(self.number, f"part{destination}")) as aside,
+                pa.OSFile(str(aside), "wb") as sink,
+                pa.ipc.new_stream(sink, _PART_SCHEMA) as writer,
+            ):
+                for batch in found:
+                    writer.write_batch(batch)
+        write_json(self.marker, {})
+
+
+# --- once, at the end ---------------------------------------------------------------------------
 
 
 def write_splits(stories: CleanedStories, assignment: Assignment, groups: int, target: Path) -> DatasetManifest:

@@ -1,4 +1,4 @@
-"""A new architecture, position encoding and export format: one module and one table line take each through the whole line."""
+"""A new architecture, position encoding, decoding method and export format: a module and a table line take each through the whole line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 import ts_models
 from ts_models.export import FORMATS, Format
+from ts_models.generation.sample import Greedy
 from ts_models.layers.positions import PositionEncoding
-from ts_models.registry import ARCHITECTURES, POSITIONS
+from ts_models.registry import ARCHITECTURES, METHODS, POSITIONS, Method
 from ts_models.schemas import NetworkConfig
 
 
@@ -76,6 +77,20 @@ class Ramp(PositionEncoding):
         return x + positions[..., None] * self.slope
 
 
+class Second(Greedy):
+    """Writes the second likeliest token."""
+
+    def choose(self, logits: Tensor) -> Tensor:
+        return logits.topk(2).indices[:, 1]
+
+
+def help_of(command: str, option: str) -> str:
+    """An option's help as the command shows it now."""
+    module = importlib.reload(importlib.import_module(f"ts_models.cli.{command}"))
+    hints = get_type_hints(getattr(module, command), include_extras=True)
+    return str(hints[option].__metadata__[0].help)
+
+
 def write_sizes(lm: Any, out: Path, *, stories: Any, progress: Any) -> dict[str, Any]:
     out.write_text(json.dumps({name: list(tensor.shape) for name, tensor in lm.model.state_dict().items()}))
     return {"tensors": len(lm.model.state_dict())}
@@ -121,6 +136,20 @@ def test_a_position_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert show(folder)["parts"]["positions"] == model.config.d_model
 
 
+def test_a_decoding_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ts_models.build("story-1m", vocab_size=32, n_layers=1)
+    with pytest.raises(ts_models.ConfigError, match="there is no 'second'; there are greedy, sample, beam, beam-sample"):
+        model.generate([[1, 2]], method="second")
+    monkeypatch.setitem(METHODS, "second", Method(f"{__name__}:Second"))
+    with pytest.warns(UserWarning, match="top_k=3 has no effect with method 'second'; it needs 'beam-sample' or 'sample'"):
+        (found,) = model.generate([[1, 2]], method="second", max_new_tokens=3, min_new_tokens=3, top_k=3)
+    ids = torch.tensor([[1, 2, *found]])
+    logits = model.eval()(ids)[0, 1:-1]
+    logits[:, [*model.config.banned_ids, model.config.eos_id]] = -torch.inf
+    assert found == logits.topk(2).indices[:, 1].tolist()
+    assert " or second" in help_of("generate", "method")
+
+
 def test_an_export_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FORMATS, "sizes", Format(f"{__name__}:write_sizes", lambda start: start.startswith(b"{")))
     model = ts_models.build("story-1m", vocab_size=32, n_layers=1)
@@ -132,6 +161,4 @@ def test_an_export_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(ts_models.ConfigError):
         ts_models.export.export(lm, tmp_path / "other", format="sizes")
     assert (tmp_path / "other").read_text() == "mine"
-    module = importlib.import_module("ts_models.cli.export")
-    hints = get_type_hints(importlib.reload(module).export, include_extras=True)
-    assert " or sizes" in hints["format_"].__metadata__[0].help
+    assert " or sizes" in help_of("export", "format_")

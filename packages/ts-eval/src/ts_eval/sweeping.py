@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ts_models.registry import METHODS
+
 from . import stats
 from .checks import StrPath, need_instance, need_path
 from .errors import ConfigError, UnavailableError
@@ -34,13 +36,6 @@ if TYPE_CHECKING:
 Judge = Callable[[Sequence[str]], Sequence[float | None]]
 REFERENCE = 50_000
 """Maximum number of training stories that the reference model is fitted on."""
-USES = {
-    "greedy": ("repetition_penalty", "no_repeat_ngram_size"),
-    "sample": ("temperature", "top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size"),
-    "beam": ("num_beams", "repetition_penalty", "no_repeat_ngram_size"),
-    "beam-sample": ("temperature", "top_k", "top_p", "num_beams", "repetition_penalty", "no_repeat_ngram_size"),
-}
-"""Method → the axes that it uses."""
 
 
 def sweep(
@@ -97,9 +92,15 @@ def sweep(
 def grid(config: SweepConfig) -> Iterator[dict[str, Any]]:
     """Every setting once; axes that a method ignores are not varied."""
     for method in config.method:
-        axes = [[(name, value) for value in getattr(config, name)] for name in USES[method]]
+        axes = [[(name, value) for value in getattr(config, name)] for name in _axes(method)]
         for chosen in itertools.product(*axes):
             yield {"method": method, **{name: value for name, value in chosen if value is not None}}
+
+
+def _axes(method: str) -> list[str]:
+    """The axes that a method uses."""
+    drawn = ["temperature", "top_k", "top_p"] if METHODS[method].draws else []
+    return [*drawn, *(["num_beams"] if METHODS[method].beams else []), "repetition_penalty", "no_repeat_ngram_size"]
 
 
 def _checked(judge: Judge) -> Judge:
@@ -185,7 +186,7 @@ def _optuna(trial: _Trial, config: SweepConfig, progress: Progress | None) -> li
 def _suggest(asked: Any, config: SweepConfig) -> dict[str, Any]:
     method = asked.suggest_categorical("method", list(config.method))
     options: dict[str, Any] = {"method": method}
-    for name in USES[method]:
+    for name in _axes(method):
         values = getattr(config, name)
         if name == "temperature":
             value: Any = round(asked.suggest_float(name, min(values), max(values)), 2) if len(values) > 1 else values[0]

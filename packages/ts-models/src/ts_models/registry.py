@@ -1,4 +1,4 @@
-"""Tables of architectures, position encodings and export formats. A new one is a module and a line here. Standard library only."""
+"""Tables of architectures, position encodings, decoding methods and export formats. A new one is a module and a line here. Standard library only."""
 
 from __future__ import annotations
 
@@ -22,6 +22,29 @@ POSITIONS = {
     "none": "ts_models.layers.positions:NoPositions",
 }
 """`positions` of a Transformer's config → a `PositionEncoding`."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to choose the next tokens."""
+
+    target: str
+    """"package.module:class" of a `generation.loop.Strategy`."""
+    draws: bool = False
+    """It draws at random: it reads temperature, top_k, top_p and min_p."""
+    beams: bool = False
+    """It keeps `num_beams` stories of each prompt, and reads num_beams and length_penalty."""
+    cold: str | None = None
+    """The method that a temperature of 0 stands for."""
+
+
+METHODS = {
+    "greedy": Method("ts_models.generation.sample:Greedy"),
+    "sample": Method("ts_models.generation.sample:Sample", draws=True, cold="greedy"),
+    "beam": Method("ts_models.generation.beam:Beam", beams=True),
+    "beam-sample": Method("ts_models.generation.beam:BeamSample", draws=True, beams=True, cold="beam"),
+}
+"""`method` of a GenerationConfig → how it decodes."""
 
 
 @dataclass(frozen=True)

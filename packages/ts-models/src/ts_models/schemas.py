@@ -5,7 +5,7 @@ Standard library and pydantic only. It holds no sizes of named models (see `pres
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -21,16 +21,22 @@ from pydantic import (
 )
 
 from .errors import ConfigError
-from .registry import ARCHITECTURES, POSITIONS, load_entry
+from .registry import ARCHITECTURES, METHODS, POSITIONS, load_entry
 
 
-def _known_positions(name: str) -> str:
-    if name not in POSITIONS:
-        raise ValueError(f"there is no {name!r}; there are {', '.join(POSITIONS)}")
-    return name
+def _key_of(table: Mapping[str, object]) -> AfterValidator:
+    """The check that a name is in a table."""
+
+    def known(name: str) -> str:
+        if name not in table:
+            raise ValueError(f"there is no {name!r}; there are {', '.join(table)}")
+        return name
+
+    return AfterValidator(known)
 
 
-Positions = Annotated[str, AfterValidator(_known_positions), WithJsonSchema({"enum": list(POSITIONS), "type": "string"})]
+Positions = Annotated[str, _key_of(POSITIONS), WithJsonSchema({"enum": list(POSITIONS), "type": "string"})]
+DecodingMethod = Annotated[str, _key_of(METHODS), WithJsonSchema({"enum": list(METHODS), "type": "string"})]
 FeedForward = Literal["gelu", "gelu-tanh", "relu2", "swiglu"]
 Size = Annotated[int, Field(ge=1)]
 
@@ -227,7 +233,7 @@ class GenerationConfig(_Frozen):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    method: Literal["greedy", "sample", "beam", "beam-sample"] = "sample"
+    method: DecodingMethod = "sample"
     """`greedy` takes the likeliest token, `sample` draws one, `beam` searches the likeliest story, `beam-sample` draws in that search."""
     max_new_tokens: Size = 256
     """Most tokens of a story, without its prompt."""
@@ -283,7 +289,7 @@ class GenerationConfig(_Frozen):
     def _fits(self) -> GenerationConfig:
         if self.min_new_tokens > self.max_new_tokens:
             raise ValueError(f"min_new_tokens {self.min_new_tokens} exceeds max_new_tokens {self.max_new_tokens}")
-        if self.method in {"beam", "beam-sample"} and self.num_return_sequences > self.num_beams:
+        if METHODS[self.method].beams and self.num_return_sequences > self.num_beams:
             raise ValueError(f"num_return_sequences {self.num_return_sequences} exceeds num_beams {self.num_beams}")
         if "" in self.stop:
             raise ValueError("stop holds an empty text, which stands in every story; remove it")

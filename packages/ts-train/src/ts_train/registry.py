@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-OPTIMIZERS = {"adamw": "ts_train.optimizers.adamw:build", "muon": "ts_train.optimizers.muon:build"}
+OPTIMIZERS = {
+    "adamw": "ts_train.optimizers.adamw:build",
+    "muon": "ts_train.optimizers.muon:build",
+}
 """`optimizer.name` → a function (model, config, vocab_size, precision) → Optimizers. The annotation of `config` is its settings' class."""
 SCHEDULES = {
     "constant": "ts_train.schedules:constant",

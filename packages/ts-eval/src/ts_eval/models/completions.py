@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ts_models.registry import METHODS
+
 from ..errors import ConfigError, UnavailableError
 from .adapter import ModelAdapter
 
@@ -38,7 +40,7 @@ class CompletionsAdapter(ModelAdapter):
     def generate(self, prompts: Sequence[str], **options: Any) -> list[str]:
         """Completions, a few at a time."""
         method = options.get("method", "sample")
-        if method.startswith("beam"):
+        if METHODS[method].beams:
             raise ConfigError(f"{self.name}: a completions server has no beam search; use --set decoding.method=sample.")
         settings = {
             "max_tokens": options.get("max_new_tokens", 256),

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ts_models.registry import METHODS
+
 from ..errors import ArtefactError, ConfigError, UnavailableError
 from .adapter import ModelAdapter, Scored, TrainedOn
 from .checked import need_finite_weights
@@ -134,8 +136,8 @@ def _recorded(folder: Path) -> TrainedOn:
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
     """Translate our method names into transformers' switches; the other options have transformers' names already."""
     settings = {key: value for key, value in options.items() if key not in {"method", "max_new_tokens"}}
-    method = options.get("method", "sample")
-    settings["do_sample"] = method in {"sample", "beam-sample"}
-    settings["num_beams"] = settings.get("num_beams", 4) if method.startswith("beam") else 1
+    method = METHODS[options.get("method", "sample")]
+    settings["do_sample"] = method.draws
+    settings["num_beams"] = settings.get("num_beams", 4) if method.beams else 1
     settings.setdefault("top_k", 0)
     return settings

@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ts_models.registry import METHODS
+from ts_models.schemas import DecodingMethod
+
 from .base import Frozen
 
 PART_NAMES = ("perplexity", "memorisation", "paper", "overfitting", "texts", "prompts", "neighbours")
 """The sections of a report, in the order in which they run."""
 
-Method = Literal["greedy", "sample", "beam", "beam-sample"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Least1 = Annotated[int, Field(ge=1)]
@@ -20,7 +22,7 @@ Least1 = Annotated[int, Field(ge=1)]
 class Decoding(Frozen):
     """How stories are generated; transformers' names. The defaults are the talk's: sampling at temperature 0.7."""
 
-    method: Method = "sample"
+    method: DecodingMethod = "sample"
     temperature: float = Field(default=0.7, gt=0)
     top_k: int | None = Field(default=None, ge=1)
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -32,7 +34,7 @@ class Decoding(Frozen):
     def options(self) -> dict[str, Any]:
         """The fields that are set, for `generate(prompts, **options)`."""
         chosen = self.model_dump(exclude_none=True)
-        if self.method in {"greedy", "beam"}:
+        if not METHODS[self.method].draws:
             chosen.pop("temperature")
         return chosen
 
@@ -76,7 +78,7 @@ class EvalConfig(Frozen):
 class SweepConfig(Frozen):
     """The decoding settings to try. Each list is one axis; axes that a method ignores are not varied."""
 
-    method: tuple[Method, ...] = Field(default=("greedy", "sample", "beam", "beam-sample"), min_length=1)
+    method: tuple[DecodingMethod, ...] = Field(default=("greedy", "sample", "beam", "beam-sample"), min_length=1)
     temperature: tuple[Positive, ...] = Field(default=(0.5, 0.7, 0.9, 1.1), min_length=1)
     top_k: tuple[Least1 | None, ...] = Field(default=(None,), min_length=1)
     top_p: tuple[Share | None, ...] = Field(default=(None, 0.95), min_length=1)

@@ -10,8 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from ..console import warn
+from ..registry import METHODS
 
 Model = Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")]
+
+
+def alternatives(names: Iterable[str]) -> str:
+    """`a, b or c`, for a help text."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
 
 
 @contextmanager
@@ -35,6 +42,6 @@ def enough_beams(method: Any, stories: Any) -> dict[str, int]:
     """`num_beams` for so many stories of a prompt; empty for a method without beams."""
     from ..schemas import GenerationConfig
 
-    if method not in {"beam", "beam-sample"} or not isinstance(stories, int):
+    if method not in METHODS or not METHODS[method].beams or not isinstance(stories, int):
         return {}
     return {"num_beams": max(GenerationConfig.model_fields["num_beams"].default, stories)}

@@ -9,12 +9,12 @@ import typer
 
 from ..console import Json, Quiet, emit, show_progress
 from ..registry import FORMATS
-from ._shared import Model
+from ._shared import Model, alternatives
 
 
 def export(
     model: Model,
-    format_: Annotated[str, typer.Option("--format", help=f"{', '.join([*FORMATS][:-1])} or {[*FORMATS][-1]}.")],
+    format_: Annotated[str, typer.Option("--format", help=f"{alternatives(FORMATS)}.")],
     out: Annotated[Path, typer.Option(help="Where to write it: a folder; for onnx, gguf and html a file.")],
     text: Annotated[
         Path | None, typer.Option(help="int8, html: stories (<|endoftext|> between them) to measure the cost in loss on.")

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from ..console import Config, Json, Quiet, Set, emit, merge, warn
-from ._shared import Model, enough_beams, hints, warn_unknown
+from ..registry import METHODS
+from ._shared import Model, alternatives, enough_beams, hints, warn_unknown
 
 _FEW = 4
 """Stories up to which the first start writes without the kernels."""
@@ -23,7 +24,7 @@ def generate(
         str | None, typer.Option(help="Words to ask the model for: dragon,run,shiny. Needs a model trained on prompts.")
     ] = None,
     features: Annotated[str | None, typer.Option(help="Features to ask the model for: dialogue,bad ending.")] = None,
-    method: Annotated[str | None, typer.Option(help="greedy, sample, beam or beam-sample.", show_default="sample")] = None,
+    method: Annotated[str | None, typer.Option(help=f"{alternatives(METHODS)}.", show_default="sample")] = None,
     n: Annotated[int | None, typer.Option("--n", "-n", help="Stories per prompt.", show_default="1")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Same seed, same stories.", show_default="a new one each time, in --json")

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from ..console import Json, Quiet, emit
-from ._shared import enough_beams, hints
+from ..registry import METHODS
+from ._shared import alternatives, enough_beams, hints
 
 
 def prompts(
     models: Annotated[list[str], typer.Argument(help="Model folders, Hub ids, or `demo`.")],
-    method: Annotated[str, typer.Option(help="greedy, sample, beam or beam-sample.")] = "greedy",
+    method: Annotated[str, typer.Option(help=f"{alternatives(METHODS)}.")] = "greedy",
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Completions per prompt and model.")] = 1,
     temperature: Annotated[float | None, typer.Option(help="For the sampling methods.", show_default="0.7")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same completions.")] = 1,

@@ -1,12 +1,13 @@
-"""Generation of ids: one loop, four methods. It works on ids, logits and a state; `LanguageModel` handles text.
+"""Generation of ids: one loop, and the methods of `registry.METHODS`. It works on ids, logits and a state; `LanguageModel` handles text.
 
-`METHODS` is the table of methods; `generate` and `stream` return new ids, `generate_ids` hypotheses with scores and reasons,
+`generate` and `stream` return new ids, `generate_ids` hypotheses with scores and reasons,
 `generate_steps` all of it step by step.
 """
 
 from __future__ import annotations
 
-from .loop import METHODS, Stepper, TorchStepper, generate, generate_ids, generate_steps, make_stepper, stream
+from ..registry import METHODS
+from .loop import Stepper, TorchStepper, generate, generate_ids, generate_steps, make_stepper, stream
 from .options import make_config
 from .results import Hypothesis, Step
 

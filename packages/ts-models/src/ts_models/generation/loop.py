@@ -13,15 +13,12 @@ from ..errors import ConfigError
 from ..fast.decode import FastStepper
 from ..fast.speculate import SpeculativeStepper
 from ..fast.weights import fits
+from ..registry import METHODS, load_entry
 from ..schemas import GenerationConfig
 from ..state import pad_right
-from .beam import Beam, BeamSample
 from .options import make_config
 from .results import Hypothesis, Step
-from .sample import Greedy, Sample
-from .task import CallOptions, Prompts, check_memory, make_task
-
-METHODS: dict[str, Any] = {"greedy": Greedy, "sample": Sample, "beam": Beam, "beam-sample": BeamSample}
+from .task import CallOptions, Prompts, Task, check_memory, make_task
 
 
 class Stepper(Protocol):
@@ -43,6 +40,8 @@ class Strategy(Protocol):
     """A generation method: reads logits `[rows, vocab]`, selects which rows continue and with which tokens."""
 
     per_prompt: int
+
+    def __init__(self, task: Task) -> None: ...
 
     @classmethod
     def copies(cls, config: GenerationConfig) -> int: ...
@@ -113,7 +112,7 @@ def generate_steps(
     if not task.prompts:
         yield []
         return
-    strategy = METHODS[config.method]
+    strategy: type[Strategy] = load_entry(METHODS[config.method].target)
     check_memory(network, task, strategy.copies(config))
     method: Strategy = strategy(task)
     stepper = stepper or make_stepper(network)

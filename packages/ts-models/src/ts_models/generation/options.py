@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from ..artefact import describe_invalid
 from ..errors import ConfigError
+from ..registry import METHODS, Method
 from ..schemas import GenerationConfig
 
 _ELSEWHERE = {
@@ -31,14 +32,12 @@ _ELSEWHERE = {
 }
 """Names of transformers, vLLM and others → what to use here instead."""
 
-_DRAWS, _BEAMS = frozenset({"sample", "beam-sample"}), frozenset({"beam", "beam-sample"})
-_READ_BY = {
-    **dict.fromkeys(("temperature", "top_k", "top_p", "min_p"), _DRAWS),
-    **dict.fromkeys(("num_beams", "length_penalty"), _BEAMS),
-    "num_return_sequences": _DRAWS | _BEAMS,
+_READ_BY: dict[str, Callable[[Method], bool]] = {
+    **dict.fromkeys(("temperature", "top_k", "top_p", "min_p"), lambda method: method.draws),
+    **dict.fromkeys(("num_beams", "length_penalty"), lambda method: method.beams),
+    "num_return_sequences": lambda method: method.draws or method.beams,
 }
-"""The methods that read an option; options that are not here are read by all."""
-_COLD = {"sample": "greedy", "beam-sample": "beam"}
+"""Whether a method reads an option; options that are not here are read by all."""
 
 
 def make_config(options: Mapping[str, Any]) -> GenerationConfig:
@@ -57,10 +56,10 @@ def make_config(options: Mapping[str, Any]) -> GenerationConfig:
     temperature = given.get("temperature")
     if not isinstance(temperature, bool) and temperature == 0:
         given.pop("temperature")
-        method = given.setdefault("method", "greedy")
-        if method in _COLD:
-            given["method"] = _COLD[method]
-            _warn(f"temperature is 0, which is {_COLD[method]} decoding: method is {_COLD[method]!r} now.")
+        method = METHODS.get(given.setdefault("method", "greedy"))
+        if method is not None and method.cold is not None:
+            given["method"] = method.cold
+            _warn(f"temperature is 0, which is {method.cold} decoding: method is {method.cold!r} now.")
     try:
         config = GenerationConfig.model_validate(given)
     except ValidationError as problem:
@@ -73,12 +72,12 @@ def make_config(options: Mapping[str, Any]) -> GenerationConfig:
 def without_effect(config: GenerationConfig) -> list[str]:
     """A sentence for each option that was set to something, but that the method does not read."""
     sentences = []
-    for name, methods in _READ_BY.items():
+    for name, reads in _READ_BY.items():
         value = getattr(config, name)
-        if config.method in methods or name not in config.model_fields_set:
+        if reads(METHODS[config.method]) or name not in config.model_fields_set:
             continue
         if value != GenerationConfig.model_fields[name].default:
-            readers = " or ".join(repr(method) for method in sorted(methods))
+            readers = " or ".join(repr(method) for method in sorted(METHODS) if reads(METHODS[method]))
             sentences.append(f"{name}={value} has no effect with method {config.method!r}; it needs {readers}.")
     return sentences
 

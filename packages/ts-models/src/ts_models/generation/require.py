@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..protocols import Tokenizer
+from ..registry import METHODS
 from ..schemas import GenerationConfig
 from .logits import generators, warp
 from .loop import Stepper, evaluating, generate_ids
@@ -82,12 +83,12 @@ def generate_required(
 
     def result(draft: _Draft) -> Hypothesis:
         finish: Finish = "eos" if draft.ids[-1] == task.eos_id else "length"
-        if not task.watched and "beam" not in config.method:
+        if not task.watched and not METHODS[config.method].beams:
             return Hypothesis(draft.ids, finish=finish)
         rows = writer.logits(draft.prompt + draft.ids)[len(draft.prompt) - 1 : -1]
         tokens = torch.tensor(draft.ids, device=rows.device)
         total = rows.log_softmax(dim=-1).gather(1, tokens[:, None]).double().sum().item()
-        score = total / len(draft.ids) ** config.length_penalty if "beam" in config.method else 0.0
+        score = total / len(draft.ids) ** config.length_penalty if METHODS[config.method].beams else 0.0
         return Hypothesis(draft.ids, *task.watch(rows, tokens), score, finish)
 
     results = [[result(draft) for draft in group] for group in drafts]
@@ -154,7 +155,7 @@ class _Writer:
         logits = self.logits(draft.prompt + draft.ids)[-1:].clone()
         logits[:, self.never] = -torch.inf
         order = logits
-        if "sample" in self.config.method:
+        if METHODS[self.config.method].draws:
             order = warp(logits, self.config).log_softmax(dim=-1)
             noise = torch.from_numpy(generators([draft.prompt + draft.ids], 1, self.config.seed)[0].random(order.shape[1]))
             order = order - (-noise.clamp(min=1e-300).log()).log().to(order)
@@ -166,7 +167,7 @@ class _Writer:
 
     def rewrite(self, drafts: list[_Draft]) -> None:
         """Write the drafts anew behind what is fixed."""
-        beams = "beam" in self.config.method
+        beams = METHODS[self.config.method].beams
 
         def alike(draft: _Draft) -> tuple[int, int]:
             # A limit that is too large does not change samples, which are cut; beams compete within it.

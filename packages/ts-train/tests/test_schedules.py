@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import get_type_hints
+
 import pytest
 import torch
 from pydantic import TypeAdapter
 
+from ts_models.registry import load_entry
 from ts_train.registry import SCHEDULES
 from ts_train.schedules import factor
 from ts_train.schemas import (
@@ -16,9 +19,12 @@ from ts_train.schemas import (
 )
 
 
-def test_table_equals_schema() -> None:
-    schema = TypeAdapter(ScheduleConfig).json_schema()
-    assert sorted(schema["discriminator"]["mapping"]) == sorted(SCHEDULES)
+def test_each_schedule_takes_the_settings_of_its_name() -> None:
+    described = TypeAdapter(ScheduleConfig).json_schema()["discriminator"]["mapping"]
+    assert {"constant", "cosine"} <= set(described) <= set(SCHEDULES)
+    for name, entry in SCHEDULES.items():
+        settings = get_type_hints(load_entry(entry))["config"]
+        assert settings.model_fields["name"].default == name
 
 
 def test_step_is_torchs_step_lr() -> None:

@@ -110,11 +110,13 @@ def test_commands_exist_with_their_options(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "bash", "sh", "console", "")], ids=name)
-def test_no_line_to_type_has_a_comment(page: Path) -> None:
+def test_lines_to_type_are_bash_without_comments(page: Path) -> None:
     """At zsh's prompt `#` begins no comment: it is an argument, and an apostrophe behind it waits for its end."""
     for code in blocks(page, "bash", "sh", "console", ""):
         typed = [] if code.startswith("#!") else code.splitlines()
         assert not [line for line in typed if re.search(r"(^|\s)#(\s|$)", line)]
+    unmarked = [line for code in blocks(page, "") for line in code.splitlines() if line.partition(" ")[0] in COMMANDS]
+    assert not unmarked, "the site wraps the lines of ```bash alone"
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if any("torchrun" in words[:2] for words in shell_lines(p))], ids=name)

@@ -76,6 +76,17 @@ def test_show(run: Run, splits: Path) -> None:
     assert run("show", splits, "--start", 10_000)[1] == "(no more stories)\n"
 
 
+def test_changes_are_told_apart_without_colors(run: Run, splits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[" in run("show", splits, "--changed", "stars", "--n", 1)[1]
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = run("show", splits, "--changed", "stars", "--n", 1)[1]
+    assert "[-*-]" in plain
+    assert "\x1b[" not in plain
+
+
 def test_leakage(run: Run, splits: Path) -> None:
     code, text, _ = run("leakage", splits, "--threshold", 0.3, "--show", 1, "-q")
     assert code == 0

@@ -351,6 +351,26 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys
     assert "10 MB, 0 s" in err
 
 
+def test_no_line_of_help_ends_within_an_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    app = console.make_app("tool", "A tool.", "1")
+
+    @app.command()
+    def work(data: int = 1) -> None:
+        """Work hard.
+
+        Example: tool work --preset story-1m --data encoded/ --out out/ --max-minutes 5
+        """
+
+    @app.command()
+    def rest() -> None: ...
+
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    with pytest.raises(SystemExit):
+        console.run(app, ["work", "--help"])
+    assert "--out out/\n  --max-minutes 5\n" in capsys.readouterr().out
+
+
 def test_a_table_is_text_with_numbers_to_the_right() -> None:
     rows = [("train", 12), ("validation", 3)]
     assert console.table(rows, ("split", "stories")) == (

@@ -14,7 +14,7 @@ import ts_data
 
 from .__about__ import __version__
 from .cleaning.rules import RULES
-from .console import Config, Json, Quiet, Set, emit, make_app, merge, run, show_progress, table, validate, warn
+from .console import Config, Json, Quiet, Set, emit, make_app, merge, run, show_progress, shows_colors, table, validate, warn
 from .sources import SOURCES
 
 app = make_app("ts-data", "Cleaning, de-duplication, splits and statistics for story corpora.", __version__)
@@ -92,9 +92,9 @@ def prepare(
     canaries: Annotated[
         bool, typer.Option("--canaries", help="Plant known stories into train, to measure memorisation (--set canaries=5).")
     ] = False,
-    workers: Annotated[int | None, typer.Option(help="Processes [one per core]. Never changes the result.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes. Never changes the result.", show_default="one per core")] = None,
     engine: Annotated[str, typer.Option(help="Where the work runs: local, or ray (a cluster).")] = "local",
-    work: Annotated[Path | None, typer.Option(help="Folder for intermediate files [beside --out].")] = None,
+    work: Annotated[Path | None, typer.Option(help="Folder for intermediate files.", show_default="beside --out")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace splits of other settings or sources.")] = False,
     config: Config = None,
     settings: Set = None,
@@ -104,6 +104,7 @@ def prepare(
     """Clean, de-duplicate and split raw stories. After an interruption the same command resumes.
 
     Example: ts-data prepare raw.txt --out splits/ --validation 500
+
     Example: ts-data prepare raw/ --out splits/ --validation 0.02 --set bad_lines=skip --against other/splits
     """
     flags = {"canaries": _CANARIES if canaries else None, "validation": _amount(validation), "seed": seed}
@@ -177,7 +178,7 @@ def show(
     from .reports import show as pages
 
     if changed is not None:
-        found = pages.page_of_changes(splits, changed, start, n, color=sys.stdout.isatty())
+        found = pages.page_of_changes(splits, changed, start, n, color=shows_colors(sys.stdout))
     elif split == "removed" or reason is not None:
         found = pages.page_of_removed(splits, reason, start, n)
     else:

@@ -62,7 +62,12 @@ class _Command(TyperCommand):
     """One command, with colors in its help."""
 
     def get_help(self, ctx: Any) -> str:
-        return _help_text(super().get_help(ctx))
+        described = self.help
+        self.help = described and described.replace("-", _HYPHEN)  # a line of an example would end within --max-minutes
+        try:
+            return _help_text(super().get_help(ctx))
+        finally:
+            self.help = described
 
 
 class _Commands(TyperGroup):
@@ -111,6 +116,8 @@ class _App(typer.Typer):
 
 
 _HELP = "help_settings"
+_HYPHEN = "\u2011"
+"""A hyphen at which no line ends."""
 
 
 def _add_settings_help(command: Any, schema: str) -> None:
@@ -129,7 +136,7 @@ def _add_settings_help(command: Any, schema: str) -> None:
 
 def _help_text(text: str) -> str:
     """Help with bold headings; a default given as text without the parentheses that Typer puts around it."""
-    text = re.sub(r"\[default:(\s+)\(([^()]*)\)", r"[default:\1\2", text)
+    text = re.sub(r"\[default:(\s+)\(([^()]*)\)", r"[default:\1\2", text).replace(_HYPHEN, "-")
     return _styled(text, r"(?m)^(Usage|Arguments|Options|Commands):", "1", sys.stdout)
 
 
@@ -393,10 +400,15 @@ def emit(
 
 
 def _styled(text: str, pattern: str, code: str, stream: Any) -> str:
-    """The text with what matches the pattern in a style of ANSI, where the stream is a terminal and NO_COLOR is not set."""
-    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    """The text with what matches the pattern in a style of ANSI, where the stream shows colors."""
+    if not shows_colors(stream):
         return text
     return re.sub(pattern, lambda found: f"\x1b[{code}m{found.group()}\x1b[0m", text)
+
+
+def shows_colors(stream: Any) -> bool:
+    """Whether the stream is a terminal, and NO_COLOR is not set."""
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _fitted(text: str) -> str:

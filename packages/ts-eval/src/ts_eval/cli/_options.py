@@ -24,13 +24,13 @@ Models = Annotated[
 ]
 Names = Annotated[
     list[str] | None,
-    typer.Option("--name", help="Name of a model, one per model in order (default: its folder's).", show_default=False),
+    typer.Option("--name", help="Name of a model, one per model in order.", show_default="its folder's"),
 ]
 Data = Annotated[Path, typer.Option("--data", help="The splits/ folder that the models are measured on.", show_default=False)]
 AllowOverlap = Annotated[
     bool, typer.Option("--allow-overlap", help="Evaluate also on held-out stories that a model was trained on; the report warns.")
 ]
-Seed = Annotated[int | None, typer.Option(help="Seed of draws and sampling (default 1).", show_default=False)]
+Seed = Annotated[int | None, typer.Option(help="Seed of draws and sampling.", show_default="1")]
 FeatureReference = Annotated[
     Path | None, typer.Option("--reference", help="splits/ or a file of stories for the feature judge.", show_default=False)
 ]
@@ -43,7 +43,7 @@ Model = Annotated[str | None, typer.Option("--model", help="The judge's model na
 Prompt = Annotated[str | None, typer.Option("--prompt", help="Name of a packaged prompt, or a TOML file.")]
 Mode = Annotated[str | None, typer.Option("--mode", help="sampled, or expected (needs token log-probabilities).")]
 Reference = Annotated[str | None, typer.Option("--reference", help="features: splits/ or a file of stories as reference.")]
-Store = Annotated[Path | None, typer.Option("--store", help="File of stored replies. Default: judge.sqlite beside --out.")]
+Store = Annotated[Path | None, typer.Option("--store", help="File of stored replies.", show_default="judge.sqlite beside --out")]
 
 
 def judge_settings(config: Path | None, set_: list[str] | None, base_url: list[str] | None, flags: dict[str, Any]) -> JudgeConfig:

@@ -22,7 +22,8 @@ def best(
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="The best and the worst stories (JSON lines).", show_default=False)],
     prompt: Annotated[
-        list[str] | None, typer.Option("--prompt", "-p", help="How a story begins. May be repeated. Default: the model begins.")
+        list[str] | None,
+        typer.Option("--prompt", "-p", help="How a story begins. May be repeated.", show_default="the model begins"),
     ] = None,
     stories: Annotated[int, typer.Option("--stories", min=1, help="Stories to keep for each prompt.")] = 100,
     n: Annotated[int, typer.Option("--n", "-n", min=2, help="Stories to choose each from.")] = 8,

@@ -20,7 +20,7 @@ def extraction(
     data: Data,
     lengths: Annotated[
         list[int] | None,
-        typer.Option("--length", min=1, help="Words of the prompt. May be repeated. Default: 4, 8, 16, 32.", show_default=False),
+        typer.Option("--length", min=1, help="Words of the prompt. May be repeated.", show_default="4, 8, 16, 32"),
     ] = None,
     words: Annotated[int, typer.Option("--words", min=1, help="Words that must follow verbatim.")] = 30,
     stories: Annotated[int, typer.Option("--stories", min=1, help="Largest number of stories in a group.")] = 200,

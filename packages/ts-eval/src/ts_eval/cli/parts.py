@@ -13,14 +13,16 @@ from ._options import AllowOverlap, Data, Models, Names, Seed
 Command = Callable[..., None]
 
 
-def _command(part: str, text: str, *, count: str = "stories", count_help: str = "Prompts per split (default 100).") -> Command:
+def _command(
+    part: str, text: str, *, count: str = "stories", count_help: str = "Prompts per split.", counted: str = "100"
+) -> Command:
     """The command of one section; `count` is the config field that --stories sets."""
 
     # No `from __future__ import annotations` here: Typer must see `count_help`.
     def command(
         models: Models,
         data: Data,
-        stories: Annotated[int | None, typer.Option(help=count_help, show_default=False)] = None,
+        stories: Annotated[int | None, typer.Option(help=count_help, show_default=counted)] = None,
         seed: Seed = None,
         index: Annotated[
             Path | None, typer.Option(help="Keep the index of the training stories here.", show_default=False)
@@ -51,7 +53,8 @@ perplexity = _command(
     "perplexity",
     "Perplexity, loss and bits per byte of the test split, and what n-gram models reach on the same tokens.",
     count="perplexity_stories",
-    count_help="Test stories to score (default all).",
+    count_help="Test stories to score.",
+    counted="all",
 )
 memorisation = _command(
     "memorisation",

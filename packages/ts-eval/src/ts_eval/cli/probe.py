@@ -25,7 +25,7 @@ def probe(
     ] = None,
     pairs: Annotated[int, typer.Option("--pairs", min=2, max=10_000, help="Pairs for each phenomenon.")] = 200,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="A phenomenon or group. May be repeated. Default: all.", show_default=False)
+        list[str] | None, typer.Option("--only", help="A phenomenon or group. May be repeated.", show_default="all")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the pairs.")] = 1,
     names: Names = None,

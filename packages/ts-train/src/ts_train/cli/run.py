@@ -22,7 +22,7 @@ SETTING = (
 def run(
     data: Annotated[Path, typer.Option("--data", help="The encoded/ folder.")],
     out: Annotated[Path, typer.Option("--out", help="The run folder. An unfinished run with the same settings is resumed.")],
-    preset: Annotated[str | None, typer.Option("--preset", help="A recipe: story-1m, talk-5m … [default: story-1m]")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="A recipe: story-1m, talk-5m …", show_default="story-1m")] = None,
     max_minutes: Annotated[
         float | None, typer.Option("--max-minutes", help="Wall-clock minutes; the number of steps follows from the speed.")
     ] = None,

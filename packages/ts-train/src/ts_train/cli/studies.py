@@ -29,7 +29,7 @@ def search(
     out: Annotated[Path, typer.Option("--out", help="Folder of runs and report; the same for all workers on one disk.")],
     storage: Annotated[
         str | None,
-        typer.Option("--storage", help="Any URL that Optuna takes. [default: sqlite:///OUT/study.db]", show_default=False),
+        typer.Option("--storage", help="Any URL that Optuna takes.", show_default="sqlite:///OUT/study.db"),
     ] = None,
     study: Annotated[str, typer.Option("--study", help="The study's name in the storage.")] = "search",
     trials: Annotated[int | None, typer.Option("--trials", help="Trials of the whole study, all workers together.")] = None,

@@ -37,6 +37,8 @@ def call(line: str) -> Done:
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", words)
+        if words[0] == "ts-models":
+            patch.setattr("ts_models.cli._ahead.own_process", False)  # the command sets it, for the whole process
         try:
             module.main()
             code = 0

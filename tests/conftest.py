@@ -14,6 +14,8 @@ sys.path.insert(0, str(ROOT))
 from tools.workspace import Package, packages  # noqa: E402
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Set, even to nothing: no command leaves the kernels to another process, which would compile them beside the tests.
+os.environ.setdefault("TS_MODELS_KERNELS", "")
 
 
 @pytest.fixture(scope="session")

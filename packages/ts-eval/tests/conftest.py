@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import importlib.util
+import os
 import random
 import re
 import shutil
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Set, even to nothing: no command leaves the kernels to another process, which would compile them beside the tests.
+os.environ.setdefault("TS_MODELS_KERNELS", "")
 
 NAMES = ("Lily", "Tom", "Ben", "Mia", "Sue", "Max")
 THINGS = ("ball", "cake", "dog", "tree", "boat", "hat", "bird", "kite", "shoe", "drum")

@@ -69,6 +69,7 @@ def test_judge_tells_the_price_then_rates_and_asks_nobody_twice(run, rated, tmp_
 @pytest.mark.parametrize("form", ["json", "txt"])
 def test_judge_reads_what_ts_models_generates(run, model_folder, tmp_path, capsys, monkeypatch, form):
     words = ["generate", str(model_folder), "--n", "3", "--seed", "1", "--max-new-tokens", "8", "-q"]
+    monkeypatch.setattr("ts_models.cli._ahead.own_process", False)  # the command sets it, for the whole process
     told = {}
     for name, more in (("txt", []), ("json", ["--json"])):
         monkeypatch.setattr(sys, "argv", ["ts-models", *words, *more])

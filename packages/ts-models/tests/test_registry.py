@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import ts_models
+from ts_models.cli import app  # before anything is registered: its help names what is, when it is first imported
 from ts_models.export import FORMATS, Format
 from ts_models.generation.sample import Greedy
 from ts_models.layers.positions import PositionEncoding
@@ -85,8 +86,12 @@ class Second(Greedy):
 
 
 def help_of(command: str, option: str) -> str:
-    """An option's help as the command shows it now."""
-    module = importlib.reload(importlib.import_module(f"ts_models.cli.{command}"))
+    """An option's help as the command shows it in a process that registers before: by a copy of the command's module."""
+    spec = importlib.util.find_spec(f"ts_models.cli.{command}")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     hints = get_type_hints(getattr(module, command), include_extras=True)
     return str(hints[option].__metadata__[0].help)
 
@@ -97,8 +102,6 @@ def write_sizes(lm: Any, out: Path, *, stories: Any, progress: Any) -> dict[str,
 
 
 def show(folder: Path) -> dict[str, Any]:
-    from ts_models.cli import app
-
     done = CliRunner().invoke(app, ["show", str(folder), "--json"])
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)  # type: ignore[no-any-return]

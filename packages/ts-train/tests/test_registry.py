@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import nn
 
 from ts_train import BaseCallback, StepMetrics, TrainConfig, resume
 from ts_train.checkpoint import CheckpointStore
+from ts_train.cli import main  # before anything is registered: its help names what is, when it is first imported
 from ts_train.optimizers import Optimizers
 from ts_train.registry import OPTIMIZERS, SCHEDULES, SINKS
 from ts_train.schemas import OptimizerSettings, ScheduleSettings
@@ -75,12 +76,9 @@ def _registered() -> Any:
         patch.setitem(SCHEDULES, "saw", f"{__name__}:saw")
         patch.setitem(SINKS, "lines", f"{__name__}:Lines")
         yield
-    importlib.reload(importlib.import_module("ts_train.cli.run"))  # its help names what was registered
 
 
 def command(*words: str | Path) -> int:
-    from ts_train.cli import main
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["ts-train", *map(str, words)])
         with pytest.raises(SystemExit) as stop:
@@ -120,8 +118,12 @@ def test_an_optimizer_a_schedule_and_a_sink(encoded: Path, tmp_path: Path, confi
 
 @pytest.mark.usefixtures("_registered")
 def test_the_help_names_what_is_registered() -> None:
-    module = importlib.import_module("ts_train.cli.run")
-    help_text = get_type_hints(importlib.reload(module).run, include_extras=True)["set"].__metadata__[0].help
+    spec = importlib.util.find_spec("ts_train.cli.run")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)  # a copy, as a process has it that registers before
+    spec.loader.exec_module(module)
+    help_text = get_type_hints(module.run, include_extras=True)["set"].__metadata__[0].help
     for table, names in (("optimizer.name", OPTIMIZERS), ("schedule.name", SCHEDULES), ("sinks", SINKS)):
         assert f"{table}: {', '.join(names)}." in help_text
         assert len(names) > 2

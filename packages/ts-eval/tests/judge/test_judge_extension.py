@@ -13,6 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import ts_eval.cli  # noqa: F401 - before anything is registered: its help names what is, when it is first imported
 from ts_eval.errors import ConfigError
 from ts_eval.judge import estimate_cost, judge_stories
 from ts_eval.judge.backends import BACKENDS

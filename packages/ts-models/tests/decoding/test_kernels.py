@@ -1,6 +1,6 @@
 """The compiled kernels' parts against numpy: tiles of a product, and the exponentials."""
 
-import importlib
+import importlib.util
 import math
 
 import numpy as np
@@ -12,18 +12,17 @@ _HAS_AVX512 = importlib.import_module("llvmlite.binding").get_host_cpu_features(
 
 @pytest.fixture(params=[("avx512f", 16), ("avx2", 8), ("neon", 4)], ids=lambda feature: feature[0])
 def tile(request, monkeypatch):
-    """The module as it is on a machine with these vectors; LLVM splits or joins them for the machine that runs this."""
+    """A copy of the module as it is on a machine with these vectors; LLVM splits or joins them for the machine that runs this."""
     from llvmlite import binding
 
-    from ts_models.fast.kernels import tile as tiles
-
     feature, lanes = request.param
+    spec = importlib.util.find_spec("ts_models.fast.kernels.tile")
+    module = importlib.util.module_from_spec(spec)
     with monkeypatch.context() as patched:
         patched.setattr(binding, "get_host_cpu_features", lambda: {feature: True})
-        module = importlib.reload(tiles)
+        spec.loader.exec_module(module)
     assert lanes == module.LANES
-    yield module
-    importlib.reload(tiles)
+    return module
 
 
 def test_a_tile_of_int4_equals_the_product(tile):

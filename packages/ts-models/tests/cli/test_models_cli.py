@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,16 @@ def test_a_quiet_export_prints_where_it_wrote(capsys: pytest.CaptureFixture[str]
     given, out = ts_models.save(model, tmp_path / "m"), tmp_path / "small"
     code, text, _ = _run(capsys, "export", str(given), "--format", "transformers", "--out", str(out), "--quiet")
     assert (code, text) == (0, f"wrote {out}\n")
+
+
+def test_an_export_prints_five_digits_of_what_it_measured(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model = ts_models.build("story-1m", vocab_size=20, d_model=8, n_heads=2, head_dim=4, n_layers=1, d_ff=12)
+    code, text, _ = _run(
+        capsys, "export", str(ts_models.save(model, tmp_path / "m")), "--format", "int8", "--out", str(tmp_path / "small")
+    )
+    assert code == 0
+    assert re.search(r"^loss_before: \d\.\d{1,4}$", text, re.MULTILINE), text
+    assert "{" not in text
 
 
 def test_export_spares_what_is_no_export_and_names_bad_stories(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

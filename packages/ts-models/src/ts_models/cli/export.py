@@ -30,5 +30,12 @@ def export(
 
     with show_progress(quiet=quiet) as progress:
         result = export_model(model, out, format=format_, text=text, progress=progress)
-    lines = [f"{name}: {value}" for name, value in result.items() if name != "path"]
+    lines = [f"{name}: {_shown(value)}" for name, value in result.items() if name != "path"]
     emit(result, "\n".join([*lines, f"wrote {result['path']}"]), as_json=as_json, quiet=quiet)
+
+
+def _shown(value: object) -> str:
+    """A measured number with five digits."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+    return f"{value:,.5g}" if isinstance(value, float) else str(value)

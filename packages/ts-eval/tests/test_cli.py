@@ -97,7 +97,7 @@ def test_calibrate_prints_agreement_and_what_it_refuses(run, rated, tmp_path):
     out = tmp_path / "calibration.json"
     code, text, _ = run("calibrate", rated, "--backend", "fake", "--repeats", 2, "--out", out)
     assert code == 0
-    assert "rated.jsonl: 12 of 12 stories compared, 1 rater(s)" in text
+    assert "rated.jsonl: 12 of 12 stories compared, 1 rater\n" in text
     assert "SD over repeats: grammar" in text
     assert "damage to grammar: grammar " in text
     assert text.endswith(f"wrote {out}\n")

@@ -38,6 +38,9 @@ def test_the_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "train" in out
     code, out, _ = _call(capsys, "check", file, splits, "--split", "test", "--json")
     assert (code, json.loads(out)["stories"]) == (0, len(ts_data.read(splits, "test")))
+    shown = _call(capsys, "check", file, splits, "--split", "test")[1].splitlines()
+    assert ("times  written  decoded" in " ".join(shown)) != (shown[-1] == "no errors")
+    assert set(shown[-1]) != {"-", " "}, "a table without rows"
     code, out, _ = _call(capsys, "stats", encoded)
     assert code == 0
     assert "mean length" in out
@@ -46,6 +49,9 @@ def test_the_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert "<- this size" in out
     assert "<unk> hides" in out
+    out = _call(capsys, "coverage", splits, "--vocab-size", 20_000)[1]
+    assert "(once)" in out
+    assert "(1 times)" not in out
     code, out, _ = _call(capsys, "compare", file, file, splits, "--json")
     assert code == 0
     assert [row["name"] for row in json.loads(out)["tokenizers"]] == [str(file), "basic_english"]

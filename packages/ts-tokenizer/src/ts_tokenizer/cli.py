@@ -112,7 +112,8 @@ def check(
     lines = table(
         [(name, "—" if x is None else f"{100 * x:.2f} %") for name, x in shares], [f"{result.stories:,} stories", "share"]
     )
-    errors = table([(f"{n:,}", wrote, read) for wrote, read, n in result.errors], ["times", "written", "decoded"])
+    rows = [(f"{n:,}", wrote, read) for wrote, read, n in result.errors]
+    errors = table(rows, ["times", "written", "decoded"]) if rows else "no errors"
     emit(asdict(result), f"{lines}\nmarkers per story: {result.markers_per_story:.2f}\n\n{errors}", as_json=as_json)
 
 
@@ -177,12 +178,13 @@ def coverage(
         for size, share in found.curve
     ]
     word, count = found.rarest or ("—", 0)
+    times = "once" if count == 1 else f"{count:,} times"
     hidden = ", ".join(f"{token!r} {n:,}" for token, n in found.hidden)
     text = (
         f"{found.stories:,} stories, {found.tokens:,} tokens, {found.distinct:,} distinct; half of them occur at most "
         f"{found.rare_quantiles[1]:,} times, a quarter at most {found.rare_quantiles[0]:,}.\n\n"
         f"{table(rows, ['entries', 'kept', ''])}\n\n"
-        f"{vocab_size:,} entries keep {100 * found.kept:.2f} % of the tokens; the rarest kept is {word!r} ({count:,} times).\n"
+        f"{vocab_size:,} entries keep {100 * found.kept:.2f} % of the tokens; the rarest kept is {word!r} ({times}).\n"
         f"<unk> hides: {hidden or 'nothing'}"
     )
     emit(asdict(found), text, as_json=as_json)

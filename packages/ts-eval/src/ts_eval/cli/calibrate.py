@@ -64,7 +64,7 @@ def _text(report: CalibrationReport, out: Path) -> str:
     for reference in report.references:
         lines += [
             "",
-            f"{reference.name}: {reference.compared} of {reference.stories} stories compared, {reference.raters} rater(s)",
+            f"{reference.name}: {reference.compared} of {reference.stories} stories compared, {reference.raters} rater{'' if reference.raters == 1 else 's'}",
         ]
         names = list(next(iter(reference.categories.values())))
         rows = [[category, *(_cell(found[name]) for name in names)] for category, found in reference.categories.items()]

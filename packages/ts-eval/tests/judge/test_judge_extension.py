@@ -125,7 +125,7 @@ def test_a_calibration_carries_the_back_ends_note(tmp_path: Path) -> None:
 
 
 def test_the_commands_help_and_options_name_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_options", "judge"):  # copies, since the help is written at import
+    for name in ("_options", "judging"):  # copies, since the help is written at import
         spec = importlib.util.find_spec(f"ts_eval.cli.{name}")
         assert spec is not None
         assert spec.loader is not None

@@ -1,20 +1,11 @@
-"""The command line of ts_eval: one module per verb (`parts`: four), each a thin layer over one Python call."""
+"""The command line of ts_eval: each verb is a thin layer over one Python call."""
 
 from ts_data.console import make_app, run
 
 from ..__about__ import __version__
-from .best import best
-from .calibrate import calibrate
-from .extraction import extraction
-from .instruct import instruct
-from .judge import judge
-from .optimise_prompt import optimise_prompt
-from .panel import panel
-from .parts import memorisation, overfitting, paper, perplexity
-from .probe import probe
-from .rate import rate
-from .report import report
-from .sweep import sweep
+from .judging import best, calibrate, judge, optimise_prompt, panel, rate
+from .measures import extraction, instruct, probe, sweep
+from .report import memorisation, overfitting, paper, perplexity, report
 
 app = make_app("ts-eval", "Metrics, memorisation, the LLM judge and reports for small story language models.", __version__)
 _EVAL, _JUDGE = "ts_eval.schemas:EvalConfig", "ts_eval.schemas:JudgeConfig"

@@ -1,6 +1,7 @@
-"""`ts-eval report`: the whole evaluation of one model or several, as report.json and report.html."""
+"""`ts-eval report`: the whole evaluation of one model or several, as report.json and report.html; its sections one by one, as tables."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,7 @@ def report(
     with show_progress(quiet=quiet) as progress:
         made = evaluate(
             models, data, chosen, out=out, ratings=ratings, sweep=sweep, index=index, allow_overlap=allow_overlap, names=names,
-            command=_command(), progress=progress,
+            command=_command_line(), progress=progress,
         )  # fmt: skip
     fields = {"warnings", "verdicts", "models", "real", "baselines"}
     payload = {"report": str(out / "report.html"), **made.model_dump(mode="json", include=fields)}
@@ -54,7 +55,61 @@ def report(
     emit_report(payload, text, made.warnings, as_json=json, quiet=quiet, then=f"ts-models play {models[0]}")
 
 
-def _command() -> str:
+def _command_line() -> str:
     import shlex
 
     return " ".join(["ts-eval", *map(shlex.quote, sys.argv[1:])])
+
+
+def _section(
+    part: str, text: str, *, count: str = "stories", count_help: str = "Prompts per split.", counted: str = "100"
+) -> Callable[..., None]:
+    """The command of one section; `count` is the config field that --stories sets."""
+
+    # No `from __future__ import annotations` here: Typer must see `count_help`.
+    def command(
+        models: Models,
+        data: Data,
+        stories: Annotated[int | None, typer.Option(help=count_help, show_default=counted)] = None,
+        seed: Seed = None,
+        index: Annotated[
+            Path | None, typer.Option(help="Keep the index of the training stories here.", show_default=False)
+        ] = None,
+        allow_overlap: AllowOverlap = False,
+        names: Names = None,
+        config: Config = None,
+        settings: Set = None,
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        from ..evaluation import evaluate
+        from ..schemas import EvalConfig
+        from ._show import emit_report, summary
+
+        chosen = validate(EvalConfig, merge(config, settings, {count: stories, "seed": seed, "parts": [part]}))
+        with show_progress(quiet=quiet) as progress:
+            made = evaluate(models, data, chosen, index=index, allow_overlap=allow_overlap, names=names, progress=progress)
+        payload = made.model_dump(mode="json", include={"warnings", "models", "real", "baselines", "comparisons"})
+        emit_report(payload, lambda: summary(made), made.warnings, as_json=json)
+
+    command.__name__ = part
+    command.__doc__ = f"{text}\n\nExample: ts-eval {part} run/model --data splits/"
+    return command
+
+
+perplexity = _section(
+    "perplexity",
+    "Perplexity, loss and bits per byte of the test split, and what n-gram models reach on the same tokens.",
+    count="perplexity_stories",
+    count_help="Test stories to score.",
+    counted="all",
+)
+memorisation = _section(
+    "memorisation",
+    "Complete stories from their first 40 % and compare with the true endings: TF-IDF cosine and ROUGE-1/2/L.",
+)
+overfitting = _section(
+    "overfitting",
+    "Generate stories and search all training stories for the closest: cosine, ROUGE-2, exact and renamed spans.",
+)
+paper = _section("paper", "The TinyStories paper's procedure: halves of stories completed, three ROUGE-2 numbers.")

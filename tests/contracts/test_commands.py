@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+from itertools import pairwise
 from typing import Any
 
 from typer.main import get_command
@@ -28,6 +30,16 @@ def test_every_help_shows_an_example_and_fits_80_columns(package):
         example = " ".join(shown.partition("Example:")[2].split())  # it may be wrapped
         assert example.startswith(f"{package.folder} {name}"), f"{package.folder} {name}"
         assert max(map(len, shown.splitlines())) <= 80, f"{package.folder} {name}"
+
+
+def test_every_setting_is_listed_with_its_meaning(package):
+    app = importlib.import_module(f"{package.module}.cli").app
+    for name, command in commands(package).items():
+        if "--help-settings" in {option for parameter in command.params for option in parameter.opts}:
+            lines = CliRunner().invoke(app, [name, "--help-settings"]).output.splitlines()
+            named = [pair for pair in pairwise([*lines, ""]) if not re.match(r" |\S+\.name  |$", pair[0])]
+            assert named, f"{package.folder} {name}"
+            assert [line for line, following in named if not following.startswith("    ")] == [], f"{package.folder} {name}"
 
 
 def test_the_shell_completes_commands_and_options(package):

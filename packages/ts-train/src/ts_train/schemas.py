@@ -81,6 +81,7 @@ class AdamWConfig(OptimizerSettings):
     betas: tuple[Beta, Beta] = (0.9, 0.95)
     """0.95 instead of torch's 0.999, because runs of small models are short."""
     eps: Positive = 1e-8
+    """Added to the root of the second moment, against division by zero."""
     weight_decay: float = Field(0.1, ge=0)
     """Decoupled, on matrices only: never on biases, norms and embeddings unless `decay_all`."""
     decay_all: bool = False
@@ -100,6 +101,7 @@ class MuonConfig(OptimizerSettings):
     lr: Positive = 0.02
     """Peak learning rate of the matrices: the length of the orthogonalised update."""
     momentum: float = Field(0.95, ge=0, lt=1)
+    """Share of the last step's average gradient that is kept."""
     weight_decay: float = Field(0.0, ge=0)
     """Of the matrices. No gain in runs of less than a few epochs."""
     cautious: bool = False
@@ -109,9 +111,13 @@ class MuonConfig(OptimizerSettings):
     adamw_lr: Positive = 3e-3
     """Peak learning rate of everything that is not a hidden matrix."""
     adamw_betas: tuple[Beta, Beta] = (0.9, 0.95)
+    """AdamW's, for everything that is not a hidden matrix; so the next two."""
     adamw_eps: Positive = 1e-8
+    """Added to the root of the second moment."""
     adamw_weight_decay: float = Field(0.0, ge=0)
+    """Of everything that is not a hidden matrix."""
     fused: bool = True
+    """One AdamW kernel for all parameters, as in `adamw`."""
 
     def idle(self) -> list[str]:
         decays_nothing = self.cautious and self.weight_decay == 0
@@ -148,7 +154,9 @@ class StepLRConfig(ScheduleSettings):
     counts_steps: ClassVar[bool] = True
     name: Literal["step"] = "step"
     step_size: int = Field(ge=1)
+    """Optimizer steps between two reductions."""
     gamma: float = Field(gt=0, le=1)
+    """Factor of each reduction."""
 
     def idle(self, total_steps: int) -> list[str]:
         found = super().idle(total_steps)
@@ -164,6 +172,7 @@ class CosineConfig(ScheduleSettings):
 
     name: Literal["cosine"] = "cosine"
     min_factor: Fraction = 0.0
+    """Share of the peak rate at the end."""
 
 
 class WSDConfig(ScheduleSettings):
@@ -171,7 +180,9 @@ class WSDConfig(ScheduleSettings):
 
     name: Literal["wsd"] = "wsd"
     decay_fraction: Fraction = 0.4
+    """Share of the run in which the rate falls."""
     min_factor: Fraction = 0.0
+    """Share of the peak rate at the end."""
 
     def idle(self, total_steps: int) -> list[str]:
         found = super().idle(total_steps)
@@ -185,6 +196,7 @@ class LinearConfig(ScheduleSettings):
 
     name: Literal["linear"] = "linear"
     min_factor: Fraction = 0.0
+    """Share of the peak rate at the end."""
 
 
 class ConstantConfig(ScheduleSettings):
@@ -225,6 +237,7 @@ class BatchConfig(Settings):
     curriculum: Literal["none", "length", "difficulty"] = "none"
     """Order of the batches in the first `curriculum_epochs`: random, short stories first, or likely words first (unigram)."""
     curriculum_epochs: int = Field(1, ge=1)
+    """Epochs in that order; batches are random after them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -498,11 +511,13 @@ class PreferenceConfig(Settings):
     lr: Positive = 2e-5
     """Peak learning rate of AdamW; it falls linearly to zero."""
     epochs: int = Field(1, ge=1)
+    """Passes over the pairs."""
     batch_size: int = Field(8, ge=1)
     """Pairs of a step."""
     held_out: float = Field(0.1, gt=0, lt=1)
     """Share of the pairs that is only judged."""
     seed: int = 1
+    """Decides the order of the pairs and which are held out."""
 
 
 class PreferenceReport(Frozen):

@@ -98,8 +98,11 @@ class JudgeConfig(Frozen):
     """Settings of the judge. Everything but limits, budget and prices is part of a reply's key in the store."""
 
     backend: str = "openai"
+    """What rates: a server (`openai`), `features`, `selenium`, `fake`, or one of your own."""
     model: str = "unnamed"
+    """The model's name, as the server knows it."""
     endpoints: tuple[Endpoint, ...] = ()
+    """Servers; each has an address and limits of its own."""
     prompt: str = "default"
     """The name of a packaged prompt, or the path of a TOML file."""
     mode: Literal["sampled", "expected"] = "sampled"
@@ -107,10 +110,15 @@ class JudgeConfig(Frozen):
     structured: Literal["auto", "schema", "text"] = "auto"
     """`auto`: ask for the JSON schema, and for plain text after a server has refused it."""
     temperature: float = Field(default=0.3, ge=0, le=2)
+    """Of the judge's replies."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """Of the judge's replies."""
     max_tokens: int = Field(default=120, ge=16)
+    """Most tokens of a reply."""
     seed: int = Field(default=1, ge=-(2**53), le=2**53)
+    """Sent with every call; each repeat and each further attempt adds to it."""
     repeats: int = Field(default=1, ge=1, le=1000)
+    """Ratings per story."""
     retries: int = Field(default=2, ge=0, le=20)
     """Further attempts after a reply that does not parse, before the story is left unrated."""
     max_lost_mass: float = Field(default=0.2, ge=0, lt=1)

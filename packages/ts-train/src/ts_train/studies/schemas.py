@@ -111,11 +111,13 @@ class LadderConfig(Frozen):
     format: Literal["ts-train/ladder"] = "ts-train/ladder"
     schema_version: int = Field(1, ge=1, le=1)
     base: Settings
+    """Settings of all runs, as in a recipe."""
     sizes: dict[str, Settings]
     """Name → changes of this size: a `preset`, or fields of `model`."""
     tokens: tuple[int, ...]
     """Training tokens of each budget; every size is trained at each, with a schedule of that length."""
     seeds: Seeds = (1,)
+    """Each size and budget is trained from each."""
     predict: tuple[str, ...] = ()
     """Presets of ts-models."""
     predict_tokens: tuple[int, ...] = ()
@@ -217,11 +219,13 @@ class SearchConfig(Frozen):
     format: Literal["ts-train/search"] = "ts-train/search"
     schema_version: int = Field(1, ge=1, le=1)
     base: Settings
+    """Settings of all trials, over the recipe of `preset`."""
     space: dict[str, Space] = Field(min_length=1)
     """Dotted name of a field of TrainConfig ("optimizer.lr", "model.n_heads") → its values."""
     trials: int = Field(20, ge=1)
     """Trials of the whole study, including other workers, earlier calls, pruned and diverged trials."""
     sampler: Literal["tpe", "random"] = "tpe"
+    """`tpe` learns from earlier trials, `random` does not."""
     sampler_seed: int | None = None
     """Makes proposals reproducible with one worker. Several workers must not share a seed: they would repeat each other's trials."""
     pruner: Literal["median", "hyperband", "none"] = "median"

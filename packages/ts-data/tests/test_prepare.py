@@ -367,8 +367,9 @@ def test_out_that_is_a_file_and_unknown_engine_are_refused(raw: Path, tmp_path: 
         prepare(raw, tmp_path / "splits", CONFIG, engine="spark")
     with pytest.raises(ConfigError, match="no source"):
         prepare([], tmp_path / "splits")
-    with pytest.raises(ConfigError, match="workers: at least one"):
-        prepare(raw, tmp_path / "splits", workers=0)
+    for workers in (0, 1.5, "2"):
+        with pytest.raises(ConfigError, match="workers: at least one"):
+            prepare(raw, tmp_path / "splits", workers=workers)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("folder", ["out", "work"])

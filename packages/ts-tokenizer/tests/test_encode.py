@@ -6,6 +6,7 @@ import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import ts_data
 import ts_tokenizer
 from ts_tokenizer import WordTokenizer, encode
 from ts_tokenizer.errors import ArtefactError, ConfigError
+from ts_tokenizer.reports.stats import stats
 
 
 @pytest.fixture(scope="session")
@@ -252,6 +254,9 @@ def test_another_tokenizer_is_refused(copy: Path, tokenizer: WordTokenizer) -> N
         ({"schema_version": 2}, "pip install -U"),
         ({"extra": 1}, "field `extra`"),
         ({"format": "ts-data/manifest"}, "another kind"),
+        ({"eos_id": 99_999}, "must be four ids below `vocab_size`"),
+        ({"pad_id": -1}, "must be four ids below `vocab_size`"),
+        ({"bos_id": 3, "unk_id": 3}, "must be four ids below `vocab_size`"),
     ],
 )
 def test_foreign_manifests_are_refused(copy: Path, change: dict[str, object], message: str) -> None:
@@ -259,6 +264,22 @@ def test_foreign_manifests_are_refused(copy: Path, change: dict[str, object], me
     (copy / "manifest.json").write_text(json.dumps({**manifest, **change}))
     with pytest.raises(ArtefactError, match=message):
         ts_tokenizer.open_encoded(copy)
+
+
+@pytest.mark.parametrize("wrong", [60_000, 65_535])
+def test_statistics_name_an_id_outside_the_vocabulary(copy: Path, wrong: int) -> None:
+    ids = np.fromfile(copy / "val.bin", "<u2")
+    ids[5] = wrong
+    ids.tofile(copy / "val.bin")
+    with pytest.raises(ArtefactError, match=f"split validation: holds the id {wrong}, but the vocabulary has"):
+        stats(ts_tokenizer.open_encoded(copy))
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5, "2"])
+def test_workers_are_a_positive_integer(splits: Path, trained: WordTokenizer, tmp_path: Path, workers: Any) -> None:
+    with pytest.raises(ConfigError, match="workers: at least one thread is needed, not "):
+        ts_tokenizer.encode_splits(splits, trained, tmp_path / "out", workers=workers)
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_outside_of_the_folder_are_refused(copy: Path) -> None:

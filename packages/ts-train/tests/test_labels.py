@@ -20,7 +20,7 @@ import ts_models
 from ts_train import BaseCallback, StepMetrics, TrainConfig, plot, resume, train
 from ts_train.callbacks import RunInfo
 from ts_train.checkpoint import CheckpointStore
-from ts_train.errors import ConfigError, DataError, Interrupted
+from ts_train.errors import ConfigError, DataError, DivergedError, Interrupted
 from ts_train.network import preset_name
 from ts_train.optimizers import build_optimizers
 from ts_train.runtime.hardware import best_peak_flops, peak_flops
@@ -190,16 +190,31 @@ def strict(text: str) -> Any:
 
 def test_no_file_of_a_run_holds_what_json_does_not_have(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
     settings = config(model={}, micro_batch_tokens=1000, sinks=("jsonl", "tensorboard"))
-    run = train(settings, data, tmp_path / "run", model=Endless(), callbacks=[LiveLine()])
-    assert math.isnan(run.state.curve[0].validation_loss)
-    for file in run.path.rglob("*.json"):
-        strict(file.read_text())
-    rows = [strict(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    assert [row["loss"] is None for row in rows if row["kind"] == "step"].count(True) == run.state.skipped == 4
-    assert {row["validation_loss"] for row in rows if row["kind"] == "validation"} == {None}
-    plot([run.path], tmp_path / "loss.png")
-    state = CheckpointStore(run.path / "checkpoints").load()[0]
+    run = tmp_path / "run"
+    with pytest.raises(DivergedError, match="step 8: the weights give no finite loss, so no model was saved"):
+        train(settings, data, run, model=Endless(), callbacks=[LiveLine()])
+    state = CheckpointStore(run / "checkpoints").load()[0]
     assert math.isnan(state.curve[0].validation_loss)
+    for file in run.rglob("*.json"):
+        strict(file.read_text())
+    rows = [strict(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["loss"] is None for row in rows if row["kind"] == "step"].count(True) == state.skipped == 4
+    assert {row["validation_loss"] for row in rows if row["kind"] == "validation"} == {None}
+    plot([run], tmp_path / "loss.png")
+
+
+@pytest.mark.parametrize("validates", [True, False])
+def test_a_run_without_a_finite_model_ends_with_an_error_and_saves_none(
+    validates: bool, encoded: Path, tmp_path: Path, data: FakeEncoded, config: Make
+) -> None:
+    settings = config(optimizer={"name": "adamw", "lr": 1e300}, validation={"every": 4, "samples": 0})
+    given = (
+        encoded if validates else FakeEncoded({"train": data["train"]}, data.vocab_size)
+    )  # encoded/ has stories of several windows
+    for call in (lambda: train(settings, given, tmp_path / "run"), lambda: resume(tmp_path / "run", data=given)):
+        with pytest.raises(DivergedError, match="the weights give no finite loss, so no model was saved"):
+            call()
+    assert not (tmp_path / "run" / "model").exists()
 
 
 def test_the_rows_of_an_older_run_become_json_when_it_is_resumed(tmp_path: Path, data: FakeEncoded, config: Make) -> None:

@@ -33,7 +33,7 @@ from ts_data.schemas import DatasetManifest, FileInfo
 from . import engines
 from .encoded import STEMS, TOKENIZER_FILE, TRAIN_STORIES, open_encoded
 from .engines.batch import BatchResult, Sums
-from .errors import ArtefactError
+from .errors import ArtefactError, ConfigError
 from .schemas import EncodedManifest, EncodedSplitInfo
 from .tokenizer import WordTokenizer, load
 
@@ -81,11 +81,14 @@ def encode_splits(
         progress: called with the number of stories encoded.
 
     Raises:
+        ConfigError: `workers` is no positive integer.
         ArtefactError: `out` contains ids of other inputs or other files; it overlaps with `splits`; or another process is
             writing it.
     """
     import ts_data
 
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ConfigError(f"workers: at least one thread is needed, not {workers!r}. Leave it out for one per core.")
     tokenizer = tokenizer if isinstance(tokenizer, WordTokenizer) else load(tokenizer)
     source = ts_data.open_manifest(splits)
     target = Path(out)

@@ -192,5 +192,12 @@ class EncodedManifest(_Frozen):
     prompts: PromptFormat | None = None
     """How the prompts of the stories are written (`ts_data.instruct`). None if the stories have no prompts."""
 
+    @model_validator(mode="after")
+    def _special_ids_hold(self) -> EncodedManifest:
+        special = {self.bos_id, self.eos_id, self.unk_id, self.pad_id}
+        if len(special) < len(SPECIALS) or not special <= set(range(self.vocab_size)):
+            raise ValueError("`bos_id`, `eos_id`, `unk_id` and `pad_id` must be four ids below `vocab_size`")
+        return self
+
 
 SCHEMAS: dict[str, type] = {"ts-tokenizer.word": TokenizerSpec, "ts-tokenizer.encoded": EncodedManifest}

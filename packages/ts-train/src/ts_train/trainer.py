@@ -173,7 +173,7 @@ class Trainer:
         """Train to the last step, or until a callback or signal stops the run. Checkpoints on disk are always complete.
 
         Raises:
-            DivergedError: too many steps in a row were not finite.
+            DivergedError: too many steps in a row were not finite, or the run ended without a finite model.
             Interrupted: SIGTERM or Ctrl-C; the state was saved first.
         """
         self.model.train()
@@ -198,11 +198,14 @@ class Trainer:
                         f"go on with: ts-train resume {info.path}",
                         self._signal or signal.SIGTERM,
                     )
-        if self.validation is None:
-            with self._averaged():
-                self._save_best()
-        elif not self.state.curve or self.state.curve[-1].step != self.state.step:
+        if self.validation is not None and (not self.state.curve or self.state.curve[-1].step != self.state.step):
             self.validate()
+        if not self._keeps_model():
+            self._save_checkpoint(now=True)
+            raise DivergedError(
+                f"step {self.state.step}: the weights give no finite loss, so no model was saved. "
+                "Begin a new run with a lower learning rate (--set optimizer.lr=…)."
+            )
         self.update(finished=True)
         self._save_checkpoint(now=True)
         self.notify("on_end", self.state)
@@ -249,7 +252,7 @@ class Trainer:
                 self.model, self.precision, self.world, self.device, whole=config.bits_per_byte,
                 notify=lambda done, total: self.notify("on_validating", done, total),
             )  # fmt: skip
-            loss, bits = self.world.broadcast_object((loss, bits if bits is None or math.isfinite(bits) else None))
+            loss, bits = self.world.broadcast_object((loss, bits))
             point = ValidationPoint(
                 step=state.step, tokens=state.tokens, seconds=state.seconds,
                 train_loss=state.loss_sum / state.loss_tokens if state.loss_tokens else None,
@@ -260,7 +263,7 @@ class Trainer:
             self.update(curve=(*state.curve, point), loss_sum=0.0, loss_tokens=0, validations_since_best=since_best)
             if best:
                 self.update(best_loss=loss, best_step=state.step)
-            samples = self._sample() if self.world.is_main_process else []
+            samples = self._sample() if self.world.is_main_process and math.isfinite(loss) else []
             if best:
                 self._save_best(samples)
             metrics = ValidationMetrics(point, best, samples)
@@ -418,6 +421,16 @@ class Trainer:
     def _save_best(self, samples: Sequence[str] = ()) -> None:
         if self.output is not None:
             self.output.save_best(self, samples)
+
+    def _keeps_model(self) -> bool:
+        """Save the model of a run without validation. Returns whether the run has saved a model."""
+        if self.validation is not None:
+            return self.state.best_step is not None
+        with self._averaged():
+            finite = all(bool(weight.isfinite().all()) for weight in self.model.parameters())
+            if finite:
+                self._save_best()
+        return finite
 
     def _sample(self) -> list[str]:
         count = self.config.validation.samples

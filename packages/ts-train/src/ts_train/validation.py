@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ class ValidationSet:
         self, model: nn.Module, precision: Precision, world: World, device: torch.device, *, whole: bool,
         notify: Callable[[int, int], None] | None = None,
     ) -> tuple[float, float | None]:  # fmt: skip
-        """(mean nats per token of the cut stories, bits per byte of the whole ones or None).
+        """(mean nats per token of the cut stories, bits per byte of the whole ones; None if not asked for, known or finite).
 
         notify: called with the batches done and all batches.
         """
@@ -88,17 +89,21 @@ class ValidationSet:
         model.train(was_training)
         nats = float(sums[0])
         loss = nats / self.tokens
-        if not whole or self.info is None:
+        of_whole = nats - float(sums[1]) + float(sums[2])
+        if not whole or self.info is None or not math.isfinite(of_whole):
             return loss, None
-        return loss, self._bits_per_byte(nats - float(sums[1]) + float(sums[2]))
+        return loss, self._bits_per_byte(of_whole)
 
     def _whole(self, model: nn.Module, part: slice, device: torch.device) -> float:
-        from ts_models import score_ids
+        from ts_models import NonFiniteError, score_ids
 
         stories, prompts = self.long_stories[part], self.long_prompts[part].tolist()
         if not stories:
             return 0.0
-        scores = score_ids(_Scored(model, device), stories, context=self.batches.context)  # type: ignore[arg-type]
+        try:
+            scores = score_ids(_Scored(model, device), stories, context=self.batches.context)  # type: ignore[arg-type]
+        except NonFiniteError:  # as the loss, which the trainer looks at
+            return math.nan
         return -float(sum(score[skip:].sum(dtype=np.float64) for score, skip in zip(scores, prompts, strict=True)))
 
     def _bits_per_byte(self, nats: float) -> float:

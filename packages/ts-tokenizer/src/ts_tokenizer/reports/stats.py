@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..encoded import Encoded
+from ..errors import ArtefactError
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
@@ -35,14 +36,20 @@ class SplitStats:
 
 
 def stats(encoded: Encoded, *, progress: Progress | None = None) -> dict[str, SplitStats]:
-    """Statistics of each split of an encoded folder."""
+    """Statistics of each split of an encoded folder. Raises ArtefactError for an id outside its vocabulary."""
     unk = encoded.manifest.unk_id
     found = {}
     for name, split in encoded.items():
         lengths = np.maximum(np.diff(split.offsets) - 2, 0)
         counts = np.zeros(encoded.vocab_size, dtype=np.int64)
         for start in range(0, len(split.ids), 1 << 24):
-            counts += np.bincount(split.ids[start : start + (1 << 24)], minlength=encoded.vocab_size)
+            found_ids = np.bincount(split.ids[start : start + (1 << 24)], minlength=encoded.vocab_size)
+            if len(found_ids) > encoded.vocab_size:
+                raise ArtefactError(
+                    f"{encoded.path}, split {name}: holds the id {len(found_ids) - 1}, but the vocabulary has "
+                    f"{encoded.vocab_size:,} entries. Encode the splits again."
+                )
+            counts += found_ids
         counts[[encoded.manifest.bos_id, encoded.manifest.eos_id]] = 0
         seen, tokens = counts[counts > 0], int(counts.sum())
         step = 25

@@ -234,6 +234,17 @@ def test_windows_flushes_what_may_be_written(tmp_path: Path, monkeypatch: pytest
     assert read(tmp_path / "a") == (tmp_path / "b").read_text() == "new"
 
 
+def test_each_file_of_a_folder_is_flushed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(os.fstat(handle).st_ino))
+    with artefact.write_folder(tmp_path / "a", "note.json", "test/note") as aside:
+        artefact.write_text(aside / "note.json", "{}")
+        (aside / "body").write_text("body")
+    artefact.write_text(tmp_path / "b", "{}")
+    for file in (tmp_path / "a" / "note.json", tmp_path / "a" / "body", tmp_path / "b"):
+        assert flushed.count(file.stat().st_ino) == 1, file
+
+
 SAVE = """
 import sys, time
 from ts_data import artefact

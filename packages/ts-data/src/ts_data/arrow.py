@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-_IS_BLANK = np.isin(np.arange(256), np.frombuffer(b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f", np.uint8))
-
 
 def fixed(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
     """Numbers or booleans `[rows]`; null where `valid` is False."""
@@ -55,7 +53,10 @@ def open_batch(path: Path) -> pa.RecordBatch:
 
 def blanks(content: np.ndarray) -> np.ndarray:
     """Which bytes `[bytes]` str.split takes for a blank in ASCII."""
-    found: np.ndarray = _IS_BLANK[content] if (content < ord(" ")).any() else content == ord(" ")
+    found: np.ndarray = content == ord(" ")
+    if (content < ord(" ")).any():
+        found |= content - np.uint8(ord("\t")) <= ord("\r") - ord("\t")  # a smaller byte wraps around to a large number
+        found |= content - np.uint8(0x1C) <= 0x1F - 0x1C
     return found
 
 

@@ -170,8 +170,7 @@ def _acquire(file: Path, deadline: float) -> tuple[int | None, str]:
         if _try_lock(handle):
             if _is_open_file(file, handle):
                 with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
-                    os.ftruncate(handle, 0)
-                    os.write(handle, str(os.getpid()).encode())
+                    os.ftruncate(handle, os.write(handle, str(os.getpid()).encode()))  # to 0 first, ext4 would flush it on close
                 return handle, ""
             os.close(handle)  # the owner before removed the file after it was opened here
             continue
@@ -251,7 +250,8 @@ def write_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             aside.unlink()
             with _naming(path):
                 yield aside
-            _flush_file(aside, mode)
+            if not fnmatch.fnmatchcase(target.parent.name, ".?*.ts-partial"):  # `write_folder` flushes its files itself
+                _flush_file(aside, mode)
             os.replace(aside, target)
             sync_folder(target.parent)
         finally:

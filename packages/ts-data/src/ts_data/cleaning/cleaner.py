@@ -213,8 +213,8 @@ def _result(
 def _words(content: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """What `len(text.split())` gives for each ASCII text, counted in the bytes of all at once."""
     blank = blanks(content)
-    begins = ~blank  # bytes that begin a word: the byte before is a blank, or of another text
-    begins[1:] &= blank[:-1]
+    begins = np.zeros(len(content), bool)  # bytes that begin a word: the byte before is a blank, or of another text
+    begins[1:] = blank[:-1] > blank[1:]
     filled = np.diff(ends) > 0
     first = ends[:-1][filled]
     begins[first] = ~blank[first]

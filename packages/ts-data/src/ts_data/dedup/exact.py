@@ -10,10 +10,13 @@ def first_occurrence(hashes: np.ndarray) -> np.ndarray:
     count = len(hashes)
     if count == 0:
         return np.zeros(0, np.int64)
-    order = np.lexsort((hashes[:, 1], hashes[:, 0]))
-    ranked = hashes[order]
+    order = np.argsort(hashes[:, 0])
+    differ = np.diff(hashes[order], axis=0) != 0
+    if (differ[:, 1] > differ[:, 0]).any():  # hashes that differ in their second half only
+        order = np.lexsort((hashes[:, 1], hashes[:, 0]))
+        differ = np.diff(hashes[order], axis=0) != 0
     new = np.ones(count, bool)
-    new[1:] = (ranked[1:] != ranked[:-1]).any(axis=1)
+    new[1:] = differ.any(axis=1)
     group = np.cumsum(new) - 1
     first = np.empty(count, np.int64)
     first[order] = np.minimum.reduceat(order, np.flatnonzero(new))[group]

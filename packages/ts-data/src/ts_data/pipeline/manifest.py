@@ -102,7 +102,7 @@ def lengths(words: np.ndarray) -> LengthStats:
 def _step_reports(stories: CleanedStories, role: str) -> tuple[StepReport, ...]:
     blocks = [number for number, block in enumerate(stories.blocks) if block.input.role == role]
     steps = steps_of(stories.config)
-    return tuple(_step_report(stories, step.name, blocks, steps) for step in steps) if blocks else ()
+    return tuple(_step_report(stories, step.name, blocks, steps[: step.number + 1]) for step in steps) if blocks else ()
 
 
 def _step_report(stories: CleanedStories, name: str, blocks: Sequence[int], steps: Sequence[Step]) -> StepReport:

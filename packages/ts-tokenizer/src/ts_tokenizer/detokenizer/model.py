@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..fast import loops
-from ..fast.loops import APOSTROPHE, BREAK, CASELESS, NEVER, QUOTE, WORD
+from ..fast.loops import APOSTROPHE, BREAK, CASELESS, QUOTE, WORD
 from ..schemas import SPECIALS, DecoderSpec
 from .storage import ALL_CAPITALS, unpack, unpack_keys
 
@@ -146,8 +146,8 @@ class Walk:
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
         self._state = np.array([0, 1, decoder._none, 0, 0], dtype=np.int64)
-        self._board = np.zeros((7, len(decoder._kinds)), dtype=np.int64)
-        self._board[3:5], self._board[5:7] = -NEVER, NEVER
+        self._board = np.empty((len(decoder._kinds), 7), dtype=np.int64)
+        loops.clear(self._board, np.arange(len(decoder._kinds)))
         self._ids, self._told = np.zeros(64, dtype=np.int64), np.full((64, 2), -1, dtype=np.int64)
         self._scores = np.zeros((64, 3), dtype=np.int64)
         self.known = self.decided = 0
@@ -211,12 +211,12 @@ def _open(spec: DecoderSpec) -> Table:
     distinct, rows = np.unique(keys & (ALL_CAPITALS - 1), return_inverse=True)
     table = np.zeros((len(distinct), 2), dtype=np.int64)
     table[rows, columns.astype(np.int64)] = weights
-    return hash_table(distinct, table)
+    return hash_table(distinct, table, room=8)  # an absent key then meets no other: a fifth of the time
 
 
-def hash_table(keys: np.ndarray, weights: np.ndarray) -> Table:
-    """An open-addressed table, at most half full, of weights [keys, 2]."""
-    size = 1 << (2 * len(keys)).bit_length()
+def hash_table(keys: np.ndarray, weights: np.ndarray, *, room: int = 2) -> Table:
+    """An open-addressed table of weights [keys, 2], with at least `room` slots for each key."""
+    size = 1 << (room * len(keys)).bit_length()
     slots, values = np.full(size, -1, dtype=np.int64), np.zeros((size, 2), dtype=np.int32)
     loops.fill_table(keys, weights, slots, values)
     tags = np.zeros(size, dtype=np.uint8)

@@ -322,17 +322,32 @@ def score_whole(ids, fixed, bounds, kinds, none, unk, keys, weights, tags, unit,
     """
     row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES, STORY_FEATURES), dtype=np.int64)
     nothing = np.zeros((0, STORY_FEATURES), dtype=np.int64)
+    board = np.empty((len(kinds), 7), dtype=np.int64)
+    clear(board, np.arange(len(kinds)))
     for story in range(len(bounds) - 1):
         first, last = bounds[story], bounds[story + 1]
         own, known, found = ids[first:last], fixed[first:last], scores[first:last]
         walk = np.array([0, 1, none, 0, 0])
         for i in range(len(own)):
             score_token(own, i, known, kinds, none, unk, keys, weights, tags, parity, walk, row, found)
-        add_story_scores(own, known, kinds, unk, keys, weights, tags, unit, mode, found, nothing)
+        add_story_scores(own, known, kinds, unk, keys, weights, tags, unit, mode, board, found, nothing)
+        clear(board, own)
         if mode == 0 and together > 0:
-            decide_together(own, kinds, unk, together, max(together, witness), found)
+            decide_together(own, kinds, unk, together, max(together, witness), board, found)
             if witness > 0:
-                spread_capitals(own, kinds, unk, found)
+                spread_capitals(own, unk, board, found)
+            clear(board, own)
+
+
+@jit
+def clear(board, ids):
+    """Set the rows of tokens in `board`, int64 [vocab, 7], to what they are before a story: see `add_vote`."""
+    for c in ids:
+        for j in range(3):
+            board[c, j] = 0
+        for j in range(3, 5):
+            board[c, j] = -NEVER
+            board[c, j + 2] = NEVER
 
 
 @jit
@@ -349,9 +364,9 @@ def score_stories(ids, blanks, bounds, kinds, none, unk, keys, weights, tags, sc
 
 
 @jit
-def decide_together(ids, kinds, unk, limit, witness, scores):
+def decide_together(ids, kinds, unk, limit, witness, board, scores):
     """Give the unsure occurrences of a word (capital within `limit` of 0, not all capitals) the mean score of those within `witness`."""
-    total, count = np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64)
+    total, count = board[:, 0], board[:, 1]
     for i in range(len(ids)):
         c = ids[i]
         if c != unk and not kinds[c] & CASELESS and abs(scores[i, 1]) < witness and scores[i, 2] <= 0:
@@ -363,9 +378,9 @@ def decide_together(ids, kinds, unk, limit, witness, scores):
 
 
 @jit
-def spread_capitals(ids, kinds, unk, scores):
+def spread_capitals(ids, unk, board, scores):
     """Give a word all capitals wherever they lack less than they gain at its surest place in the story."""
-    most = np.zeros(len(kinds), np.int64)
+    most = board[:, 2]
     for i in range(len(ids)):
         most[ids[i]] = max(most[ids[i]], scores[i, 2] - max(scores[i, 1], 0))
     for i in range(len(ids)):
@@ -378,11 +393,9 @@ def spread_capitals(ids, kinds, unk, scores):
 def score_next(ids, fixed, kinds, none, unk, keys, weights, tags, unit, mode, parity, first, last, walk, board, scores):
     """`score_whole` in mode 1 or 2 for the tokens from `first` to before `last`, after those before `first` were scored.
 
-    `walk` [5] and `board` [7, vocab] hold the state of earlier tokens: initially [0, 1, none, 0, 0], and zeros except -NEVER in
-    rows 3 and 4 and NEVER in rows 5 and 6.
+    `walk` [5] and `board` hold the state of earlier tokens: initially [0, 1, none, 0, 0], and what `clear` sets.
     """
     row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES, STORY_FEATURES), dtype=np.int64)
-    pool, votes, places, top, low = board[0], board[1], board[2], board[3:5].T, board[5:7].T
     for i in range(first, last):
         score_token(ids, i, fixed, kinds, none, unk, keys, weights, tags, parity, walk, row, scores)
         kind = kinds[ids[i]]
@@ -390,8 +403,9 @@ def score_next(ids, fixed, kinds, none, unk, keys, weights, tags, unit, mode, pa
             own = scores[i, 1]
             inside = 1 if i > 0 and kinds[ids[i - 1]] & WORD else 0
             c = ids[i]
-            story_features(c, kind & 7, inside, pool[c], votes[c], places[c], top[c, 0], low[c, 0], own, unit, mode, row)
-            story_neighbours(ids, i, unk, pool[c], own, unit, mode, row)
+            voters, seen, most, least = board[c, 1], board[c, 2], board[c, 3], board[c, 5]
+            story_features(c, kind & 7, inside, board[c, 0], voters, seen, most, least, own, unit, mode, row)
+            story_neighbours(ids, i, unk, board[c, 0], own, unit, mode, row)
             for j in range(STORY_FEATURES):
                 slot = look_up(keys, tags, row[j])
                 if slot >= 0:
@@ -399,7 +413,7 @@ def score_next(ids, fixed, kinds, none, unk, keys, weights, tags, unit, mode, pa
             if mode == 2:
                 capital = fixed[i, 1] > 0 if fixed[i, 1] >= 0 else max(scores[i, 1], scores[i, 2]) > 0
                 own = 4 * unit if capital else -4 * unit
-            add_vote(ids, i, kinds, unk, own, unit, pool, votes, places, top, low)
+            add_vote(ids, i, kinds, unk, own, unit, board)
 
 
 @jit
@@ -447,34 +461,32 @@ def grade(score, unit):
 
 
 @jit
-def add_story_scores(ids, fixed, kinds, unk, keys, weights, tags, unit, mode, scores, rows):
+def add_story_scores(ids, fixed, kinds, unk, keys, weights, tags, unit, mode, board, scores, rows):
     """Add the evidence of the word's other occurrences in the story to each capital's score.
 
     An occurrence votes if it follows a word, where a capital means a name. Mode 0: all occurrences, by their scores; mode 1:
     earlier ones, by their scores; mode 2: earlier ones, by their known or decided case. Features are written to `rows`
-    [tokens, STORY_FEATURES] unless it is empty.
+    [tokens, STORY_FEATURES] unless it is empty. `board` is cleared.
     """
     n = len(ids)
-    pool, votes, places = np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64)
-    top, low = np.full((len(kinds), 2), -NEVER), np.full((len(kinds), 2), NEVER)
     own = scores[:, 1].copy()
     row = np.zeros(STORY_FEATURES, dtype=np.int64)
     if mode == 0:
         for i in range(n):
-            add_vote(ids, i, kinds, unk, own[i], unit, pool, votes, places, top, low)
+            add_vote(ids, i, kinds, unk, own[i], unit, board)
     for i in range(n):
         c = ids[i]
         if c == unk or kinds[c] & CASELESS:
             continue
         inside = 1 if i > 0 and kinds[ids[i - 1]] & WORD else 0
-        others, voters, seen, most, least = pool[c], votes[c], places[c], top[c, 0], low[c, 0]
+        others, voters, seen, most, least = board[c, 0], board[c, 1], board[c, 2], board[c, 3], board[c, 5]
         if mode == 0:
             seen -= 1
             if inside:
                 others -= min(max(own[i], -4 * unit), 4 * unit)
                 voters -= 1
-                most = top[c, 1] if own[i] == most else most
-                least = low[c, 1] if own[i] == least else least
+                most = board[c, 4] if own[i] == most else most
+                least = board[c, 6] if own[i] == least else least
         story_features(c, kinds[c] & 7, inside, others, voters, seen, most, least, own[i], unit, mode, row)
         story_neighbours(ids, i, unk, others, own[i], unit, mode, row)
         for j in range(STORY_FEATURES):
@@ -484,10 +496,10 @@ def add_story_scores(ids, fixed, kinds, unk, keys, weights, tags, unit, mode, sc
         if len(rows):
             rows[i] = row
         if mode == 1:
-            add_vote(ids, i, kinds, unk, own[i], unit, pool, votes, places, top, low)
+            add_vote(ids, i, kinds, unk, own[i], unit, board)
         if mode == 2:
             capital = fixed[i, 1] > 0 if fixed[i, 1] >= 0 else max(scores[i, 1], scores[i, 2]) > 0
-            add_vote(ids, i, kinds, unk, 4 * unit if capital else -4 * unit, unit, pool, votes, places, top, low)
+            add_vote(ids, i, kinds, unk, 4 * unit if capital else -4 * unit, unit, board)
 
 
 @jit
@@ -497,13 +509,16 @@ def story_rows(ids, cases, bounds, kinds, unk, unit, mode, scores, places, rows)
     `places` [tokens] is each token's row, -1 for none.
     """
     keys, weights, tags = np.full(1, -1, dtype=np.int64), np.zeros((1, 2), dtype=np.int32), np.zeros(1, dtype=np.uint8)
+    board = np.empty((len(kinds), 7), dtype=np.int64)
+    clear(board, np.arange(len(kinds)))
     for story in range(len(bounds) - 1):
         first, last = bounds[story], bounds[story + 1]
         fixed, three = np.full((last - first, 2), -1, dtype=np.int64), np.zeros((last - first, 3), dtype=np.int64)
         fixed[:, 1] = cases[first:last]
         three[:, 1] = scores[first:last]
         found = np.zeros((last - first, STORY_FEATURES), dtype=np.int64)
-        add_story_scores(ids[first:last], fixed, kinds, unk, keys, weights, tags, unit, mode, three, found)
+        add_story_scores(ids[first:last], fixed, kinds, unk, keys, weights, tags, unit, mode, board, three, found)
+        clear(board, ids[first:last])
         for i in range(last - first):
             if places[first + i] >= 0:
                 for j in range(STORY_FEATURES):
@@ -511,25 +526,25 @@ def story_rows(ids, cases, bounds, kinds, unk, unit, mode, scores, places, rows)
 
 
 @jit
-def add_vote(ids, i, kinds, unk, score, unit, pool, votes, places, top, low):
-    """Count occurrence i of its word: sum, number, the two highest and the two lowest scores."""
+def add_vote(ids, i, kinds, unk, score, unit, board):
+    """Count occurrence i of its word. The columns of `board`: sum and number of votes, occurrences, the two highest, the two lowest scores."""
     c = ids[i]
     if c == unk or kinds[c] & CASELESS:
         return
-    places[c] += 1
+    board[c, 2] += 1
     if i > 0 and kinds[ids[i - 1]] & WORD:
-        pool[c] += min(max(score, -4 * unit), 4 * unit)
-        votes[c] += 1
-        if score > top[c, 0]:
-            top[c, 1] = top[c, 0]
-            top[c, 0] = score
-        elif score > top[c, 1]:
-            top[c, 1] = score
-        if score < low[c, 0]:
-            low[c, 1] = low[c, 0]
-            low[c, 0] = score
-        elif score < low[c, 1]:
-            low[c, 1] = score
+        board[c, 0] += min(max(score, -4 * unit), 4 * unit)
+        board[c, 1] += 1
+        if score > board[c, 3]:
+            board[c, 4] = board[c, 3]
+            board[c, 3] = score
+        elif score > board[c, 4]:
+            board[c, 4] = score
+        if score < board[c, 5]:
+            board[c, 6] = board[c, 5]
+            board[c, 5] = score
+        elif score < board[c, 6]:
+            board[c, 6] = score
 
 
 @jit

@@ -11,7 +11,10 @@ import re
 from ..two_words import are_two_words
 
 # `\n` is a line break unless a lower-case word begins with that n: `\nOne`, `\n\n"`, `.\n` at the end.
-_RUN = re.compile(r"(?P<path>(?<![A-Za-z])[A-Za-z]:\\(?![nrt](?![a-z]))\S*)|(?P<break>\\+[nrt](?![a-z]))|\\+")
+# The backslash comes first, its look-behind second: `re` searches a literal many times faster than a look-behind.
+_RUN = re.compile(
+    r"\\(?:(?P<path>(?<=(?<![A-Za-z])[A-Za-z]:\\)(?<!\\[nrt]:\\)(?![nrt](?![a-z]))\S*)|\\*(?P<break>[nrt](?![a-z]))?)"
+)
 _BEFORE = re.compile(r"[A-Za-z']+\Z")
 _AFTER = re.compile(r"[A-Za-z']+")
 
@@ -22,7 +25,7 @@ def apply(text: str) -> str:
 
 
 def _replacement(match: re.Match[str]) -> str:
-    if match["path"]:
+    if match["path"] is not None:
         return match[0]
     if match["break"]:
         return "\n"

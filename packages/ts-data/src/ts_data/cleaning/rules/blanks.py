@@ -10,7 +10,8 @@ import re
 
 import numpy as np
 
-_OTHERS = np.frombuffer(b"\n\t\r\x0b\x0c\x1c\x1d\x1e\x1f", np.uint8)
+from ...arrow import blanks
+
 _BREAK = re.compile(r"\n[^\S\n]*\n\s*")
 
 
@@ -21,11 +22,7 @@ def whitespace(text: str) -> str:
 
 def whitespace_at_once(content: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same for many ASCII texts: text i is `content[ends[i]:ends[i + 1]]`. Returns content, ends, and which texts have changed."""
-    low = np.flatnonzero(content < ord(" "))
-    replaced = low[np.isin(content[low], _OTHERS)]
-    new = content.copy()
-    new[replaced] = ord(" ")
-    blank = new == ord(" ")
+    blank = blanks(content)
     gone = blank.copy()  # of each run of blanks all but the first, and the runs at both ends of a text
     gone[1:] &= blank[:-1]
     filled = ends[1:] > ends[:-1]
@@ -36,9 +33,13 @@ def whitespace_at_once(content: np.ndarray, ends: np.ndarray) -> tuple[np.ndarra
         first, last = first[at_end], last[at_end]
         gone[last] = True
         last -= 1
-    before = np.searchsorted(np.flatnonzero(gone), ends)  # bytes removed before each end
-    touched = np.diff(before) + np.diff(np.searchsorted(replaced, ends)) > 0
-    return new[~gone], ends - before, touched
+    places = np.flatnonzero(gone | (blank & (content != ord(" "))))
+    away = gone[places]
+    new = content.copy()
+    new[places] = np.where(away, ord("\n"), ord(" "))  # every other line break becomes a space
+    kept = np.frombuffer(new.tobytes().replace(b"\n", b""), np.uint8)
+    touched = np.diff(np.searchsorted(places, ends)) > 0
+    return kept, ends - np.searchsorted(places[away], ends), touched
 
 
 def paragraphs(text: str) -> str:

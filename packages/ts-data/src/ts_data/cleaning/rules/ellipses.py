@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-_SPACED = re.compile(r"\.\s{1,3}\.")
+_TWO_DOTS = re.compile(r"\.\s{0,3}\.")
 # Characters come first, their look-behinds second: `re` searches a set many times faster than a look-behind.
 _DOTS = re.compile(
     r"[.…](?:(?<=…)[.…]*|(?:(?<![0-9].)\.(?![\\/])|(?<=[0-9].)\.(?![0-9]))[.…]*|(?<!\..)(?:\s{1,3}\.)+\s{1,3}[.…])"
@@ -18,7 +18,7 @@ _AFTER = re.compile(r"\.\.\.(?<=[\w?!,]\.\.\.)(?=\w)")
 
 def apply(text: str) -> str:
     """Return the text with `...` for every ellipsis."""
-    if ".." not in text and "…" not in text and not _SPACED.search(text):
+    if "…" not in text and not _TWO_DOTS.search(text):
         return text
     text = _DOTS.sub("...", text)
     return _AFTER.sub("... ", _BEFORE.sub("...", text))

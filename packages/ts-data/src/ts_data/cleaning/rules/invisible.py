@@ -22,7 +22,7 @@ _BETWEEN = re.compile(
 )
 _ANY = re.compile(_INSIDE.pattern[:-1] + _BETWEEN.pattern[1:-1])
 _WORDS = re.compile(
-    rf"(?<![A-Za-z0-9'’])[A-Za-z0-9'’]+(?:{_BETWEEN.pattern}[A-Za-z0-9'’]+)+"
+    rf"(?<![A-Za-z0-9'’])[A-Za-z0-9'’]++(?:{_BETWEEN.pattern}[A-Za-z0-9'’]++)+"
 )  # of ASCII: `œ` may be a third of a quotation mark
 _SENTENCES = re.compile(rf"(?<=[A-Za-z]{{2}}[.!?,;:…]){_BETWEEN.pattern}(?=[A-Za-z])")
 
@@ -34,6 +34,8 @@ def apply(text: str) -> str:
     if not _ANY.search(text):
         return text
     text = _INSIDE.sub("", _ESCAPES.sub("", text))
+    if not _BETWEEN.search(text):
+        return text
     return _BETWEEN.sub("", _SENTENCES.sub(" ", _WORDS.sub(_divided, text)))
 
 

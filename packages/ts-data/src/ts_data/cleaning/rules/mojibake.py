@@ -41,7 +41,7 @@ def apply(text: str) -> str:
     if "â€" in text:
         text = text.replace(_BARE + _BARE, f"{TABLE[-1][1]}{_BARE}")  # before `â€œ` becomes what looks like a third byte
         for wrong, right in TABLE[:-1]:
-            text = text.replace(wrong, right)
+            text = text.replace(wrong, right) if wrong[-1] in text else text  # a character is found faster than three
         if _BARE in text:
             text = _BARE_PATTERN.sub(TABLE[-1][1], text)
     if _unknown(text) and _SUSPECT.search(text):

@@ -24,8 +24,9 @@ _OPENS = re.compile(r"(?<![^\s\"'(\u2014-])‚(?=\w)")
 
 def straight(text: str) -> str:
     """Return the text with straight quotes only."""
-    text = _replaced(text, _DOUBLE, '"').replace("``", '"')
-    text = _replaced(text, _SINGLE, "'").replace("`", "'")
+    text = _replaced(_replaced(text, _DOUBLE, '"'), _SINGLE, "'")
+    if "`" in text:
+        text = text.replace("``", '"').replace("`", "'")
     text = text if text.isascii() else _OPENS.sub("'", text).replace(_LOW, ",")
     return _with_double(text) if "''" in text else text
 

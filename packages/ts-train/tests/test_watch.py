@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,22 @@ def test_the_live_line_tells_loss_speed_and_time(
     assert max(map(len, told)) <= 80, "a line is wider than a terminal of 80 columns"
     train(config(), data, tmp_path / "run", progress=True)
     assert "this run is complete" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("mfu", "shown"), [(0.27, "MFU 27%"), (21.28, None)])
+def test_a_share_above_the_peak_is_not_shown(capsys: pytest.CaptureFixture[str], mfu: float, shown: str | None) -> None:
+    """A peak that was measured while other programs ran says nothing."""
+    metrics = StepMetrics(
+        step=1, loss=2.0, lr=0.1, grad_norm=1.0, tokens=9, seconds=1.0, tokens_per_second=9.0, mfu=mfu, padding=0.03,
+        skipped=False, total_steps=1,
+    )  # fmt: skip
+    live = LiveLine()
+    live._begun = time.monotonic()
+    live.on_step(metrics)
+    line = capsys.readouterr().err
+    assert "padding 3%" in line
+    assert ("MFU" in line) == (shown is not None)
+    assert (shown or "") in line
 
 
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])

@@ -69,8 +69,9 @@ class LiveLine(BaseCallback):
         left = (now - self._begun) / done * (self._total - m.step)
         smooth = self._smooth or 0.0
         mfu = m.mfu * smooth / m.tokens_per_second if m.tokens_per_second else 0.0
+        share = f"  MFU {mfu:.0%}" if mfu <= 1 else ""  # more: the peak was measured while other programs ran
         return f"step {m.step:,}/{self._total:,}  loss {m.loss:.3f}  {smooth:,.0f} tok/s  {_clock(left)} left" + (
-            "  SKIPPED (not finite)" if m.skipped else f"  MFU {mfu:.0%}  padding {m.padding:.0%}  lr {m.lr:.2g}"
+            "  SKIPPED (not finite)" if m.skipped else f"{share}  padding {m.padding:.0%}  lr {m.lr:.2g}"
         )
 
     def _show(self, line: str, *, urgent: bool = False) -> None:

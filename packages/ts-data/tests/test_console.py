@@ -81,6 +81,8 @@ def of_library(module: str, name: str, *bases: type[Exception]) -> type[Exceptio
         (OSError("Truncated file"), "Truncated file."),
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "network: [Errno 111] Connection refused. Check"),
         (TimeoutError("timed out"), "network: timed out. Check the connection"),
+        (ImportError("Using SOCKS proxy, but the 'socksio' package is not installed."), "network: Using SOCKS proxy"),
+        (ValueError("Unknown scheme for proxy URL URL('ftp://x')"), "network: Unknown scheme for proxy"),
         (
             of_library("httpx", "ConnectError")("[Errno -2] Name or service not known\nmore"),
             "network: [Errno -2] Name or service",

@@ -33,7 +33,7 @@ def test_our_folder_generates_scores_and_has_neighbours(model_folder, stories):
 
 
 @pytest.mark.parametrize(
-    "content", ["[" * 100_000, '{"kind": "step", "step": 1, "tokens": 5, "loss": 1' + "0" * 400 + "}", "[1]"]
+    "content", ["[" * 100_000, '{"kind": "step", "step": 1, "loss": 5, "tokens": 1' + "0" * 400 + "}", "[1]"]
 )
 def test_a_curve_that_cannot_be_read_is_left_out(tmp_path, model_folder, content):
     shutil.copytree(model_folder, tmp_path / "model")

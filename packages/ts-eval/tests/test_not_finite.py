@@ -119,6 +119,7 @@ def letters(folder):
     [
         (lambda texts: [np.array([-1.0, np.nan]) for _ in texts], "gives nan as a log-probability"),
         (lambda texts: [np.array([-1.0, -np.inf]) for _ in texts], "gives -inf as a log-probability"),
+        (lambda texts: [np.full(4, -1e308) for _ in texts], r"gives -1e\+308 as a log-probability"),
         (lambda texts: [np.array([2.0, 1.0]) for _ in texts], "at most 0"),
         (lambda texts: [np.array([[-1.0]]) for _ in texts], "2 dimensions"),
         (lambda texts: [["a"] for _ in texts], "one array of numbers per text"),
@@ -174,10 +175,14 @@ def parsed(file):
     return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
 
 
-def test_a_loss_whose_exp_is_no_number_leaves_perplexity_empty_with_the_reason(splits, tmp_path):
+def test_a_loss_whose_exp_is_no_number_leaves_perplexity_empty_with_the_reason(model_folder, splits, tmp_path):
     model = types.SimpleNamespace(name="own", logprobs=lambda texts: [np.full(9, -800.0) for _ in texts])
-    report = ts_eval.evaluate(model, splits, SMALL.model_copy(update={"parts": ("perplexity",)}), out=tmp_path)
-    metrics = parsed(tmp_path / "report.json")["models"][0]["metrics"]
+    settings = SMALL.model_copy(update={"parts": ("perplexity",), "references": (str(spoil(model_folder, tmp_path / "m", 1e6)),)})
+    report = ts_eval.evaluate(model, splits, settings, out=tmp_path / "report")
+    (baseline,) = report.baselines
+    assert baseline.loss > 1000
+    assert baseline.perplexity == pytest.approx(sys.float_info.max)
+    metrics = parsed(tmp_path / "report" / "report.json")["models"][0]["metrics"]
     assert metrics["perplexity.test.loss"]["mean"] == 800
     assert metrics["perplexity.test.perplexity"]["mean"] is None
     assert any("perplexity is exp(800)" in note for note in report.models[0].notes)
@@ -205,9 +210,10 @@ def test_a_metric_of_ones_own_that_gives_nan_is_empty_with_the_reason(splits, tm
     assert any("texts.test.odder is nan" in note for note in report.models[0].notes)
 
 
-def test_a_training_curve_that_went_to_nan_has_gaps(model_folder, splits, tmp_path):
+@pytest.mark.parametrize(("train", "validation"), [(math.nan, math.inf), (1e308, -1e308)])
+def test_a_training_curve_that_went_to_nan_has_gaps(model_folder, splits, tmp_path, train, validation):
     lm = ts_models.load(model_folder)
-    points = [{"step": i, "tokens": i, "seconds": i, "train_loss": math.nan, "validation_loss": math.inf} for i in (1, 2)]
+    points = [{"step": i, "tokens": i, "seconds": i, "train_loss": train, "validation_loss": validation} for i in (1, 2)]
     training = lm.training.model_copy(update={"curve": tuple(type(lm.training.curve[0]).model_construct(**p) for p in points)})
     lm.training = training
     ts_eval.evaluate(lm, splits, SMALL.model_copy(update={"parts": ("neighbours",)}), out=tmp_path)

@@ -210,6 +210,10 @@ def test_a_tokenizer_of_others_that_does_not_hold(tmp_path: Path, content: bytes
     one_sentence(found.value)
 
 
+HUGE = f"""{{"format": "ts-models/training", "schema_version": 1, "parameters": 1, "steps": 1, "tokens": 1, "seconds": 1,
+"curve": [{{"step": 1, "tokens": {10**400}, "seconds": 1}}]}}"""
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -224,6 +228,7 @@ def test_a_tokenizer_of_others_that_does_not_hold(tmp_path: Path, content: bytes
         ("training.json", '{"format": "ts-models/training", "schema_version": 99}'),
         ("training.json", '{"steps": 3}'),
         ("training.json", "[" * 100_000),
+        ("training.json", HUGE),
         ("config.json", '{"format": "ts-models/config", "schema_version": 99, "kind": "transformer"}'),
         ("config.json", "{}"),
         ("model.safetensors", ""),

@@ -303,7 +303,8 @@ def explain(problem: BaseException) -> str | None:
     text = _first_line(problem)
     if any(words in text.lower() for words in _SPACE) or getattr(problem, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return f"{_place(problem) or 'disk'}: no space left on the disk. {_MENDS[errno.ENOSPC]}"
-    if isinstance(problem, ConnectionError | TimeoutError) or origins & _NETWORK:
+    proxy = isinstance(problem, ImportError | ValueError) and "proxy" in text.lower()  # of a kind that httpx does not take
+    if isinstance(problem, ConnectionError | TimeoutError) or origins & _NETWORK or proxy:
         return f"network: {text}. Check the connection and the address, then run the same command again."
     if isinstance(problem, OSError):
         place, reason = _place(problem), (problem.strerror or text).rstrip(".")

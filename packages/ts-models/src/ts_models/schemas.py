@@ -304,7 +304,7 @@ class CurvePoint(_Frozen):
     """One point of a loss curve; losses are nats per token."""
 
     step: int = Field(ge=0)
-    tokens: int = Field(ge=0)
+    tokens: int = Field(ge=0, lt=1 << 63)
     seconds: float = Field(ge=0)
     train_loss: float | None = None
     validation_loss: float | None = None

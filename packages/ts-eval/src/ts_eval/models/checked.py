@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArtefactError, ConfigError
+from ..schemas.report import LARGEST
 from .adapter import ModelAdapter, Scored
 
 REPLACED = "lone surrogates in its texts were replaced by U+FFFD"
@@ -62,10 +63,10 @@ def score(adapter: ModelAdapter, texts: Sequence[str]) -> Scored | None:
             raise ConfigError(
                 f"{adapter.name}: logprobs gave an array of {values.ndim} dimensions for text {row}; one is expected."
             )
-        if not np.isfinite(values).all():
+        if not (np.abs(values) < LARGEST).all():
             raise ConfigError(
-                f"{adapter.name}: gives {values[~np.isfinite(values)][0]} as a log-probability (story {row} of a batch, token "
-                f"{int((~np.isfinite(values)).argmax())}), so its loss is not a number. Its weights or logits are not finite."
+                f"{adapter.name}: gives {values[~(np.abs(values) < LARGEST)][0]} as a log-probability (story {row} of a batch, token "
+                f"{int((~(np.abs(values) < LARGEST)).argmax())}), so its loss is not a number. Its weights or logits are not finite."
             )
         if len(values) and values.max() > ROUNDING:
             raise ConfigError(

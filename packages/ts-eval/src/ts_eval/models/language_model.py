@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..schemas import LossPoint
+from ..schemas.report import LARGEST
 from .adapter import ModelAdapter, Scored, TrainedOn
 from .checked import need_finite_weights
 from .restoration import price
@@ -68,8 +68,8 @@ def _curve(path: Path | None, training: TrainingSummary | None) -> tuple[LossPoi
 
 
 def _finite(value: object) -> float | None:
-    """The number; None for NaN, infinity and what is no number."""
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+    """The number; None for NaN, what is too large to be drawn, and what is no number."""
+    return float(value) if isinstance(value, (int, float)) and abs(value) < LARGEST else None
 
 
 class LanguageModelAdapter(ModelAdapter):

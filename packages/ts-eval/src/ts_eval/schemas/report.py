@@ -200,13 +200,17 @@ class Neighbours(Frozen):
     nearest: tuple[tuple[str, float], ...]
 
 
+LARGEST = 1e30
+"""Losses and log-probabilities beyond it are no numbers that can be averaged or drawn."""
+
+
 class LossPoint(Frozen):
     """One point of a training curve."""
 
     step: int
-    tokens: int
-    train_loss: float | None = None
-    validation_loss: float | None = None
+    tokens: int = Field(lt=1 << 63)
+    train_loss: float | None = Field(None, gt=-LARGEST, lt=LARGEST)
+    validation_loss: float | None = Field(None, gt=-LARGEST, lt=LARGEST)
 
 
 class ModelReport(Frozen):

@@ -16,7 +16,7 @@ from ..models.adapter import Scored
 from ..models.checked import score
 from ..ngrams import METHODS, BigramModel
 from ..schemas import BaselineScore
-from ..stats import ratio
+from ..stats import LARGEST, ratio
 from ..texts import batches
 from .base import Context, Section
 
@@ -112,7 +112,9 @@ def _baselines(adapter: ModelAdapter, context: Context, texts: Sequence[str], sc
             nll = -math.fsum(float(story.sum()) for story in logprobs)
             spelling, restore = scored.bits.sum(axis=0).tolist()
             bits = bits_per_byte(nll, utf8_bytes=size, unk_spelling_bits=spelling, restore_bits=restore)
-        made.append(BaselineScore(model=adapter.name, name=method, loss=mean, perplexity=math.exp(mean), bits_per_byte=bits))
+        made.append(
+            BaselineScore(model=adapter.name, name=method, loss=mean, perplexity=math.exp(min(mean, LARGEST)), bits_per_byte=bits)
+        )
     return made
 
 
@@ -130,6 +132,6 @@ def score_reference(adapter: ModelAdapter, context: Context) -> BaselineScore | 
         model=adapter.name,
         name=adapter.name,
         loss=mean,
-        perplexity=math.exp(mean),
+        perplexity=math.exp(min(mean, LARGEST)),
         bits_per_byte=None if bits is None else ratio(bits.above, bits.below).mean,
     )

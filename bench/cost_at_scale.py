@@ -170,15 +170,16 @@ def loss(report: Path | None, parameters: float, tokens: float) -> None:
 
     found = LadderReport.model_validate_json(report.read_text(encoding="utf-8"))
     try:
-        law, (asked,) = fit_law(found.cells, [("asked", int(parameters))], [int(tokens)], draws=found.config.bootstrap)
+        law, (asked,) = fit_law(
+            found.cells, [("asked", int(parameters))], [int(tokens)], law=found.config.law, draws=found.config.bootstrap
+        )
     except FitError as problem:
         print(f"\nloss: the ladder bears no fit: {problem}")
         return
     share = 1 / (law.alpha + law.beta)
     best = (law.alpha * law.a / (law.beta * law.b)) ** share * (parameters * tokens) ** (law.beta * share)
     print(
-        f"\nloss by the law of {law.points} runs: {law.e:.2f} + {law.a:.0f} / N^{law.alpha:.2f} + {law.b:.0f} / D^{law.beta:.2f}, residual "
-        f"{law.residual:.1%}; 95 %: E {pair(law.e_interval)}, alpha {pair(law.alpha_interval)}, beta {pair(law.beta_interval)}\n"
+        f"\n{law.equation(3)}, {law.points} runs, residual {law.residual:.1%}; 95 %: E {pair(law.e_interval)}, alpha {pair(law.alpha_interval)}, beta {pair(law.beta_interval)}\n"
         f"  {parameters / 1e6:,.0f} M on {tokens / 1e9:.1f} G tokens: {asked.loss:.2f} nats a token ({pair(asked.interval)}), at {asked.beyond:,.0f} "
         f"times the FLOPs of the largest run; best for the same FLOPs: {best / 1e6:,.0f} M on {parameters * tokens / best / 1e9:,.1f} G tokens"
     )

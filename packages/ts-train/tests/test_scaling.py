@@ -23,6 +23,30 @@ def test_known_constants_are_recovered() -> None:
     assert x[3:] == pytest.approx([0.34, 0.33], rel=1e-3)
 
 
+def test_a_law_where_small_networks_gain_less_from_tokens_is_recovered() -> None:
+    losses = 1.2 + (700 / N**0.5 + 2000 / D**0.55) ** 0.6
+    x = scaling.fit(N, D, losses, joint=True)
+    assert np.exp(x[:3]) == pytest.approx([1.2, 700, 2000], rel=0.02)
+    assert [*x[3:5], np.exp(x[5])] == pytest.approx([0.5, 0.55, 0.6], rel=0.01)
+    beyond = (np.array([3e7]), np.array([1e7]))
+    truth = 1.2 + (700 / 3e7**0.5 + 2000 / 1e7**0.55) ** 0.6
+    assert np.exp(scaling.predict(x[None], *beyond)[0, 0]) == pytest.approx(truth, rel=1e-3)
+    additive = scaling.fit(N, D, losses)
+    assert np.exp(scaling.predict(additive[None], *beyond)[0, 0]) > 1.02 * truth  # as real ladders showed
+    assert scaling.fit(N, D, law(N, D), joint=True)[5] == pytest.approx(0, abs=1e-2)
+    with pytest.raises(FitError, match="7 runs with a loss cannot determine six parameters: eight are the least"):
+        scaling.fit(N[:7], D[:7], losses[:7], joint=True)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_derivatives_are_those_of_the_law(joint: bool) -> None:
+    x = np.array([[0.2, 6.0, 7.0, 0.5, 0.6, -0.4][: 5 + joint]])
+    for column in range(5 + joint):
+        step = np.eye(5 + joint)[column] * 1e-6
+        slope = (scaling.predict(x + step, N, D) - scaling.predict(x - step, N, D)) / 2e-6
+        assert scaling._jacobian(x, N, D)[:, :, column] == pytest.approx(slope, rel=1e-6)
+
+
 def test_the_fit_is_that_of_scipy() -> None:
     losses = law(N, D) * np.exp(np.random.default_rng(3).normal(0, 0.003, len(N)))
     best = scaling.fit(N, D, losses)

@@ -63,7 +63,7 @@ def ladder(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train sizes × budgets, fit loss = E + A/N^alpha + B/D^beta, predict larger presets with an interval.
+    """Train sizes × budgets, fit a scaling law, predict larger presets with an interval.
 
     Example: ts-train ladder --config story --data encoded/ --out ladder/
     """
@@ -141,7 +141,7 @@ def ladder_text(report: LadderReport) -> str:
         return f"{measured}\n\nno fit: {report.refusal}"
     f = report.fit
     law = (
-        f"loss = {f.e:.4g} + {f.a:.4g} / N^{f.alpha:.4g} + {f.b:.4g} / D^{f.beta:.4g}  ({f.points} runs, residual {f.residual:.2%})\n"
+        f"{f.equation(4)}  ({f.points} runs, residual {f.residual:.2%})\n"
         f"95 %: E {f.e_interval[0]:.4g} … {f.e_interval[1]:.4g}, alpha {f.alpha_interval[0]:.3g} … {f.alpha_interval[1]:.3g}, "
         f"beta {f.beta_interval[0]:.3g} … {f.beta_interval[1]:.3g}"
     )

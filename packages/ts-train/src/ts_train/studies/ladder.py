@@ -15,7 +15,7 @@ from ..data.dataset import open_data
 from ..errors import FitError
 from ..schemas import TrainConfig
 from . import scaling as _scaling
-from .schemas import LadderConfig, LadderReport, Prediction, ScalingFit, TrialResult
+from .schemas import LadderConfig, LadderReport, Law, Prediction, ScalingFit, TrialResult
 from .trial import folder_name, only_process, run_trial, settings_for
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def ladder(
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> LadderReport:
-    """Train every size at every budget, fit loss = E + A/N^alpha + B/D^beta, predict the presets of `config.predict`.
+    """Train every size at every budget, fit the law of `config.law`, predict the presets of `config.predict`.
 
     Every budget is a run of its own with a schedule of that length, because the learning rate midway in a longer run is too high.
     Called again it runs only missing runs. N counts all parameters, including embeddings.
@@ -53,15 +53,22 @@ def ladder(
         cells.append(run_trial(name, settings, encoded, folder / "cells" / folder_name(name, settings.seed), warn=warn))
     if progress is not None:
         progress("ladder", len(plan), len(plan))
-    law: ScalingFit | None = None
+    fitted: ScalingFit | None = None
     refusal: str | None = None
     predictions: tuple[Prediction, ...] = ()
     try:
-        law, predictions = fit_law(cells, targets, config.predict_tokens or config.tokens, draws=config.bootstrap)
+        fitted, predictions = fit_law(
+            cells, targets, config.predict_tokens or config.tokens, law=config.law, draws=config.bootstrap
+        )
     except FitError as problem:
         refusal = str(problem)
     report = LadderReport(
-        config=config, data_fingerprint=encoded.fingerprint, cells=tuple(cells), fit=law, refusal=refusal, predictions=predictions
+        config=config,
+        data_fingerprint=encoded.fingerprint,
+        cells=tuple(cells),
+        fit=fitted,
+        refusal=refusal,
+        predictions=predictions,
     )
     from .plots import plot_ladder
 
@@ -71,7 +78,12 @@ def ladder(
 
 
 def fit_law(
-    cells: Sequence[TrialResult], targets: Sequence[tuple[str, int]], tokens: Sequence[int], *, draws: int = 200
+    cells: Sequence[TrialResult],
+    targets: Sequence[tuple[str, int]],
+    tokens: Sequence[int],
+    *,
+    law: Law = "additive",
+    draws: int = 200,
 ) -> tuple[ScalingFit, tuple[Prediction, ...]]:
     """Fit the law to the runs that have a loss, and predict each target (name, parameters) at each budget.
 
@@ -80,17 +92,17 @@ def fit_law(
     """
     points = [(cell.parameters, cell.tokens, cell.loss) for cell in cells if cell.loss is not None]
     n, d, loss = np.array(points, dtype=float).reshape(-1, 3).T
-    best = _scaling.fit(n, d, loss)
+    best = _scaling.fit(n, d, loss, joint=law == "joint")
     again = _scaling.bootstrap(n, d, loss, best, draws=draws)
     residual = _scaling.predict(best[None], n, d)[0] - np.log(loss)
     e, a, b = (float(v) for v in np.exp(best[:3]))
-    law = ScalingFit(
-        e=e, a=a, alpha=float(best[3]), b=b, beta=float(best[4]), points=len(loss),
+    fitted = ScalingFit(
+        e=e, a=a, alpha=float(best[3]), b=b, beta=float(best[4]), gamma=float(np.exp(best[5:].sum())), points=len(loss),
         residual=math.sqrt(float((residual**2).mean())), alpha_interval=_middle(again[:, 3]), beta_interval=_middle(again[:, 4]),
         e_interval=_middle(np.exp(again[:, 0])),
     )  # fmt: skip
     most = float((n * d).max())
-    return law, tuple(_predict(name, size, budget, best, again, most) for name, size in targets for budget in tokens)
+    return fitted, tuple(_predict(name, size, budget, best, again, most) for name, size in targets for budget in tokens)
 
 
 def _predict(name: str, size: int, budget: int, best: Any, again: Any, most: float) -> Prediction:

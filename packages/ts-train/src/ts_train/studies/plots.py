@@ -137,13 +137,13 @@ def plot_ladder(report: LadderReport, out: Path) -> None:
         if report.fit is not None:
             tokens = np.geomspace(min(reach), max(reach), 80)
             f = report.fit
-            axis.plot(tokens, f.e + f.a / size**f.alpha + f.b / tokens**f.beta, color=colors[size], linewidth=1)
+            axis.plot(tokens, f.e + (f.a / size**f.alpha + f.b / tokens**f.beta) ** f.gamma, color=colors[size], linewidth=1)
     for p in report.predictions:
         axis.plot([p.tokens] * 2, p.interval, color=colors[p.parameters], linewidth=3, alpha=0.5)
     axis.set_xscale("log")
     axis.set_xlabel("training tokens")
     axis.set_ylabel("best validation loss, nats per token")
-    axis.set_title("no fit" if report.fit is None else _law(report.fit))
+    axis.set_title("no fit" if report.fit is None else report.fit.equation(3))
     if sizes:
         axis.legend(title="dots: measured; lines: fit;\nbars: predicted, 95 %", fontsize=8)
     _save(figure, out)
@@ -175,10 +175,6 @@ def plot_importance(report: SearchReport, out: Path) -> None:
     axis.barh(names, [report.importance[name] for name in names])
     axis.set_xlabel("importance (PED-ANOVA), shares of 1")
     _save(figure, out)
-
-
-def _law(f: Any) -> str:
-    return f"loss = {f.e:.3g} + {f.a:.3g} / N^{f.alpha:.3g} + {f.b:.3g} / D^{f.beta:.3g}"
 
 
 def _figure(*, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:

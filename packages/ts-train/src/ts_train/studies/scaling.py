@@ -1,7 +1,11 @@
-"""Fits loss = E + A / N^alpha + B / D^beta to measured losses (Hoffmann et al. 2022, approach 3). Arrays in, numbers out.
+"""Fits loss = E + (A / N^alpha + B / D^beta)^gamma to measured losses. Arrays in, numbers out.
+
+With gamma 1 the law is that of Hoffmann et al. 2022, approach 3: more tokens help a small network as much as a large one. With a
+fitted gamma (Busbridge et al. 2025, Distillation Scaling Laws) a small network gains less from tokens.
 
 As there, log(loss) is fitted with Huber's loss from a grid of starts, because the problem has local minima. Levenberg–Marquardt
-with Huber weights runs on all starts, and all bootstrap draws, at once. Parameters are x = (log E, log A, log B, alpha, beta).
+with Huber weights runs on all starts, and all bootstrap draws, at once. Parameters are x = (log E, log A, log B, alpha, beta) and,
+where gamma is fitted, its logarithm: [5] or [6].
 """
 
 from __future__ import annotations
@@ -20,19 +24,21 @@ LARGEST_EXPONENT = 3.0  # published exponents lie between 0.2 and 0.8; far above
 
 
 def predict(x: Array, n: Array, d: Array) -> Array:
-    """log(loss) [fits, points] of parameters x [fits, 5] at n parameters and d tokens [points]."""
-    logarithms: Array = np.logaddexp.reduce(_terms(x, n, d), axis=0)
+    """log(loss) [fits, points] of parameters x [fits, 5 or 6] at n parameters and d tokens [points]."""
+    logarithms: Array = np.logaddexp(x[:, :1], _gamma(x) * np.logaddexp(*_terms(x, n, d)))
     return logarithms
 
 
-def fit(n: Array, d: Array, loss: Array) -> Array:
-    """The best x [5] over all starts.
+def fit(n: Array, d: Array, loss: Array, *, joint: bool = False) -> Array:
+    """The best x over all starts. joint: fit gamma as well.
 
     Raises:
         FitError: too few or too narrow points, or exponents that the points leave open.
     """
-    check(n, d, loss)
+    check(n, d, loss, joint=joint)
     starts = _starts(loss)
+    if joint:
+        starts = np.concatenate([np.column_stack([starts, np.full(len(starts), start)]) for start in (0.0, -0.7)])
     x, cost = _minimise(starts, n, d, np.log(loss), np.ones((len(starts), len(n))))
     best: Array = x[np.argmin(cost)]
     if not _sound(best[None])[0]:
@@ -44,17 +50,18 @@ def fit(n: Array, d: Array, loss: Array) -> Array:
 
 
 def bootstrap(n: Array, d: Array, loss: Array, best: Array, *, draws: int, seed: int = 1) -> Array:
-    """Fits x [kept, 5] of runs drawn again with replacement, each from the best fit and two wider starts.
+    """Fits x [kept, 5 or 6] of runs drawn again with replacement, each from the best fit and two wider starts.
 
     Raises:
         FitError: more than a fifth of the draws have no sound fit: single runs decide the result.
     """
     draw = np.random.default_rng(seed)
     counts = np.array([np.bincount(draw.integers(len(n), size=len(n)), minlength=len(n)) for _ in range(draws)], dtype=float)
-    starts = np.stack([best, best * [1, 1, 1, 0.7, 1.3] + [-0.3, -1, 1, 0, 0], best * [1, 1, 1, 1.3, 0.7] + [-0.3, 1, -1, 0, 0]])
+    starts = np.stack([best] * 3)
+    starts[1:, :5] = best[:5] * [[1, 1, 1, 0.7, 1.3], [1, 1, 1, 1.3, 0.7]] + [[-0.3, -1, 1, 0, 0], [-0.3, 1, -1, 0, 0]]
     x, cost = _minimise(np.tile(starts, (draws, 1)), n, d, np.log(loss), np.repeat(counts, len(starts), axis=0))
     chosen = np.argmin(cost.reshape(draws, -1), axis=1)
-    fits = x.reshape(draws, len(starts), 5)[np.arange(draws), chosen]
+    fits = x.reshape(draws, len(starts), -1)[np.arange(draws), chosen]
     kept: Array = fits[_sound(fits)]
     if len(kept) < 0.8 * draws:
         raise FitError(
@@ -64,10 +71,13 @@ def bootstrap(n: Array, d: Array, loss: Array, best: Array, *, draws: int, seed:
     return kept
 
 
-def check(n: Array, d: Array, loss: Array) -> None:
-    """Refuse points that cannot determine five parameters."""
-    if len(loss) < 7:
-        raise FitError(f"{len(loss)} runs with a loss cannot determine five parameters: seven are the least, nine are better.")
+def check(n: Array, d: Array, loss: Array, *, joint: bool = False) -> None:
+    """Refuse points that cannot determine five parameters, or six."""
+    least = ("six", "eight", "twelve") if joint else ("five", "seven", "nine")
+    if len(loss) < 7 + joint:
+        raise FitError(
+            f"{len(loss)} runs with a loss cannot determine {least[0]} parameters: {least[1]} are the least, {least[2]} are better."
+        )
     for name, values in (("sizes", n), ("token budgets", d)):
         if len(np.unique(values)) < 3:
             raise FitError(f"the runs with a loss have only {len(np.unique(values))} different {name}; three are the least.")
@@ -78,15 +88,31 @@ def check(n: Array, d: Array, loss: Array) -> None:
 
 
 def _sound(x: Array) -> NDArray[np.bool_]:
-    exponents = x[:, 3:]
+    exponents = x[:, 3:5]
     sound = np.isfinite(x).all(1) & (exponents > 1e-3).all(1) & (exponents < LARGEST_EXPONENT).all(1)
     return np.asarray(sound)
 
 
 def _terms(x: Array, n: Array, d: Array) -> Array:
-    """Logarithms of the three terms, [3, fits, points]."""
-    e, a, b, alpha, beta = (column[:, None] for column in x.T)
-    return np.stack([e + 0 * n, a - alpha * np.log(n), b - beta * np.log(d)])
+    """Logarithms of the terms of size and of tokens, before gamma, [2, fits, points]."""
+    a, b, alpha, beta = (column[:, None] for column in x.T[1:5])
+    return np.stack([a - alpha * np.log(n), b - beta * np.log(d)])
+
+
+def _gamma(x: Array) -> Array:
+    gamma: Array = np.exp(x[:, 5:6]) if x.shape[1] == 6 else np.ones((len(x), 1))
+    return gamma
+
+
+def _jacobian(x: Array, n: Array, d: Array) -> Array:
+    """Derivatives of `predict` by x, [fits, points, 5 or 6]."""
+    terms = _terms(x, n, d)
+    both = np.logaddexp(*terms)
+    logarithms = predict(x, n, d)
+    share = np.exp(_gamma(x) * both - logarithms) * _gamma(x)
+    of_size, of_tokens = share * np.exp(terms - both)
+    columns = [np.exp(x[:, :1] - logarithms), of_size, of_tokens, -of_size * np.log(n), -of_tokens * np.log(d), share * both]
+    return np.stack(columns[: x.shape[1]], axis=2)
 
 
 def _starts(loss: Array) -> Array:
@@ -97,20 +123,17 @@ def _starts(loss: Array) -> Array:
 
 
 def _minimise(x: Array, n: Array, d: Array, target: Array, weights: Array, steps: int = 400) -> tuple[Array, Array]:
-    """Levenberg–Marquardt on every row of x at once: (x [fits, 5], cost [fits]). `weights` [fits, points] count each point."""
+    """Levenberg–Marquardt on every row of x at once: (x, cost [fits]). `weights` [fits, points] count each point."""
     damping = np.full(len(x), 1e-2)
     residual = predict(x, n, d) - target
     cost = _huber(residual, weights)
     for _ in range(steps):
-        shares = np.exp(_terms(x, n, d) - (residual + target))  # of each term in the loss
-        jacobian = np.stack(
-            [shares[0], shares[1], shares[2], -shares[1] * np.log(n), -shares[2] * np.log(d)], axis=2
-        )  # [fits, points, 5]
+        jacobian = _jacobian(x, n, d)
         weighted = jacobian * (weights * np.minimum(1, HUBER / np.maximum(np.abs(residual), 1e-12)))[:, :, None]
         normal = np.einsum("fpi,fpj->fij", weighted, jacobian)
         slope = np.einsum("fpi,fp->fi", weighted, residual)
         scale = damping[:, None] * np.einsum("fii->fi", normal) + 1e-9
-        step = np.linalg.solve(normal + scale[:, :, None] * np.eye(5), slope[:, :, None])[:, :, 0]
+        step = np.linalg.solve(normal + scale[:, :, None] * np.eye(x.shape[1]), slope[:, :, None])[:, :, 0]
         trial = x - np.clip(step, -2, 2)
         trial_residual = predict(trial, n, d) - target
         trial_cost = _huber(trial_residual, weights)

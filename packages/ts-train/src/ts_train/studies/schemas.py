@@ -105,6 +105,9 @@ class AblationReport(Frozen):
 # --- ladder ------------------------------------------------------------------------------------
 
 
+Law = Literal["additive", "joint"]
+
+
 class LadderConfig(Frozen):
     """Sizes × budgets, and the presets to predict."""
 
@@ -122,6 +125,8 @@ class LadderConfig(Frozen):
     """Presets of ts-models."""
     predict_tokens: tuple[int, ...] = ()
     """Budgets of the predictions. Default: `tokens`."""
+    law: Law = "additive"
+    """additive: E + A/N^alpha + B/D^beta. joint: E + (A/N^alpha + B/D^beta)^gamma, where a small network gains less from tokens."""
     bootstrap: int = Field(200, ge=20)
     """Number of bootstrap draws for the intervals."""
 
@@ -135,7 +140,10 @@ class LadderConfig(Frozen):
 
 
 class ScalingFit(Frozen):
-    """loss = E + A / N^alpha + B / D^beta, N parameters and D tokens (Hoffmann et al. 2022, approach 3)."""
+    """loss = E + (A / N^alpha + B / D^beta)^gamma, N parameters and D tokens.
+
+    gamma is 1 in the additive law (Hoffmann et al. 2022, approach 3) and fitted in the joint one (Busbridge et al. 2025).
+    """
 
     e: float
     """Irreducible loss, nats per token."""
@@ -143,12 +151,19 @@ class ScalingFit(Frozen):
     alpha: float
     b: float
     beta: float
+    gamma: float = 1.0
     points: int
     residual: float
     """Root mean square of log(fitted / measured)."""
     alpha_interval: Interval
     beta_interval: Interval
     e_interval: Interval
+
+    def equation(self, digits: int) -> str:
+        """The law with its numbers."""
+        e, a, alpha, b, beta, gamma = (f"{v:.{digits}g}" for v in (self.e, self.a, self.alpha, self.b, self.beta, self.gamma))
+        terms = f"{a} / N^{alpha} + {b} / D^{beta}"
+        return f"loss = {e} + {terms}" if self.gamma == 1 else f"loss = {e} + ({terms})^{gamma}"
 
 
 class Prediction(Frozen):

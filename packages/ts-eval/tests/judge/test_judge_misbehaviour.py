@@ -542,6 +542,27 @@ def test_while_one_endpoint_rests_another_does_its_work(server: MisbehavingServe
     assert time.monotonic() - started < 10
 
 
+def test_a_job_does_not_wait_for_an_endpoint_whose_rest_begins_when_it_is_taken(
+    server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[limits.Window] = []
+    enter = limits.Window.enter
+
+    def refused_meanwhile(self: limits.Window, stopped: Callable[[], bool]) -> bool:
+        inside = enter(self, stopped)
+        if not entered:
+            entered.append(self)
+            self.rest(limits.CLOCK.now(), 600, lambda n: 0.0)
+        return inside
+
+    monkeypatch.setattr(limits.Window, "enter", refused_meanwhile)
+    for name in ("one", "other"):
+        server.extra[name] = lambda n, body: GOOD
+    endpoints = [{"base_url": server.url(name), "concurrency": 1} for name in ("one", "other")]
+    config = JudgeConfig.model_validate({"model": "m", "endpoints": endpoints, "anchors": False, "probe": "off"})
+    assert judge_stories(STORIES[:2], config).summary.rated == 2  # with the job held, after ten minutes
+
+
 def test_a_rest_is_as_long_as_the_server_says(server: MisbehavingServer) -> None:
     times: list[float] = []
 

@@ -220,9 +220,9 @@ class _Runner:
 
         try:
             worker.limits.wait(size, stopped)
-            started = worker.window.wait_out(stopped)
-            if stopped():
-                return 0
+            if stopped() or worker.window.resting():
+                return 0  # another endpoint may take the job
+            started = CLOCK.now()
             reply = self.calls.ask(worker, request)
             used = reply.total
             worker.failures, worker.reached, worker.answered = 0, True, True

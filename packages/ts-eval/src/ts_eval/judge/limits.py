@@ -78,12 +78,9 @@ class Window:
                 CLOCK.wait_for(self._changed, min(wait, 0.1) if wait > 0 else 0.1)
         return False
 
-    def wait_out(self, stopped: Callable[[], bool]) -> float:
-        """Wait, with a place taken, until the rest is over; returns the time at which the call starts."""
-        with self._changed:
-            while (wait := self._rests_until - CLOCK.now()) > 0 and not stopped():
-                CLOCK.wait_for(self._changed, min(wait, 0.1))
-        return CLOCK.now()
+    def resting(self) -> bool:
+        """Whether a rest has begun since the place was taken: another call was refused meanwhile."""
+        return self._rests_until > CLOCK.now()
 
     def leave(self) -> None:
         """Free the place."""

@@ -104,11 +104,10 @@ def _gamma(x: Array) -> Array:
     return gamma
 
 
-def _jacobian(x: Array, n: Array, d: Array) -> Array:
-    """Derivatives of `predict` by x, [fits, points, 5 or 6]."""
+def _jacobian(x: Array, n: Array, d: Array, logarithms: Array) -> Array:
+    """Derivatives by x of `logarithms`, what `predict` gives for it: [fits, points, 5 or 6]."""
     terms = _terms(x, n, d)
     both = np.logaddexp(*terms)
-    logarithms = predict(x, n, d)
     share = np.exp(_gamma(x) * both - logarithms) * _gamma(x)
     of_size, of_tokens = share * np.exp(terms - both)
     columns = [np.exp(x[:, :1] - logarithms), of_size, of_tokens, -of_size * np.log(n), -of_tokens * np.log(d), share * both]
@@ -128,7 +127,7 @@ def _minimise(x: Array, n: Array, d: Array, target: Array, weights: Array, steps
     residual = predict(x, n, d) - target
     cost = _huber(residual, weights)
     for _ in range(steps):
-        jacobian = _jacobian(x, n, d)
+        jacobian = _jacobian(x, n, d, residual + target)
         weighted = jacobian * (weights * np.minimum(1, HUBER / np.maximum(np.abs(residual), 1e-12)))[:, :, None]
         normal = np.einsum("fpi,fpj->fij", weighted, jacobian)
         slope = np.einsum("fpi,fp->fi", weighted, residual)

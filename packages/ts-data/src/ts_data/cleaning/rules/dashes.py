@@ -26,10 +26,10 @@ def apply(text: str) -> str:
             text = text.replace(hyphen, "-")
         for other in _OTHERS:
             text = text.replace(other, "\u2014")
-    if "-" in text:
+    if "-" in text:  # a character is found faster than three
         text = _DOUBLE.sub("\u2014", text)
-    if "-" in text and " - " in text:  # a character is found faster than three
-        text = _MINUS.sub("\x00", text).replace(" - ", "\u2014").replace("\x00", " - ")
+        if " - " in text:
+            text = _MINUS.sub("\x00", text).replace(" - ", "\u2014").replace("\x00", " - ")
     return _spaced(text.split("\u2014")) if "\u2014" in text else text
 
 

@@ -10,6 +10,7 @@ import types
 import pytest
 from typer.testing import CliRunner
 
+import ts_data
 import ts_eval
 from ts_eval.cli import app
 from ts_eval.errors import ArtefactError, ConfigError
@@ -174,6 +175,27 @@ def test_ratings_enter_the_report(made, model_folder, splits, tmp_path, eval_con
     assert "Grammar" in html
     assert "j, sampled, prompt p: 5 of 6 ratings count" in html
     assert html.count("a correlation needs at least four") == 1, "said once, not above six empty plots"
+
+
+def test_no_model_has_the_name_of_the_real_stories(splits, tmp_path, stories, eval_config):
+    for name in ("real", "real stories"):
+        (tmp_path / f"{name}.txt").write_text("<|endoftext|>".join(stories[:9]), encoding="utf-8")
+    config = eval_config.model_copy(update={"parts": ("overfitting",)})
+    report = ts_eval.evaluate([tmp_path / "real.txt", tmp_path / "real stories.txt"], splits, config, out=tmp_path / "report")
+    assert [model.name for model in report.models] == ["real (2)", "real stories (2)"]
+    lines = map(json.loads, (tmp_path / "report" / "stories.jsonl").read_text(encoding="utf-8").splitlines())
+    assert [line["story"] for line in lines if line["source"] == "real"] == [story.text for story in report.real.stories]
+
+
+def test_one_held_out_story_is_no_chance_for_itself(tmp_path, stories):
+    for name, some in (("raw", stories[:60]), ("one", stories[60:61])):
+        (tmp_path / f"{name}.txt").write_text("".join(f"{text}\n<|endoftext|>\n" for text in some), encoding="utf-8")
+    config = ts_data.PrepareConfig(validation=5)
+    ts_data.prepare(tmp_path / "raw.txt", tmp_path / "splits", config, test=tmp_path / "one.txt")
+    silent = types.SimpleNamespace(name="silent", generate=lambda prompts, **_: [" It was a ball."] * len(prompts))
+    report = ts_eval.evaluate(silent, tmp_path / "splits", ts_eval.EvalConfig(parts=("memorisation", "overfitting", "texts")))
+    assert "memorisation.test.cosine" not in report.real.metrics
+    assert [(v.headline, v.findings) for v in report.verdicts] == [("silent: one story allows no verdict.", ())]
 
 
 def test_a_file_where_the_report_should_go_is_refused_before_any_work(model_folder, splits, tmp_path, eval_config):

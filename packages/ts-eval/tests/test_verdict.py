@@ -95,6 +95,11 @@ def report(model_folder, splits, tmp_path_factory):
         Scripted("shuffler", shuffled),
         Scripted("pairs", lambda prompt, rng: known(test, prompt, rng), tokenizer, ngrams, KNESER_NEY),
         Scripted("author", lambda prompt, rng: known(test, prompt, rng), tokenizer, Trigrams(ids, ngrams)),
+        Scripted("silent", lambda prompt, rng: ""),
+        Scripted(
+            "thief",
+            lambda prompt, rng: rng.choice(train) if not rng.used and not rng.used.add(1) else f"{rng.random()} hat. The end.",
+        ),
         Scripted("bore", lambda prompt, rng: "The ball was very big and red. Ben was happy. The end."),
     ]
     config = EvalConfig(
@@ -158,6 +163,38 @@ def test_a_model_that_is_close_is_called_bland_once(report, self_bleu, outcome):
     verdict = judge_model(report.models[-1].model_copy(update={"metrics": metrics, "values": {}}), report.real, (), ())
     assert {finding.topic: finding.outcome for finding in verdict.findings}["copying"] == outcome
     assert verdict.headline.count("bland") == (self_bleu > 0.5)
+
+
+def test_a_model_that_writes_nothing_is_told_nothing_else(report):
+    (model,) = [m for m in report.models if m.name == "silent"]
+    (verdict,) = [v for v in report.verdicts if v.model == "silent"]
+    assert (verdict.headline, len(verdict.findings)) == ("silent: writes nothing.", 1)
+    assert "72 of 72 completions" in verdict.findings[0].text
+    assert model.ratings["overall"].mean is None
+
+
+def test_one_copied_story_among_others_is_seen(report):
+    (verdict,) = [v for v in report.verdicts if v.model == "thief"]
+    assert {f.topic: f.outcome for f in verdict.findings}["copying"] == "copies a few training stories"
+    assert "4.2% of its stories" in next(f.text for f in verdict.findings if f.topic == "copying")
+
+
+def test_no_sentence_says_more_than_its_numbers(report):
+    def with_metrics(**changed):
+        found = {key.replace("__", "."): Estimate(mean=m, low=low, high=high, n=24) for key, (m, low, high) in changed.items()}
+        model = report.models[-1].model_copy(update={"metrics": {**report.real.metrics, **found}, "values": {}})
+        return {f.topic: f for f in judge_model(model, report.real, (), ()).findings}
+
+    far = with_metrics(overfitting__test__span_words=(99, 99, 99), overfitting__test__max_cosine=(0.01, 0.01, 0.01))
+    assert far["copying"].outcome == "shares long runs with training stories"
+    assert "closer" not in far["copying"].text
+    wide = with_metrics(memorisation__test__cosine=(0.9, 0.0, 1.8), texts__test__bigram_bits=(5.0, 1.0, 9.0))
+    assert wide["prompts"].outcome == "may follow its prompts, which more stories would tell"
+    assert "language" not in wide
+    few = report.models[0].model_copy(
+        update={"metrics": {k: e.model_copy(update={"n": 1}) for k, e in report.models[0].metrics.items()}, "ratings": {}}
+    )
+    assert judge_model(few, report.real, report.baselines, ()).headline == "untrained: one story allows no verdict."
 
 
 def test_the_verdict_names_what_it_is_compared_with(report):

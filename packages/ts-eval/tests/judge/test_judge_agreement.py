@@ -13,6 +13,7 @@ import pytest
 from ts_eval.calibration import calibrate, optimise_prompt
 from ts_eval.calibration.agreement import STATISTICS, compare, icc21, krippendorff_alpha, quadratic_kappa, spearman
 from ts_eval.calibration.damage import base_stories
+from ts_eval.calibration.faults import mean_correlation
 from ts_eval.errors import ArtefactError, ConfigError
 from ts_eval.judge import judge_stories, read_stories
 from ts_eval.judge.features.describe import PLAIN, WITH_REFERENCE, describe
@@ -135,6 +136,36 @@ def test_calibration_says_once_and_before_the_first_call_what_all_of_it_costs(tm
         report = calibrate(references, config, announce=lambda guess: seen.append((guess.calls, server.calls)))
     assert seen == [(server.calls, 0)]
     assert report.asked == report.rated == server.calls - 5 * 8 == 2 * (8 + 9 + 60)
+
+
+def test_raters_are_compared_by_name_wherever_their_lines_stand(tmp_path: Path) -> None:
+    lines = []
+    for n in range(24):
+        pair = [
+            {"story": f"A cat had {n} hats.", "ratings": [dict.fromkeys(CATEGORIES, 3 + n % 4 + more)], "rater": who}
+            for who, more in (("ada", 2), ("bob", 0))
+        ]
+        lines += pair[:: -1 if n % 2 else 1]
+    lines += [{**lines[0], "rater": "eve"}]  # has one story in common with the others
+    (tmp_path / "rated.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    config = JudgeConfig(backend="fake", anchors=False, probe="off")
+    (reference,) = calibrate([tmp_path / "rated.jsonl"], config, damage=False, variants=0).references
+    found = reference.between_raters["story"]
+    assert (reference.raters, found["bias"].stories, found["bias"].value, found["bias"].low, found["bias"].high) == (
+        3,
+        24,
+        2,
+        2,
+        2,
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_ratings_that_differ_by_rounding_alone_do_not_vary() -> None:
+    rows = np.array([[7.1, 6.3, 5.7, 4.9, 3.3, 2.1]] * 30)
+    assert np.isnan(mean_correlation(rows))
+    assert compare(rows[:, 0], np.arange(30) % 7 + 1)["spearman"].refused == "the judge gives every story 7.1: no variance"
+    assert compare([7.0], [5.0])["mae"].note == "no interval from 1 story"
 
 
 def test_a_bad_reference_is_found_before_another_is_paid_for(tmp_path: Path) -> None:

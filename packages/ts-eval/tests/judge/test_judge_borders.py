@@ -384,6 +384,13 @@ def test_files_of_stories_by_their_names(tmp_path: Path) -> None:
             read_stories(tmp_path / "f.json")
 
 
+@pytest.mark.parametrize("name", ["stories.csv", "stories.TSV", "stories.parquet"])
+def test_a_table_is_not_taken_for_one_story(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(f"id,text\n1,{STORIES[0]}\n2,{STORIES[1]}\n")
+    with pytest.raises(ArtefactError, match="a table, which would be read as one story"):
+        read_stories(tmp_path / name)
+
+
 def test_what_ts_models_generates_as_json_is_read_as_stories(tmp_path: Path) -> None:
     told = [{"prompt": "One day", "text": ", a cat sat.", "full_text": "One day, a cat sat.", "logprobs": []}] * 2
     one = {"model": "run/model", "config": {"seed": 1}, "stories": told}

@@ -55,6 +55,23 @@ def config(model: str) -> JudgeConfig:
     return JudgeConfig(backend="taste", model=model)
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "names"),
+    [
+        (["m", "m"], ["m", "m"], ("m (A)", "m (B)")),
+        (["m", "n"], ["n", "n"], ("A", "n")),
+        ([None, None], [None, None], ("(A)", "(B)")),
+        (["m", "m"], ["n", "n"], ("m", "n")),
+    ],
+)  # fmt: skip
+def test_the_sides_are_told_apart_by_name(one: list[str | None], two: list[str | None], names: tuple[str, str]) -> None:
+    sides = [
+        [Story(f"{text} {i}", source) for i, source in enumerate(found)] for text, found in (("A cat ran.", one), ("A dog.", two))
+    ]
+    found = compare_stories(*sides, config("length"))
+    assert (found.first, found.second) == names
+
+
 def test_a_judge_without_position_bias_decides_every_pair() -> None:
     found = compare_stories(LONG, SHORT, config("length"))
     assert (found.first, found.second, found.pairs, found.compared) == ("long", "short", 40, 40)

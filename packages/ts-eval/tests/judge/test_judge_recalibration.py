@@ -45,6 +45,7 @@ def test_the_error_is_that_of_left_out_stories() -> None:
 def test_few_stories_and_one_rating_for_all_give_no_function() -> None:
     assert fit_recalibration([1.0, 2.0] * 9, [2.0, 3.0] * 9) is None
     assert fit_recalibration([5.0] * 40, list(np.linspace(1, 10, 40))) is None
+    assert fit_recalibration(list(np.linspace(1, 10, 40)), [5.1] * 40) is None, "any judge agrees with one rating for all"
 
 
 def test_calibrate_reports_it_and_ratings_take_it(tmp_path: Path) -> None:

@@ -124,6 +124,21 @@ def test_the_budget_holds_and_counts_what_was_spent_before(tmp_path: Path) -> No
     assert again.summary.prompt_tokens + again.summary.completion_tokens <= price * 6
 
 
+def test_the_budget_is_one_for_all_runs_of_a_store(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        config = settings(server, anchors=True)
+        judge_stories(STORIES[:3], config, store=tmp_path / "s.sqlite")
+        spent = sum(
+            row[0]
+            for row in sqlite3.connect(tmp_path / "s.sqlite").execute("SELECT prompt_tokens + completion_tokens FROM replies")
+        )
+        calls = server.calls
+        other = judge_stories(STORIES[5:], settings(server, budget=spent), store=tmp_path / "s.sqlite")
+    assert calls == 3 + 6
+    assert server.calls == calls
+    assert {r.unscored for r in other.ratings} == {f"the budget of {spent:,} tokens is used up"}
+
+
 def test_repeats_have_their_own_seeds_and_a_spread(tmp_path: Path) -> None:
     with FakeServer() as server:
         run = judge_stories(STORIES[:4], settings(server, repeats=3), out=tmp_path / "r.jsonl")
@@ -238,13 +253,44 @@ def test_the_estimate_is_there_before_the_first_call_and_no_less_than_what_is_us
     assert 0 < run.summary.cost <= dry.cost
 
 
+def test_the_estimate_counts_as_stored_only_what_is_in_the_store(tmp_path: Path) -> None:
+    items = [STORIES[0], STORIES[0], STORIES[1], " ", "x" * 20_000]
+    with FakeServer() as server:
+        dry = estimate_cost(items, settings(server), out=tmp_path / "r.jsonl")
+        judge_stories(items, settings(server), out=tmp_path / "r.jsonl")
+        again = estimate_cost(items, settings(server), out=tmp_path / "r.jsonl")
+    assert (dry.calls, dry.cached) == (2, 0)
+    assert "in the store" not in dry.sentence()
+    assert (again.calls, again.cached) == (0, 2)
+    assert "2 answers are in the store" in again.sentence()
+
+
+def test_counts_of_zero_are_estimated_as_counts_that_are_not_sent() -> None:
+    with FakeServer() as server:
+        completion = server._completion
+        server._completion = lambda body, key: completion(body, key) | {"usage": {"prompt_tokens": 0, "completion_tokens": 0}}  # type: ignore[method-assign]
+        zero = judge_stories(STORIES[:1], settings(server)).summary
+    with FakeServer(usage=False) as server:
+        none = judge_stories(STORIES[:1], settings(server)).summary
+    assert (zero.prompt_tokens, zero.completion_tokens) == (none.prompt_tokens, none.completion_tokens)
+    assert zero.completion_tokens > 20
+
+
 def test_anchor_stories_are_rated_once_a_day_and_enter_no_rating(tmp_path: Path) -> None:
     with FakeServer() as server:
         config = settings(server, anchors=True)
         run = judge_stories(STORIES[:2], config, out=tmp_path / "r.jsonl")
-        judge_stories(STORIES[:3], config, out=tmp_path / "r.jsonl")
+        later = judge_stories(STORIES[:3], config, out=tmp_path / "r.jsonl")
     assert len(run.ratings) == 2
     assert server.calls == 2 + 6 + 1
+    (note,) = [note for note in run.summary.notes if "control stories" in note]
+    rows = (
+        sqlite3.connect(tmp_path / "judge.sqlite")
+        .execute("SELECT prompt_tokens FROM replies WHERE anchor IS NOT NULL")
+        .fetchall()
+    )
+    assert note.startswith(f"6 calls for control stories, once a day: {sum(row[0] for row in rows):,} prompt and ")
+    assert not any("control stories" in note for note in later.summary.notes)
 
 
 def test_sources_are_kept_apart(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def _one(function: Function, a: NDArray[Any], b: NDArray[Any], fewest: int, spre
     if not np.isfinite(value):
         return Statistic(stories=n, refused="not defined for these ratings")
     if n < FEW:
-        return Statistic(stories=n, value=round(value, 4), note=f"no interval from {n} stories")
+        return Statistic(stories=n, value=round(value, 4), note=f"no interval from {counted(n)}")
     low, high = bootstrap(function, a, b, seed)
     return Statistic(stories=n, value=round(value, 4), low=low, high=high)
 
@@ -107,10 +107,10 @@ def _refusal(a: NDArray[Any], b: NDArray[Any], fewest: int, spread: bool) -> str
     if len(a) == 0:
         return "no story has both ratings"
     if len(a) < fewest:
-        return f"{len(a)} stories, at least {fewest} are needed"
+        return f"{counted(len(a))}, at least {fewest} are needed"
     if spread:
         for who, values in (("reference", b), ("judge", a)):
-            if values.std() == 0:
+            if np.ptp(values) == 0:
                 return f"the {who} gives every story {values[0]:g}: no variance"
             common = np.unique(np.rint(values), return_counts=True)[1].max() / len(values)
             if common > 0.95:
@@ -118,10 +118,17 @@ def _refusal(a: NDArray[Any], b: NDArray[Any], fewest: int, spread: bool) -> str
     return None
 
 
+def counted(n: int, unit: str = "stories") -> str:
+    """`1 story`, `2 stories`, `2 ratings`."""
+    return (
+        f"{n} {unit}" if n != 1 else f"1 {unit.removesuffix('ies')}y" if unit.endswith("ies") else f"1 {unit.removesuffix('s')}"
+    )
+
+
 def point(n: int, least: int, compute: Callable[[], float], undefined: str, unit: str = "stories") -> Statistic:
     """A number without an interval; `undefined` is the reason where it is nan."""
     if n < least:
-        return Statistic(stories=n, refused=f"{n} {unit}, at least {least} are needed")
+        return Statistic(stories=n, refused=f"{counted(n, unit)}, at least {least} are needed")
     value = compute()
     return Statistic(stories=n, value=round(value, 4)) if np.isfinite(value) else Statistic(stories=n, refused=undefined)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schemas import FaultResult, Statistic
-from .agreement import SOME, spearman
+from .agreement import SOME, counted, spearman
 
 Z = 2.5758
 """Normal quantile of a two-sided 1 % level."""
@@ -189,9 +189,9 @@ def _result(name: str, title: str, test: Callable[[Observations], Found], seen: 
     elif name in _FROM_VARIANT and name not in seen.variants:
         reason = "no variants were rated"
     elif name != "parse" and (n := int((rated & _there(seen, name)).sum())) < SOME:
-        reason = f"{n} stories, at least {SOME} are needed"
+        reason = f"{counted(n)}, at least {SOME} are needed"
     elif name in {"midpoint", "halo", "length", "drift"} and (
-        seen.mean[rated].std() == 0 or seen.reference.std(axis=0).min() == 0
+        np.ptp(seen.mean[rated]) == 0 or np.ptp(seen.reference, axis=0).min() == 0
     ):
         reason = "the ratings do not vary"
     if reason is not None:
@@ -224,7 +224,7 @@ def _mean(values: NDArray[Any]) -> tuple[float, float, float]:
 
 def mean_correlation(rows: NDArray[Any]) -> float:
     """Mean correlation between the categories that vary; 1 where only one number varies with itself."""
-    varying = rows[:, rows.std(axis=0) > 0]
+    varying = rows[:, np.ptp(rows, axis=0) > 0]
     if varying.shape[1] < 2:
         return float("nan")
     return float(np.corrcoef(varying, rowvar=False)[np.triu_indices(varying.shape[1], 1)].mean())

@@ -12,9 +12,9 @@ from ..schemas import Recalibration
 
 
 def fit_recalibration(judge: ArrayLike, reference: ArrayLike) -> Recalibration | None:
-    """The fitted function (linear between its points) with its error on stories left out one by one. None for fewer than 20 stories, or where the judge does not vary."""
+    """The fitted function (linear between its points) with its error on stories left out one by one. None for fewer than 20 stories, or where one side does not vary."""
     x, y = np.asarray(judge, float), np.asarray(reference, float)
-    if len(x) < 20 or x.std() == 0:
+    if len(x) < 20 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     left_out = [abs(float(_fit(np.delete(x, i), np.delete(y, i))([x[i]])[0]) - y[i]) for i in range(len(x))]
     knots = sorted(set(x.tolist()))

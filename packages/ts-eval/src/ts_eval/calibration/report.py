@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,14 +169,27 @@ def agreement_with(name: str, stories: Sequence[Story], ratings: Sequence[Rating
     columns: dict[Category, tuple[NDArray[Any], NDArray[Any]]] = {c: (mine[:, k], theirs[:, k]) for k, c in enumerate(CATEGORIES)}
     lengths = np.array([len(words(stories[i].text)) for i in places], dtype=float)
     fitted = {c: fit_recalibration(judge, reference) for c, (judge, reference) in columns.items()}
-    pairs = [s.ratings for s in stories if len(s.ratings) > 1]
+    pairs = _pairs(stories)
+    raters = len({rater for s in stories for rater in s.raters}) or max(len(s.ratings) for s in stories)
     return ReferenceAgreement(
-        name=name, stories=len(stories), compared=len(places), raters=max(len(s.ratings) for s in stories),
+        name=name, stories=len(stories), compared=len(places), raters=raters,
         categories={c: compare(judge, reference) for c, (judge, reference) in columns.items()},
         between_raters={c: compare([p[0][c] for p in pairs], [p[1][c] for p in pairs]) for c in CATEGORIES if pairs},
         length_bias={c: _length_bias(judge - reference, lengths) for c, (judge, reference) in columns.items()},
         recalibration={c: function for c, function in fitted.items() if function is not None},
     )  # fmt: skip
+
+
+def _pairs(stories: Sequence[Story]) -> list[Sequence[dict[str, float]]]:
+    """The ratings of two raters: of the two named ones with the most stories in common, or the first two of each story."""
+    named = [dict(zip(s.raters, s.ratings, strict=True)) for s in stories if s.raters]
+    if not named:
+        return [s.ratings[:2] for s in stories if len(s.ratings) > 1]
+    names = dict.fromkeys(rater for row in named for rater in row)
+    by_two: list[list[Sequence[dict[str, float]]]] = [
+        [(row[a], row[b]) for row in named if a in row and b in row] for a, b in combinations(names, 2)
+    ]
+    return max(by_two, key=len, default=[])
 
 
 def _length_bias(difference: NDArray[Any], lengths: NDArray[Any]) -> Statistic:

@@ -50,7 +50,10 @@ def verdict(report: EvalReport) -> str:
     fitting = [part for part, end in zip(lines, accumulate(map(len, lines)), strict=True) if end < LINES]
     more = len(lines) - len(fitting)
     return "\n".join(
-        [*(line for part in fitting for line in part), *([f"and {more} more models; see the report"] if more else [])]
+        [
+            *(line for part in fitting for line in part),
+            *([f"and {more} more model{'' if more == 1 else 's'}; see the report"] if more else []),
+        ]
     )
 
 

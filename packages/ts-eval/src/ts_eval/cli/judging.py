@@ -86,7 +86,7 @@ def judge(
     the environment (OPENAI_API_KEY, or the endpoint's api_key_env) and are not stored.
     """
     from ..judge import compare_stories, estimate_cost, judge_stories
-    from ..judge.budget import count_calls
+    from ..judge.budget import count_calls, money
     from ..judge.compare import comparison_cost
     from ..schemas import JudgeSummary, PairSummary
 
@@ -114,9 +114,9 @@ def judge(
         reasons = [r.unscored or "" for r in found.ratings]
     for note in notes:
         warn(note)
-    money = f", cost {summary.cost:,.2f}" if summary.cost else ""
+    price = f", cost {money(summary.cost)}" if summary.cost else ""
     tokens = f", {summary.prompt_tokens:,} prompt and {summary.completion_tokens:,} completion tokens"
-    spent = f"{count_calls(summary.calls)}{tokens if summary.completion_tokens else ''}{money}"
+    spent = f"{count_calls(summary.calls)}{tokens if summary.completion_tokens else ''}{price}"
     emit(summary, f"{text}\n{spent}\nwrote {out}", as_json=as_json, quiet=quiet)
     end_without_ratings(reasons)
 

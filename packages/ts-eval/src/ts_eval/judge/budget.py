@@ -45,20 +45,27 @@ class Estimate:
 
     def sentence(self) -> str:
         """One sentence for the terminal."""
-        money = f", about {self.cost:,.2f} at the prices given" if self.cost else ""
-        stored = f"; {self.cached:,} answers are in the store already" if self.cached else ""
+        price = f", about {money(self.cost)} at the prices given" if self.cost else ""
+        stored = (
+            f"; {self.cached:,} {'answer is' if self.cached == 1 else 'answers are'} in the store already" if self.cached else ""
+        )
         fine = (
             "" if self.resolves is None else f"; differences of about {self.resolves:.2f} points between sources can be resolved"
         )
         if self.pairs is not None:
             fine = f"; {_told_apart(self.win_rate)}"
         tokens = f", at most about {self.prompt_tokens:,} prompt and {self.completion_tokens:,} completion tokens"
-        return f"{count_calls(self.calls)} to make{tokens if self.completion_tokens else ''}{money}{stored}{fine}"
+        return f"{count_calls(self.calls)} to make{tokens if self.completion_tokens else ''}{price}{stored}{fine}"
 
 
 def count_calls(number: int) -> str:
     """`1 call`, `2 calls`."""
     return f"{number:,} call{'' if number == 1 else 's'}"
+
+
+def money(amount: float) -> str:
+    """An amount with two decimals; below 1, with two digits."""
+    return f"{amount:,.2f}" if amount >= 1 else f"{amount:.2g}"
 
 
 def estimate(config: JudgeConfig, sizes: list[int], cached: int) -> Estimate:

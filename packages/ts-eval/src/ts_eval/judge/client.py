@@ -78,11 +78,10 @@ class Calls:
         known = reply.prompt_tokens is not None and reply.completion_tokens is not None
         if not worker.backend.prices_tokens or (known and reply.total):
             return reply
-        completion = reply.completion_tokens
         return replace(
             reply,
             prompt_tokens=reply.prompt_tokens or tokens_of(request.messages),
-            completion_tokens=tokens_in(reply.text) if completion is None else completion,
+            completion_tokens=reply.completion_tokens or tokens_in(reply.text),
             estimated=True,
         )
 

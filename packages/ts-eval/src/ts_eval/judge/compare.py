@@ -80,10 +80,18 @@ def _prepared(
         "prompt": "pair" if config.prompt == "default" else config.prompt, "max_characters": 2 * config.max_characters,
         "anchors": False, "probe": "off",
     }  # fmt: skip
-    names = [stories[0].source or fallback for stories, fallback in ((a, "A"), (b, "B"))]
+    names = _names(a, b)
     orders = [(names[0], list(zip(a, b, strict=True))), (names[1], list(zip(b, a, strict=True)))]
     texts = [[Story(_text(x, y), f"{name} first") for x, y in pairs] for name, pairs in orders]
     return [story for both in zip(*texts, strict=True) for story in both], config.model_copy(update=changes)
+
+
+def _names(a: Sequence[Story], b: Sequence[Story]) -> tuple[str, str]:
+    """The sides' names: their one source; `A` and `B` beside or instead of it where both have the same or one has several."""
+    one, two = ("" if len(found := {story.source for story in side}) > 1 else found.pop() or "" for side in (a, b))
+    if one == two:
+        one, two = f"{one} (A)".strip(), f"{two} (B)".strip()
+    return one or "A", two or "B"
 
 
 def _text(first: Story, second: Story) -> str:

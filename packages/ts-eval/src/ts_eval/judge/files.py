@@ -25,6 +25,8 @@ class Story:
     text: str
     source: str | None = None
     ratings: tuple[dict[str, float], ...] = ()
+    raters: tuple[str, ...] = ()
+    """Who gave each of the ratings, where the file says so."""
 
     def __post_init__(self) -> None:
         need_text(self.text, "Story.text")
@@ -47,8 +49,10 @@ def read_stories(source: StrPath | Iterable[str | Story]) -> list[Story]:
     if not isinstance(source, (str, os.PathLike)):
         return [s if isinstance(s, Story) else Story(s) for s in _texts(source)]
     path = Path(source)
-    text = read_text(path)
     kind = path.suffix.lower()
+    if kind in {".csv", ".tsv", ".parquet"} and path.is_file():
+        raise ArtefactError(f"{path}: a table, which would be read as one story. Pass its texts as .jsonl, one object a line.")
+    text = read_text(path)
     if kind in {".jsonl", ".ndjson", ".json"}:
         rows = [row for place, value in (_listed if kind == ".json" else _json_lines)(text, path) for row in _rows(value, place)]
         found = _merged(rows) if any("rater" in r for r, _ in rows) else [_story(r, where) for r, where in rows]
@@ -135,9 +139,10 @@ def _row(row: Any, where: str) -> dict[str, Any]:
 def _merged(rows: list[tuple[dict[str, Any], str]]) -> list[Story]:
     """Lines of the rating page as stories: the last line of each rater about a story counts."""
     stories: dict[str, Story] = {}
-    for (_, text), story in _last_lines(rows).items():
+    for (rater, text), story in _last_lines(rows).items():
         before = stories.get(text, Story(text, story.source))
-        stories[text] = Story(text, story.source, before.ratings + story.ratings)
+        raters = before.raters + (rater,) * len(story.ratings)
+        stories[text] = Story(text, story.source, before.ratings + story.ratings, raters)
     return list(stories.values())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from ..places import check_output
 from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating, Scores
 from .backends import backend_class
 from .backends.base import Backend
-from .budget import Budget, Estimate, estimate, resolvable, tokens_of
+from .budget import Budget, Estimate, cost, count_calls, estimate, money, resolvable, tokens_of
 from .client import GIVEN_UP, Calls, Worker, run_jobs
 from .drift import by_day
 from .files import Story, read_stories, write_ratings
@@ -151,20 +151,24 @@ class _Run:
     """Guards whose variants are rated; empty where variants mean nothing."""
     open: list[Job] | None = None
     """Jobs that the store does not answer."""
+    controls: list[Job] = field(default_factory=list)
+    """Control stories that this run rates."""
 
     def plan_first(self) -> None:
         """Plan what can be planned before the first call; control stories only beside other calls."""
         self.open = self._still_open([*self.plan.jobs, *self._rechecks("before")])
         self.open += self._open_rechecks()
         if self.open and self.calls.config.anchors:
-            controls = self.calls.keys.controls(datetime.now(UTC).date().isoformat())
-            self.calls.replies.load(controls)
-            self.open += [job for job in controls if not self.calls.replies.settled(job)]
+            today = self.calls.keys.controls(datetime.now(UTC).date().isoformat())
+            self.calls.replies.load(today)
+            self.controls = [job for job in today if not self.calls.replies.settled(job)]
+            self.open += self.controls
 
     def estimate(self) -> Estimate:
         """Cost of the open jobs."""
-        jobs, rechecks = self.open or [], sum(len(recheck.jobs) for recheck in self.plan.rechecks)
-        cached = len(self.plan.jobs) + rechecks - sum(job.anchor is None for job in jobs)
+        jobs = self.open or []
+        cached = sum(self.plan.items[job.story].unsent is None for job in self.plan.asked.values())
+        cached -= sum(job.anchor is None for job in jobs)
         fine = resolvable((item.story.source, item.unsent is None) for item in self.plan.items)
         if not self.results.backend.prices_tokens:
             return Estimate(len(jobs), cached, prompt_tokens=0, completion_tokens=0, cost=0.0, resolves=fine)
@@ -220,11 +224,11 @@ class _Run:
         return tokens_of(render(self.calls.template, job.text, NONCE, self.calls.guards.wrap))
 
     def _spent(self) -> int:
-        """Tokens of the stored replies; an estimate where a store of version 1 has no count."""
-        spent, replies = 0, self.calls.replies
+        """Tokens of all replies in the store; an estimate for those of this run that a store of version 1 has no count of."""
+        replies = self.calls.replies
+        spent = replies.spent()
         for job in self.plan.asked.values():
             for answer in replies.of(job):
-                spent += answer.row.reply.total
                 if not answer.row.reply.total and self.results.backend.prices_tokens:
                     spent += self._prompt_tokens(job) + answer.text_tokens
         return spent
@@ -233,5 +237,16 @@ class _Run:
         """Sentences of the back ends, about endpoints that were given up and about estimated token counts."""
         notes = list(dict.fromkeys(note for worker in self.workers for note in worker.backend.notes))
         notes += [f"{worker.endpoint.base_url} {GIVEN_UP}: {worker.dead}" for worker in self.workers if worker.dead]
+        notes += self._about_controls()
         count = self.results.estimated_counts()
         return [*notes, f"the token counts of {count:,} replies are estimates: the server sends none"] if count else notes
+
+    def _about_controls(self) -> list[str]:
+        """A sentence on what the control stories of this run cost: it is in no other figure of the summary."""
+        replies = [answer.row.reply for job in self.controls for answer in self.calls.replies.of(job)]
+        asked, given = (sum(getattr(r, f"{kind}_tokens") or 0 for r in replies) for kind in ("prompt", "completion"))
+        if not asked + given:
+            return []
+        price = cost(self.calls.config, asked, given)
+        tokens = f"{asked:,} prompt and {given:,} completion tokens{f', {money(price)}' if price else ''}"
+        return [f"{count_calls(len(replies))} for control stories, once a day: {tokens}, in none of the other figures"]

@@ -208,10 +208,18 @@ class Store:
         query = "SELECT * FROM replies WHERE anchor IS NOT NULL AND model = ? AND prompt = ? AND unparsed IS NULL ORDER BY anchor"
         return self._rows(query, [model, prompt])
 
+    def spent(self) -> int:
+        """Tokens of all replies."""
+        counts = self._read("SELECT prompt_tokens, completion_tokens FROM replies")
+        return sum(Reply("", prompt_tokens=asked, completion_tokens=given).total for asked, given in counts)
+
     def _rows(self, query: str, values: Sequence[str]) -> list[Stored]:
+        return [_stored(row) for row in self._read(query, values)]
+
+    def _read(self, query: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
         try:
             with self._lock:
-                return [_stored(row) for row in self._db.execute(query, values).fetchall()]
+                return self._db.execute(query, values).fetchall()
         except sqlite3.DatabaseError as problem:
             raise ArtefactError(f"{self.path}: damaged ({problem}). Restore a copy, or name another file with --store.") from None
 
@@ -331,6 +339,10 @@ class Replies:
     def controls(self, models: Iterable[str], prompt: str) -> list[Answer]:
         """Answers to control stories, of all days."""
         return [self._parsed(row) for model in models for row in self._store.controls(model, prompt)]
+
+    def spent(self) -> int:
+        """Tokens of all replies in the store, also those of other runs."""
+        return self._store.spent()
 
     def _parsed(self, row: Stored) -> Answer:
         reply, size = row.reply, tokens_in(row.reply.text)

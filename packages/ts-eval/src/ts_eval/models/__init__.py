@@ -17,6 +17,8 @@ from .adapter import ModelAdapter
 
 __all__ = ["MODELS", "ModelAdapter", "open_model", "open_models", "several"]
 
+RESERVED = ("real", "real stories")
+"""Names of the held-out stories in reports and ratings, which no model may have."""
 MODELS: dict[str, str] = {
     "ts-models": "language_model:open_language_model",
     "transformers": "transformers_lm:open_transformers",
@@ -57,7 +59,7 @@ def open_models(models: Any, names: Sequence[str] | None = None) -> list[ModelAd
     if names and len(names) != len(specs):
         raise ConfigError(f"{len(names)} names for {len(specs)} models; give one name for each model, in their order.")
     adapters = [open_model(spec) for spec in specs]
-    taken: Counter[str] = Counter()
+    taken = Counter(RESERVED)
     for adapter, name in zip(adapters, names or [adapter.name for adapter in adapters], strict=True):
         adapter.name = name
         while adapter.name in taken:

@@ -54,7 +54,7 @@ def estimated(report: ModelReport, config: EvalConfig) -> ModelReport:
     if not report.stories:
         return report
     judge = packaged(None)
-    scores = [judge.estimate(story.text) if story.text.strip() else None for story in report.stories]
+    scores = [judge.estimate(story.text) if story.written else None for story in report.stories]
     columns: dict[str, list[float | None]] = {
         c: [None if s is None else float(getattr(s, c)) for s in scores] for c in CATEGORIES
     }

@@ -13,8 +13,12 @@ HALF = 0.5
 """Share of a story in one run of words from which the story counts as copied."""
 COPIES = 0.1
 """Share of copied stories from which a model counts as copying."""
+BEYOND = 1.5
+"""Longest run of any unseen real story, times this: a longer run that is most of a story is no chance, even in one story."""
 RECALLS = 0.2
 """Cosine by which endings of training prompts exceed those of new prompts in a model that has memorised."""
+LIKELY = 1.5
+"""Likeness to the true endings, in that of other stories' endings, from which too wide an interval is no sign of ignored prompts."""
 ODD = 0.25
 """Share of the bits per word of real stories by which a model's must differ to count as odd, beside exceeding the intervals."""
 
@@ -23,22 +27,22 @@ def judge_model(
     model: ModelReport, real: ModelReport, baselines: Sequence[BaselineScore], others: Sequence[ModelReport]
 ) -> Verdict:
     """The findings that the measured numbers allow, and a headline of their outcomes. `others`: the other models of the report."""
-    found = [
-        finding
-        for finding in (
-            _language(model, real, baselines, others),
-            _prompts(model, real),
-            _copying(model, real),
-            _diversity(model, real),
-            _rating(model, real),
-        )
-        if finding is not None
-    ]
+    measured, real = _of_several(model), _of_several(real)
+    silent = _silent(measured)
+    questions = (_prompts, _copying, _diversity, _rating) if silent is None else ()
+    language = _language(measured, real, baselines, others) if silent is None or _scored(measured) else None
+    found = [finding for finding in (language, silent, *(ask(measured, real) for ask in questions)) if finding is not None]
     outcomes = [finding.outcome for finding in found]
     elsewhere = model.provenance is not None and model.provenance.checked == "story hashes"
     subject = f"{model.name} (trained on other stories)" if elsewhere else model.name
-    said = ", ".join(outcomes) or "nothing was measured that allows a verdict"
-    return Verdict(model=model.name, headline=f"{subject}: {said}.", findings=tuple(found))
+    nothing = "one story allows no verdict" if model.metrics != measured.metrics else "nothing was measured that allows a verdict"
+    return Verdict(model=model.name, headline=f"{subject}: {', '.join(outcomes) or nothing}.", findings=tuple(found))
+
+
+def _of_several(row: ModelReport) -> ModelReport:
+    """The row without numbers of one story, which have no interval: any difference would count."""
+    metrics, ratings = ({key: e for key, e in found.items() if e.n > 1} for found in (row.metrics, row.ratings))
+    return row.model_copy(update={"metrics": metrics, "ratings": ratings})
 
 
 # --- one question each -------------------------------------------------------------------------
@@ -101,7 +105,7 @@ def _order(model: ModelReport, real: ModelReport) -> int:
 
 def _word_order(model: ModelReport, real: ModelReport, order: int) -> Finding | None:
     own, there = (row.metrics.get("texts.test.bigram_bits") for row in (model, real))
-    if own is None or own.mean is None or there is None or there.mean is None:
+    if own is None or own.mean is None or there is None or there.mean is None or (not order and _half(own) > ODD * there.mean):
         return None
     outcome, text = {
         1: ("writes words in an odd order", "Its words follow each other in an odd order"),
@@ -112,14 +116,34 @@ def _word_order(model: ModelReport, real: ModelReport, order: int) -> Finding | 
     return Finding(topic="language", outcome=outcome, text=text, evidence=("texts.test.bigram_bits",), section="texts")
 
 
+def _scored(model: ModelReport) -> bool:
+    """Whether the model gives log-probabilities."""
+    return "perplexity.test.loss" in model.metrics
+
+
+def _silent(model: ModelReport) -> Finding | None:
+    """Whether it ends at once: what is measured of its stories is then measured of their prompts."""
+    written = [*(bool(c.completion.strip()) for c in model.completions), *(story.written for story in model.stories)]
+    empty = written.count(False)
+    if not empty or empty < HALF * len(written):
+        return None
+    outcome = "writes nothing" if empty == len(written) else "mostly writes nothing"
+    text = f"It {outcome}: {empty:,} of {len(written):,} completions are empty, so nothing else is said of its stories."
+    evidence = tuple(
+        key for key in ("memorisation.test.cosine", "texts.test.words", "overfitting.test.span_words") if key in model.metrics
+    )
+    return Finding(topic="prompts", outcome=outcome, text=text, evidence=evidence, section="memorisation")
+
+
 def _prompts(model: ModelReport, real: ModelReport) -> Finding | None:
     """Whether its endings fit their beginnings better than the endings of other stories do."""
     key = "memorisation.test.cosine"
     own, floor = model.metrics.get(key), real.metrics.get(key)
     if own is None or own.mean is None or floor is None or floor.mean is None:
         return None
-    follows = compare(own, floor) > 0
-    outcome = "follows its prompts" if follows else "ignores its prompts"
+    outcome = "follows its prompts" if compare(own, floor) > 0 else "ignores its prompts"
+    if outcome.startswith("ignores") and own.mean > LIKELY * floor.mean:
+        outcome = "may follow its prompts, which more stories would tell"
     text = f"It {outcome}: likeness to the true ending {with_interval(own)}, endings of other stories {with_interval(floor)}."
     return Finding(topic="prompts", outcome=outcome, text=text, evidence=(key,), section="memorisation")
 
@@ -131,20 +155,27 @@ def _copying(model: ModelReport, real: ModelReport) -> Finding | None:
     if own is None or own.mean is None or chance is None or chance.mean is None:
         return None
     copied, alone = _copied(model), _copied(real)
+    longest = max((x for x in real.values.get(key, ()) if x is not None), default=math.inf)
+    unlike = 0.0 if alone else _copied(model, above=BEYOND * longest)
     longer, closer = compare(own, chance), compare(model.metrics.get(near), real.metrics.get(near))
     seen, new = (model.metrics.get(f"memorisation.{split}.cosine") for split in ("train", "test"))
     evidence = [key, near]
     span = f"longest run shared with training {with_interval(own)} words, unseen real stories {with_interval(chance)}"
-    if longer > 0 and copied - alone >= COPIES:
+    if (longer > 0 and copied - alone >= COPIES) or unlike >= COPIES:
         outcome = "copies training stories"
         text = f"It copies: {copied:.0%} of its stories are mostly one run from a training story; {span}."
+    elif unlike:
+        outcome = "copies a few training stories"
+        text = f"It copies few: {unlike:.1%} of its stories are mostly one run from a training story; {span}."
     elif closer > 0 and longer <= 0 and _order(model, real) > 0:
         outcome = "takes its words from training stories"
         text = f"It takes the words of training stories, but not their order: closest story {_short(model, near)} against {_short(real, near)}; {span}."
     elif longer > 0 or closer > 0:
         alike = compare(model.metrics.get("texts.test.self_bleu"), real.metrics.get("texts.test.self_bleu")) > 0
         outcome, start = "is closer to its training stories than chance", "It is closer to its training stories than chance"
-        if alike:
+        if closer < 0:
+            outcome, start = "shares long runs with training stories", "It shares longer runs with training stories than chance"
+        elif alike:
             outcome = "is close to its training stories without copying them"
             start = "It is close to its training stories because it is bland, not because it copies"
         text = f"{start}: {span}; closest story {_short(model, near)} against {_short(real, near)}."
@@ -161,10 +192,11 @@ def _copying(model: ModelReport, real: ModelReport) -> Finding | None:
     return Finding(topic="copying", outcome=outcome, text=text, evidence=tuple(evidence), section="memorisation")
 
 
-def _copied(row: ModelReport) -> float:
-    """Share of the stories that are mostly one run of words from a training story."""
-    shares = [x for x in row.values.get("overfitting.test.span_share", ()) if x is not None]
-    return sum(x >= HALF for x in shares) / len(shares) if shares else 0.0
+def _copied(row: ModelReport, above: float = 0.0) -> float:
+    """Share of the stories that are mostly one run of words from a training story, of more than `above` words."""
+    shares, words = (row.values.get(f"overfitting.test.{name}", ()) for name in ("span_share", "span_words"))
+    runs = [(x, n) for x, n in zip(shares, words, strict=True) if x is not None and n is not None]
+    return sum(x >= HALF and n > above for x, n in runs) / len(runs) if runs else 0.0
 
 
 def _diversity(model: ModelReport, real: ModelReport) -> Finding | None:

@@ -49,7 +49,7 @@ class ReferenceAgreement(Frozen):
     raters: int
     categories: dict[Category, dict[str, Statistic]]
     between_raters: dict[Category, dict[str, Statistic]]
-    """The first two raters of the file against each other: the ceiling. Empty with one rater."""
+    """The two raters with the most stories in common against each other (without names, the first two of each story): the ceiling. Empty with one rater."""
     length_bias: dict[Category, Statistic]
     recalibration: dict[Category, Recalibration] = Field(default={})
     """Per category with at least 20 stories."""

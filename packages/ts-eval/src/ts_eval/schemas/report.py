@@ -129,6 +129,11 @@ class Story(Frozen):
     plot: Closest | None = None
     """Complex template: closest by sentence embeddings."""
 
+    @property
+    def written(self) -> bool:
+        """Whether there is more than the prompt."""
+        return bool(self.text.strip().removeprefix(self.prompt.strip()))
+
 
 class Completion(Frozen):
     """A model's completion of a real story."""

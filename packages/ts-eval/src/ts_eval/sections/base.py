@@ -126,7 +126,7 @@ class Context:
     def complete(self, adapter: ModelAdapter, split: str, share: float) -> Generations | None:
         """Endings of the drawn stories, generated once per model. None if it cannot generate.
 
-        For `real`, each beginning gets the ending of the next drawn story: what a story's ending shares with any other.
+        For `real`, each beginning gets the ending of the next drawn story: what a story's ending shares with any other; None for one story.
         """
         key = (id(adapter), split, share)
         if key not in self._completed:
@@ -137,7 +137,7 @@ class Context:
         halves = [cut(text, share) for text in self.texts[split]]
         prompts, references = [a.rstrip() for a, _ in halves], [b.strip() for _, b in halves]
         if adapter.kind == "real":
-            written: list[str] | None = references[1:] + references[:1]
+            written: list[str] | None = references[1:] + references[:1] if len(references) > 1 else None
         else:
             written = self._generate(adapter, prompts, f"{split} {share:.0%}")
         if written is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,46 @@ def test_ladders_and_searches_have_names_as_well(tmp_path: Path) -> None:
     assert study_file("searches", "learning-rates").name == "learning-rates.toml"
     with pytest.raises(ConfigError, match=r"none of the ladders has that name. There are: story"):
         study_file("ladders", "tale")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"d_model": 15}}, "variant 'b': field `model`"),
+        ({"model": {"kind": "perceptron"}}, "variant 'b': .*perceptron"),
+        ({"batch": {"context": 99}}, "variant 'b': field `batch.context`: 99 is more than the model's max_seq_len of 16"),
+        ({"sinks": ["jsonl", "paper"]}, "variant 'b': field `sinks`: no sink is named 'paper'"),
+    ],
+)
+def test_a_variant_that_no_run_takes_is_named_before_anything_is_trained(
+    base: dict[str, Any], data: FakeEncoded, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    """With a whole `model` table instead of a preset, and for what a run checks later than its fields."""
+    spec = AblationConfig(question="?", seeds=(1,), base=base, variants={"a": {}, "b": changes})
+    with pytest.raises(ConfigError, match=message):
+        ablate(spec, data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_result_says_what_to_do_and_a_killed_cleaning_is_finished(
+    spec: AblationConfig, data: FakeEncoded, tmp_path: Path
+) -> None:
+    spec = spec.model_copy(update={"seeds": (1,)})
+    report = ablate(spec, data, tmp_path)
+    cell = tmp_path / "cells" / folder_name("narrow", 1)
+    (cell / "run" / "checkpoints" / "step-00000008").mkdir(parents=True)  # killed between the result and the removal
+    assert ablate(spec, data, tmp_path) == report
+    assert not (cell / "run" / "checkpoints").exists()
+    whole = (cell / "cell.json").read_text()
+    (cell / "cell.json").write_text(whole[:40])
+    with pytest.raises(ArtefactError, match=f"delete .*{cell.name} to train that run again"):
+        ablate(spec, data, tmp_path)
+    shutil.rmtree(cell)
+    again = ablate(spec, data, tmp_path)
+    assert [c.loss for c in again.cells] == [c.loss for c in report.cells]
+
+
+def test_results_of_a_search_are_not_replaced(spec: AblationConfig, data: FakeEncoded, tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"format": "ts-train/search-report"}')
+    with pytest.raises(ArtefactError, match="is not the result of `ablate`"):
+        ablate(spec, data, tmp_path)

@@ -76,6 +76,9 @@ def test_two_sizes_and_an_unknown_preset_are_refused_before_training(
         LadderConfig(base=base, sizes={"xs": {}, "s": {}}, tokens=(1, 2, 3))
     with pytest.raises(Exception, match="Did you mean 'story-5m'"):
         ladder(LadderConfig(base=base, sizes=SIZES, tokens=(1, 2, 3), predict=("story-5",)), data, tmp_path)
+    for fields, message in (({"seeds": (1, 1)}, "same seed"), ({"predict_tokens": (0,)}, "must be positive")):
+        with pytest.raises(ValidationError, match=message):
+            LadderConfig.model_validate({"base": base, "sizes": SIZES, "tokens": (1, 2, 3), **fields})
     bad = {**SIZES, "m": {"model": {"kind": "transformer"}, "optimizer": {"lrr": 1}}}
     with pytest.raises(ConfigError, match="size 'm'"):
         ladder(LadderConfig(base=base, sizes=bad, tokens=(1, 2, 3)), data, tmp_path)

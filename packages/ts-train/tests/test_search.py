@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 import ts_train.run as train_module
 import ts_train.studies.search as search_module
 from ts_train import search
-from ts_train.errors import ArtefactError, ConfigError, Interrupted, UnavailableError
+from ts_train.errors import ArtefactError, ConfigError, DiskFullError, Interrupted, UnavailableError
 from ts_train.studies.schemas import SearchConfig
 from ts_train.testing import FakeEncoded, fake_encoded
 
@@ -158,3 +159,119 @@ def test_without_optuna_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UnavailableError, match=r'pip install "tinystories-train\[search\]"'):
         search(config, data, tmp_path)
+
+
+def test_a_continued_search_proposes_what_an_uninterrupted_one_does(
+    config: SearchConfig, data: FakeEncoded, tmp_path: Path
+) -> None:
+    """With a seed, the sampler of a second call began anew: it tried the first trials again."""
+    config = config.model_copy(update={"sampler": "random"})
+    for trials in (2, 4):
+        parts = search(config.model_copy(update={"trials": trials}), data, tmp_path / "parts")
+    whole = search(config.model_copy(update={"trials": 4}), data, tmp_path / "whole")
+    assert [t.params for t in parts.trials] == [t.params for t in whole.trials]
+    assert len({t.params["optimizer.lr"] for t in parts.trials}) == 4
+
+
+def test_the_trial_of_a_worker_that_was_just_killed_is_waited_for(
+    config: SearchConfig, data: FakeEncoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Called again at once after a kill -9, it ended with one trial less than asked for."""
+    monkeypatch.setattr(search_module, "HEARTBEAT", 1)
+    storage = search_module._storage(optuna, f"sqlite:///{tmp_path / 'study.db'}")
+    dead = optuna.create_study(study_name="search", storage=storage, direction="minimize").ask()
+    dead.suggest_float("optimizer.lr", 1e-4, 0.1, log=True)
+    dead.suggest_int("model.n_layers", 1, 2)
+    storage.record_heartbeat(dead._trial_id)
+    warnings: list[str] = []
+    report = search(config.model_copy(update={"trials": 1}), data, tmp_path, warn=warnings.append)
+    assert [t.number for t in report.trials] == [1]
+    assert "to see whether these are alive" in warnings[0]
+
+
+def test_two_studies_in_one_folder_have_trials_of_their_own(config: SearchConfig, data: FakeEncoded, tmp_path: Path) -> None:
+    for name in ("search", "other/one"):
+        report = search(config.model_copy(update={"trials": 1}), data, tmp_path, study=name)
+        assert [t.number for t in report.trials] == [0]
+    folders = sorted(p.name for p in (tmp_path / "trials").iterdir())
+    assert len(folders) == 2
+    assert folders[0] == "00000"
+
+
+def test_a_trial_stopped_by_a_full_disk_is_queued_again_without_a_traceback(
+    config: SearchConfig, data: FakeEncoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_trial, seen = search_module.run_trial, []
+
+    def full(name: str, settings: Any, data: Any, folder: Path, **options: Any) -> Any:
+        seen.append((folder.name, settings.optimizer.lr))
+        if len(seen) == 1:
+            raise DiskFullError("the disk is full")
+        return run_trial(name, settings, data, folder, **options)
+
+    monkeypatch.setattr(search_module, "run_trial", full)
+    one = config.model_copy(update={"trials": 1})
+    with pytest.raises(DiskFullError):
+        search(one, data, tmp_path)
+    assert "Traceback" not in capfd.readouterr().err
+    search(one, data, tmp_path)
+    assert seen[0] == seen[1]
+
+
+def test_values_that_do_not_go_together_do_not_end_the_search(base: dict[str, Any], data: FakeEncoded, tmp_path: Path) -> None:
+    """Each value is valid beside the first of the other field: d_model 16 with 2 or 4 heads, 12 with 2; 12 with 8 is not."""
+    space = {"model.d_model": {"choices": [16, 12]}, "model.n_heads": {"choices": [2, 8]}}
+    config = SearchConfig.model_validate(
+        {"base": base, "space": space, "trials": 8, "sampler": "random", "sampler_seed": 1, "pruner": "none"}
+    )
+    warnings: list[str] = []
+    report = search(config, data, tmp_path, warn=warnings.append)
+    invalid = [t for t in report.trials if t.params == {"model.d_model": 12, "model.n_heads": 8}]
+    assert len(report.trials) == 8
+    assert invalid
+    assert {(t.state, t.loss) for t in invalid} == {("pruned", None)}
+    assert {t.state for t in report.trials if t not in invalid} == {"complete"}
+    assert any("do not go together" in line for line in warnings)
+
+
+@pytest.mark.parametrize("url", ["nothing", "redis://host", "mysql://a/b", "sqlite:////no/such/folder/x.db"])
+def test_a_storage_that_cannot_be_used(
+    config: SearchConfig, data: FakeEncoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setattr(search_module.time, "sleep", lambda seconds: None)
+    with pytest.raises(ConfigError, match="--storage: the database cannot be used"):
+        search(config, data, tmp_path, storage=url)
+
+
+def test_a_database_that_fails_during_the_study(
+    config: SearchConfig, data: FakeEncoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drop(name: str, *others: Any, **options: Any) -> Any:
+        with closing(sqlite3.connect(tmp_path / "study.db")) as database:
+            database.execute("DROP TABLE trial_user_attributes")
+        raise DiskFullError("the disk is full")
+
+    monkeypatch.setattr(search_module, "run_trial", drop)
+    with pytest.raises(ArtefactError, match=r"the study's database failed \(no such table: trial_user_attributes\)"):
+        search(config, data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sampler_seed": -1}, "sampler_seed"),
+        ({"space": {"optimizer": {"choices": ["a", "b"]}, "optimizer.lr": {"low": 0.1, "high": 0.2}}}, "which is a part of it"),
+        ({"space": {"model.n_layers": {"low": 1, "high": 4, "step": 0.5}}}, "must be whole"),
+        ({"space": {"model.n_layers": {"choices": [1, 1]}}}, "stands twice"),
+    ],
+)
+def test_a_space_that_optuna_cannot_take(config: SearchConfig, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        SearchConfig.model_validate({**config.model_dump(), **changes})
+
+
+def test_a_folder_with_results_of_another_study_is_left_alone(config: SearchConfig, data: FakeEncoded, tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"format": "ts-train/ladder-report"}')
+    with pytest.raises(ArtefactError, match="is not the result of `search`"):
+        search(config, data, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]

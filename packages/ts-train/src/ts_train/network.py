@@ -36,23 +36,39 @@ def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) 
     if config.init_from is not None:
         return _load_start(config, data)
     torch.manual_seed(config.seed)
-    fields = {**config.model, "vocab_size": data.vocab_size}
+    return ts_models.build(model_config(config, data.vocab_size))
+
+
+def model_config(config: TrainConfig, vocab_size: int) -> Any:
+    """The model config that the settings name: a preset with changes, or a whole table.
+
+    Raises:
+        ConfigError, TsModelsError: a field is invalid.
+    """
+    from ts_models.presets import preset
+
+    fields = {**config.model, "vocab_size": vocab_size}
     if config.preset is not None:
-        return ts_models.build(config.preset, **fields)
+        return preset(config.preset, **fields)
     if "kind" not in fields:
         raise ConfigError("field `preset`: is missing. Name one (story-1m), or give a whole `model` table with its `kind`.")
     try:
-        return _build(fields)
+        return _config(fields)
     except ValidationError as problem:
         raise ConfigError(f"field `model`: {describe_invalid(problem)}") from None
 
 
-def _build(fields: dict[str, Any]) -> nn.Module:
-    """The network of a whole model config; pydantic's error where that is invalid."""
-    import ts_models
+def _config(fields: dict[str, Any]) -> Any:
+    """A whole model config; pydantic's error where that is invalid."""
     from ts_models.schemas import config_class
 
-    return ts_models.build(config_class(fields.get("kind")).model_validate(fields))
+    return config_class(fields.get("kind")).model_validate(fields)
+
+
+def _build(fields: dict[str, Any]) -> nn.Module:
+    import ts_models
+
+    return ts_models.build(_config(fields))
 
 
 def rebuild_model(manifest: RunManifest) -> nn.Module | None:
@@ -140,9 +156,9 @@ def model_dict(model: nn.Module) -> dict[str, Any] | None:
     return model.config.model_dump(mode="json") if isinstance(model, StoryModel) else None
 
 
-def choose_context(config: TrainConfig, model: nn.Module) -> int:
-    """Maximum positions of a row: as configured, else the model's, else 256."""
-    own = getattr(getattr(model, "config", None), "max_seq_len", None)
+def choose_context(config: TrainConfig, model: Any) -> int:
+    """Maximum positions of a row: as configured, else those of `model` (a config, or None if it has none), else 256."""
+    own = getattr(model, "max_seq_len", None)
     wanted = config.batch.context or own or 256
     if own is not None and wanted > own:
         raise ConfigError(f"field `batch.context`: {wanted} is more than the model's max_seq_len of {own}")

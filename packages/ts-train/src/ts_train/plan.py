@@ -29,7 +29,7 @@ def plan_run(
     config: TrainConfig, data: TrainingData, model: nn.Module, world: World, device: torch.device
 ) -> tuple[RunManifest, Batches]:
     """The plan, the same on all ranks, and the training batches. Measures the peak FLOP/s, and with `max_minutes` the speed."""
-    context = choose_context(config, model)
+    context = choose_context(config, getattr(model, "config", None))
     batches = data.batches(config, context)
     precision = choose_precision(config.precision, device)
     optimizers = build_optimizers(model, config.optimizer, vocab_size=data.vocab_size, precision=precision.name)

@@ -291,7 +291,8 @@ def _close(trainer: Trainer, store: CheckpointStore) -> None:
 
 
 def _check_model(model: nn.Module, config: TrainConfig, data: TrainingData) -> None:
-    check_network(model, data.batches(config, choose_context(config, model)), vocab_size=data.vocab_size)
+    context = choose_context(config, getattr(model, "config", None))
+    check_network(model, data.batches(config, context), vocab_size=data.vocab_size)
 
 
 def _set_up_torch(config: TrainConfig, threads: int | None) -> None:

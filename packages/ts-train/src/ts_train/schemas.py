@@ -516,7 +516,7 @@ class PreferenceConfig(Settings):
     """Pairs of a step."""
     held_out: float = Field(0.1, gt=0, lt=1)
     """Share of the pairs that is only judged."""
-    seed: int = 1
+    seed: int = Field(1, ge=0)
     """Decides the order of the pairs and which are held out."""
 
 

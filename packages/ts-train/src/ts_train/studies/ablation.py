@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..recipes import study_file
 from ..schemas import TrainConfig
 from .schemas import AblationConfig, AblationReport, TrialResult, VariantRow
-from .trial import folder_name, only_process, run_trial, settings_for
+from .trial import begin_study, folder_name, run_trial, settings_for
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
@@ -58,9 +58,9 @@ def ablate(
         ArtefactError: `out` holds runs of other settings or data.
         Interrupted: the study was stopped; the same call resumes it.
     """
-    only_process("ablate")
+    folder = begin_study("ablate", out, AblationReport)
     spec = config if isinstance(config, AblationConfig) else ablation(config)
-    encoded, folder = open_data(data), artefact.resolve_target(out)
+    encoded = open_data(data)
     cells = []
     for name, settings in _plan(spec):
         title, place = f"{name}, seed {settings.seed}", folder / "cells" / folder_name(name, settings.seed)

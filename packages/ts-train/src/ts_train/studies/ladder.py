@@ -16,7 +16,7 @@ from ..errors import FitError
 from ..schemas import TrainConfig
 from . import scaling as _scaling
 from .schemas import LadderConfig, LadderReport, Law, Prediction, ScalingFit, TrialResult
-from .trial import folder_name, only_process, run_trial, settings_for
+from .trial import begin_study, folder_name, run_trial, settings_for
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
@@ -42,8 +42,8 @@ def ladder(
         ArtefactError: `out` holds runs of other settings or data.
         Interrupted: the study was stopped; the same call resumes it.
     """
-    only_process("ladder")
-    encoded, folder = open_data(data), artefact.resolve_target(out)
+    folder = begin_study("ladder", out, LadderReport)
+    encoded = open_data(data)
     plan = _plan(config)
     targets = [(name, _parameters(name, encoded.vocab_size)) for name in config.predict]
     cells = []

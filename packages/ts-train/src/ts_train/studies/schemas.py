@@ -5,12 +5,20 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from ..schemas import Frozen
 
 Interval = tuple[float, float]
-Seeds = Annotated[tuple[int, ...], Field(min_length=1)]
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("the same seed stands twice in `seeds`")
+    return seeds
+
+
+Seeds = Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)]
 Settings = dict[str, Any]
 """Fields of a TrainConfig, in tables as in a recipe."""
 
@@ -63,8 +71,6 @@ class AblationConfig(Frozen):
         unknown = ({*self.against} | {*self.against.values()}) - {*self.variants}
         if unknown:
             raise ValueError(f"`against` names no variant: {', '.join(sorted(unknown))}")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("the same seed stands twice in `seeds`")
         return self
 
 
@@ -134,8 +140,8 @@ class LadderConfig(Frozen):
     def _can_bear_a_fit(self) -> LadderConfig:
         if len(self.sizes) < 3 or len(set(self.tokens)) < 3:
             raise ValueError("a fit needs at least three `sizes` and three budgets in `tokens`")
-        if min(self.tokens) < 1:
-            raise ValueError("`tokens` must be positive")
+        if min(*self.tokens, *self.predict_tokens) < 1:
+            raise ValueError("`tokens` and `predict_tokens` must be positive")
         return self
 
 
@@ -213,11 +219,19 @@ class Range(Frozen):
             raise ValueError("log needs a positive low, and no step")
         if self.step is not None and not 0 < self.step <= self.high - self.low:
             raise ValueError(f"step {self.step} must be positive and at most high - low")
+        if isinstance(self.low, int) and isinstance(self.high, int) and self.step is not None and self.step % 1:
+            raise ValueError(f"step {self.step} between whole numbers must be whole; write low and high as {self.low}.0 …")
         return self
 
 
 class Choices(Frozen):
     choices: tuple[bool | int | float | str, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _differ(self) -> Choices:
+        if len(set(self.choices)) < len(self.choices):
+            raise ValueError("the same value stands twice in `choices`")
+        return self
 
 
 def _kind_of_space(value: Any) -> str:
@@ -241,12 +255,19 @@ class SearchConfig(Frozen):
     """Trials of the whole study, including other workers, earlier calls, pruned and diverged trials."""
     sampler: Literal["tpe", "random"] = "tpe"
     """`tpe` learns from earlier trials, `random` does not."""
-    sampler_seed: int | None = None
+    sampler_seed: int | None = Field(None, ge=0)
     """Makes proposals reproducible with one worker. Several workers must not share a seed: they would repeat each other's trials."""
     pruner: Literal["median", "hyperband", "none"] = "median"
     """Stops a trial with a worse validation loss than the others at the same step; needs `validation.every`."""
     startup_trials: int = Field(5, ge=0)
     """First trials, never pruned (median) and drawn at random (tpe)."""
+
+    @model_validator(mode="after")
+    def _no_field_in_another(self) -> SearchConfig:
+        for name in self.space:
+            if inner := [other for other in self.space if other.startswith(f"{name}.")]:
+                raise ValueError(f"`space` names both {name} and {inner[0]}, which is a part of it")
+        return self
 
 
 class Trial(Frozen):

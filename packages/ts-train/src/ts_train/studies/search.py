@@ -6,21 +6,24 @@ queued again with its folder, and the next worker resumes from its checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from ts_models import artefact
 
 from ..callbacks import BaseCallback, StopTraining, ValidationMetrics
 from ..data.dataset import TrainingData, open_data
-from ..errors import ArtefactError, ConfigError, Interrupted, UnavailableError
+from ..errors import ArtefactError, ConfigError, DiskFullError, Interrupted, UnavailableError
 from .schemas import Choices, Range, SearchConfig, SearchReport, Trial
-from .trial import only_process, run_trial, settings_for
+from .trial import begin_study, plain_name, run_trial, settings_for
 
 if TYPE_CHECKING:
     from ts_models.console import Progress
@@ -48,7 +51,7 @@ def search(
         config: what all trials share, and the fields to try.
         data: an encoded/ folder, or what `ts_tokenizer.open_encoded` gives.
         out: folder of the runs and the report.
-        storage: any URL that Optuna takes; SQLite in `out`/study.db when not given.
+        storage: URL of a database that Optuna takes; SQLite in `out`/study.db when not given.
         study: its name in the storage.
         progress: called with ("trials", done, total).
         warn: as for `train`.
@@ -56,23 +59,26 @@ def search(
     Raises:
         UnavailableError: Optuna is not installed.
         ConfigError: a bound of the space is invalid; nothing was trained.
-        ArtefactError: the study has another space, base or data.
+        ArtefactError: the study has another space, base or data, `out` holds another kind of study, or the database fails.
         Interrupted: the search was stopped; its trial is queued again, and the same call continues.
     """
-    only_process("search")
+    folder = begin_study("search", out, SearchReport)
     optuna = _optuna()
-    encoded, folder = open_data(data), artefact.resolve_target(out)
+    encoded = open_data(data)
     _check_space(config)
     folder.mkdir(parents=True, exist_ok=True)
     shared = _open_study(optuna, config, encoded, storage or f"sqlite:///{folder.resolve() / 'study.db'}", study)
     worker = _Worker(optuna, shared, config, encoded, folder, warn)
-    while worker.left() > 0:
+    with _database_errors(optuna):
+        while worker.left() > 0 or worker.finds_dead():
+            taken = config.trials - worker.left()
+            if progress is not None:
+                progress("trials", taken, config.trials)
+            shared.sampler = _sampler(optuna, config, taken)
+            shared.optimize(worker.objective, n_trials=1)
         if progress is not None:
-            progress("trials", config.trials - worker.left(), config.trials)
-        shared.optimize(worker.objective, n_trials=1)
-    if progress is not None:
-        progress("trials", config.trials, config.trials)
-    return _settled_report(optuna, shared, config, encoded, folder)
+            progress("trials", config.trials, config.trials)
+        return _settled_report(optuna, shared, config, encoded, folder)
 
 
 class _Worker:
@@ -81,29 +87,48 @@ class _Worker:
     def __init__(
         self, optuna: Any, study: Any, config: SearchConfig, data: TrainingData, folder: Path, warn: Warn | None
     ) -> None:
-        self.optuna, self.study, self.config, self.data, self.folder, self.warn = optuna, study, config, data, folder, warn
+        self.optuna, self.study, self.config, self.data, self.folder = optuna, study, config, data, folder
+        self.warn = warn or (lambda message: None)
 
     def left(self) -> int:
         """Number of trials that are neither finished nor running."""
-        if hasattr(self.study._storage, "get_heartbeat_interval") and self.study._storage.get_heartbeat_interval():
-            self.optuna.storages.fail_stale_trials(self.study)
+        self.optuna.storages.fail_stale_trials(self.study)
         states = self.optuna.trial.TrialState
-        taken = (states.COMPLETE, states.PRUNED, states.RUNNING)
-        return self.config.trials - len(self.study.get_trials(deepcopy=False, states=taken))
+        return self.config.trials - self._count(states.COMPLETE, states.PRUNED, states.RUNNING)
+
+    def finds_dead(self) -> bool:
+        """Whether a trial that runs in another process lost its worker: waits until all have ended, or a heartbeat is overdue."""
+        running, end = self.optuna.trial.TrialState.RUNNING, time.monotonic() + 2 * HEARTBEAT + 1
+        if self._count(running):
+            self.warn(f"trials run in other processes; waiting up to {2 * HEARTBEAT} s to see whether these are alive")
+        while self._count(running) and time.monotonic() < end:
+            if self.left() > 0:
+                return True
+            time.sleep(0.5)
+        if still := self._count(running):
+            self.warn(f"{still} trials still run in other processes; the report of the last one holds them")
+        return False
+
+    def _count(self, *states: Any) -> int:
+        return len(self.study.get_trials(deepcopy=False, states=states))
 
     def objective(self, trial: Any) -> float:
-        """Train with the trial's settings: the best validation loss. Raises TrialPruned for pruned and diverged ones."""
+        """Train with the trial's settings: the best validation loss. Raises TrialPruned for pruned, diverged and invalid ones."""
         params = {name: _suggest(trial, name, where) for name, where in self.config.space.items()}
-        settings = settings_for(self.config.base, space_settings(params), where=f"trial {trial.number}")
-        place = trial.user_attrs.get("folder", f"{trial.number:05d}")
+        place = _place(self.study, trial)
         trial.set_user_attr("folder", place)
+        try:
+            settings = settings_for(self.config.base, space_settings(params), where=f"trial {trial.number}")
+        except ConfigError as problem:
+            self.warn(f"{problem}; these values do not go together, and the trial counts as pruned")
+            raise self.optuna.TrialPruned from None
         pruning = _Pruning(trial)
         try:
             cell = run_trial(
                 f"trial {trial.number}", settings, self.data, self.folder / "trials" / place, callbacks=[pruning], warn=self.warn
             )
-        except (Interrupted, KeyboardInterrupt):
-            self.study.enqueue_trial(trial.params, user_attrs={"folder": place})
+        except (Interrupted, KeyboardInterrupt, DiskFullError, OSError):
+            _queue_again(self.study, trial)
             raise
         for key in ("parameters", "tokens", "seconds", "flops", "loss", "stopped"):
             trial.set_user_attr(key, getattr(cell, key))
@@ -171,7 +196,7 @@ def _optuna() -> Any:
         import optuna
     except ImportError:
         raise UnavailableError('search needs Optuna. pip install "tinystories-train[search]"') from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a warning holds the traceback of every error, which is raised as well
     return optuna
 
 
@@ -179,8 +204,7 @@ def _open_study(optuna: Any, config: SearchConfig, data: TrainingData, url: str,
     """Create the study or join it; refuse one with other settings."""
     study = _patiently(
         lambda: optuna.create_study(
-            study_name=name, storage=_storage(optuna, url), direction="minimize", load_if_exists=True,
-            sampler=_sampler(optuna, config), pruner=_pruner(optuna, config),
+            study_name=name, storage=_storage(optuna, url), direction="minimize", load_if_exists=True, pruner=_pruner(optuna, config),
         )
     )  # fmt: skip
     shared = config.model_dump(mode="json", include={"base", "space"})
@@ -197,9 +221,7 @@ def _open_study(optuna: Any, config: SearchConfig, data: TrainingData, url: str,
 
 
 def _storage(optuna: Any, url: str) -> Any:
-    """Databases get a heartbeat, so that trials of dead workers are queued again; other URLs go to Optuna unchanged."""
-    if url.startswith(("redis", "journal")) or "://" not in url:
-        return optuna.storages.get_storage(url)
+    """The database, with a heartbeat, so that trials of dead workers are queued again."""
     patience = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     called = "heartbeat_stale_trial_callback" if int(optuna.__version__.split(".")[0]) >= 5 else "failed_trial_callback"
     return optuna.storages.RDBStorage(
@@ -207,30 +229,59 @@ def _storage(optuna: Any, url: str) -> Any:
     )
 
 
+def _place(study: Any, trial: Any) -> str:
+    """Name of the trial's folder; trials of a study of another name than the default bear it."""
+    prefix = "" if study.study_name == "search" else f"{plain_name(study.study_name)}-"
+    return str(trial.user_attrs.get("folder", f"{prefix}{trial.number:05d}"))
+
+
 def _queue_again(study: Any, trial: Any) -> None:
-    study.enqueue_trial(trial.params, user_attrs={"folder": trial.user_attrs.get("folder", f"{trial.number:05d}")})
+    study.enqueue_trial(trial.params, user_attrs={"folder": _place(study, trial)})
 
 
 def _patiently(make: Callable[[], Any], tries: int = 6) -> Any:
     """Retry: of two workers that create the tables of a new database at once, one fails."""
-    from sqlalchemy.exc import SQLAlchemyError  # comes with Optuna
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError  # comes with Optuna
 
     for attempt in range(tries):
         try:
             return make()
-        except SQLAlchemyError as problem:
-            if attempt == tries - 1:
-                raise ConfigError(f"--storage: the database cannot be used: {problem}") from None
+        except (SQLAlchemyError, ImportError) as problem:
+            if attempt == tries - 1 or isinstance(problem, ArgumentError | ImportError):
+                reason = str(getattr(problem, "orig", None) or problem).rstrip(".")
+                raise ConfigError(
+                    f"--storage: the database cannot be used: {reason}. Check the URL (sqlite:///FILE), and that its driver is installed."
+                ) from None
             time.sleep(0.2 * 2**attempt)
     raise AssertionError  # the last attempt returned or raised
 
 
-def _sampler(optuna: Any, config: SearchConfig) -> Any:
+@contextlib.contextmanager
+def _database_errors(optuna: Any) -> Iterator[None]:
+    """Raise ArtefactError where the database fails during the study."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, UnboundLocalError) as problem:
+        cause: BaseException | None = problem  # Optuna raises UnboundLocalError where it cannot write how a trial ended
+        while cause is not None and not isinstance(cause, SQLAlchemyError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise ArtefactError(
+            f"the study's database failed ({getattr(cause, 'orig', None) or cause}). Mend it, then call again: finished trials and "
+            "checkpoints are kept."
+        ) from None
+
+
+def _sampler(optuna: Any, config: SearchConfig, taken: int) -> Any:
+    """The sampler of the next trial. Its seed follows from the trials that the study has, so that a continued study does not
+    propose the first ones again."""
+    seed = None if config.sampler_seed is None else int(np.random.SeedSequence([config.sampler_seed, taken]).generate_state(1)[0])
     if config.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=config.sampler_seed)
-    return optuna.samplers.TPESampler(
-        seed=config.sampler_seed, n_startup_trials=max(1, config.startup_trials), constant_liar=True
-    )
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(1, config.startup_trials), constant_liar=True)
 
 
 def _pruner(optuna: Any, config: SearchConfig) -> Any:

@@ -11,16 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ts_models import artefact
 
 from ..callbacks import BaseCallback, Callback, RunInfo
 from ..data.dataset import TrainingData
 from ..errors import ArtefactError, ConfigError, DataError, DivergedError
+from ..network import choose_context, model_config
 from ..recipes import combine, over_recipe
 from ..run_folder import Run
 from ..schemas import RunManifest, TrainConfig, TrainerState
+from ..sinks import make_sink
 from .schemas import TrialResult
 
 if TYPE_CHECKING:
@@ -28,20 +30,21 @@ if TYPE_CHECKING:
 
 
 def settings_for(base: Mapping[str, Any], changes: Mapping[str, Any], *, where: str, **fields: Any) -> TrainConfig:
-    """`changes` over `base` over the recipe of their preset, validated.
+    """`changes` over `base` over the recipe of their preset, validated with model and sinks, before other runs are trained.
 
     Raises:
         ConfigError: a field is invalid; the message begins with `where`.
     """
     from ts_models.errors import TsModelsError
-    from ts_models.presets import preset
 
     asked = combine(combine(dict(base), dict(changes)), fields)
     name = asked.get("preset")
     try:
         config = TrainConfig.model_validate(asked if name is None else over_recipe(name, asked))
-        if config.preset is not None:
-            preset(config.preset, **config.model)  # invalid fields of a model are refused before other runs are trained
+        if config.init_from is None:  # else a field of the model depends on that folder
+            choose_context(config, model_config(config, vocab_size=config.model.get("vocab_size", 2048)))
+        for sink in config.sinks:
+            make_sink(sink)
     except ValidationError as problem:
         raise ConfigError(f"{where}: {artefact.describe_invalid(problem)}") from None
     except (ConfigError, TsModelsError) as problem:
@@ -74,12 +77,15 @@ def run_trial(
     identity = identify(config, data)
     file = folder / "cell.json"
     if file.exists():
-        cell = artefact.read_model(file, TrialResult, package="tinystories-train", error=ArtefactError)
+        try:
+            cell = artefact.read_model(file, TrialResult, package="tinystories-train", error=ArtefactError)
+        except ArtefactError as problem:
+            raise ArtefactError(f"{problem} Put it back, or delete {folder} to train that run again.") from None
         if cell.identity != identity:
             raise ArtefactError(f"{folder}: holds a run of other settings or data. Choose another --out, or delete that folder.")
-        return cell
-    cell = _train(name, identity, config, data, folder / "run", callbacks, progress, warn)
-    artefact.write_model(file, cell)
+    else:
+        cell = _train(name, identity, config, data, folder / "run", callbacks, progress, warn)
+        artefact.write_model(file, cell)
     shutil.rmtree(folder / "run" / "checkpoints", ignore_errors=True)
     return cell
 
@@ -126,13 +132,26 @@ def identify(config: TrainConfig, data: TrainingData) -> str:
 
 
 def folder_name(name: str, seed: int) -> str:
-    """Folder name of a run: other than plain characters become a dash, and a short hash keeps such names distinct."""
+    """Folder name of a run."""
+    return f"{plain_name(name)}-seed{seed}"
+
+
+def plain_name(name: str) -> str:
+    """A name for a file: other than plain characters become a dash, and a short hash keeps such names distinct."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
-    tail = "" if plain == name else f"-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
-    return f"{plain}{tail}-seed{seed}"
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def only_process(command: str) -> None:
-    """Refuse torchrun: each rank would start its own study."""
+def begin_study(command: str, out: str | os.PathLike[str], report: type[BaseModel]) -> Path:
+    """The folder of a study. Refuses torchrun, where each rank would start its own study.
+
+    Raises:
+        ArtefactError: the folder holds the results of another kind of study.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(f"{command} does not run under torchrun. Start it as one process (search: several, on one storage).")
+    folder, kind = artefact.resolve_target(out), str(report.model_fields["format"].default)
+    artefact.check_file(
+        folder / "results.json", f"the result of `{command}`", lambda start: kind.encode() in start, error=ArtefactError
+    )
+    return folder

@@ -109,7 +109,8 @@ class LanguageModel:
     def encode_story(self, text: str) -> list[int]:
         """Ids of a whole story as it is written: `<bos> … <eos>`."""
         check_text(text, "the story")
-        return [*self._opening(), *self.text_tokenizer().encode(text), self.config.eos_id]
+        ending = [self.config.eos_id] if self.config.eos_id >= 0 else []
+        return [*self._opening(), *self.text_tokenizer().encode(text), *ending]
 
     def _opening(self) -> list[int]:
         return [self.config.bos_id] if self.config.bos_id >= 0 else []

@@ -85,7 +85,8 @@ def test_a_story_model_opens_as_qwen3(tmp_path: Path) -> None:
     assert tokenizer.eos_token_id == 56
     again = ts_models.load(tmp_path / "out")
     assert (again.model(ids) - lm.model(ids)).abs().max() < 1e-6
-    assert again.config == lm.config.model_copy(update={"unk_id": -1, "init_std": None, "zero_init": False, "n_kv_heads": 2})
+    assert again.config == lm.config.model_copy(update={"init_std": None, "zero_init": False, "n_kv_heads": 2})
+    assert again.config.banned_ids == (57, 58, 59)
 
 
 @torch.no_grad()
@@ -124,6 +125,8 @@ def test_registered_also_when_transformers_is_imported_first(tmp_path: Path) -> 
     ("name", "fields"),
     [
         ("story-1m", SMALL),
+        ("story-1m", {**SMALL, "n_heads": 4, "n_kv_heads": 2, "local_window": 20, "local_layers": (1,)}),
+        ("talk-10m", {**SMALL, "local_window": 20, "local_layers": (0, 1)}),
         ("talk-10m", SMALL),
         ("talk-5m-gru", RECURRENT),
         ("talk-5m-lstm", RECURRENT),

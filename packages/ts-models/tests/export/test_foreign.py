@@ -14,6 +14,7 @@ import torch
 import ts_models
 from ts_models.cli.show import describe
 from ts_models.errors import ArtefactError, WeightsError
+from ts_models.export import export
 from ts_models.io.foreign import HEADER
 from ts_models.io.foreign_tokenizers import Llama2cTokenizer
 
@@ -41,9 +42,15 @@ def _save(folder: Path, kind: str, values: dict[str, Any]) -> Any:
     ("kind", "values"),
     [
         ("GPTNeo", NEO),
+        ("GPTNeo", {**NEO, "tie_word_embeddings": False}),
         ("Llama", LLAMA),
         ("Llama", {**LLAMA, "tie_word_embeddings": True, "rope_theta": 50_000.0}),
         ("Qwen3", {**LLAMA, "head_dim": 6}),
+        ("Qwen3", {**LLAMA, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}),
+        (
+            "Qwen3",
+            {**LLAMA, "use_sliding_window": True, "sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]},
+        ),
     ],
 )
 def test_logits_equal_transformers(tmp_path: Path, kind: str, values: dict[str, Any]) -> None:
@@ -101,10 +108,10 @@ def test_other_architectures_and_pickles_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
     with pytest.raises(ArtefactError, match="field `vocab_size` is missing"):
         ts_models.load(tmp_path)
-    scaled = {"model_type": "llama", **LLAMA, "rope_scaling": {"rope_type": "yarn"}}
-    (tmp_path / "config.json").write_text(json.dumps(scaled))
-    with pytest.raises(ArtefactError, match=r"config\.json: .* not supported"):
-        ts_models.load(tmp_path)
+    for scaling in ({"rope_type": "yarn"}, {"type": "linear", "factor": 4.0}):  # `type` until transformers 4.43
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", **LLAMA, "rope_scaling": scaling}))
+        with pytest.raises(ArtefactError, match=r"config\.json: .* not supported"):
+            ts_models.load(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", **LLAMA, "vocab_size": "many"}))
     with pytest.raises(ArtefactError, match=r"config\.json: field `vocab_size`"):
         describe(str(tmp_path))
@@ -151,6 +158,17 @@ def test_llama2c_equals_transformers(tmp_path: Path, tied: bool) -> None:
     assert (lm.model(ids) - theirs(input_ids=ids).logits).abs().max() < 1e-4
     assert (lm.config.bos_id, lm.config.eos_id, lm.config.unk_id) == (1, 1, 0)
     assert lm.config.banned_ids == (0,), "what parts the stories can end one"
+
+
+def test_a_llama2c_file_with_a_rest_is_refused(tmp_path: Path) -> None:
+    """A vocabulary size with the wrong sign says that the output layer is the embedding: it must not be passed over."""
+    theirs = _save(tmp_path / "model", "Llama", {**LLAMA, "tie_word_embeddings": False})
+    path = tmp_path / "stories.bin"
+    _checkpoint(theirs, path)
+    raw = path.read_bytes()
+    path.write_bytes(HEADER.pack(*(abs(size) for size in HEADER.unpack_from(raw))) + raw[HEADER.size :])
+    with pytest.raises(WeightsError, match=rf"has {len(raw)} bytes, its header promises {len(raw) - 4 * 40 * 16}\."):
+        ts_models.load(path)
 
 
 def test_damaged_llama2c_files_are_refused(tmp_path: Path) -> None:
@@ -209,3 +227,38 @@ def test_llama2c_with_its_tokenizer_writes_text(tmp_path: Path) -> None:
     text = lm.generate("ab a", method="greedy", max_new_tokens=5, min_new_tokens=3)
     assert isinstance(text, str)
     assert text.startswith("ab a")
+
+
+# --- to other formats, and back ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", ["int8", "transformers"])
+def test_an_export_keeps_the_tokenizer_of_parts_of_words(tmp_path: Path, format: str) -> None:
+    """A word-level tokenizer of the same vocabulary would read other ids."""
+    transformers = pytest.importorskip("transformers", reason="needs the extra transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    byte_level = tokenizers.Tokenizer(tokenizers.models.BPE())
+    byte_level.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    byte_level.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    byte_level.train_from_iterator(["a cat sat"] * 9, tokenizers.trainers.BpeTrainer(vocab_size=262, initial_alphabet=alphabet))
+    size = byte_level.get_vocab_size()
+    _save(tmp_path / "model", "Llama", {**LLAMA, "vocab_size": size, "eos_token_id": None})
+    transformers.PreTrainedTokenizerFast(tokenizer_object=byte_level).save_pretrained(str(tmp_path / "model"))
+    lm = ts_models.load(tmp_path / "model")
+    export(lm, tmp_path / "out", format=format)
+    again = ts_models.load(tmp_path / "out")
+    ids = byte_level.encode("A cat, sat!").ids
+    assert list(lm.text_tokenizer().encode("A cat, sat!")) == list(again.text_tokenizer().encode("A cat, sat!")) == ids
+    assert lm.encode_story("A cat, sat!") == [1, *ids]  # no end of story is known
+    assert len(lm.logprobs(["A cat, sat!"])[0]) == len(ids)
+
+
+@pytest.mark.parametrize("format", ["int8", "transformers"])
+def test_an_export_keeps_the_tokenizer_of_llama2c(tmp_path: Path, format: str) -> None:
+    size = _tokenizer(tmp_path / "tokenizer.bin")
+    _checkpoint(_save(tmp_path / "model", "Llama", {**LLAMA, "vocab_size": size}), tmp_path / "stories.bin")
+    export(tmp_path / "stories.bin", tmp_path / "out", format=format)
+    again = ts_models.load(tmp_path / "out")
+    assert again.text_tokenizer().encode("ab é") == Llama2cTokenizer(tmp_path / "tokenizer.bin", size).encode("ab é")
+    assert not (tmp_path / "out" / "tokenizer.json").exists()

@@ -115,6 +115,13 @@ def test_every_kind_of_network_has_a_page(network, lm, tmp_path):
     assert found["neurons"]
 
 
+def test_words_that_are_all_unknown_have_no_map(lm, tmp_path):
+    found = ts_models.look(lm, "zyzzyva zyzzyvas", tmp_path / "look.html")
+    assert found["unknown"] == ["zyzzyva", "zyzzyvas"]
+    assert found["map"]["points"] == []
+    assert len(found["surprise"]) == 2
+
+
 def data_of(page: str) -> dict:
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
 

@@ -17,9 +17,11 @@ from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
 from ..io.card import transformers_card
 from ..io.foreign import LLAMA
+from ..io.foreign_tokenizers import HuggingFaceTokenizer, Llama2cTokenizer
 from ..io.model_folder import (
     CARD,
     EXPORTED,
+    FOREIGN,
     KIND,
     OWNED,
     TOKENIZER,
@@ -45,7 +47,7 @@ def export_transformers(
             content, tensors = qwen3_config(config), qwen3_tensors(config, lm.model.state_dict())
         else:
             content, tensors = own_config(config), own_tensors(lm.model.state_dict())
-        content = {**content, "format": EXPORTED}
+        content = {**content, "format": EXPORTED, "unk_token_id": config.unk_id}
         (folder / "config.json").write_bytes((json.dumps(content, indent=2) + "\n").encode())
         write_tensors(folder / WEIGHTS, tensors)
         longest = {"max_length": config.max_seq_len} if config.max_seq_len <= _NEW else {"max_new_tokens": _NEW}
@@ -55,7 +57,9 @@ def export_transformers(
             "do_sample": True, "temperature": defaults.temperature, "top_k": defaults.top_k, **longest,
         }  # fmt: skip
         (folder / "generation_config.json").write_bytes((json.dumps(generation, indent=2) + "\n").encode())
-        if lm.tokenizer is not None:
+        if isinstance(lm.tokenizer, None | HuggingFaceTokenizer | Llama2cTokenizer):  # of parts of words: as it is
+            copy_files(lm.path, folder, (TOKENIZER, *FOREIGN))
+        else:
             _write_tokenizer(lm, folder)
         (folder / CARD).write_bytes(transformers_card(lm, resolve_target(out).name, qwen=is_qwen3(config)).encode())
         copy_files(lm.path, folder, (TRAINING, TRAIN_STORIES))

@@ -185,6 +185,8 @@ def _map(vectors: Tensor, ids: list[int], vocabulary: list[str], special: set[in
         return cosines.topk(min(_NEAR, len(vocabulary) - 1), dim=1)
 
     own = [number for number in dict.fromkeys(ids) if number not in special]
+    if not own:
+        return {"points": [], "share": 0.0, "near": {}}
     shown = list(dict.fromkeys([*own, *neighbours(own).indices[:, :2].flatten().tolist()]))
     near = neighbours(shown)
     centred = vectors[shown] - vectors[shown].mean(0)

@@ -96,8 +96,8 @@ def _config_of(content: dict[str, Any], folder: Path) -> ModelConfig:
         raise ArtefactError(f"{folder}: holds a model of type {kind!r}; those that can be read are ours, {', '.join(kinds)}.")
     try:
         values = kinds[kind](content)
-        special = {f"{name}_id": _one(content.get(f"{name}_token_id")) for name in ("eos", "bos", "pad")}
-        return TransformerConfig.model_validate({**values, **special, "unk_id": -1})
+        special = {f"{name}_id": _one(content.get(f"{name}_token_id")) for name in ("eos", "bos", "unk", "pad")}
+        return TransformerConfig.model_validate({**values, **special})
     except KeyError as problem:
         raise ArtefactError(f"{path}: field `{problem.args[0]}` is missing") from None
     except ValidationError as problem:
@@ -132,7 +132,8 @@ def _gpt_neo(c: dict[str, Any]) -> dict[str, Any]:
         "feed_forward": _activation(c.get("activation_function", "gelu_new")),
         "bias": True,
         "qkv_bias": False,
-        "tie_embeddings": True,
+        "head_bias": False,
+        "tie_embeddings": c.get("tie_word_embeddings", True),
         "attention_scale": 1.0,  # GPT-Neo does not divide by √head_dim
         "local_window": c.get("window_size", 256) if local else None,
         "local_layers": local,
@@ -142,7 +143,7 @@ def _gpt_neo(c: dict[str, Any]) -> dict[str, Any]:
 def _llama(c: dict[str, Any]) -> dict[str, Any]:
     rope = c.get("rope_parameters") or {}
     scaling = c.get("rope_scaling") or {}
-    if {rope.get("rope_type", "default"), scaling.get("rope_type", "default")} != {"default"}:
+    if {turn.get("rope_type", turn.get("type", "default")) for turn in (rope, scaling)} != {"default"}:  # `type`: before 2024
         raise ArtefactError(f"rotary scaling {rope or scaling} is not supported: only the default rotation is")
     if c.get("attention_bias") or c.get("mlp_bias") or c.get("hidden_act", "silu") != "silu":
         raise ArtefactError("biases and other activations than silu are not supported in Llama and Qwen3 models")
@@ -162,7 +163,19 @@ def _llama(c: dict[str, Any]) -> dict[str, Any]:
         "feed_forward": "swiglu",
         "qk_norm": c["model_type"] == "qwen3",
         "tie_embeddings": c.get("tie_word_embeddings", False),
+        **_sliding(c),
     }
+
+
+def _sliding(c: dict[str, Any]) -> dict[str, Any]:
+    """The layers of a Qwen3 that look back over a window; the other kinds have none."""
+    window = c.get("sliding_window", 4096) if c["model_type"] == "qwen3" and c.get("use_sliding_window") else None
+    if window is None:
+        return {}
+    kinds = c.get("layer_types")
+    later = range(c.get("max_window_layers", 28), min(c["num_hidden_layers"], _MOST_LAYERS))
+    layers = [number for number, kind in enumerate(kinds) if kind == "sliding_attention"] if kinds else later
+    return {"local_window": window if layers else None, "local_layers": tuple(layers)}
 
 
 def _activation(name: str) -> str:
@@ -277,6 +290,8 @@ def _llama2c_tensors(raw: bytes, c: TransformerConfig, path: Path) -> dict[str, 
     take(2, c.max_seq_len, c.head_size // 2)  # tables of cosines and sines, no longer used
     if not c.tie_embeddings:
         ours["head.weight"] = take(c.vocab_size, d)
+    if place < len(raw):
+        raise WeightsError(f"{path}: has {len(raw)} bytes, its header promises {place}. It is damaged: fetch it again.")
     for i in range(n):
         block = f"blocks.{i}."
         ours |= {

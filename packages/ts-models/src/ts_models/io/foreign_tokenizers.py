@@ -56,7 +56,7 @@ class HuggingFaceTokenizer:
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """See protocols.Tokenizer."""
         ids: list[int] = self._own.encode(text, add_special_tokens=False)
-        return [*([self.bos_id] if self.bos_id >= 0 else []), *ids, self.eos_id] if add_special_tokens else ids
+        return [number for number in (self.bos_id, *ids, self.eos_id) if number >= 0] if add_special_tokens else ids
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """See protocols.Tokenizer."""

@@ -14,7 +14,7 @@ from ..protocols import Tokenizer
 from ..schemas import ModelConfig
 from .foreign import load_huggingface, load_llama2c
 from .foreign_tokenizers import HuggingFaceTokenizer, Llama2cTokenizer
-from .model_folder import TOKENIZER, is_foreign, load_model, read_training, resolve
+from .model_folder import LLAMA2C, TOKENIZER, is_foreign, load_model, read_training, resolve
 from .tokenizers import load_tokenizer
 
 
@@ -46,11 +46,6 @@ def load(path_or_hub_id: str | os.PathLike[str], *, device: str = "cpu", revisio
 def _tokenizer_of(place: Path, config: ModelConfig, sha256: str | None) -> Tokenizer:
     """The tokenizer of a model. Raises TokenizerError or MissingExtraError where it has none, another's, or nothing here reads it."""
     ids_only = "it takes ids only: lm.model.generate([[1, 2, 3]])."
-    if place.is_file():
-        beside = place.with_name("tokenizer.bin")
-        if not beside.exists():
-            raise TokenizerError(f"{place}: no tokenizer.bin lies beside it; {ids_only}")
-        return Llama2cTokenizer(beside, config.vocab_size)
     if (place / TOKENIZER).exists():  # in our exports to transformers too
         if sha256 not in (None, sha256_file(place / TOKENIZER)):
             raise TokenizerError(
@@ -58,11 +53,16 @@ def _tokenizer_of(place: Path, config: ModelConfig, sha256: str | None) -> Token
                 "other words. Copy the whole model folder again."
             )
         return load_tokenizer(place / TOKENIZER)
-    if not is_foreign(place):
-        raise TokenizerError(f"{place}: has no {TOKENIZER}; {ids_only}")
-    if not any((place / name).exists() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
-        raise TokenizerError(f"this model has no tokenizer; {ids_only}")
-    return HuggingFaceTokenizer(place, config)
+    if any((place / name).exists() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
+        return HuggingFaceTokenizer(place, config)
+    pieces = place.with_name(LLAMA2C) if place.is_file() else place / LLAMA2C
+    if pieces.exists():
+        return Llama2cTokenizer(pieces, config.vocab_size)
+    if place.is_file():
+        raise TokenizerError(f"{place}: no {LLAMA2C} lies beside it; {ids_only}")
+    raise TokenizerError(
+        f"this model has no tokenizer; {ids_only}" if is_foreign(place) else f"{place}: has no {TOKENIZER}; {ids_only}"
+    )
 
 
 def _check_device(name: str) -> None:

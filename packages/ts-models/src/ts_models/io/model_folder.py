@@ -38,10 +38,13 @@ EXPORTED = "ts-models/transformers"
 """`format` in the config.json of an export to transformers, which otherwise looks like any model of the Hub."""
 KIND = (CONFIG, "ts-models/config", EXPORTED)
 """Marks a model folder, also in transformers' format; other folders are never replaced."""
-OWNED = (
-    CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD, TRAIN_STORIES,
-    "generation_config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
+LLAMA2C = "tokenizer.bin"
+FOREIGN = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+    "tokenizer.model", LLAMA2C,
 )  # fmt: skip
+"""The files of other projects' tokenizers."""
+OWNED = (CONFIG, WEIGHTS, TOKENIZER, TRAINING, CARD, TRAIN_STORIES, "generation_config.json", *FOREIGN)
 """The files of a model folder, also in transformers' format; any other file in it is the user's."""
 _SCALE = ".scale"
 _FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
@@ -90,8 +93,12 @@ def save(
     return path
 
 
-def copy_files(source: Path | None, target: Path, names: Sequence[str] = (TOKENIZER, TRAINING, TRAIN_STORIES, CARD)) -> None:
-    """Copy these files from one model folder to another, as far as they exist."""
+def copy_files(
+    source: Path | None, target: Path, names: Sequence[str] = (TOKENIZER, TRAINING, TRAIN_STORIES, CARD, *FOREIGN)
+) -> None:
+    """Copy these files from one model folder to another, as far as they exist; of a llama2.c file, the tokenizer beside it."""
+    if source is not None and source.is_file():
+        source, names = source.parent, [name for name in names if name == LLAMA2C]
     for name in names:
         if source is not None and (source / name).is_file():
             shutil.copyfile(source / name, target / name)

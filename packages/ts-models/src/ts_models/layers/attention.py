@@ -63,6 +63,9 @@ class Attention(nn.Module):
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         p = self.dropout if self.training else 0.0
         grouped = self.heads != self.kv_heads
+        if grouped and torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]  # ONNX has no grouped attention
+            k, v = (x.repeat_interleave(self.heads // self.kv_heads, dim=1) for x in (k, v))
+            grouped = False
         causal = mask is None and bool(q.shape[2] > 1)  # a tracer gives a tensor
         if causal and not grouped and attention_fits(q):
             return fused_causal_attention(q, k, v, p, self.scale)
@@ -73,11 +76,11 @@ class Attention(nn.Module):
     def _local(self, mask: Tensor | None, time: int, seen: int, device: torch.device) -> Tensor | None:
         """Narrow the mask to the last `window` tokens; None where the window takes in everything anyway."""
         assert self.window is not None
-        if seen <= self.window:
+        if not torch.jit.is_tracing() and seen <= self.window:  # type: ignore[attr-defined, no-untyped-call]
             return mask
         if mask is None:
             steps = torch.arange(seen, device=device)
             mask = (steps[None, :] <= steps[-time:, None])[None, None]
         # A row's newest visible key is the token itself: counting back from it gives the distance for any offset of the row.
-        distance = mask.flip(-1).cumsum(-1).flip(-1)
+        distance = mask.long().flip(-1).cumsum(-1).flip(-1)
         return mask & (distance <= self.window)

@@ -131,6 +131,7 @@ function neurons() {
 }
 
 function map() {
+  if (!data.map.points.length) { hide("map"); return; }
   const svg = one("#map svg"), detail = one("#map .detail"), space = "http://www.w3.org/2000/svg";
   const size = matchMedia("(max-width: 45rem)").matches ? 24 : 14, taken = [];
   const span = axis => {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -14,7 +16,7 @@ import ts_data
 import ts_eval
 from ts_eval.cli import app
 from ts_eval.errors import ArtefactError, ConfigError
-from ts_eval.metrics import METRICS, EndingMetric, StoryMetric
+from ts_eval.metrics import METRICS, EndingMetric, SearchMetric, StoryMetric
 from ts_eval.report import read_report, render
 from ts_eval.schemas import PART_NAMES, MetricInfo
 from ts_eval.sections import SECTIONS
@@ -98,6 +100,34 @@ def test_a_metric_is_in_everything_once_it_is_in_the_table(model_folder, splits,
     assert "grey: another ending" in page
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "compute", "says"),
+    [
+        ("shouts", StoryMetric, lambda _: 1 / 0, "metric shouts: its compute raised ZeroDivisionError (division by zero)."),
+        ("shouts", StoryMetric, lambda _: "loud", "metric shouts: gave one str for 3 stories"),
+        ("shouts", StoryMetric, lambda _: [1.0], "metric shouts: gave 1 numbers for 3 stories"),
+        ("longer", EndingMetric, lambda _: ["long"] * 3, "metric longer: gave a str for 3 stories"),
+        ("longer", EndingMetric, lambda _: None, "metric longer: gave one NoneType for 3 stories"),
+        ("near", SearchMetric, lambda story: story.gone, "metric near: its compute raised AttributeError"),
+    ],
+)  # fmt: skip
+def test_a_metric_that_fails_is_named(splits, shouts, name, kind, compute, says):
+    shouts.clear()
+    shouts[name] = kind(describe(name), compute)
+    teller = types.SimpleNamespace(name="teller", generate=lambda prompts, **_: [" It was a ball."] * len(prompts))
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        ts_eval.evaluate(teller, splits, ts_eval.EvalConfig(stories=3, parts=("memorisation", "overfitting", "texts")))
+
+
+def test_numbers_of_numpy_are_numbers(splits, shouts):
+    shouts["shouts"] = StoryMetric(describe("shouts"), lambda s: np.full(len(s.texts), 2, np.int16))
+    shouts["shouting"] = StoryMetric(describe("shouting"), lambda _: np.float32(0.5))
+    teller = types.SimpleNamespace(name="teller", generate=lambda prompts, **_: [" It was a ball."] * len(prompts))
+    (model,) = ts_eval.evaluate(teller, splits, ts_eval.EvalConfig(stories=3, parts=("texts",))).models
+    assert model.values["texts.test.shouts"] == (2.0, 2.0, 2.0)
+    assert model.metrics["texts.test.shouting"].mean == 0.5
+
+
 def test_the_page_of_a_report_from_elsewhere_reads_the_metrics_that_it_describes(
     model_folder, splits, eval_config, shouts, monkeypatch
 ):
@@ -175,6 +205,17 @@ def test_ratings_enter_the_report(made, model_folder, splits, tmp_path, eval_con
     assert "Grammar" in html
     assert "j, sampled, prompt p: 5 of 6 ratings count" in html
     assert html.count("a correlation needs at least four") == 1, "said once, not above six empty plots"
+
+
+def test_ratings_of_other_stories_are_said_to_be_so(splits, tmp_path, stories):
+    (tmp_path / "told.txt").write_text("<|endoftext|>".join(stories[:6]), encoding="utf-8")
+    judge = ts_eval.judge.judge_stories
+    items = [ts_eval.judge.Story(text, "told") for text in (*stories[:4], "Another story. It is not in the report.")]
+    judge(items, ts_eval.JudgeConfig(backend="fake", anchors=False, probe="off"), out=tmp_path / "ratings.jsonl")
+    config = ts_eval.EvalConfig(stories=6, parts=("overfitting",))
+    (model,) = ts_eval.evaluate(tmp_path / "told.txt", splits, config, ratings=tmp_path / "ratings.jsonl").models
+    assert "1 of its rated stories are not in this report: its ratings may be those of other stories" in model.notes
+    assert model.ratings["overall"].n >= 4
 
 
 def test_no_model_has_the_name_of_the_real_stories(splits, tmp_path, stories, eval_config):

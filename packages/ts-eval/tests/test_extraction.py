@@ -204,3 +204,14 @@ def test_a_chart_of_shares_of_zero_has_no_negative_axis(splits: Path, tmp_path: 
 def test_splits_without_canaries_say_so(splits: Path) -> None:
     report = ts_eval.extraction(Parrot("p", []), splits, lengths=[4], words=5, stories=2)
     assert report.notes == ("the splits have no canaries: `ts-data prepare --canaries N` plants them",)
+
+
+def test_a_story_counts_by_the_words_that_follow_its_prompt(tmp_path: Path) -> None:
+    """A story of few blanks has words enough in all, and hardly any after the prompt: a model that ends there has extracted nothing."""
+    joined = [
+        " ".join(f"{a}-{b}-cat-dog-hat-mat-rat-bat" for b in "abcdefghijkl") + f" end{a}." for a in "abcdefghijklmnopqrstuvwxyz"
+    ]
+    (tmp_path / "raw.txt").write_text("".join(f"{text}\n<|endoftext|>\n" for text in joined), encoding="utf-8")
+    ts_data.prepare(tmp_path / "raw.txt", tmp_path / "splits", ts_data.PrepareConfig(validation=2, test=4, deduplicate="none"))
+    with pytest.raises(ConfigError, match="no story has"):
+        ts_eval.extraction(Parrot("p", joined), tmp_path / "splits", lengths=[12], words=5)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 import ts_eval
+from ts_eval.cli.measures import _sweep_text
+from ts_eval.report import render
 from ts_eval.schemas import SweepConfig
 from ts_eval.sweeping import grid, pareto
 
@@ -62,3 +64,20 @@ def test_a_judge_decides_quality(splits):
     assert made.quality == "few words"
     best = max(made.points, key=lambda p: p.quality)
     assert best.options["temperature"] == 0.3
+
+
+def test_real_stories_that_a_judge_does_not_rate_get_no_number(splits, tmp_path):
+    told = {"the"}
+    config = SweepConfig(method=("sample",), temperature=(0.3,), top_p=(None,), stories=4)
+    made = ts_eval.sweep(
+        Teller(),
+        splits,
+        config,
+        judge=lambda texts: [1.0 if told & set(t.split()[-3:]) else None for t in texts],
+        out=tmp_path / "s.json",
+    )
+    assert made.real_quality is None
+    assert made.points[0].quality == 1
+    assert next(line for line in _sweep_text(made).splitlines() if line.startswith("real")).split()[3] == "–"
+    report = ts_eval.evaluate(Teller(), splits, ts_eval.EvalConfig(stories=3, parts=("texts",)), sweep=tmp_path / "s.json")
+    assert "real-point" not in render(report).partition('id="sweep"')[2].partition("</section>")[0]

@@ -78,7 +78,7 @@ def sweep(
             config=config,
             quality=judge_name if judge is not None else "like real",
             points=tuple(_judged(tried, config, _diversity(real))),
-            real_quality=0.0 if real_score is None else real_score,
+            real_quality=real_score,
             real_diversity=_diversity(real),
             provenance=findings.provenance[0],
             notes=tuple(dict.fromkeys(adapter.notes)),

@@ -106,3 +106,15 @@ def test_raters_of_one_file_are_judges(tmp_path: Path) -> None:
     assert {r.text: r.scores.style for r in read_ratings(tmp_path / "pooled.jsonl") if r.scores} == {"x": 4.0, "y": 6.0}
     judge = ratings_file(tmp_path / "judge.jsonl", "j", {"x": [[4.0] * 6], "y": [[6.0] * 6]})
     assert panel([path, judge]).judges == ("ada (human.jsonl)", "bob (human.jsonl)", "j (judge.jsonl)")
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+    rows = {f"s{i}": [[2.0 + i % 5] * 6] for i in range(20)}
+    one = ratings_file(tmp_path / "a" / "r.jsonl", "gpt", rows)
+    two = ratings_file(tmp_path / "b" / "r.jsonl", "gpt", {text: [[9.0] * 6] for text in rows})
+    report = panel([one, two])
+    assert list(report.means) == list(report.judges) == [f"gpt ({one})", f"gpt ({two})"]
+    with pytest.raises(ConfigError, match="named twice"):
+        panel([one, tmp_path / "b" / ".." / "a" / "r.jsonl"])

@@ -293,6 +293,25 @@ def test_anchor_stories_are_rated_once_a_day_and_enter_no_rating(tmp_path: Path)
     assert not any("control stories" in note for note in later.summary.notes)
 
 
+def test_drift_is_that_of_the_judge_and_not_of_its_settings(tmp_path: Path) -> None:
+    def run(day: str, **changes: object) -> dict[str, float] | None:
+        with FakeServer() as server:
+            config = settings(server, anchors=True, **changes)
+            found = judge_stories(
+                STORIES[:1], config.model_copy(update={"seed": seed}), out=tmp_path / f"{day}.jsonl", store=tmp_path / "s.sqlite"
+            )
+        with sqlite3.connect(tmp_path / "s.sqlite") as db:
+            db.execute("UPDATE replies SET anchor = ? WHERE anchor > '2026'", (day,))
+        return found.summary.drift
+
+    seed = 1
+    assert run("2001-01-01", temperature=0.9) is None
+    seed = 2
+    assert run("2001-01-02", temperature=0.1) is None, "other settings, not another judge"
+    seed = 3
+    assert run("2001-01-03", temperature=0.1) is not None, "another address and seed are the same judge"
+
+
 def test_sources_are_kept_apart(tmp_path: Path) -> None:
     rows = [{"story": STORIES[0], "model": "a"}, {"text": STORIES[1], "source": "real"}]
     path = tmp_path / "stories.jsonl"

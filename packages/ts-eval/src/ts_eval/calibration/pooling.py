@@ -28,7 +28,11 @@ def panel(files: Sequence[StrPath], *, out: StrPath | None = None) -> PanelRepor
     where no story is rated by all.
     """
     check_output(out, "ts-eval/rating", files)
-    read = [(_by_text(ratings), Path(path).name) for path in files for ratings in read_raters(path)]
+    places = [Path(path) for path in files]
+    if len({place.resolve() for place in places}) < len(places):
+        raise ConfigError("files: one is named twice; a panel needs different judges.")
+    alike = len({place.name for place in places}) < len(places)
+    read = [(_by_text(ratings), str(place) if alike else place.name) for place in places for ratings in read_raters(place)]
     judges = [judge for judge, _ in read]
     if len(judges) < 2:
         raise ConfigError("files: a panel needs the ratings of at least two judges or raters.")

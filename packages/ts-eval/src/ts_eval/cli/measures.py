@@ -57,7 +57,8 @@ def _sweep_text(made: SweepReport) -> str:
         ]
         for p in ranked
     ]
-    real = ["real held-out stories", f"{made.real_quality:.3f}", f"{made.real_diversity:.3f}", ""]
+    quality = "–" if made.real_quality is None else f"{made.real_quality:.3f}"
+    real = ["real held-out stories", quality, f"{made.real_diversity:.3f}", ""]
     shown = table([*rows, real], ["decoding", f"quality ({made.quality})", "diversity", ""])
     notes = [f"{made.model}: {note}" for note in made.notes]
     return "\n\n".join([*([banner(made.warnings).rstrip()] if made.warnings else []), shown, *notes])

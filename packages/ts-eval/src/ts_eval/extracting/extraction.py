@@ -73,7 +73,7 @@ def extraction(
     if out is not None:
         check_pages(need_path(out, "out"), "extraction", [*several(models), splits])
     opened = open_splits(splits)
-    groups = _groups(opened, chosen[-1] + words, stories, seed)
+    groups = _groups(opened, chosen[-1], words, stories, seed)
     if not any(group.stories for group in groups):
         raise ConfigError(
             f"{splits}: no story has {chosen[-1] + words} words for the longest prompt and its continuation. Choose smaller lengths or words."
@@ -95,8 +95,8 @@ def extraction(
     return report
 
 
-def _groups(splits: Splits, least: int, most: int, seed: int) -> list[_Group]:
-    """Draws of training stories by copies, of held-out stories, and the canaries with their controls; long enough stories only."""
+def _groups(splits: Splits, length: int, words: int, most: int, seed: int) -> list[_Group]:
+    """Draws of training stories by copies, of held-out stories, and the canaries with their controls; only with `words` words after the longest prompt."""
     from ts_data import read_canaries, story_hashes
 
     canaries = read_canaries(splits.path)
@@ -113,7 +113,7 @@ def _groups(splits: Splits, least: int, most: int, seed: int) -> list[_Group]:
         for number in order:
             if len(found) == most:
                 break
-            if len(words_of(texts[number])) >= least:
+            if len(words_of(_ending(texts[number], length))) >= words:
                 found.append(texts[number])
         return found
 
@@ -176,7 +176,11 @@ def _beginning(text: str, length: int) -> str:
     return "".join(_BLANK.findall(text)[:length]).rstrip()
 
 
+def _ending(text: str, length: int) -> str:
+    """What follows the first `length` blank-separated words."""
+    return "".join(_BLANK.findall(text)[length:])
+
+
 def _continues(text: str, length: int, words: int, made: str) -> bool:
     """Whether `made` begins with the `words` words that follow the prompt in the story."""
-    prompt = _beginning(text, length)
-    return words_of(made)[:words] == words_of(text[len(prompt) :])[:words]
+    return words_of(made)[:words] == words_of(_ending(text, length))[:words]

@@ -190,7 +190,7 @@ class _Run:
         models = {worker.endpoint.model or config.model for worker in self.workers}
         return summarise(
             ratings, config, judge=results.backend.label, mode=results.backend.mode, prompt=results.prompt,
-            stories=len(self.plan.items), days=by_day(self.calls.replies.controls(sorted(models), self.calls.keys.prompt)),
+            stories=len(self.plan.items), days=by_day(self.calls.replies.controls(sorted(models), self.calls.keys)),
             checked=results.checked(), notes=self._notes(),
         )  # fmt: skip
 

@@ -103,6 +103,16 @@ def call_of(config: JudgeConfig, endpoint: Endpoint, backend: Backend) -> str:
     return json.dumps(content, sort_keys=True)
 
 
+def _settings(call: str) -> str:
+    """`call_of` without address and seed, by which no judge changes."""
+    try:
+        content = json.loads(call)
+        del content["endpoint"], content["parameters"]["seed"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return call
+    return json.dumps(content, sort_keys=True)
+
+
 def sha256(text: str) -> str:
     """Hexadecimal SHA-256; lone surrogates are allowed."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -336,9 +346,11 @@ class Replies:
         job.attempts = max((answer.row.attempt + 1 for answer in found), default=0)
         return len(found) > self._retries or any(answer.scores is not None or answer.row.reply.refused for answer in found)
 
-    def controls(self, models: Iterable[str], prompt: str) -> list[Answer]:
-        """Answers to control stories, of all days."""
-        return [self._parsed(row) for model in models for row in self._store.controls(model, prompt)]
+    def controls(self, models: Iterable[str], keys: JobKeys) -> list[Answer]:
+        """Answers to control stories under the same settings, of all days."""
+        settings = set(map(_settings, keys.calls))
+        rows = [row for model in models for row in self._store.controls(model, keys.prompt)]
+        return [self._parsed(row) for row in rows if _settings(row.call) in settings]
 
     def spent(self) -> int:
         """Tokens of all replies in the store, also those of other runs."""

@@ -1,7 +1,9 @@
 """ROUGE-1, ROUGE-2 and ROUGE-L of pairs of texts: rouge-score's numbers (stemmed), computed in one batch."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +15,8 @@ from ..schemas import MetricInfo
 from ..texts import stems
 from .base import EndingMetric, Endings
 
+ROWS = 256
+"""Texts compared with all others at once: bounds the memory."""
 NAMES = ("rouge1", "rouge2", "rougeL")
 
 
@@ -77,16 +81,33 @@ def _to_reference(name: str, field: str, endings: Endings) -> list[float | None]
 def _max_other(endings: Endings) -> list[float | None]:
     """Largest ROUGE-2 F1 of each completion to any other of them."""
     texts = endings.completions
-    n = len(texts)
-    if n < 2:
-        return [None] * n
-    pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
-    scores = rouge([texts[i] for i, _ in pairs], [texts[j] for _, j in pairs])
-    best = [0.0] * n
-    for (i, j), score in zip(pairs, scores, strict=True):
-        f = score["rouge2"].fmeasure
-        best[i], best[j] = max(best[i], f), max(best[j], f)
-    return [b if texts[i] else None for i, b in enumerate(best)]
+    if len(texts) < 2:
+        return [None] * len(texts)
+    grams = _bigrams(texts)
+    size = np.maximum(np.asarray(grams.sum(axis=1)).ravel(), 1)
+    best: list[float] = []
+    for at in range(0, len(texts), ROWS):
+        shared = (grams[at : at + ROWS] @ grams.T).toarray()
+        precision, recall = shared / size[at : at + ROWS, None], shared / size
+        f = 2 * precision * recall / np.where(shared > 0, precision + recall, 1)
+        np.fill_diagonal(f[:, at:], 0.0)
+        best += f.max(axis=1).tolist()
+    return [b if text else None for b, text in zip(best, texts, strict=True)]
+
+
+def _bigrams(texts: Sequence[str]) -> Any:
+    """Sparse int64 [texts, bigrams]: 1 for each bigram of stems; its k-th occurrence in a text is one of its own, so products count clipped."""
+    from scipy.sparse import csr_matrix
+
+    number: dict[tuple[tuple[str, str], int], int] = {}
+    columns, ends = [], [0]
+    for text in texts:
+        seen: Counter[tuple[str, str]] = Counter()
+        for pair in pairwise(stems(text)):
+            columns.append(number.setdefault((pair, seen[pair]), len(number)))
+            seen[pair] += 1
+        ends.append(len(columns))
+    return csr_matrix((np.ones(len(columns), np.int64), columns, ends), shape=(len(texts), max(1, len(number))))
 
 
 REPORTED = {

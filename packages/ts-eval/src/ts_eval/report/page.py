@@ -334,5 +334,6 @@ def _sweep(report: EvalReport) -> str:
         (p.diversity, p.quality, "winner" if p.winner else "mean" if p.on_front else "off", f"{p.options}: quality {p.quality:.3f}, diversity {p.diversity:.3f}")
         for p in sweep.points
     ]  # fmt: skip
-    points.append((sweep.real_diversity, sweep.real_quality, "real-point", "real held-out stories"))
+    if sweep.real_quality is not None:
+        points.append((sweep.real_diversity, sweep.real_quality, "real-point", "real held-out stories"))
     return scatter(points, x_label="diversity (1 - self-BLEU)", y_label=f"quality ({sweep.quality})", title="Decoding sweep")

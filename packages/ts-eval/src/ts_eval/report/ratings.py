@@ -44,7 +44,10 @@ def _rated(report: ModelReport, ratings: Sequence[Rating], config: EvalConfig) -
     columns: dict[str, list[float | None]] = {
         c: [float(means[story][k]) if story in means else None for story in stories] for k, c in enumerate(CATEGORIES)
     }
-    return report.model_copy(update={"ratings": _estimates(columns, config)})
+    shown = {story.text for story in report.stories}
+    other = len({rating.text for rating in ratings} - shown) if shown else 0
+    notes = [f"{other:,} of its rated stories are not in this report: its ratings may be those of other stories"] if other else []
+    return report.model_copy(update={"ratings": _estimates(columns, config), "notes": (*report.notes, *notes)})
 
 
 def estimated(report: ModelReport, config: EvalConfig) -> ModelReport:

@@ -186,7 +186,8 @@ class SweepReport(Frozen):
     quality: str
     """What quality is: a judge's name, or `like real` (minus the distance to real stories in bits per word)."""
     points: tuple[SweepPoint, ...]
-    real_quality: float
+    real_quality: float | None
+    """Of the real stories; None where the judge rated none of them."""
     real_diversity: float
     provenance: Provenance | None = None
     """None where no model is swept, and in reports of earlier versions."""

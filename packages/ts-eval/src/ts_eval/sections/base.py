@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ts_data import TsDataError
+
+from ..errors import ConfigError, TsEvalError
 from ..index import StoryIndex
 from ..models import ModelAdapter
 from ..models.checked import generate
@@ -168,6 +172,28 @@ class Context:
         if written is not None:
             self.notify(f"{adapter.name}: stories from {what}", len(prompts), len(prompts))
         return written
+
+
+def computed(name: str, compute: Callable[[Any], Any], given: Any) -> Any:
+    """What a metric computes. ConfigError that names the metric for an exception of its own."""
+    try:
+        return compute(given)
+    except (TsEvalError, TsDataError, OSError):
+        raise
+    except Exception as problem:
+        raise ConfigError(f"metric {name}: its compute raised {type(problem).__name__} ({problem}).") from problem
+
+
+def each_number(name: str, found: Any, count: int) -> list[float | None]:
+    """A metric's numbers, one per story. ConfigError that names the metric for anything else."""
+    values = list(found) if isinstance(found, Iterable) and not isinstance(found, (str, bytes)) else None
+    odd = [x for x in values or () if x is not None and not isinstance(x, Real)]
+    if values is None or len(values) != count or odd:
+        given = (
+            f"one {type(found).__name__}" if values is None else f"a {type(odd[0]).__name__}" if odd else f"{len(values)} numbers"
+        )
+        raise ConfigError(f"metric {name}: gave {given} for {count} stories; one number for each, or None, is expected.")
+    return [None if x is None else float(x) for x in values]
 
 
 def finite(value: float | None) -> float | None:

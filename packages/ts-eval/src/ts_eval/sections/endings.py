@@ -3,7 +3,7 @@
 from ..metrics import EndingMetric, Endings, reported
 from ..models import ModelAdapter
 from ..schemas import Completion
-from .base import SPLITS, Context, Generations, Section, finite
+from .base import SPLITS, Context, Generations, Section, computed, each_number, finite
 
 Columns = dict[str, list[float | None]]
 
@@ -51,7 +51,8 @@ def paper(adapter: ModelAdapter, context: Context) -> Section:
 def _columns(section: str, made: Generations, context: Context) -> Columns:
     """The values of every `EndingMetric` of a section."""
     endings = Endings(made.completions, made.references, context.index)
-    return {name: list(m.compute(endings)) for name, m in reported(EndingMetric).items() if m.section == section}
+    chosen = {name: m.compute for name, m in reported(EndingMetric).items() if m.section == section}
+    return {name: each_number(name, computed(name, f, endings), len(made.prompts)) for name, f in chosen.items()}
 
 
 def _search(adapter: ModelAdapter, context: Context, made: Generations) -> Columns:

@@ -6,7 +6,7 @@ from ..index import Match, Span
 from ..metrics import SearchMetric, reported
 from ..models import ModelAdapter
 from ..schemas import Closest, SpanMatch, Story
-from .base import SPLITS, Context, Section
+from .base import SPLITS, Context, Section, computed, each_number
 
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
@@ -25,7 +25,8 @@ def run(adapter: ModelAdapter, context: Context) -> Section:
         stories = _search(context, adapter.name, made)
         for name, metric in reported(SearchMetric).items():
             if name != "plot_cosine" or context.config.embeddings:
-                section.values[f"overfitting.{split}.{name}"] = [metric.compute(story) for story in stories]
+                found = [computed(name, metric.compute, story) for story in stories]
+                section.values[f"overfitting.{split}.{name}"] = each_number(name, found, len(stories))
         if split == "test":
             section.stories += stories
     return section

@@ -18,7 +18,7 @@ from ..ngrams import METHODS, BigramModel
 from ..schemas import BaselineScore
 from ..stats import LARGEST, ratio
 from ..texts import batches
-from .base import Context, Section
+from .base import Context, Section, computed
 
 BATCH = 500
 """Stories scored per progress update."""
@@ -50,7 +50,7 @@ def run(adapter: ModelAdapter, context: Context) -> Section:
 def _measure(section: Section, stories: ScoredStories, context: Context) -> None:
     config = context.config
     for name, metric in reported(ScoreMetric).items():
-        found, key = metric.compute(stories), f"perplexity.test.{name}"
+        found, key = computed(name, metric.compute, stories), f"perplexity.test.{name}"
         if found is None:
             continue
         estimate = ratio(found.above, found.below, seed=config.seed, resamples=config.resamples, exp=found.exp)

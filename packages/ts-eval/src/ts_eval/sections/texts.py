@@ -1,11 +1,12 @@
 """The generated stories by themselves: diversity, repetition, words, lengths, misspellings, beside the real ones."""
 
 import math
+from numbers import Real
 
 from ..metrics import StoryMetric, StorySet, reported
 from ..models import ModelAdapter
 from ..schemas import Estimate
-from .base import Context, Section
+from .base import Context, Section, computed, each_number
 
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
@@ -19,11 +20,11 @@ def run(adapter: ModelAdapter, context: Context) -> Section:
     for name, metric in reported(StoryMetric).items():
         if (metric.of_models and adapter.kind == "real") or (metric.of_spelling and adapter.whole_words):
             continue
-        key, value = f"texts.test.{name}", metric.compute(stories)
-        if value is not None and not isinstance(value, (int, float)):
-            section.values[key] = list(value)
+        key, value = f"texts.test.{name}", computed(name, metric.compute, stories)
+        if value is not None and not isinstance(value, Real):
+            section.values[key] = each_number(name, value, len(made))
         elif value is None or math.isfinite(value):
-            section.estimates[key] = Estimate(mean=value, n=len(made))
+            section.estimates[key] = Estimate(mean=None if value is None else float(value), n=len(made))
         else:
             section.estimates[key] = Estimate(mean=None, n=0, unscored=len(made))
             section.notes.append(f"{key} is {value}, no number")

@@ -16,8 +16,10 @@ from ts_data import (
     ConfigError,
     InstructConfig,
     PrepareConfig,
+    SourceError,
     instruct,
     instructions,
+    leakage,
     open_manifest,
     prepare,
     read,
@@ -189,3 +191,22 @@ def test_the_command(splits: Path, tmp_path: Path, run: Callable[..., tuple[int,
     assert (code, err.count("\n")) == (2, 1)
     assert "`held_out`" in err
     assert run("show", tmp_path / "out", "--n", 1)[0] == 0
+
+
+def test_prompts_hide_no_leakage(stories: list[str], tmp_path: Path) -> None:
+    """A story of train can have another prompt than its copy in test: train asks for no held-out words."""
+    for name, texts in (("raw.txt", stories), ("test.txt", stories[:60])):
+        (tmp_path / name).write_text("".join(f"{text}<|endoftext|>" for text in texts), encoding="utf-8")
+    with pytest.warns(UserWarning, match="are also in train"):
+        prepare(tmp_path / "raw.txt", tmp_path / "plain", PrepareConfig(validation=5), test=tmp_path / "test.txt", workers=1)
+    instruct(tmp_path / "plain", tmp_path / "asked", InstructConfig(held_out=0.5))
+    plain, asked = leakage(tmp_path / "plain"), leakage(tmp_path / "asked")
+    assert plain.splits == asked.splits
+    assert plain.splits["test"].exact > 40
+
+
+def test_prompts_are_no_source_of_stories(splits: Path, prompts: Path, tmp_path: Path) -> None:
+    for source, others in ((prompts, {}), (splits, {"against": prompts}), (splits, {"test": prompts})):
+        with pytest.raises(SourceError, match=r"prompts: holds prompts, made by .*Name the splits of plain stories"):
+            prepare(source, tmp_path / "out", **others)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

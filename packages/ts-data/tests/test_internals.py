@@ -26,6 +26,8 @@ from ts_data.engines.messages import decode, encode, outcome_of, raise_failure
 from ts_data.pipeline.manifest import lengths
 from ts_data.pipeline.pipeline import _useful_workers
 from ts_data.pipeline.splits import sizes
+from ts_data.pipeline.tasks import HashSource
+from ts_data.pipeline.workdir import WorkDir
 from ts_data.reports.show import highlight, visible
 from ts_data.reports.summary import histogram
 from ts_data.sources import kind_of
@@ -61,22 +63,22 @@ def test_default_sizes() -> None:
         sizes(0, PrepareConfig(), test_given=False, removed={"empty": 2, "short": 0})
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("workers", "number"), [(1, errno.ENOSPC), (2, errno.ENOSPC), (1, errno.EDQUOT), (2, errno.EFBIG)])
 def test_a_disk_that_fills_up_is_named_and_the_work_kept_and_gone_on_with(
-    raw: Path, tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch, workers: int
+    raw: Path, tmp_path: Path, small_blocks: None, monkeypatch: pytest.MonkeyPatch, workers: int, number: int
 ) -> None:
     def no_space(task: object) -> None:
-        raise OSError(errno.ENOSPC, "full")
+        raise OSError(number, "full")
 
     def full(self: object, tasks: Sequence[Task]) -> Iterator[int]:
-        for number, task in enumerate(tasks):
-            if number == 5:
+        for place, task in enumerate(tasks):
+            if place == 5:
                 monkeypatch.setattr(type(task), "run", no_space)
             if workers == 2:  # as a worker process does it
                 raise_failure(outcome_of(decode(encode(task))))
             else:
                 task.run()
-            yield number
+            yield place
 
     monkeypatch.setattr("ts_data.engines.local.Engine.run", full)
     with pytest.raises(TsDataError, match=r"\.splits\.ts-work: no space is left on its disk\..*it resumes"):
@@ -91,6 +93,19 @@ def test_a_disk_that_fills_up_is_named_and_the_work_kept_and_gone_on_with(
     seen = []
     prepare(raw, tmp_path / "splits", CONFIG, progress=lambda stage, done, total=None: seen.append((stage, done)))
     assert next(done for stage, done in seen if stage == "clean") > 60_000, "it goes on where it stood"
+
+
+@pytest.mark.parametrize(
+    "problem", [OSError(errno.EROFS, "Read-only file system", "a/b"), OSError("damaged"), MemoryError("8 GB")]
+)
+def test_a_failure_of_the_machine_leaves_a_worker_as_itself(problem: Exception) -> None:
+    class Failing(HashSource):
+        def run(self) -> None:
+            raise problem
+
+    with pytest.raises(type(problem)) as found:
+        raise_failure(outcome_of(Failing(WorkDir(Path("work")), 0, "raw.txt")))
+    assert console.explain(found.value) == console.explain(problem)
 
 
 def test_only_one_at_a_time(raw: Path, tmp_path: Path) -> None:

@@ -24,6 +24,15 @@ def test_changes_of_any_step_are_all_but_the_untouched(raw: Path, stories: list[
     assert len(dict(changes(raw))) == sum(bool(r.changes or r.dropped) for r in map(clean, stories))
 
 
+def test_a_story_that_the_end_of_its_file_cuts_is_among_the_changes(tmp_path: Path) -> None:
+    (tmp_path / "raw.txt").write_text(
+        "<|endoftext|>".join([f"{'They ran. ' * 30}", f"{'They ran. ' * 30}Then"]), encoding="utf-8"
+    )
+    for step in (None, "truncated"):
+        found = list(changes(tmp_path / "raw.txt", step=step))
+        assert [(position, result.dropped) for position, result in found if result.dropped] == [(1, "truncated")]
+
+
 def test_what_can_be_read_once_only_is_refused(tmp_path: Path) -> None:
     for name in ("-", "hub:owner/name", os.devnull):
         with pytest.raises(SourceError, match="changes are shown for files"):

@@ -129,6 +129,8 @@ def test_a_single_quotation_mark_of_a_tsv_row_swallows_no_other_row(tales: list[
         ("a.jsonl", b'{"text": ' + b"[" * 100_000 + b"\n", "a.jsonl, line 1: nested too deeply"),
         ("a.json", b'["caf\xe9"]', "not UTF-8"),
         ("a.jsonl", b'{"text": "x"}\n{"text": "caf\xe9"}\n', "a.jsonl, line 2: not UTF-8 at byte 27"),
+        ("a.jsonl", b'{"text": "x"}\n{"text": "caf\xc3', "a.jsonl, line 2: not UTF-8 at byte 27 .*The file ends there: .*bad_lines=skip"),
+        ("a.txt", "Once… <|endoftext|> so…".encode()[:-1], "line 1: not UTF-8 .*The file ends there: if it was cut off, download"),
         ("a.jsonl", b'{"text": "x\n', r"not JSON \(Unterminated string starting at character 10\)"),
         ("a.csv", b"text,text\nx,y\n", "has 2 columns 'text'"),
         ("a.csv", b'n,text\n1,"Hi" said Tom.\n', "a.csv, line 2: text follows a closing quotation mark"),
@@ -322,3 +324,11 @@ def test_bad_lines_stop_by_default_and_are_skipped_and_counted_by_option(
     assert [source.skipped for source in manifest.sources] == [skipped]
     assert manifest.stories_in == 60
     assert stories_of(tmp_path / "splits") == cleaned(tales)
+
+
+def test_a_skipped_last_story_leaves_the_one_before_it_whole(tales: list[str], tmp_path: Path) -> None:
+    """Only the last story of a file can be cut off by its end."""
+    (tmp_path / "a.txt").write_bytes(plain([*tales, tales[0].rstrip('.!?"') + " and"]) + b"half a st\xff")
+    with pytest.warns(UserWarning, match="1 lines or rows could not be read"):
+        manifest = prepare(tmp_path / "a.txt", tmp_path / "splits", SKIP, workers=1)
+    assert (manifest.stories_in, manifest.kept, manifest.removed) == (61, 61, {})

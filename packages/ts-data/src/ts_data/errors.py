@@ -1,5 +1,6 @@
 """The exceptions of ts_data."""
 
+import errno
 from typing import ClassVar
 
 
@@ -20,3 +21,8 @@ class ConfigError(TsDataError, ValueError):
 
 class SourceError(TsDataError):
     """Raw stories cannot be read; the message names the file, the place and what to do."""
+
+
+def has_no_space(problem: BaseException) -> bool:
+    """Whether an error says that a file cannot grow: the disk, the user's quota or the limit of a file's size is reached."""
+    return getattr(problem, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

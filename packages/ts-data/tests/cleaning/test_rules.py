@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from pkgutil import resolve_name
+from time import process_time
 from typing import cast
 
 import pytest
@@ -88,6 +90,26 @@ def test_a_rule_gives_a_text_or_a_drop_and_leaves_a_story_without_its_hint_alone
     if RULES[name].blanks_only:
         assert isinstance(after, str)
         assert "".join(after.split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.blanks_only])
+def test_a_rule_that_changes_blanks_brings_up_no_hint_of_another(name: str) -> None:
+    """The cleaner searches the hints once, in the raw text."""
+    apply, hints = load(name), {other: re.compile(rule.hint) for other, rule in RULES.items() if rule.hint}
+    for marks in product("\"'`*.,-\\<&ab", repeat=3):
+        for blank in (" ", "\n", "\t \x1f", " " * 5, "\n" * 5):
+            text = blank.join(marks)
+            after = str(apply(text))
+            assert [other for other, hint in hints.items() if hint.search(after) and not hint.search(text)] == [], text
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if CASES[name]])
+def test_a_rule_takes_time_in_proportion_to_the_text(name: str) -> None:
+    texts = [str(before) for before, _ in CASES[name]]
+    apply, text = load(name), "".join(texts * (3_000_000 // sum(map(len, texts))))
+    start = process_time()
+    apply(text)
+    assert process_time() - start < 5
 
 
 def test_unknown_and_repeated_names_are_refused_with_the_nearest() -> None:

@@ -85,11 +85,11 @@ def clean(text: str, config: PrepareConfig | None = None) -> Cleaned:
     return run_steps(text, steps_of(config or PrepareConfig()))
 
 
-def run_steps(text: str, steps: Sequence[Step]) -> Cleaned:
-    """`clean` with steps that are loaded already."""
+def run_steps(text: str, steps: Sequence[Step], *, is_cut: bool = False) -> Cleaned:
+    """`clean` with steps that are loaded already. `is_cut`: the end of its file has cut the story."""
     changes: list[Change] = []
     for step in steps:
-        if step.rule.cut_only:
+        if step.rule.cut_only and not is_cut:
             continue
         after = step.apply(text)
         if isinstance(after, Drop):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import traceback
 from pkgutil import resolve_name
@@ -12,8 +11,6 @@ from .. import errors
 
 if TYPE_CHECKING:
     from . import Task
-
-_NO_SPACE = "no space"
 
 
 def encode(task: Task) -> str:
@@ -39,17 +36,23 @@ def outcome_of(task: Task) -> str:
         task.run()
     except errors.TsDataError as problem:
         return json.dumps({"error": type(problem).__name__, "message": str(problem)})
-    except Exception as problem:
-        if getattr(problem, "errno", None) == errno.ENOSPC:
-            return json.dumps({"error": _NO_SPACE})
+    except OSError as problem:
+        place = None if problem.filename is None else str(problem.filename)
+        return json.dumps({"error": "OSError", "fields": [problem.errno, problem.strerror or str(problem), place]})
+    except MemoryError as problem:
+        return json.dumps({"error": "MemoryError", "message": str(problem)})
+    except Exception:
         return json.dumps({"error": "unexpected", "message": traceback.format_exc()})
     return "{}"
 
 
 def raise_failure(outcome: str) -> None:
-    """Raise the failure that `outcome_of` describes: an error of this package as itself, any other as RuntimeError with its traceback."""
+    """Raise the failure that `outcome_of` describes: an error of this package, of the disk or of memory as itself, any other as
+    RuntimeError with its traceback."""
     found = json.loads(outcome)
-    if found.get("error") == _NO_SPACE:
-        raise OSError(errno.ENOSPC, "no space left on the disk")
+    if found.get("error") == "OSError":
+        raise OSError(*found["fields"])
+    if found.get("error") == "MemoryError":
+        raise MemoryError(found["message"])
     if "error" in found:
         raise getattr(errors, found["error"], RuntimeError)(found["message"])

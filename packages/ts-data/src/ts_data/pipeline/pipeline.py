@@ -8,7 +8,6 @@ hashes of all stories where each goes (`splits.assign`); write shards side by si
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
 import os
 import sys
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 from .. import engines
 from ..artefact import beside, check_target, keep_apart, lock, need_space, recover
 from ..checks import check_config
-from ..errors import ConfigError, SourceError, TsDataError
+from ..errors import ConfigError, SourceError, TsDataError, has_no_space
 from ..schemas import DatasetManifest, PrepareConfig, Role
 from ..sources import SOURCES, STDIN, kind_of
 from ..sources.inputs import Source, expanded, local
@@ -146,7 +145,7 @@ def _working_in(workdir: WorkDir, target: Path | None) -> Iterator[None]:
             workdir.clear()
             raise
         except OSError as problem:
-            if problem.errno != errno.ENOSPC:
+            if not has_no_space(problem):
                 raise
             raise TsDataError(
                 f"{workdir.root}: no space is left on its disk. Free some, then run the same command again; it resumes."

@@ -7,11 +7,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from ..dataset import check_files, read
+from ..dataset import check_files, read, without_prompts
 from ..dedup.minhash import ReferenceSet
 from ..schemas import LeakageReport, NearConfig, SplitLeakage
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from ..console import Progress
 
 HeldOut = Literal["validation", "test"]
@@ -20,19 +22,20 @@ EXAMPLES = 20
 
 
 def leakage(splits: str | os.PathLike[str], near: NearConfig | None = None, *, progress: Progress | None = None) -> LeakageReport:
-    """Report validation and test stories that are also in train, exactly or nearly (`near`: n-grams and threshold).
+    """Report validation and test stories that are also in train, exactly or nearly (`near`: n-grams and threshold). Prompts
+    do not count.
 
     Streams train; holds the held-out stories in memory.
     """
     manifest = check_files(splits)
     near = near or manifest.config.near
     names: tuple[HeldOut, ...] = ("validation", "test")
-    held = {name: list(read(splits, name)) for name in names}
+    held = {name: [text for batch in read(splits, name).batches() for text in _stories(batch)] for name in names}
     finders = {name: _Finder(texts, near) for name, texts in held.items()}
     train = read(splits, "train")
     done = 0
     for batch in train.batches(4_096):
-        texts: list[str] = batch.column(0).to_numpy(zero_copy_only=False).tolist()
+        texts = _stories(batch)
         for finder in finders.values():
             finder.look(texts, done)
         done += len(texts)
@@ -74,6 +77,12 @@ class _Finder:
             near=len(set(self._near) - set(self._exact)),
             examples=tuple((row, at, round(similarity, 4)) for row, at, similarity in ranked[:EXAMPLES]),
         )
+
+
+def _stories(batch: pa.RecordBatch) -> list[str]:
+    """The stories of a batch, without their prompts."""
+    stories: list[str] = without_prompts(batch).to_numpy(zero_copy_only=False).tolist()
+    return stories
 
 
 def _digest(text: str) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..cleaning.cleaner import Cleaned, clean
+from ..cleaning.cleaner import Cleaned, run_steps, steps_of
 from ..cleaning.rules import RULES
 from ..dataset import REMOVED, Split, open_manifest, read
 from ..errors import ArtefactError, ConfigError, SourceError
@@ -72,9 +72,10 @@ def changes(
 def _changes(item: _sources.Input, config: PrepareConfig, step: str | None) -> Iterator[tuple[int, Cleaned]]:
     bad: _sources.Bad = _sources.stop if config.bad_lines == "stop" else lambda _: None
     batches = chain.from_iterable(_sources.read_block(block, config, bad) for block in _sources.plan(item, config))
-    texts = chain.from_iterable(batch.column("text").to_pylist() for batch in batches)
-    for position, text in enumerate(texts):
-        result = clean(text, config)
+    stories = chain.from_iterable(zip(*batch.to_pydict().values(), strict=True) for batch in batches)
+    steps = steps_of(config)
+    for position, (text, is_cut) in enumerate(stories):
+        result = run_steps(text, steps, is_cut=is_cut)
         if (result.changes or result.dropped) if step is None else step in {*(c.step for c in result.changes), result.dropped}:
             yield position, result
 

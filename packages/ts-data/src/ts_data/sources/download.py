@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..artefact import lock, need_space, sha256_file
-from ..errors import ConfigError, SourceError, TsDataError
+from ..errors import ConfigError, SourceError, TsDataError, has_no_space
 
 if TYPE_CHECKING:
     from ..console import Progress
@@ -86,7 +85,7 @@ def _fetch(file: Remote, folder: Path, endpoint: str | None) -> Path:
             stated = get_hf_file_metadata(hf_hub_url(REPOSITORY, file.name, **where), endpoint=endpoint, timeout=30).etag
             path = Path(hf_hub_download(REPOSITORY, file.name, local_dir=folder, **where))
     except Exception as problem:  # the library's own errors, its HTTP client's, the disk's
-        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:  # the console says it
+        if has_no_space(problem):  # the console says it
             raise
         reason = next((line.strip() for line in str(problem).splitlines() if line.strip()), type(problem).__name__).rstrip(".")
         raise SourceError(

@@ -31,6 +31,7 @@ _KINDS = {
 
 _READ = (".gz", ".zst", ".bz2", ".parquet")
 _LOOK = 4096
+_CUT = "The file ends there: if it was cut off, download it again, or leave out its last story (--set bad_lines=skip). Else: "
 _JSON = re.compile(r"\.(nd)?json(l|lines)?(\.|$)", re.IGNORECASE)
 
 
@@ -110,7 +111,8 @@ def not_utf8(name: str, path: str) -> SourceError | None:
                 line += problem.object[: problem.start].count(b"\n")
                 return misnamed(name, path) or SourceError(
                     f"{name}, line {line:,}: not UTF-8 at byte {place - held + problem.start:,} of the file "
-                    f"({problem.object[problem.start : problem.start + 4]!r}). Convert it first, for example: iconv -f WINDOWS-1252 -t UTF-8"
+                    f"({problem.object[problem.start : problem.start + 4]!r}). {_CUT if not piece else ''}"
+                    f"Convert it first, for example: iconv -f WINDOWS-1252 -t UTF-8"
                 )
             if not piece:
                 return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import operator
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..errors import SourceError, TsDataError
+from ..errors import SourceError, TsDataError, has_no_space
 from ..schemas import PrepareConfig
 from .blocks import Format, Input, RawSource, column_of, inner_path
 from .download import silent
@@ -32,7 +31,7 @@ class Hub(Format):
             except TsDataError:
                 raise
             except Exception as problem:  # the library raises its own errors, aiohttp's and the file system's
-                if getattr(problem, "errno", None) == errno.ENOSPC:
+                if has_no_space(problem):
                     raise
                 reason = next(iter(str(problem).splitlines()), type(problem).__name__)
                 raise SourceError(f"{raw.name}: cannot be read from the Hub: {reason}") from None

@@ -78,6 +78,8 @@ def _of_folder(name: str) -> list[str]:
         except ArtefactError:
             pass
         else:
+            if manifest.instruct is not None:
+                raise SourceError(f"{name}: holds prompts, made by `ts-data instruct`. Name the splits of plain stories.")
             return [os.path.join(name, file.name) for split in manifest.splits.values() for file in split.files]  # noqa: PTH118
     found = []
     for folder, inner, files in os.walk(name):

@@ -43,8 +43,8 @@ class Text(Format):
             try:
                 texts.validate(full=True)
             except pa.ArrowInvalid:
-                texts = strings(_decodable(parts, block.input, bad))
-                cut = cut and len(texts) > 0
+                good = _decodable(parts, block.input, bad)
+                texts, cut = strings(good), cut and good[-1:] == parts[-1:]
             yield texts, cut
 
 

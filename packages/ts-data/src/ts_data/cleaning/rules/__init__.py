@@ -73,7 +73,7 @@ RULES: dict[str, Rule] = {
         "ts_data.cleaning.rules.blanks:whitespace", blanks_only=True, at_once="ts_data.cleaning.rules.blanks:whitespace_at_once"
     ),
     "paragraphs": Rule("ts_data.cleaning.rules.blanks:paragraphs", blanks_only=True),
-    "ellipses": Rule("ts_data.cleaning.rules.ellipses:apply", hint=rf"\.{_BLANK}{{0,3}}\."),
+    "ellipses": Rule("ts_data.cleaning.rules.ellipses:apply", hint=rf"\.{_BLANK}*\."),
     "dashes": Rule("ts_data.cleaning.rules.dashes:apply", hint=f"--|{_BLANK}-{_BLANK}"),
     "quote_sides": Rule("ts_data.cleaning.rules.quotes:sides", hint=f'{_BLANK}"{_BLANK}'),
     "quote_space": Rule("ts_data.cleaning.rules.quotes:spaces", hint=',"[A-Za-z]'),

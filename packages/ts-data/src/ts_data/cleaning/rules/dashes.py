@@ -36,13 +36,13 @@ def apply(text: str) -> str:
 def _spaced(parts: list[str]) -> str:
     """Join the parts between dashes; dashes in a row count as one."""
     parts = [parts[0], *filter(None, [part.strip(" ") for part in parts[1:-1]]), parts[-1]]
-    text = parts[0].rstrip(" ")
+    pieces = [parts[0].rstrip(" ")]
     for part in parts[1:]:
-        part = part.lstrip(" ")
+        part, text = part.lstrip(" "), pieces[-1][-2:]
         left = "" if not text or text[-1].isspace() or _opens(text) or _closes(part) else " "
         right = "" if not part or part[0].isspace() or _opens(text) or _closes(part) else " "
-        text = f"{text}{left}\u2014{right}{part}"
-    return text
+        pieces.append(f"{left}\u2014{right}{part}")
+    return "".join(pieces)
 
 
 def _opens(text: str) -> bool:

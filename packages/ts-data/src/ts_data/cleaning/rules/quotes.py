@@ -93,20 +93,17 @@ _MISSING = re.compile(r',"(?=[A-Za-z])')
 
 def spaces(text: str) -> str:
     """Return the text with a blank on the outer side of such a quotation mark."""
-    if ',"' not in text:
-        return text
-    match = _MISSING.search(text)
-    while match:
+    pieces: list[str] = []
+    done, opens = 0, False
+    for match in _MISSING.finditer(text):
         at = match.start() + 1
-        blank = at + 1 if _inside(text, at) else at
-        text = f"{text[:blank]} {text[blank:]}"
-        match = _MISSING.search(text, at + 2)
-    return text
+        before = text.rfind('"', 0, at)
+        opens = not (opens if pieces and before == done - 1 else _opens(text, before))
+        pieces += [text[done:at], ' "' if opens else '" ']
+        done = at + 1
+    return "".join([*pieces, text[done:]]) if pieces else text
 
 
-def _inside(text: str, at: int) -> bool:
-    """Return whether position `at` is inside speech: the quotation mark before it opens."""
-    before = text.rfind('"', 0, at)
-    if before < 0:
-        return False
-    return before == 0 or (text[before - 1] in " \n(—" and not text[before + 1].isspace())
+def _opens(text: str, at: int) -> bool:
+    """Return whether the quotation mark at a position opens speech; there is none at -1."""
+    return at == 0 or (at > 0 and text[at - 1] in " \n(—" and not text[at + 1].isspace())

@@ -81,3 +81,20 @@ def test_real_stories_that_a_judge_does_not_rate_get_no_number(splits, tmp_path)
     assert next(line for line in _sweep_text(made).splitlines() if line.startswith("real")).split()[3] == "–"
     report = ts_eval.evaluate(Teller(), splits, ts_eval.EvalConfig(stories=3, parts=("texts",)), sweep=tmp_path / "s.json")
     assert "real-point" not in render(report).partition('id="sweep"')[2].partition("</section>")[0]
+
+
+def test_a_setting_that_writes_nothing_is_no_point(splits):
+    class Half(Teller):
+        def generate(self, prompts, **options):
+            told = super().generate(prompts, temperature=1.0)
+            return [
+                text if options["temperature"] > 0.5 or (options["temperature"] == 0.5 and i) else " "
+                for i, text in enumerate(told)
+            ]
+
+    def swept(*temperatures):
+        return ts_eval.sweep(Half(), splits, SweepConfig(method=("sample",), temperature=temperatures, top_p=(None,), stories=4))
+
+    assert [p.options["temperature"] for p in swept(0.3, 0.5, 0.9).points] == [0.5, 0.9]
+    with pytest.raises(ts_eval.ConfigError, match="the model writes nothing"):
+        swept(0.3)

@@ -71,7 +71,9 @@ def sweep(
     with writing(None if out is None else Path(out)):
         tried = _optuna(trial, config, progress) if config.search == "optuna" else _grid(trial, config, progress)
         if not tried:
-            raise ConfigError(f"{adapter.name}: no setting could be scored: its stories are empty, or the judge gave no number.")
+            raise ConfigError(
+                f"{adapter.name}: no setting could be scored: the model writes nothing, or the judge gave no number."
+            )
         real_score = stats.estimate(score(real)).mean
         report = SweepReport(
             model=adapter.name,
@@ -129,6 +131,8 @@ class _Trial:
         made = generate(self.adapter, self.openings, seed=config.seed, max_new_tokens=config.max_new_tokens, **options)
         if made is None:
             raise ConfigError(f"{self.adapter.name}: cannot generate, so there is no decoding to sweep.")
+        if 2 * sum(not text.strip() for text in made) >= len(made):  # what would be scored are the openings
+            return None
         texts = [joined(a, b) for a, b in zip(self.openings, made, strict=True)]
         quality = stats.estimate(self.score(texts), seed=self.config.seed)
         if quality.mean is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import types
 
 import pytest
 
@@ -12,6 +13,7 @@ from ts_eval.cli import app
 from ts_eval.judge import FeatureJudge
 from ts_eval.judge.best import write_ranked
 from ts_eval.judge.features.model import packaged
+from ts_models.generation.text import Story
 
 OPTIONS = {"max_new_tokens": 12, "temperature": 9.0}  # an untrained network repeats its prompt otherwise
 
@@ -32,6 +34,18 @@ def test_the_best_and_the_worst_of_the_stories_are_kept(lm):
         assert row.rejected_score < row.mean_score < row.score
     assert rows[1] != rows[2]
     assert rows == ts_eval.best_of(lm, ["One day", "", ""], 5, seed=3, **OPTIONS)
+
+
+@pytest.mark.parametrize("by", ["features", "likelihood"])
+def test_a_story_that_ends_at_once_is_the_worst(by):
+    def told(text: str, logprob: float) -> Story:
+        return Story("One day", text, [3], "eos", 0.0, [logprob])
+
+    made = [told(" a dog sat, sat, sat and sat", -9.0), told("", -0.1), told(" ", -0.1), told(" a cat ran and", -8.0)]
+    lm = types.SimpleNamespace(write=lambda prompts, **_: made)
+    (row,) = ts_eval.best_of(lm, ["One day"], 4, by=by)
+    assert row.rejected == "One day"
+    assert row.story != "One day"
 
 
 def test_likelihood_ranks_by_the_models_own_mean_log_probability(lm):

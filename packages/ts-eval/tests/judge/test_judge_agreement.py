@@ -267,6 +267,21 @@ def test_a_reference_measures_distance_from_its_own_kind() -> None:
         Reference(stories[:5])
 
 
+def test_a_fragment_is_rated_below_every_story() -> None:
+    judge = packaged(None)
+
+    def mean(text: str) -> float:
+        return float(np.mean(judge.estimate(text).as_list()))
+
+    stories = [mean(story) for story in base_stories()]
+    fragments = [mean(text) for text in ("", ".", "One day", "One day, a girl named Lily went to the park with her mom.")]
+    assert fragments == sorted(fragments)
+    assert fragments[:2] == [1, 1]
+    assert fragments[-1] < min(stories) - 1
+    whole = base_stories()[0]
+    assert mean(" ".join(whole.split()[:25])) < mean(whole)
+
+
 def test_the_features_backend_gives_estimates_that_say_so(tmp_path: Path) -> None:
     run = judge_stories(base_stories(), JudgeConfig(backend="features"), out=tmp_path / "r.jsonl")
     assert {r.mode for r in run.ratings} == {"estimated"}

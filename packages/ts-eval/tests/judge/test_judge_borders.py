@@ -548,9 +548,26 @@ def test_nothing_rated_because_no_reply_holds_ratings_is_exit_1(
         words = ("--base-url", server.url, "--model", "m", "--set", "backoff=0.001", "--set", "anchors=false", "-q")
         code, _, err = command("judge", stories_file(tmp_path), *words, "--out", tmp_path / "r.jsonl", capsys=capsys)
         assert (code, err.splitlines()[-1].startswith("error: nothing was rated: the reply ")) == (1, True)
+        assert err.endswith("Check the judge, then ask it again with another --store.\n"), "the same command would ask nobody"
         rated = stories_file(tmp_path, [{"story": s, "ratings": [RATINGS]} for s in STORIES])
         code, _, err = command("calibrate", rated, *words, "--out", tmp_path / "c.json", "--no-damage", capsys=capsys)
         assert (code, "error: nothing was rated: no reply holds ratings." in err) == (1, True)
+
+
+def test_a_spent_budget_is_mended_by_a_larger_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.txt").write_text(STORIES[0])
+    words = ("--backend", "fake", "--budget", 9, "--out", tmp_path / "r.jsonl")
+    code, _, err = command("judge", tmp_path / "s.txt", *words, capsys=capsys)
+    assert (code, err.splitlines()[-1]) == (1, "error: nothing was rated: the budget of 9 tokens is used up. Raise --budget, then run the same command again.")  # fmt: skip
+
+
+def test_tls_to_a_plain_port_says_which_address_to_name() -> None:
+    with FakeServer() as server:
+        config = JudgeConfig(
+            endpoints=[{"base_url": server.url.replace("http:", "https:")}], anchors=False, dead_after=1, backoff=0.01
+        )
+        (rating,) = judge_stories(STORIES[:1], config).ratings
+    assert "the server speaks no TLS; name it with http://" in str(rating.unscored)
 
 
 def test_some_rated_is_exit_0_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

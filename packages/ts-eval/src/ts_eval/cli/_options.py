@@ -59,11 +59,19 @@ def announcer(*, quiet: bool) -> Callable[[Estimate], object] | None:
     return None if quiet else lambda expected: typer.echo(expected.sentence(), err=True)
 
 
+NO_REPLY = "no reply holds ratings"
+"""Reason of a command that rates several sets of stories."""
+
+
 def end_without_ratings(reasons: list[str]) -> None:
     """Exit with 1 and a reason if nothing was rated: `reasons` are those of all stories, empty for a rated one."""
-    from ..judge.client import NO_ENDPOINT
+    from ..judge.client import NO_ENDPOINT, OVER_BUDGET
 
     if reasons and all(reasons):
         reason = next((r for r in reasons if r.startswith(NO_ENDPOINT)), reasons[0])
-        typer.echo(f"error: nothing was rated: {reason}. Check the judge, then run the same command again.", err=True)
+        again = "then run the same command again"
+        mend = f"Raise --budget, {again}" if reason.startswith(OVER_BUDGET) else f"Check the judge, {again}"
+        if reason.startswith(("the reply ", "the judge gave no answer", NO_REPLY)):  # stored, so the same command asks nobody
+            mend = "Check the judge, then ask it again with another --store"
+        typer.echo(f"error: nothing was rated: {reason}. {mend}.", err=True)
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ from ts_data.console import Config, Json, Quiet, Set, emit, merge, show_progress
 
 from ..judge.guards import GUARDS
 from ._options import (
+    NO_REPLY,
     Backend,
     BaseUrl,
     FeatureReference,
@@ -253,7 +254,7 @@ def calibrate(
     for note in report.notes:
         warn(note)
     emit(report, lambda: _calibration_text(report, out), as_json=as_json, quiet=quiet)
-    reason = next((note for note in report.notes if GIVEN_UP in note), "no reply holds ratings")
+    reason = next((note for note in report.notes if GIVEN_UP in note), NO_REPLY)
     end_without_ratings([reason] if report.asked and not report.rated else [])
 
 

@@ -80,7 +80,8 @@ def _score(by: str, reference: StrPath | None) -> Callable[[Story], float]:
 
 def _rank(stories: Sequence[Story], score: Callable[[Story], float]) -> Ranked:
     scores = [score(story) for story in stories]
-    best, worst = scores.index(max(scores)), scores.index(min(scores))
+    key = [(bool(story.text.strip()), value) for story, value in zip(stories, scores, strict=True)]  # nothing written is worst
+    best, worst = key.index(max(key)), key.index(min(key))
     return Ranked(
         stories[0].prompt, stories[best].full_text.strip(), scores[best],
         stories[worst].full_text.strip(), scores[worst], sum(scores) / len(scores),

@@ -22,6 +22,8 @@ from .store import Job, JobKeys, Replies, Stored, sha256
 
 NO_ENDPOINT = "no endpoint left"
 """Starts the reason of stories that were not asked because every endpoint had been given up."""
+OVER_BUDGET = "the budget"
+"""Starts the reason of stories that the budget did not reach."""
 GIVEN_UP = "was given up"
 """Part of the note about each endpoint that was given up."""
 _MAX_FAILED_CALLS = 12
@@ -282,7 +284,7 @@ class _Runner:
         with self.pool.changed:
             if self.pool.in_flight > 1:
                 return 0.05
-        job.failure, job.done = f"the budget of {self.budget.limit:,} tokens is used up", True
+        job.failure, job.done = f"{OVER_BUDGET} of {self.budget.limit:,} tokens is used up", True
         return 0
 
 

@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...schemas import CATEGORIES, FeatureWeights, Scores
+from ...texts import words_of
 from .describe import describe
 from .reference import Reference
 
 CLIP = 4.0
 """Standardised features are clipped to ±4."""
+WHOLE = 30
+"""Words below which a rating sinks towards 1: the features see no length, and the shortest story of the fit has 62 words."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +34,17 @@ class FeatureJudge:
     @property
     def identity(self) -> str:
         """Name and hash of weights and reference."""
-        content = json.dumps(self.weights.model_dump(mode="json"), sort_keys=True) + (
-            self.reference.sha256 if self.reference else ""
-        )
+        content = json.dumps(self.weights.model_dump(mode="json"), sort_keys=True) + f"{WHOLE}"
+        content += self.reference.sha256 if self.reference else ""
         return f"{self.weights.features}@{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
     def estimate(self, story: str) -> Scores:
-        """Estimated ratings, clipped to 1–10."""
+        """Estimated ratings, clipped to 1–10; of a fragment of fewer than `WHOLE` words in proportion to them."""
         w = self.weights
         row = np.array([list(describe(story, self.reference).values())])
         numbers = scaled(row, np.array(w.signs), np.array(w.means), np.array(w.spreads))[0]
         values = np.clip(np.array(w.intercepts) + np.array(w.coefficients) @ numbers, 1, 10)
+        values = 1 + (values - 1) * min(1.0, len(words_of(story)) / WHOLE)
         return Scores(**{name: round(float(v), 4) for name, v in zip(CATEGORIES, values, strict=True)})
 
 

@@ -64,6 +64,8 @@ def post(url: str, headers: Mapping[str, str], body: bytes, *, seconds: float, l
     except (OSError, http.client.HTTPException, ValueError) as problem:
         if isinstance(problem, TimeoutError) or time.monotonic() >= deadline:
             raise OutOfTimeError(f"no whole answer within {seconds:g} s", reached=reached) from None
+        if isinstance(problem, ssl.SSLError) and problem.reason == "WRONG_VERSION_NUMBER":
+            raise CallError("no connection: the server speaks no TLS; name it with http://", reached=reached) from None
         words = "the connection broke" if reached else "no connection"
         raise CallError(f"{words} ({type(problem).__name__}: {' '.join(str(problem).split())[:100]})", reached=reached) from None
     encoding = response.headers.get("Content-Encoding", "").strip().lower()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ts_tokenizer.fast.jit import compiled_on_call as kernel
 
 Array = NDArray[Any]
-helper = njit(nogil=True)
+helper = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """For functions that kernels call: compiled into each of them, not cached by themselves."""
 
 GROUP = 4

@@ -200,7 +200,7 @@ def kinds_of(vocab: Sequence[str], classes: np.ndarray) -> np.ndarray:
 # --- weights -----------------------------------------------------------------------------------
 
 Table = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Keys, weights and tags; see `fast.loops.look_up`."""
+"""Keys, weights and tags; see `fast.loops._look_up`."""
 
 
 def _open(spec: DecoderSpec) -> Table:

@@ -20,13 +20,18 @@ def jit(function: Callable[..., Any]) -> Any:
 
 
 def compiled_on_call(function: Callable[..., Any]) -> Any:
-    """Compile a function in nopython mode on first call; it runs without the GIL."""
+    """Compile a function in nopython mode on first call; it runs without the GIL.
+
+    One whose name begins with `_` is called by compiled functions only: it gets no wrapper that Python would call.
+    """
     import numba
 
+    inner = function.__name__.startswith("_")
+    options = {"nogil": True, "no_cpython_wrapper": inner, "no_cfunc_wrapper": inner}
     try:
-        compiled = numba.njit(cache=True, nogil=True)(function)
+        compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no writable place for the cache: a read-only installation without a usable home
-        return numba.njit(nogil=True)(function)
+        return numba.njit(**options)(function)
     own = getattr(compiled, "_cache", None)
     if hasattr(own, "load_overload") and hasattr(own, "save_overload"):  # private API: without it Numba's cache is used as it is
         compiled._cache = _Cache(own)

@@ -39,7 +39,7 @@ QUOTE, APOSTROPHE, BREAK, WORD, CASELESS = 8, 16, 32, 64, 128
 
 
 @jit
-def space_features(ids, i, state, kinds, none, out):
+def _space_features(ids, i, state, kinds, none, out):
     """Fill `out` with the features of the blank before token i: template and up to three ids, 53 bits in all."""
     n = len(ids)
     a = ids[i - 2] if i > 1 else none
@@ -65,7 +65,7 @@ def space_features(ids, i, state, kinds, none, out):
 
 
 @jit
-def case_features(ids, i, state, kinds, none, out):
+def _case_features(ids, i, state, kinds, none, out):
     """Fill `out` with the features of the case of token i."""
     n = len(ids)
     a = ids[i - 2] if i > 1 else none
@@ -152,7 +152,7 @@ def space_context(ids, i, decided, before, kinds, none, out):
 
 
 @jit
-def next_decided(decided, kind, before, blank, first):
+def _next_decided(decided, kind, before, blank, first):
     """The open quotes after a token, by the blanks on both of its sides."""
     if kind & QUOTE:
         if before == 1 and blank == 0:
@@ -171,7 +171,7 @@ def next_decided(decided, kind, before, blank, first):
 
 
 @jit
-def case_context(ids, i, walk, kinds, none, out):
+def _case_context(ids, i, walk, kinds, none, out):
     """Features of the case of token i after a quotation mark: does the sentence continue, or does a new one start?"""
     n = len(ids)
     a = ids[i - 2] if i > 1 else none
@@ -215,7 +215,7 @@ def case_context(ids, i, walk, kinds, none, out):
 
 
 @jit
-def open_quotes(ids, i, kinds, walk):
+def _open_quotes(ids, i, kinds, walk):
     """The open quotes before token i while its own blank is unknown: a quote with a blank before it opens."""
     if i == 0:
         return 0
@@ -228,11 +228,11 @@ def open_quotes(ids, i, kinds, walk):
 
 
 @jit
-def take_blank(ids, i, blank, kinds, walk):
+def _take_blank(ids, i, blank, kinds, walk):
     """Update `walk` by the blank before token i: open quotes, last blank, last token of the last speech, tokens since."""
     if i > 0:
         was = walk[0]
-        walk[0] = next_decided(was, kinds[ids[i - 1]], walk[1], blank, i == 1)
+        walk[0] = _next_decided(was, kinds[ids[i - 1]], walk[1], blank, i == 1)
         if was & 1 and not walk[0] & 1 and i > 1:
             walk[2] = ids[i - 2]
             walk[3] = 0
@@ -254,20 +254,20 @@ def features(ids, blanks, bounds, places, kinds, none, space, case):
         for i in range(len(own)):
             place = places[first + i]
             if place >= 0 and space.shape[1]:
-                space_features(own, i, open_quotes(own, i, kinds, walk), kinds, none, row)
+                _space_features(own, i, _open_quotes(own, i, kinds, walk), kinds, none, row)
                 space_context(own, i, walk[0], walk[1], kinds, none, row)
                 for j in range(SPACE_FEATURES):
                     space[j, place] = row[j]
-            take_blank(own, i, blanks[first + i], kinds, walk)
+            _take_blank(own, i, blanks[first + i], kinds, walk)
             if place >= 0 and case.shape[1]:
-                case_features(own, i, walk[0], kinds, none, row)
-                case_context(own, i, walk, kinds, none, row)
+                _case_features(own, i, walk[0], kinds, none, row)
+                _case_context(own, i, walk, kinds, none, row)
                 for j in range(CASE_FEATURES):
                     case[j, place] = row[j]
 
 
 @jit
-def mixed(key):
+def _mixed(key):
     """The hash of a key: bits from 20 on choose its slot, bits from 13 on are its tag. No product exceeds 63 bits."""
     return (key >> 24) * SPREAD[0] + (key & 0xFFFFFF) * SPREAD[1]
 
@@ -277,7 +277,7 @@ def fill_table(keys, weights, slots, values):
     """Insert keys and their weights into an open-addressed table; `slots` has a power of two entries, all -1."""
     size = len(slots)
     for i in range(len(keys)):
-        slot = (mixed(keys[i]) >> 20) & (size - 1)
+        slot = (_mixed(keys[i]) >> 20) & (size - 1)
         while slots[slot] >= 0:
             slot = (slot + 1) & (size - 1)
         slots[slot] = keys[i]
@@ -290,18 +290,18 @@ def fill_tags(slots, tags):
     """Fill uint8 `tags` [slots], all 0: a tag is seven bits of the key's hash, and never 0."""
     for i in range(len(slots)):
         if slots[i] >= 0:
-            tags[i] = 128 | ((mixed(slots[i]) >> 13) & 127)
+            tags[i] = 128 | ((_mixed(slots[i]) >> 13) & 127)
 
 
 @jit
-def look_up(keys, tags, key):
+def _look_up(keys, tags, key):
     """The row of a key in an open-addressed table, or -1.
 
     Most keys are absent. Their tags tell, which fit the CPU cache, as the keys do not.
     """
     if key < 0:
         return -1
-    full = mixed(key)
+    full = _mixed(key)
     tag = 128 | ((full >> 13) & 127)
     slot = (full >> 20) & (len(keys) - 1)
     while tags[slot]:
@@ -329,19 +329,19 @@ def score_whole(ids, fixed, bounds, kinds, none, unk, keys, weights, tags, unit,
         own, known, found = ids[first:last], fixed[first:last], scores[first:last]
         walk = np.array([0, 1, none, 0, 0])
         for i in range(len(own)):
-            score_token(own, i, known, kinds, none, unk, keys, weights, tags, parity, walk, row, found)
-        add_story_scores(own, known, kinds, unk, keys, weights, tags, unit, mode, board, found, nothing)
+            _score_token(own, i, known, kinds, none, unk, keys, weights, tags, parity, walk, row, found)
+        _add_story_scores(own, known, kinds, unk, keys, weights, tags, unit, mode, board, found, nothing)
         clear(board, own)
         if mode == 0 and together > 0:
-            decide_together(own, kinds, unk, together, max(together, witness), board, found)
+            _decide_together(own, kinds, unk, together, max(together, witness), board, found)
             if witness > 0:
-                spread_capitals(own, unk, board, found)
+                _spread_capitals(own, unk, board, found)
             clear(board, own)
 
 
 @jit
 def clear(board, ids):
-    """Set the rows of tokens in `board`, int64 [vocab, 7], to what they are before a story: see `add_vote`."""
+    """Set the rows of tokens in `board`, int64 [vocab, 7], to what they are before a story: see `_add_vote`."""
     for c in ids:
         for j in range(3):
             board[c, j] = 0
@@ -360,11 +360,11 @@ def score_stories(ids, blanks, bounds, kinds, none, unk, keys, weights, tags, sc
         fixed[:, 0] = blanks[first:last]
         walk = np.array([0, 1, none, 0, 0])
         for i in range(len(own)):
-            score_token(own, i, fixed, kinds, none, unk, keys, weights, tags, False, walk, row, scores[first:last])
+            _score_token(own, i, fixed, kinds, none, unk, keys, weights, tags, False, walk, row, scores[first:last])
 
 
 @jit
-def decide_together(ids, kinds, unk, limit, witness, board, scores):
+def _decide_together(ids, kinds, unk, limit, witness, board, scores):
     """Give the unsure occurrences of a word (capital within `limit` of 0, not all capitals) the mean score of those within `witness`."""
     total, count = board[:, 0], board[:, 1]
     for i in range(len(ids)):
@@ -378,7 +378,7 @@ def decide_together(ids, kinds, unk, limit, witness, board, scores):
 
 
 @jit
-def spread_capitals(ids, unk, board, scores):
+def _spread_capitals(ids, unk, board, scores):
     """Give a word all capitals wherever they lack less than they gain at its surest place in the story."""
     most = board[:, 2]
     for i in range(len(ids)):
@@ -397,47 +397,47 @@ def score_next(ids, fixed, kinds, none, unk, keys, weights, tags, unit, mode, pa
     """
     row = np.zeros(max(CASE_FEATURES, SPACE_FEATURES, STORY_FEATURES), dtype=np.int64)
     for i in range(first, last):
-        score_token(ids, i, fixed, kinds, none, unk, keys, weights, tags, parity, walk, row, scores)
+        _score_token(ids, i, fixed, kinds, none, unk, keys, weights, tags, parity, walk, row, scores)
         kind = kinds[ids[i]]
         if ids[i] != unk and not kind & CASELESS:
             own = scores[i, 1]
             inside = 1 if i > 0 and kinds[ids[i - 1]] & WORD else 0
             c = ids[i]
             voters, seen, most, least = board[c, 1], board[c, 2], board[c, 3], board[c, 5]
-            story_features(c, kind & 7, inside, board[c, 0], voters, seen, most, least, own, unit, mode, row)
-            story_neighbours(ids, i, unk, board[c, 0], own, unit, mode, row)
+            _story_features(c, kind & 7, inside, board[c, 0], voters, seen, most, least, own, unit, mode, row)
+            _story_neighbours(ids, i, unk, board[c, 0], own, unit, mode, row)
             for j in range(STORY_FEATURES):
-                slot = look_up(keys, tags, row[j])
+                slot = _look_up(keys, tags, row[j])
                 if slot >= 0:
                     scores[i, 1] += weights[slot, 0]
             if mode == 2:
                 capital = fixed[i, 1] > 0 if fixed[i, 1] >= 0 else max(scores[i, 1], scores[i, 2]) > 0
                 own = 4 * unit if capital else -4 * unit
-            add_vote(ids, i, kinds, unk, own, unit, board)
+            _add_vote(ids, i, kinds, unk, own, unit, board)
 
 
 @jit
-def score_token(ids, i, fixed, kinds, none, unk, keys, weights, tags, parity, walk, row, scores):
+def _score_token(ids, i, fixed, kinds, none, unk, keys, weights, tags, parity, walk, row, scores):
     """Score token i by its neighbours and the open quotes, and update `walk` by its blank.
 
     `walk[4]` holds the open quotes by parity, which `parity` uses: 1 for `"`, 2 for `'`; a line break closes all.
     """
     state = walk[4]
-    space_features(ids, i, state if parity else open_quotes(ids, i, kinds, walk), kinds, none, row)
+    _space_features(ids, i, state if parity else _open_quotes(ids, i, kinds, walk), kinds, none, row)
     space_context(ids, i, walk[0], walk[1], kinds, none, row)
     total = 0
     if i > 0:
         for j in range(SPACE_FEATURES):
-            slot = look_up(keys, tags, row[j])
+            slot = _look_up(keys, tags, row[j])
             if slot >= 0:
                 total += weights[slot, 0]
     scores[i, 0] = total
-    take_blank(ids, i, fixed[i, 0] if fixed[i, 0] >= 0 else (1 if total > 0 else 0), kinds, walk)
+    _take_blank(ids, i, fixed[i, 0] if fixed[i, 0] >= 0 else (1 if total > 0 else 0), kinds, walk)
     if ids[i] != unk and not kinds[ids[i]] & CASELESS:
-        case_features(ids, i, state if parity else walk[0], kinds, none, row)
-        case_context(ids, i, walk, kinds, none, row)
+        _case_features(ids, i, state if parity else walk[0], kinds, none, row)
+        _case_context(ids, i, walk, kinds, none, row)
         for j in range(CASE_FEATURES):
-            slot = look_up(keys, tags, row[j])
+            slot = _look_up(keys, tags, row[j])
             if slot >= 0:
                 scores[i, 1] += weights[slot, 0]
                 scores[i, 2] += weights[slot, 1]
@@ -450,7 +450,7 @@ def score_token(ids, i, fixed, kinds, none, unk, keys, weights, tags, parity, wa
 
 
 @jit
-def grade(score, unit):
+def _grade(score, unit):
     """The bin of a score: 18 bins, finer near 0."""
     size = abs(score) * 4 // unit
     steps = 0
@@ -461,7 +461,7 @@ def grade(score, unit):
 
 
 @jit
-def add_story_scores(ids, fixed, kinds, unk, keys, weights, tags, unit, mode, board, scores, rows):
+def _add_story_scores(ids, fixed, kinds, unk, keys, weights, tags, unit, mode, board, scores, rows):
     """Add the evidence of the word's other occurrences in the story to each capital's score.
 
     An occurrence votes if it follows a word, where a capital means a name. Mode 0: all occurrences, by their scores; mode 1:
@@ -473,7 +473,7 @@ def add_story_scores(ids, fixed, kinds, unk, keys, weights, tags, unit, mode, bo
     row = np.zeros(STORY_FEATURES, dtype=np.int64)
     if mode == 0:
         for i in range(n):
-            add_vote(ids, i, kinds, unk, own[i], unit, board)
+            _add_vote(ids, i, kinds, unk, own[i], unit, board)
     for i in range(n):
         c = ids[i]
         if c == unk or kinds[c] & CASELESS:
@@ -487,19 +487,19 @@ def add_story_scores(ids, fixed, kinds, unk, keys, weights, tags, unit, mode, bo
                 voters -= 1
                 most = board[c, 4] if own[i] == most else most
                 least = board[c, 6] if own[i] == least else least
-        story_features(c, kinds[c] & 7, inside, others, voters, seen, most, least, own[i], unit, mode, row)
-        story_neighbours(ids, i, unk, others, own[i], unit, mode, row)
+        _story_features(c, kinds[c] & 7, inside, others, voters, seen, most, least, own[i], unit, mode, row)
+        _story_neighbours(ids, i, unk, others, own[i], unit, mode, row)
         for j in range(STORY_FEATURES):
-            slot = look_up(keys, tags, row[j])
+            slot = _look_up(keys, tags, row[j])
             if slot >= 0:
                 scores[i, 1] += weights[slot, 0]
         if len(rows):
             rows[i] = row
         if mode == 1:
-            add_vote(ids, i, kinds, unk, own[i], unit, board)
+            _add_vote(ids, i, kinds, unk, own[i], unit, board)
         if mode == 2:
             capital = fixed[i, 1] > 0 if fixed[i, 1] >= 0 else max(scores[i, 1], scores[i, 2]) > 0
-            add_vote(ids, i, kinds, unk, 4 * unit if capital else -4 * unit, unit, board)
+            _add_vote(ids, i, kinds, unk, 4 * unit if capital else -4 * unit, unit, board)
 
 
 @jit
@@ -517,7 +517,7 @@ def story_rows(ids, cases, bounds, kinds, unk, unit, mode, scores, places, rows)
         fixed[:, 1] = cases[first:last]
         three[:, 1] = scores[first:last]
         found = np.zeros((last - first, STORY_FEATURES), dtype=np.int64)
-        add_story_scores(ids[first:last], fixed, kinds, unk, keys, weights, tags, unit, mode, board, three, found)
+        _add_story_scores(ids[first:last], fixed, kinds, unk, keys, weights, tags, unit, mode, board, three, found)
         clear(board, ids[first:last])
         for i in range(last - first):
             if places[first + i] >= 0:
@@ -526,7 +526,7 @@ def story_rows(ids, cases, bounds, kinds, unk, unit, mode, scores, places, rows)
 
 
 @jit
-def add_vote(ids, i, kinds, unk, score, unit, board):
+def _add_vote(ids, i, kinds, unk, score, unit, board):
     """Count occurrence i of its word. The columns of `board`: sum and number of votes, occurrences, the two highest, the two lowest scores."""
     c = ids[i]
     if c == unk or kinds[c] & CASELESS:
@@ -548,12 +548,12 @@ def add_vote(ids, i, kinds, unk, score, unit, board):
 
 
 @jit
-def story_features(c, k, inside, others, voters, seen, most, least, own, unit, mode, out):
+def _story_features(c, k, inside, others, voters, seen, most, least, own, unit, mode, out):
     """The features of a capital from the word's other occurrences, one template each."""
-    bucket = bucket_of(others, unit)
-    most = 31 if voters == 0 else (grade(most, unit) + 1) // 2
-    least = 31 if voters == 0 else (grade(least, unit) + 1) // 2
-    own = grade(own, unit)
+    bucket = _bucket_of(others, unit)
+    most = 31 if voters == 0 else (_grade(most, unit) + 1) // 2
+    least = 31 if voters == 0 else (_grade(least, unit) + 1) // 2
+    own = _grade(own, unit)
     voters = min(voters, 4)
     seen = min(seen, 4)
     kind = (k << 1) | inside
@@ -572,18 +572,18 @@ def story_features(c, k, inside, others, voters, seen, most, least, own, unit, m
 
 
 @jit
-def story_neighbours(ids, i, unk, others, own, unit, mode, out):
+def _story_neighbours(ids, i, unk, others, own, unit, mode, out):
     """The features of an unsure capital from the word's other occurrences and one of its neighbours."""
     out[11] = out[12] = -1
     if abs(own) < UNSURE * unit:
-        bucket = (ids[i] << 16) | bucket_of(others, unit)
+        bucket = (ids[i] << 16) | _bucket_of(others, unit)
         first = NEIGHBOUR_TEMPLATE + 2 * mode
         out[11] = (first << 48) | ((ids[i - 1] if i > 0 else unk + 1) << 32) | bucket
         out[12] = ((first + 1) << 48) | ((ids[i + 1] if i + 1 < len(ids) else unk + 1) << 32) | bucket
 
 
 @jit
-def bucket_of(others, unit):
+def _bucket_of(others, unit):
     """The sum of the scores of other occurrences, rounded to nats, as one of 17 bins."""
     return min(max((others + 17 * unit // 2) // unit, 0), 16)
 

@@ -35,10 +35,12 @@ def kernel(function: Callable[..., Any] | None = None, *, counted: bool = True) 
     """Compile a function in nopython mode. counted=False: it makes no arrays and counts no references to those it is given.
 
     The caller then holds them while the kernel runs. A forward pass for one row counted some thousand references, half its time.
+    One whose name begins with `_` is called by kernels only: it is compiled without the wrapper that Python would call.
     """
     if function is None:
         return lambda wrapped: kernel(wrapped, counted=counted)
-    options = {**_OPTIONS, "_nrt": counted}
+    inner = function.__name__.startswith("_")
+    options = {**_OPTIONS, "_nrt": counted, "no_cpython_wrapper": inner, "no_cfunc_wrapper": inner}
     try:
         compiled = njit(cache=True, **options)(function)
     except RuntimeError:  # no place for a cache: a read-only installation without a usable home

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 import ts_train.checkpoint as checkpoint
 from ts_train.checkpoint import CheckpointStore
@@ -67,14 +68,22 @@ def test_none_whole_is_an_error_that_says_so(store: CheckpointStore) -> None:
         store.load()
 
 
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), r"the disk is full; .*step 1 is whole.*Free.*ts-train resume"),
+        (OSError(errno.EFBIG, "File too large"), r"larger than allowed here; .*step 1 is whole.*ulimit -f.*ts-train resume"),
+        (SafetensorError("I/O error: File too large (os error 27)"), r"larger than allowed here; .*step 1 is whole"),
+    ],
+)
 def test_a_full_disk_is_one_clear_error_and_the_last_one_stays_whole(
-    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch, problem: Exception, said: str
 ) -> None:
     save(store, 1)
     store.wait()
 
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise problem
 
     monkeypatch.setattr(checkpoint, "save_file", full)
 
@@ -82,7 +91,7 @@ def test_a_full_disk_is_one_clear_error_and_the_last_one_stays_whole(
         save(store, 2)
         store.wait()
 
-    with pytest.raises(DiskFullError, match=r"step 1 is whole.*ts-train resume"):
+    with pytest.raises(DiskFullError, match=said):
         save_second()
     monkeypatch.undo()
     assert store.steps() == [1]

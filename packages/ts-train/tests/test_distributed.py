@@ -20,10 +20,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from ts_models.artefact import lock
+from ts_models.artefact import lock, write_model
 from ts_train import TrainConfig, Trainer, resume, train
-from ts_train.errors import TsTrainError
-from ts_train.runtime.distributed import fresh_store
+from ts_train.errors import ConfigError, TsTrainError
+from ts_train.runtime.distributed import World, fresh_store, join_world, launched
 from ts_train.sinks.jsonl import read_metrics
 from ts_train.testing import fake_encoded
 
@@ -208,3 +208,61 @@ def test_a_rank_that_does_not_come_is_named() -> None:
         fresh_store(dist.HashStore(), 0, 3, timeout=0.1)
     with pytest.raises(TsTrainError, match="rank 1: rank 0 did not join"):
         fresh_store(dist.HashStore(), 1, 3, timeout=0.1)
+
+
+def test_a_lost_rank_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError("[pair.cc:537] Read error: Connection reset by peer. This is typically caused by a remote worker")
+
+    for name in ("all_reduce", "broadcast_object_list", "barrier"):
+        monkeypatch.setattr(dist, name, broken)
+    world, weight = World(size=2, joined=True), torch.nn.Parameter(torch.zeros(2))
+    for call in (
+        lambda: world.all_reduce_gradients([weight], torch.zeros(1)),
+        lambda: world.all_reduce(torch.zeros(1)),
+        lambda: world.broadcast_object(1),
+        world.barrier,
+    ):
+        with pytest.raises(TsTrainError, match=r"another rank was lost .*reset by peer.*start the same command again"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two', a whole number"),
+        ({"LOCAL_RANK": "-1"}, "LOCAL_RANK is '-1'"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK is 2, but WORLD_SIZE is 2"),
+        ({"WORLD_SIZE": "2", "RANK": "1"}, "the 2 ranks cannot meet: .*MASTER_ADDR.*Start them with torchrun"),
+    ],
+)
+def test_an_environment_that_no_launcher_wrote(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], message: str
+) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=message):
+        join_world("cpu")
+
+
+def test_a_rank_without_a_world_prints_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some schedulers set RANK for a single process too."""
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert launched() == (0, 1, 0)
+
+
+def test_utilisation_after_a_resume_is_of_the_ranks_that_there_are(tmp_path: Path) -> None:
+    config = TrainConfig.model_validate(CONFIG)
+    run = train(config, fake_encoded(), tmp_path / "run")
+    manifest = run.manifest.model_copy(
+        update={"peak_flops": 4e9, "environment": run.manifest.environment.model_copy(update={"world_size": 2})}
+    )
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    shutil.rmtree(tmp_path / "run" / "model")
+    write_model(tmp_path / "run" / "config.json", manifest)
+    again = resume(tmp_path / "run", data=fake_encoded())
+    for step in (row for row in again.metrics if row["kind"] == "step"):
+        assert step["mfu"] == pytest.approx(step["tokens_per_second"] * manifest.flops_per_token / 2e9)

@@ -1,9 +1,19 @@
 from __future__ import annotations
 
-import torch
+import copy
+from collections.abc import Callable
 
+import pytest
+import torch
+from pydantic import ValidationError
+
+from ts_train import TrainConfig, Trainer, create_trainer
+from ts_train.errors import ConfigError
 from ts_train.runtime import hardware
 from ts_train.runtime.precision import Precision, choose_precision, precision_warnings
+from ts_train.testing import FakeEncoded
+
+from .conftest import TINY
 
 CPU = torch.device("cpu")
 
@@ -70,3 +80,47 @@ def test_without_proc_and_sysconf_the_machine_is_a_plain_one(monkeypatch, tmp_pa
     assert hardware.automatic_micro_batch(CPU, vocab_size=2048, step_tokens=10_000) == (1 << 24) // (4 * 2048)
     for cache in caches:
         cache.cache_clear()
+
+
+@pytest.fixture
+def make(data: FakeEncoded, config: Callable[..., TrainConfig]) -> Callable[..., Trainer]:
+    """Build a trainer from changed settings."""
+    return lambda **changes: create_trainer(config(**changes), data)
+
+
+@pytest.mark.parametrize(("before", "after"), [("fp32", "fp16"), ("fp16", "fp32"), ("fp32", "bf16")])
+def test_a_state_goes_on_in_another_precision(make: Callable[..., Trainer], before: str, after: str) -> None:
+    """A scaler that was off leaves no state; the one that is on begins with its own."""
+    one, other = make(precision=before), make(precision=after)
+    for _ in range(3):
+        one.train_step()
+    other.load_state_dict(copy.deepcopy(one.state_dict()))
+    assert other.state.step == 3
+    assert other.train_step().loss == pytest.approx(one.train_step().loss, rel=0.02)
+
+
+def test_a_state_that_does_not_fit_changes_nothing(make: Callable[..., Trainer]) -> None:
+    """A state of another optimizer was taken, and failed or was dropped silently at the next step."""
+    muon, plain = make(optimizer={"name": "muon"}), make()
+    muon.train_step()
+    kept = copy.deepcopy(plain.state_dict())
+    for changed, message in (
+        (plain, r"of the optimizer muon\+adamw, not adamw"),
+        (make(optimizer={"name": "muon"}, ema_decay=0.9), "average.embedding.weight.* and ema_decay"),
+        (make(model={**TINY, "d_ff": 32}), "pass the same model"),
+    ):
+        before = copy.deepcopy(changed.state_dict())
+        with pytest.raises(ConfigError, match=message):
+            changed.load_state_dict(muon.state_dict())
+        after = changed.state_dict()
+        assert after["state"] == before["state"]
+        assert all(torch.equal(after["tensors"][name], tensor) for name, tensor in before["tensors"].items())
+    unfused = make(optimizer={"name": "adamw", "lr": 0.01, "fused": False})
+    unfused.load_state_dict(kept)
+    assert unfused.train_step().loss == plain.train_step().loss
+
+
+@pytest.mark.parametrize("limit", [{"epochs": 1e308}, {"max_minutes": 1e308}, {"max_steps": 10**30}, {"max_tokens": 10**30}])
+def test_a_limit_that_no_plan_holds_is_refused(config: Callable[..., TrainConfig], limit: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="less than or equal to"):
+        config(**limit)

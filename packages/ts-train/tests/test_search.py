@@ -256,6 +256,13 @@ def test_a_database_that_fails_during_the_study(
         search(config, data, tmp_path)
 
 
+def test_a_database_that_cannot_be_written(config: SearchConfig, data: FakeEncoded, tmp_path: Path) -> None:
+    url = f"sqlite:///file:{tmp_path / 'study.db'}?mode=ro&uri=true"
+    optuna.create_study(study_name="other", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    with pytest.raises(ArtefactError, match=r"the study's database failed \(attempt to write a readonly database\)"):
+        search(config, data, tmp_path, storage=url)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

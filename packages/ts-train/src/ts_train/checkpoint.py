@@ -61,13 +61,17 @@ class CheckpointStore:
 
     @contextlib.contextmanager
     def disk_full_is_clear(self) -> Iterator[None]:
-        """Raise DiskFullError, which names the checkpoint to resume from, for any error of a full disk."""
+        """Raise DiskFullError, which names the checkpoint to resume from, for any error of a full disk or a limit of file sizes."""
         try:
             yield
         except (OSError, SafetensorError) as problem:
             number = getattr(problem, "errno", None)
             if number in {errno.ENOSPC, errno.EDQUOT} or "No space left" in str(problem):
-                raise DiskFullError(self._disk_full()) from None
+                raise DiskFullError(self._disk_full("the disk is full", "Free some space")) from None
+            if number == errno.EFBIG or "File too large" in str(problem):
+                raise DiskFullError(
+                    self._disk_full("a file is larger than allowed here", "Raise the limit (ulimit -f)")
+                ) from None
             raise
 
     def steps(self) -> list[int]:
@@ -159,12 +163,12 @@ class CheckpointStore:
                 with contextlib.suppress(OSError):
                     shutil.rmtree(self._path(step))
 
-    def _disk_full(self) -> str:
+    def _disk_full(self, what: str, mend: str) -> str:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()  # the write in progress may still complete
         steps = self.steps()
         kept = f"the checkpoint of step {steps[-1]} is whole" if steps else "there is no earlier checkpoint"
-        return f"{self.folder}: the disk is full; {kept}. Free some space, then run: ts-train resume {self.folder.parent}"
+        return f"{self.folder}: {what}; {kept}. {mend}, then run: ts-train resume {self.folder.parent}"
 
 
 def _rename_aside(path: Path) -> None:

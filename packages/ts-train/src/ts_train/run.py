@@ -190,7 +190,9 @@ def _resume(
             "Point --data to the same encoded/ folder, or begin a new run."
         )
     watchers = _watchers(manifest.config, world, callbacks, progress)
-    same = world.size == manifest.environment.world_size
+    before = manifest.environment.world_size
+    same = world.size == before
+    manifest = manifest.model_copy(update={"peak_flops": manifest.peak_flops * world.size / before})  # of all ranks together
     _set_up_torch(manifest.config, manifest.environment.threads if same else manifest.config.threads)
     if world.is_main_process:  # for example: a run in bf16 moved to a CPU without bf16 units
         for warning in precision_warnings(Precision(manifest.precision, "", device.type), dropout=0.0):

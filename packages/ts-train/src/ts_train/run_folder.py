@@ -90,7 +90,6 @@ class RunFolder:
         stamps = {
             "data_fingerprint": trainer.manifest.data_fingerprint,
             "run_sha256": config_digest(self.path),
-            "environment": trainer.environment,
         }
         self.store.save(state.model_copy(update=stamps), tensors, now=now)
 

@@ -31,6 +31,8 @@ class Settings(Frozen):
     model_config = ConfigDict(allow_inf_nan=False)
 
 
+LARGEST = 2**53
+"""The largest count that a float holds exactly; larger limits of a run would overflow its plan."""
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -287,13 +289,13 @@ class TrainConfig(Settings):
     seed: int = Field(1, ge=0, lt=2**31)
     """Decides weights, batches and dropout."""
 
-    max_steps: int | None = Field(None, ge=0)
+    max_steps: int | None = Field(None, ge=0, le=LARGEST)
     """Optimizer steps. The smallest given limit ends the run; `epochs` applies if none is given."""
-    epochs: float = Field(2.0, gt=0)
+    epochs: float = Field(2.0, gt=0, le=1e9)
     """Passes over the training split if no other limit is given (the talk: 2)."""
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(None, ge=1, le=LARGEST)
     """Real training tokens."""
-    max_minutes: float | None = Field(None, gt=0)
+    max_minutes: float | None = Field(None, gt=0, le=1e9)
     """Wall-clock minutes. The number of steps is planned at the start and during training, from the measured speed."""
 
     batch: BatchConfig = BatchConfig()

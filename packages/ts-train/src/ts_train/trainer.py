@@ -140,32 +140,42 @@ class Trainer:
         if self.average is not None:
             tensors |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
         scaler = {name: float(value) for name, value in self.scaler.state_dict().items()}
-        return {"state": self.state.model_copy(update={"scaler": scaler}), "tensors": tensors}
+        state = self.state.model_copy(update={"scaler": scaler, "environment": self.environment})
+        return {"state": state, "tensors": tensors}
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore a `state_dict`.
+        """Restore a `state_dict`, also one of another precision or device. Nothing is changed if it does not fit.
 
         Raises:
-            ConfigError: a tensor of the model is missing or has another shape.
+            ConfigError: a tensor of the model or its average is missing or has another shape, or the optimizer is another.
         """
         by_group: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
         for name, tensor in state_dict["tensors"].items():
             group, _, rest = name.partition(".")
             by_group.setdefault(group, {})[rest] = tensor
         averaged = self.average.average.items() if self.average is not None else ()
-        for kept, wanted in ((by_group["model"], named_tensors(self.model)), (by_group["average"], averaged)):
+        pairs = []
+        for group, wanted in (("model", named_tensors(self.model)), ("average", averaged)):
             for name, tensor in wanted:
-                if name not in kept or kept[name].shape != tensor.shape:
+                kept = by_group[group].get(name)
+                if kept is None or kept.shape != tensor.shape:
                     raise ConfigError(
-                        f"the checkpoint has no tensor `{name}` of shape {list(tensor.shape)}; pass the same model."
+                        f"the checkpoint has no tensor `{group}.{name}` of shape {list(tensor.shape)}; "
+                        f"pass the same model{' and ema_decay' if group == 'average' else ''}."
                     )
-                tensor.copy_(kept[name])
+                pairs.append((tensor, kept))
+        state: TrainerState = state_dict["state"]
+        before = None if state.environment is None else state.environment.optimizer.removesuffix("-fused")
+        if before not in (None, now := self.optimizers.kind.removesuffix("-fused")):
+            raise ConfigError(f"the checkpoint is of the optimizer {before}, not {now}; pass the same settings.")
+        for tensor, kept in pairs:
+            tensor.copy_(kept)
         self.optimizers.load_tensors(by_group["optimizer"])
-        self.state = state_dict["state"]
-        if self.scaler.is_enabled():
+        self.state = state
+        if self.scaler.is_enabled() and state.scaler:  # none from a run in another precision
             current = self.scaler.state_dict()
-            self.scaler.load_state_dict({name: type(current[name])(v) for name, v in self.state.scaler.items()})
+            self.scaler.load_state_dict({name: type(current[name])(v) for name, v in state.scaler.items()})
 
     # --- the loop ------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,9 @@ def stoppable() -> Iterator[None]:
 
 def print_run(run: Run, *, as_json: bool, quiet: bool) -> None:
     """Print the result of a run, on rank 0."""
-    if int(os.environ.get("RANK", "0")) != 0:
+    from ..runtime.distributed import launched
+
+    if launched()[0] != 0:
         return
     best = run.state.best_loss
     payload: dict[str, Any] = {

@@ -7,11 +7,12 @@ the tokens of the whole step, so the sum is the gradient of the step for any spl
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
@@ -50,7 +51,8 @@ class World:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         grads = [p.grad for p in trained if p.grad is not None]
         flat = torch.cat([*(g.reshape(-1) for g in grads), extra.to(grads[0])])
-        dist.all_reduce(flat)
+        with _peers():
+            dist.all_reduce(flat)
         pieces = torch.split(flat, [*(g.numel() for g in grads), extra.numel()])
         for grad, piece in zip(grads, pieces[:-1], strict=True):
             grad.copy_(piece.view_as(grad))
@@ -59,7 +61,8 @@ class World:
     def all_reduce(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over the ranks of a small float64 tensor."""
         if self.joined:
-            dist.all_reduce(values)
+            with _peers():
+                dist.all_reduce(values)
         return values
 
     def broadcast_object(self, value: Any) -> Any:
@@ -67,7 +70,8 @@ class World:
         if not self.joined:
             return value
         held = [value]
-        dist.broadcast_object_list(held, src=0)
+        with _peers():
+            dist.broadcast_object_list(held, src=0)
         return held[0]
 
     def run_on_main(self, work: Callable[[], T]) -> T:
@@ -92,14 +96,46 @@ class World:
 
     def barrier(self) -> None:
         if self.joined:
-            dist.barrier()
+            with _peers():
+                dist.barrier()
+
+
+@contextlib.contextmanager
+def _peers() -> Iterator[None]:
+    """Raise TsTrainError where another rank was lost."""
+    try:
+        yield
+    except RuntimeError as problem:
+        reason = str(problem).splitlines()[0].partition(". This is")[0]
+        raise TsTrainError(
+            f"another rank was lost ({reason}); its log says why. The last checkpoint is complete: start the same command again."
+        ) from None
+
+
+def launched() -> tuple[int, int, int]:
+    """(rank, number of ranks, rank on this machine) from the environment that torchrun sets; (0, 1, …) without it.
+
+    Raises:
+        ConfigError: a variable is no whole number, or the rank is none of the world's.
+    """
+    found = []
+    for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")):
+        text = os.environ.get(name, default)
+        if not (text.isascii() and text.isdecimal()):
+            raise ConfigError(f"the environment's {name} is {text!r}, a whole number was expected. Unset it, or use torchrun.")
+        found.append(int(text))
+    rank, size, local = found
+    if size <= 1:
+        return 0, 1, local
+    if rank >= size:
+        raise ConfigError(f"the environment's RANK is {rank}, but WORLD_SIZE is {size}. Unset both, or use torchrun.")
+    return rank, size, local
 
 
 def join_world(device: str) -> tuple[World, torch.device]:
     """Join the process group that torchrun describes in the environment; one rank without it."""
     check_device(device)
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    rank, size, local = launched()
     cuda = is_gpu(device)
     chosen = _device(
         (f"cuda:{local}" if device in {"auto", "cuda"} else device) if cuda else ("cpu" if device == "auto" else device)
@@ -112,13 +148,17 @@ def join_world(device: str) -> tuple[World, torch.device]:
         # `destroy_process_group`, and the group's threads would abort the process at interpreter shutdown.
         import_module("torch.distributed.nn.functional")
 
-        store, rank, _ = next(rendezvous("env://"))
-        dist.init_process_group(
-            "nccl" if chosen.type == "cuda" else "gloo", store=fresh_store(store, rank, size), rank=rank, world_size=size
-        )
+        try:
+            store = next(rendezvous("env://"))[0]
+            dist.init_process_group(
+                "nccl" if chosen.type == "cuda" else "gloo", store=fresh_store(store, rank, size), rank=rank, world_size=size
+            )
+        except (ValueError, RuntimeError) as problem:
+            raise ConfigError(
+                f"the {size} ranks cannot meet: {str(problem).splitlines()[0]}. Start them with torchrun."
+            ) from None
         # At exit: a second run in the same script uses the same group, and threads of a group that outlive torch abort the process.
         atexit.register(_leave_world)
-    rank = int(os.environ.get("RANK", "0")) if size > 1 else 0
     return World(rank=rank, size=size, local_rank=local, joined=joined), chosen
 
 

@@ -67,9 +67,9 @@ def search(
     encoded = open_data(data)
     _check_space(config)
     folder.mkdir(parents=True, exist_ok=True)
-    shared = _open_study(optuna, config, encoded, storage or f"sqlite:///{folder.resolve() / 'study.db'}", study)
-    worker = _Worker(optuna, shared, config, encoded, folder, warn)
     with _database_errors(optuna):
+        shared = _open_study(optuna, config, encoded, storage or f"sqlite:///{folder.resolve() / 'study.db'}", study)
+        worker = _Worker(optuna, shared, config, encoded, folder, warn)
         while worker.left() > 0 or worker.finds_dead():
             taken = config.trials - worker.left()
             if progress is not None:
@@ -258,7 +258,7 @@ def _patiently(make: Callable[[], Any], tries: int = 6) -> Any:
 
 @contextlib.contextmanager
 def _database_errors(optuna: Any) -> Iterator[None]:
-    """Raise ArtefactError where the database fails during the study."""
+    """Raise ArtefactError where the database fails."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:

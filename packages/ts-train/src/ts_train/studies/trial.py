@@ -21,6 +21,7 @@ from ..errors import ArtefactError, ConfigError, DataError, DivergedError
 from ..network import choose_context, model_config
 from ..recipes import combine, over_recipe
 from ..run_folder import Run
+from ..runtime.distributed import launched
 from ..schemas import RunManifest, TrainConfig, TrainerState
 from ..sinks import make_sink
 from .schemas import TrialResult
@@ -148,7 +149,7 @@ def begin_study(command: str, out: str | os.PathLike[str], report: type[BaseMode
     Raises:
         ArtefactError: the folder holds the results of another kind of study.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if launched()[1] > 1:
         raise ConfigError(f"{command} does not run under torchrun. Start it as one process (search: several, on one storage).")
     folder, kind = artefact.resolve_target(out), str(report.model_fields["format"].default)
     artefact.check_file(

@@ -59,6 +59,7 @@ def test_uint16_ids_and_training_mode_are_kept() -> None:
     assert model.training
 
 
-def test_a_context_of_one_is_refused() -> None:
+@pytest.mark.parametrize("context", [1, 0, -3])
+def test_a_context_below_two_is_refused(context: int) -> None:
     with pytest.raises(ConfigError, match="at least 2"):
-        ts_models.score_ids(ts_models.build("story-1m", **SIZES), [[1, 2, 3]], context=1)
+        ts_models.score_ids(ts_models.build("story-1m", **SIZES), [[1, 2, 3]], context=context)

@@ -37,7 +37,7 @@ def score_ids(
     but the first window's have at least half a context before them.
     batch_tokens: ids read at once; windows of like length go together. A story of fewer than two ids gives nothing.
     """
-    context = context or model.config.max_seq_len
+    context = model.config.max_seq_len if context is None else context
     if context < 2:
         raise ConfigError(f"context is {context}; scoring needs at least 2 tokens")
     arrays = check_stories(stories, getattr(getattr(model, "config", None), "vocab_size", None))

@@ -9,6 +9,7 @@ import torch
 from ts_models import GenerationConfig
 from ts_models.errors import ConfigError, ContextError
 from ts_models.generation import METHODS, Step, TorchStepper, generate, generate_ids, generate_steps, stream
+from ts_models.generation.logits import generators
 
 pytestmark = pytest.mark.filterwarnings("ignore:generation.*no effect")
 
@@ -206,6 +207,23 @@ def test_logprobs_are_the_models_own(small, method):
         assert [number for number, _ in found.alternatives[place]] == best.indices.tolist()
     steps = [step for step in generate_steps(small, [[61, 4]], config, logprobs=True) if isinstance(step, Step)]
     assert [value for step in steps for value in step.logprobs] == pytest.approx(found.logprobs)
+
+
+def test_a_story_without_a_context_may_be_of_any_length(networks):
+    """Nothing is set aside for the longest story; each sequence goes on reading its own stream of random numbers."""
+    gru = networks["gru"]
+    with torch.no_grad():
+        gru.head.weight.zero_()
+        gru.head.bias.zero_()  # all tokens are equally likely
+    for row, story in enumerate(generate(gru, [[61], [61, 3]], temperature=1, seed=5, min_new_tokens=600, max_new_tokens=600)):
+        drawn = generators([[61], [61, 3]], 1, 5)[row].random(600)
+        assert story == [int(value * 60) for value in drawn]
+    with torch.no_grad():
+        gru.head.bias[60] = 9.0  # <eos>, soon
+    for method in METHODS:
+        options = {"num_beams": 2, "length_penalty": 0} if "beam" in method else {}
+        found = generate(gru, [[61]], method=method, max_new_tokens=10**15, repetition_penalty=1.1, seed=1, **options)
+        assert found[0][-1] == 60
 
 
 def test_a_network_in_training_is_left_in_training(small):

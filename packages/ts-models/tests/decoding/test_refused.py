@@ -82,7 +82,7 @@ def test_a_word_that_stands_256_times_stays_banned():
     from ts_models.generation.logits import History, ban_repeated_ngrams
 
     logits = torch.zeros(1, 6)
-    ban_repeated_ngrams(logits, History([[2] * 256], 260, torch.device("cpu")), 1)
+    ban_repeated_ngrams(logits, History([[2] * 256], torch.device("cpu")), 1)
     assert logits[0].tolist() == [0, 0, -math.inf, 0, 0, 0]
 
 

@@ -19,7 +19,7 @@ ROWS = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=9), min_size=1,
 
 
 def history(rows):
-    return History(rows, max(map(len, rows)) + 2, torch.device("cpu"))
+    return History(rows, torch.device("cpu"))
 
 
 @settings(deadline=None, max_examples=40)
@@ -55,6 +55,13 @@ def test_history_grows_and_moves():
     past.select(torch.tensor([1, 1]))
     past.append(torch.tensor([0, 2]))
     assert [[i for i in row if i >= 0] for row in past.ids.tolist()] == [[3, 5, 0], [3, 5, 2]]
+
+
+def test_history_takes_any_number_of_tokens():
+    past = history([[1, 2], [3]])
+    for token in range(600):
+        past.append(torch.tensor([token, token]))
+    assert [[i for i in row if i >= 0] for row in past.ids.tolist()] == [[1, 2, *range(600)], [3, *range(600)]]
 
 
 def test_filters():

@@ -20,17 +20,18 @@ from ..errors import NonFiniteError
 from ..schemas import GenerationConfig
 
 _RUN = 32
+_MORE = 256
 _BELOW_ONE = 1 - 1e-12
 _COLD, _LEAST = 1e-4, 1e-30
 """Below `_COLD` the largest logit is taken off first, so that nothing overflows; float32 holds no factor beyond 1 / `_LEAST`."""
 
 
 class History:
-    """The tokens of each row so far, prompt included: ids `[rows, room]`, -1 for places still empty."""
+    """The tokens of each row so far, prompt included: ids `[rows, longest or more]`, -1 for places still empty."""
 
-    def __init__(self, prompts: Sequence[Sequence[int]], room: int, device: torch.device) -> None:
+    def __init__(self, prompts: Sequence[Sequence[int]], device: torch.device) -> None:
         self.lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-        self.ids = torch.full((len(prompts), room), -1, dtype=torch.long, device=device)
+        self.ids = torch.full((len(prompts), max(map(len, prompts)) + _MORE), -1, dtype=torch.long, device=device)
         for row, prompt in enumerate(prompts):
             self.ids[row, : len(prompt)] = torch.as_tensor(list(prompt), dtype=torch.long)
 
@@ -40,6 +41,8 @@ class History:
 
     def append(self, tokens: Tensor) -> None:
         """Add one token to every row."""
+        if int(self.lengths.max()) == self.ids.shape[1]:
+            self.ids = F.pad(self.ids, (0, _MORE), value=-1)
         self.ids.scatter_(1, self.lengths[:, None], tokens[:, None])
         self.lengths = self.lengths + 1
 
@@ -80,7 +83,6 @@ class Processors:
         self,
         config: GenerationConfig,
         prompts: Sequence[Sequence[int]],
-        room: int,
         *,
         banned: Sequence[int],
         ends: Sequence[int],
@@ -88,7 +90,7 @@ class Processors:
     ) -> None:
         self.config = config
         wanted = config.repetition_penalty != 1 or config.no_repeat_ngram_size > 0
-        self.history = History(prompts, room, device) if wanted else None
+        self.history = History(prompts, device) if wanted else None
         self.banned = torch.tensor(list(banned), dtype=torch.long, device=device)
         self.empty = False
         """Whether the last call left some row without a token to choose."""

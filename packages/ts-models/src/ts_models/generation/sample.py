@@ -14,6 +14,10 @@ from .results import Hypothesis, Step
 from .task import Task
 
 
+_AHEAD = 256
+"""Random numbers that are drawn at once for a sequence: a story may end long before its limit."""
+
+
 class Sample:
     """Draw each token from the model's distribution, shaped by temperature and filters."""
 
@@ -34,14 +38,16 @@ class Sample:
         return config.num_return_sequences
 
     def prepare(self, prompts: Sequence[Sequence[int]]) -> None:
-        """Draw all random numbers beforehand, each sequence's from its own stream."""
-        room = max(self.limits)
-        streams = generators(prompts, self.per_prompt, self.config.seed)
-        self.uniforms = torch.from_numpy(np.stack([stream.random(room) for stream in streams])).to(self.task.device)
+        """One stream of random numbers per sequence."""
+        self.streams = generators(prompts, self.per_prompt, self.config.seed)
 
     def choose(self, logits: Tensor) -> Tensor:
         """Ids `[rows]` for logits `[rows, vocab]`."""
-        return draw(warp(logits, self.config), self.uniforms[:, self.step])
+        place = self.step % _AHEAD
+        if place == 0:
+            uniforms = np.stack([self.streams[row].random(_AHEAD) for row in self.rows])
+            self.uniforms = torch.from_numpy(uniforms).to(self.task.device)
+        return draw(warp(logits, self.config), self.uniforms[:, place])
 
     def advance(self, logits: Tensor) -> tuple[Step, Tensor | None, Tensor | None]:
         """Write one token in every row. Returns the step, the rows that continue (None: all) and their tokens

@@ -82,7 +82,7 @@ class Task:
 
     def processors(self, prompts: Sequence[Sequence[int]]) -> Processors:
         """The rules of this configuration for the given rows."""
-        return Processors(self.config, prompts, self.room, banned=self.banned, ends=sorted(self.ends), device=self.device)
+        return Processors(self.config, prompts, banned=self.banned, ends=sorted(self.ends), device=self.device)
 
     def finish(self, ids: Sequence[int], limit: int, prompt: int) -> Finish | None:
         """The reason why a sequence with these new ids ends, or None if it continues."""

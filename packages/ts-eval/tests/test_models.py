@@ -7,6 +7,7 @@ import math
 import shutil
 import struct
 import threading
+import types
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
@@ -171,6 +172,33 @@ def test_a_transformers_model_scores_as_transformers_does(tmp_path):
     nll = model.model(ids, labels=ids).loss.item()
     assert -scored.logprobs[0].mean() == pytest.approx(nll, abs=1e-4)
     assert len(model.generate(["the dog", "a"], method="sample", temperature=0.7, max_new_tokens=4, seed=1)) == 2
+
+
+def test_a_long_prompt_leaves_the_others_of_its_batch_their_room():
+    import torch
+
+    from ts_eval.models.transformers_lm import TransformersAdapter
+
+    class Letters(torch.nn.Module):
+        config = types.SimpleNamespace(max_position_embeddings=32, eos_token_id=0)
+
+        def generate(self, ids, max_new_tokens, **_):
+            assert ids.shape[1] + max_new_tokens <= 32
+            return torch.cat([ids, ids[:, -1:].repeat(1, max_new_tokens)], dim=1)
+
+    class Bytes:
+        bos_token_id, eos_token_id, sep_token_id = 0, 0, None
+
+        def __call__(self, text, **_):
+            return {"input_ids": list(text.encode())}
+
+        def batch_decode(self, rows, **_):
+            return ["".join(map(chr, row)) for row in rows.tolist()]
+
+    model = TransformersAdapter("letters", Letters(), Bytes())
+    prompts = ["x" * 90, *"abcdefghijklmnop", "y" * 20]
+    assert model.generate(prompts, max_new_tokens=12) == [prompt[-1] * 12 for prompt in prompts]
+    assert model.notes == ["prompts of more than half its context were shortened from the left"]
 
 
 def llama2c(folder):

@@ -54,6 +54,14 @@ def test_more_stories_give_80_percent_power():
     assert more_stories([1.0, -1.0], resolved=False) is None
 
 
+@pytest.mark.parametrize("n", [2, 4, 5])
+def test_differences_without_spread_need_stories_enough_for_the_test(n):
+    few = compare("m", "a", "b", [0.0] * n, [1.0] * n)
+    assert not few.resolved
+    assert not compare("m", "a", "b", [0.0] * 5, [1.0] * 5).resolved
+    assert compare("m", "a", "b", [0.0] * (n + few.more_stories), [1.0] * (n + few.more_stories)).resolved
+
+
 def test_holm_by_hand():
     base = compare("m", "a", "b", [0.0, 0.0, 0.0], [1.0, 1.1, 0.9])
     ps = [0.01, 0.04, 0.03]

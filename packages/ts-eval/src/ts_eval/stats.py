@@ -16,6 +16,8 @@ Z_LEVEL, Z_POWER = 1.959964, 0.841621
 """Normal quantiles of a two-sided 5 % level and of 80 % power."""
 LARGEST = math.log(sys.float_info.max)
 """The largest number whose exp is a float."""
+FEWEST = 6
+"""Stories below which no signs are rare enough for the 5 % level: of 2^5 signs two are as extreme as the observed ones."""
 FLIPS = 10_000
 """Sign flips of a permutation test."""
 
@@ -106,7 +108,7 @@ def more_stories(differences: Sequence[float] | Array, *, resolved: bool) -> int
     if len(d) < 2 or d.mean() == 0:
         return None
     needed = ((Z_LEVEL + Z_POWER) * d.std(ddof=1) / d.mean()) ** 2
-    return max(1, math.ceil(needed) - len(d)) if math.isfinite(needed) else None
+    return max(1, max(FEWEST, math.ceil(needed)) - len(d)) if math.isfinite(needed) else None
 
 
 def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:

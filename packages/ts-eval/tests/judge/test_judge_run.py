@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from ts_eval.cli.judging import _ratings_text
 from ts_eval.errors import ArtefactError, ConfigError
 from ts_eval.judge import Story, estimate_cost, judge_stories, read_ratings, store
 from ts_eval.judge.backends import parse
@@ -201,6 +202,8 @@ def test_empty_and_endless_stories_are_not_sent() -> None:
     assert server.calls == 0
     assert [r.unscored for r in run.ratings] == ["the story is empty", "longer than 12,000 characters, not sent"]
     assert run.ratings[1].flags == ("too-long",)
+    assert list(run.summary.unscored) == ["longer than … characters, not sent", "the story is empty"]
+    assert "unrated: 1 x longer than 12,000 characters, not sent" in _ratings_text(run)
 
 
 def test_a_second_run_on_the_same_store_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from ts_eval.report import render
 from ts_eval.report.highlight import holds, side_by_side, with_exact
 from ts_eval.report.page import _holder
 from ts_eval.report.svg import _Axis, _number
-from ts_eval.schemas import CATEGORIES, Closest, Estimate, EvalReport, SpanMatch, Story
+from ts_eval.report.template import Cell, Table
+from ts_eval.schemas import CATEGORIES, Closest, Estimate, EvalReport, Neighbours, SpanMatch, Story
 
 SCRIPT = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -208,3 +209,20 @@ def test_neighbouring_ticks_never_read_the_same():
     for low, high in [(2.74, 2.76), (0.0011, 0.0013), (9.83, 9.9), (0, 2_000_000), (99, 101), (10_000, 10_500)]:
         labels = [_number(tick) for tick in _Axis([low, high], 0, 1).ticks]
         assert len(set(labels)) == len(labels) >= 3, labels
+
+
+def test_a_saved_table_runs_no_formula(saved_tables):
+    cells = ["=1+1", "@sum", "+cmd", "-cmd", "+0.012 -0.1 … +0.2", "-0.5", "plain"]
+    table = Table("t", [Cell("name"), *map(Cell, cells)], [[Cell("row"), *map(Cell, cells)]])
+    (saved,) = saved_tables(f'<a download="t.csv" href="{table.csv}">').values()
+    assert saved[1] == ["row", "'=1+1", "'@sum", "'+cmd", "'-cmd", "+0.012 -0.1 … +0.2", "-0.5", "plain"]
+
+
+def test_words_are_shown_without_the_prompts_too(made):
+    model = (
+        made[0].models[0].model_copy(update={"prompts": (), "neighbours": (Neighbours(token="dog", nearest=(("cat", 0.5),)),)})
+    )
+    html = render(made[0].model_copy(update={"models": (model,)}))
+    assert "cat 0.50" in html
+    assert "<h2>Words</h2>" in html
+    assert '<a href="#prompts">' in html

@@ -142,11 +142,13 @@ def _percent(x: ShareInterval) -> str:
 
 
 def _ratings_text(result: JudgeRun) -> str:
+    from ..judge.summary import reason_of
+
     s = result.summary
     asked = s.stories * s.repeats
     lines = [f"{s.rated:,} of {asked:,} rated ({s.coverage or 0:.1%}), {s.mode}, judge {s.judge}, prompt {s.prompt}"]
     lines += [f"  flagged, in no mean: {s.flagged}"] if s.flagged else []
-    first = {r.unscored.split(" (")[0]: r.unscored for r in reversed(result.ratings) if r.unscored}
+    first = {reason_of(r.unscored): r.unscored for r in reversed(result.ratings) if r.unscored}
     lines += [f"  unrated: {count} x {first.get(reason, reason)}" for reason, count in s.unscored.items()]
     if s.means:
         names = list(next(iter(s.means.values())))

@@ -42,7 +42,7 @@ def summarise(
     """The summary. `days` is `drift.by_day`; `checked` are ratings of variants; `notes` are sentences about the endpoints."""
     good = usable(ratings)
     moved, drift_notes = drift(days)
-    reasons = Counter(re.sub(r"[\d,.]+", "…", r.unscored.split(" (")[0]) for r in ratings if r.unscored is not None)
+    reasons = Counter(reason_of(r.unscored) for r in ratings if r.unscored is not None)
     variants = [r for group in checked for found in group.ratings.values() for r in found]
     asked = {r.key: r for r in [*ratings, *variants]}.values()  # a text that occurs twice was paid for once
     prompts, completions = sum(r.prompt_tokens for r in asked), sum(r.completion_tokens for r in asked)
@@ -55,6 +55,11 @@ def summarise(
         "fingerprints": tuple(sorted({r.system_fingerprint for r in ratings if r.system_fingerprint})),
         "notes": (*notes, *_notes(ratings, checked)),
     })  # fmt: skip
+
+
+def reason_of(unscored: str) -> str:
+    """The kind of a reason: without its details and numbers."""
+    return re.sub(r"\d(?:[\d,.]*\d)?", "…", unscored.split(" (")[0])
 
 
 def _notes(ratings: Sequence[Rating], checked: Sequence[CheckedStories]) -> list[str]:

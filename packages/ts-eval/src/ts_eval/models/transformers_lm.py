@@ -12,7 +12,7 @@ from ts_models.registry import METHODS
 from ..errors import ArtefactError, ConfigError, UnavailableError
 from .adapter import ModelAdapter, Scored, TrainedOn
 from .checked import need_finite_weights
-from .language_model import trained_on
+from .language_model import SHORTENED, trained_on
 from .restoration import price
 
 BATCH = 16
@@ -51,15 +51,20 @@ class TransformersAdapter(ModelAdapter):
         return ids
 
     def generate(self, prompts: Sequence[str], **options: Any) -> list[str]:
-        """Completions; batches padded on the left."""
+        """Completions; batches of prompts of like length, padded on the left, so that a long prompt leaves the others their room."""
         import torch
 
         torch.manual_seed(options.pop("seed", 0))
         settings = _settings(options)
-        written: list[str] = []
-        for at in range(0, len(prompts), BATCH):
-            rows = [[self.begin, *self._ids(prompt)] for prompt in prompts[at : at + BATCH]]
-            rows = [row[-self.context + 1 :] for row in rows]
+        whole = [[self.begin, *self._ids(prompt)] for prompt in prompts]
+        room = max(1, self.context // 2)  # the other half is for the completion
+        if max(map(len, whole), default=0) > room and SHORTENED not in self.notes:
+            self.notes.append(SHORTENED)
+        order = sorted(range(len(whole)), key=lambda i: min(len(whole[i]), room))
+        written = [""] * len(whole)
+        for at in range(0, len(order), BATCH):
+            some = order[at : at + BATCH]
+            rows = [whole[i][-room:] for i in some]
             width = max(map(len, rows))
             settings["max_new_tokens"] = max(1, min(options.get("max_new_tokens", 256), self.context - width))
             ids = torch.tensor([[self.end] * (width - len(row)) + row for row in rows])
@@ -73,7 +78,8 @@ class TransformersAdapter(ModelAdapter):
                     logits_processor=[self._need_finite],
                     **settings,
                 )
-            written += self.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
+            for i, text in zip(some, self.tokenizer.batch_decode(out[:, width:], skip_special_tokens=True), strict=True):
+                written[i] = text
         return written
 
     def _need_finite(self, _ids: Any, logits: Any) -> Any:

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -41,8 +42,13 @@ class Table:
         """The table as a data URI, which a browser saves as a file."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerows([" ".join(filter(None, (c.text, c.small))) for c in row] for row in (self.head, *self.rows))
+        writer.writerows([_saved(" ".join(filter(None, (c.text, c.small)))) for c in row] for row in (self.head, *self.rows))
         return "data:text/csv;charset=utf-8;base64," + base64.b64encode(out.getvalue().encode("utf-8", "replace")).decode()
+
+
+def _saved(text: str) -> str:
+    """A cell of a CSV: what a spreadsheet would run as a formula (also `+` and `-` before anything but a number) begins with an apostrophe."""
+    return f"'{text}" if text[:1] in set("=@\t\r") or re.match(r"[+-](?![\d.])", text) else text
 
 
 @cache

@@ -85,9 +85,9 @@ class Second(Greedy):
         return logits.topk(2).indices[:, 1]
 
 
-def help_of(command: str, option: str) -> str:
+def help_of(module_name: str, command: str, option: str) -> str:
     """An option's help as the command shows it in a process that registers before: by a copy of the command's module."""
-    spec = importlib.util.find_spec(f"ts_models.cli.{command}")
+    spec = importlib.util.find_spec(f"ts_models.cli.{module_name}")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -150,7 +150,7 @@ def test_a_decoding_method(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = model.eval()(ids)[0, 1:-1]
     logits[:, [*model.config.banned_ids, model.config.eos_id]] = -torch.inf
     assert found == logits.topk(2).indices[:, 1].tolist()
-    assert " or second" in help_of("generate", "method")
+    assert " or second" in help_of("writing", "generate", "method")
 
 
 def test_an_export_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,4 +164,4 @@ def test_an_export_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(ts_models.ConfigError):
         ts_models.export.export(lm, tmp_path / "other", format="sizes")
     assert (tmp_path / "other").read_text() == "mine"
-    assert " or sizes" in help_of("export", "format_")
+    assert " or sizes" in help_of("models", "export", "format_")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import ts_models
-from ts_models.cli.show import describe
+from ts_models.cli.models import describe
 from ts_models.errors import ArtefactError, WeightsError
 from ts_models.export import export
 from ts_models.io.foreign import HEADER

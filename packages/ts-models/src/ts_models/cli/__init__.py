@@ -1,19 +1,13 @@
-"""The command line of ts_models: one module per verb, each a thin layer over one Python call."""
+"""The command line of ts_models: commands by what they do, each a thin layer over one Python call."""
 
 from __future__ import annotations
 
 from ..__about__ import __version__
 from ..console import make_app, run
 from . import _ahead
-from .export import export
-from .generate import generate
-from .list import list_
-from .look import look
-from .neighbours import neighbours
-from .neurons import neurons
-from .play import play
-from .prompts import prompts
-from .show import show
+from .inside import look, neighbours, neurons
+from .models import export, list_, show
+from .writing import generate, play, prompts
 
 app = make_app(
     "ts-models", "Small story language models: Transformers and recurrent networks, generation, saving and loading.", __version__

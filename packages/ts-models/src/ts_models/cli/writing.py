@@ -1,17 +1,22 @@
-"""`ts-models generate`: write stories that begin with a prompt."""
+"""Commands that write stories: `generate`, `prompts` and `play`."""
 
 from __future__ import annotations
 
 import secrets
 import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from ..console import Config, Json, Quiet, Set, emit, merge, warn
 from ..registry import METHODS
-from ._shared import Model, alternatives, enough_beams, hints, warn_unknown
+from ._shared import Model, alternatives, warn_unknown
 
 _FEW = 4
 """Stories up to which the first start writes without the kernels."""
@@ -88,3 +93,84 @@ def generate(
     # In a file or pipe as ts-data and ts-eval read several stories.
     between = "\n\n---\n\n" if sys.stdout.isatty() else "\n<|endoftext|>\n"
     emit(payload, lambda: between.join(story.full_text for story in stories), as_json=as_json)
+
+
+def prompts(
+    models: Annotated[list[str], typer.Argument(help="Model folders, Hub ids, or `demo`.")],
+    method: Annotated[str, typer.Option(help=f"{alternatives(METHODS)}.")] = "greedy",
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Completions per prompt and model.")] = 1,
+    temperature: Annotated[float | None, typer.Option(help="For the sampling methods.", show_default="0.7")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same completions.")] = 1,
+    table: Annotated[str | None, typer.Option(help="One table only: factual, reasoning or context.", show_default="all")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Complete nine beginnings that test what a model knows, infers and keeps in mind; each up to its first sentence.
+
+    Example: ts-models prompts run-1m/model run-5m/model
+    """
+    from ..io.loading import load
+    from ..prompts import complete_tables, show_tables
+
+    options: dict[str, Any] = {"method": method, "num_return_sequences": n, "seed": seed}
+    options |= {} if temperature is None else {"temperature": temperature}
+    options |= enough_beams(method, n)
+    with hints():
+        found = complete_tables([(name, load(name)) for name in models], only=table, **options)
+    emit({"models": models, "tables": found}, lambda: show_tables(found), as_json=as_json)
+
+
+def play(
+    models: Annotated[list[str] | None, typer.Argument(help="Model folders, Hub ids, or `demo`.", show_default="demo")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; the default is reached from this machine only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")] = 7860,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Open a page: type a beginning, watch the story come, compare two models, see each word's probability.
+
+    Example: ts-models play demo run/model
+    """
+    from ..io.loading import load
+    from ..play import LOOPBACK, serve
+    from ._ahead import write_a_little
+
+    paths = models or ["demo"]
+    loaded = {}
+    for path in paths:
+        lm = load(path)
+        lm.write("Once", max_new_tokens=2)  # compiles the kernels now, not under the first story
+        parts = Path(path).resolve().parts if Path(path).exists() else (path,)
+        longest = range(2 if parts[-1] == "model" else 1, len(parts) + 1)
+        loaded[next(name for count in longest if (name := "/".join(parts[-count:])) not in loaded or count == len(parts))] = lm
+    if not quiet and host not in LOOPBACK:
+        warn(f"everyone who can reach {host} can use this page.")
+
+    def ready(url: str) -> None:
+        emit(
+            {"url": url, "models": list(loaded)}, f"Playing with {', '.join(loaded)} at {url}  (Ctrl-C ends it)", as_json=as_json
+        )
+        typer.get_text_stream("stdout").flush()
+
+    threading.Thread(target=write_a_little, args=(loaded.values(),), daemon=True).start()  # the first story finds its kernels
+    serve(loaded, host=host, port=port, ready=ready)
+
+
+@contextmanager
+def hints(*, show: bool = True) -> Iterator[None]:
+    """Print UserWarnings of the block as `warning: …` on stderr, each once; `show=False` where they were printed before."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for sentence in dict.fromkeys(str(item.message) for item in found if item.category is UserWarning):
+        if show:
+            warn(sentence)
+
+
+def enough_beams(method: Any, stories: Any) -> dict[str, int]:
+    """`num_beams` for so many stories of a prompt; empty for a method without beams."""
+    from ..schemas import GenerationConfig
+
+    if method not in METHODS or not METHODS[method].beams or not isinstance(stories, int):
+        return {}
+    return {"num_beams": max(GenerationConfig.model_fields["num_beams"].default, stories)}

@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import re
 import textwrap
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
 from .language_model import LanguageModel
 
 TABLES: dict[str, tuple[str, ...]] = {
-    "factual": (
-        "Alice was so tired when she got back home so she went",
-        "Jack wanted to read a book, so he went to",
-        'It was winter and cold outside so his mother told him, "You should',
-    ),
-    "reasoning": (
-        "Tom has one brother called Peter. His mother has two children: Peter and",
-        "Ben went to visit Lily in her house, but she was not at home. Ben knocked on the door,",
-        (
-            "Alice had both an apple and a carrot in her bag. She took the apple out of the bag and gave it to Jack. "
-            "She reached into the bag again and took"
-        ),
-    ),
-    "context": (
-        (
-            "Alice and Jack walked up the street and met a girl in a red dress. The girl said to them, "
-            '"Hi, I\'m Jane. What are your names?"'
-        ),
-        "Lily likes cats and dogs. She asked her mom for a dog and her mom said no, so instead she asked",
-        "Hi Jane, have you seen Alice? I can't find her anywhere, said Jack.",
-    ),
+    name: tuple(prompts)
+    for name, prompts in tomllib.loads(Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8")).items()
 }
 """The first three are the TinyStories paper's (Eldan & Li 2023) as well."""
 

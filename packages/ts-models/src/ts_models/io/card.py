@@ -1,7 +1,8 @@
-"""The model card (README.md of a model folder): sizes, training, how to use it. Text only."""
+"""The model card (README.md of a model folder): sizes, training, how to use it. Its text is in card.md and transformers_card.md."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..schemas import ModelConfig, TrainingSummary, TransformerConfig
@@ -14,70 +15,25 @@ if TYPE_CHECKING:
 def model_card(config: ModelConfig, training: TrainingSummary | None, name: str) -> str:
     """Markdown with the Hub's front matter."""
     parts = "\n".join(f"| {part} | {number:,} |" for part, number in parameters_by_part(config).items())
-    return f"""---
-library_name: ts-models
-pipeline_tag: text-generation
-language: en
-tags: [tinystories, {config.kind}]
-{_results(training, name)}---
-# {name}
-
-A small story language model ({_structure(config)}).
-
-| part | parameters |
-|---|---|
-{parts}
-| all | {count_parameters(config):,} |
-
-Vocabulary {config.vocab_size:,}, context {config.max_seq_len} tokens, {flops_per_token(config) / 1e6:.1f} MFLOPs per token.
-{_training(training)}
-## Use
-
-```python
-import ts_models
-
-lm = ts_models.load(".")  # the path of this folder, or its Hub id
-print(lm.generate("Once upon a time"))
-```
-
-Text needs `pip install "ts-models[text]"`. It writes children's stories and knows nothing else.
-"""
+    found = {"name": name, "results": _results(training, name), "parts": parts, "mega_flops": flops_per_token(config) / 1e6}
+    return _filled("card.md", config, training, **found)
 
 
 def transformers_card(lm: LanguageModel, name: str, *, qwen: bool) -> str:
     """The card of a folder in transformers' format."""
-    config = lm.config
     note = (
         'With `import ts_models` (`pip install "ts-models[text]"`) words, blanks and capitals are exactly the original\'s. Without it the '
         "weights open as Qwen3 all the same, and `tokenizer.json` cuts and joins words nearly so, in the vocabulary's own case."
         if qwen
         else '`import ts_models` (`pip install "ts-models[text]"`) registers the classes; no code of this folder is run.'
     )
-    return f"""---
-library_name: transformers
-pipeline_tag: text-generation
-language: en
-tags: [tinystories, {config.kind}]
----
-# {name}
+    return _filled("transformers_card.md", lm.config, lm.training, name=name, note=note)
 
-A small story language model ({_structure(config)}), {count_parameters(config):,} parameters, vocabulary {config.vocab_size:,},
-context {config.max_seq_len} tokens. Exported from a ts-models folder.
-{_training(lm.training)}
-## Use
 
-```python
-import ts_models  # before or after transformers
-from transformers import pipeline
-
-write = pipeline("text-generation", model=".")  # the path of this folder, or its Hub id
-print(write("Once upon a time")[0]["generated_text"])
-```
-
-{note}
-A story begins with `<bos>`, which the tokenizer adds, and ends with `<eos>`; pad on the left. It writes children's stories and
-knows nothing else.
-"""
+def _filled(template: str, config: ModelConfig, training: TrainingSummary | None, **values: object) -> str:
+    """A template of this folder with its fields in place."""
+    known = {"structure": _structure(config), "parameters": count_parameters(config), "training": _training(training)}
+    return Path(__file__).with_name(template).read_text(encoding="utf-8").format(config=config, **known, **values)
 
 
 def _structure(config: ModelConfig) -> str:

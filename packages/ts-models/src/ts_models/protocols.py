@@ -17,11 +17,9 @@ class StreamDecoder(Protocol):
 
     def push(self, id: int) -> str:
         """The text that became certain with this id (may be empty)."""
-        ...
 
     def finish(self) -> str:
         """What was held back."""
-        ...
 
 
 @runtime_checkable
@@ -46,15 +44,12 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
         """Ids of a text; with special tokens `<bos> … <eos>` around it."""
-        ...
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Text of ids."""
-        ...
 
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for ids that come one by one."""
-        ...
 
 
 @runtime_checkable

@@ -24,7 +24,6 @@ class State(Protocol):
 
     def reorder(self, rows: Tensor) -> None:
         """Keep the rows named by `rows` [new batch] int64, in that order (beams, finished stories)."""
-        ...
 
 
 class KVCache:

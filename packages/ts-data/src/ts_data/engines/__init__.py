@@ -23,16 +23,13 @@ class Task(Protocol):
     @property
     def marker(self) -> Path:
         """The file that the task writes last."""
-        ...
 
     @property
     def weight(self) -> int:
         """Its share of the progress."""
-        ...
 
     def run(self) -> None:
         """Do the work."""
-        ...
 
 
 class Engine(AbstractContextManager["Engine"], Protocol):
@@ -40,11 +37,9 @@ class Engine(AbstractContextManager["Engine"], Protocol):
 
     def run(self, tasks: Sequence[Task]) -> Iterator[int]:
         """Run the tasks; yields the index of each as it ends, in any order."""
-        ...
 
     def first_occurrence(self, hashes: np.ndarray) -> np.ndarray:
         """For each row of `[stories, 2]` uint64 hashes the lowest row with the same hash; see `dedup.exact.first_occurrence`."""
-        ...
 
 
 ENGINES: dict[str, str] = {"local": "ts_data.engines.local", "ray": "ts_data.engines.ray"}

@@ -52,7 +52,6 @@ class FastStepper:
             self._share_out(len(self.tokens))
 
     def start(self, prompts: Sequence[Sequence[int]], room: int, *, per_prompt: int) -> Tensor:
-        """See Stepper."""
         self.per_prompt = per_prompt
         ids, lengths = pad_right(prompts)
         count, longest = ids.shape
@@ -76,7 +75,6 @@ class FastStepper:
         self.team = Team(self.threads, items, self.kernels.help_forward, looks_per_second(self.kernels.spin))
 
     def step(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
-        """See Stepper."""
         if rows is not None:
             self._select(rows.numpy())
         count = self.count

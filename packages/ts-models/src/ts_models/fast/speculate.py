@@ -34,7 +34,6 @@ class SpeculativeStepper:
         self.pace = _paces.setdefault(draft, Pace(_OPTIONS))
 
     def start(self, prompts: Sequence[Sequence[int]], room: int, *, per_prompt: int) -> Tensor:
-        """See Stepper."""
         self.alone = len(prompts) * per_prompt == 1
         self.ids, self.guesses, self.read, self.held = list(prompts[0]), list[int](), 0, 0
         self.room = min(room, self.small.network.config.max_seq_len) if self.alone else 0
@@ -46,7 +45,6 @@ class SpeculativeStepper:
         return self.large.start(prompts, room, per_prompt=per_prompt)
 
     def step(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
-        """See Stepper."""
         if not self.alone:
             return self.large.step(tokens, rows)
         token = int(tokens[0])

@@ -29,11 +29,9 @@ class Stepper(Protocol):
 
         `room`: most tokens that any row will hold. The caller may change the logits in place.
         """
-        ...
 
     def step(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
         """Keep the named rows in that order (None: all as they are), append one token to each; logits `[rows, vocab]`."""
-        ...
 
 
 class Strategy(Protocol):
@@ -59,7 +57,6 @@ class TorchStepper:
         self.device = next(network.parameters()).device
 
     def start(self, prompts: Sequence[Sequence[int]], room: int, *, per_prompt: int) -> Tensor:
-        """See Stepper."""
         ids, lengths = pad_right(prompts)
         ids, lengths = ids.to(self.device), lengths.to(self.device)
         ragged = len(set(lengths.tolist())) > 1
@@ -74,7 +71,6 @@ class TorchStepper:
         return logits
 
     def step(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
-        """See Stepper."""
         if rows is not None:
             self.state.reorder(rows)
         logits: Tensor = self.network(tokens[:, None], state=self.state)[:, 0].float()

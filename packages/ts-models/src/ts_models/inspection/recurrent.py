@@ -37,19 +37,16 @@ class RecurrentPoints:
         self.network = network
 
     def names(self) -> dict[str, str]:
-        """See tracing.Points."""
         c = self.network.config
         layers = [f"layers.{layer}.{name}" for layer in range(c.n_layers) for name in _NAMES[c.kind]]
         states = dict.fromkeys(layers, "[batch, time, d_hidden]")
         return {"embedding": "[batch, time, d_model]", **states, "logits": "[batch, time, vocab_size]"}
 
     def neuron_output(self, layer: int) -> Tensor | None:
-        """See tracing.Points."""
         config = self.network.config
         return torch.eye(config.d_hidden) if layer == config.n_layers - 1 else None
 
     def methods(self, at: Trace) -> dict[str, Callable[..., Any]]:
-        """See tracing.Points."""
         return {"hidden": partial(self._hidden, at), "logits": lambda x: at("logits", Recurrent.logits(self.network, x))}
 
     def _hidden(self, at: Trace, ids: Tensor, *, state: Any = None, segments: Any = None, lengths: Any = None) -> Tensor:

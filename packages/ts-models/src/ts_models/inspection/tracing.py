@@ -35,15 +35,12 @@ class Points(Protocol):
 
     def neuron_output(self, layer: int) -> Tensor | None:
         """What each neuron of a layer adds to the stream, [neurons, d]; None where it adds nothing to it directly."""
-        ...
 
     def names(self) -> dict[str, str]:
         """Name → shape, in the order of the forward pass."""
-        ...
 
     def methods(self, at: Trace) -> dict[str, Callable[..., Any]]:
         """The methods that replace the network's own while it is traced; they pass every tensor through `at(name, tensor)`."""
-        ...
 
 
 class Trace:
@@ -191,11 +188,9 @@ class _Modules:
         self.network = network
 
     def names(self) -> dict[str, str]:
-        """See Points."""
         return {name: "what the module gives" for name, _ in self.network.named_modules() if name}
 
     def methods(self, at: Trace) -> dict[str, Callable[..., Any]]:
-        """See Points."""
         return {"forward": lambda *arguments, **options: self._forward(at, *arguments, **options)}
 
     def _forward(self, at: Trace, *arguments: Any, **options: Any) -> Any:

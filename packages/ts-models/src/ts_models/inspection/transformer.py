@@ -29,7 +29,6 @@ class TransformerPoints:
         self.network = network
 
     def names(self) -> dict[str, str]:
-        """See tracing.Points."""
         c, flow = self.network.config, "[batch, time, d_model]"
         up = "2·d_ff" if c.feed_forward == "swiglu" else "d_ff"
         parts = {
@@ -55,13 +54,11 @@ class TransformerPoints:
         return {"embedding": flow, **blocks, "final": flow, "logits": "[batch, time, vocab_size]"}
 
     def neuron_output(self, layer: int) -> Tensor | None:
-        """See tracing.Points."""
         block = self.network.blocks[layer]
         assert isinstance(block, Block)
         return block.feed_forward.down.weight.T
 
     def methods(self, at: Trace) -> dict[str, Callable[..., Any]]:
-        """See tracing.Points."""
         return {"hidden": partial(self._hidden, at), "logits": lambda x: at("logits", Transformer.logits(self.network, x))}
 
     def _hidden(self, at: Trace, ids: Tensor, *, state: Any = None, segments: Any = None, lengths: Any = None) -> Tensor:

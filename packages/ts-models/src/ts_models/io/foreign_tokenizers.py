@@ -54,16 +54,13 @@ class HuggingFaceTokenizer:
         self.eos_id, self.bos_id, self.unk_id, self.pad_id = config.eos_id, config.bos_id, config.unk_id, config.pad_id
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
-        """See protocols.Tokenizer."""
         ids: list[int] = self._own.encode(text, add_special_tokens=False)
         return [number for number in (self.bos_id, *ids, self.eos_id) if number >= 0] if add_special_tokens else ids
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
-        """See protocols.Tokenizer."""
         return str(self._own.decode(list(ids), skip_special_tokens=skip_special_tokens))
 
     def stream_decoder(self) -> _Stream:
-        """See protocols.Tokenizer."""
         return _Stream(self)
 
 
@@ -118,7 +115,6 @@ class Llama2cTokenizer:
         return found
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
-        """See protocols.Tokenizer."""
         special = (self.bos_id, self.unused_id)
         pieces = [self._bytes(number) for number in ids if not (skip_special_tokens and number in special)]
         return b"".join(pieces).decode("utf-8", "replace").removeprefix(" ")
@@ -129,5 +125,4 @@ class Llama2cTokenizer:
         return piece if byte is None else bytes([int(byte[1], 16)])
 
     def stream_decoder(self) -> _Stream:
-        """See protocols.Tokenizer."""
         return _Stream(self)

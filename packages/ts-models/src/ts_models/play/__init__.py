@@ -91,7 +91,6 @@ class Guard(BaseHTTPMiddleware):
         self.hosts = frozenset(hosts)
 
     async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
-        """See the class."""
         host = request.headers.get("host", "")
         origin = request.headers.get("origin")
         if urlsplit(f"//{host}").hostname not in self.hosts:

@@ -19,7 +19,6 @@ class Engine(AbstractContextManager["Engine"], Protocol):
 
     def run(self, split: str, cuts: Sequence[tuple[int, int]], stride: int) -> Iterator[BatchResult]:
         """The results of batches [first, end) of a split, in order."""
-        ...
 
 
 ENGINES: dict[str, str] = {"local": "ts_tokenizer.engines.local", "ray": "ts_tokenizer.engines.ray"}

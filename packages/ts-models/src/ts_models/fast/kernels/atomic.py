@@ -45,24 +45,20 @@ def store(typing: Any, array: Any, place: Any, value: Any) -> Any:
     return types.void(array, types.int64, types.int64), generate
 
 
-@intrinsic
-def add(typing: Any, array: Any, place: Any, value: Any) -> Any:
-    """array[place] += value in one step; gives what was there before."""
+def _change(operation: str) -> Any:
+    """A function of (array, place, value) that changes array[place] in one step and gives what was there before."""
 
-    def generate(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        return b.atomic_rmw("add", _pointer(context, b, signature.args[0], *args[:2]), args[2], "seq_cst")
+    @intrinsic
+    def change(typing: Any, array: Any, place: Any, value: Any) -> Any:
+        def generate(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            return b.atomic_rmw(operation, _pointer(context, b, signature.args[0], *args[:2]), args[2], "seq_cst")
 
-    return types.int64(array, types.int64, types.int64), generate
+        return types.int64(array, types.int64, types.int64), generate
+
+    return change
 
 
-@intrinsic
-def swap(typing: Any, array: Any, place: Any, value: Any) -> Any:
-    """array[place] = value in one step; gives what was there before."""
-
-    def generate(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        return b.atomic_rmw("xchg", _pointer(context, b, signature.args[0], *args[:2]), args[2], "seq_cst")
-
-    return types.int64(array, types.int64, types.int64), generate
+add, swap = _change("add"), _change("xchg")
 
 
 @intrinsic

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .elementwise import exp_of_bounded
 from .jit import kernel
 from .random import draw, halves
 from .sums import dot, fma, largest, total
@@ -29,19 +30,9 @@ _wide_add, _narrow_add = strided(_ROWS, 2, True), strided(_ROWS, 1, True)
 
 @kernel
 def _exp(x: Any) -> Any:
-    """e to the x ≤ 0 as in `_elementwise.exp`, but a value that is no number stays none."""
+    """e to the x ≤ 0 as `elementwise.exp`, but a value that is no number stays none."""
     x = np.float32(-87) if x < np.float32(-87) else x  # noqa: FURB136 - `max` may take the bound for what is no number
-    n = np.floor(fma(x, np.float32(1.44269504), np.float32(0.5)))
-    r = fma(-n, np.float32(0.693147182), x)
-    p = np.float32(1.9875691500e-4)
-    p = fma(p, r, np.float32(1.3981999507e-3))
-    p = fma(p, r, np.float32(8.3334519073e-3))
-    p = fma(p, r, np.float32(4.1665795894e-2))
-    p = fma(p, r, np.float32(1.6666665459e-1))
-    p = fma(p, r, np.float32(5.0000001201e-1))
-    p = fma(p * r, r, r) + np.float32(1)
-    power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23))
-    return p * power.view(np.float32)
+    return exp_of_bounded(x)
 
 
 @kernel

@@ -14,8 +14,13 @@ from .tile import at
 
 @kernel(counted=False)
 def exp(x: Any) -> Any:
-    """e to the x, float32, to 3e-7 of itself; below -87 it is 1e-38, above 88 1e38 (Cephes: 2^n · a polynomial)."""
-    x = min(max(x, np.float32(-87)), np.float32(88))
+    """e to the x, float32, to 3e-7 of itself; below -87 it is 1e-38, above 88 1e38."""
+    return exp_of_bounded(min(max(x, np.float32(-87)), np.float32(88)))
+
+
+@kernel(counted=False)
+def exp_of_bounded(x: Any) -> Any:
+    """e to the x from -87 to 88 (Cephes: 2^n · a polynomial)."""
     n = np.floor(fma(x, np.float32(1.44269504), np.float32(0.5)))
     r = fma(-n, np.float32(0.693147182), x)
     p = np.float32(1.9875691500e-4)

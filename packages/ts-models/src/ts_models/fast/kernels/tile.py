@@ -128,29 +128,11 @@ def _grouped(
     rest = b.urem(inputs, _Int(PACKED))
     whole = b.sub(inputs, rest)
     for begin, part, at_once in ((_Int(0), whole, PACKED), (whole, rest, 1)):
-        source, words = (
-            b.gep(x, [b.mul(b.add(first, begin), x_column)]),
-            b.gep(line, [b.mul(b.udiv(begin, _Int(PACKED)), w_stride)]),
-        )
+        source = b.gep(x, [b.mul(b.add(first, begin), x_column)])
+        words = b.gep(line, [b.mul(b.udiv(begin, _Int(PACKED)), w_stride)])
+        given = (source, x_row, x_column, count, words, w_stride, part, y, y_stride, factor, None, at_once)
         with b.if_then(b.icmp_signed(">", part, _Int(0))):
-            _product(
-                b,
-                rows,
-                vectors,
-                "scaled",
-                source,
-                x_row,
-                x_column,
-                count,
-                words,
-                w_stride,
-                part,
-                y,
-                y_stride,
-                factor,
-                None,
-                at_once,
-            )
+            _product(b, rows, vectors, "scaled", *given)
     following = b.add(first, _Int(GROUP))
     next_line, next_factor = b.gep(line, [b.mul(w_stride, _Int(GROUP // PACKED))]), b.gep(factor, [w_stride])
     for phi, start, then in ((first, _Int(0), following), (line, w, next_line), (factor, scale, next_factor)):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -12,35 +10,42 @@ import numpy as np
 from .detokenizer.storage import ALL_CAPITALS, pack, pack_keys, unpack
 from .fast.loops import STORY_TEMPLATE, STORY_TEMPLATES
 
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
-def _from_1(content: dict[str, Any]) -> dict[str, Any]:
+
+def _of_decoder(change: Migration) -> Migration:
+    """The migration that changes the field `decoder`. It returns a damaged file as it is: validation reports where."""
+
+    def migrate(content: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return {**content, "decoder": change(dict(content["decoder"]))}
+        except (KeyError, TypeError, ValueError):
+            return content
+
+    return migrate
+
+
+def _from_1(decoder: dict[str, Any]) -> dict[str, Any]:
     """Convert the evidence table to feature weights; word classes that version 1 lacks are 0."""
-    try:
-        return {**content, "decoder": _decoder_from_1(dict(content["decoder"]))}
-    except (KeyError, TypeError, ValueError, struct.error):
-        return content  # damaged: validation reports where
-
-
-def _decoder_from_1(decoder: dict[str, Any]) -> dict[str, Any]:
-    evidence, classes = _bytes(decoder.pop("evidence", "")), _bytes(decoder.get("classes", ""))
-    cells = struct.unpack(f"<{len(evidence) // 2}h", evidence)
-    told = [(_key(cell), weight) for cell, weight in enumerate(cells) if weight]
+    evidence, classes = unpack(decoder.pop("evidence", ""), "<i2"), unpack(decoder.get("classes", ""), "<u1")
+    told = np.flatnonzero(evidence)
+    weights = np.column_stack([evidence[told], np.zeros_like(told)]).reshape(-1)
     decoder["quotes"] = "parity"
-    decoder["classes"] = _text(classes + bytes(3 * len(classes)))
-    decoder["keys"] = _text(_bytes(decoder.get("keys", "")) + b"".join(struct.pack("<q", key) for key, _ in told))
-    decoder["weights"] = _text(_bytes(decoder.get("weights", "")) + b"".join(struct.pack("<2h", weight, 0) for _, weight in told))
+    decoder["classes"] = pack(np.concatenate([classes, np.zeros(3 * len(classes))]), "<u1")
+    decoder["keys"] = pack(np.concatenate([unpack(decoder.get("keys", ""), "<i8"), _keys(told)]), "<i8")
+    decoder["weights"] = pack(np.concatenate([unpack(decoder.get("weights", ""), "<i2"), weights]), "<i2")
     return decoder
 
 
-def _from_2(content: dict[str, Any]) -> dict[str, Any]:
+def _keys(cells: np.ndarray) -> np.ndarray:
+    """The keys of cells of the evidence table [3 modes, 8 classes, 2 places, 17 buckets]: each mode's first story template."""
+    kinds, buckets = np.divmod(cells.astype(np.int64), 17)
+    modes, kinds = np.divmod(kinds, 16)
+    return np.asarray((STORY_TEMPLATE + modes * STORY_TEMPLATES) << 48 | kinds << 8 | buckets)
+
+
+def _from_2(decoder: dict[str, Any]) -> dict[str, Any]:
     """Pack the keys; weights keep their two bytes, and occurrences of a word are not decided together."""
-    try:
-        return {**content, "decoder": _decoder_from_2(dict(content["decoder"]))}
-    except (KeyError, TypeError, ValueError):
-        return content  # damaged: validation reports where
-
-
-def _decoder_from_2(decoder: dict[str, Any]) -> dict[str, Any]:
     keys, weights = unpack(decoder.get("keys", ""), "<i8"), unpack(decoder.pop("weights", ""), "<i2").reshape(-1, 2)
     if len(keys) != len(weights) or (keys < 0).any():
         raise ValueError("`keys` and `weights` do not belong together")
@@ -52,20 +57,5 @@ def _decoder_from_2(decoder: dict[str, Any]) -> dict[str, Any]:
     return {**decoder, "weight_bytes": 2, "weights": pack(told[rising], "<i2")}
 
 
-def _key(cell: int) -> int:
-    """The key of a cell of the evidence table [3 modes, 8 classes, 2 places, 17 buckets]: each mode's first story template."""
-    kind, bucket = divmod(cell, 17)
-    mode, kind = divmod(kind, 16)
-    return (STORY_TEMPLATE + mode * STORY_TEMPLATES) << 48 | kind << 8 | bucket
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
-
-
-def _text(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
-
-
-TOKENIZER: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
+TOKENIZER: dict[int, Migration] = {1: _of_decoder(_from_1), 2: _of_decoder(_from_2)}
 """Version n → n + 1."""

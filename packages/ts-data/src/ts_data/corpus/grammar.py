@@ -21,21 +21,7 @@ DIALOGUE = 0.4
 
 _WORDS = vocabulary()
 _PAST = {verb: past for verb, _, past in (pair.partition("/") for pair in _WORDS["verbs"])}
-_POOLS = {
-    **pools(),
-    "animal": _WORDS["animals"],
-    "grownup": _WORDS["grownups"],
-    "good": _WORDS["feelings_good"],
-    "bad": _WORDS["feelings_bad"],
-    "trait": _WORDS["traits"],
-    "quality": _WORDS["adjectives"],
-    "thing": _WORDS["nouns"],
-    "food": _WORDS["foods"],
-    "place": _WORDS["places"],
-    "weather": _WORDS["weather"],
-    "home": _WORDS["birthplaces"],
-    "walked": list(_PAST.values()),
-}
+_POOLS = {**pools(), "walked": list(_PAST.values())}
 """Field of a pattern → the words that fill it."""
 
 

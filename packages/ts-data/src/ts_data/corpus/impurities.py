@@ -11,34 +11,16 @@ from .grammar import DIALOGUE
 DUPLICATES = 0.1513
 """Share of stories that are exact copies of an earlier one (TinyStories V1)."""
 
-RATES = {
-    "empty": 0.0001,
-    "foreign": 0.0016,
-    "short": 0.03,
-    "mojibake": 0.033,
-    "curly": 0.011,
-    "invisible": 0.005,
-    "ligature": 0.005,
-    "stars": 0.005,
-    "backslashes": 0.005,
-    "comma_quote": 0.005,
-    "dash": 0.005,
-    "ellipsis": 0.005,
-    "spaces": 0.3,
-}
-"""Share of stories with each defect. `empty` and `foreign` are the talk's; `mojibake`, `curly` and `short` were counted in
-2,300 real stories (77, 26 and 69 of them); `spaces` likewise (blanks at line ends); for the others no rate is known."""
-
 _QUOTED = ("mojibake", "curly")
 
 
 def damage(text: str, dice: random.Random) -> str:
     """The text with each kind of damage at its rate."""
-    for kind, rate in RATES.items():
+    for kind, (rate, apply) in DEFECTS.items():
         if kind in _QUOTED:  # only stories with speech can have it, so they have it the more often
             rate = rate / DIALOGUE if '"' in text else 0.0
         if dice.random() < rate:
-            text = DAMAGE[kind](text, dice)
+            text = apply(text, dice)
     return text
 
 
@@ -110,19 +92,20 @@ def _insert(text: str, dice: random.Random, what: str) -> str:
     return text[:at] + what + text[at:]
 
 
-DAMAGE: dict[str, Callable[[str, random.Random], str]] = {
-    "empty": _empty,
-    "foreign": _foreign,
-    "short": _short,
-    "mojibake": _mojibake,
-    "curly": _curly,
-    "invisible": _invisible,
-    "ligature": _ligature,
-    "stars": _stars,
-    "backslashes": _backslashes,
-    "comma_quote": _comma_quote,
-    "dash": _dash,
-    "ellipsis": _ellipsis,
-    "spaces": _spaces,
+DEFECTS: dict[str, tuple[float, Callable[[str, random.Random], str]]] = {
+    "empty": (0.0001, _empty),
+    "foreign": (0.0016, _foreign),
+    "short": (0.03, _short),
+    "mojibake": (0.033, _mojibake),
+    "curly": (0.011, _curly),
+    "invisible": (0.005, _invisible),
+    "ligature": (0.005, _ligature),
+    "stars": (0.005, _stars),
+    "backslashes": (0.005, _backslashes),
+    "comma_quote": (0.005, _comma_quote),
+    "dash": (0.005, _dash),
+    "ellipsis": (0.005, _ellipsis),
+    "spaces": (0.3, _spaces),
 }
-"""Kind → how it is done."""
+"""Kind → share of stories with it, and how it is done. `empty` and `foreign` are the talk's; `mojibake`, `curly` and `short` were counted in
+2,300 real stories (77, 26 and 69 of them); `spaces` likewise (blanks at line ends); for the others no rate is known."""

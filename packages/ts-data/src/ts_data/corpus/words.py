@@ -16,8 +16,10 @@ def vocabulary() -> dict[str, list[str]]:
 
 @cache
 def pools() -> dict[str, list[str]]:
-    """Words for fields of patterns that are no list of the vocabulary: numbers, days, seasons, adverbs."""
-    return {name: _split(text) for name, text in _read("patterns.toml")["pools"].items()}
+    """Field of a pattern → words that fill it: lists of its own, such as days, and lists of the vocabulary."""
+    content = _read("patterns.toml")
+    own = {name: _split(text) for name, text in content["pools"].items()}
+    return own | {field: vocabulary()[name] for field, name in content["fields"].items()}
 
 
 @cache

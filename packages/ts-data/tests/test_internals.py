@@ -18,18 +18,18 @@ import pytest
 import ts_data
 from ts_data import ConfigError, PrepareConfig, TsDataError, arrow, console, prepare
 from ts_data.artefact import lock
+from ts_data.cli import histogram
 from ts_data.corpus.grammar import FEATURES, Plan, plan, render
 from ts_data.corpus.impurities import DAMAGE, RATES
 from ts_data.dedup.exact import first_occurrence
 from ts_data.engines import ENGINES, Task, load
-from ts_data.engines.messages import decode, encode, outcome_of, raise_failure
+from ts_data.engines.worker import decode, encode, outcome_of, raise_failure
 from ts_data.pipeline.manifest import lengths
 from ts_data.pipeline.pipeline import _useful_workers
 from ts_data.pipeline.splits import sizes
 from ts_data.pipeline.tasks import HashSource
 from ts_data.pipeline.workdir import WorkDir
 from ts_data.reports.show import highlight, visible
-from ts_data.reports.summary import histogram
 from ts_data.sources import kind_of
 from ts_data.sources.csv import delimiter_of
 from ts_data.sources.jsonl import entries

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ts_data import clean
-from ts_data.dedup.minhash import MinHasher, ReferenceSet, candidates, gram_hashes, greedy
+from ts_data.dedup.minhash import ReferenceSet, band_keys, candidates, gram_hashes, greedy
 from ts_data.schemas import NearConfig
 
 NEAR = NearConfig(threshold=0.6, ngram=2, bands=32, rows=3)
@@ -75,7 +75,7 @@ def test_hashes_are_equal_where_the_grams_are(texts: list[str], ngram: int) -> N
 
 
 def test_nearly_all_similar_pairs_become_candidates(texts: list[str]) -> None:
-    bands = MinHasher(NEAR).bands(texts)
+    bands = band_keys(texts, NEAR)
     sets = [grams(text, NEAR.ngram) for text in texts]
     similar = [(i, j) for i, j in combinations(range(len(texts)), 2) if jaccard(sets[i], sets[j]) >= NEAR.threshold]
     found = [pair for pair in similar if (bands[pair[0]] == bands[pair[1]]).any()]
@@ -86,7 +86,7 @@ def test_nearly_all_similar_pairs_become_candidates(texts: list[str]) -> None:
 def test_collision_rate_of_one_value_is_the_similarity(texts: list[str]) -> None:
     """MinHash's one property: two texts share a value with the probability of their Jaccard similarity."""
     single = NearConfig(ngram=2, bands=128, rows=1)
-    bands = MinHasher(single).bands(texts)
+    bands = band_keys(texts, single)
     sets = [grams(text, 2) for text in texts]
     half = len(texts) // 2
     errors = [(bands[i] == bands[i + half]).mean() - jaccard(sets[i], sets[i + half]) for i in range(half)]
@@ -95,7 +95,7 @@ def test_collision_rate_of_one_value_is_the_similarity(texts: list[str]) -> None
 
 
 def test_greedy_equals_brute_force_over_candidates(texts: list[str]) -> None:
-    bands = MinHasher(NEAR).bands(texts)
+    bands = band_keys(texts, NEAR)
     twins = greedy(np.arange(len(texts)), bands, picker(texts), NEAR)
     sets = [grams(text, NEAR.ngram) for text in texts]
     kept: list[int] = []
@@ -117,15 +117,15 @@ def test_a_chain_is_not_swallowed_whole() -> None:
     a, b, c = (" ".join(words[start : start + 60]) for start in (0, 10, 20))
     near = NearConfig(threshold=0.7, ngram=1, bands=128, rows=1)
     assert jaccard(grams(a, 1), grams(b, 1)) > 0.7 > jaccard(grams(a, 1), grams(c, 1))
-    assert set(greedy(np.arange(3), MinHasher(near).bands([a, b, c]), picker([a, b, c]), near)) == {1}
+    assert set(greedy(np.arange(3), band_keys([a, b, c], near), picker([a, b, c]), near)) == {1}
 
 
 def test_texts_around_a_text_do_not_change_its_bands(texts: list[str]) -> None:
     odd = ["", "one", "one two three four", *texts[:5], "x"]
-    together = MinHasher(NearConfig()).bands(odd)
-    alone = np.concatenate([MinHasher(NearConfig()).bands([text]) for text in odd])
+    together = band_keys(odd, NearConfig())
+    alone = np.concatenate([band_keys([text], NearConfig()) for text in odd])
     assert (together == alone).all()
-    assert MinHasher(NEAR).bands([]).shape == (0, 32)
+    assert band_keys([], NEAR).shape == (0, 32)
 
 
 def test_candidates_share_a_key() -> None:

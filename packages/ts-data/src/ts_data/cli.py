@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,9 @@ from .__about__ import __version__
 from .cleaning.rules import RULES
 from .console import Config, Json, Quiet, Set, emit, make_app, merge, run, show_progress, shows_colors, table, validate, warn
 from .sources import SOURCES
+
+if TYPE_CHECKING:  # the help should not wait for pydantic
+    from .schemas import DatasetManifest, LengthStats, StepExample
 
 app = make_app("ts-data", "Cleaning, de-duplication, splits and statistics for story corpora.", __version__)
 
@@ -126,12 +130,13 @@ def prepare(
     for message in manifest.warnings:
         warn(message)
 
-    def text() -> str:
-        from .reports.summary import prepared
-
-        return prepared(manifest, out, table)
-
-    emit(manifest, text, as_json=as_json, quiet=quiet, then=f"ts-tokenizer train {out} --out word_tokenizer.json")
+    emit(
+        manifest,
+        lambda: _prepared(manifest, out),
+        as_json=as_json,
+        quiet=quiet,
+        then=f"ts-tokenizer train {out} --out word_tokenizer.json",
+    )
 
 
 @app.command()
@@ -144,14 +149,9 @@ def stats(splits: Splits, as_json: Json = False, quiet: Quiet = False) -> None:
 
     manifest = check_files(splits)
 
-    def text() -> str:
-        from .reports.summary import described
-
-        return described(manifest, table)
-
     emit(
         {name: info.model_dump(mode="json") for name, info in manifest.splits.items()},
-        text,
+        lambda: _described(manifest),
         as_json=as_json,
         then=None if quiet else f"ts-tokenizer train {splits} --out word_tokenizer.json",
     )
@@ -253,6 +253,74 @@ def instruct(
         return f"{table(rows, ['split', 'stories', 'held-out words'])}\n\nprompts with: {counts}\nwrote {out}"
 
     emit(manifest, text, as_json=as_json, quiet=quiet, then=f"ts-tokenizer train {out} --out word_tokenizer.json")
+
+
+def _prepared(manifest: DatasetManifest, out: str) -> str:
+    """What `prepare` did: stories in, changed and dropped per step, one example each, and the splits."""
+    from .schemas import CANARY_TIMES
+
+    rows: list[list[object]] = [[r.step, f"{r.changed:,}", f"{r.dropped:,}", _example(r.examples)] for r in manifest.steps]
+    names = {report.step for report in manifest.steps}
+    rows += [[reason, "0", f"{count:,}", ""] for reason, count in manifest.removed.items() if reason not in names]
+    head = f"{manifest.stories_in:,} stories in, {manifest.kept:,} kept"
+    if manifest.canaries:
+        planted = manifest.config.canaries * sum(CANARY_TIMES)
+        head += f", {planted:,} copies of canaries planted in train (canaries.json)"
+    return "\n".join(
+        [table(rows, ["step", "changed", "dropped", "for example"]), "", _splits(manifest), "", f"wrote {out}: {head}"]
+    )
+
+
+def _described(manifest: DatasetManifest) -> str:
+    """Counts per split, then a histogram of words per story for each."""
+    parts = [_splits(manifest)]
+    for name, info in manifest.splits.items():
+        parts.append(f"{name}: words per story\n{histogram(info.lengths)}")
+    return "\n\n".join(parts)
+
+
+def histogram(lengths: LengthStats, width: int = 50) -> str:
+    """One line per bin that is not beyond the last filled one."""
+    filled = [i for i, count in enumerate(lengths.histogram) if count]
+    if not filled:
+        return "  (no stories)"
+    top = max(lengths.histogram)
+    lines = []
+    for i in range(filled[0], filled[-1] + 1):
+        count = lengths.histogram[i]
+        first = i * lengths.bin_width
+        last = "     " if i == len(lengths.histogram) - 1 else f"–{first + lengths.bin_width - 1:<4}"
+        lines.append(f"  {first:>4}{last} {_bar(width * count / top):<{width}} {count:,}".rstrip())
+    return "\n".join(lines)
+
+
+def _bar(length: float) -> str:
+    return "█" * round(length) or ("▏" if length else "")  # a bin with few stories stays visible
+
+
+def _splits(manifest: DatasetManifest) -> str:
+    rows = [
+        [
+            name,
+            f"{i.stories:,}",
+            f"{i.words:,}",
+            f"{i.characters:,}",
+            f"{i.lengths.mean:.1f}",
+            f"{i.lengths.sd:.1f}",
+            i.lengths.maximum,
+        ]
+        for name, i in manifest.splits.items()
+    ]
+    return table(rows, ["split", "stories", "words", "characters", "mean words", "sd", "longest"])
+
+
+def _example(examples: Sequence[StepExample]) -> str:
+    if not examples:
+        return ""
+    before, after = examples[0].before, examples[0].after
+    at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
+    cut = slice(max(0, at - 8), at + 12)
+    return f"{before[cut]!r} → {after[cut]!r}"
 
 
 def _amount(text: str | None) -> int | float | str | None:

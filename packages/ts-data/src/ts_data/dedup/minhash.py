@@ -107,30 +107,25 @@ def jaccard(a: np.ndarray, b: np.ndarray) -> float:
     return both / (len(a) + len(b) - both)
 
 
-class MinHasher:
-    """Makes band keys of texts: equal keys in one band make two texts candidates."""
+def band_keys(texts: Sequence[str], near: NearConfig) -> np.ndarray:
+    """Band keys `[texts, bands]`, uint64: equal keys in one band make two texts candidates."""
+    keys = np.zeros((len(texts), near.bands), np.uint64)
+    for first in range(0, len(texts), _PIECE):
+        piece = texts[first : first + _PIECE]
+        keys[first : first + _PIECE] = _keys(*gram_hashes(piece, near.ngram), near)
+    return keys
 
-    def __init__(self, near: NearConfig) -> None:
-        self.near = near
 
-    def bands(self, texts: Sequence[str]) -> np.ndarray:
-        """Band keys `[texts, bands]`, uint64."""
-        keys = np.zeros((len(texts), self.near.bands), np.uint64)
-        for first in range(0, len(texts), _PIECE):
-            piece = texts[first : first + _PIECE]
-            keys[first : first + _PIECE] = self._keys(*gram_hashes(piece, self.near.ngram))
-        return keys
-
-    def _keys(self, hashes: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-        values, steps = (hashes >> _HALF).astype(np.uint32), hashes.astype(np.uint32) | np.uint32(1)
-        starts = bounds[:-1]
-        keys = np.zeros((self.near.bands, len(starts)), np.uint64)
-        for band in range(self.near.bands):
-            for _ in range(self.near.rows):
-                values += steps
-                keys[band] = (keys[band] ^ np.minimum.reduceat(values, starts)) * _PRIME
-            keys[band] ^= np.uint64(band)  # so that the bands share one table
-        return _mixed(keys).T
+def _keys(hashes: np.ndarray, bounds: np.ndarray, near: NearConfig) -> np.ndarray:
+    values, steps = (hashes >> _HALF).astype(np.uint32), hashes.astype(np.uint32) | np.uint32(1)
+    starts = bounds[:-1]
+    keys = np.zeros((near.bands, len(starts)), np.uint64)
+    for band in range(near.bands):
+        for _ in range(near.rows):
+            values += steps
+            keys[band] = (keys[band] ^ np.minimum.reduceat(values, starts)) * _PRIME
+        keys[band] ^= np.uint64(band)  # so that the bands share one table
+    return _mixed(keys).T
 
 
 def _shared(bands: np.ndarray) -> np.ndarray:
@@ -182,9 +177,8 @@ class ReferenceSet:
 
     def __init__(self, texts: Sequence[str], near: NearConfig) -> None:
         self.near = near
-        self.hasher = MinHasher(near)
         self._sets = list(_sets(texts, near))
-        bands = self.hasher.bands(texts)
+        bands = band_keys(texts, near)
         self._keys = np.unique(bands)
         self._rows: defaultdict[int, list[int]] = defaultdict(list)
         for row, keys in enumerate(bands.tolist()):
@@ -193,7 +187,7 @@ class ReferenceSet:
 
     def match(self, texts: Sequence[str]) -> list[tuple[int, int, float]]:
         """(index in `texts`, row of the reference, similarity) of every pair at or above the threshold."""
-        bands = self.hasher.bands(texts)
+        bands = band_keys(texts, self.near)
         hits = np.flatnonzero(np.isin(bands, self._keys).any(axis=1)).tolist()
         found = []
         for index, mine in zip(hits, _sets([texts[index] for index in hits], self.near), strict=True):

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TsDataError
-from .messages import encode, raise_failure
+from .worker import encode, raise_failure
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from ..dedup.exact import first_occurrence
 from ..errors import TsDataError
-from .messages import decode, encode, outcome_of, raise_failure
+from .worker import decode, encode, outcome_of, raise_failure
 
 if TYPE_CHECKING:
     from . import Task

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from ..arrow import numbers, open_batch
 from ..cleaning.cleaner import KEPT, Cleaner
-from ..dedup.minhash import MinHasher
+from ..dedup.minhash import band_keys
 from ..errors import SourceError
 from ..schemas import NearConfig, PrepareConfig
 from ..sources.blocks import Block, read_block, stop
@@ -141,7 +141,7 @@ class BandKeys:
         """Write the keys `[stories, bands]`."""
         texts = open_batch(self.work.block(self.number, "text")).column("text").to_numpy(zero_copy_only=False).tolist()
         with written_whole(self.marker) as aside, aside.open("wb") as file:
-            np.save(file, MinHasher(self.near).bands(texts))
+            np.save(file, band_keys(texts, self.near))
 
 
 # --- files -------------------------------------------------------------------------------------

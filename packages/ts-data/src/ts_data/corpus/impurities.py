@@ -24,18 +24,6 @@ def damage(text: str, dice: random.Random) -> str:
     return text
 
 
-def _empty(text: str, dice: random.Random) -> str:
-    return dice.choice(("", "\n", " "))
-
-
-def _foreign(text: str, dice: random.Random) -> str:
-    return _insert(text, dice, dice.choice(("é", "ñ", "中", "😊", "½", "°")))
-
-
-def _short(text: str, dice: random.Random) -> str:
-    return text[: dice.randrange(20, 170)]
-
-
 def _curly(text: str, dice: random.Random) -> str:
     """Straight quotes made curly: every second double one closes."""
     parts = text.split('"')
@@ -48,10 +36,6 @@ def _mojibake(text: str, dice: random.Random) -> str:
     """Curly quotes whose UTF-8 was read as Windows-1252; the closing one loses its third byte, as in the real files."""
     table = {"“": "â€œ", "”": "â€", "’": "â€™"}
     return "".join(table.get(character, character) for character in _curly(text, dice))
-
-
-def _invisible(text: str, dice: random.Random) -> str:
-    return _insert(text, dice, dice.choice("\u200b\u00ad\ufeff\u200d\u2060"))
 
 
 def _ligature(text: str, dice: random.Random) -> str:
@@ -67,45 +51,25 @@ def _stars(text: str, dice: random.Random) -> str:
     return " ".join(words)
 
 
-def _backslashes(text: str, dice: random.Random) -> str:
-    return text.replace('"', '\\"') if '"' in text else _insert(text, dice, "\\")
-
-
-def _comma_quote(text: str, dice: random.Random) -> str:
-    return text.replace('," ', ',"').replace(', "', ',"')
-
-
-def _dash(text: str, dice: random.Random) -> str:
-    return text.replace(", and ", dice.choice((" - ", "--", " – ", "—", " — ")), 1)
-
-
-def _ellipsis(text: str, dice: random.Random) -> str:
-    return text.replace(". ", dice.choice(("… ", "... ", ". . . ", ".... ")), 1)
-
-
-def _spaces(text: str, dice: random.Random) -> str:
-    return text.replace(".\n", ". \n").replace(". ", ".  ", 1)
-
-
 def _insert(text: str, dice: random.Random, what: str) -> str:
     at = dice.randrange(1, max(2, len(text)))
     return text[:at] + what + text[at:]
 
 
 DEFECTS: dict[str, tuple[float, Callable[[str, random.Random], str]]] = {
-    "empty": (0.0001, _empty),
-    "foreign": (0.0016, _foreign),
-    "short": (0.03, _short),
+    "empty": (0.0001, lambda text, dice: dice.choice(("", "\n", " "))),
+    "foreign": (0.0016, lambda text, dice: _insert(text, dice, dice.choice(("é", "ñ", "中", "😊", "½", "°")))),
+    "short": (0.03, lambda text, dice: text[: dice.randrange(20, 170)]),
     "mojibake": (0.033, _mojibake),
     "curly": (0.011, _curly),
-    "invisible": (0.005, _invisible),
+    "invisible": (0.005, lambda text, dice: _insert(text, dice, dice.choice("\u200b\u00ad\ufeff\u200d\u2060"))),
     "ligature": (0.005, _ligature),
     "stars": (0.005, _stars),
-    "backslashes": (0.005, _backslashes),
-    "comma_quote": (0.005, _comma_quote),
-    "dash": (0.005, _dash),
-    "ellipsis": (0.005, _ellipsis),
-    "spaces": (0.3, _spaces),
+    "backslashes": (0.005, lambda text, dice: text.replace('"', '\\"') if '"' in text else _insert(text, dice, "\\")),
+    "comma_quote": (0.005, lambda text, dice: text.replace('," ', ',"').replace(', "', ',"')),
+    "dash": (0.005, lambda text, dice: text.replace(", and ", dice.choice((" - ", "--", " – ", "—", " — ")), 1)),
+    "ellipsis": (0.005, lambda text, dice: text.replace(". ", dice.choice(("… ", "... ", ". . . ", ".... ")), 1)),
+    "spaces": (0.3, lambda text, dice: text.replace(".\n", ". \n").replace(". ", ".  ", 1)),
 }
 """Kind → share of stories with it, and how it is done. `empty` and `foreign` are the talk's; `mojibake`, `curly` and `short` were counted in
 2,300 real stories (77, 26 and 69 of them); `spaces` likewise (blanks at line ends); for the others no rate is known."""

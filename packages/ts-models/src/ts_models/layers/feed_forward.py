@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -22,13 +23,9 @@ def _relu2(x: Tensor) -> Tensor:
     return torch.square(F.relu(x))
 
 
-def _gelu_tanh(x: Tensor) -> Tensor:
-    return F.gelu(x, approximate="tanh")
-
-
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
-    "gelu-tanh": _gelu_tanh,
+    "gelu-tanh": partial(F.gelu, approximate="tanh"),
     "relu2": _relu2,
     "swiglu": _swiglu,
 }

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ts_tokenizer import WordTokenizer, load
 from ts_tokenizer.detokenizer import model
-from ts_tokenizer.detokenizer.model import CAPITAL, FIXED, LOWER, PAST, UPPER, WHOLE, Decoder, kinds_of
+from ts_tokenizer.detokenizer.model import CAPITAL, FIXED, LOWER, PAST, UPPER, WHOLE, Decoder, Walk, kinds_of
 from ts_tokenizer.detokenizer.storage import ALL_CAPITALS, pack, pack_keys
 from ts_tokenizer.fast import loops
 from ts_tokenizer.reports.check import check
@@ -122,7 +122,7 @@ def _decisions(tokenizer: WordTokenizer, ids: list[int]) -> list[np.ndarray]:
     found = [decoder.scores(array, mode, fixed) for mode in (WHOLE, PAST, FIXED) for fixed in (None, marks)]
     found += decoder.predict_rest(array, marks)
     for mode in (PAST, FIXED):
-        walk = decoder.walk()
+        walk = Walk(decoder)
         for token, fixed in zip(ids, marks.tolist(), strict=True):
             walk.add(token, fixed)
         found.append(np.array(walk.decide(len(ids), mode)))

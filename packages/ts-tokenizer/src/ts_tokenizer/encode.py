@@ -267,15 +267,16 @@ class _Journal:
 
     def __enter__(self) -> _Journal:
         self._files = {kind: path.open("ab") for kind, path in self._paths.items()}
-        if self._paths["bin"].stat().st_size < 2 * self.sums.tokens or any(
-            self._paths[kind].stat().st_size < 8 * self.sums.stories for kind in COLUMNS
-        ):
+        if any(self._paths[kind].stat().st_size < self._size(kind) for kind in ("bin", *COLUMNS)):
             self.sums = Sums()  # after a power loss the journal can be ahead of the ids: start over
         self._files["journal"].truncate(self._written)  # drop an incomplete line
-        self._files["bin"].truncate(2 * self.sums.tokens)
-        for kind in COLUMNS:
-            self._files[kind].truncate(8 * self.sums.stories)
+        for kind in ("bin", *COLUMNS):
+            self._files[kind].truncate(self._size(kind))
         return self
+
+    def _size(self, kind: str) -> int:
+        """Bytes of a file by the sums."""
+        return 2 * self.sums.tokens if kind == "bin" else 8 * self.sums.stories
 
     def __exit__(self, *_: object) -> None:
         for file in self._files.values():

@@ -21,7 +21,7 @@ from .checks import check_column, check_ids, check_text, check_texts
 from .detokenizer.align import align
 from .detokenizer.fit import fit
 from .detokenizer.markers import Markers
-from .detokenizer.model import OTHER, PAST, WHOLE, Decoder, Stories, Story, case_of, cased
+from .detokenizer.model import OTHER, PAST, WHOLE, Decoder, Stories, Story, Walk, case_of, cased
 from .detokenizer.stream import StreamDecoder
 from .errors import ArtefactError, ConfigError, VocabularyError
 from .fast.table import Bulk, open_bulk
@@ -278,7 +278,7 @@ class WordTokenizer:
 
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for one text that is being generated: `.push(id)` and `.finish()` return text."""
-        return StreamDecoder(self.checked, self._piece, self._decoder.walk(), self._markers)
+        return StreamDecoder(self.checked, self._piece, Walk(self._decoder), self._markers)
 
     def checked(self, ids: Iterable[int], *, skip: bool = True) -> list[int]:
         """The ids as a list, without special tokens other than `<unk>` if `skip`. Raises VocabularyError for an unknown id."""

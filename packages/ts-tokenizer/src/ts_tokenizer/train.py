@@ -66,15 +66,11 @@ def _differences(out: Path, fingerprint: str, vocab_size: int, casing: Casing) -
         other.append("of other splits" if trained_on.get("splits_fingerprint") else "that does not name its splits")
     if content.get("casing") != casing:
         other.append(f"with casing={content.get('casing')}")
-    entries, expected = _size(content), _expected_size(trained_on, vocab_size, casing)
+    vocab = content.get("vocab")
+    entries, expected = len(vocab) if isinstance(vocab, list) else 0, _expected_size(trained_on, vocab_size, casing)
     if entries != expected:
         other.append(f"of {entries:,} entries instead of {expected:,}")
     return other
-
-
-def _size(content: dict[str, Any]) -> int:
-    vocab = content.get("vocab")
-    return len(vocab) if isinstance(vocab, list) else 0
 
 
 def _expected_size(trained_on: dict[str, Any], vocab_size: int, casing: Casing) -> int:

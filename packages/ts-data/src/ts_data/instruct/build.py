@@ -25,7 +25,7 @@ from ..artefact import (
 )
 from ..dataset import Split, check_files, file_info, open_manifest, parquet_writer, read
 from ..errors import ArtefactError, ConfigError
-from ..pipeline.manifest import lengths
+from ..pipeline.manifest import split_info
 from ..pipeline.workdir import OWNED, SPLITS
 from ..reports.card import card
 from ..schemas import DatasetManifest, FileInfo, InstructConfig, InstructInfo, SplitInfo, SplitName
@@ -157,14 +157,7 @@ class _SplitWriter:
         if self._writer is not None:
             self._writer.close()
             files = (file_info(self._path, len(self._words)),)
-        return SplitInfo(
-            stories=len(self._words),
-            words=sum(self._words),
-            characters=self._characters,
-            utf8_bytes=self._bytes,
-            lengths=lengths(np.array(self._words, np.int64)),
-            files=files,
-        )
+        return split_info(np.array(self._words, np.int64), self._characters, self._bytes, files)
 
 
 def instructions(splits: str | os.PathLike[str], split: str) -> Iterator[Instruction]:

@@ -70,16 +70,13 @@ def existing_splits(out: str | os.PathLike[str]) -> Existing | None:
     """The splits at `out`, or None. Raises ConfigError if their manifest cannot be read."""
     name = os.fspath(out)
     try:
-        content = _remote(f"{name.rstrip('/')}/manifest.json") if is_uri(name) else _here(Path(name) / "manifest.json")
+        path = Path(name) / "manifest.json"
+        content = _remote(f"{name.rstrip('/')}/manifest.json") if is_uri(name) else read_json(path) if path.is_file() else None
         if content is None:
             return None
         return Existing(name, parse_model(content, DatasetManifest, source=f"{name}/manifest.json", package="ts-data"))
     except ArtefactError as problem:
         raise ConfigError(f"{problem} To replace it: --force") from None
-
-
-def _here(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.is_file() else None
 
 
 def _remote(uri: str) -> dict[str, Any] | None:

@@ -73,17 +73,24 @@ def _sources(stories: CleanedStories) -> tuple[SourceInfo, ...]:
 def _split(stories: CleanedStories, rows: np.ndarray, files: tuple[FileInfo, ...], planted: Sequence[str]) -> SplitInfo:
     columns = stories.columns
     words = np.concatenate([columns["words"][rows], np.array([len(text.split()) for text in planted], np.int32)])
+    characters = int(columns["characters"][rows].sum(dtype=np.int64)) + sum(map(len, planted))
+    utf8_bytes = int(columns["bytes"][rows].sum(dtype=np.int64)) + sum(len(text.encode()) for text in planted)
+    return split_info(words, characters, utf8_bytes, files)
+
+
+def split_info(words: np.ndarray, characters: int, utf8_bytes: int, files: tuple[FileInfo, ...]) -> SplitInfo:
+    """The counts of a split from the words of each of its stories, `[stories]`."""
     return SplitInfo(
         stories=len(words),
         words=int(words.sum(dtype=np.int64)),
-        characters=int(columns["characters"][rows].sum(dtype=np.int64)) + sum(map(len, planted)),
-        utf8_bytes=int(columns["bytes"][rows].sum(dtype=np.int64)) + sum(len(text.encode()) for text in planted),
-        lengths=lengths(words),
+        characters=characters,
+        utf8_bytes=utf8_bytes,
+        lengths=_lengths(words),
         files=files,
     )
 
 
-def lengths(words: np.ndarray) -> LengthStats:
+def _lengths(words: np.ndarray) -> LengthStats:
     """Statistics of the words per story `[stories]`; all zero for no stories."""
     if len(words) == 0:
         return LengthStats(mean=0, sd=0, minimum=0, median=0, maximum=0, bin_width=BIN_WIDTH, histogram=(0,) * BINS)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..schemas import GenerationConfig
-from .logits import generators, warp
+from .logits import generators, gumbel, warp
 from .results import Hypothesis, Step
 from .task import Task
 
@@ -182,11 +182,10 @@ class BeamSample(Beam):
         self.streams = generators(self.task.prompts, 1, self.config.seed)
 
     def candidates(self, scores: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """Gumbel-top-k (Kool et al. 2019): the largest of log-probability + Gumbel noise are such a draw."""
+        """Such a draw by the largest of log-probability + noise."""
         warped = _log_softmax(warp(scores.flatten(0, 1), self.config)).view_as(scores)
         total = (sums[:, :, None] + warped).flatten(1)
-        noise = np.stack([self.streams[prompt.index].random(total.shape[1]) for prompt in self.active])
-        gumbel = -(-torch.from_numpy(noise).to(total.device).clamp(min=1e-300).log()).log()
-        drawn = (total + gumbel).topk(min(2 * self.per_prompt, total.shape[1]), dim=-1).indices
+        noise = gumbel([self.streams[prompt.index] for prompt in self.active], total.shape[1]).to(total.device)
+        drawn = (total + noise).topk(min(2 * self.per_prompt, total.shape[1]), dim=-1).indices
         values, order = total.gather(1, drawn).sort(dim=-1, descending=True, stable=True)
         return values, drawn.gather(1, order)

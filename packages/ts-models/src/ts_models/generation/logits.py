@@ -194,6 +194,12 @@ def draw(logits: Tensor, uniforms: Tensor) -> Tensor:
     return (run * _RUN + place)[:, 0]
 
 
+def gumbel(streams: Sequence[np.random.Generator], size: int) -> Tensor:
+    """Gumbel noise `[streams, size]` float64: the largest of log-probability + noise are a draw without replacement (Kool et al. 2019)."""
+    uniforms = torch.from_numpy(np.stack([stream.random(size) for stream in streams]))
+    return -(-uniforms.clamp(min=1e-300).log()).log()
+
+
 def generators(prompts: Sequence[Sequence[int]], copies: int, seed: int | None) -> list[np.random.Generator]:
     """One generator per prompt and copy (prompt-major). Its stream depends on the seed, the prompt's ids and how many
     sequences of the same prompt precede it, not on other prompts or its index in the batch.

@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..protocols import Tokenizer
 from ..registry import METHODS
 from ..schemas import GenerationConfig
-from .logits import generators, warp
+from .logits import generators, gumbel, warp
 from .loop import Stepper, evaluating, generate_ids
 from .results import Finish, Hypothesis
 from .task import CallOptions, make_task
@@ -157,8 +157,7 @@ class _Writer:
         order = logits
         if METHODS[self.config.method].draws:
             order = warp(logits, self.config).log_softmax(dim=-1)
-            noise = torch.from_numpy(generators([draft.prompt + draft.ids], 1, self.config.seed)[0].random(order.shape[1]))
-            order = order - (-noise.clamp(min=1e-300).log()).log().to(order)
+            order = order + gumbel(generators([draft.prompt + draft.ids], 1, self.config.seed), order.shape[1]).to(order)
             order = torch.where(order == -torch.inf, logits - 1e9, order)  # what the filters leave out comes last
         for token in order[0].argsort(descending=True).tolist():
             if word.pattern.search(self.text(draft, [*draft.ids, token])):

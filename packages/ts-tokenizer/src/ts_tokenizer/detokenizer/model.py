@@ -122,10 +122,6 @@ class Decoder:
         """Like `predict` from left to right; known decisions are kept."""
         return kept(fixed, *self.predict(ids, FIXED, fixed))
 
-    def walk(self) -> Walk:
-        """Decide one text token by token, with the results of `predict` in mode `PAST` or of `predict_rest`."""
-        return Walk(self)
-
     def bits(self, stories: Stories) -> tuple[np.ndarray, np.ndarray]:
         """Bits to encode the blanks and cases of each story given its ids, and a mask [tokens] of case class `OTHER`."""
         ids, cases, bounds = stories.ids, stories.cases, stories.bounds
@@ -141,7 +137,10 @@ class Decoder:
 
 
 class Walk:
-    """Decides one text from left to right; each token once, when the next three are known or at the end."""
+    """Decides one text from left to right; each token once, when the next three are known or at the end.
+
+    The results are those of `Decoder.predict` in mode `PAST`, or of `predict_rest`.
+    """
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder

@@ -21,8 +21,7 @@ from .errors import (
     TsModelsError,
     WeightsError,
 )
-from .inspection.neuron_report import neurons
-from .inspection.page import look
+from .inspection.page import look, neurons
 from .inspection.tracing import trace
 from .inspection.transformer_lens import to_transformer_lens
 from .io.loading import load

@@ -16,7 +16,7 @@ from ts_models.cli.models import describe
 from ts_models.errors import ArtefactError, WeightsError
 from ts_models.export import export
 from ts_models.io.foreign import HEADER
-from ts_models.io.foreign_tokenizers import Llama2cTokenizer
+from ts_models.io.tokenizers import Llama2cTokenizer
 
 NEO: dict[str, Any] = {
     "vocab_size": 40, "hidden_size": 16, "num_layers": 4, "num_heads": 2, "max_position_embeddings": 32, "window_size": 5,

@@ -99,8 +99,8 @@ def neurons(
 
     Example: ts-models neurons run/model --data encoded --out neurons.html
     """
-    from ..inspection.neuron_report import neurons as find
     from ..inspection.neurons import BEFORE
+    from ..inspection.page import neurons as find
     from ..io.loading import load
     from ..registry import load_entry
 

@@ -13,9 +13,8 @@ from ..language_model import LanguageModel
 from ..protocols import Tokenizer
 from ..schemas import ModelConfig
 from .foreign import load_huggingface, load_llama2c
-from .foreign_tokenizers import HuggingFaceTokenizer, Llama2cTokenizer
 from .model_folder import LLAMA2C, TOKENIZER, is_foreign, load_model, read_training, resolve
-from .tokenizers import load_tokenizer
+from .tokenizers import HuggingFaceTokenizer, Llama2cTokenizer, load_tokenizer
 
 
 def load(path_or_hub_id: str | os.PathLike[str], *, device: str = "cpu", revision: str | None = None) -> LanguageModel:

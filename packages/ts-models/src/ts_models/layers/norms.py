@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..fast.norm import rms_norm
+from ..fast.passes import rms_norm
 from ..schemas import TransformerConfig
 
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError, MissingExtraError
-from ..fast.rotary import rotate
+from ..fast.passes import rotate
 from ..registry import POSITIONS, load_entry
 from ..schemas import TransformerConfig
 

@@ -1,29 +1,19 @@
-"""Generation state: KV cache and recurrent state behind one protocol.
+"""Generation state: KV cache and recurrent state.
 
-Both count the tokens of each row in `lengths`, so that the rows of a batch may be of different length: after a batch
-of right-padded prompts, `forward(ids, state=state, lengths=lengths)` leaves each row at its own length.
+Generation calls `reorder` of a state, which keeps some rows, in that order (beams, finished stories). Both count the tokens of each
+row in `lengths`, so that the rows of a batch may be of different length: after a batch of right-padded prompts,
+`forward(ids, state=state, lengths=lengths)` leaves each row at its own length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-
-
-class State(Protocol):
-    """What generation needs from a state."""
-
-    lengths: Tensor
-    """Tokens seen by each row, [batch] int64."""
-
-    def reorder(self, rows: Tensor) -> None:
-        """Keep the rows named by `rows` [new batch] int64, in that order (beams, finished stories)."""
 
 
 class KVCache:

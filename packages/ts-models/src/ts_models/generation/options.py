@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import tomllib
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,24 +15,6 @@ from ..artefact import describe_invalid
 from ..errors import ConfigError
 from ..registry import METHODS, Method
 from ..schemas import GenerationConfig
-
-_ELSEWHERE = {
-    "do_sample": "method='sample' (or 'greedy')",
-    "max_length": "max_new_tokens, which does not count the prompt",
-    "max_tokens": "max_new_tokens",
-    "min_length": "min_new_tokens, which does not count the prompt",
-    "stop_strings": "stop",
-    "stop_token_ids": "stop_ids",
-    "eos_token_id": "stop_ids, for ids beside the model's own <eos>",
-    "n": "num_return_sequences",
-    "num_samples": "num_return_sequences",
-    "beam_size": "num_beams",
-    "num_beam_groups": "method='beam'; groups of beams are not implemented",
-    "typical_p": "top_p or min_p; typical sampling is not implemented",
-    "penalty_alpha": "repetition_penalty; contrastive search is not implemented",
-    "generation_config": "config",
-}
-"""Names of transformers, vLLM and others → what to use here instead."""
 
 _READ_BY: dict[str, Callable[[Method], bool]] = {
     **dict.fromkeys(("temperature", "top_k", "top_p", "min_p"), lambda method: method.draws),
@@ -92,8 +76,9 @@ def _check_names(fields: Mapping[str, Any]) -> None:
     for name in fields:
         if name in known:
             continue
-        if name in _ELSEWHERE:
-            raise ConfigError(f"generation: there is no option `{name}`; use {_ELSEWHERE[name]}.")
+        elsewhere = tomllib.loads(Path(__file__).with_name("elsewhere.toml").read_text(encoding="utf-8"))
+        if name in elsewhere:
+            raise ConfigError(f"generation: there is no option `{name}`; use {elsewhere[name]}.")
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else f" There are: {', '.join(known)}."
         raise ConfigError(f"generation: there is no option `{name}`.{hint}")

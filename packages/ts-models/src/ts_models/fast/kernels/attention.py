@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from .dropout import draw, halves
 from .elementwise import exp_of_bounded
 from .jit import kernel
-from .random import draw, halves
 from .sums import dot, fma, largest, total
 from .tile import LANES, at, strided
 

@@ -309,7 +309,7 @@ SKIP = PrepareConfig(validation=3, test=3, bad_lines="skip")
         ),
         ("a.json", lambda tales: json.dumps([*tales, 5, None, {"text": 1}]).encode(), 3),
         ("a.txt", lambda tales: plain(tales[:30]) + b"caf\xe9 was here\n<|endoftext|>\n" + plain(tales[30:]), 1),
-        ("a.csv", lambda tales: rows(tales, ",") + b"1,2,3\n7,caf\xe9\n", 2),
+        ("a.csv", lambda tales: rows(tales, ",") + b"1,2,3\n7,caf\xe9\n8,9,caf\xe9\n", 3),
         ("a.tsv", lambda tales: tsv(tales) + b"1\n2\tx\ty\n", 2),
     ],
 )

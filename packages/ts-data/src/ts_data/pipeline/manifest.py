@@ -85,12 +85,12 @@ def split_info(words: np.ndarray, characters: int, utf8_bytes: int, files: tuple
         words=int(words.sum(dtype=np.int64)),
         characters=characters,
         utf8_bytes=utf8_bytes,
-        lengths=_lengths(words),
+        lengths=lengths(words),
         files=files,
     )
 
 
-def _lengths(words: np.ndarray) -> LengthStats:
+def lengths(words: np.ndarray) -> LengthStats:
     """Statistics of the words per story `[stories]`; all zero for no stories."""
     if len(words) == 0:
         return LengthStats(mean=0, sd=0, minimum=0, median=0, maximum=0, bin_width=BIN_WIDTH, histogram=(0,) * BINS)

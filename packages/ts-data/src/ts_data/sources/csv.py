@@ -7,10 +7,12 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Literal
 
 import pyarrow as pa
-import pyarrow.csv
 
+from ..arrow import strings
 from ..artefact import write_text
 from ..errors import SourceError
 from ..schemas import PrepareConfig
@@ -18,7 +20,7 @@ from .blocks import Format, Input, RawSource, column_of
 from .encoding import not_utf8
 from .storage import open_file
 
-_PIECE = 1 << 22
+_ROWS = 4_096
 _LOOK = 1 << 18
 """Bytes at the beginning of a file by which its delimiter and its quoting are known."""
 
@@ -61,63 +63,67 @@ class _Table:
             head = handle.read(_LOOK).decode("utf-8-sig", "replace")
         self._delimiter = "\t" if tabs else delimiter_of(head, (config.text_column, "story"))
         self._quotes = not tabs or _is_quoted(head)
-        if self._quotes:
-            _check_quotes(source, path, self._delimiter)
 
     def columns(self) -> Iterator[pa.Array]:
-        """The stories, a column of text for each piece of the file."""
+        """The stories, a column of text for some rows at a time."""
+        stories = self._stories()
+        while some := list(islice(stories, _ROWS)):
+            yield strings(some).cast(pa.string())
+
+    def _stories(self) -> Iterator[bytes]:
+        rows = self._rows()
+        _, names = next(rows, (1, []))
+        place = names.index(column_of(self._source, names, self._config))
+        for line, row in rows:
+            try:
+                if len(row) != len(names):
+                    raise self._fault(line, f"Expected {len(names)} columns, got {len(row)}")
+                story = row[place].encode()
+            except (SourceError, UnicodeEncodeError) as problem:
+                if self._config.bad_lines == "stop":
+                    raise not_utf8(self._source, self._path) or problem from None
+                self.skipped += 1
+            else:
+                yield story
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """(first line, fields) of each row that is not blank; a byte that is not UTF-8 is a surrogate in them.
+
+        Raises SourceError if a field continues after its closing quotation mark, or is never closed.
+        """
+        begin, longest = 1, csv.field_size_limit(_FIELD)
         try:
-            column = column_of(self._source, self._names(), self._config)
-            skip = self._config.bad_lines == "skip"
-            kind = pa.binary() if skip else pa.string()
-            convert = pa.csv.ConvertOptions(include_columns=[column], column_types={column: kind}, strings_can_be_null=False)
-            with self._open(convert) as reader:
-                for batch in reader:
-                    yield self._utf8(batch.column(0)) if skip else batch.column(0)
-        except pa.ArrowException as problem:
-            reason = str(problem).splitlines()[0]
-            raise not_utf8(self._source, self._path) or SourceError(
-                f"{self._source}: not readable as {'TSV' if self._delimiter == chr(9) else 'CSV'}: {reason}. Mend that line, "
-                f"or skip such lines: --set bad_lines=skip"
-            ) from None
+            with open_file(self._path) as handle, io.TextIOWrapper(handle, "utf-8-sig", "surrogateescape", newline="") as text:
+                quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self._quotes else csv.QUOTE_NONE
+                rows = csv.reader(text, delimiter=self._delimiter, quoting=quoting, strict=True)
+                for row in rows:
+                    if row:
+                        yield begin, row
+                    begin = rows.line_num + 1
+        except csv.Error as problem:
+            raise self._torn(str(problem), begin, rows.line_num) from None
+        finally:
+            csv.field_size_limit(longest)
 
-    def _names(self) -> list[str]:
-        """The names in the header. pyarrow reads some rows for them."""
-        with self._open(None) as reader:
-            names = list(reader.schema.names)
-        self.skipped = 0
-        return names
-
-    def _open(self, convert: pa.csv.ConvertOptions | None) -> pa.csv.CSVStreamingReader:
-        parse = pa.csv.ParseOptions(
-            delimiter=self._delimiter,
-            quote_char='"' if self._quotes else False,
-            newlines_in_values=self._quotes,
-            invalid_row_handler=self._invalid if self._config.bad_lines == "skip" else None,
+    def _torn(self, problem: str, begin: int, line: int) -> SourceError:
+        """The error for a row from line `begin` on that cannot be read to its end."""
+        if "unexpected end" in problem:
+            return SourceError(
+                f"{self._source}, line {begin:,}: a quotation mark opens a field that never ends. Close the field."
+            )
+        if "expected after" not in problem:
+            return self._fault(line, problem)
+        row = f" (the row begins in line {begin:,})" if begin < line else ""
+        return SourceError(
+            f"{self._source}, line {line:,}: text follows a closing quotation mark{row}. Double the marks inside a quoted "
+            f"field, as CSV does, or make it a .tsv file with tabs and no quoting."
         )
-        read = pa.csv.ReadOptions(block_size=_PIECE)
-        return pa.csv.open_csv(open_file(self._path), read_options=read, parse_options=parse, convert_options=convert)
 
-    def _invalid(self, row: object) -> str:
-        self.skipped += 1
-        return "skip"
-
-    def _utf8(self, column: pa.Array) -> pa.Array:
-        """The rows that are UTF-8; the others are skipped."""
-        try:
-            return column.cast(pa.string())
-        except pa.ArrowInvalid:
-            good = [value for value in column.to_pylist() if _decodes(value)]
-            self.skipped += len(column) - len(good)
-            return pa.array(good, pa.binary()).cast(pa.string())
-
-
-def _decodes(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    def _fault(self, line: int, reason: str) -> SourceError:
+        return SourceError(
+            f"{self._source}, line {line:,}: not readable as {'TSV' if self._delimiter == chr(9) else 'CSV'}: {reason}. Mend that line, "
+            f"or skip such lines: --set bad_lines=skip"
+        )
 
 
 def delimiter_of(head: str, wanted: Sequence[str]) -> str:
@@ -143,32 +149,6 @@ def _rows(head: str, delimiter: str, limit: int = 100) -> list[list[str]]:
     except csv.Error:
         return rows
     return rows[:-1] if len(head) >= _LOOK // 4 and len(rows) > 1 else rows
-
-
-def _check_quotes(source: str, path: str, delimiter: str) -> None:
-    """Raise SourceError if a field continues after its closing quotation mark, or is never closed.
-
-    pyarrow would drop the marks, or take all rows up to the next mark for one story.
-    """
-    begin, longest = 1, csv.field_size_limit(_FIELD)
-    try:
-        with open_file(path) as handle, io.TextIOWrapper(handle, "utf-8-sig", "replace", newline="") as text:
-            rows = csv.reader(text, delimiter=delimiter, strict=True)
-            for _ in rows:
-                begin = rows.line_num + 1
-    except csv.Error as problem:
-        if "unexpected end" in str(problem):
-            raise SourceError(
-                f"{source}, line {begin:,}: a quotation mark opens a field that never ends. Close the field."
-            ) from None
-        if "expected after" in str(problem):
-            row = f" (the row begins in line {begin:,})" if begin < rows.line_num else ""
-            raise SourceError(
-                f"{source}, line {rows.line_num:,}: text follows a closing quotation mark{row}. Double the marks inside a quoted "
-                f"field, as CSV does, or make it a .tsv file with tabs and no quoting."
-            ) from None
-    finally:
-        csv.field_size_limit(longest)
 
 
 def _is_quoted(head: str) -> bool:

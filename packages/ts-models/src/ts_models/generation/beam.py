@@ -6,6 +6,7 @@ A prompt ends when no running beam can beat its worst kept hypothesis any more, 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -157,16 +158,13 @@ class Beam:
         for prompt in self.active:
             running = [beam for beam, value in zip(prompt.beams, prompt.sums, strict=True) if value > -np.inf]
             alive = prompt.kept[:1] + ([] if self._ended(prompt) else running)
-            first = alive[0]
-            while prompt.settled < min(len(found.ids) for found in alive) and all(
-                found.ids[prompt.settled] == first.ids[prompt.settled] for found in alive
-            ):
-                place = prompt.settled
-                step.sequences.append(prompt.index)
-                step.ids.append(first.ids[place])
-                step.logprobs.extend(first.logprobs[place : place + 1])
-                step.alternatives.extend(first.alternatives[place : place + 1])
-                prompt.settled += 1
+            agreed = len(os.path.commonprefix([found.ids for found in alive]))  # noqa: RUF071 - of lists
+            new = slice(prompt.settled, agreed)
+            step.sequences.extend([prompt.index] * (agreed - prompt.settled))
+            step.ids.extend(alive[0].ids[new])
+            step.logprobs.extend(alive[0].logprobs[new])
+            step.alternatives.extend(alive[0].alternatives[new])
+            prompt.settled = agreed
         return step
 
     def results(self) -> list[list[Hypothesis]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ..schemas import RulesSpec
 
@@ -31,14 +30,6 @@ def has_long_chunk(text: str) -> bool:
     return len(text) > LONG and max(map(len, text.split()), default=0) > LONG
 
 
-@dataclass
-class _Node:
-    """A node of the trie of special cases by token."""
-
-    after: dict[str, _Node] = field(default_factory=dict)
-    ends: bool = False
-
-
 class LinearTokenizer:
     """The tokens of spaCy's `Tokenizer` for pinned rules.
 
@@ -52,12 +43,10 @@ class LinearTokenizer:
         self._url = re.compile((spec.url_match or "(?!)").replace(_USER, _USER_LINEAR)).match
         self._cases = spec.exceptions
         self._longest = max(map(len, spec.exceptions), default=0)
-        self._tree = _Node()
-        for tokens in split_cases.values():
-            node = self._tree
-            for token in tokens:
-                node = node.after.setdefault(token, _Node())
-            node.ends = True
+        self._split_cases = set(map(tuple, split_cases.values()))
+        self._most: dict[str, int] = {}  # first token → tokens of the longest case that begins with it
+        for case in self._split_cases:
+            self._most[case[0]] = max(len(case), self._most.get(case[0], 0))
 
     @classmethod
     def looked_for(cls, spec: RulesSpec) -> list[str]:
@@ -153,7 +142,12 @@ class LinearTokenizer:
 
     def _spans(self, tokens: Sequence[str]) -> list[tuple[int, int]]:
         """Non-overlapping spans of special cases in text order; longer spans win, then earlier ones."""
-        found = [span for start in range(len(tokens)) for span in self._spans_from(tokens, start)]
+        found = [
+            (start, end)
+            for start, token in enumerate(tokens)
+            for end in range(start + 1, min(start + self._most.get(token, 0), len(tokens)) + 1)
+            if tuple(tokens[start:end]) in self._split_cases
+        ]
         chosen = []
         seen: set[int] = set()
         for start, end in sorted(found, key=lambda span: (span[0] - span[1], span[0])):
@@ -161,14 +155,3 @@ class LinearTokenizer:
                 chosen.append((start, end))
             seen.update(range(start, end))
         return sorted(chosen)
-
-    def _spans_from(self, tokens: Sequence[str], start: int) -> list[tuple[int, int]]:
-        found = []
-        node = self._tree.after.get(tokens[start])
-        end = start + 1
-        while node is not None:
-            if node.ends:
-                found.append((start, end))
-            node = node.after.get(tokens[end]) if end < len(tokens) else None
-            end += 1
-        return found

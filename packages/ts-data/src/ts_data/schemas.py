@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, ValidationInfo, create_model, field_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, ValidationInfo, field_validator
 
 FULL_VALIDATION = 73_728
 """Validation stories of the full data (the talk's number); small data give `SMALL_FRACTION` instead."""
@@ -146,23 +145,24 @@ class PrepareConfig(_Frozen):
             raise ValueError(f"{unused[0]!r} is not among `steps`")
         filled = {}
         for name in info.data["steps"]:
-            own = {field: kind for field, kind in parameters_of(name).items() if field not in cls.model_fields}
-            if unknown := options.get(name, {}).keys() - own.keys():
+            own = [field for field in parameters_of(name) if field not in cls.model_fields]
+            if unknown := options.get(name, {}).keys() - set(own):
                 raise ValueError(f"{name} has no parameter {min(unknown)!r} (it has: {', '.join(own) or 'none'})")
             if own:
                 filled[name] = _checked(name, own, options.get(name, {}))
         return filled
 
 
-def _checked(name: str, fields: dict[str, FieldInfo], values: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """The values of a step's parameters, validated; ValueError names the parameter."""
-    definitions: dict[str, Any] = {field: (info.annotation, info) for field, info in fields.items()}
+def _checked(name: str, fields: list[str], values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The values of a step's parameters, validated by its rule; ValueError names the parameter."""
+    from .cleaning.rules import load
+
     try:
-        checked: BaseModel = create_model(name, __config__=ConfigDict(extra="forbid"), **definitions)(**values)
+        rule: Any = load(name, values)
     except ValidationError as problem:
         fault = problem.errors(include_url=False)[0]
         raise ValueError(f"{name}.{'.'.join(map(str, fault['loc']))}: {fault['msg'][:1].lower()}{fault['msg'][1:]}") from None
-    return checked.model_dump(mode="json")
+    return rule.model_dump(mode="json", include=set(fields))  # type: ignore[no-any-return]
 
 
 # --- the manifest of splits/ -------------------------------------------------------------------

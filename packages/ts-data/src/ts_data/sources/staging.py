@@ -6,6 +6,7 @@ Everything is done in pieces, nothing in memory as a whole.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Callable
@@ -107,8 +108,7 @@ def _copied(source: str, target: Path) -> Path:
 
 def _copy(stream: IO[bytes] | Any, aside: Path) -> None:
     with aside.open("wb") as handle:
-        while piece := stream.read(_PIECE):
-            handle.write(piece)
+        shutil.copyfileobj(stream, handle, _PIECE)
 
 
 def _kind_by_content(path: Path) -> tuple[str, str | None]:

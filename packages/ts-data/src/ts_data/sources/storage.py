@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,6 @@ from ..errors import SourceError, TsDataError
 if TYPE_CHECKING:  # loaded on use: checking a name must not load pyarrow
     import pyarrow as pa
     import pyarrow.fs
-
-_PIECE = 1 << 18
 
 _RETRIES = 20
 """Seconds for which a Google Cloud store is asked again."""
@@ -71,11 +70,8 @@ def state(name: str) -> FileState:
 
 def sha256_of(name: str) -> str:
     """Hex digest of a file's content."""
-    digest = hashlib.sha256()
     with open_file(name) as handle:
-        while piece := handle.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def upload(folder: Path, uri: str, mark: str) -> None:
@@ -88,8 +84,7 @@ def upload(folder: Path, uri: str, mark: str) -> None:
             system.delete_file(f"{path}/{mark}")
         for name in [*names, mark]:
             with (folder / name).open("rb") as source, system.open_output_stream(f"{path}/{name}") as target:
-                while piece := source.read(_PIECE):
-                    target.write(piece)
+                shutil.copyfileobj(source, target)
     except OSError as problem:
         raise TsDataError(f"{uri}: cannot be written: {_first_line(problem)}. The complete result is in {folder}.") from None
 

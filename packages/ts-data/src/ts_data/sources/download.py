@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,6 @@ from ..errors import ConfigError, SourceError, TsDataError, has_no_space
 
 if TYPE_CHECKING:
     from ..console import Progress
-
-REPOSITORY = "roneneldan/TinyStories"
-REVISION = "f54c09fd23315a6f9c86f9dc80f725de7d8f9c64"
-"""The commit of 2024-08-12; a later one could hold other files under the same names."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +28,9 @@ class Remote:
     """Pinned where known; otherwise the hash that the Hub states for the pinned revision is checked."""
 
 
-CORPORA: dict[str, tuple[Remote, ...]] = {
-    "tinystories-v1": (
-        Remote("TinyStories-train.txt", 1_924_281_556, "c5cf5e22ff13614e830afbe61a99fbcbe8bcb7dd72252b989fa1117a368d401f"),
-        Remote("TinyStories-valid.txt", 19_447_282, "94e431816c4cce81ff71e4408ff8d3bda9a42e8d2663986697c3954288cb38b4"),
-    ),
-    "tinystories-v2": (
-        Remote("TinyStoriesV2-GPT4-train.txt", 2_227_753_162),
-        Remote("TinyStoriesV2-GPT4-valid.txt", 22_502_601),
-    ),
-}
+_PUBLISHED = tomllib.loads(Path(__file__).with_name("corpora.toml").read_text(encoding="utf-8"))
+REPOSITORY, REVISION = _PUBLISHED["repository"], _PUBLISHED["revision"]
+CORPORA = {name: tuple(Remote(**file) for file in files) for name, files in _PUBLISHED["corpora"].items()}
 """Name → files, train first."""
 
 

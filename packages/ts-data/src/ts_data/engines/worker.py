@@ -19,6 +19,7 @@ from .. import errors
 if TYPE_CHECKING:
     from . import Task
 
+
 def encode(task: Task) -> str:
     """A task, a dataclass, as one line of JSON: the place of its class and its fields."""
     from pydantic import TypeAdapter

@@ -17,7 +17,6 @@ from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
 from ..io.card import transformers_card
 from ..io.foreign import LLAMA
-from ..io.foreign_tokenizers import HuggingFaceTokenizer, Llama2cTokenizer
 from ..io.model_folder import (
     CARD,
     EXPORTED,
@@ -32,6 +31,7 @@ from ..io.model_folder import (
     copy_files,
     write_tensors,
 )
+from ..io.tokenizers import HuggingFaceTokenizer, Llama2cTokenizer
 from ..language_model import LanguageModel
 from ..layers.positions import silence
 from ..schemas import GenerationConfig, ModelConfig, TransformerConfig

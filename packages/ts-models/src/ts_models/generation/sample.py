@@ -13,7 +13,6 @@ from .logits import draw, generators, warp
 from .results import Hypothesis, Step
 from .task import Task
 
-
 _AHEAD = 256
 """Random numbers that are drawn at once for a sequence: a story may end long before its limit."""
 

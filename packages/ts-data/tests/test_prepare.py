@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, clean, open_manifest, prepare, read, removed, sample
+from ts_data.reports.show import page_of_changes
 
 CONFIG = PrepareConfig(validation=20)
 
@@ -247,6 +248,13 @@ def test_stdin(stories: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(sys, "stdin", Stdin)
     assert prepare("-", tmp_path / "splits", CONFIG, workers=1).stories_in == 200
+
+
+def test_changes_of_a_pipe_are_refused_as_such(stories: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(join(stories[:60]).encode())))
+    prepare("-", tmp_path / "splits", CONFIG, workers=1)
+    with pytest.raises(SourceError, match="-: changes are shown for files, not for what came through a pipe"):
+        next(page_of_changes(tmp_path / "splits", "any", 0, 1, color=False))
 
 
 def test_several_sources_and_a_hub_data_set(stories: list[str], tmp_path: Path) -> None:

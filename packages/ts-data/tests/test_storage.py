@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, open_manifest, prepare
+from ts_data.reports.show import page_of_changes
 
 CONFIG = PrepareConfig(validation=20)
 
@@ -32,6 +33,8 @@ def test_a_uri_gives_the_same_splits_as_the_path(raw: Path, tmp_path: Path) -> N
     assert by_uri.fingerprint == by_path.fingerprint == open_manifest(tmp_path / "two").fingerprint
     assert by_uri.sources[0].sha256 == by_path.sources[0].sha256
     assert by_uri.sources[0].name == raw.as_uri()
+    shown = [page_of_changes(tmp_path / name, "any", 0, 9, color=False) for name in ("one", "two")]
+    assert [item["story"] for item, _ in shown[0]] == [item["story"] for item, _ in shown[1]]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "raw.txt", "two"], "the work is cleared away"
 
 

@@ -137,6 +137,9 @@ def test_a_split_without_stories_has_no_file_and_reads_as_empty(tmp_path: Path) 
 def test_no_story_at_all_is_still_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no story is left"):
         prepared(write(tmp_path / "raw.txt", ["short"] * 5), tmp_path / "splits", PrepareConfig(validation=0))
+    (tmp_path / "raw.jsonl").write_text("\n\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"no story is in the sources\.$"):
+        prepared(tmp_path / "raw.jsonl", tmp_path / "splits", PrepareConfig(validation=0))
 
 
 # --- against -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import pytest
 import ts_data
 import ts_tokenizer
 from ts_tokenizer import WordTokenizer, encode
-from ts_tokenizer.errors import ArtefactError, ConfigError
+from ts_tokenizer.errors import ArtefactError, ConfigError, TsTokenizerError
 from ts_tokenizer.reports.stats import stats
 
 
@@ -109,6 +110,21 @@ def test_killed_it_goes_on_to_the_same_bytes(
     ts_tokenizer.encode_splits(splits, trained, out)
     assert _files(out) == _files(whole)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_named_and_the_work_goes_on(
+    number: int, splits: Path, trained: WordTokenizer, encoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: encode._Journal, result: encode.BatchResult) -> None:
+        raise OSError(number, "full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(encode._Journal, "add", full)
+        with pytest.raises(TsTokenizerError, match=r"\.encoded\.ts-work: no space is left on its disk\..*it resumes"):
+            ts_tokenizer.encode_splits(splits, trained, tmp_path / "encoded", workers=1)
+    ts_tokenizer.encode_splits(splits, trained, tmp_path / "encoded", workers=1)
+    assert _files(tmp_path / "encoded") == _files(encoded)
 
 
 @pytest.mark.parametrize("lost", ["ids", "end of the journal"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +29,13 @@ from ts_data.artefact import (
     write_text,
 )
 from ts_data.dataset import file_info
+from ts_data.errors import has_no_space
 from ts_data.schemas import DatasetManifest, FileInfo
 
 from . import engines
 from .encoded import STEMS, TOKENIZER_FILE, TRAIN_STORIES, open_encoded
 from .engines.batch import BatchResult, Sums
-from .errors import ArtefactError, ConfigError
+from .errors import ArtefactError, ConfigError, TsTokenizerError
 from .schemas import EncodedManifest, EncodedSplitInfo
 from .tokenizer import WordTokenizer, load
 
@@ -99,18 +101,30 @@ def encode_splits(
         if (done := _check_earlier(target, identity, force=force)) is None:
             need_space(target, sum(info.utf8_bytes for info in source.splits.values()), "encoding", error=ArtefactError)
             work = _open_work(target, {**identity, "batch_rows": BATCH_ROWS})  # journal lines refer to batch boundaries
-            with _loaded(engine, splits, tokenizer, work, workers) as running:
+            with _naming_a_full_disk(work), _loaded(engine, splits, tokenizer, work, workers) as running:
                 infos = {
                     name: _encode_split(work, name, ts_data.read(splits, name), running, progress)
                     for name in STEMS
                     if name in source.splits
                 }
-            hashes = _write_train_stories(work)
+                hashes = _write_train_stories(work)
             made = None if source.instruct is None else source.instruct.prompts
             done = EncodedManifest.model_validate({**identity, "splits": infos, "train_stories": hashes, "prompts": made})
             _finish(work, target, tokenizer, done)
         _clear_work(beside(target, "work"))
     return done
+
+
+@contextlib.contextmanager
+def _naming_a_full_disk(work: Path) -> Iterator[None]:
+    """Name the work folder in the error of a disk that is full."""
+    try:
+        yield
+    except OSError as problem:
+        if not has_no_space(problem):
+            raise
+        message = f"{work}: no space is left on its disk. Free some, then run the same command again; it resumes."
+        raise TsTokenizerError(message) from None
 
 
 def _loaded(

@@ -175,7 +175,12 @@ def sizes(
         wanted = f"{validation:,} for validation" + (f" and {test:,} for test" if test else "")
         gone = ", ".join(f"{name} {count:,}" for name, count in (removed or {}).items() if count)
         if not available:
-            raise ConfigError(f"no story is left after cleaning (removed: {gone}). Check the sources, or the field `steps`.")
+            what = (
+                f" is left after cleaning (removed: {gone}). Check the sources, or the field `steps`."
+                if gone
+                else " is in the sources."
+            )
+            raise ConfigError(f"no story{what}")
         raise ConfigError(
             f"field `validation`: {wanted} were requested, but only {available:,} stories are left after cleaning"
             f"{f' (removed: {gone})' if gone else ''}, and train needs some. Request fewer (--validation), or add stories."

@@ -23,7 +23,7 @@ from ..schemas import PrepareConfig, SourceInfo
 from ..sources import blocks as _sources
 from ..sources import has_prefix, is_stream
 from ..sources.staging import stage
-from ..sources.storage import state
+from ..sources.storage import is_uri, state
 
 BOLD, OFF = ("\x1b[1;31m", "\x1b[1;32m"), "\x1b[0m"
 
@@ -63,10 +63,14 @@ def changes(
     """Clean a raw file story by story: (position, result) of each that a step (or the named step) changed or dropped."""
     config = config or PrepareConfig()
     name = os.fspath(source)
-    if is_stream(name) or has_prefix(name):
-        raise SourceError(f"{name}: changes are shown for files, not for what came through a pipe or from the Hub.")
+    _check_is_file(name)
     with TemporaryDirectory() as work:  # for what has to be unpacked
         yield from _changes(stage(name, "train", lambda suffix: Path(work) / f"input{suffix}", config), config, step)
+
+
+def _check_is_file(name: str) -> None:
+    if is_stream(name) or has_prefix(name):
+        raise SourceError(f"{name}: changes are shown for files, not for what came through a pipe or from the Hub.")
 
 
 def _changes(item: _sources.Input, config: PrepareConfig, step: str | None) -> Iterator[tuple[int, Cleaned]]:
@@ -162,7 +166,8 @@ def page_of_changes(splits: Path, step: str, start: int, n: int, *, color: bool)
 
 def _raw_changes(source: SourceInfo, config: PrepareConfig, step: str | None) -> Iterator[tuple[int, Any]]:
     name = source.name
-    if not Path(name).exists():
+    _check_is_file(name)
+    if not is_uri(name) and not Path(name).exists():
         raise SourceError(
             f"{name}: the raw source, which changes need, is not there. Go to the folder where `prepare` ran, or put it back."
         )

@@ -6,28 +6,18 @@ spelled correctly, inserted sentences are whole.
 
 import random
 import re
-import tomllib
 from collections.abc import Callable
-from importlib import resources
 
+from ..packaged import packaged_toml
 from ..schemas import Category
 
 AMOUNTS = (0.0, 0.1, 0.25, 0.5)
 """Share of words (spelling, grammar) or sentences (coherence) that are damaged."""
 
-_FORMS = {
-    "was": "were", "were": "was", "is": "are", "are": "is", "has": "have", "have": "has", "had": "has", "he": "him", "she": "her",
-    "they": "them", "him": "he", "them": "they", "a": "an", "an": "a", "did": "done", "went": "go", "saw": "see", "said": "say",
-    "ran": "run", "came": "come", "took": "take", "her": "she", "his": "him", "their": "them", "made": "make", "found": "find",
-    "gave": "give", "felt": "feel", "knew": "know", "told": "tell", "thought": "think", "wanted": "want", "looked": "look",
-    "asked": "ask", "played": "play", "lived": "live", "loved": "love", "walked": "walk", "started": "start", "the": "",
-}  # fmt: skip
-
 
 def base_stories() -> list[str]:
     """Packaged stories without faults; none of them is in a prompt."""
-    content = tomllib.loads(resources.files(__package__).joinpath("base_stories.toml").read_text(encoding="utf-8"))
-    return list(content["stories"])
+    return list(packaged_toml(__package__, "base_stories.toml")["stories"])
 
 
 def damaged(story: str, kind: str, amount: float, *, others: list[str], seed: int = 1) -> str:
@@ -84,7 +74,7 @@ def _misspelled(word: str, draw: random.Random) -> str | None:
 
 
 def _form(word: str) -> str | None:
-    other = _FORMS.get(word.lower())
+    other: str | None = packaged_toml(__package__, "base_stories.toml")["forms"].get(word.lower())
     if other is None:
         return None
     return other.capitalize() if word[0].isupper() and other else other

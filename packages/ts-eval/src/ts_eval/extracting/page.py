@@ -10,7 +10,9 @@ from ..schemas import ExtractionModel, ExtractionReport
 def page(report: ExtractionReport) -> str:
     """The whole page. The template escapes all text; only the charts are inserted as markup."""
     remarks = [*report.notes, *(f"{model.name}: {note}" for model in report.models for note in model.notes)]
-    text: str = load_template("extracting").render(report=report, charts=_charts(report), shares=_shares(report), remarks=remarks)
+    text: str = load_template("extracting/page.html.j2").render(
+        report=report, charts=_charts(report), shares=_shares(report), remarks=remarks
+    )
     return text
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from ..packaged import packaged_toml
 from ..schemas import CATEGORIES, Category, Scores
 
 if TYPE_CHECKING:
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 
 def control_stories() -> list[str]:
     """The packaged control stories."""
-    content = tomllib.loads(resources.files(__package__).joinpath("anchors.toml").read_text(encoding="utf-8"))
-    return list(content["stories"])
+    return list(packaged_toml(__package__, "anchors.toml")["stories"])
 
 
 def by_day(answers: Iterable[Answer]) -> dict[str, dict[str, list[Scores]]]:

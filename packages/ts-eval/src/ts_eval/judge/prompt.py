@@ -12,6 +12,7 @@ from pathlib import Path
 from ts_data.artefact import parse_model
 
 from ..errors import ArtefactError, ConfigError
+from ..packaged import packaged_text
 from ..schemas import PromptTemplate
 from .files import read_text
 from .guards.delimiters import NONCE, delimited
@@ -33,7 +34,7 @@ def packaged_prompts() -> list[str]:
 def load_prompt(name: str) -> PromptTemplate:
     """A packaged prompt by name, or a TOML (`.json`: JSON) file by path."""
     if name in packaged_prompts():
-        text = resources.files(__package__).joinpath("prompts", f"{name}.toml").read_text(encoding="utf-8")
+        text = packaged_text(__package__, f"prompts/{name}.toml")
     elif os.path.isfile(name):  # noqa: PTH113 - False for what cannot be a path, where Path.is_file raises
         text = read_text(Path(name))
     else:

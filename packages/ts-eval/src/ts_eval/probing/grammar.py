@@ -7,15 +7,13 @@ unigrams, and n-grams that are shorter than the distance of context and target s
 
 import random
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from itertools import pairwise
-from typing import Any
 
 from ..errors import ConfigError
+from ..packaged import packaged_toml
 
 _TOKEN = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
 _SLOT = re.compile(r"\{([a-z]+)(\d?)\}")
@@ -52,7 +50,7 @@ def phenomena() -> dict[str, Phenomenon]:
     """Name → phenomenon, in the order of the file."""
     return {
         name: Phenomenon(name, entry["title"], entry["group"], tuple(entry["frames"]), tuple(entry["options"]))
-        for name, entry in _file().items()
+        for name, entry in packaged_toml(__package__, "phenomena.toml").items()
         if name != "words"
     }
 
@@ -93,7 +91,7 @@ def _drawn(text: str, draw: random.Random) -> dict[str, str]:
     for match in _SLOT.finditer(text):
         if match[1] not in {"c", "d", "t"} and match[0] not in slots.setdefault(match[1], []):
             slots[match[1]].append(match[0])
-    lists: Mapping[str, Sequence[str]] = _file()["words"]
+    lists: Mapping[str, Sequence[str]] = packaged_toml(__package__, "phenomena.toml")["words"]
     return {
         slot: word for name, some in slots.items() for slot, word in zip(some, draw.sample(lists[name], len(some)), strict=True)
     }
@@ -108,10 +106,3 @@ def _distance(frame: str) -> int:
     marked = tokens(_SLOT.sub(lambda m: f" qq{m[1]} " if m[1] in {"c", "d", "t"} else " x ", frame))
     places = [(i, token) for i, token in enumerate(marked) if token in {"qqc", "qqd", "qqt"}]
     return min(b - a for (a, one), (b, two) in pairwise(places) if "qqt" in {one, two})
-
-
-@cache
-def _file() -> dict[str, dict[str, Any]]:
-    text = resources.files(__package__).joinpath("phenomena.toml").read_text(encoding="utf-8")
-    content: dict[str, dict[str, Any]] = tomllib.loads(text)
-    return content

@@ -8,7 +8,7 @@ from ..schemas import ProbeReport
 def page(report: ProbeReport) -> str:
     """The whole page. The template escapes all text; only the chart is inserted as markup."""
     groups = list(dict.fromkeys(p.group for p in report.phenomena))
-    text: str = load_template("probing").render(
+    text: str = load_template("probing/page.html.j2").render(
         report=report,
         groups=[(group, [p for p in report.phenomena if p.group == group]) for group in groups],
         adversaries=list(report.phenomena[0].adversaries),

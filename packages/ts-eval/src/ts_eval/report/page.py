@@ -6,7 +6,7 @@ from typing import Any
 from ..metrics import all_info
 from ..schemas import CATEGORIES, Estimate, EvalReport, MetricInfo, ModelReport, Story
 from .highlight import Piece, holds, side_by_side, with_exact
-from .svg import Line, Row, Spot, intervals, lines, scatter
+from .svg import Line, Point, Row, Spot, intervals, lines, scatter
 from .template import Cell, Table, load_template
 
 MANY = 4
@@ -25,7 +25,7 @@ Info = Mapping[str, MetricInfo]
 def page(report: EvalReport) -> str:
     """The whole HTML page. The template escapes all text; only the charts are inserted as markup."""
     info = _info(report)
-    text: str = load_template("report", n=_number).render(
+    text: str = load_template("report/page.html.j2", n=_number).render(
         report=report,
         summary=_summary(report, info),
         curves=_curves(report),
@@ -308,19 +308,18 @@ def _ratings(report: EvalReport) -> list[dict[str, str]]:
 def _correlations(report: EvalReport) -> list[dict[str, Any]]:
     made = []
     for c in report.correlations:
-        points, colours = [], []
+        points = []
         for i, m in enumerate(report.models):
             loss = m.held_out_loss
             rating = m.ratings.get(c.rating)
             if loss is not None and rating is not None and loss.mean is not None and rating.mean is not None:
-                points.append((loss.mean, rating.mean, "mean", f"{m.name}: {loss.mean:.3f}, {rating.mean:.2f}"))
-                colours.append(i)
+                points.append(Point(loss.mean, rating.mean, "mean", f"{m.name}: {loss.mean:.3f}, {rating.mean:.2f}", i))
         text = c.note
         if c.spearman is not None:
             text = f"Spearman {c.spearman:.2f}"
             if c.low is not None and c.high is not None:
                 text += f" [{c.low:.2f}, {c.high:.2f}] over {c.models} models"
-        svg = scatter(points, x_label="bits per byte", y_label="rating", title=c.rating, colours=colours)
+        svg = scatter(points, x_label="bits per byte", y_label="rating", title=c.rating)
         made.append({"title": c.rating.capitalize(), "svg": svg, "text": text, "known": c.spearman is not None})
     return made
 
@@ -331,9 +330,9 @@ def _sweep(report: EvalReport) -> str:
         return ""
     sweep = report.sweep
     points = [
-        (p.diversity, p.quality, "winner" if p.winner else "mean" if p.on_front else "off", f"{p.options}: quality {p.quality:.3f}, diversity {p.diversity:.3f}")
+        Point(p.diversity, p.quality, "winner" if p.winner else "mean" if p.on_front else "off", f"{p.options}: quality {p.quality:.3f}, diversity {p.diversity:.3f}")
         for p in sweep.points
     ]  # fmt: skip
     if sweep.real_quality is not None:
-        points.append((sweep.real_diversity, sweep.real_quality, "real-point", "real held-out stories"))
+        points.append(Point(sweep.real_diversity, sweep.real_quality, "real-point", "real held-out stories"))
     return scatter(points, x_label="diversity (1 - self-BLEU)", y_label=f"quality ({sweep.quality})", title="Decoding sweep")

@@ -52,8 +52,8 @@ def _saved(text: str) -> str:
 
 
 @cache
-def load_template(folder: str, **filters: Callable[..., Any]) -> Any:
-    """`page.html.j2` of a folder of ts_eval. It escapes all text and fails on a name that is not defined."""
+def load_template(name: str, **filters: Callable[..., Any]) -> Any:
+    """A template of ts_eval, by its path there. It escapes all text and fails on a name that is not defined."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -64,4 +64,4 @@ def load_template(folder: str, **filters: Callable[..., Any]) -> Any:
         lstrip_blocks=True,
     )
     environment.filters.update(filters)
-    return environment.get_template(f"{folder}/page.html.j2")
+    return environment.get_template(name)

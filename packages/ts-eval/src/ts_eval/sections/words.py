@@ -1,13 +1,11 @@
 """Sections that print words instead of numbers: the talk's prompt tables, and neighbours in embedding space."""
 
 import re
-import tomllib
-from functools import cache
-from importlib import resources
 from typing import Literal
 
 from ..models import ModelAdapter
 from ..models.checked import generate
+from ..packaged import packaged_toml
 from ..schemas import Neighbours, PromptAnswer
 from .base import Context, Section
 
@@ -44,16 +42,10 @@ def neighbours(adapter: ModelAdapter, context: Context) -> Section:
 
 def grade(prompt: str, completion: str) -> Literal["pass", "partial", "fail"] | None:
     """Grade a completion of the talk's prompts by `answers.toml`. `pass`: an accepted answer; `partial`: on the subject, without the answer. None for a prompt without listed answers."""
-    accepted = _accepted().get(prompt)
+    accepted = next((a for a in packaged_toml(__package__, "answers.toml")["answers"] if a["prompt"] == prompt), None)
     if accepted is None:
         return None
     text = " ".join(completion.lower().split())
     if re.search(accepted["pass"], text):
         return "pass"
     return "partial" if re.search(accepted["partial"], text) else "fail"
-
-
-@cache
-def _accepted() -> dict[str, dict[str, str]]:
-    content = tomllib.loads(resources.files(__package__).joinpath("answers.toml").read_text(encoding="utf-8"))
-    return {entry["prompt"]: entry for entry in content["answers"]}

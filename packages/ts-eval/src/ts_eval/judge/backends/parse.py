@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from ...packaged import either, packaged_toml
 from ...schemas import CATEGORIES, Category, Scores, WholeScores
 
 if TYPE_CHECKING:
@@ -115,25 +116,7 @@ def _whole(content: dict[str, Any]) -> WholeScores:
 # --- reasoning ---------------------------------------------------------------------------------
 # Marks are recognised by their shape (anything like a tag) and their meaning by their name, not from a list of models.
 
-_TAG = re.compile(
-    r"(?:<|＜|◁|⟨|‹|&lt;)(?P<a>[^<>＜＞◁▷⟨⟩‹›{}\n]{1,60}?)(?:>|＞|▷|⟩|›|&gt;)|"
-    r"\[(?P<b>/?[ _:\w-]{0,20}(?:THINK|THOUGHT|REASON|REFLECT|ANALYSIS|SCRATCH)[ _:\w-]{0,20})\]|"
-    r"^[ \t]*(?P<fence>```|~~~)[ \t]*(?P<c>[\w:-]{0,20}(?:think|thought|reason|reflect|analysis|scratch)[\w:-]{0,20})[ \t]*$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_THOUGHT = re.compile(
-    r"th(?:ink|ought)|reason|reflect|analy[sz]|scratch|monologue|ponder|deliberat|brainstorm|cogit|contemplat|rationale|draft|(?:^|_)cot(?:$|_)|chain_of|"
-    r"commentary|unused94",
-)
-_ANSWER = re.compile(
-    r"(?:final_?)?(?:answer|output|response|result|rating|solution|json|score)s?|final|s|br|p|b|i|em|strong|code|pre|div|span|ul|li|"
-    r"im_(?:start|end)|eot_id|eom_id|eot|eos|bos|end|endoftext|text|turn|turn_id|return|start|message|assistant|sentence|sep|constrain|eod|pad",
-)
-_LEAD = re.compile(
-    r"\A[^\w`~]{0,5}(?:analysis(?=[A-Za-z])|(?:thoughts?|think|thinking|analysis|reasoning)[ \t]*\n|thinking\s*(?:\.{3}|…)|thinking process\b)",
-    re.IGNORECASE,
-)
-_LEAD_ENDS = re.compile(r"assistant\s*final(?=\W|$)|(?:\.{3}|…)\s*done thinking\.?", re.IGNORECASE)
+_MARKS = {name: either(alternatives) for name, alternatives in packaged_toml(__package__, "reasoning.toml").items()}
 
 
 def without_reasoning(reply: str) -> str:
@@ -143,7 +126,7 @@ def without_reasoning(reply: str) -> str:
     """
     depth, start = _lead(reply)
     blanks: list[tuple[int, int]] = []
-    for mark in _TAG.finditer(reply, start):
+    for mark in _MARKS["tag"].finditer(reply, start):
         kind, end = _kind(mark, reply)
         if kind == "open":
             depth += 1
@@ -168,10 +151,10 @@ def without_reasoning(reply: str) -> str:
 
 def _lead(reply: str) -> tuple[int, int]:
     """Depth and position after reasoning whose tags a server stripped (`analysisWe need …assistantfinal`)."""
-    lead = _LEAD.match(reply)
+    lead = _MARKS["lead"].match(reply)
     if lead is None:
         return 0, 0
-    ends = list(_LEAD_ENDS.finditer(reply, lead.end()))
+    ends = list(_MARKS["lead_ends"].finditer(reply, lead.end()))
     return (0, ends[-1].end()) if ends else (1, lead.end())
 
 
@@ -189,9 +172,11 @@ def _kind(mark: re.Match[str], reply: str) -> tuple[str, int]:
     name = re.sub(r"^/?_*(?:(?:begin|start|end)_(?:of_)?)?", "", words)
     if words == "unused95":
         return "close", mark.end()
-    if _THOUGHT.search(name.split("=")[0]) and not words.endswith("/"):
+    if _MARKS["thought"].search(name.split("=")[0]) and not words.endswith("/"):
         return ("close" if closing else "open"), mark.end()
-    return ("empty" if _ANSWER.fullmatch(name) or _ANSWER.fullmatch(words.strip("/_")) else "unknown"), mark.end()
+    return (
+        "empty" if _MARKS["answer"].fullmatch(name) or _MARKS["answer"].fullmatch(words.strip("/_")) else "unknown"
+    ), mark.end()
 
 
 def _channel(mark: re.Match[str], reply: str) -> tuple[str, int]:

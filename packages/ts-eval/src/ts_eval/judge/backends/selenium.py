@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from ts_data.artefact import describe_invalid
 
 from ...errors import ConfigError
+from ...packaged import packaged_text
 from ...schemas import Endpoint, JudgeConfig
 from ...schemas.judge import ChatPage
 from .base import Backend, EndpointError, Reply, Request, TryAgainError
@@ -100,7 +101,7 @@ class SeleniumBackend(Backend):
         box = wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, page.input))[0]
         before = len(driver.find_elements(By.CSS_SELECTOR, page.answer))
         # Set by script: typing would send at each line break, and drivers cannot type characters beyond the basic plane.
-        driver.execute_script(_FILL, box, prompt)
+        driver.execute_script(packaged_text(__package__, "fill.js"), box, prompt)
         driver.find_element(By.CSS_SELECTOR, page.send).click()
         wait.until(lambda d: len(d.find_elements(By.CSS_SELECTOR, page.answer)) > before)
         return self._settled(driver)
@@ -144,18 +145,6 @@ class SeleniumBackend(Backend):
         if driver is not None:
             with contextlib.suppress(Exception):  # the browser may have ended already
                 driver.quit()
-
-
-_FILL = """
-const [box, text] = arguments;
-box.focus();
-if (box.isContentEditable) { box.textContent = text; }
-else {
-  const kind = box.tagName === 'TEXTAREA' ? HTMLTextAreaElement : HTMLInputElement;
-  Object.getOwnPropertyDescriptor(kind.prototype, 'value').set.call(box, text);
-}
-box.dispatchEvent(new InputEvent('input', {bubbles: true}));
-"""
 
 
 def _first_line(problem: Exception) -> str:

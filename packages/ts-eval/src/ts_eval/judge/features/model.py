@@ -7,12 +7,12 @@ Ridge regression with the sign of each weight fixed (non-negative least squares 
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...packaged import packaged_text
 from ...schemas import CATEGORIES, FeatureWeights, Scores
 from ...texts import words_of
 from .describe import describe
@@ -51,8 +51,7 @@ class FeatureJudge:
 def packaged(reference: Reference | None) -> FeatureJudge:
     """The packaged weights for features with or without a reference."""
     name = "plain" if reference is None else "reference"
-    text = resources.files(__package__).joinpath("weights", f"{name}.json").read_text(encoding="utf-8")
-    return FeatureJudge(FeatureWeights.model_validate_json(text), reference)
+    return FeatureJudge(FeatureWeights.model_validate_json(packaged_text(__package__, f"weights/{name}.json")), reference)
 
 
 def scaled(rows: NDArray[Any], signs: NDArray[Any], means: NDArray[Any], spreads: NDArray[Any]) -> NDArray[Any]:

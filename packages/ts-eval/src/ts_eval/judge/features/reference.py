@@ -12,18 +12,14 @@ from statistics import fmean, pstdev
 
 from ...errors import ConfigError
 from ...ngrams import Trigrams
+from ...packaged import packaged_text
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[.!?,\"“”]")
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*[\"”]?")
 MAX_STORIES = 5_000
 """Further stories are ignored: they cost time and memory and hardly change the estimates."""
 
-_FUNCTION_WORDS = """
-a an the and or but so to of in on at for with from by up down out it he she they we i you his her him them their its
-my your our me us was were is are be been had has have did do does not no yes that this there then when one day very
-all as what who said would could can will went go got get if because into about after again too just some
-"""
-FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
+FUNCTION_WORDS = frozenset(packaged_text(__package__, "function_words.txt").split())
 
 
 def words(text: str) -> list[str]:

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
+from ...packaged import either, packaged_text, packaged_toml
 from ...schemas import AnomalyWeights, JudgeConfig
 from .base import Guard
 
@@ -24,24 +24,10 @@ _QUOTES = str.maketrans("“”’‘", "\"\"''")
 _BROKEN = {"â€œ": '"  ', "â€™": "'  ", "â€“": "-  ", "â€”": "-  ", "â€\x9d": '"  ', "â€": '" '}
 """Quotes and dashes decoded with the wrong encoding → replacements of the same length."""
 
-_YOU = re.compile(r"\b(?:you|your|yours|yourself)\b", re.IGNORECASE)
-_NEAR = re.compile(r"\b(?:i|my|me|this|these|here)\b", re.IGNORECASE)
-_PAST = re.compile(r"\b(?:was|were|had|did|said|went|saw|\w+ed|could|would)\b", re.IGNORECASE)
-_LESSON = re.compile(r"\bmoral|\blesson|\blearn|thank you|thank-you|rememb|\bknow", re.IGNORECASE)
-"""Sentences with a moral use the present tense and address the reader in real stories too."""
-_WORTH = re.compile(
-    r"\b(?:stor(?:y|ies)|tales?|text|read(?:s|er|ers|ing)?|writ(?:e|es|ten|ing)|wrote|words?|author|page|book|rat(?:e|es|ed|ing)|"
-    r"scores?|marks?|marked|grades?|graded|numbers?|ten|nine|best|highest|top|perfect|excellent|points?|judges?|test|answers?|"
-    r"repl(?:y|ies)|results?|quality|approved?|pass(?:ed)?|praise|flawless|masterpiece|one|ones|all|every|everything|each|must|"
-    r"should|please|instead|task|generous|kind)\b",
-    re.IGNORECASE,
-)
-_COMMAND = re.compile(
-    r"(?:^|[,;:(]\s*)(?:(?:please|just|so|kindly|and|then|now)\s+)*(?:give|put|mark|rate|ignore|treat|say|tell|write|answer|reply|"
-    r"repeat|stop|start|forget|take|make|use|be|do|don't|never|let|see|note|remember|consider|choose|pick|add|print|output|show|"
-    r"copy|skip|pretend|act|speak|count|follow|read)\b",
-    re.IGNORECASE,
-)
+_FILE = packaged_toml(__package__, "anomaly.toml")
+_YOU, _NEAR, _PAST, _WORTH = (either(_FILE[name], r"\b(?:{})\b") for name in ("you", "near", "past", "worth"))
+_LESSON = either(_FILE["lesson"])
+_COMMAND = either(_FILE["command"], r"(?:^|[,;:(]\s*)(?:(?:please|just|so|kindly|and|then|now)\s+)*(?:{})\b")
 
 FEATURES = (
     "unknown words", "you outside quotes", "I, this, here outside quotes", "not in the past tense", "digits", "signs", "capitals",
@@ -104,9 +90,8 @@ class Anomaly(Guard):
 @cache
 def packaged_detector() -> Detector:
     """The detector with the packaged words and weights."""
-    folder = resources.files(__package__)
-    words = frozenset(folder.joinpath("words.txt").read_text(encoding="utf-8").split())
-    return Detector(words, AnomalyWeights.model_validate_json(folder.joinpath("foreign.json").read_text(encoding="utf-8")))
+    words = frozenset(packaged_text(__package__, "words.txt").split())
+    return Detector(words, AnomalyWeights.model_validate_json(packaged_text(__package__, "foreign.json")))
 
 
 def tokens(text: str) -> list[str]:

@@ -3,10 +3,8 @@
 import json
 import os
 import random
-import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import resources
 from threading import Lock
 from typing import Any
 
@@ -14,13 +12,11 @@ from pydantic import ValidationError
 
 from ...checks import StrPath, need_path, need_text
 from ...errors import ArtefactError
+from ...packaged import packaged_toml
 from ...schemas import WholeScores
 from ..backends.base import without_surrogates
 from ..files import Story, read_stories
 from ..store import sha256
-
-_CATEGORIES = tomllib.loads(resources.files(__package__).joinpath("scale.toml").read_text(encoding="utf-8"))["categories"]
-"""In the order of `CATEGORIES`, ready for JSON."""
 
 
 class RatingSession:
@@ -52,7 +48,11 @@ class RatingSession:
         progress = {"done": len(self._rated), "total": len(self._stories)}
         for identifier, story in self._stories.items():
             if identifier not in self._rated:
-                found = {"id": identifier, "story": story.text, "categories": _CATEGORIES}
+                found = {
+                    "id": identifier,
+                    "story": story.text,
+                    "categories": packaged_toml(__package__, "scale.toml")["categories"],
+                }
                 return {**found, **progress, "ratings": self._withdrawn.get(identifier, {}), "finished": False}
         return {**progress, "finished": True}
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from ....__about__ import __version__
 from ....errors import ConfigError
+from ....packaged import either, packaged_toml
 from ....schemas import Endpoint, JudgeConfig
 from ..base import Backend, BusyError, EndpointError, RefusedError, Reply, Request, TryAgainError
 from .transport import LOOPBACK, CallError, TooLongError, post
@@ -31,10 +32,10 @@ _MAX_WAIT = 3600.0
 _FALLBACK_STATUSES = {None, 400, 406, 415, 422, 500, 501}
 """Statuses with which servers refuse a part of the request."""
 _NO_LOGPROBS = 'the server sends no token log-probabilities, which mode = "expected" needs; use mode = "sampled"'
-_SPENT = re.compile(
-    r"insufficient_quota|billing_hard_limit|billing_not_active|exceeded your current quota|credit balance", re.IGNORECASE
-)
-_TOO_LONG = re.compile(r"context.{0,10}(?:length|window|size)|too long|too large|too many tokens", re.IGNORECASE)
+_WORDING = packaged_toml(__package__, "wording.toml")
+_FEATURES = {name: either(names, r"(?<![a-z_])(?:{})(?![a-z_])") for name, names in _WORDING["features"].items()}
+"""Feature of a request → how messages name it."""
+_MESSAGES = {name: either(alternatives) for name, alternatives in _WORDING["messages"].items()}
 
 
 @dataclass(frozen=True)
@@ -61,25 +62,6 @@ class _Dialect:
         if refused in {"temperature", "top_p", "seed"} and refused not in self.dropped:
             return replace(self, dropped=(*self.dropped, refused)), f"asked without {refused}"
         return None
-
-
-_REFUSED: dict[str, re.Pattern[str]] = {
-    name: re.compile(rf"(?<![a-z_])(?:{words})(?![a-z_])", re.IGNORECASE)
-    for name, words in {
-        "max_tokens": "max_tokens",
-        "response_format": "response_format|json_schema|json_object|structured outputs?|guided_json",
-        "top_logprobs": "top_logprobs",
-        "temperature": "temperature",
-        "top_p": "top_p",
-        "seed": "seed",
-        "system": r"system (?:role|messages?|prompts?|instructions?)|role\W{1,5}system|system\W{1,5}role|developer (?:role|instructions?)|'system'|\"system\"|roles must alternate",
-    }.items()
-}
-_COMPLAINS = re.compile(
-    r"\bnot\b|n't\b|cannot|un-?(?:support|known|recogni|expect|allow|accept|permit|avail)|invalid|disallow|extra|forbidden|deprecated|reject|refus|only|"
-    r"must|should|removed|instead",
-    re.IGNORECASE,
-)
 
 
 class OpenAIBackend(Backend):
@@ -198,7 +180,7 @@ class OpenAIBackend(Backend):
         """Fall back (None), or raise the failure that status and message mean."""
         short = _short(message, self._key())
         text = f"HTTP {status}: {short}" if status else f"an error instead of a reply: {short}"
-        if status == 429 and _SPENT.search(message):
+        if status == 429 and _MESSAGES["spent"].search(message):
             raise EndpointError(text)
         if status in _BUSY:
             raise BusyError(text, _after(headers, message))
@@ -207,7 +189,11 @@ class OpenAIBackend(Backend):
                 f"HTTP {status}: the server redirects to {_short(headers.get('location', '?'), self._key())}; use that address"
             )
         # 500: llama-cpp-python's answer to an unknown response_format.
-        if status in _FALLBACK_STATUSES and not _TOO_LONG.search(message) and self._fall_back(dialect, message, content):
+        if (
+            status in _FALLBACK_STATUSES
+            and not _MESSAGES["too_long"].search(message)
+            and self._fall_back(dialect, message, content)
+        ):
             return None
         if self.config.mode == "expected" and status in {400, 422} and "logprob" in message.lower():
             raise EndpointError(f"{_NO_LOGPROBS} ({text})")
@@ -234,11 +220,11 @@ class OpenAIBackend(Backend):
 def _named(message: str, content: Any) -> list[str]:
     """The refused features: by `param` or `loc`, else by their names beside a complaint."""
     fields = _fields(content)
-    exact = [name for name, words in _REFUSED.items() if any(words.fullmatch(f) for f in fields)]
+    exact = [name for name, words in _FEATURES.items() if any(words.fullmatch(f) for f in fields)]
     if exact:
         return exact
-    named = [name for name, words in _REFUSED.items() if words.search(message)]
-    return named if _COMPLAINS.search(message) else [n for n in named if n == "response_format"]
+    named = [name for name, words in _FEATURES.items() if words.search(message)]
+    return named if _MESSAGES["complains"].search(message) else [n for n in named if n == "response_format"]
 
 
 def _fields(content: Any) -> list[str]:

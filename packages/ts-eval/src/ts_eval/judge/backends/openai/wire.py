@@ -8,21 +8,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ....packaged import packaged_toml
 from ..base import Reply, Token, TryAgainError
 
-_WHOLE = {
-    "stop", "eos", "eos_token", "end", "end_turn", "endoftext", "end_of_text", "stop_sequence", "stop_token", "stop_str", "complete",
-    "completed", "done", "finished", "finish", "normal", "success",
-}  # fmt: skip
-_CUT = {
-    "length", "max_tokens", "max_token", "max_length", "max_output_tokens", "max_new_tokens", "max_completion_tokens", "model_length",
-    "model_context_window_exceeded", "context_length", "context_length_exceeded", "token_limit", "limit", "incomplete", "truncated",
-}  # fmt: skip
-_REFUSED = {
-    "content_filter", "content_filtered", "contentfilter", "filter", "filtered", "safety", "refusal", "refused", "recitation", "blocklist",
-    "blocked", "prohibited_content", "spii", "image_safety", "sensitive", "moderation", "guardrail_intervened", "language", "policy",
-    "eager_block", "risk",
-}  # fmt: skip
+_REASONS = packaged_toml(__package__, "wording.toml")["finish_reasons"]
 NO_LOGPROBS = "no token log-probabilities"
 _TEXT_BLOCKS = {"text", "output_text", ""}
 _THOUGHT_BLOCKS = ("think", "reason", "thought", "analysis")
@@ -219,16 +208,16 @@ def _ended(content: dict[str, Any], choice: dict[str, Any], text: str, used: Any
     named = ("finish_reason", "native_finish_reason", "finishReason", "stop_reason", "done_reason")
     reasons = [(holder.get(name), name) for holder in (choice, content) for name in named]
     words = [(_word(value), name) for value, name in reasons if isinstance(value, str) and value.strip()]
-    if any(w in _REFUSED for w, _ in words) or _filtered(choice):
-        said = next((w for w, _ in words if w in _REFUSED), "content_filter_results")
+    if any(w in _REASONS["refused"] for w, _ in words) or _filtered(choice):
+        said = next((w for w, _ in words if w in _REASONS["refused"]), "content_filter_results")
         return _Text(fault=f"the reply was filtered ({said})", refused=True)
-    cut = next((w for w, _ in words if w in _CUT), None)
+    cut = next((w for w, _ in words if w in _REASONS["cut"]), None)
     if cut or content.get("truncated") is True or content.get("status") == "incomplete" or choice.get("error"):
         return _Text(
             fault=f"the reply was cut ({cut or 'the server says so'}); more max_tokens than {max_tokens:,} may be needed"
         )
     first = words[0] if words and words[0][1] in {"finish_reason", "finishReason"} else None
-    if first and first[0] not in _WHOLE:
+    if first and first[0] not in _REASONS["whole"]:
         return _Text(fault=f"the reply did not end normally ({first[0][:40]})")
     reached = isinstance(used, (int, float)) and not isinstance(used, bool) and used >= max_tokens
     if (first is None or reached) and not _closed(text):  # `style: 1` may be an unfinished 10

@@ -19,7 +19,7 @@ from .models import ModelAdapter, open_models, several
 from .models.language_model import LanguageModelAdapter
 from .places import check_output
 from .schemas import AskedWords, InstructModel, InstructReport
-from .splits import Evaluated, Splits, check_provenance
+from .splits import Splits, check_provenance
 from .stats import estimate, ratio
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def instruct(
     """
     import ts_data
 
+    from .judge.backends.features import feature_judge
+
     need_count(stories, "stories")
     if out is not None:
         check_output(need_path(out, "out"), "ts-eval/instruct", [*several(models), data])
@@ -73,8 +75,8 @@ def instruct(
         raise ConfigError(f"{data}: its test split asks for no held-out combination of words. Make prompts of more stories.")
     splits = Splits(need_path(data, "data"), ts_data.open_manifest(data).fingerprint, (), [row.story for row in prompts.rows])
     adapters = [_asked(adapter) for adapter in open_models(models, names)]
-    found = check_provenance(adapters, splits, Evaluated(splits.test), allow_overlap=allow_overlap)
-    rate, decoding = _rating(reference), DECODING | options
+    found = check_provenance(adapters, splits, splits.test, allow_overlap=allow_overlap)
+    rate, decoding = feature_judge(reference).mean, DECODING | options
     measured = []
     for number, adapter in enumerate(adapters):
         if progress is not None:
@@ -120,13 +122,6 @@ def _asked(adapter: ModelAdapter) -> LanguageModelAdapter:
             f"{adapter.name}: only models of ts-models can be asked for words. Name a model folder, a Hub id, or `demo`."
         )
     return adapter
-
-
-def _rating(reference: StrPath | None) -> Callable[[str], float]:
-    from .judge.backends.features import feature_judge
-
-    judge = feature_judge(reference)
-    return lambda story: float(np.mean(judge.estimate(story).as_list()))
 
 
 def _measured(

@@ -10,15 +10,16 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ts_data.artefact import read_model
+from ts_data.artefact import keep_apart, read_model
 
 from . import stats
 from .checks import StrPath, need_instance, need_path
-from .errors import ArtefactError
+from .errors import ArtefactError, ConfigError
+from .index.store import check_place
 from .judge.files import read_ratings
 from .metrics import all_info
 from .models import ModelAdapter, open_model, open_models, several
-from .places import check_index_folder, check_report_folder, local_paths, writing
+from .places import check_report_folder, local_paths, writing
 from .report.ratings import ESTIMATED, correlate, estimated, judges, with_ratings
 from .report.verdict import judge_model
 from .schemas import (
@@ -37,7 +38,7 @@ from .schemas import (
 from .sections import SECTIONS, Context, Section, load
 from .sections.base import finite
 from .sections.perplexity import REFERENCE_STORIES, score_reference
-from .splits import Evaluated, Findings, Splits, check_provenance, open_splits
+from .splits import Findings, Splits, check_provenance, open_splits
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
@@ -78,8 +79,7 @@ def evaluate(
     references = [open_model(spec) for spec in config.references] if "perplexity" in config.parts else []
     opened = open_splits(splits)
     context = Context(config, opened.train, opened.test, progress)
-    evaluated = Evaluated(context.held_out(), context.prompting())
-    findings = check_provenance(adapters, opened, evaluated, allow_overlap=allow_overlap)
+    findings = check_provenance(adapters, opened, context.held_out(), context.prompting(), allow_overlap=allow_overlap)
     with writing(None if out is None else Path(out) / "report.json"):
         place = _index_folder(out, index)
         if place is not None:
@@ -149,9 +149,8 @@ def _references(
 ) -> list[BaselineScore]:
     """The scores of the reference models, without those evaluated anyway or trained on held-out stories."""
     found = []
-    evaluated = Evaluated(context.scored[:REFERENCE_STORIES])
     for reference in references:
-        (provenance,) = check_provenance([reference], opened, evaluated, allow_overlap=True).provenance
+        (provenance,) = check_provenance([reference], opened, context.scored[:REFERENCE_STORIES], allow_overlap=True).provenance
         known = provenance is not None and bool(provenance.trained_on)
         if not known and reference.location not in {adapter.location for adapter in adapters}:
             score = score_reference(reference, context)
@@ -169,7 +168,8 @@ def _check_places(models: Any, splits: Any, out: Any, ratings: Any, sweep: Any, 
         check_report_folder(Path(out), inputs)
     place = _index_folder(out, index)
     if place is not None:
-        check_index_folder(place, inputs)
+        keep_apart(place, inputs, option="--index", error=ConfigError)
+        check_place(place)
 
 
 def _index_folder(out: Any, index: Any) -> Path | None:

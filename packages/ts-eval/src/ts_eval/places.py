@@ -11,7 +11,6 @@ from ts_data import artefact
 
 from .checks import StrPath
 from .errors import ConfigError
-from .index.store import check_place
 
 WRITTEN = ("report.json", "report.html", "stories.jsonl")
 """The files of a report."""
@@ -50,12 +49,6 @@ def check_report_folder(out: Path, inputs: Iterable[Path]) -> None:
     present = [name for name in WRITTEN if (out / name).exists()]
     if present and format_of(out / "report.json") != "ts-eval/report":
         raise ConfigError(f"{out / present[0]}: is there and is no earlier report; it is left alone. Name another --out.")
-
-
-def check_index_folder(place: Path, inputs: Iterable[Path]) -> None:
-    """Raise for an index folder that is, holds or lies in an input, or is of another kind."""
-    artefact.keep_apart(place, inputs, option="--index", error=ConfigError)
-    check_place(place)
 
 
 def writing(file: Path | None) -> AbstractContextManager[None]:

@@ -75,14 +75,6 @@ def _check_kind(path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """The stories of an evaluation: held-out stories of test, and training stories used as prompts."""
-
-    held_out: Sequence[str]
-    train: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
 class Findings:
     """The provenance of each model, in order, and the warnings of the report."""
 
@@ -92,18 +84,18 @@ class Findings:
 
 
 def check_provenance(
-    adapters: Sequence[ModelAdapter], splits: Splits, evaluated: Evaluated, *, allow_overlap: bool = False
+    adapters: Sequence[ModelAdapter], splits: Splits, held_out: Sequence[str], train: Sequence[str] = (), *, allow_overlap: bool
 ) -> Findings:
-    """Count, per model, the held-out stories that it was trained on.
+    """Count, per model, the held-out stories that it was trained on. `train`: training stories used as prompts.
 
     On the model's own splits there is nothing to check. On other splits, any overlap raises ConfigError with the numbers;
-    `allow_overlap` turns it into a warning. A model without a record gets a note. A note also counts the training stories used as
-    prompts that the model knows. Held-out stories that also stand in the splits' own train split are a warning for every model.
+    `allow_overlap` turns it into a warning. A model without a record gets a note. A note also counts the stories of `train` that the
+    model knows. Held-out stories that also stand in the splits' own train split are a warning for every model.
     """
     import ts_data
 
-    held_out = ts_data.story_hashes(evaluated.held_out)
-    found = [_compare(adapter, splits, held_out) for adapter in adapters]
+    hashes = ts_data.story_hashes(held_out)
+    found = [_compare(adapter, splits, hashes) for adapter in adapters]
     overlaps = [
         f"{adapter.name} was trained on {p.trained_on:,} of the {p.held_out:,} held-out stories evaluated"
         for adapter, p in zip(adapters, found, strict=True)
@@ -115,8 +107,8 @@ def check_provenance(
             "(allow_overlap=True in Python): the report then says so."
         )
     for adapter, provenance in zip(adapters, found, strict=True):
-        adapter.notes += _notes(adapter, provenance, evaluated)
-    own = _own_overlap(adapters, splits, held_out)
+        adapter.notes += _notes(adapter, provenance, held_out, train)
+    own = _own_overlap(adapters, splits, hashes)
     warnings = [f"{overlap}: these numbers do not say how it does on new stories" for overlap in overlaps]
     if own:
         warnings.append(
@@ -138,22 +130,22 @@ def _compare(adapter: ModelAdapter, splits: Splits, held_out: Hashes) -> Provena
     return Provenance(checked=checked, splits_fingerprint=trained.splits, held_out=len(held_out), trained_on=known)
 
 
-def _notes(adapter: ModelAdapter, provenance: Provenance | None, evaluated: Evaluated) -> list[str]:
+def _notes(adapter: ModelAdapter, provenance: Provenance | None, held_out: Sequence[str], train: Sequence[str]) -> list[str]:
     import ts_data
 
-    if provenance is None or provenance.checked == "same splits" or not (evaluated.held_out or evaluated.train):
+    if provenance is None or provenance.checked == "same splits" or not (held_out or train):
         return []
     stories = adapter.trained_on.stories
     if stories is None:
         return [UNKNOWN]
-    if not evaluated.train:
+    if not train:
         return []
-    known = _members(ts_data.story_hashes(evaluated.train), stories)
-    note = (
-        f"was trained on {'splits that it does not name' if provenance.splits_fingerprint is None else 'other splits'}: it knows {known:,} of the {len(evaluated.train):,} training stories used as prompts, "
-        "and searches for the closest story are over the train split given, not over its own"
-    )
-    return [note]
+    known = _members(ts_data.story_hashes(train), stories)
+    others = "splits that it does not name" if provenance.splits_fingerprint is None else "other splits"
+    counted = f"it knows {known:,} of the {len(train):,} training stories used as prompts"
+    return [
+        f"was trained on {others}: {counted}, and searches for the closest story are over the train split given, not over its own"
+    ]
 
 
 def _own_overlap(adapters: Iterable[ModelAdapter], splits: Splits, held_out: Hashes) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,13 @@ from .ngrams import WordBigrams
 from .places import check_output, writing
 from .schemas import SweepConfig, SweepPoint, SweepReport
 from .sections.base import joined
-from .splits import Evaluated, check_provenance, open_splits
+from .splits import check_provenance, open_splits
 
 if TYPE_CHECKING:
     from ts_data.console import Progress
 
 Judge = Callable[[Sequence[str]], Sequence[float | None]]
+Trial = Callable[[dict[str, Any]], SweepPoint | None]
 REFERENCE = 50_000
 """Maximum number of training stories that the reference model is fitted on."""
 
@@ -64,10 +66,10 @@ def sweep(
     rng = np.random.default_rng(config.seed)
     drawn = sorted(rng.choice(len(test), min(config.stories, len(test)), replace=False).tolist())
     real = [test[i] for i in drawn]
-    findings = check_provenance([adapter], opened, Evaluated(real), allow_overlap=allow_overlap)
+    findings = check_provenance([adapter], opened, real, allow_overlap=allow_overlap)
     openings = [" ".join(text.split()[:5]) for text in real]
-    score = _checked(judge) if judge else _LikeReal(list(itertools.islice(iter(opened.train), REFERENCE)), real)
-    trial = _Trial(adapter, openings, score, config)
+    score = _checked(judge) if judge else _like_real(list(itertools.islice(iter(opened.train), REFERENCE)), real)
+    trial = partial(_try, adapter, openings, score, config)
     with writing(None if out is None else Path(out)):
         tried = _optuna(trial, config, progress) if config.search == "optuna" else _grid(trial, config, progress)
         if not tried:
@@ -120,38 +122,34 @@ def _checked(judge: Judge) -> Judge:
     return score
 
 
-class _Trial:
-    """Generates stories with one setting and scores them."""
-
-    def __init__(self, adapter: ModelAdapter, openings: list[str], score: Judge, config: SweepConfig) -> None:
-        self.adapter, self.openings, self.score, self.config = adapter, openings, score, config
-
-    def __call__(self, options: dict[str, Any]) -> SweepPoint | None:
-        config = self.config
-        made = generate(self.adapter, self.openings, seed=config.seed, max_new_tokens=config.max_new_tokens, **options)
-        if made is None:
-            raise ConfigError(f"{self.adapter.name}: cannot generate, so there is no decoding to sweep.")
-        if 2 * sum(not text.strip() for text in made) >= len(made):  # what would be scored are the openings
-            return None
-        texts = [joined(a, b) for a, b in zip(self.openings, made, strict=True)]
-        quality = stats.estimate(self.score(texts), seed=self.config.seed)
-        if quality.mean is None:
-            return None
-        repeated = [r for r in map(repetition, texts) if r is not None]
-        return SweepPoint(
-            options=options,
-            quality=quality.mean,
-            quality_low=quality.mean if quality.low is None else quality.low,
-            quality_high=quality.mean if quality.high is None else quality.high,
-            diversity=_diversity(texts),
-            repetition=sum(repeated) / len(repeated) if repeated else 0.0,
-            words=sum(lengths(texts)) / len(texts),
-            on_front=False,
-            example=texts[0],
-        )
+def _try(
+    adapter: ModelAdapter, openings: list[str], score: Judge, config: SweepConfig, options: dict[str, Any]
+) -> SweepPoint | None:
+    """Generate stories with one setting and score them."""
+    made = generate(adapter, openings, seed=config.seed, max_new_tokens=config.max_new_tokens, **options)
+    if made is None:
+        raise ConfigError(f"{adapter.name}: cannot generate, so there is no decoding to sweep.")
+    if 2 * sum(not text.strip() for text in made) >= len(made):  # what would be scored are the openings
+        return None
+    texts = [joined(a, b) for a, b in zip(openings, made, strict=True)]
+    quality = stats.estimate(score(texts), seed=config.seed)
+    if quality.mean is None:
+        return None
+    repeated = [r for r in map(repetition, texts) if r is not None]
+    return SweepPoint(
+        options=options,
+        quality=quality.mean,
+        quality_low=quality.mean if quality.low is None else quality.low,
+        quality_high=quality.mean if quality.high is None else quality.high,
+        diversity=_diversity(texts),
+        repetition=sum(repeated) / len(repeated) if repeated else 0.0,
+        words=sum(lengths(texts)) / len(texts),
+        on_front=False,
+        example=texts[0],
+    )
 
 
-def _grid(trial: _Trial, config: SweepConfig, progress: Progress | None) -> list[SweepPoint]:
+def _grid(trial: Trial, config: SweepConfig, progress: Progress | None) -> list[SweepPoint]:
     settings = list(grid(config))
     points = []
     for done, options in enumerate(settings):
@@ -163,7 +161,7 @@ def _grid(trial: _Trial, config: SweepConfig, progress: Progress | None) -> list
     return [point for point in points if point is not None]
 
 
-def _optuna(trial: _Trial, config: SweepConfig, progress: Progress | None) -> list[SweepPoint]:
+def _optuna(trial: Trial, config: SweepConfig, progress: Progress | None) -> list[SweepPoint]:
     """Multi-objective search (TPE) between the smallest and the largest value of each axis."""
     try:
         import optuna
@@ -221,13 +219,9 @@ def _diversity(texts: Sequence[str]) -> float:
     return 1 - sum(scores) / len(scores) if scores else 0.0
 
 
-class _LikeReal:
+def _like_real(train: Sequence[str], real: Sequence[str]) -> Judge:
     """Scores a story by minus the distance to real stories in bits per word; None for a story without two words."""
-
-    def __init__(self, train: Sequence[str], real: Sequence[str]) -> None:
-        self.model = WordBigrams(train)
-        bits = [b for b in map(self.model.bits, real) if b is not None]
-        self.real = float(np.median(bits)) if bits else 0.0
-
-    def __call__(self, texts: Sequence[str]) -> list[float | None]:
-        return [None if b is None else -abs(b - self.real) for b in map(self.model.bits, texts)]
+    model = WordBigrams(train)
+    known = [b for b in map(model.bits, real) if b is not None]
+    target = float(np.median(known)) if known else 0.0
+    return lambda texts: [None if b is None else -abs(b - target) for b in map(model.bits, texts)]

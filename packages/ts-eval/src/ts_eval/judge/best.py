@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -75,7 +74,7 @@ def _score(by: str, reference: StrPath | None) -> Callable[[Story], float]:
     from .backends.features import feature_judge
 
     judge = feature_judge(reference)
-    return lambda story: sum(ratings := judge.estimate(story.full_text).as_list()) / len(ratings)
+    return lambda story: judge.mean(story.full_text)
 
 
 def _rank(stories: Sequence[Story], score: Callable[[Story], float]) -> Ranked:
@@ -90,7 +89,6 @@ def _rank(stories: Sequence[Story], score: Callable[[Story], float]) -> Ranked:
 
 def write_ranked(path: StrPath, rows: Sequence[Ranked]) -> None:
     """JSON lines: every reader of stories reads the best ones, `ts-train prefer` the pairs."""
-    from ts_data.artefact import write_file
+    from .files import write_lines
 
-    with write_file(path) as aside:
-        aside.write_bytes("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows).encode())
+    write_lines(path, map(asdict, rows))

@@ -171,11 +171,15 @@ def _ratings(row: dict[str, Any], where: str) -> tuple[dict[str, float], ...]:
 # --- ratings.jsonl -----------------------------------------------------------------------------
 
 
+def write_lines(path: StrPath, rows: Iterable[dict[str, Any]]) -> None:
+    """Write JSON lines, atomically."""
+    with write_file(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as handle:
+        handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
 def write_ratings(path: StrPath, ratings: Iterable[Rating]) -> None:
     """Write ratings.jsonl, one `Rating` per line, atomically."""
-    with write_file(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as handle:
-        for rating in ratings:
-            handle.write(json.dumps(rating.model_dump(mode="json"), ensure_ascii=False) + "\n")
+    write_lines(path, (rating.model_dump(mode="json") for rating in ratings))
 
 
 def read_ratings(path: StrPath) -> list[Rating]:
@@ -213,13 +217,10 @@ def read_raters(path: StrPath) -> list[list[Rating]]:
     raters: dict[str, list[Rating]] = {}
     for (rater, _), story in _last_lines([(_row(row, place), place) for place, row in lines]).items():
         if story.ratings:  # else withdrawn
-            raters.setdefault(rater, []).append(_by_hand(story, rater))
+            raters.setdefault(rater, []).append(
+                Rating(
+                    story=0, text=story.text, source=story.source, mode="sampled", scores=Scores.model_validate(story.ratings[-1]),
+                    judge=rater, prompt="ts-eval rate", attempts=0, key=f"{rater} {story.text}",
+                )
+            )  # fmt: skip
     return list(raters.values())
-
-
-def _by_hand(story: Story, rater: str) -> Rating:
-    """A person's rating."""
-    return Rating(
-        story=0, text=story.text, source=story.source, mode="sampled", scores=Scores.model_validate(story.ratings[-1]), judge=rater,
-        prompt="ts-eval rate", attempts=0, key=f"{rater} {story.text}",
-    )  # fmt: skip

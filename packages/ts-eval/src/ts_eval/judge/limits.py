@@ -43,13 +43,10 @@ class RateLimit:
         """Return when a call of `tokens` may start, or when `stopped` says so."""
         with self._lock:
             start = max(self._next, CLOCK.now())
-            self._next = start + self._spacing(tokens)
+            by_requests = 60 / self._requests if self._requests else 0.0
+            by_tokens = 60 * tokens / self._tokens if self._tokens else 0.0
+            self._next = start + max(by_requests, by_tokens)
         CLOCK.wait(start - CLOCK.now(), stopped)
-
-    def _spacing(self, tokens: int) -> float:
-        by_requests = 60 / self._requests if self._requests else 0.0
-        by_tokens = 60 * tokens / self._tokens if self._tokens else 0.0
-        return max(by_requests, by_tokens)
 
 
 class Window:

@@ -5,7 +5,7 @@ import json
 import os
 import random
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -94,11 +94,9 @@ def _parts(template: PromptTemplate) -> tuple[str, str]:
     answer = template.answer_format.strip().replace("{skeleton}", "{" + ", ".join(f'"{n}": …' for n in names) + "}")
     blocks = [template.introduction.strip(), f"Categories:\n{categories}", f"Important instructions:\n{instructions}"]
     if template.examples:
-        blocks.append("Examples:\n\n" + "\n\n".join(_example(e.story, e.ratings.model_dump(), names) for e in template.examples))
+        rated = [(e.story.strip(), e.ratings.model_dump()) for e in template.examples]
+        shown = [f"Story: {story}\nRatings: {json.dumps({name: ratings[name] for name in names})}" for story, ratings in rated]
+        blocks.append("Examples:\n\n" + "\n\n".join(shown))
     blocks.append(answer)
     user = "{story}\n\n" + template.reminder.strip().replace("{", "{{").replace("}", "}}")
     return "\n\n".join(blocks), user.rstrip()
-
-
-def _example(story: str, ratings: dict[str, int], names: Sequence[str]) -> str:
-    return f"Story: {story.strip()}\nRatings: {json.dumps({name: ratings[name] for name in names})}"

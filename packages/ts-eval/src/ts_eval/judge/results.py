@@ -1,11 +1,10 @@
 """Results: a run's stored answers as ratings, with the flags of variants that guards had rated."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
 from ..schemas import JudgeConfig, Rating, Scores
-from .backends.base import Backend, Reply, without_surrogates
+from .backends.base import Backend, without_surrogates
 from .guards import Item
 from .guards.base import Guard, Stage
 from .store import Answer, Job, Replies
@@ -38,13 +37,8 @@ class Plan:
     """First key → the job that is asked; a text that occurs twice is asked once."""
 
 
-@dataclass(frozen=True)
-class CheckedStories:
-    """The variants of one guard and stage: story → their ratings."""
-
-    guard: Guard
-    stage: Stage
-    ratings: Mapping[int, Sequence[Rating]]
+Checked = dict[tuple[Guard, Stage], dict[int, list[Rating]]]
+"""(guard, stage) → story → ratings of its variants."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +68,13 @@ class Results:
             if len(found) == self.config.repeats and not items[i].flags and i not in rejected
         }
 
-    def checked(self) -> list[CheckedStories]:
-        """The ratings of all variants, by guard and stage."""
-        found: dict[tuple[Guard, Stage], dict[int, list[Rating]]] = {}
+    def checked(self) -> Checked:
+        """The ratings of all variants."""
+        found: Checked = {}
         for recheck in self.plan.rechecks:
             stories = found.setdefault((recheck.guard, recheck.stage), {})
             stories[recheck.story] = [self._rating(job, ()) for job in recheck.jobs]
-        return [CheckedStories(guard, stage, ratings) for (guard, stage), ratings in found.items()]
+        return found
 
     def estimated_counts(self) -> int:
         """How many replies have estimated token counts."""
@@ -133,11 +127,6 @@ class Results:
 
 
 def _reason(answer: Answer) -> str:
-    reply: Reply = answer.row.reply
-    if reply.refused:
-        return f"the judge gave no answer ({answer.problem})"
-    return (
-        f"the reply is not whole ({answer.problem})"
-        if reply.fault is not None
-        else f"the reply does not parse ({answer.problem})"
-    )
+    reply = answer.row.reply
+    what = "the reply does not parse" if reply.fault is None else "the reply is not whole"
+    return f"{'the judge gave no answer' if reply.refused else what} ({answer.problem})"

@@ -16,7 +16,7 @@ from .budget import cost
 from .drift import drift
 
 if TYPE_CHECKING:
-    from .results import CheckedStories
+    from .results import Checked
 
 UNNAMED = "stories"
 """Source of stories without one."""
@@ -36,14 +36,14 @@ def summarise(
     prompt: str,
     stories: int,
     days: Mapping[str, Mapping[str, list[Scores]]],
-    checked: Sequence[CheckedStories] = (),
+    checked: Checked,
     notes: Sequence[str] = (),
 ) -> JudgeSummary:
-    """The summary. `days` is `drift.by_day`; `checked` are ratings of variants; `notes` are sentences about the endpoints."""
+    """The summary. `days` is `drift.by_day`; `notes` are sentences about the endpoints."""
     good = usable(ratings)
     moved, drift_notes = drift(days)
     reasons = Counter(reason_of(r.unscored) for r in ratings if r.unscored is not None)
-    variants = [r for group in checked for found in group.ratings.values() for r in found]
+    variants = [r for stories in checked.values() for found in stories.values() for r in found]
     asked = {r.key: r for r in [*ratings, *variants]}.values()  # a text that occurs twice was paid for once
     prompts, completions = sum(r.prompt_tokens for r in asked), sum(r.completion_tokens for r in asked)
     return JudgeSummary.model_validate({
@@ -62,18 +62,16 @@ def reason_of(unscored: str) -> str:
     return re.sub(r"\d(?:[\d,.]*\d)?", "…", unscored.split(" (")[0])
 
 
-def _notes(ratings: Sequence[Rating], checked: Sequence[CheckedStories]) -> list[str]:
+def _notes(ratings: Sequence[Rating], checked: Checked) -> list[str]:
     """One sentence per guard and stage. A story that was checked in both stages counts as flagged in the later one."""
-    later = {(group.guard, i) for group in checked if group.stage == "after" for i in group.ratings}
     result = []
-    for group in checked:
-        flagged = {r.story for r in ratings if group.guard.flag in r.flags}
-        if group.stage == "before":
-            flagged -= {i for i in group.ratings if (group.guard, i) in later}
-        unanswered = sum(any(r.scores is None for r in found) for i, found in group.ratings.items() if i not in flagged)
-        count = len(group.ratings)
-        note = f"{count:,} {'story' if count == 1 else 'stories'} {group.guard.notes[group.stage]}: "
-        note += f"{len(group.ratings.keys() & flagged)} flagged"
+    for (guard, stage), stories in checked.items():
+        flagged = {r.story for r in ratings if guard.flag in r.flags}
+        if stage == "before":
+            flagged -= checked.get((guard, "after"), {}).keys()
+        unanswered = sum(any(r.scores is None for r in found) for i, found in stories.items() if i not in flagged)
+        note = f"{len(stories):,} {'story' if len(stories) == 1 else 'stories'} {guard.notes[stage]}: "
+        note += f"{len(stories.keys() & flagged)} flagged"
         result.append(note + (f", {unanswered} without an answer and so not checked" if unanswered else ""))
     return result
 

@@ -1,7 +1,6 @@
 """Reads the checkpoints of a run folder that `ts-train run` wrote, without ts_train."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,8 @@ _WEIGHTS = "model."
 """Prefix of the network's tensors in a checkpoint."""
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint as a model."""
-
-    step: int
-    tokens: int
-    adapter: ModelAdapter
-
-
-def read_checkpoints(run: Path) -> Iterator[Checkpoint]:
-    """The checkpoints of a run, oldest first. One network holds each in turn: use a checkpoint before the next is read."""
+def read_checkpoints(run: Path) -> Iterator[tuple[int, int, ModelAdapter]]:
+    """(step, tokens, model) of the checkpoints of a run, oldest first. One network holds each in turn: use a checkpoint before the next is read."""
     import ts_models
     from ts_models.io.model_folder import load_weights
 
@@ -42,7 +32,7 @@ def read_checkpoints(run: Path) -> Iterator[Checkpoint]:
             raise ArtefactError(f"{folder / 'state.json'}: `step` and `tokens` are no whole numbers. Remove this checkpoint.")
         file = folder / "tensors.safetensors"
         load_weights(lm.model, _weights(file), source=str(file))
-        yield Checkpoint(step, tokens, LanguageModelAdapter(lm))
+        yield step, tokens, LanguageModelAdapter(lm)
 
 
 def _weights(file: Path) -> dict[str, Any]:

@@ -70,7 +70,9 @@ def probe(
         train_stories=stories,
         phenomena=described,
         models=tuple(rated(adapter, parameters=adapter.parameters) for adapter in open_models(models, names)),
-        acquisition=() if run is None else tuple(rated(c.adapter, step=c.step, tokens=c.tokens) for c in read_checkpoints(run)),
+        acquisition=()
+        if run is None
+        else tuple(rated(model, step=step, tokens=seen) for step, seen, model in read_checkpoints(run)),
         notes=_notes(described),
     )
     if out is not None:

@@ -99,6 +99,11 @@ def without_surrogates(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def ends_closed(text: str) -> bool:
+    """Whether no digit follows the last brace, so that no number can be cut."""
+    return not any(c.isdigit() for c in text[text.rfind("}") + 1 :])
+
+
 def lone_surrogate(text: str) -> int | None:
     """Index of the first lone surrogate, or None."""
     if text.isascii():

@@ -166,7 +166,12 @@ def _kind(mark: re.Match[str], reply: str) -> tuple[str, int]:
     raw = (mark["a"] or mark["b"]).strip()
     channel = re.fullmatch(r"(\|?)\s*channel\s*(\|?)", raw, re.IGNORECASE)
     if channel:
-        return ("close", mark.end()) if channel[2] and not channel[1] else _channel(mark, reply)
+        if channel[2] and not channel[1]:
+            return "close", mark.end()
+        named = re.compile(r"\s*(\w+)").match(
+            reply, mark.end()
+        )  # Harmony: `final` ends the reasoning, every other channel starts it
+        return ("final", named.end()) if named and named[1].casefold() == "final" else ("open", mark.end())
     words = re.sub(r"[|▁\s:.-]+", "_", raw.casefold()).strip("_")
     closing = words.startswith(("/", "end_")) or words.endswith("_end")
     name = re.sub(r"^/?_*(?:(?:begin|start|end)_(?:of_)?)?", "", words)
@@ -177,14 +182,6 @@ def _kind(mark: re.Match[str], reply: str) -> tuple[str, int]:
     return (
         "empty" if _MARKS["answer"].fullmatch(name) or _MARKS["answer"].fullmatch(words.strip("/_")) else "unknown"
     ), mark.end()
-
-
-def _channel(mark: re.Match[str], reply: str) -> tuple[str, int]:
-    """Harmony channels: `final` ends the reasoning, every other channel starts it."""
-    named = re.compile(r"\s*(\w+)").match(reply, mark.end())
-    if named and named[1].casefold() == "final":
-        return "final", named.end()
-    return "open", mark.end()
 
 
 # --- expected ratings --------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from ...errors import ConfigError
 from ...packaged import packaged_text
 from ...schemas import Endpoint, JudgeConfig
 from ...schemas.judge import ChatPage
-from .base import Backend, EndpointError, Reply, Request, TryAgainError
+from .base import Backend, EndpointError, Reply, Request, TryAgainError, ends_closed
 
 
 def read_page(path: str | None) -> ChatPage:
@@ -68,7 +68,7 @@ class SeleniumBackend(Backend):
         prompt = "\n\n".join(m["content"] for m in request.messages)
         with self._lock:
             try:
-                return self._reply(self._chat(prompt))
+                text = self._chat(prompt)
             except TimeoutException:
                 raise TryAgainError(f"no answer on the page within {self.config.timeout:g} s") from None
             except NoSuchElementException as problem:
@@ -79,10 +79,7 @@ class SeleniumBackend(Backend):
             except (HTTPError, OSError, IndexError) as problem:  # the driver ended, or the page removed its answer
                 self._quit()
                 raise TryAgainError(f"the browser failed ({type(problem).__name__})") from None
-
-    def _reply(self, text: str) -> Reply:
-        """The answer. Without a `busy` selector, `style: 1` may be an unfinished 10."""
-        if self._page.busy is None and any(c.isdigit() for c in text[text.rfind("}") + 1 :]):
+        if self._page.busy is None and not ends_closed(text):  # `style: 1` may be an unfinished 10
             return Reply(text, fault="the answer may be incomplete: it is not a JSON object, and the page has no `busy` selector")
         return Reply(text)
 

@@ -7,6 +7,7 @@ Ridge regression with the sign of each weight fixed (non-negative least squares 
 import hashlib
 import json
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,10 @@ class FeatureJudge:
         values = np.clip(np.array(w.intercepts) + np.array(w.coefficients) @ numbers, 1, 10)
         values = 1 + (values - 1) * min(1.0, len(words_of(story)) / WHOLE)
         return Scores(**{name: round(float(v), 4) for name, v in zip(CATEGORIES, values, strict=True)})
+
+    def mean(self, story: str) -> float:
+        """Mean of the estimated ratings."""
+        return fmean(self.estimate(story).as_list())
 
 
 def packaged(reference: Reference | None) -> FeatureJudge:

@@ -56,18 +56,16 @@ class Guards:
 
     def inspect(self, story: Story) -> Item:
         """The story with its flags."""
-        flags = self.flags(story.text)
-        return Item(story, flags, self._unsent(story.text, flags))
-
-    def _unsent(self, text: str, flags: tuple[str, ...]) -> str | None:
         from ..backends.base import lone_surrogate  # here, because `--help` should not wait for pydantic
 
-        if not text.strip():
-            return "the story is empty"
-        if TOO_LONG in flags:
-            return f"longer than {self.max_characters:,} characters, not sent"
-        place = lone_surrogate(text)
-        return None if place is None else f"the story contains a lone surrogate (at character {place:,}), not sent"
+        flags, unsent = self.flags(story.text), None
+        if not story.text.strip():
+            unsent = "the story is empty"
+        elif TOO_LONG in flags:
+            unsent = f"longer than {self.max_characters:,} characters, not sent"
+        elif (place := lone_surrogate(story.text)) is not None:
+            unsent = f"the story contains a lone surrogate (at character {place:,}), not sent"
+        return Item(story, flags, unsent)
 
 
 def make_guards(config: JudgeConfig) -> Guards:

@@ -133,7 +133,10 @@ class OpenAIBackend(Backend):
             answer = post(url, headers, body, seconds=config.timeout, largest=_MAX_BYTES)
             if not 200 <= answer.status < 300:
                 return self._refused(dialect, answer.status, *_error(answer.body), answer.headers)
-            return self._reply(answer.body)
+            reply = read_reply(answer.body, max_tokens=config.max_tokens, logprobs=config.mode == "expected")
+            if config.mode == "expected":
+                self._count_logprobs(reply)
+            return reply
         except CallError as problem:
             raise TryAgainError(str(problem), reached=problem.reached) from None
         except TooLongError as problem:
@@ -143,9 +146,10 @@ class OpenAIBackend(Backend):
 
     def _body(self, request: Request, dialect: _Dialect) -> dict[str, Any]:
         c = self.config
-        body: dict[str, Any] = {
-            "model": self.endpoint.model or c.model, "messages": _messages(request, dialect), dialect.limit: c.max_tokens,
-        }  # fmt: skip
+        messages = request.messages
+        if not dialect.system:
+            messages = [{"role": "user", "content": "\n\n".join(m["content"] for m in messages)}]
+        body: dict[str, Any] = {"model": self.endpoint.model or c.model, "messages": messages, dialect.limit: c.max_tokens}
         optional = {"temperature": c.temperature, "top_p": c.top_p, "seed": request.seed}
         body |= {name: value for name, value in optional.items() if name not in dialect.dropped}
         if dialect.formats[0] == "json_schema":
@@ -156,13 +160,6 @@ class OpenAIBackend(Backend):
         if c.mode == "expected":
             body |= {"logprobs": True, "top_logprobs": dialect.candidates}
         return body
-
-    def _reply(self, body: bytes) -> Reply:
-        expected = self.config.mode == "expected"
-        reply = read_reply(body, max_tokens=self.config.max_tokens, logprobs=expected)
-        if expected:
-            self._count_logprobs(reply)
-        return reply
 
     def _count_logprobs(self, reply: Reply) -> None:
         """Give up the endpoint after three replies without log-probabilities and none with them."""
@@ -238,12 +235,6 @@ def _fields(content: Any) -> list[str]:
         loc = detail.get("loc") if isinstance(detail, dict) else None
         found += loc if isinstance(loc, list) else []
     return [f.split(".")[0] for f in found if isinstance(f, str)]
-
-
-def _messages(request: Request, dialect: _Dialect) -> list[dict[str, str]]:
-    if dialect.system:
-        return request.messages
-    return [{"role": "user", "content": "\n\n".join(m["content"] for m in request.messages)}]
 
 
 def _error(body: bytes) -> tuple[str, Any]:

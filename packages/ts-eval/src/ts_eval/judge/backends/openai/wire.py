@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....packaged import packaged_toml
-from ..base import Reply, Token, TryAgainError
+from ..base import Reply, Token, TryAgainError, ends_closed
 
 _REASONS = packaged_toml(__package__, "wording.toml")["finish_reasons"]
 NO_LOGPROBS = "no token log-probabilities"
@@ -37,7 +37,7 @@ class _Text:
 def loads(body: bytes) -> Any:
     """Parse JSON; ValueError also for deep nesting. Integers of 25 digits and more become floats."""
     try:
-        return json.loads(body, parse_int=_integer)
+        return json.loads(body, parse_int=lambda digits: int(digits) if len(digits) < 25 else float(digits))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -145,10 +145,6 @@ def _joined(body: bytes) -> dict[str, Any]:
     return {**result, "choices": [{**choice, "logprobs": {"content": logprobs}}]}
 
 
-def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) < 25 else float(digits)
-
-
 # --- the message -------------------------------------------------------------------------------
 
 
@@ -207,7 +203,11 @@ def _ended(content: dict[str, Any], choice: dict[str, Any], text: str, used: Any
     """The fault of a reply that is cut, filtered or possibly incomplete."""
     named = ("finish_reason", "native_finish_reason", "finishReason", "stop_reason", "done_reason")
     reasons = [(holder.get(name), name) for holder in (choice, content) for name in named]
-    words = [(_word(value), name) for value, name in reasons if isinstance(value, str) and value.strip()]
+    words = [
+        (value.strip().lower().replace("-", "_").replace(" ", "_").removeprefix("finish_reason_"), name)
+        for value, name in reasons
+        if isinstance(value, str) and value.strip()
+    ]
     if any(w in _REASONS["refused"] for w, _ in words) or _filtered(choice):
         said = next((w for w, _ in words if w in _REASONS["refused"]), "content_filter_results")
         return _Text(fault=f"the reply was filtered ({said})", refused=True)
@@ -220,20 +220,11 @@ def _ended(content: dict[str, Any], choice: dict[str, Any], text: str, used: Any
     if first and first[0] not in _REASONS["whole"]:
         return _Text(fault=f"the reply did not end normally ({first[0][:40]})")
     reached = isinstance(used, (int, float)) and not isinstance(used, bool) and used >= max_tokens
-    if (first is None or reached) and not _closed(text):  # `style: 1` may be an unfinished 10
+    if (first is None or reached) and not ends_closed(text):  # `style: 1` may be an unfinished 10
         return _Text(
             fault="the reply may be incomplete: it is not a JSON object, and it has no finish_reason or reached max_tokens"
         )
     return _Text()
-
-
-def _closed(text: str) -> bool:
-    """Whether no digit follows the last brace, so that no number can be cut."""
-    return not any(c.isdigit() for c in text[text.rfind("}") + 1 :])
-
-
-def _word(reason: str) -> str:
-    return reason.strip().lower().replace("-", "_").replace(" ", "_").removeprefix("finish_reason_")
 
 
 def _filtered(choice: dict[str, Any]) -> bool:

@@ -17,19 +17,9 @@ FEW, SOME = 10, 20
 """Fewest stories for an interval or a rank correlation, and for a reliability coefficient."""
 
 
-def mae(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Mean absolute error."""
-    return float(np.abs(a - b).mean())
-
-
 def bias(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Mean of judge minus reference."""
     return float((a - b).mean())
-
-
-def within_one(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Share of stories with a difference of at most one."""
-    return float((np.abs(a - b) <= 1 + 1e-9).mean())
 
 
 def spearman(a: NDArray[Any], b: NDArray[Any]) -> float:
@@ -72,15 +62,15 @@ def icc21(ratings: NDArray[Any]) -> float:
 Function = Callable[["NDArray[Any]", "NDArray[Any]"], float]
 
 STATISTICS: dict[str, tuple[Function, int, bool]] = {
-    "mae": (mae, 1, False),
+    "mae": (lambda a, b: float(np.abs(a - b).mean()), 1, False),
     "bias": (bias, 1, False),
-    "within_one": (within_one, 1, False),
+    "within_one": (lambda a, b: float((np.abs(a - b) <= 1 + 1e-9).mean()), 1, False),
     "spearman": (spearman, FEW, True),
     "quadratic_kappa": (quadratic_kappa, SOME, True),
     "krippendorff_alpha": (lambda a, b: krippendorff_alpha(np.column_stack([a, b])), SOME, True),
     "icc_2_1": (lambda a, b: icc21(np.column_stack([a, b])), SOME, True),
 }
-"""Name → (function of judge and reference, fewest stories, needs variance)."""
+"""Name → (function of judge and reference, fewest stories, needs variance). `within_one`: share of stories that differ by at most one."""
 
 
 def compare(judge: ArrayLike, reference: ArrayLike, seed: int = 1) -> dict[str, Statistic]:

@@ -86,8 +86,10 @@ def _mean_of(
     """The mean of the numbers with its interval; `found` judges value, low and high."""
 
     def test(seen: Observations) -> Found:
-        value, low, high = _mean(numbers(seen))
-        return value, low, high, found(value, low, high)
+        values = numbers(seen)
+        known = values[~np.isnan(values)]
+        value, spread = float(known.mean()), Z * float(known.std(ddof=1)) / len(known) ** 0.5
+        return value, value - spread, value + spread, found(value, value - spread, value + spread)
 
     return test
 
@@ -178,7 +180,7 @@ _FROM_VARIANT = {"order", "padding", "layout", "obedience", "repetition"}
 
 def find_faults(seen: Observations) -> tuple[FaultResult, ...]:
     """The result of every test, or the reason why the ratings cannot bear it."""
-    return tuple(_result(name, *FAULTS[name], seen) for name in FAULTS)
+    return tuple(_result(name, title, test, seen) for name, (title, test) in FAULTS.items())
 
 
 def _result(name: str, title: str, test: Callable[[Observations], Found], seen: Observations) -> FaultResult:
@@ -194,12 +196,10 @@ def _result(name: str, title: str, test: Callable[[Observations], Found], seen: 
         np.ptp(seen.mean[rated]) == 0 or np.ptp(seen.reference, axis=0).min() == 0
     ):
         reason = "the ratings do not vary"
-    if reason is not None:
-        return FaultResult(name=name, title=title, found=None, measure=Statistic(stories=int(rated.sum()), refused=reason))
-    value, low, high, found = test(seen)
+    value, low, high, found = test(seen) if reason is None else (np.nan, np.nan, np.nan, False)
     if not np.isfinite([value, low, high]).all():
-        undefined = Statistic(stories=int(rated.sum()), refused="not defined for these ratings")
-        return FaultResult(name=name, title=title, found=None, measure=undefined)
+        refused = Statistic(stories=int(rated.sum()), refused=reason or "not defined for these ratings")
+        return FaultResult(name=name, title=title, found=None, measure=refused)
     measure = Statistic(
         stories=int(rated.sum()), value=round(value, 4), low=round(low, 4), high=round(high, 4), note="99 % interval"
     )
@@ -214,12 +214,6 @@ def _there(seen: Observations, name: str) -> NDArray[Any]:
 def _change(seen: Observations, name: str) -> NDArray[Any]:
     """[n]: mean rating of the variant minus that of the story."""
     return np.asarray(seen.variants[name].mean(axis=1) - seen.mean)
-
-
-def _mean(values: NDArray[Any]) -> tuple[float, float, float]:
-    known = values[~np.isnan(values)]
-    spread = Z * float(known.std(ddof=1)) / len(known) ** 0.5
-    return float(known.mean()), float(known.mean()) - spread, float(known.mean()) + spread
 
 
 def mean_correlation(rows: NDArray[Any]) -> float:

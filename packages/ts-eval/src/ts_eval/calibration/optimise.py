@@ -60,7 +60,8 @@ def optimise_prompt(
     inputs = [rated, config.prompt, *prompts, config.reference]
     check_output(out, "ts-eval/prompt-search", inputs, store=place)
     check_output(Path(out).with_suffix(".prompt.json") if out is not None else None, "ts-eval/prompt", inputs)
-    tuning, reporting = _halves(stories, config.seed)
+    random.Random(config.seed).shuffle(stories)
+    tuning, reporting = stories[: len(stories) // 2], stories[len(stories) // 2 :]
     templates = candidates([config.prompt, *prompts], orders)
     runs: list[JudgeRun] = []
     # No rechecks: a story flagged under one prompt would be missing from its figures alone.
@@ -109,12 +110,6 @@ def trial(name: str, stories: Sequence[Story], ratings: Sequence[Rating]) -> Pro
     return PromptTrial(
         prompt=name, mae=_round(mae), noise=_round(noise), parse_rate=round(parsed, 4), rated=len(good), score=_round(score)
     )  # fmt: skip
-
-
-def _halves(stories: list[Story], seed: int) -> tuple[list[Story], list[Story]]:
-    shuffled = list(stories)
-    random.Random(seed).shuffle(shuffled)
-    return shuffled[: len(shuffled) // 2], shuffled[len(shuffled) // 2 :]
 
 
 def _round(value: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ..errors import ConfigError
 from ..judge.files import read_raters, write_ratings
 from ..judge.summary import usable
 from ..places import check_output
-from ..schemas import CATEGORIES, PanelReport, Rating, Scores, Statistic
+from ..schemas import CATEGORIES, PanelReport, Rating, Scores
 from .agreement import SOME, compare, krippendorff_alpha, point
 
 
@@ -46,7 +47,10 @@ def panel(files: Sequence[StrPath], *, out: StrPath | None = None) -> PanelRepor
     pooled = [_pooled(i, judges[0][text][0], names, scores[i]) for i, text in enumerate(common)]
     report = PanelReport(
         judges=tuple(names), stories=len(common), left_out=len(set().union(*judges)) - len(common),
-        alpha={c: _alpha(scores[:, :, k]) for k, c in enumerate(CATEGORIES)},
+        alpha={
+            c: point(len(common), SOME, partial(krippendorff_alpha, scores[:, :, k]), "the ratings do not vary")
+            for k, c in enumerate(CATEGORIES)
+        },
         pairs={
             f"{names[i]} and {names[j]}": {c: compare(scores[:, i, k], scores[:, j, k]) for k, c in enumerate(CATEGORIES)}
             for i, j in combinations(range(len(names)), 2)
@@ -73,8 +77,3 @@ def _pooled(number: int, first: Rating, names: Sequence[str], scores: NDArray[An
         story=number, text=first.text, source=first.source, mode="estimated", scores=Scores(**mean), judge=f"panel of {len(names)}",
         prompt="; ".join(names), attempts=0, key=key,
     )  # fmt: skip
-
-
-def _alpha(scores: NDArray[Any]) -> Statistic:
-    """Krippendorff's alpha of [stories, judges]."""
-    return point(len(scores), SOME, lambda: krippendorff_alpha(scores), "the ratings do not vary")

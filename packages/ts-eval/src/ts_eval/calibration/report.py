@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate, combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,7 +112,7 @@ def _report(
         repeats=config.repeats, asked=len(ratings), rated=len(good),
         references=tuple(agreement_with(name, stories, run.ratings) for (name, stories), run in zip(named, referred, strict=True)),
         halo=_halo(good), sd_over_repeats=repeat_sd(good), damage=damage_results(cases, damage[0].ratings) if damage else (),
-        notes=(*_notes(config, bool(named), flagged), *_about_endpoints(runs)),
+        notes=_notes(config, bool(named), flagged, runs),
     )  # fmt: skip
 
 
@@ -147,12 +148,6 @@ def _array(ratings: Sequence[Rating], stories: int, repeats: int) -> NDArray[Any
     return found
 
 
-def _about_endpoints(runs: Sequence[JudgeRun]) -> list[str]:
-    """The runs' notes about endpoints: given up, asked without a parameter, token counts estimated."""
-    words = (GIVEN_UP, " refuses ", "are estimates: ")
-    return list(dict.fromkeys(note for run in runs for note in run.summary.notes if any(w in note for w in words)))
-
-
 def _rated(path: StrPath, limit: int | None) -> list[Story]:
     stories = [s for s in read_stories(path) if s.ratings][:limit]
     if not stories:
@@ -175,7 +170,10 @@ def agreement_with(name: str, stories: Sequence[Story], ratings: Sequence[Rating
         name=name, stories=len(stories), compared=len(places), raters=raters,
         categories={c: compare(judge, reference) for c, (judge, reference) in columns.items()},
         between_raters={c: compare([p[0][c] for p in pairs], [p[1][c] for p in pairs]) for c in CATEGORIES if pairs},
-        length_bias={c: _length_bias(judge - reference, lengths) for c, (judge, reference) in columns.items()},
+        length_bias={
+            c: point(len(lengths), FEW, partial(spearman, judge - reference, lengths), "no variance")
+            for c, (judge, reference) in columns.items()
+        },
         recalibration={c: function for c, function in fitted.items() if function is not None},
     )  # fmt: skip
 
@@ -190,11 +188,6 @@ def _pairs(stories: Sequence[Story]) -> list[Sequence[dict[str, float]]]:
         [(row[a], row[b]) for row in named if a in row and b in row] for a, b in combinations(names, 2)
     ]
     return max(by_two, key=len, default=[])
-
-
-def _length_bias(difference: NDArray[Any], lengths: NDArray[Any]) -> Statistic:
-    """Rank correlation of (judge - reference) with the story's length in words."""
-    return point(len(lengths), FEW, lambda: spearman(difference, lengths), "no variance")
 
 
 def _halo(ratings: list[Rating]) -> Statistic:
@@ -245,7 +238,8 @@ def _fall(kind: str, table: dict[tuple[str, float, int], NDArray[Any]], whole: d
     )
 
 
-def _notes(config: JudgeConfig, referred: bool, flagged: int) -> tuple[str, ...]:
+def _notes(config: JudgeConfig, referred: bool, flagged: int, runs: Sequence[JudgeRun]) -> tuple[str, ...]:
+    """Also the runs' notes about endpoints: given up, asked without a parameter, token counts estimated."""
     notes = []
     if flagged:
         notes.append(f"{flagged} ratings of flagged stories are excluded")
@@ -254,4 +248,5 @@ def _notes(config: JudgeConfig, referred: bool, flagged: int) -> tuple[str, ...]
         notes.append(note)
     if not referred:
         notes.append("no reference ratings given: only noise, halo and damage are reported")
-    return tuple(notes)
+    about = (GIVEN_UP, " refuses ", "are estimates: ")
+    return (*notes, *dict.fromkeys(note for run in runs for note in run.summary.notes if any(w in note for w in about)))

@@ -117,7 +117,9 @@ def build_arrays(
             digest.update("".join(f"{len(text)}:{text}" for text in batch).encode("utf-8", "surrogatepass"))
         ids, sizes = _numbered(batch, numbers, odd, done)
         if done < NAME_SAMPLE:
-            _count_capitals(batch, middle, lower)
+            for text in batch:
+                middle.update(word.lower() for word in _MIDDLE.findall(text))
+                lower.update(_LOWER.findall(text))
         sink.append(ids, len(numbers))
         lengths.append(sizes)
         done += len(batch)
@@ -163,12 +165,6 @@ def _append_second(odd: list[tuple[int, bytes]], numbers: _Numbers, sink: _Sink)
         second[row] = story, sink.size, sink.size + len(ids)
         sink.append(ids, len(numbers))
     return second
-
-
-def _count_capitals(batch: list[str], middle: Counter[str], lower: Counter[str]) -> None:
-    for text in batch:
-        middle.update(word.lower() for word in _MIDDLE.findall(text))
-        lower.update(_LOWER.findall(text))
 
 
 def _statistics(stream: Array, offsets: Array, words: list[str], progress: Progress | None) -> tuple[Array, Array]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +55,8 @@ class StoryIndex:
         self.path = path
         self.words = {word: i for i, word in enumerate(arrays.words)}
         self.idf = idf_of(arrays.df, arrays.words, len(self))
+        self._cosine = CosineSearch(arrays, self.words, self.idf)
+        self._rouge, self._spans = RougeSearch(arrays), SpanSearch(arrays, self.words)
 
     @classmethod
     def build(cls, stories: Sequence[str], *, progress: Progress | None = None) -> StoryIndex:
@@ -149,18 +150,6 @@ class StoryIndex:
         first, second = need_texts(first, "first"), need_texts(second, "second")
         same_length(first, second, ("first texts", "second texts"))
         return [self._cosine.of_pair(a, b) for a, b in zip(first, second, strict=True)]
-
-    @cached_property
-    def _cosine(self) -> CosineSearch:
-        return CosineSearch(self.arrays, self.words, self.idf)
-
-    @cached_property
-    def _rouge(self) -> RougeSearch:
-        return RougeSearch(self.arrays)
-
-    @cached_property
-    def _spans(self) -> SpanSearch:
-        return SpanSearch(self.arrays, self.words)
 
     def _batches(self, texts: Sequence[str], own: Sequence[int] | None) -> Iterable[tuple[Sequence[str], Array]]:
         """Batches of queries, each with the story that it leaves out (-1: none)."""

@@ -23,12 +23,8 @@ def misspellings(text: str, known: Container[str]) -> list[str]:
     return [
         w
         for w in words_of(need_text(text, "text"))
-        if len(w) > 3 and w.isascii() and w.isalpha() and w not in known and _near(w, known)
+        if len(w) > 3 and w.isascii() and w.isalpha() and w not in known and any(edited in known for edited in _edits(w))
     ]
-
-
-def _near(word: str, known: Container[str]) -> bool:
-    return any(edited in known for edited in _edits(word))
 
 
 def _edits(word: str) -> set[str]:

@@ -45,16 +45,8 @@ def rouge(candidates: Sequence[str], references: Sequence[str]) -> list[dict[str
     parts = fast.in_threads(lambda a, b: count(left, left_at, right, right_at, a, b), len(candidates))
     shared = np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
     return [
-        dict(zip(NAMES, _scores(row, n, m), strict=True))
-        for row, n, m in zip(shared.tolist(), np.diff(left_at).tolist(), np.diff(right_at).tolist(), strict=True)
-    ]
-
-
-def _scores(shared: list[int], candidate: int, reference: int) -> list[Score]:
-    return [
-        _score(shared[0], candidate, reference),
-        _score(shared[1], max(candidate - 1, 0), max(reference - 1, 0)),
-        _score(shared[2], candidate, reference),
+        {"rouge1": _score(one, n, m), "rouge2": _score(two, max(n - 1, 0), max(m - 1, 0)), "rougeL": _score(longest, n, m)}
+        for (one, two, longest), n, m in zip(shared.tolist(), np.diff(left_at).tolist(), np.diff(right_at).tolist(), strict=True)
     ]
 
 

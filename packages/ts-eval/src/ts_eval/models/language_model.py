@@ -49,16 +49,8 @@ def _curve(path: Path | None, training: TrainingSummary | None) -> tuple[LossPoi
             for row in rows
             if row.get("kind") in {"step", "validation"} and not row.get("skipped")
         ]
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ):  # absent, or of another program
-        found = []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        found = []  # absent, or of another program
     if found or training is None:
         return tuple(found)
     return tuple(

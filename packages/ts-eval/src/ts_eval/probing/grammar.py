@@ -80,7 +80,8 @@ def _two_pairs(phenomenon: Phenomenon, draw: random.Random) -> tuple[Pair, Pair]
 
     def sentence(context: str, target: str) -> str:
         c, _, d = context.partition(" & ")
-        return _filled(frame.replace("{c}", c).replace("{d}", d).replace("{t}", target), words)
+        filled = frame.replace("{c}", c).replace("{d}", d).replace("{t}", target)
+        return _SLOT.sub(lambda match: words[match[0]], filled)
 
     return Pair(sentence(one, a), sentence(one, b)), Pair(sentence(two, b), sentence(two, a))
 
@@ -95,10 +96,6 @@ def _drawn(text: str, draw: random.Random) -> dict[str, str]:
     return {
         slot: word for name, some in slots.items() for slot, word in zip(some, draw.sample(lists[name], len(some)), strict=True)
     }
-
-
-def _filled(text: str, words: Mapping[str, str]) -> str:
-    return _SLOT.sub(lambda match: words[match[0]], text)
 
 
 def _distance(frame: str) -> int:

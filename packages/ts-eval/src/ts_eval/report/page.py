@@ -24,7 +24,8 @@ Info = Mapping[str, MetricInfo]
 
 def page(report: EvalReport) -> str:
     """The whole HTML page. The template escapes all text; only the charts are inserted as markup."""
-    info = _info(report)
+    info = all_info()  # of this version, then of the others that the report describes itself
+    info |= {name: metric for name, metric in report.info.items() if name not in info}
     text: str = load_template("report/page.html.j2", n=_number).render(
         report=report,
         summary=_summary(report, info),
@@ -66,12 +67,6 @@ def _cell(e: Estimate | None) -> Cell:
         return Cell("–")
     interval = f"{_number(e.low)} – {_number(e.high)}" if e.low is not None and e.high is not None else ""
     return Cell(_number(e.mean), interval, "" if e.sd is None else f"SD {_number(e.sd)} over {e.n:,}")
-
-
-def _info(report: EvalReport) -> Info:
-    """Name → how to read it: of every metric of this version, then of the others that the report describes itself."""
-    known = all_info()
-    return known | {name: info for name, info in report.info.items() if name not in known}
 
 
 def _heads(report: EvalReport) -> list[Cell]:

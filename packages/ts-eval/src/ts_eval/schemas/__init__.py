@@ -5,11 +5,8 @@ from pydantic import BaseModel
 
 from .calibration import *
 from .config import *
-from .extraction import *
-from .index import *
-from .instruct import *
 from .judge import *
-from .probe import *
+from .measures import *
 from .report import *
 
 SCHEMAS: dict[str, type[BaseModel]] = {

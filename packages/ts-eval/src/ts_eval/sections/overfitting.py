@@ -1,6 +1,7 @@
 """Overfitting: searches all training stories for the closest to each generated story."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..index import Match, Span
 from ..metrics import SearchMetric, reported
@@ -34,33 +35,21 @@ def run(adapter: ModelAdapter, context: Context) -> Section:
 
 def _search(context: Context, name: str, made: list[tuple[str, str]]) -> list[Story]:
     index, texts = context.index, [text for _, text in made]
-    stage = f"{name}: search of {len(index):,} stories"
-    steps = 5 if context.config.embeddings else 4
-    context.notify(stage, 0, steps)
-    closest = index.closest(texts, k=1)
-    context.notify(stage, 1, steps)
-    rouge2 = index.max_rouge2_precision(texts)
-    context.notify(stage, 2, steps)
-    spans = index.longest_spans(texts)
-    context.notify(stage, 3, steps)
-    templates = index.longest_spans(texts, template=True)
-    context.notify(stage, 4, steps)
-    plots: list[Match | None] = [None] * len(texts)
+    searches: dict[str, Callable[[], list[Any]]] = {
+        "closest": lambda: [_closest(row[0]) for row in index.closest(texts, k=1)],
+        "rouge2": lambda: [_closest(match) for match in index.max_rouge2_precision(texts)],
+        "span": lambda: [_span(span, context.train) for span in index.longest_spans(texts)],
+        "template": lambda: [_span(span) for span in index.longest_spans(texts, template=True)],
+    }
     if context.config.embeddings:
-        plots = list(context.plots.closest(texts))
-        context.notify(stage, 5, steps)
-    return [
-        Story(
-            prompt=made[i][0],
-            text=texts[i],
-            closest=_closest(closest[i][0]),
-            rouge2=_closest(rouge2[i]),
-            span=_span(spans[i], context.train),
-            template=_span(templates[i]),
-            plot=_closest(plots[i]),
-        )
-        for i in range(len(texts))
-    ]
+        searches["plot"] = lambda: [_closest(match) for match in context.plots.closest(texts)]
+    stage, found = f"{name}: search of {len(index):,} stories", []
+    for done, search in enumerate(searches.values()):
+        context.notify(stage, done, len(searches))
+        found.append(search())
+    context.notify(stage, len(searches), len(searches))
+    rows = zip(made, zip(*found, strict=True), strict=True)
+    return [Story(prompt=prompt, text=text, **dict(zip(searches, row, strict=True))) for (prompt, text), row in rows]
 
 
 def _closest(match: Match | None) -> Closest | None:

@@ -1,4 +1,4 @@
-"""The metrics of the report, one module each: pure functions of texts or log-probabilities, and their descriptions.
+"""The metrics of the report, one module each: pure functions of texts or log-probabilities. numbers.toml describes them.
 
 `METRICS` names every module; its table `REPORTED` maps the name of a number to a `Metric`, whose kind (`StoryMetric`, `EndingMetric` …)
 decides which section of the report computes it. A new module and its line here put a number into every report, page and table.

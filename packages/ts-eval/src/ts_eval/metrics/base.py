@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..packaged import packaged_toml
 from ..schemas import MetricInfo, Story
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class Ratio:
     below: Sequence[float]
     exp: bool = False
     per_story: bool = False
+
+
+def described(name: str) -> MetricInfo:
+    """How to read a number of this package, by numbers.toml."""
+    return MetricInfo(**packaged_toml(__package__, "numbers.toml")[name])
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 import math
 
-from ..schemas import MetricInfo
-from .base import Ratio, ScoredStories, ScoreMetric
+from .base import Ratio, ScoredStories, ScoreMetric, described
 
 
 def _per_story(scored: ScoredStories) -> Ratio | None:
@@ -14,16 +13,4 @@ def _per_story(scored: ScoredStories) -> Ratio | None:
     return Ratio(bits, [float(len(text.encode())) for text in scored.texts], per_story=True)
 
 
-REPORTED = {
-    "bits_per_byte": ScoreMetric(
-        MetricInfo(
-            title="Bits per byte",
-            unit="bits/byte",
-            better="lower",
-            description="Model bits over whole stories + bits to spell what <unk> hides + bits to restore case and blanks, "
-            "per UTF-8 byte. Compares models of any vocabulary.",
-            summary="perplexity",
-        ),
-        _per_story,
-    )
-}
+REPORTED = {"bits_per_byte": ScoreMetric(described("bits_per_byte"), _per_story)}

@@ -1,18 +1,7 @@
 """TF-IDF cosine of completions and true endings, with the word weights of the training stories."""
 
-from ..schemas import MetricInfo
-from .base import EndingMetric
+from .base import EndingMetric, described
 
 REPORTED = {
-    "cosine": EndingMetric(
-        MetricInfo(
-            title="TF-IDF cosine",
-            better="above chance",
-            description="Cosine of the completion and the true ending; word weights fitted on the training stories.",
-            summary="memorisation",
-            label="Completion cosine",
-            reference="the end of another real story",
-        ),
-        lambda endings: endings.index.cosine(endings.completions, endings.references),
-    )
+    "cosine": EndingMetric(described("cosine"), lambda endings: endings.index.cosine(endings.completions, endings.references))
 }

@@ -1,11 +1,11 @@
 """Distinct-n: different n-grams per n-gram over a set of texts (Li et al. 2016). Falls with the amount of text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 from ..checks import need_count, need_texts
-from ..schemas import MetricInfo
 from ..texts import words_of
-from .base import StoryMetric, StorySet
+from .base import StoryMetric, StorySet, described
 
 
 def distinct(texts: Sequence[str], n: int) -> float | None:
@@ -20,18 +20,8 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
     return len(seen) / total if total else None
 
 
-def _of_set(n: int) -> Callable[[StorySet], float | None]:
-    return lambda stories: distinct(stories.texts, n)
+def _of_set(n: int, stories: StorySet) -> float | None:
+    return distinct(stories.texts, n)
 
 
-REPORTED = {
-    f"distinct{n}": StoryMetric(
-        MetricInfo(
-            title=f"Distinct-{n}",
-            better="like real",
-            description=f"Different {n}-grams per {n}-gram over all stories; compare only equal amounts of text.",
-        ),
-        _of_set(n),
-    )
-    for n in (1, 2, 3)
-}
+REPORTED = {f"distinct{n}": StoryMetric(described(f"distinct{n}"), partial(_of_set, n)) for n in (1, 2, 3)}

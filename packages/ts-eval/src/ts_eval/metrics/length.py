@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from ..checks import need_texts
-from ..schemas import MetricInfo
 from ..texts import words_of
-from .base import StoryMetric
+from .base import StoryMetric, described
 
 
 def lengths(texts: Sequence[str]) -> list[int]:
@@ -22,20 +21,8 @@ def length_distance(texts: Sequence[str], real: Sequence[str]) -> float | None:
 
 
 REPORTED = {
-    "words": StoryMetric(
-        MetricInfo(
-            title="Length", unit="words", better="like real", description="Words per story.", summary="texts", label="Words"
-        ),
-        lambda stories: lengths(stories.texts),
-    ),
+    "words": StoryMetric(described("words"), lambda stories: lengths(stories.texts)),
     "length_distance": StoryMetric(
-        MetricInfo(
-            title="Length distance",
-            better="lower",
-            description="Largest gap between the cumulative length distributions of these and of real stories "
-            "(Kolmogorov-Smirnov), 0 to 1.",
-        ),
-        lambda stories: length_distance(stories.texts, stories.real),
-        of_models=True,
+        described("length_distance"), lambda stories: length_distance(stories.texts, stories.real), of_models=True
     ),
 }

@@ -4,9 +4,8 @@ from collections.abc import Container
 from string import ascii_lowercase
 
 from ..checks import need_text
-from ..schemas import MetricInfo
 from ..texts import words_of
-from .base import StoryMetric, StorySet
+from .base import StoryMetric, StorySet, described
 
 KNOWN = 2
 """Training stories that a word must stand in to count as known: a misspelling may stand in one."""
@@ -43,17 +42,4 @@ def _per_1000_words(stories: StorySet) -> list[float | None]:
     return [1000 * w / n if n else None for w, n in zip(wrong, map(len, map(words_of, stories.texts)), strict=True)]
 
 
-REPORTED = {
-    "misspellings": StoryMetric(
-        MetricInfo(
-            title="Misspellings",
-            unit="per 1,000 words",
-            better="lower",
-            description="Words of four letters or more that the training stories lack, one edit away from one that they have.",
-            summary="texts",
-            label="Misspellings per 1,000",
-        ),
-        _per_1000_words,
-        of_spelling=True,
-    )
-}
+REPORTED = {"misspellings": StoryMetric(described("misspellings"), _per_1000_words, of_spelling=True)}

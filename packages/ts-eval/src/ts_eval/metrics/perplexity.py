@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from ..schemas import MetricInfo
-from .base import Ratio, ScoredStories, ScoreMetric
+from .base import Ratio, ScoredStories, ScoreMetric, described
 
 
 def loss(logprobs: Sequence[NDArray[Any]]) -> float | None:
@@ -38,33 +37,7 @@ def _per_token(scored: ScoredStories, tokens: int | None = None, *, exp: bool = 
 
 
 REPORTED = {
-    "perplexity": ScoreMetric(
-        MetricInfo(
-            title="Perplexity",
-            better="lower",
-            description="exp of the loss over whole stories. Depends on the vocabulary.",
-            summary="perplexity",
-        ),
-        lambda scored: _per_token(scored, exp=True),
-    ),
-    "first_loss": ScoreMetric(
-        MetricInfo(
-            title="Loss, first 256 tokens",
-            unit="nats/token",
-            better="lower",
-            description="The talk's loss: the first 256 tokens of each story, mean over tokens.",
-            summary="perplexity",
-            label="Loss, first {context} tokens",
-        ),
-        lambda scored: _per_token(scored, scored.context),
-    ),
-    "loss": ScoreMetric(
-        MetricInfo(
-            title="Loss",
-            unit="nats/token",
-            better="lower",
-            description="Mean negative log-likelihood of a token over whole stories. Depends on the vocabulary.",
-        ),
-        _per_token,
-    ),
+    "perplexity": ScoreMetric(described("perplexity"), lambda scored: _per_token(scored, exp=True)),
+    "first_loss": ScoreMetric(described("first_loss"), lambda scored: _per_token(scored, scored.context)),
+    "loss": ScoreMetric(described("loss"), _per_token),
 }

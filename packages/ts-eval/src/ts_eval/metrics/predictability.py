@@ -4,8 +4,7 @@ from weakref import WeakKeyDictionary
 
 from ..index import StoryIndex
 from ..ngrams import WordBigrams
-from ..schemas import MetricInfo
-from .base import StoryMetric, StorySet
+from .base import StoryMetric, StorySet, described
 
 FITTED = 10_000
 """Training stories that the bigram model is fitted on."""
@@ -20,16 +19,4 @@ def _bits(stories: StorySet) -> list[float | None]:
     return [_models[index].bits(text) for text in stories.texts]
 
 
-REPORTED = {
-    "bigram_bits": StoryMetric(
-        MetricInfo(
-            title="Surprise of the words",
-            unit="bits per word",
-            better="like real",
-            description="Bits per word under a Kneser-Ney bigram model of the training stories: far above real stories for words in "
-            "odd order, far below for text that repeats itself.",
-            summary="texts",
-        ),
-        _bits,
-    )
-}
+REPORTED = {"bigram_bits": StoryMetric(described("bigram_bits"), _bits)}

@@ -1,9 +1,8 @@
 """Repetition: how much of a text's word 4-grams it has said before (1 - distinct-4 of one text)."""
 
 from ..checks import need_count, need_text
-from ..schemas import MetricInfo
 from ..texts import words_of
-from .base import StoryMetric
+from .base import StoryMetric, described
 
 
 def repetition(text: str, n: int = 4) -> float | None:
@@ -14,14 +13,4 @@ def repetition(text: str, n: int = 4) -> float | None:
     return 1 - len(set(grams)) / len(grams) if grams else None
 
 
-REPORTED = {
-    "repetition": StoryMetric(
-        MetricInfo(
-            title="Repetition",
-            better="like real",
-            description="Share of a story's word 4-grams that stand earlier in it.",
-            summary="texts",
-        ),
-        lambda stories: [repetition(text) for text in stories.texts],
-    )
-}
+REPORTED = {"repetition": StoryMetric(described("repetition"), lambda stories: [repetition(text) for text in stories.texts])}

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from .. import fast
 from ..checks import need_texts, same_length
-from ..schemas import MetricInfo
 from ..texts import stems
-from .base import EndingMetric, Endings
+from .base import EndingMetric, Endings, described
 
 ROWS = 256
 """Texts compared with all others at once: bounds the memory."""
-NAMES = ("rouge1", "rouge2", "rougeL")
 
 
 class Score(NamedTuple):
@@ -103,37 +101,9 @@ def _bigrams(texts: Sequence[str]) -> Any:
 
 
 REPORTED = {
-    **{
-        name: EndingMetric(
-            MetricInfo(
-                title=title,
-                better="above chance",
-                description=f"{title} F1 of the completion and the true ending, stemmed.",
-                summary="memorisation" if name == "rouge2" else "",
-                label=f"Completion {title}",
-                reference="the end of another real story",
-            ),
-            partial(_to_reference, name, "fmeasure"),
-        )
-        for name, title in zip(NAMES, ("ROUGE-1", "ROUGE-2", "ROUGE-L"), strict=True)
-    },
+    **{name: EndingMetric(described(name), partial(_to_reference, name, "fmeasure")) for name in ("rouge1", "rouge2", "rougeL")},
     "rouge2_precision": EndingMetric(
-        MetricInfo(
-            title="ROUGE-2 precision",
-            better="above chance",
-            description="Share of the completion's word pairs that stand in the true ending.",
-            reference="the end of another real story",
-        ),
-        partial(_to_reference, "rouge2", "precision"),
-        section="paper",
+        described("rouge2_precision"), partial(_to_reference, "rouge2", "precision"), section="paper"
     ),
-    "max_other_rouge2": EndingMetric(
-        MetricInfo(
-            title="Largest ROUGE-2 F1 among completions",
-            better="like real",
-            description="ROUGE-2 F1 to the most similar other completion: how alike a model's endings are.",
-        ),
-        _max_other,
-        section="paper",
-    ),
+    "max_other_rouge2": EndingMetric(described("max_other_rouge2"), _max_other, section="paper"),
 }

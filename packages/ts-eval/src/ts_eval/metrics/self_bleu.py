@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..checks import need_texts
-from ..schemas import MetricInfo
 from ..texts import words_of
-from .base import StoryMetric
+from .base import StoryMetric, described
 
 ORDERS = (1, 2, 3, 4)
 FLOOR = 0.1
@@ -65,14 +64,4 @@ def _nearest(length: int, lengths: list[int]) -> int:
     return min(others, key=lambda other: (abs(other - length), other))
 
 
-REPORTED = {
-    "self_bleu": StoryMetric(
-        MetricInfo(
-            title="Self-BLEU",
-            better="like real",
-            description="BLEU-4 of each story against all the others of its set; compare only sets of equal size.",
-            summary="texts",
-        ),
-        lambda stories: self_bleu(stories.texts),
-    )
-}
+REPORTED = {"self_bleu": StoryMetric(described("self_bleu"), lambda stories: self_bleu(stories.texts))}

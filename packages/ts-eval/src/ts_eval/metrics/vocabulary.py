@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from ..checks import need_count, need_texts
-from ..schemas import MetricInfo
 from ..texts import words_of
-from .base import StoryMetric
+from .base import StoryMetric, described
 
 
 def vocabulary(texts: Sequence[str], words: int = 5000) -> int | None:
@@ -19,14 +18,4 @@ def vocabulary(texts: Sequence[str], words: int = 5000) -> int | None:
     return len(seen) or None
 
 
-REPORTED = {
-    "vocabulary": StoryMetric(
-        MetricInfo(
-            title="Vocabulary",
-            unit="words",
-            better="like real",
-            description="Different words among the first 5,000 words of the stories (fewer where there are fewer).",
-        ),
-        lambda stories: vocabulary(stories.texts),
-    )
-}
+REPORTED = {"vocabulary": StoryMetric(described("vocabulary"), lambda stories: vocabulary(stories.texts))}

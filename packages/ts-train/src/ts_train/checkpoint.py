@@ -152,16 +152,12 @@ class CheckpointStore:
                 save_file(tensors, aside / "tensors.safetensors")
                 digest = artefact.sha256_file(aside / "tensors.safetensors")
                 artefact.write_model(aside / "state.json", state.model_copy(update={"tensors_sha256": digest}))
-            self._prune(state.best_step)
+            for step in self.steps()[: -self.keep]:
+                if step != state.best_step:
+                    with contextlib.suppress(OSError):
+                        shutil.rmtree(self._path(step))
         except BaseException as problem:  # raised by wait() in the training thread
             self._problem = problem
-
-    def _prune(self, best: int | None) -> None:
-        steps = self.steps()
-        for step in steps[: -self.keep]:
-            if step != best:
-                with contextlib.suppress(OSError):
-                    shutil.rmtree(self._path(step))
 
     def _disk_full(self, what: str, mend: str) -> str:
         if self._thread is not None and self._thread is not threading.current_thread():

@@ -86,14 +86,10 @@ def preset_name(model: nn.Module, asked: str | None) -> str | None:
 
     if not isinstance(model, StoryModel):
         return None
-    names = [name for name, known in PRESETS.items() if _same_network(known.config, model.config)]
+    free = VOCABULARY | {"max_seq_len", "dropout", "init_std", "zero_init"}  # may differ
+    own = model.config.model_dump(exclude=free)
+    names = [name for name, known in PRESETS.items() if known.config.model_dump(exclude=free) == own]
     return asked if asked in names else next(iter(names), None)
-
-
-def _same_network(one: Any, other: Any) -> bool:
-    """Whether two configs differ at most in vocabulary, context, dropout and initial values."""
-    free = VOCABULARY | {"max_seq_len", "dropout", "init_std", "zero_init"}
-    return bool(one.model_dump(exclude=free) == other.model_dump(exclude=free))
 
 
 def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
@@ -227,11 +223,8 @@ def owns_logits(model: nn.Module) -> bool:
     if _module._global_forward_hooks or _module._global_backward_hooks:
         return False
     parts = [part for part in (model, head) if part is not None]
-    return not any(part._forward_hooks or part._backward_hooks or _replaced(part) for part in parts)
-
-
-def _replaced(module: nn.Module) -> bool:
-    return not {"forward", "logits", "hidden", "_call_impl"}.isdisjoint(vars(module))
+    replaceable = {"forward", "logits", "hidden", "_call_impl"}
+    return not any(part._forward_hooks or part._backward_hooks or replaceable & vars(part).keys() for part in parts)
 
 
 def _takes_segments(model: nn.Module) -> bool:

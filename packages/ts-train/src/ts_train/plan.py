@@ -162,19 +162,11 @@ def _steps_for_minutes(config: TrainConfig, probe: SpeedProbe, step_tokens: floa
 
 def idle_settings(config: TrainConfig, manifest: RunManifest, *, own_model: bool) -> list[str]:
     """One line for each setting that differs from its default and has no effect."""
-    return [f"{line}." for line in (*_limits(config, manifest), *_parts(config, manifest, own_model))]
-
-
-def _limits(config: TrainConfig, manifest: RunManifest) -> list[str]:
-    found = []
+    found, batch, validation = [], config.batch, config.validation
     limits = [name for name in ("max_steps", "max_tokens", "max_minutes") if getattr(config, name) is not None]
     if limits and config.epochs != TrainConfig.model_fields["epochs"].default:
         found.append(f"epochs = {config.epochs:g} does nothing: {limits[0]} is the limit")
-    return [*found, *config.schedule.idle(manifest.total_steps)]
-
-
-def _parts(config: TrainConfig, manifest: RunManifest, own_model: bool) -> list[str]:
-    found, batch, validation = config.optimizer.idle(), config.batch, config.validation
+    found += [*config.schedule.idle(manifest.total_steps), *config.optimizer.idle()]
     if batch.arrangement != "bucketed" and batch.bucket != BatchConfig.model_fields["bucket"].default:
         found.append(f"batch.bucket does nothing: the arrangement is {batch.arrangement}")
     if batch.curriculum == "none" and batch.curriculum_epochs != BatchConfig.model_fields["curriculum_epochs"].default:
@@ -196,4 +188,4 @@ def _parts(config: TrainConfig, manifest: RunManifest, own_model: bool) -> list[
         found += [f"validation.{name} does nothing: the data hold no validation stories" for name in asked]
     elif validation.patience is not None and validation.patience * manifest.validation_every >= manifest.total_steps > 0:
         found.append(f"validation.patience = {validation.patience} cannot be reached: the run has fewer validations")
-    return found
+    return [f"{line}." for line in found]

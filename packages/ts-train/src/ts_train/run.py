@@ -18,7 +18,7 @@ from .callbacks import BaseCallback, Callback, RunInfo, StepMetrics
 from .checkpoint import CheckpointStore
 from .data.dataset import TrainingData, open_data
 from .data.provenance import TRAIN_STORIES, inherited_stories, read_stories, with_stories, write_stories
-from .errors import ConfigError, DataError
+from .errors import ArtefactError, ConfigError, DataError
 from .network import build_model, check_network, choose_context, rebuild_model
 from .plan import idle_settings, plan_run
 from .recipes import recipe
@@ -32,7 +32,6 @@ from .run_folder import (
     load_best,
     read_manifest,
     read_samples,
-    run_lock,
     summarise,
 )
 from .runtime.distributed import World, join_world
@@ -93,8 +92,9 @@ def train(
         if model is None:
             stories, trainer.manifest = inherited_stories(settings, encoded, trainer.manifest)
         if world.is_main_process:
+            dropout = max((m.p for m in trainer.model.modules() if isinstance(m, nn.Dropout)), default=0.0)
             for warning in (
-                *precision_warnings(trainer.precision, _dropout(trainer.model)),
+                *precision_warnings(trainer.precision, dropout),
                 *idle_settings(settings, trainer.manifest, own_model=model is not None),
             ):
                 warn(warning)
@@ -305,12 +305,12 @@ def _set_up_torch(config: TrainConfig, threads: int | None) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path, world: World) -> Iterator[None]:
-    """Lock the run folder for all ranks of this run, before anything is written."""
+    """Lock the run folder for all ranks of this run, before anything is written: inside it, as the parent may not be writable."""
     with contextlib.ExitStack() as stack:
 
         def acquire() -> None:
             create_run_dir(path)
-            stack.enter_context(run_lock(path))
+            stack.enter_context(artefact.lock(path / "config.json", error=ArtefactError))
 
         world.run_on_main(acquire)
         yield
@@ -352,10 +352,6 @@ def _changes(before: Environment, now: Environment) -> list[str]:
         for (name, old), (_, new) in zip(before.model_dump().items(), now.model_dump().items(), strict=True)
         if old != new and not (name == "rotary" and old is None)  # not recorded by earlier versions
     ]
-
-
-def _dropout(model: nn.Module) -> float:
-    return max((m.p for m in model.modules() if isinstance(m, nn.Dropout)), default=0.0)
 
 
 def _ignore(message: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
 import json
 import math
@@ -119,15 +118,6 @@ def create_run_dir(path: Path) -> None:
         raise ArtefactError(f"{path}: cannot hold a run ({reason}). Choose another --out.") from None
 
 
-def run_lock(path: Path) -> contextlib.AbstractContextManager[None]:
-    """Exclusive lock of the run folder, inside it, because the parent folder may not be writable.
-
-    Raises:
-        ArtefactError: another process holds it.
-    """
-    return artefact.lock(path / "config.json", error=ArtefactError)
-
-
 def holds_run(path: Path, config: TrainConfig, data: TrainingData, model: nn.Module | None, warn: Callable[[str], None]) -> bool:
     """Whether `path` holds this run. Removes a run with other settings that has no step yet, and returns False.
 
@@ -150,7 +140,14 @@ def holds_run(path: Path, config: TrainConfig, data: TrainingData, model: nn.Mod
     stepless = not (path / "model").exists() and _entries(path) <= {"step-00000000"}
     if stepless and (changed or other_data or not _fits(path, model)):
         warn(f"{path}: begins anew; the earlier try ({', '.join(changed) or 'other data or model'} differ) made no checkpoint")
-        _discard(path)
+        for name in ("checkpoints", "tensorboard"):
+            shutil.rmtree(path / name, ignore_errors=True)
+        for name in (
+            "metrics.jsonl",
+            TRAIN_STORIES,
+            "config.json",
+        ):  # the last, so that an interrupted removal leaves a valid run
+            (path / name).unlink(missing_ok=True)
         return False
     if changed:
         raise ConfigError(
@@ -176,14 +173,6 @@ def _fits(path: Path, model: nn.Module | None) -> bool:
         return False
     shapes = {name: tensor.shape for name, tensor in kept.items() if name.startswith("model.")}
     return shapes == {f"model.{name}": tensor.shape for name, tensor in named_tensors(model)}
-
-
-def _discard(path: Path) -> None:
-    """Remove a run without a step; config.json last, so that an interrupted removal leaves a valid run."""
-    for name in ("checkpoints", "tensorboard"):
-        shutil.rmtree(path / name, ignore_errors=True)
-    for name in ("metrics.jsonl", TRAIN_STORIES, "config.json"):
-        (path / name).unlink(missing_ok=True)
 
 
 def config_digest(path: Path) -> str:

@@ -491,14 +491,10 @@ class TrainerState(Frozen):
     tensors_sha256: str = ""
 
 
-def _rename_stale(state: dict[str, Any]) -> dict[str, Any]:
-    return {"validations_since_best" if key == "stale" else key: value for key, value in state.items()}
-
-
 MIGRATIONS: dict[str, dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "ts-train/config": {1: dict},  # `BatchConfig` renames its `max_tokens`
     "ts-train/run": {1: dict},  # as its config
-    "ts-train/state": {1: _rename_stale},
+    "ts-train/state": {1: lambda state: {"validations_since_best" if k == "stale" else k: value for k, value in state.items()}},
 }
 """Format → version → what lifts it to the next."""
 

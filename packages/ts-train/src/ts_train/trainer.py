@@ -194,7 +194,11 @@ class Trainer:
                 self.notify("on_step", self.train_step())
                 self._plan_again()
                 if self.state.skipped_in_a_row >= self.config.max_nonfinite:
-                    raise DivergedError(self._diverged())
+                    raise DivergedError(
+                        f"step {self.state.step}: skipped {self.state.skipped_in_a_row} steps in a row, whose loss or gradient was not "
+                        "finite. The weights are those of the last finite step; the last checkpoint is complete. "
+                        "Lower the learning rate (--set optimizer.lr=…), or look at the data of those steps."
+                    )
                 last = self.state.step >= self.total_steps
                 if self.validation is not None and (last or self.state.step % self.manifest.validation_every == 0):
                     self.validate()
@@ -273,7 +277,9 @@ class Trainer:
             self.update(curve=(*state.curve, point), loss_sum=0.0, loss_tokens=0, validations_since_best=since_best)
             if best:
                 self.update(best_loss=loss, best_step=state.step)
-            samples = self._sample() if self.world.is_main_process and math.isfinite(loss) else []
+            samples: list[str] = []
+            if config.samples and self.world.is_main_process and math.isfinite(loss):
+                samples = sample_stories(self.model, self.data.tokenizer, count=config.samples, seed=self.config.seed)
             if best:
                 self._save_best(samples)
             metrics = ValidationMetrics(point, best, samples)
@@ -442,10 +448,6 @@ class Trainer:
                 self._save_best()
         return finite
 
-    def _sample(self) -> list[str]:
-        count = self.config.validation.samples
-        return sample_stories(self.model, self.data.tokenizer, count=count, seed=self.config.seed) if count else []
-
     @contextmanager
     def _handle_signals(self) -> Iterator[None]:
         """SIGTERM and Ctrl-C end the run after the current step; a second Ctrl-C at once."""
@@ -464,13 +466,6 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _diverged(self) -> str:
-        return (
-            f"step {self.state.step}: skipped {self.state.skipped_in_a_row} steps in a row, whose loss or gradient was not "
-            "finite. The weights are those of the last finite step; the last checkpoint is complete. "
-            "Lower the learning rate (--set optimizer.lr=…), or look at the data of those steps."
-        )
 
 
 class WeightAverage:

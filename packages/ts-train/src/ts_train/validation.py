@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,17 @@ class ValidationSet:
     @classmethod
     def of(cls, split: Any, *, context: int, pad_id: int, max_tokens: int, max_stories: int | None) -> ValidationSet:
         """Over the first `max_stories` stories of an encoded split, in batches of at most `max_tokens` positions."""
-        part = split if max_stories is None or max_stories >= len(split.offsets) - 1 else _Part(split, max_stories)
+        part = split
+        if max_stories is not None and max_stories < len(split.offsets) - 1:
+            prompts = getattr(split, "prompts", None)
+            kept = None if prompts is None else prompts[:max_stories]
+            part = SimpleNamespace(ids=split.ids, offsets=split.offsets[: max_stories + 1], prompts=kept)
         batches = Batches(part, context=context, seed=0, pad_id=pad_id, max_tokens=max_tokens, bucket=1)
         full: Any = np.diff(np.asarray(part.offsets, dtype=np.int64))
         places = np.flatnonzero(full - 1 > context)
         long = [np.asarray(part.ids[part.offsets[i] : part.offsets[i + 1]]) for i in places]
-        prompts = prompt_places(part, full - 1)[places]
-        return cls(batches, long, places, prompts, getattr(split, "info", None) if part is split else None)
+        in_prompt = prompt_places(part, full - 1)[places]
+        return cls(batches, long, places, in_prompt, getattr(split, "info", None) if part is split else None)
 
     @classmethod
     def planned(cls, data: TrainingData, manifest: RunManifest) -> ValidationSet | None:
@@ -92,7 +97,14 @@ class ValidationSet:
         of_whole = nats - float(sums[1]) + float(sums[2])
         if not whole or self.info is None or not math.isfinite(of_whole):
             return loss, None
-        return loss, self._bits_per_byte(of_whole)
+        from ts_tokenizer import bits_per_byte
+
+        info = self.info
+        return loss, float(
+            bits_per_byte(
+                of_whole, utf8_bytes=info.utf8_bytes, unk_spelling_bits=info.unk_spelling_bits, restore_bits=info.restore_bits
+            )
+        )
 
     def _whole(self, model: nn.Module, part: slice, device: torch.device) -> float:
         from ts_models import NonFiniteError, score_ids
@@ -106,18 +118,6 @@ class ValidationSet:
             return math.nan
         return -float(sum(score[skip:].sum(dtype=np.float64) for score, skip in zip(scores, prompts, strict=True)))
 
-    def _bits_per_byte(self, nats: float) -> float:
-        from ts_tokenizer import bits_per_byte
-
-        return float(
-            bits_per_byte(
-                nats,
-                utf8_bytes=self.info.utf8_bytes,
-                unk_spelling_bits=self.info.unk_spelling_bits,
-                restore_bits=self.info.restore_bits,
-            )
-        )
-
 
 def sample_stories(model: nn.Module, tokenizer: Any, *, count: int, seed: int, max_new_tokens: int = 120) -> list[str]:
     """Stories from an empty prompt at temperature 0.7 (the talk's); none if the model cannot generate or there is no tokenizer."""
@@ -130,16 +130,6 @@ def sample_stories(model: nn.Module, tokenizer: Any, *, count: int, seed: int, m
     written = generate([prompt] * count, method="sample", temperature=0.7, max_new_tokens=max_new_tokens, seed=seed)
     model.train(was_training)
     return [tokenizer.decode(ids) for ids in written]
-
-
-class _Part:
-    """The first stories of a split."""
-
-    def __init__(self, split: Any, stories: int) -> None:
-        self.offsets = split.offsets[: stories + 1]
-        self.ids = split.ids
-        prompts = getattr(split, "prompts", None)
-        self.prompts = None if prompts is None else prompts[:stories]
 
 
 class _Scored(nn.Sequential):

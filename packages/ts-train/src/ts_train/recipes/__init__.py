@@ -40,7 +40,11 @@ def recipe(name: str, *, device: str = "cpu") -> dict[str, Any]:
     if (base := values.pop("extends", None)) is not None:
         return combine(recipe(base, device=device), values)
     gpu = values.pop("gpu", {})
-    return combine(values, gpu) if _is_gpu(device) else values
+    if device == "cpu":
+        return values
+    from ..runtime.hardware import is_gpu
+
+    return combine(values, gpu) if is_gpu(device) else values
 
 
 def study_names(kind: str) -> list[str]:
@@ -66,14 +70,6 @@ def over_recipe(name: str, asked: dict[str, Any]) -> dict[str, Any]:
     """`asked` over a recipe, for the device that is asked for. The preset is the recipe's."""
     base = recipe(name, device=asked.get("device", "auto"))
     return {**combine(base, asked), "preset": base["preset"]}
-
-
-def _is_gpu(device: str) -> bool:
-    if device == "cpu":
-        return False
-    from ..runtime.hardware import is_gpu
-
-    return is_gpu(device)
 
 
 def combine(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

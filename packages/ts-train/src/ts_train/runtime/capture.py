@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,17 +40,6 @@ class ResidentStories:
         return Batch(ids, targets, None)
 
 
-class _Recording(Protocol):
-    def replay(self) -> None: ...
-
-
-class _Rerun:
-    """Replays by calling the function, on devices without CUDA graphs."""
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self.replay = function
-
-
 class CapturedStep:
     """Runs gradients and update from fixed memory; records each the second time a shape occurs.
 
@@ -69,7 +58,7 @@ class CapturedStep:
         self.grads = [torch.zeros_like(p) for p in self.parameters]
         for parameter, grad in zip(self.parameters, self.grads, strict=True):
             parameter.grad = grad
-        self._recordings: dict[Any, _Recording | None] = {}
+        self._recordings: dict[Any, Callable[[], None] | None] = {}
         self._inputs: dict[int, Tensor] = {}
         self._out: dict[tuple[int, int], Tensor] = {}
         self._pool: Any = None
@@ -113,17 +102,18 @@ class CapturedStep:
             self._recordings[key] = None
             function()
             return
-        recording = self._recordings[key]
-        if recording is None and len(self._recordings) > MOST_SHAPES:
+        replay = self._recordings[key]
+        if replay is None and len(self._recordings) > MOST_SHAPES:
             function()
             return
-        if recording is None:
-            recording = self._recordings[key] = self._record(function)
-        recording.replay()
+        if replay is None:
+            replay = self._recordings[key] = self._record(function)
+        replay()
 
-    def _record(self, function: Callable[[], None]) -> _Recording:
+    def _record(self, function: Callable[[], None]) -> Callable[[], None]:
+        """What replays the function: a CUDA graph; on devices without them, the function itself."""
         if self.device.type != "cuda":
-            return _Rerun(function)
+            return function
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize(self.device)
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
@@ -132,7 +122,8 @@ class CapturedStep:
         finally:
             graph.capture_end()
         self._pool = self._pool or graph.pool()
-        return graph
+        replay: Callable[[], None] = graph.replay
+        return replay
 
 
 @contextlib.contextmanager

@@ -158,7 +158,7 @@ def join_world(device: str) -> tuple[World, torch.device]:
                 f"the {size} ranks cannot meet: {str(problem).splitlines()[0]}. Start them with torchrun."
             ) from None
         # At exit: a second run in the same script uses the same group, and threads of a group that outlive torch abort the process.
-        atexit.register(_leave_world)
+        atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
     return World(rank=rank, size=size, local_rank=local, joined=joined), chosen
 
 
@@ -170,11 +170,6 @@ def _device(name: str) -> torch.device:
         reason = str(problem).splitlines()[0].rstrip(".")[:160]
         raise ConfigError(f"device: {name!r} is not there ({reason}). Use auto, cpu, or cuda where torch finds a GPU.") from None
     return chosen
-
-
-def _leave_world() -> None:
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 def fresh_store(store: Store, rank: int, size: int, *, timeout: float = 600.0) -> Store:

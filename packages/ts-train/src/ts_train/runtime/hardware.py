@@ -105,13 +105,16 @@ def _last_cache_bytes() -> int:
 def best_peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
     """`peak_flops`, or the best value measured on this machine so far (device and dtype alike), if that is higher.
 
-    A measurement on a busy machine is low. The best is kept in the user's cache folder, if there is one.
+    A measurement on a busy machine is low. The best is kept in the user's cache folder ($XDG_CACHE_HOME or ~/.cache), if there is one.
     """
-    measured, key = peak_flops(device, dtype), _machine_key(device, dtype)
+    measured = peak_flops(device, dtype)
+    name = hardware_name(device) + ("" if device.type == "cuda" else f", {torch.get_num_threads()} threads")
+    key = f"{platform.node()} | {device.type} | {name} | {str(dtype).removeprefix('torch.')}"
     try:
-        file = _cache_folder() / "peak_flops.json"
+        cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     except RuntimeError:  # no home folder
         return measured
+    file = Path(cache) / "ts-train" / "peak_flops.json"
     seen = _read_peaks(file)
     before = seen.get(key, 0.0)
     best = before if measured < before < 1000 * measured else measured  # a larger value is damage
@@ -119,12 +122,6 @@ def best_peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) ->
         with contextlib.suppress(OSError, TsModelsError):
             artefact.write_text(file, json.dumps({**seen, key: best}, indent=2, sort_keys=True) + "\n")
     return best
-
-
-def _cache_folder() -> Path:
-    """The user's cache folder: $XDG_CACHE_HOME or ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path("~/.cache").expanduser()) / "ts-train"
 
 
 def _read_peaks(file: Path) -> dict[str, float]:
@@ -137,11 +134,6 @@ def _read_peaks(file: Path) -> dict[str, float]:
         return {}
     numbers = {key: value for key, value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}
     return {key: float(value) for key, value in numbers.items() if 0 < value < 1e18}
-
-
-def _machine_key(device: torch.device, dtype: torch.dtype) -> str:
-    name = hardware_name(device) + ("" if device.type == "cuda" else f", {torch.get_num_threads()} threads")
-    return f"{platform.node()} | {device.type} | {name} | {str(dtype).removeprefix('torch.')}"
 
 
 def hardware_name(device: torch.device | str) -> str:

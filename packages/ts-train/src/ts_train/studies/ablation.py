@@ -76,12 +76,11 @@ def ablate(
 
 def _plan(spec: AblationConfig) -> list[tuple[str, TrainConfig]]:
     """Every run; all are checked before the first starts."""
-    plan = []
-    for seed in spec.seeds:
-        for name, changes in spec.variants.items():
-            settings = settings_for(spec.base, changes, where=f"variant {name!r}", seed=seed)
-            plan.append((name, settings))
-    return plan
+    return [
+        (name, settings_for(spec.base, changes, where=f"variant {name!r}", seed=seed))
+        for seed in spec.seeds
+        for name, changes in spec.variants.items()
+    ]
 
 
 def _report(spec: AblationConfig, data: TrainingData, cells: Sequence[TrialResult]) -> AblationReport:

@@ -42,10 +42,12 @@ def ladder(
         ArtefactError: `out` holds runs of other settings or data.
         Interrupted: the study was stopped; the same call resumes it.
     """
+    from ts_models import count_parameters, preset
+
     folder = begin_study("ladder", out, LadderReport)
     encoded = open_data(data)
     plan = _plan(config)
-    targets = [(name, _parameters(name, encoded.vocab_size)) for name in config.predict]
+    targets = [(name, count_parameters(preset(name, vocab_size=encoded.vocab_size))) for name in config.predict]
     cells = []
     for done, (name, settings) in enumerate(plan):
         if progress is not None:
@@ -120,16 +122,9 @@ def _middle(values: Any) -> tuple[float, float]:
 
 def _plan(config: LadderConfig) -> list[tuple[str, TrainConfig]]:
     """Every run, all checked before the first starts; small ones first."""
-    plan = []
-    for seed in config.seeds:
-        for budget in sorted(set(config.tokens)):
-            for size, changes in config.sizes.items():
-                settings = settings_for(config.base, changes, where=f"size {size!r}", seed=seed, max_tokens=budget)
-                plan.append((f"{size}-{budget}-tokens", settings))
-    return plan
-
-
-def _parameters(preset_name: str, vocab_size: int) -> int:
-    from ts_models import count_parameters, preset
-
-    return int(count_parameters(preset(preset_name, vocab_size=vocab_size)))
+    return [
+        (f"{size}-{budget}-tokens", settings_for(config.base, changes, where=f"size {size!r}", seed=seed, max_tokens=budget))
+        for seed in config.seeds
+        for budget in sorted(set(config.tokens))
+        for size, changes in config.sizes.items()
+    ]

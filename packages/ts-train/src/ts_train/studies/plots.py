@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from .schemas import AblationReport, LadderReport, SearchReport
 
 SIGNATURES = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 """File suffix → signature of such a file."""
+LOSS = "best validation loss, nats per token"
 
 
 def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Path:
@@ -47,17 +47,15 @@ def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) ->
             axis.plot(steps[key] * scale, _smooth(steps["loss"]), color=color, linewidth=0.8, alpha=0.5)
             axis.plot(points[key] * scale, points["validation_loss"], "o-", color=color, markersize=3, label=name)
         axes.flat[3].plot(steps["tokens"], steps["lr"], color=color, label=name)
-    titles = {
-        "Loss by tokens": "tokens",
-        "Loss by time": "minutes of training",
-        "Loss by compute": "FLOPs",
-        "Learning rate": "tokens",
-    }
-    for axis, (title, label) in zip(axes.flat, titles.items(), strict=True):
-        axis.set_title(title)
-        axis.set_xlabel(label)
-        axis.set_ylabel("learning rate" if title == "Learning rate" else "nats per token")
-        if label != "minutes of training":
+    labels = (
+        ("Loss by tokens", "tokens", "nats per token"),
+        ("Loss by time", "minutes of training", "nats per token"),
+        ("Loss by compute", "FLOPs", "nats per token"),
+        ("Learning rate", "tokens", "learning rate"),
+    )
+    for axis, (title, x, y) in zip(axes.flat, labels, strict=True):
+        axis.set(title=title, xlabel=x, ylabel=y)
+        if x != "minutes of training":
             axis.xaxis.set_major_formatter(EngFormatter())
     axes.flat[0].legend(title="dots: validation, line: training")
     figure.suptitle(f"Training of {', '.join(names)}", wrap=True)
@@ -83,24 +81,20 @@ def _curves(run: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
     try:
         return (
             {key: np.array([float(row[key]) for row in steps]) for key in (*keys, "loss", "lr")},
-            {key: np.array([_number(row[key]) for row in points]) for key in (*keys, "validation_loss")},
+            {
+                key: np.array([row[key] for row in points], float) for key in (*keys, "validation_loss")
+            },  # NaN, not drawn, for null
             manifest.flops_per_token,
         )
     except (KeyError, TypeError, ValueError, OverflowError) as problem:
         raise ArtefactError(f"{run / 'metrics.jsonl'}: a row lacks a number ({problem}); the file is damaged.") from None
 
 
-def _number(value: Any) -> float:
-    """NaN (not drawn) for a missing value."""
-    return math.nan if value is None else float(value)
-
-
 def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Moving average over a fiftieth of the run."""
-    width = max(1, len(values) // 50)
     sums = np.cumsum(np.insert(values, 0, 0.0))
     ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(0, ends - width)
+    starts = np.maximum(0, ends - max(1, len(values) // 50))
     smooth: np.ndarray[Any, Any] = (sums[ends] - sums[starts]) / (ends - starts)
     return smooth
 
@@ -118,8 +112,7 @@ def plot_ablation(report: AblationReport, out: Path) -> None:
             axis.plot(row.loss_interval, [place, place], color="C0", linewidth=2)
         axis.plot([] if row.loss is None else [row.loss], [] if row.loss is None else [place], "D", color="C0", markersize=6)
     axis.set_yticks(range(len(rows)), [row.name for row in rows])
-    axis.set_ylim(-0.6, len(rows) - 0.4)
-    axis.set_xlabel("best validation loss, nats per token (diamond: mean; line: 95 % interval; dots: seeds)")
+    axis.set(ylim=(-0.6, len(rows) - 0.4), xlabel=f"{LOSS} (diamond: mean; line: 95 % interval; dots: seeds)")
     axis.set_title(report.config.question, wrap=True)
     _save(figure, out)
 
@@ -140,10 +133,8 @@ def plot_ladder(report: LadderReport, out: Path) -> None:
             axis.plot(tokens, f.e + (f.a / size**f.alpha + f.b / tokens**f.beta) ** f.gamma, color=colors[size], linewidth=1)
     for p in report.predictions:
         axis.plot([p.tokens] * 2, p.interval, color=colors[p.parameters], linewidth=3, alpha=0.5)
-    axis.set_xscale("log")
-    axis.set_xlabel("training tokens")
-    axis.set_ylabel("best validation loss, nats per token")
-    axis.set_title("no fit" if report.fit is None else report.fit.equation(3))
+    title = "no fit" if report.fit is None else report.fit.equation(3)
+    axis.set(xscale="log", xlabel="training tokens", ylabel=LOSS, title=title)
     if sizes:
         axis.legend(title="dots: measured; lines: fit;\nbars: predicted, 95 %", fontsize=8)
     _save(figure, out)
@@ -153,17 +144,16 @@ def plot_pareto(report: SearchReport, out: Path) -> None:
     """Loss against FLOPs and against seconds; a line joins the Pareto-optimal trials."""
     figure, axes = _figure(height=4.5, columns=2)
     done = [t for t in report.trials if t.state == "complete" and t.loss is not None]
-    for axis, (cost, unit) in zip(axes, (("flops", "training FLOPs"), ("seconds", "seconds of training")), strict=True):
+    costs: tuple[tuple[Literal["flops", "seconds"], str], ...] = (("flops", "training FLOPs"), ("seconds", "seconds of training"))
+    for axis, (cost, unit) in zip(axes, costs, strict=True):
         axis.plot([getattr(t, cost) for t in done], [t.loss for t in done], "o", alpha=0.5)
-        best = report.pareto["flops" if cost == "flops" else "seconds"]
-        front = [t for number in best for t in done if t.number == number]
+        front = [t for number in report.pareto[cost] for t in done if t.number == number]
         axis.plot([getattr(t, cost) for t in front], [t.loss for t in front], "D-", color="C1", label="none is better in both")
         for trial in front:
             axis.annotate(
                 str(trial.number), (getattr(trial, cost), trial.loss), textcoords="offset points", xytext=(5, 5), fontsize=8
             )
-        axis.set_xlabel(unit)
-        axis.set_ylabel("best validation loss, nats per token")
+        axis.set(xlabel=unit, ylabel=LOSS)
     axes[0].legend()
     _save(figure, out)
 

@@ -12,6 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -161,10 +162,7 @@ def space_settings(params: dict[str, Any]) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for name, value in params.items():
         *path, last = name.split(".")
-        table = tables
-        for part in path:
-            table = table.setdefault(part, {})
-        table[last] = value
+        reduce(lambda table, part: table.setdefault(part, {}), path, tables)[last] = value
     return tables
 
 

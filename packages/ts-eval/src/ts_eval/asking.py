@@ -13,7 +13,7 @@ import numpy as np
 
 from ts_data.artefact import write_model
 
-from .checks import StrPath, need_count, need_path
+from .checks import Progress, StrPath, need_count, need_path
 from .errors import ConfigError
 from .models import ModelAdapter, open_models, several
 from .models.language_model import LanguageModelAdapter
@@ -24,7 +24,6 @@ from .stats import estimate, ratio
 
 if TYPE_CHECKING:
     from ts_data import Instruction
-    from ts_data.console import Progress
     from ts_models import LanguageModel
 
 DECODING = {"method": "sample", "temperature": 0.7, "max_new_tokens": 300}

@@ -1,15 +1,21 @@
-"""Argument checks: lists of texts, counts, paths. Each error is one sentence that says what to pass instead."""
+"""Types and checks of arguments: lists of texts, counts, paths. Each error is one sentence that says what to pass instead."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .errors import ConfigError
 
 Kind = TypeVar("Kind")
 StrPath = str | os.PathLike[str]
 """A path as callers may give it."""
+
+
+class Progress(Protocol):
+    """How long work tells how far it is, as in `ts_data.console`: a stage's name, units done and, where known, units in all."""
+
+    def __call__(self, stage: str, done: int, total: int | None = None) -> None: ...
 
 
 def need_texts(value: object, name: str) -> Sequence[str]:

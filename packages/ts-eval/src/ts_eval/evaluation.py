@@ -1,19 +1,17 @@
 """evaluate: models and splits → EvalReport. Runs the sections and assembles their results; measures nothing itself."""
 
-from __future__ import annotations
-
 import platform
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ts_data.artefact import keep_apart, read_model
 
 from . import stats
-from .checks import StrPath, need_instance, need_path
+from .checks import Progress, StrPath, need_instance, need_path
 from .errors import ArtefactError, ConfigError
 from .index.store import check_place
 from .judge.files import read_ratings
@@ -39,9 +37,6 @@ from .sections import SECTIONS, Context, Section, load
 from .sections.base import finite
 from .sections.perplexity import REFERENCE_STORIES, score_reference
 from .splits import Findings, Splits, check_provenance, open_splits
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 PACKAGES = ("ts-data", "ts-models", "tinystories-tokenizer", "tinystories-eval", "torch", "numpy", "numba", "scipy", "nltk")
 

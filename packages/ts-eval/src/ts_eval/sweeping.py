@@ -4,21 +4,19 @@ Quality is a judge's mean where one is given; else how near the stories are to r
 of the training words: too few bits is repetition, too many is noise (after Holtzman et al. 2020).
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ts_models.registry import METHODS
 
 from . import stats
-from .checks import StrPath, need_instance, need_path
+from .checks import Progress, StrPath, need_instance, need_path
 from .errors import ConfigError, UnavailableError
 from .metrics.length import lengths
 from .metrics.repetition import repetition
@@ -30,9 +28,6 @@ from .places import check_output, writing
 from .schemas import SweepConfig, SweepPoint, SweepReport
 from .sections.base import joined
 from .splits import check_provenance, open_splits
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 Judge = Callable[[Sequence[str]], Sequence[float | None]]
 Trial = Callable[[dict[str, Any]], SweepPoint | None]

@@ -1,17 +1,14 @@
 """`optimise_prompt`: chooses a prompt on one half of the rated stories and reports on the other half."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ts_data.artefact import write_model
 
-from ..checks import StrPath, need_count, need_instance
+from ..checks import Progress, StrPath, need_count, need_instance
 from ..errors import ConfigError
 from ..judge.budget import Estimate, together
 from ..judge.files import Story, read_stories
@@ -20,9 +17,6 @@ from ..judge.prompt import label, load_prompt, reordered
 from ..judge.summary import repeat_sd, story_means, usable
 from ..places import check_output
 from ..schemas import JudgeConfig, PromptSearchReport, PromptTemplate, PromptTrial, Rating
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 
 def optimise_prompt(

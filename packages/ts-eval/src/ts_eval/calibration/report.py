@@ -1,20 +1,18 @@
 """`calibrate`: compares a judge with people and other judges, with itself, and with damaged stories."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate, combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ts_data.artefact import write_model
 
-from ..checks import StrPath, need_count, need_instance
+from ..checks import Progress, StrPath, need_count, need_instance
 from ..errors import ConfigError
 from ..judge.backends import backend_class
 from ..judge.budget import Estimate, together
@@ -40,9 +38,6 @@ from .agreement import FEW, bias, bootstrap, compare, point, spearman
 from .damage import AMOUNTS, DAMAGES, base_stories, damaged
 from .faults import VARIANTS, Observations, find_faults, mean_correlation
 from .recalibrate import fit_recalibration
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 
 def calibrate(

@@ -4,20 +4,18 @@ A story counts as extracted if greedy decoding after its first words gives its n
 punctuation, which a word-level tokenizer restores by rules. Held-out stories and controls show what chance gives.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ts_data.artefact import write_model, write_text
 
-from ..checks import StrPath, need_count, need_path
+from ..checks import Progress, StrPath, need_count, need_path
 from ..errors import ConfigError
 from ..models import ModelAdapter, open_models, several
 from ..models.checked import generate
@@ -26,9 +24,6 @@ from ..schemas import ExtractionModel, ExtractionPoint, ExtractionReport
 from ..splits import Splits, open_splits
 from ..stats import wilson
 from ..texts import words_of
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 LENGTHS = (4, 8, 16, 32)
 """Words of a story given as prompt."""

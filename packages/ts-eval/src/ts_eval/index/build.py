@@ -1,7 +1,5 @@
 """Builds the arrays of a StoryIndex from stories: one stream of word ids, offsets, document frequencies, norms."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import re
@@ -10,17 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import fast
-from ..checks import each_text
+from ..checks import Progress, each_text
 from ..texts import batches, rouge_words, runs
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 Array = NDArray[Any]
 BATCH = 10_000

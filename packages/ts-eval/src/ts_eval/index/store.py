@@ -1,24 +1,19 @@
 """Stores the arrays of a StoryIndex on disk: atomic writes, memory-mapped reads, checks against the stories."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ts_data import artefact
 
-from ..checks import each_text
+from ..checks import Progress, each_text
 from ..errors import ArtefactError, ConfigError, IndexMismatchError
 from ..schemas import IndexManifest
 from ..texts import TOKENISATION
 from .build import Arrays, build_arrays
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 WAIT = 600.0
 """Seconds to wait for another process that builds the same index."""

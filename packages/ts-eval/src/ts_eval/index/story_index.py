@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..checks import StrPath, need_count, need_path, need_text, need_texts, same_length, sequence_of_texts
+from ..checks import Progress, StrPath, need_count, need_path, need_text, need_texts, same_length, sequence_of_texts
 from ..errors import ConfigError, IndexMismatchError
 from ..texts import runs
 from . import store
@@ -21,9 +21,6 @@ from .build import Array, Arrays, build_arrays, idf_of
 from .cosine import CosineSearch
 from .rouge import RougeSearch
 from .spans import Span, SpanSearch
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 QUERIES = 128
 """Queries per pass: their weights then stay within the processor's cache."""

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..checks import StrPath
+from ..checks import Progress, StrPath
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from ts_data.console import Progress
     from ts_models import LanguageModel
     from ts_models.generation.text import Story
 

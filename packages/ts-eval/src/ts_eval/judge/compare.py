@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from ..checks import StrPath
+from ..checks import Progress, StrPath
 from ..errors import ConfigError
 from ..places import check_output
 from ..schemas import CATEGORIES, Category, JudgeConfig, PairSummary
@@ -22,8 +22,6 @@ from .judge import JudgeRun, estimate_cost, judge_stories
 from .summary import scores_by_story, usable
 
 if TYPE_CHECKING:
-    from ts_data.console import Progress
-
     Stories = StrPath | Iterable[str | Story]
 
 _MIDDLE = 5.5

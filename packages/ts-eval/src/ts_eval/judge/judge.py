@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..checks import StrPath, need_instance, need_path
+from ..checks import Progress, StrPath, need_instance, need_path
 from ..errors import ConfigError
 from ..places import check_output
 from ..schemas import Endpoint, JudgeConfig, JudgeSummary, PromptTemplate, Rating, Scores
@@ -30,9 +29,6 @@ from .prompt import label, load_prompt, prompt_key, render
 from .results import Plan, Recheck, Results
 from .store import Job, JobKeys, Replies, call_of, open_store
 from .summary import summarise
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,17 @@
 """`probe`: scores the sentences of the minimal pairs by their log-probability, and writes probe.json and probe.html."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ts_data.artefact import write_model, write_text
 
-from ..checks import StrPath, need_count, need_path
+from ..checks import Progress, StrPath, need_count, need_path
 from ..errors import ConfigError
 from ..models import ModelAdapter, open_models, several
 from ..models.checked import score
@@ -25,9 +23,6 @@ from ..stats import wilson
 from .checkpoints import read_checkpoints
 from .grammar import Pair, Phenomenon, draw_pairs, phenomena, tokens
 from .shared import differences
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 EQUAL = 1e-9
 """Log-probabilities that differ by less are a tie: the sums of the same numbers in another order."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from ts_data import TsDataError
 
+from ..checks import Progress
 from ..errors import ConfigError, TsEvalError
 from ..index import StoryIndex
 from ..models import ModelAdapter
@@ -22,8 +23,6 @@ from ..schemas import BaselineScore, Completion, Estimate, EvalConfig, Neighbour
 from ..texts import cut
 
 if TYPE_CHECKING:
-    from ts_data.console import Progress
-
     from ..index.plots import PlotIndex
 
 SPLITS = ("train", "test")

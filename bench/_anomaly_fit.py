@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ts_data.artefact import write_model
-from ts_eval.judge.guards.anomaly import FEATURES, Detector, describe_all, document_words
+from ts_eval.judge.guards.anomaly import FEATURES, Detector, describe_all, tokens
 from ts_eval.schemas import AnomalyWeights
 
 FOLDS, SUSPECT, FLAGGED, NEIGHBOUR = 10, 0.10, 0.006, 0.05
@@ -20,6 +22,12 @@ FOLDS, SUSPECT, FLAGGED, NEIGHBOUR = 10, 0.10, 0.006, 0.05
 
 Rows = list[NDArray[np.float64]]
 """Per story [sentences, features]."""
+
+
+def document_words(stories: Sequence[str], least: int = 2) -> frozenset[str]:
+    """Words that occur in at least `least` of the stories."""
+    counts = Counter(word for story in stories for word in set(tokens(story)) if word[0].isalpha())
+    return frozenset(word for word, n in counts.items() if n >= least)
 
 
 def rows(text: str, words: frozenset[str]) -> NDArray[np.float64]:

@@ -157,9 +157,6 @@ def _steps_for_minutes(config: TrainConfig, probe: SpeedProbe, step_tokens: floa
     return total
 
 
-# --- settings without effect ---
-
-
 def idle_settings(config: TrainConfig, manifest: RunManifest, *, own_model: bool) -> list[str]:
     """One line for each setting that differs from its default and has no effect."""
     found, batch, validation = [], config.batch, config.validation

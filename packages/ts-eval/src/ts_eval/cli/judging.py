@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
         ShareInterval,
         Statistic,
     )
-
-
-# --- judge -----------------------------------------------------------------------------------------
 
 
 def judge(
@@ -158,16 +154,6 @@ def _ratings_text(result: JudgeRun) -> str:
     return "\n".join([*lines, ""])
 
 
-# --- best ------------------------------------------------------------------------------------------
-
-
-class By(StrEnum):
-    """What ranks stories."""
-
-    FEATURES = "features"
-    LIKELIHOOD = "likelihood"
-
-
 def best(
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="The best and the worst stories (JSON lines).", show_default=False)],
@@ -177,7 +163,9 @@ def best(
     ] = None,
     stories: Annotated[int, typer.Option("--stories", min=1, help="Stories to keep for each prompt.")] = 100,
     n: Annotated[int, typer.Option("--n", "-n", min=2, help="Stories to choose each from.")] = 8,
-    by: Annotated[By, typer.Option("--by", help="The feature judge, or the model's own likelihood.")] = By.FEATURES,
+    by: Annotated[
+        Literal["features", "likelihood"], typer.Option("--by", help="The feature judge, or the model's own likelihood.")
+    ] = "features",
     reference: FeatureReference = None,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same stories.")] = 1,
     config: Config = None,
@@ -198,7 +186,7 @@ def best(
     with show_progress(quiet=quiet) as progress:
         rows = best_of(
             model, [text for text in prompt or [""] for _ in range(stories)], n,
-            by=by.value, reference=reference, seed=seed, progress=progress, **options,
+            by=by, reference=reference, seed=seed, progress=progress, **options,
         )  # fmt: skip
     write_ranked(out, rows)
     means = {
@@ -206,14 +194,11 @@ def best(
         for name, field in (("best", "score"), ("mean", "mean_score"), ("worst", "rejected_score"))
     }
     shown = (
-        f"wrote {out}: {len(rows):,} stories, best of {n} by {by.value}; "
+        f"wrote {out}: {len(rows):,} stories, best of {n} by {by}; "
         f"best {means['best']:.3f}, mean {means['mean']:.3f}, worst {means['worst']:.3f}"
     )
     following = f"ts-train prefer {model} {out} --out tuned/"
     emit({"stories": len(rows), **means, "out": str(out)}, shown, as_json=as_json, quiet=quiet, then=following)
-
-
-# --- calibrate -------------------------------------------------------------------------------------
 
 
 def calibrate(
@@ -298,9 +283,6 @@ def _statistic(found: Statistic) -> str:
     return f"{found.value:.2f}{interval}"
 
 
-# --- optimise-prompt -------------------------------------------------------------------------------
-
-
 def optimise_prompt(
     rated: Annotated[Path, typer.Argument(help="Stories with ratings (.jsonl) to agree with.")],
     prompts: Annotated[
@@ -352,9 +334,6 @@ def _two_digits(value: float | None) -> str:
     return "—" if value is None else f"{value:.2f}"
 
 
-# --- panel -----------------------------------------------------------------------------------------
-
-
 def panel(
     files: Annotated[
         list[Path], typer.Argument(help="ratings.jsonl of each judge, or a file of `ts-eval rate`.", show_default=False)
@@ -383,9 +362,6 @@ def _panel_text(report: PanelReport, out: Path | None) -> str:
     lines += [table([*rows, alphas], ["mean", *(name[:11] for name in names)])]
     lines += sorted({f"— refused: {a.refused}" for a in report.alpha.values() if a.refused})
     return "\n".join([*lines, *([f"wrote {out}"] if out is not None else [])])
-
-
-# --- rate ------------------------------------------------------------------------------------------
 
 
 def rate(

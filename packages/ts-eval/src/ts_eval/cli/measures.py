@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from ..schemas.report import Estimate
 
 
-# --- sweep -----------------------------------------------------------------------------------------
-
-
 def sweep(
     model: Annotated[str, typer.Argument(help="A model folder, or what `ts-eval report` takes.", show_default=False)],
     data: Data,
@@ -62,9 +59,6 @@ def _sweep_text(made: SweepReport) -> str:
     shown = table([*rows, real], ["decoding", f"quality ({made.quality})", "diversity", ""])
     notes = [f"{made.model}: {note}" for note in made.notes]
     return "\n\n".join([*([banner(made.warnings).rstrip()] if made.warnings else []), shown, *notes])
-
-
-# --- probe -----------------------------------------------------------------------------------------
 
 
 def probe(
@@ -122,9 +116,6 @@ def _probe_text(report: ProbeReport, out: Path | None) -> str:
     return "\n".join([*lines, *([f"wrote {out / 'probe.html'}"] if out is not None else [])])
 
 
-# --- extraction ------------------------------------------------------------------------------------
-
-
 def extraction(
     models: Models,
     data: Data,
@@ -168,9 +159,6 @@ def _extraction_text(report: ExtractionReport, out: Path | None) -> str:
             rows.append([model.name, group, times, stories, *(f"{100 * shares[n].share:.1f}" for n in lengths)])
     head = ["% extracted", "stories", "copies", "n", *(f"{n} words" for n in lengths)]
     return "\n".join([table(rows, head), *([f"wrote {out / 'extraction.html'}"] if out is not None else [])])
-
-
-# --- instruct --------------------------------------------------------------------------------------
 
 
 def instruct(

@@ -115,7 +115,7 @@ def _comparisons(report: EvalReport, info: Info) -> Table:
     head = ["Metric", "From", "To", "Difference", "p (Holm)", "Settled", "More stories"]
     rows = [
         [
-            Cell(_title(info, c.metric)),
+            Cell(f"{info[name].title if name in info else name} ({section}, {split})"),
             Cell(c.first),
             Cell(c.second),
             Cell(f"{c.difference:+.3f}", f"{c.low:+.3f} … {c.high:+.3f}"),
@@ -125,13 +125,9 @@ def _comparisons(report: EvalReport, info: Info) -> Table:
         ]
         for c in report.comparisons
         if c.metric in columns
+        for section, split, name in [c.metric.split(".", 2)]
     ]
     return Table("differences", [Cell(text) for text in head], rows)
-
-
-def _title(info: Info, metric: str) -> str:
-    section, split, name = metric.split(".", 2)
-    return f"{info[name].title if name in info else name} ({section}, {split})"
 
 
 def _names(report: EvalReport, info: Info, section: str, *, per_story: bool) -> list[str]:
@@ -222,6 +218,11 @@ def _band(estimates: Sequence[Estimate | None]) -> tuple[float, float, float] | 
     return (e.mean if e.low is None else e.low, e.mean, e.mean if e.high is None else e.high)
 
 
+def _spots(e: Estimate | None) -> list[Spot]:
+    """The estimate as a spot, if it has a mean."""
+    return [] if e is None or e.mean is None else [Spot(e.mean, e.low, e.high)]
+
+
 def _charts(report: EvalReport, info: Info, section: str) -> list[dict[str, Any]]:
     names = _names(report, info, section, per_story=True)
     made = [_chart(report, section, name, info.get(name)) for name in names if name not in info or info[name].chart]
@@ -275,11 +276,7 @@ def _to_bits(scale: tuple[float, float]) -> Callable[[float], float]:
 
 def _baselines(report: EvalReport) -> str:
     """Bits per byte of the models, followed by the n-gram models on the same ids and the reference models."""
-    rows = []
-    for colour, model in enumerate(report.models):
-        e = model.metrics.get("perplexity.test.bits_per_byte")
-        if e is not None and e.mean is not None:
-            rows.append(Row(model.name, colour, [Spot(e.mean, e.low, e.high)]))
+    rows = [Row(model.name, colour, _spots(model.held_out_loss)) for colour, model in enumerate(report.models)]
     rows += [
         Row(f"{b.name} (tokens of {b.model})" if b.kind == "n-gram" else f"{b.name} (reference)", 9, [Spot(b.bits_per_byte, hollow=True)])
         for b in report.baselines
@@ -291,8 +288,7 @@ def _baselines(report: EvalReport) -> str:
 def _ratings(report: EvalReport) -> list[dict[str, str]]:
     made = []
     for category in ("overall", *CATEGORIES):
-        found = [(i, m.name, m.ratings.get(category)) for i, m in enumerate(report.models)]
-        rows = [Row(name, i, [Spot(e.mean, e.low, e.high)]) for i, name, e in found if e is not None and e.mean is not None]
+        rows = [Row(m.name, i, _spots(m.ratings.get(category))) for i, m in enumerate(report.models)]
         band = _band([report.real.ratings.get(category)])
         label = "grey: real held-out stories" if band else ""
         svg = intervals(rows, x_label="rating, 1 to 10", band=band, band_label=label, title=category)

@@ -39,7 +39,9 @@ _SMALL = frozenset(["it", "its", "he", "she", "they", "him", "her", "them"])
 def describe(story: str, reference: Reference | None = None) -> dict[str, float]:
     """Feature name → number, in the order of `PLAIN` or `WITH_REFERENCE`."""
     rows = sentences(story) or ["."]
-    result = _introduced(story, rows) | _names(story) | _repeated(story, rows) | _ending(story)
+    result = _introduced(story) | _names(story) | _repeated(story, rows)
+    result["odd quotes"] = float(len(re.findall(r"[\"“”]", story)) % 2)
+    result["ends whole"] = float(bool(re.search(r"[.!?][\"”']?\s*\Z", story)))
     if reference is not None:
         raw = reference.describe(story)
         result |= {
@@ -51,7 +53,7 @@ def describe(story: str, reference: Reference | None = None) -> dict[str, float]
     return {name: result[name] for name in wanted}
 
 
-def _introduced(story: str, rows: list[str]) -> dict[str, float]:
+def _introduced(story: str) -> dict[str, float]:
     """Share of `the x` whose x has not occurred before."""
     seen: set[str] = set()
     definite = unknown = 0
@@ -87,11 +89,4 @@ def _repeated(story: str, rows: list[str]) -> dict[str, float]:
         "words repeated in a sentence": fmean(sum(c - 1 for c in Counter(row).values()) for row in content),
         "words that come back at once": 100 * len(re.findall(r"\b(\w+)\b(?: \w+){1,4} \1\b", text)) / length,
         "things repeated in a sentence": len(re.findall(r"\b(the \w{3,})\b[^.]{0,200}\b\1\b", text)) / len(rows),
-    }
-
-
-def _ending(story: str) -> dict[str, float]:
-    return {
-        "odd quotes": float(len(re.findall(r"[\"“”]", story)) % 2),
-        "ends whole": float(bool(re.search(r"[.!?][\"”']?\s*\Z", story))),
     }

@@ -7,8 +7,7 @@ attacks; `bench/eval_judge_attacks.py --fit` writes words and weights. The featu
 
 import math
 import re
-from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cache
 
@@ -157,9 +156,3 @@ def _readable(text: str) -> str:
     for broken, plain in _BROKEN.items():
         text = text.replace(broken, plain)
     return text.translate(_QUOTES)
-
-
-def document_words(stories: Sequence[str], least: int = 2) -> frozenset[str]:
-    """Words that occur in at least `least` of the stories."""
-    counts = Counter(word for story in stories for word in set(tokens(story)) if word[0].isalpha())
-    return frozenset(word for word, n in counts.items() if n >= least)

@@ -96,7 +96,8 @@ def _connection(url: str, seconds: float) -> tuple[http.client.HTTPConnection, s
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     port, target = parts.port or (443 if secure else 80), quote(parts.path, safe="/%:@!$&'()*+,;=~")
-    proxy = _proxy(parts.scheme, host)
+    direct, proxies = host in LOOPBACK or proxy_bypass(host), getproxies()
+    proxy = None if direct else proxies.get(parts.scheme) or proxies.get("all")
 
     def connect(to: str, at: int) -> http.client.HTTPConnection:
         if secure:
@@ -113,12 +114,6 @@ def _connection(url: str, seconds: float) -> tuple[http.client.HTTPConnection, s
         connection.set_tunnel(host, port, headers=said)
         return connection, target, {}
     return connection, f"http://{parts.netloc}{target}", said
-
-
-def _proxy(scheme: str, host: str) -> str | None:
-    if host in LOOPBACK or proxy_bypass(host):
-        return None
-    return getproxies().get(scheme) or getproxies().get("all")
 
 
 def _read(response: http.client.HTTPResponse, largest: int) -> bytes:

@@ -26,7 +26,7 @@ from .models.checked import generate
 from .ngrams import WordBigrams
 from .places import check_output, writing
 from .schemas import SweepConfig, SweepPoint, SweepReport
-from .sections.base import joined
+from .sections.base import draw, joined
 from .splits import check_provenance, open_splits
 
 Judge = Callable[[Sequence[str]], Sequence[float | None]]
@@ -57,10 +57,7 @@ def sweep(
         check_output(need_path(out, "out"), "ts-eval/sweep", [model, splits])
     adapter = open_model(model)
     opened = open_splits(splits)
-    test = opened.test
-    rng = np.random.default_rng(config.seed)
-    drawn = sorted(rng.choice(len(test), min(config.stories, len(test)), replace=False).tolist())
-    real = [test[i] for i in drawn]
+    real = [opened.test[i] for i in draw(config.seed, len(opened.test), config.stories)]
     findings = check_provenance([adapter], opened, real, allow_overlap=allow_overlap)
     openings = [" ".join(text.split()[:5]) for text in real]
     score = _checked(judge) if judge else _like_real(list(itertools.islice(iter(opened.train), REFERENCE)), real)

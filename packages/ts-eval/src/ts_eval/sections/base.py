@@ -64,8 +64,9 @@ class Context:
     def __init__(self, config: EvalConfig, train: Sequence[str], test: Sequence[str], progress: Progress | None = None) -> None:
         self.config, self.train, self.test, self.progress = config, train, test, progress
         self._index: StoryIndex | None = None
-        self.drawn = {"train": self._draw(train, 0), "test": self._draw(test, 1)}
-        self.texts = {split: [some[i] for i in self.drawn[split]] for split, some in (("train", train), ("test", test))}
+        splits = {"train": train, "test": test}
+        self.drawn = {name: draw([config.seed, i], len(splits[name]), config.stories) for i, name in enumerate(splits)}
+        self.texts = {name: [stories[i] for i in self.drawn[name]] for name, stories in splits.items()}
         self.fitted: set[object] = set()
         self._completed: dict[tuple[int, str, float], Generations | None] = {}
         self._opened: dict[tuple[int, str], list[tuple[str, str]] | None] = {}
@@ -102,8 +103,7 @@ class Context:
         wanted = self.config.perplexity_stories
         if wanted is None or wanted >= len(self.test):
             return [text for text in self.test if text]
-        rng = np.random.default_rng([self.config.seed, 3])
-        return [self.test[i] for i in sorted(rng.choice(len(self.test), wanted, replace=False).tolist())]
+        return [self.test[i] for i in draw([self.config.seed, 3], len(self.test), wanted)]
 
     def held_out(self) -> list[str]:
         """The held-out stories that the chosen sections use, without duplicates."""
@@ -114,10 +114,6 @@ class Context:
     def prompting(self) -> list[str]:
         """The training stories that the chosen sections take prompts from."""
         return self.texts["train"] if set(self.config.parts) & PROMPTING else []
-
-    def _draw(self, stories: Sequence[str], stream: int) -> list[int]:
-        rng = np.random.default_rng([self.config.seed, stream])
-        return sorted(rng.choice(len(stories), min(self.config.stories, len(stories)), replace=False).tolist())
 
     def notify(self, stage: str, done: int, total: int | None = None) -> None:
         """Report progress."""
@@ -156,9 +152,8 @@ class Context:
 
     def _open(self, adapter: ModelAdapter, split: str) -> list[tuple[str, str]] | None:
         if adapter.stories is not None:
-            rng = np.random.default_rng([self.config.seed, 2])
-            n = min(self.config.stories, len(adapter.stories))
-            return [("", adapter.stories[i]) for i in sorted(rng.choice(len(adapter.stories), n, replace=False).tolist())]
+            chosen = draw([self.config.seed, 2], len(adapter.stories), self.config.stories)
+            return [("", adapter.stories[i]) for i in chosen]
         openings = [" ".join(text.split()[: self.config.opening_words]) for text in self.texts[split]]
         if adapter.kind == "real":
             return list(zip(openings, self.texts[split], strict=True))
@@ -193,6 +188,11 @@ def each_number(name: str, found: Any, count: int) -> list[float | None]:
         )
         raise ConfigError(f"metric {name}: gave {given} for {count} stories; one number for each, or None, is expected.")
     return [None if x is None else float(x) for x in values]
+
+
+def draw(seed: int | Sequence[int], total: int, count: int) -> list[int]:
+    """Numbers of `count` of `total` stories, or of all, ascending."""
+    return sorted(np.random.default_rng(seed).choice(total, min(count, total), replace=False).tolist())
 
 
 def finite(value: float | None) -> float | None:

@@ -32,9 +32,9 @@ def nll_sum(logits: Tensor, targets: Tensor, *, weights: Tensor | None = None, i
     factors = None if weights is None else weights.reshape(-1)
     trains = torch.is_grad_enabled() and logits.requires_grad
     if not trains or flat.device.type != "cpu" or flat.dtype != torch.float32:
-        if factors is None:
-            return torch.nn.functional.cross_entropy(flat.float(), wanted, ignore_index=IGNORED, reduction="sum")
-        return (torch.nn.functional.cross_entropy(flat.float(), wanted, ignore_index=IGNORED, reduction="none") * factors).sum()
+        reduction = "sum" if factors is None else "none"
+        nats = torch.nn.functional.cross_entropy(flat.float(), wanted, ignore_index=IGNORED, reduction=reduction)
+        return nats if factors is None else (nats * factors).sum()
     loss: Tensor = _ChunkedNLL.apply(flat, wanted, factors, in_place)  # type: ignore[no-untyped-call]
     return loss
 

@@ -178,14 +178,12 @@ def check_network(model: Any, batches: Batches, *, vocab_size: int) -> None:
         hint = " Give an instance of the class." if isinstance(model, type) else ""
         hint = " Give its `.model`." if isinstance(getattr(model, "model", None), nn.Module) else hint
         raise TypeError(f"`model` is a {_type_name(model)}, a torch.nn.Module was expected.{hint}")
-    parameters = list(model.parameters())
+    name, parameters = f"`model` ({_type_name(model)})", list(model.parameters())
     if any(isinstance(p, UninitializedParameter) or p.is_meta for p in parameters):
-        raise ConfigError(
-            f"`model` ({_type_name(model)}): has parameters without values. Call it once, or load its weights, before training."
-        )
+        raise ConfigError(f"{name}: has parameters without values. Call it once, or load its weights, before training.")
     if not any(p.requires_grad for p in parameters):
         what = "no parameters" if not parameters else "no parameter that requires a gradient (all are frozen)"
-        raise ConfigError(f"`model` ({_type_name(model)}): has {what}, so there is nothing to train.")
+        raise ConfigError(f"{name}: has {what}, so there is nothing to train.")
     if batches.packed and not _takes_segments(model):
         raise ConfigError(
             f"field `batch.arrangement`: packed rows need forward(ids, segments=…), which {_type_name(model)} does not take. "
@@ -195,14 +193,14 @@ def check_network(model: Any, batches: Batches, *, vocab_size: int) -> None:
 
     if isinstance(model, StoryModel) and model.config.vocab_size != vocab_size:
         raise ConfigError(
-            f"`model` ({_type_name(model)}): has a vocabulary of {model.config.vocab_size:,} entries, the data's has {vocab_size:,}. "
+            f"{name}: has a vocabulary of {model.config.vocab_size:,} entries, the data's has {vocab_size:,}. "
             f"Build it with vocab_size={vocab_size}."
         )
     trial, gradients = _trial_copy(model)
     longest = batches.context if batches.packed else int(batches.lengths.max())
-    _check_logits(trial, model, 2, vocab_size, gradients, f"ids below {vocab_size:,}, the size of the data's vocabulary")
+    _check_logits(trial, name, 2, vocab_size, gradients, f"ids below {vocab_size:,}, the size of the data's vocabulary")
     what = f"rows of {longest:,} tokens; --set batch.context=… makes them shorter"
-    _check_logits(trial, model, longest, vocab_size, gradients, what, packed=batches.packed)
+    _check_logits(trial, name, longest, vocab_size, gradients, what, packed=batches.packed)
 
 
 def owns_logits(model: nn.Module) -> bool:
@@ -244,9 +242,9 @@ def _trial_copy(model: nn.Module) -> tuple[nn.Module, bool]:
 
 
 def _check_logits(
-    trial: nn.Module, model: nn.Module, time: int, vocab_size: int, gradients: bool, what: str, *, packed: bool = False
+    trial: nn.Module, name: str, time: int, vocab_size: int, gradients: bool, what: str, *, packed: bool = False
 ) -> None:
-    where = next(model.parameters()).device
+    where = next(trial.parameters()).device
     ids = torch.arange(vocab_size - time, vocab_size).clamp_min(0)[None].to(where)
     options = {"segments": torch.ones_like(ids)} if packed else {}
     training = trial.training
@@ -255,24 +253,21 @@ def _check_logits(
         with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []), torch.set_grad_enabled(gradients):
             logits: Any = trial(ids, **options)
     except IndexError as problem:
-        raise ConfigError(f"`model` ({_type_name(model)}): fails on {what} ({problem}).") from None
+        raise ConfigError(f"{name}: fails on {what} ({problem}).") from None
     finally:
         trial.train(training)
     expected = f"a tensor of logits [batch, time, vocab] was expected, here [1, {time}, {vocab_size}]"
     if not isinstance(logits, torch.Tensor):
-        raise ConfigError(f"`model` ({_type_name(model)}): returns a {_type_name(logits)}; {expected}. Return the logits alone.")
+        raise ConfigError(f"{name}: returns a {_type_name(logits)}; {expected}. Return the logits alone.")
     if logits.ndim != 3 or logits.shape[:2] != ids.shape:
-        raise ConfigError(f"`model` ({_type_name(model)}): returns a tensor of shape {list(logits.shape)}; {expected}.")
+        raise ConfigError(f"{name}: returns a tensor of shape {list(logits.shape)}; {expected}.")
     if logits.shape[2] < vocab_size:
-        raise ConfigError(
-            f"`model` ({_type_name(model)}): its logits have {logits.shape[2]:,} entries, the data's vocabulary {vocab_size:,}."
-        )
+        raise ConfigError(f"{name}: its logits have {logits.shape[2]:,} entries, the data's vocabulary {vocab_size:,}.")
     if not logits.is_floating_point():
-        raise ConfigError(f"`model` ({_type_name(model)}): its logits are {logits.dtype}, a floating point type was expected.")
+        raise ConfigError(f"{name}: its logits are {logits.dtype}, a floating point type was expected.")
     if gradients and not logits.requires_grad:
         raise ConfigError(
-            f"`model` ({_type_name(model)}): no gradient flows from its logits to its parameters. "
-            "Look for torch.no_grad(), detach() or argmax in its forward."
+            f"{name}: no gradient flows from its logits to its parameters. Look for torch.no_grad(), detach() or argmax in its forward."
         )
 
 

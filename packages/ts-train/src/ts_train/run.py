@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from ts_models import artefact
 
-from .callbacks import BaseCallback, Callback, RunInfo, StepMetrics
+from .callbacks import BaseCallback, Callback, Progress, RunInfo, StepMetrics, Warn
 from .checkpoint import CheckpointStore
 from .data.dataset import TrainingData, open_data
 from .data.provenance import TRAIN_STORIES, inherited_stories, read_stories, with_stories, write_stories
@@ -40,11 +40,6 @@ from .runtime.precision import Precision, precision_warnings
 from .schemas import Environment, TrainConfig, TrainerState
 from .sinks import make_sink
 from .trainer import Trainer
-
-if TYPE_CHECKING:
-    from ts_models.console import Progress
-
-Warn = Callable[[str], None]
 
 
 def train(

@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ts_models import artefact
 
+from .callbacks import Warn
 from .checkpoint import CheckpointStore
 from .data.dataset import TrainingData
 from .data.provenance import TRAIN_STORIES
@@ -118,7 +119,7 @@ def create_run_dir(path: Path) -> None:
         raise ArtefactError(f"{path}: cannot hold a run ({reason}). Choose another --out.") from None
 
 
-def holds_run(path: Path, config: TrainConfig, data: TrainingData, model: nn.Module | None, warn: Callable[[str], None]) -> bool:
+def holds_run(path: Path, config: TrainConfig, data: TrainingData, model: nn.Module | None, warn: Warn) -> bool:
     """Whether `path` holds this run. Removes a run with other settings that has no step yet, and returns False.
 
     Raises:

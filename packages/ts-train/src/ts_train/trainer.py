@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .__about__ import __version__
-from .callbacks import Callback, RunInfo, StepMetrics, StopTraining, ValidationMetrics
+from .callbacks import Callback, RunInfo, StepMetrics, StopTraining, ValidationMetrics, Warn
 from .data.batches import Batch, Batches, StepPlan
 from .data.dataset import TrainingData
 from .errors import ConfigError, DataError, DivergedError, Interrupted
@@ -67,7 +67,7 @@ class Trainer:
 
     def __init__(
         self, model: nn.Module, data: TrainingData, manifest: RunManifest, *, world: World | None = None,
-        device: torch.device | None = None, batches: Batches | None = None, warn: Callable[[str], None] | None = None,
+        device: torch.device | None = None, batches: Batches | None = None, warn: Warn | None = None,
     ) -> None:  # fmt: skip
         config = manifest.config
         self.model, self.data, self.manifest = model.train(), data, manifest

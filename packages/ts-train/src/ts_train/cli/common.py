@@ -44,14 +44,8 @@ def print_run(run: Run, *, as_json: bool, quiet: bool) -> None:
         "skipped_steps": run.state.skipped,
         "stopped": run.stopped,
     }
-    model = payload["model"]
-    emit(
-        payload,
-        lambda: _text(payload),
-        as_json=as_json,
-        quiet=quiet,
-        then=f'ts-models generate {model} --prompt "Once upon a time"',
-    )
+    following = f'ts-models generate {payload["model"]} --prompt "Once upon a time"'
+    emit(payload, lambda: _text(payload), as_json=as_json, quiet=quiet, then=following)
 
 
 def _text(p: dict[str, Any]) -> str:

@@ -63,14 +63,16 @@ class Optimizers:
         """All state tensors under stable names: `part.parameter.key`, in order of the groups."""
         return {
             f"{p}.{i}.{key}": value
-            for p, i, state in self._states()
-            for key, value in state.items()
+            for p, part in enumerate(self.parts)
+            for i, parameter in enumerate(_parameters(part))
+            for key, value in part.state.get(parameter, {}).items()
             if isinstance(value, torch.Tensor)
         }
 
     def load_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
         """Restore the result of `tensors`."""
         for p, part in enumerate(self.parts):
+            on_device = any(group.get("fused") or group.get("capturable") for group in part.param_groups)
             for i, parameter in enumerate(_parameters(part)):
                 prefix = f"{p}.{i}."
                 found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -78,17 +80,9 @@ class Optimizers:
                 if found:
                     part.state[parameter] = {
                         # AdamW keeps its step on the CPU unless fused; other state is on the parameter's device.
-                        key: value.clone() if key == "step" and not _step_on_device(part) else value.clone().to(parameter.device)
+                        key: value.clone() if key == "step" and not on_device else value.clone().to(parameter.device)
                         for key, value in found.items()
                     }
-
-    def _states(self) -> list[tuple[int, int, dict[str, Any]]]:
-        return [
-            (p, i, part.state[parameter])
-            for p, part in enumerate(self.parts)
-            for i, parameter in enumerate(_parameters(part))
-            if parameter in part.state
-        ]
 
 
 def build_optimizers(model: nn.Module, config: Any, *, vocab_size: int, precision: str = "fp32") -> Optimizers:
@@ -100,7 +94,3 @@ def build_optimizers(model: nn.Module, config: Any, *, vocab_size: int, precisio
 
 def _parameters(part: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in part.param_groups for parameter in group["params"]]
-
-
-def _step_on_device(part: torch.optim.Optimizer) -> bool:
-    return any(group.get("fused") or group.get("capturable") for group in part.param_groups)

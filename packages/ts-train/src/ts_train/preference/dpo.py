@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from ts_models import artefact
 from ts_models.errors import TsModelsError
 
+from ..callbacks import Progress
 from ..data.batches import IGNORED
 from ..errors import ArtefactError, ConfigError, DataError, DivergedError
 from ..schemas import PreferenceConfig, PreferenceReport
 
 if TYPE_CHECKING:
     from ts_models import LanguageModel
-    from ts_models.console import Progress
 
 REPORT = "preference.json"
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 import os
 import tomllib
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
 from ts_models import artefact
 
+from ..callbacks import Progress, Warn
 from ..data.dataset import TrainingData, open_data
 from ..errors import ConfigError
 from ..recipes import study_file
 from ..schemas import TrainConfig
 from .schemas import AblationConfig, AblationReport, TrialResult, VariantRow
 from .trial import begin_study, folder_name, run_trial, settings_for
-
-if TYPE_CHECKING:
-    from ts_models.console import Progress
 
 
 def ablation(name: str | os.PathLike[str]) -> AblationConfig:
@@ -40,7 +38,7 @@ def ablate(
     out: str | os.PathLike[str],
     *,
     progress: Progress | None = None,
-    warn: Callable[[str], None] | None = None,
+    warn: Warn | None = None,
 ) -> AblationReport:
     """Train every variant from every seed; compare them in `out`/results.json and `out`/plot.png.
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ts_models import artefact
 
+from ..callbacks import Progress, Warn
 from ..data.dataset import open_data
 from ..errors import FitError
 from ..schemas import TrainConfig
 from . import scaling as _scaling
 from .schemas import LadderConfig, LadderReport, Law, Prediction, ScalingFit, TrialResult
 from .trial import begin_study, folder_name, run_trial, settings_for
-
-if TYPE_CHECKING:
-    from ts_models.console import Progress
 
 
 def ladder(
@@ -28,7 +26,7 @@ def ladder(
     out: str | os.PathLike[str],
     *,
     progress: Progress | None = None,
-    warn: Callable[[str], None] | None = None,
+    warn: Warn | None = None,
 ) -> LadderReport:
     """Train every size at every budget, fit the law of `config.law`, predict the presets of `config.predict`.
 
@@ -55,23 +53,13 @@ def ladder(
         cells.append(run_trial(name, settings, encoded, folder / "cells" / folder_name(name, settings.seed), warn=warn))
     if progress is not None:
         progress("ladder", len(plan), len(plan))
-    fitted: ScalingFit | None = None
-    refusal: str | None = None
-    predictions: tuple[Prediction, ...] = ()
+    budgets = config.predict_tokens or config.tokens
+    known: dict[str, Any] = {"fit": None, "refusal": None}
     try:
-        fitted, predictions = fit_law(
-            cells, targets, config.predict_tokens or config.tokens, law=config.law, draws=config.bootstrap
-        )
+        known["fit"], known["predictions"] = fit_law(cells, targets, budgets, law=config.law, draws=config.bootstrap)
     except FitError as problem:
-        refusal = str(problem)
-    report = LadderReport(
-        config=config,
-        data_fingerprint=encoded.fingerprint,
-        cells=tuple(cells),
-        fit=fitted,
-        refusal=refusal,
-        predictions=predictions,
-    )
+        known["refusal"] = str(problem)
+    report = LadderReport(config=config, data_fingerprint=encoded.fingerprint, cells=tuple(cells), **known)
     from .plots import plot_ladder
 
     plot_ladder(report, folder / "plot.png")

@@ -14,22 +14,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ts_models import artefact
 
-from ..callbacks import BaseCallback, StopTraining, ValidationMetrics
+from ..callbacks import BaseCallback, Progress, StopTraining, ValidationMetrics, Warn
 from ..data.dataset import TrainingData, open_data
 from ..errors import ArtefactError, ConfigError, DiskFullError, Interrupted, UnavailableError
 from .schemas import Choices, Range, SearchConfig, SearchReport, Trial
 from .trial import begin_study, plain_name, run_trial, settings_for
 
-if TYPE_CHECKING:
-    from ts_models.console import Progress
-
-Warn = Callable[[str], None]
 HEARTBEAT = 30  # seconds; a worker without a heartbeat for twice as long counts as dead
 
 
@@ -131,7 +127,7 @@ class _Worker:
         except (Interrupted, KeyboardInterrupt, DiskFullError, OSError):
             _queue_again(self.study, trial)
             raise
-        for key in ("parameters", "tokens", "seconds", "flops", "loss", "stopped"):
+        for key in (*_MEASURED, "stopped"):
             trial.set_user_attr(key, getattr(cell, key))
         if cell.loss is None or cell.stopped == _PRUNED:
             trial.set_user_attr("diverged", cell.loss is None)
@@ -140,6 +136,8 @@ class _Worker:
 
 
 _PRUNED = "pruned by the search"
+_MEASURED = ("loss", "parameters", "tokens", "seconds", "flops")
+"""Fields of a finished run that a trial keeps as attributes."""
 
 
 class _Pruning(BaseCallback):
@@ -321,11 +319,10 @@ def _report(optuna: Any, study: Any, config: SearchConfig, data: TrainingData) -
 def _trial(trial: Any, states: Any) -> Trial:
     known = trial.user_attrs
     state: Literal["complete", "pruned", "diverged"] = "diverged" if known.get("diverged") else "pruned"
+    measured = {key: known.get(key) for key in _MEASURED}
     return Trial(
-        number=trial.number, state="complete" if trial.state == states.COMPLETE else state, params=trial.params,
-        loss=known.get("loss"), parameters=known.get("parameters"), tokens=known.get("tokens"), seconds=known.get("seconds"),
-        flops=known.get("flops"),
-    )  # fmt: skip
+        number=trial.number, state="complete" if trial.state == states.COMPLETE else state, params=trial.params, **measured
+    )
 
 
 def _front(trials: Sequence[Trial], cost: Literal["flops", "seconds"]) -> tuple[int, ...]:

@@ -7,15 +7,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from ts_models import artefact
 
-from ..callbacks import BaseCallback, Callback, RunInfo
+from ..callbacks import BaseCallback, Callback, Progress, RunInfo, Warn
 from ..data.dataset import TrainingData
 from ..errors import ArtefactError, ConfigError, DataError, DivergedError
 from ..network import choose_context, model_config
@@ -25,9 +25,6 @@ from ..runtime.distributed import launched
 from ..schemas import RunManifest, TrainConfig, TrainerState
 from ..sinks import make_sink
 from .schemas import TrialResult
-
-if TYPE_CHECKING:
-    from ts_models.console import Progress
 
 
 def settings_for(base: Mapping[str, Any], changes: Mapping[str, Any], *, where: str, **fields: Any) -> TrainConfig:
@@ -61,7 +58,7 @@ def run_trial(
     *,
     callbacks: Sequence[Callback] = (),
     progress: Progress | None = None,
-    warn: Callable[[str], None] | None = None,
+    warn: Warn | None = None,
 ) -> TrialResult:
     """Train in `folder`/run, or read the result from `folder`/cell.json. Checkpoints are removed afterwards.
 
@@ -93,7 +90,7 @@ def run_trial(
 
 def _train(
     name: str, identity: str, config: TrainConfig, data: TrainingData, out: Path, callbacks: Sequence[Callback],
-    progress: Progress | None, warn: Callable[[str], None] | None,
+    progress: Progress | None, warn: Warn | None,
 ) -> TrialResult:  # fmt: skip
     from ..run import train
 

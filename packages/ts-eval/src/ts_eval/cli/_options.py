@@ -10,6 +10,7 @@ import typer
 from ts_data.console import merge, validate
 
 from ..judge.backends import BACKENDS
+from ..judge.guards import GUARDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,10 @@ Model = Annotated[str | None, typer.Option("--model", help="The judge's model na
 Prompt = Annotated[str | None, typer.Option("--prompt", help="Name of a packaged prompt, or a TOML file.")]
 Mode = Annotated[str | None, typer.Option("--mode", help="sampled, or expected (needs token log-probabilities).")]
 Reference = Annotated[str | None, typer.Option("--reference", help="features: splits/ or a file of stories as reference.")]
+Guards = Annotated[
+    list[str] | None,
+    typer.Option("--guard", help=f"Use only this defence, default all: {', '.join(GUARDS)}. May be repeated."),
+]
 Store = Annotated[Path | None, typer.Option("--store", help="File of stored replies.", show_default="judge.sqlite beside --out")]
 
 

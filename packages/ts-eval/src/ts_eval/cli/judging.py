@@ -9,12 +9,12 @@ import typer
 
 from ts_data.console import Config, Json, Quiet, Set, emit, merge, show_progress, table, warn
 
-from ..judge.guards import GUARDS
 from ._options import (
     NO_REPLY,
     Backend,
     BaseUrl,
     FeatureReference,
+    Guards,
     Mode,
     Model,
     Prompt,
@@ -64,10 +64,7 @@ def judge(
     ] = None,
     page: Annotated[str | None, typer.Option("--page", help="selenium: TOML file with address and selectors.")] = None,
     reference: Reference = None,
-    guards: Annotated[
-        list[str] | None,
-        typer.Option("--guard", help=f"Use only this defence, default all: {', '.join(GUARDS)}. May be repeated."),
-    ] = None,
+    guards: Guards = None,
     store: Store = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the settings, print the cost, make no call.")] = False,
     config: Config = None,

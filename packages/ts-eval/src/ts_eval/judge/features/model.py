@@ -7,7 +7,6 @@ Ridge regression with the sign of each weight fixed (non-negative least squares 
 import hashlib
 import json
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,8 @@ class FeatureJudge:
 
     def mean(self, story: str) -> float:
         """Mean of the estimated ratings."""
-        return fmean(self.estimate(story).as_list())
+        ratings = self.estimate(story).as_list()
+        return sum(ratings) / len(ratings)
 
 
 def packaged(reference: Reference | None) -> FeatureJudge:

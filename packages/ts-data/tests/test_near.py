@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ts_data import clean
-from ts_data.dedup.minhash import ReferenceSet, band_keys, candidates, gram_hashes, greedy
+from ts_data.dedup.minhash import ReferenceSet, band_keys, candidates, clusters, gram_hashes, greedy
 from ts_data.schemas import NearConfig
 
 NEAR = NearConfig(threshold=0.6, ngram=2, bands=32, rows=3)
@@ -111,13 +111,28 @@ def test_greedy_equals_brute_force_over_candidates(texts: list[str]) -> None:
     assert len(twins) > 20
 
 
-def test_a_chain_is_not_swallowed_whole() -> None:
-    """a~b and b~c, but a and c differ: b goes with a, c stays."""
+def test_clusters_are_what_similar_pairs_link(texts: list[str]) -> None:
+    near = NEAR.model_copy(update={"threshold": 0.5})
+    bands, sets = band_keys(texts, near), [grams(text, near.ngram) for text in texts]
+    first = list(range(len(texts)))
+    for row, other in combinations(range(len(texts)), 2):
+        if (bands[row] == bands[other]).any() and jaccard(sets[row], sets[other]) >= near.threshold:
+            one, two = sorted((first[row], first[other]))
+            first = [one if found == two else found for found in first]
+    found = clusters(np.arange(len(texts)), bands, picker(texts), near)
+    assert found == {row: start for row, start in enumerate(first) if row != start}
+    assert len(found) > 20
+
+
+def test_a_chain_is_not_swallowed_whole_but_one_cluster() -> None:
+    """a~b and b~c, but a and c differ: b goes with a, c stays. No split may have b without both."""
     words = [f"w{i}" for i in range(100)]
     a, b, c = (" ".join(words[start : start + 60]) for start in (0, 10, 20))
     near = NearConfig(threshold=0.7, ngram=1, bands=128, rows=1)
     assert jaccard(grams(a, 1), grams(b, 1)) > 0.7 > jaccard(grams(a, 1), grams(c, 1))
-    assert set(greedy(np.arange(3), band_keys([a, b, c], near), picker([a, b, c]), near)) == {1}
+    given = np.arange(3), band_keys([a, b, c], near), picker([a, b, c]), near
+    assert set(greedy(*given)) == {1}
+    assert clusters(*given) == {1: 0, 2: 0}
 
 
 def test_texts_around_a_text_do_not_change_its_bands(texts: list[str]) -> None:

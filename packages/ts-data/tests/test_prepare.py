@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,20 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from ts_data import ConfigError, PrepareConfig, SourceError, TsDataError, clean, open_manifest, prepare, read, removed, sample
+from ts_data import (
+    ConfigError,
+    NearConfig,
+    PrepareConfig,
+    SourceError,
+    TsDataError,
+    clean,
+    leakage,
+    open_manifest,
+    prepare,
+    read,
+    removed,
+    sample,
+)
 from ts_data.reports.show import page_of_changes
 
 CONFIG = PrepareConfig(validation=20)
@@ -174,6 +188,22 @@ def test_near_duplicates_go_and_clusters_stay_whole(stories: list[str], tmp_path
     where = {text: name for name in ("train", "validation", "test") for text in read(tmp_path / "cluster", name)}
     assert Counter(where.values())["validation"] == 40
     assert all(where[text] == where[other] for text, other in zip(base, close, strict=False))
+
+
+def test_near_duplicates_of_a_chain_are_in_one_split(tmp_path: Path) -> None:
+    """Each story differs a little from the one before it, and much from those at the other end."""
+    dice, chains = random.Random(1), []
+    for story in sample(40, seed=5):
+        words = story.split()
+        for _ in range(5):
+            chains.append(" ".join(words))
+            for place in dice.sample(range(len(words)), len(words) // 40):
+                words[place] = dice.choice(words)
+    dice.shuffle(chains)
+    (tmp_path / "raw.txt").write_text(join(chains), encoding="utf-8")
+    config = PrepareConfig(validation=50, test=50, deduplicate="cluster", near=NearConfig(threshold=0.7))
+    prepare(tmp_path / "raw.txt", tmp_path / "splits", config, workers=1)
+    assert {name: found.near for name, found in leakage(tmp_path / "splits").splits.items()} == {"validation": 0, "test": 0}
 
 
 def test_what_nearly_stands_in_the_test_file_goes_too(stories: list[str], tmp_path: Path) -> None:

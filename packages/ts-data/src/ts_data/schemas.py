@@ -92,7 +92,7 @@ class PrepareConfig(_Frozen):
 
     deduplicate: Literal["exact", "near", "cluster", "none"] = "exact"
     """exact: equal after cleaning, the first stays. near: near-duplicates are removed, too. cluster: near-duplicates stay, but a
-    cluster of them is assigned to one split as a whole. none: keep all."""
+    cluster of them, linked also through others, is assigned to one split as a whole. none: keep all."""
 
     near: NearConfig = NearConfig()
     """What counts as a near-duplicate, if `deduplicate` is "near" or "cluster"."""

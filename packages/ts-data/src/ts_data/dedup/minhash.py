@@ -1,8 +1,8 @@
 """Near-duplicates: MinHash finds candidates, the true Jaccard similarity of the word n-grams decides.
 
 Two stories that share one band of MinHash values are a candidate pair (Broder 1997; LSH banding as in Leskovec et al., Mining of Massive
-Datasets, ch. 3). The relation is not closed transitively: a story is compared with stories that stay, so a chain of small changes does
-not remove a whole cluster.
+Datasets, ch. 3). What is removed is not closed transitively: a story is compared with stories that stay, so a chain of small changes
+does not remove a whole cluster. Clusters that stay are closed, so that no two near-duplicates are in different splits.
 
 Everything is computed from bytes of many stories at once. A word's hash is a polynomial of its bytes modulo 2^64, from cumulative sums;
 an n-gram's hash combines those of its words. MinHash value i of a story is the minimum over its n-grams of `a + i * b`, with `a` and `b`
@@ -145,31 +145,66 @@ def candidates(bands: np.ndarray) -> np.ndarray:
     return np.flatnonzero(_shared(bands).any(axis=1))
 
 
+def _keyed_sets(
+    rows: np.ndarray, bands: np.ndarray, texts_of: Callable[[np.ndarray], Sequence[str]], near: NearConfig
+) -> Iterator[tuple[int, list[int], np.ndarray]]:
+    """(row, its keys that another row shares, its n-grams) of each of `rows` (ascending; `bands[i]` belongs to `rows[i]`)."""
+    shared = _shared(bands)
+    for first in range(0, len(rows), _ROWS):
+        piece = slice(first, first + _ROWS)
+        texts = texts_of(rows[piece])
+        for row, keys, mask, mine in zip(rows[piece].tolist(), bands[piece], shared[piece], _sets(texts, near), strict=True):
+            yield row, keys[mask].tolist(), mine
+
+
 def greedy(
     rows: np.ndarray, bands: np.ndarray, texts_of: Callable[[np.ndarray], Sequence[str]], near: NearConfig
 ) -> dict[int, tuple[int, float]]:
-    """Near-duplicates among `rows` (ascending; `bands[i]` belongs to `rows[i]`): row → (the kept row most like it, similarity).
+    """Near-duplicates among `rows` (as `_keyed_sets` takes them): row → (the kept row most like it, similarity).
 
     Holds the n-grams of kept rows that share a key with another row, about 2 kB each.
     """
     kept: defaultdict[int, list[int]] = defaultdict(list)
     sets: dict[int, np.ndarray] = {}
     found: dict[int, tuple[int, float]] = {}
-    shared = _shared(bands)
-    for first in range(0, len(rows), _ROWS):
-        piece = slice(first, first + _ROWS)
-        texts = texts_of(rows[piece])
-        for row, keys, mask, mine in zip(rows[piece].tolist(), bands[piece], shared[piece], _sets(texts, near), strict=True):
-            mine_keys = keys[mask].tolist()
-            others = {other for key in mine_keys for other in kept.get(key, ())}
-            best = max(((jaccard(mine, sets[other]), -other) for other in others), default=(0.0, 0))
-            if best[0] >= near.threshold:
-                found[row] = (-best[1], best[0])
-                continue
-            sets[row] = mine
-            for key in mine_keys:
-                kept[key].append(row)
+    for row, keys, mine in _keyed_sets(rows, bands, texts_of, near):
+        others = {other for key in keys for other in kept.get(key, ())}
+        best = max(((jaccard(mine, sets[other]), -other) for other in others), default=(0.0, 0))
+        if best[0] >= near.threshold:
+            found[row] = (-best[1], best[0])
+            continue
+        sets[row] = mine
+        for key in keys:
+            kept[key].append(row)
     return found
+
+
+def clusters(
+    rows: np.ndarray, bands: np.ndarray, texts_of: Callable[[np.ndarray], Sequence[str]], near: NearConfig
+) -> dict[int, int]:
+    """Clusters among `rows` (as `_keyed_sets` takes them): row → the first row of its cluster, for each row but that one.
+
+    Near-duplicates are in one cluster, and so are the ends of a chain of them. Holds the n-grams of all rows.
+    """
+    seen: defaultdict[int, list[int]] = defaultdict(list)
+    sets: dict[int, np.ndarray] = {}
+    above: dict[int, int] = {}  # an earlier row of the same cluster
+
+    def first_of(row: int) -> int:
+        while row in above:
+            above[row] = above.get(above[row], above[row])
+            row = above[row]
+        return row
+
+    for row, keys, mine in _keyed_sets(rows, bands, texts_of, near):
+        for other in sorted({other for key in keys for other in seen.get(key, ())}):
+            pair = first_of(other), first_of(row)
+            if pair[0] != pair[1] and jaccard(mine, sets[other]) >= near.threshold:
+                above[max(pair)] = min(pair)
+        sets[row] = mine
+        for key in keys:
+            seen[key].append(row)
+    return {row: first_of(row) for row in list(above)}
 
 
 class ReferenceSet:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..cleaning.cleaner import KEPT
 from ..dedup.exact import first_occurrence, members
-from ..dedup.minhash import ReferenceSet, candidates, greedy
+from ..dedup.minhash import ReferenceSet, candidates, clusters, greedy
 from ..errors import ConfigError
 from ..schemas import FULL_VALIDATION, SMALL_FRACTION, PrepareConfig
 
@@ -92,13 +92,16 @@ def assign(
         pool = _without(result, pool, hashes, (train_rows, test_end, LEAKAGE), config, stories)
     leader = np.arange(count)
     if stories is not None:
-        near = _near_duplicates(pool, stories, config)
-        for row, (other, similarity) in near.items():
-            leader[row] = other
-            if config.deduplicate == "near":
-                result.reason[row], result.duplicate_of[row], result.similarity[row] = NEAR, other, similarity
+        shared = candidates(stories.bands(pool))
+        given = pool[shared], stories.bands(pool[shared]), stories.texts, config.near
         if config.deduplicate == "near":
-            pool = pool[leader[pool] == pool]
+            near = greedy(*given)
+            for row, (other, similarity) in near.items():
+                result.reason[row], result.duplicate_of[row], result.similarity[row] = NEAR, other, similarity
+            pool = pool[result.reason[pool] != NEAR]
+        else:
+            for row, first in clusters(*given).items():
+                leader[row] = first
     validation, test = sizes(
         len(pool), config, test_given=train_rows < test_end, removed=removed_of(result.reason[:train_rows], config)
     )
@@ -138,13 +141,6 @@ def _without(
                 result.reason[row], result.duplicate_of[row], result.similarity[row] = reason, first + other, similarity
                 gone.add(row)
     return np.array([row for row in pool.tolist() if row not in gone], np.int64)
-
-
-def _near_duplicates(pool: np.ndarray, stories: CleanedStories, config: PrepareConfig) -> dict[int, tuple[int, float]]:
-    """Near-duplicates in the pool: row → (the earlier row that represents its cluster, similarity)."""
-    shared = candidates(stories.bands(pool))
-    rows = pool[shared]
-    return greedy(rows, stories.bands(rows), stories.texts, config.near)
 
 
 def _remove(result: Assignment, pool: np.ndarray, first: np.ndarray, reason: int) -> np.ndarray:

@@ -6,11 +6,13 @@ import copy
 import pickle
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import ts_data
 import ts_eval
 from ts_eval import EvalConfig, StoryIndex, SweepConfig, rouge
+from ts_eval.calibration import panel
 from ts_eval.errors import TsEvalError
 from ts_eval.metrics.distinct import distinct
 from ts_eval.metrics.length import length_distance, lengths
@@ -71,11 +73,44 @@ def test_where_a_list_of_texts_is_meant(name):
 @pytest.mark.parametrize("name", OF_LISTS)
 def test_any_sequence_of_texts_will_do(name):
     plain = OF_LISTS[name](TEXTS)
-    for other in (tuple(TEXTS), np.array(TEXTS), (text for text in TEXTS)):
+    for other in (tuple(TEXTS), np.array(TEXTS), pa.array(TEXTS), (text for text in TEXTS)):
         if name not in {"rouge", "index.cosine", "cosine"} or not hasattr(other, "send"):  # they take their argument twice here
             found = OF_LISTS[name](other)
             if name != "StoryIndex.build":
                 assert found == plain
+
+
+OTHER_LISTS = {
+    "calibrate": lambda value: ts_eval.calibrate(value, ts_eval.JudgeConfig(backend="fake")),
+    "optimise_prompt": lambda value: ts_eval.optimise_prompt("rated.jsonl", ts_eval.JudgeConfig(backend="fake"), prompts=value),
+    "panel": panel,
+    "extraction": lambda value: ts_eval.extraction("demo", "splits", lengths=value),
+    "probe": lambda value: ts_eval.probe("demo", only=value),
+    "best_of": lambda value: ts_eval.best_of("nowhere", value),
+    "names": lambda value: ts_eval.evaluate(["a.txt", "b.txt"], "splits", names=value),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_LISTS)
+def test_a_text_is_not_a_list_of_its_characters(name, splits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "splits").symlink_to(splits)
+    for file in ("a.txt", "b.txt"):
+        (tmp_path / file).write_text("A cat sat.")
+    for value in ("ab", np.array([["a", "b"]]), {"a": 1}, 3):
+        assert "list" in refused(lambda value=value: OTHER_LISTS[name](value)), value
+
+
+def test_models_in_an_array_and_in_an_iterator(splits, tmp_path):
+    files = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for file in files:
+        file.write_text("A cat sat on a mat.<|endoftext|>A dog ran.")
+    config = EvalConfig(stories=2, parts=("texts",))
+    found = ts_eval.evaluate(np.array(files, object), splits, config)
+    assert [model.name for model in found.models] == ["a", "b"]
+    assert "Pass list(models)" in refused(lambda: ts_eval.evaluate(iter(files), splits, config))
+    assert "names[1]: a str is expected" in refused(lambda: ts_eval.evaluate(files, splits, config, names=["x", None]))
+    assert "one is empty" in refused(lambda: ts_eval.evaluate(files, splits, config, names=["x", " "]))
 
 
 def test_a_text_where_one_is_meant():

@@ -32,7 +32,14 @@ def sequence_of_texts(value: object, name: str) -> Sequence[str]:
         raise TypeError(f"{name}: a list of texts is expected, not one {type(value).__name__}. Pass [text].")
     if getattr(value, "ndim", 1) != 1:
         raise TypeError(f"{name}: a list of texts is expected, not a table ({type(value).__name__}). Pass one of its columns.")
-    return value if isinstance(value, Sequence) else list(value)
+    return value if isinstance(value, Sequence) else list(value.tolist() if hasattr(value, "tolist") else value)
+
+
+def need_list(value: object, name: str, entry: str = "name") -> list[Any]:
+    """A list; a text is not a list of its characters, a table not one of its columns. `entry`: what is in it, for the message."""
+    if isinstance(value, (str, bytes, os.PathLike, Mapping)) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) != 1:
+        raise TypeError(f"{name}: a list is expected, not one {type(value).__name__}. Pass [{entry}].")
+    return list(value)
 
 
 def each_text(texts: Iterable[str], name: str) -> Iterator[str]:

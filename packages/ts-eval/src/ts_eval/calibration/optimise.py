@@ -8,7 +8,7 @@ import numpy as np
 
 from ts_data.artefact import write_model
 
-from ..checks import Progress, StrPath, need_count, need_instance
+from ..checks import Progress, StrPath, need_count, need_instance, need_list
 from ..errors import ConfigError
 from ..judge.budget import Estimate, together
 from ..judge.files import Story, read_stories
@@ -38,8 +38,7 @@ def optimise_prompt(
     rated stories.
     """
     need_instance(config, JudgeConfig, "config")
-    if isinstance(prompts, str):
-        raise TypeError("prompts: expected a list of names, not one str. Pass [name].")
+    prompts = need_list(prompts, "prompts")
     need_count(orders, "orders")
     if limit is not None:
         need_count(limit, "limit")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import StrPath
+from ..checks import StrPath, need_list
 from ..errors import ConfigError
 from ..judge.files import read_raters, write_ratings
 from ..judge.summary import usable
@@ -28,6 +28,7 @@ def panel(files: Sequence[StrPath], *, out: StrPath | None = None) -> PanelRepor
     not rate, or flagged, has no pooled rating. out: path of the pooled ratings.jsonl. Raises ConfigError for fewer than two judges, and
     where no story is rated by all.
     """
+    files = need_list(files, "files", "path")
     check_output(out, "ts-eval/rating", files)
     places = [Path(path) for path in files]
     if len({place.resolve() for place in places}) < len(places):

@@ -1,6 +1,5 @@
 """`calibrate`: compares a judge with people and other judges, with itself, and with damaged stories."""
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate, combinations
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from ts_data.artefact import write_model
 
-from ..checks import Progress, StrPath, need_count, need_instance
+from ..checks import Progress, StrPath, need_count, need_instance, need_list
 from ..errors import ConfigError
 from ..judge.backends import backend_class
 from ..judge.budget import Estimate, together
@@ -60,8 +59,7 @@ def calibrate(
     `out`: path of the report (JSON). Raises ConfigError where no story has a rating.
     """
     need_instance(config, JudgeConfig, "config")
-    if isinstance(references, (str, os.PathLike)):
-        raise TypeError("references: expected a list of files, not one path. Pass [path].")
+    references = need_list(references, "references", "path")
     if limit is not None:
         need_count(limit, "limit")
     if not references and not damage:

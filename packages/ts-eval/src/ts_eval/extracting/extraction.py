@@ -15,7 +15,7 @@ import numpy as np
 
 from ts_data.artefact import write_model, write_text
 
-from ..checks import Progress, StrPath, need_count, need_path
+from ..checks import Progress, StrPath, need_count, need_list, need_path
 from ..errors import ConfigError
 from ..models import ModelAdapter, open_models, several
 from ..models.checked import generate
@@ -62,7 +62,7 @@ def extraction(
     """
     need_count(words, "words")
     need_count(stories, "stories")
-    chosen = sorted({need_count(length, "lengths") for length in lengths})
+    chosen = sorted({need_count(length, "lengths") for length in need_list(lengths, "lengths", "number")})
     if not chosen:
         raise ConfigError("lengths: name at least one prompt length in words.")
     if out is not None:

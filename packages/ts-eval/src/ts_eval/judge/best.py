@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..checks import Progress, StrPath
+from ..checks import Progress, StrPath, need_texts
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def best_of(
 
     if n < 2:
         raise ConfigError(f"n is {n}; the best of at least 2 stories can be kept.")
+    prompts = need_texts(prompts, "prompts")
     lm = ts_models.load(model) if isinstance(model, str | os.PathLike) else model
     score = _score(by, reference)
     drawing = {"method": "sample", "temperature": 1.0, **options, "num_return_sequences": n}

@@ -5,13 +5,14 @@ A foreign model needs no class from here: any object with `generate(prompts, **o
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 from ts_data.artefact import read_json
 
+from ..checks import need_list, need_text
 from ..errors import ArtefactError, ConfigError
 from .adapter import ModelAdapter
 
@@ -44,8 +45,12 @@ def open_model(spec: Any) -> ModelAdapter:
 
 
 def several(models: Any) -> Sequence[Any]:
-    """The models of a list, or the one that is no list."""
-    return models if isinstance(models, Sequence) and not isinstance(models, (str, bytes)) else [models]
+    """The models of a list, array or column, or the one that is none. ConfigError for an iterator, which can be read only once."""
+    if isinstance(models, Iterator):
+        raise ConfigError(f"models: a list is expected, not one {type(models).__name__}. Pass list(models).")
+    if isinstance(models, Sequence) and not isinstance(models, (str, bytes)):
+        return models
+    return list(models) if getattr(models, "ndim", None) == 1 else [models]
 
 
 def open_models(models: Any, names: Sequence[str] | None = None) -> list[ModelAdapter]:
@@ -56,6 +61,9 @@ def open_models(models: Any, names: Sequence[str] | None = None) -> list[ModelAd
     specs = several(models)
     if not specs:
         raise ConfigError("there is no model to evaluate; name at least one.")
+    names = None if names is None else need_list(names, "names")
+    if names and not all(need_text(name, f"names[{i}]").strip() for i, name in enumerate(names)):
+        raise ConfigError("names: one is empty; name each model.")
     if names and len(names) != len(specs):
         raise ConfigError(f"{len(names)} names for {len(specs)} models; give one name for each model, in their order.")
     adapters = [open_model(spec) for spec in specs]

@@ -11,7 +11,7 @@ import numpy as np
 
 from ts_data.artefact import write_model, write_text
 
-from ..checks import Progress, StrPath, need_count, need_path
+from ..checks import Progress, StrPath, need_count, need_list, need_path
 from ..errors import ConfigError
 from ..models import ModelAdapter, open_models, several
 from ..models.checked import score
@@ -52,7 +52,7 @@ def probe(
     run = None if checkpoints is None else need_path(checkpoints, "checkpoints")
     if out is not None:
         check_pages(need_path(out, "out"), "probe", [*several(models), data, run])
-    drawn = {p.name: draw_pairs(p, pairs, seed) for p in _chosen(only)}
+    drawn = {p.name: draw_pairs(p, pairs, seed) for p in _chosen(need_list(only, "only"))}
     texts = list(dict.fromkeys(text for some in drawn.values() for pair in some for text in (pair.good, pair.bad)))
     described, stories = _described(drawn, texts, data, progress)
 

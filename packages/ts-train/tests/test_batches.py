@@ -22,6 +22,12 @@ def stories_of(batches: Batches, steps: range) -> list[int]:
     return [int(i) for step in steps for row in batches.plan(step).rows for i in row]
 
 
+def test_a_bucket_wider_than_the_context_takes_as_many_rows_as_fit() -> None:
+    """Rows are as wide as the context at most: 6 of 16 places in 96."""
+    batches = make(bucket=1000, max_tokens=96)
+    assert [len(batches.plan(step).rows) for step in range(batches.steps_per_epoch)] == [6] * 10
+
+
 @pytest.mark.parametrize("arrangement", ["bucketed", "shuffled", "packed"])
 def test_a_prompt_has_no_loss(arrangement: str) -> None:
     split = fake_encoded(longest=24)["train"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -120,7 +121,20 @@ def test_a_state_that_does_not_fit_changes_nothing(make: Callable[..., Trainer])
     assert unfused.train_step().loss == plain.train_step().loss
 
 
-@pytest.mark.parametrize("limit", [{"epochs": 1e308}, {"max_minutes": 1e308}, {"max_steps": 10**30}, {"max_tokens": 10**30}])
-def test_a_limit_that_no_plan_holds_is_refused(config: Callable[..., TrainConfig], limit: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"epochs": 1e308},
+        {"max_minutes": 1e308},
+        {"max_steps": 10**30},
+        {"max_tokens": 10**30},
+        {"batch": {"bucket": 10**30}},
+        {"batch": {"pad_to": 10**30}},
+        {"threads": 10**5},  # ended the process
+        {"optimizer": {"name": "adamw", "lr": 1e38, "fused": False}},
+        {"optimizer": {"name": "muon", "lr": 1e308}},
+    ],
+)
+def test_a_number_that_would_overflow_is_refused(config: Callable[..., TrainConfig], field: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="less than or equal to"):
-        config(**limit)
+        config(**field)

@@ -108,6 +108,21 @@ def test_a_line_that_is_no_pair_is_named(model, tmp_path, line):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_prompt_that_no_story_begins_with_hides_nothing(model, tmp_path):
+    """The first tokens of both were left out of the loss, however different: of a long prompt, all of them."""
+    file = tmp_path / "p.jsonl"
+    rows = [{"prompt": "A big cat ran and sat. The dog sat.", "story": good, "rejected": bad} for good in CATS for bad in DOGS]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    lm = ts_models.load(model)
+    whole = [lm.logprobs([row["story"]])[0].sum() - lm.logprobs([row["rejected"]])[0].sum() for row in rows]
+    assert _margin(lm.model, _read_pairs(file, lm)).tolist() == pytest.approx(whole, abs=1e-4)
+
+
+def test_the_largest_share_held_out_leaves_a_pair_to_learn_from(model, pairs, tmp_path):
+    report = prefer(model, pairs, tmp_path / "new", CONFIG.model_copy(update={"held_out": 0.99}))
+    assert (report.pairs, report.held_out) == (1, 15)
+
+
 def test_what_cannot_be_tuned_is_refused(model, pairs, tmp_path):
     (tmp_path / "p.jsonl").write_text('{"prompt": "", "story": "A cat.", "rejected": "A dog."}\n')
     with pytest.raises(DataError, match="holds 1 pairs"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -139,6 +140,19 @@ def test_plot_draws_several_runs_and_refuses_an_empty_one(
     (runs[0] / "metrics.jsonl").write_text("")
     with pytest.raises(ArtefactError, match="holds no step"):
         plot(runs[:1], tmp_path / "loss.png")
+
+
+def test_plot_shows_names_as_they_are(
+    tmp_path: Path, data: FakeEncoded, config: Callable[..., TrainConfig], recwarn: pytest.WarningsRecorder
+) -> None:
+    """matplotlib reads a formula between two `$`, and leaves a name with a leading `_` out of the legend."""
+    train(config(), data, tmp_path / "$5_vs_$6")
+    for name in ("_under", "💥"):
+        shutil.copytree(tmp_path / "$5_vs_$6", tmp_path / name)
+    text = plot([tmp_path / "$5_vs_$6", tmp_path / "_under", tmp_path / "💥"], tmp_path / "loss.svg").read_text()
+    assert "<!-- Training of $5_vs_$6,  _under, 💥 -->" in text
+    assert "<!--  _under -->" in text
+    assert not [w for w in recwarn if "Glyph" in str(w.message) or "legend" in str(w.message)]
 
 
 def test_clock() -> None:

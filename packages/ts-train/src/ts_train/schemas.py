@@ -34,6 +34,8 @@ class Settings(Frozen):
 LARGEST = 2**53
 """The largest count that a float holds exactly; larger limits of a run would overflow its plan."""
 Positive = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1e9)]
+"""A learning rate, far below what overflows float32."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Measured = Annotated[
@@ -78,7 +80,7 @@ class AdamWConfig(OptimizerSettings):
     """AdamW, fused, with decay on matrices only (Loshchilov & Hutter 2019)."""
 
     name: Literal["adamw"] = "adamw"
-    lr: Positive = 1e-3
+    lr: Rate = 1e-3
     """Peak learning rate."""
     betas: tuple[Beta, Beta] = (0.9, 0.95)
     """0.95 instead of torch's 0.999, because runs of small models are short."""
@@ -100,7 +102,7 @@ class MuonConfig(OptimizerSettings):
     """Muon for the hidden matrices, AdamW for embeddings, head, norms and biases (Jordan et al. 2024)."""
 
     name: Literal["muon"] = "muon"
-    lr: Positive = 0.02
+    lr: Rate = 0.02
     """Peak learning rate of the matrices: the length of the orthogonalised update."""
     momentum: float = Field(0.95, ge=0, lt=1)
     """Share of the last step's average gradient that is kept."""
@@ -110,7 +112,7 @@ class MuonConfig(OptimizerSettings):
     """Decay only weights that the update shrinks (Chen et al. 2025, cautious weight decay)."""
     ns_steps: int = Field(5, ge=1, le=20)
     """Newton–Schulz iterations."""
-    adamw_lr: Positive = 3e-3
+    adamw_lr: Rate = 3e-3
     """Peak learning rate of everything that is not a hidden matrix."""
     adamw_betas: tuple[Beta, Beta] = (0.9, 0.95)
     """AdamW's, for everything that is not a hidden matrix; so the next two."""
@@ -230,9 +232,9 @@ class BatchConfig(Settings):
     """Maximum positions (rows x width) per optimizer step. Default: 1,024, the measured best on a CPU."""
     arrangement: Literal["bucketed", "shuffled", "packed"] = "bucketed"
     """Stories of similar length together, random order, or several stories to a row, separated by segments."""
-    bucket: int = Field(8, ge=1)
+    bucket: int = Field(8, ge=1, le=LARGEST)
     """Lengths within this many tokens count as equal: wider mixes better, narrower pads less."""
-    pad_to: int = Field(1, ge=1)
+    pad_to: int = Field(1, ge=1, le=LARGEST)
     """Round widths up to a multiple of this: fewer shapes to record or compile."""
     context: int | None = Field(None, ge=2)
     """Maximum tokens of a row; longer stories are cut and counted. Default: the model's `max_seq_len`."""
@@ -323,7 +325,7 @@ class TrainConfig(Settings):
     """Record and replay the step of each batch shape (CUDA graphs on an NVIDIA GPU): same arithmetic, no launch costs."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 …"""
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(None, ge=1, le=1024)
     """CPU threads. Default: torch's. Recorded, because it changes the last bits."""
 
     validation: ValidationConfig = ValidationConfig()
@@ -506,7 +508,7 @@ class PreferenceConfig(Settings):
 
     beta: Positive = 0.1
     """Strength of the pull towards the start: small values move further from it."""
-    lr: Positive = 2e-5
+    lr: Rate = 2e-5
     """Peak learning rate of AdamW; it falls linearly to zero."""
     epochs: int = Field(1, ge=1)
     """Passes over the pairs."""

@@ -91,7 +91,7 @@ class Batches:
             self._rows = int(self._row_of_place.max()) + 1
             self._starts = np.arange(0, self._rows, rows_per_batch)
         else:
-            ceilings = -(-self.lengths // bucket) * bucket
+            ceilings = np.minimum(-(-self.lengths // bucket) * bucket, context)
             if pad_to > 1:
                 ceilings = np.minimum(-(-ceilings // pad_to) * pad_to, context)
             self._keys = ceilings if arrangement == "bucketed" else np.full_like(ceilings, self.lengths.max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -32,8 +33,8 @@ REPORT = "preference.json"
 class _Pair:
     chosen: list[int]
     rejected: list[int]
-    prompt: int
-    """Tokens that both begin with, on which there is no loss."""
+    shared: int
+    """Tokens that both begin with, among them the prompt: equally likely in both, so they are left out."""
 
 
 def prefer(
@@ -47,7 +48,7 @@ def prefer(
     """Tune a model folder on pairs of stories and write the new model, with preference.json, to `out`.
 
     The loss of a pair is -log sigmoid(beta · (margin of the model - margin of the start)); the margin is log p(chosen) - log p(rejected)
-    over the stories' tokens, prompts left out. A share of the pairs is held out and judged before and after.
+    over the stories' tokens, without what both begin with. A share of the pairs is held out and judged before and after.
 
     Args:
         pairs: JSON lines with `story`, `rejected` and `prompt` ("" where the model begins), as `ts-eval best` writes them.
@@ -66,7 +67,7 @@ def prefer(
     lm = ts_models.load(source)
     every = _read_pairs(Path(pairs), lm)
     order = np.random.default_rng(config.seed).permutation(len(every)).tolist()
-    aside = max(1, round(config.held_out * len(every)))
+    aside = min(max(1, round(config.held_out * len(every))), max(1, len(every) - 1))
     held_out, train = [every[i] for i in order[:aside]], [every[i] for i in order[aside:]]
     if not train:
         raise DataError(f"{pairs}: holds {len(every)} pairs of two different stories; tuning needs at least 2.")
@@ -109,26 +110,23 @@ def _read_pairs(path: Path, lm: LanguageModel) -> list[_Pair]:
                 f"{path}, line {number}: no `story`, `rejected` and `prompt` with strings; `ts-eval best` writes such a file."
             )
         try:
-            chosen, rejected, prompt = (
-                lm.encode_story(texts[0])[:most],
-                lm.encode_story(texts[1])[:most],
-                lm.encode_prompt(texts[2]),
-            )
+            chosen, rejected = (lm.encode_story(text)[:most] for text in texts[:2])
         except TsModelsError as problem:  # half a character
             raise DataError(f"{path}, line {number}: {problem}") from None
         if chosen != rejected:
-            pairs.append(_Pair(chosen, rejected, max(1, len(prompt))))
+            shared = sum(1 for _ in itertools.takewhile(lambda two: two[0] == two[1], zip(chosen, rejected, strict=False)))
+            pairs.append(_Pair(chosen, rejected, max(1, shared)))
     return pairs
 
 
 def _margin(network: nn.Module, pairs: Sequence[_Pair]) -> Tensor:
-    """log p(chosen) - log p(rejected) of each pair, prompts left out: `[pairs]`."""
+    """log p(chosen) - log p(rejected) of each pair, without what both begin with: `[pairs]`."""
     rows = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
     ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
     targets = torch.full_like(ids, IGNORED)
     for number, row in enumerate(rows):
         ids[number, : len(row)] = torch.tensor(row)
-        first = pairs[number % len(pairs)].prompt
+        first = pairs[number % len(pairs)].shared
         targets[number, first : len(row)] = ids[number, first : len(row)]
     losses = F.cross_entropy(
         network(ids[:, :-1]).float().flatten(0, 1), targets[:, 1:].flatten(), ignore_index=IGNORED, reduction="none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +40,7 @@ def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) ->
     figure, axes = _figure(height=8, rows=2, columns=2)
     from matplotlib.ticker import EngFormatter
 
-    names = distinct_names([Path(run) for run in runs])
+    names = [_plain(name) for name in distinct_names([Path(run) for run in runs])]
     for number, (run, name) in enumerate(zip(runs, names, strict=True)):
         steps, points, flops = _curves(Path(run))
         color = f"C{number % 10}"
@@ -111,9 +112,9 @@ def plot_ablation(report: AblationReport, out: Path) -> None:
         elif row.loss_interval is not None:
             axis.plot(row.loss_interval, [place, place], color="C0", linewidth=2)
         axis.plot([] if row.loss is None else [row.loss], [] if row.loss is None else [place], "D", color="C0", markersize=6)
-    axis.set_yticks(range(len(rows)), [row.name for row in rows])
+    axis.set_yticks(range(len(rows)), [_plain(row.name) for row in rows])
     axis.set(ylim=(-0.6, len(rows) - 0.4), xlabel=f"{LOSS} (diamond: mean; line: 95 % interval; dots: seeds)")
-    axis.set_title(report.config.question, wrap=True)
+    axis.set_title(_plain(report.config.question), wrap=True)
     _save(figure, out)
 
 
@@ -180,9 +181,15 @@ def _figure(*, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any
     return figure, axes
 
 
+def _plain(name: str) -> str:
+    """A name of a user as matplotlib shows it: no formula between two `$`, and not left out of a legend for its first `_`."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
 def _save(figure: Any, out: Path) -> None:
     from matplotlib import pyplot as plt
 
-    with artefact.write_file(out) as aside:
+    with artefact.write_file(out) as aside, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # shown as a box
         figure.savefig(aside, dpi=120, format=out.suffix[1:].lower())
     plt.close(figure)

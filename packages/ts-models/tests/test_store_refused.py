@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import multiprocessing
@@ -44,6 +45,33 @@ def one_sentence(error: BaseException) -> None:
 def folder(tmp_path: Path) -> Path:
     torch.manual_seed(1)
     return ts_models.save(ts_models.build("story-1m", **SIZES), tmp_path / "model")
+
+
+def test_a_disk_that_fills_up_is_an_error_of_the_system(tmp_path: Path) -> None:
+    """safetensors has an error of its own for it, which the commands would show as a fault of the program."""
+    resource = pytest.importorskip("resource", reason="no limits here")
+    model = ts_models.build("story-1m", **{**SIZES, "d_ff": 4000})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as found:
+            ts_models.save(model, tmp_path / "model")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert found.value.errno == errno.EFBIG
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_weights_in_eight_bits_are_read(folder: Path, dtype: torch.dtype) -> None:
+    weights = {name: tensor.to(dtype) for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors")
+    state = ts_models.load(folder).model.state_dict()
+    assert all(torch.equal(state[name], tensor.float()) for name, tensor in weights.items())
+    weights["norm.weight"] = torch.full((8,), math.nan).to(dtype)
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"norm\.weight` holds NaN"):
+        ts_models.load(folder)
 
 
 # --- numbers -------------------------------------------------------------------------------------

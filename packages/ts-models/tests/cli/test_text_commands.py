@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 import ts_models
-from ts_models.cli import app
+from ts_models.cli import _ahead, app
 from ts_models.console import run
 from ts_models.io import tokenizers
 
@@ -230,3 +231,19 @@ def test_a_model_with_damaged_weights_is_one_line(
         assert told.strip().splitlines()[-1].startswith("error: ")
         assert "Traceback" not in told
     assert not (tmp_path / "o").exists()
+
+
+def test_no_thread_is_left_behind_where_the_page_cannot_be_served(
+    capsys: pytest.CaptureFixture[str], model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of Python aborts a process that has a thread inside of torch: "terminate called without an active exception"."""
+    pytest.importorskip("uvicorn", reason="the extra `play` is not installed")
+    warmed: list[object] = []
+    monkeypatch.setattr(_ahead, "write_a_little", warmed.append)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, out, error = _run(capsys, "play", model, "--port", str(taken.getsockname()[1]))
+    assert (code, out, error.count("\n")) == (2, "", 1)
+    assert "cannot listen on 127.0.0.1" in error
+    assert not warmed

@@ -112,6 +112,8 @@ def test_refusals(app, query, status, words):
         {"host": "evil.example"},
         {"host": "127.0.0.1.evil.example:7860"},
         {"host": ""},
+        {"host": "[evil"},
+        {"origin": "https://[evil"},
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"sec-fetch-site": "cross-site"},
@@ -125,6 +127,14 @@ def test_other_sites_are_refused(app, headers):
 @pytest.mark.parametrize("headers", [{"host": "localhost:7860"}, {"host": "[::1]:7860"}, {"origin": "http://127.0.0.1:7860"}])
 def test_this_machine_is_served(app, headers):
     assert ask(app, "/api/models", headers=headers)[0] == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_all_networks_are_served_under_any_address(lm, host):
+    app = create_app({"small": lm}, hosts=("127.0.0.1", host))
+    for name, status in [("192.168.1.5:7860", 200), ("[fe80::1]:7860", 200), ("evil.example:7860", 403), ("", 403)]:
+        assert ask(app, "/api/models", headers={"host": name})[0] == status
+    assert ask(create_app({"small": lm}), "/api/models", headers={"host": "192.168.1.5:7860"})[0] == 403
 
 
 def test_the_address_takes_connections_from_the_moment_it_is_told(lm):

@@ -285,14 +285,13 @@ def write_weights(
     if isinstance(model, StoryModel):
         save(model, path, tokenizer=tokenizer, training=training, train_stories=train_stories)
         return
-    from safetensors.torch import save_file
-
+    from ts_models.io.model_folder import save_tensors
     from ts_models.io.provenance import pack
 
     hashes, known = pack(train_stories, training)
     with artefact.write_folder(path, "training.json", "ts-models/training") as aside:
         tensors = {name: p.detach().to("cpu", copy=True).contiguous() for name, p in named_tensors(model)}
-        save_file(tensors, aside / "model.safetensors")
+        save_tensors(tensors, aside / "model.safetensors")
         if hashes is not None:
             (aside / TRAIN_STORIES).write_bytes(hashes)
         artefact.write_model(aside / "training.json", known or training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 import threading
@@ -133,7 +134,7 @@ def play(
     """
     from ..io.loading import load
     from ..play import LOOPBACK, serve
-    from ._ahead import write_a_little
+    from . import _ahead
 
     paths = models or ["demo"]
     loaded = {}
@@ -146,14 +147,18 @@ def play(
     if not quiet and host not in LOOPBACK:
         warn(f"everyone who can reach {host} can use this page.")
 
+    warming = threading.Thread(target=_ahead.write_a_little, args=(loaded.values(),), daemon=True)
+
     def ready(url: str) -> None:
         emit(
             {"url": url, "models": list(loaded)}, f"Playing with {', '.join(loaded)} at {url}  (Ctrl-C ends it)", as_json=as_json
         )
         typer.get_text_stream("stdout").flush()
+        warming.start()  # the first story finds its kernels
 
-    threading.Thread(target=write_a_little, args=(loaded.values(),), daemon=True).start()  # the first story finds its kernels
     serve(loaded, host=host, port=port, ready=ready)
+    if warming.is_alive() and _ahead.own_process:
+        os._exit(0)  # the end of Python would abort a thread inside of torch, and the process with it
 
 
 @contextmanager

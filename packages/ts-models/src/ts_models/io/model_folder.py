@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -117,8 +118,19 @@ def clean_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def write_tensors(path: Path, tensors: dict[str, Tensor], **metadata: str) -> None:
     """A safetensors file. Raises NonFiniteError that names the first tensor with NaN or infinity."""
     check_finite(tensors)
-    save_file(tensors, path, metadata={"format": "pt", **metadata})
+    save_tensors(tensors, path, {"format": "pt", **metadata})
     _sort_metadata(path)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """`save_file` of safetensors, whose own error for a full disk becomes the OSError that it was."""
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as problem:
+        code = re.search(r"\(os error (\d+)\)", str(problem))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from None
 
 
 def _sort_metadata(path: Path) -> None:
@@ -290,7 +302,7 @@ def load_weights(network: StoryModel, tensors: dict[str, Tensor], *, source: str
             )
         if name not in expected:
             raise WeightsError(f"{source}: tensor `{name}` has no place in the network that config.json describes.")
-        if not bool(torch.isfinite(tensor).all()):
+        if not bool(torch.isfinite(tensor if tensor.element_size() > 1 else tensor.float()).all()):  # torch has none for float8
             raise WeightsError(
                 f"{source}: tensor `{name}` holds NaN or infinity. Take an earlier checkpoint, or train again at a lower learning rate."
             )

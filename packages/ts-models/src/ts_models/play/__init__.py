@@ -7,6 +7,7 @@ A page of another site may not read from it: requests must name one of the allow
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import logging
 import math
@@ -14,7 +15,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ..errors import ConfigError, MissingExtraError, TsModelsError
 from ..generation.options import make_config, split_list
@@ -53,7 +54,10 @@ MOST = {"num_beams": 16, "max_new_tokens": 1024}
 
 
 def create_app(models: Mapping[str, LanguageModel], *, hosts: Sequence[str] = LOOPBACK) -> Starlette:
-    """An ASGI app for these models, by the names that the page shows; `hosts`: names under which it may be called."""
+    """An ASGI app for these models, by the names that the page shows.
+
+    hosts: names under which it may be called; "0.0.0.0" or "::" (all networks) stands for any address in numbers.
+    """
     vocabularies = {name: lm.vocabulary() for name, lm in models.items()}
 
     def page(name: str, kind: str) -> Route:
@@ -88,19 +92,38 @@ class Guard(BaseHTTPMiddleware):
 
     def __init__(self, app: Any, hosts: Sequence[str]) -> None:
         super().__init__(app)
-        self.hosts = frozenset(hosts)
+        self.hosts = frozenset(host.lower() for host in hosts)
+        self.everywhere = not self.hosts.isdisjoint({"0.0.0.0", "::"})
 
     async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
         host = request.headers.get("host", "")
         origin = request.headers.get("origin")
-        if urlsplit(f"//{host}").hostname not in self.hosts:
+        name = _parts(f"//{host}").hostname or ""
+        if name not in self.hosts and not (self.everywhere and _is_address(name)):
             return PlainTextResponse("This host name is not allowed.", status_code=403, headers=HEADERS)
-        foreign = origin is not None and urlsplit(origin).netloc != host
+        foreign = origin is not None and _parts(origin).netloc != host
         if foreign or request.headers.get("sec-fetch-site") == "cross-site":
             return PlainTextResponse("Other sites may not use this page.", status_code=403, headers=HEADERS)
         response = await call_next(request)
         response.headers.update(HEADERS)
         return response
+
+
+def _parts(url: str) -> SplitResult:
+    """The parts of an address; empty ones where it is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
+def _is_address(name: str) -> bool:
+    """Whether a host is written as numbers: DNS rebinding needs a name."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def describe(name: str, lm: LanguageModel) -> dict[str, Any]:
@@ -179,7 +202,8 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         if ready is not None:
             ready(f"http://{shown}:{number}/")
-        app = create_app(models, hosts=(*LOOPBACK, host))
+        own = () if host in LOOPBACK else (host, socket.gethostname())
+        app = create_app(models, hosts=(*LOOPBACK, *own))
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         with contextlib.suppress(KeyboardInterrupt):  # the way to end it; uvicorn raises it again once all is closed
             uvicorn.Server(config).run(sockets=[listener])

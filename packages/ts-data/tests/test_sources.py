@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ts_data import ConfigError, PrepareConfig, SourceError, clean, prepare, read
+from ts_data import ConfigError, Input, PrepareConfig, SourceError, clean, prepare, read
 from ts_data.pipeline.tasks import CleanBlock
 
 CONFIG = PrepareConfig(validation=3, test=3)
@@ -332,3 +332,36 @@ def test_a_skipped_last_story_leaves_the_one_before_it_whole(tales: list[str], t
     with pytest.warns(UserWarning, match="1 lines or rows could not be read"):
         manifest = prepare(tmp_path / "a.txt", tmp_path / "splits", SKIP, workers=1)
     assert (manifest.stories_in, manifest.kept, manifest.removed) == (61, 61, {})
+
+
+def test_skipped_lines_are_not_looked_for(tales: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line and the byte of a fault are counted from the beginning of the file: for each of many this takes hours."""
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    (tmp_path / "a.jsonl").write_bytes(lines(tales) + b'{"text": null}\n{"text"\n"caf\xe9"\n')
+    monkeypatch.setattr("ts_data.sources.jsonl.line_of", never)
+    monkeypatch.setattr("ts_data.sources.jsonl.not_utf8", never)
+    with pytest.warns(UserWarning, match="3 lines or rows could not be read"):
+        prepare(tmp_path / "a.jsonl", tmp_path / "splits", SKIP, workers=1)
+
+
+# --- many files --------------------------------------------------------------------------------
+
+
+def test_each_of_many_files_is_looked_for_once(tales: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of files: what is compared must not grow with the square of their number."""
+    compared, equal = [], Input.__eq__
+
+    def count(self: Input, other: object) -> bool:
+        compared.append(self.name)
+        return equal(self, other)
+
+    monkeypatch.setattr(Input, "__eq__", count)
+    (tmp_path / "raw").mkdir()
+    for number, tale in enumerate(tales):
+        (tmp_path / "raw" / f"{number:02d}.jsonl").write_bytes(lines([tale]))
+    manifest = prepare(tmp_path / "raw", tmp_path / "splits", CONFIG, workers=1)
+    assert [source.stories for source in manifest.sources] == [1] * 60
+    assert len(compared) <= 5 * 60

@@ -37,13 +37,17 @@ class CleanedStories:
         return np.stack([self.columns["hash_hi"], self.columns["hash_lo"]], axis=1)
 
     @cached_property
+    def input_counts(self) -> list[list[BlockCounts]]:
+        """The counts of the blocks of each input."""
+        found: dict[Input, list[BlockCounts]] = {item: [] for item in self.inputs}
+        for block, count in zip(self.blocks, self.counts, strict=True):
+            found[block.input].append(count)
+        return list(found.values())
+
+    @cached_property
     def input_starts(self) -> list[int]:
         """The first row of each input, and the number of rows."""
-        positions = {item: number for number, item in enumerate(self.inputs)}
-        stories = [0] * len(self.inputs)
-        for block, count in zip(self.blocks, self.counts, strict=True):
-            stories[positions[block.input]] += count.stories
-        return [0, *np.cumsum(stories).tolist()]
+        return [0, *np.cumsum([sum(count.stories for count in counts) for counts in self.input_counts]).tolist()]
 
     @property
     def train_rows(self) -> int:
@@ -57,8 +61,7 @@ class CleanedStories:
 
     def skipped(self, number: int) -> int:
         """Lines or rows of an input that could not be read."""
-        pairs = zip(self.blocks, self.counts, strict=True)
-        return self.inputs[number].skipped + sum(count.skipped for block, count in pairs if block.input == self.inputs[number])
+        return self.inputs[number].skipped + sum(count.skipped for count in self.input_counts[number])
 
     def texts(self, rows: np.ndarray) -> list[str]:
         """The cleaned texts of ascending rows, mapped from the work folder: near-duplicates need few."""

@@ -47,9 +47,8 @@ def _idle_settings(stories: CleanedStories) -> list[str]:
 
 def _separators(stories: CleanedStories, number: int) -> list[str]:
     counts: Counter[str] = Counter()
-    for block, count in zip(stories.blocks, stories.counts, strict=True):
-        if block.input == stories.inputs[number]:
-            counts.update(count.separators)
+    for count in stories.input_counts[number]:
+        counts.update(count.separators)
     total = stories.input_starts[number + 1] - stories.input_starts[number]
     name = stories.inputs[number].name
     return [

@@ -13,7 +13,7 @@ from ..arrow import strings
 from ..artefact import write_file
 from ..errors import SourceError
 from ..schemas import PrepareConfig
-from .blocks import Bad, Block, Format, Input, RawSource, Texts, no_column, pieces
+from .blocks import Bad, Block, Format, Input, RawSource, Texts, no_column, pieces, stop
 from .encoding import first_bytes, line_of, not_utf8
 from .storage import open_file
 from .text import cut_at
@@ -48,23 +48,24 @@ class JsonLines(Format):
             for line in [*lines, rest]:
                 if line.strip():
                     try:
-                        texts.append(_story_of(line, at, block.input, config))
+                        texts.append(_story_of(line, at if bad is stop else None, block.input, config))
                     except SourceError as problem:
                         bad(problem)
                 at += len(line) + 1
             yield strings(texts), False
 
 
-def _story_of(line: bytes, at: int, source: Input, config: PrepareConfig) -> bytes:
-    """The story in a line that begins at byte `at`."""
+def _story_of(line: bytes, at: int | None, source: Input, config: PrepareConfig) -> bytes:
+    """The story in a line that begins at byte `at`. With None an error does not name the line: to count it reads the file up to there."""
 
     def fault(text: str) -> SourceError:
-        return SourceError(f"{source.name}, {source.unit} {line_of(source.path, at):,}: {text}")
+        place = "" if at is None else f", {source.unit} {line_of(source.path, at):,}"
+        return SourceError(f"{source.name}{place}: {text}")
 
     try:
         row = json.loads(line.removeprefix(BOM_UTF8).decode())
     except UnicodeDecodeError:
-        raise not_utf8(source.name, source.path) or fault("not UTF-8.") from None
+        raise (not_utf8(source.name, source.path) if at is not None else None) or fault("not UTF-8.") from None
     except RecursionError:
         raise fault("nested too deeply. Mend or remove the line.") from None
     except ValueError as problem:

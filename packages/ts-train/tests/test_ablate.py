@@ -79,7 +79,7 @@ def test_interrupted_it_goes_on_within_the_cell(
 
             def on_step(self, metrics: Any) -> None:
                 if len(steps) == 2 and metrics.step == 3:
-                    raise Interrupted("stopped", 15)
+                    raise Interrupted("stopped and saved at step 3 of 4; go on with: ts-train resume x", 15)
 
             def on_validation(self, metrics: Any) -> None: ...
 
@@ -88,7 +88,9 @@ def test_interrupted_it_goes_on_within_the_cell(
         return train(config, data, out, callbacks=[*callbacks, Kill()], **options)
 
     monkeypatch.setattr(train_module, "train", interrupted)
-    with pytest.raises(Interrupted):
+    with pytest.raises(
+        Interrupted, match=r"^wide, 40: stopped and saved at step 3 of 4; the same command goes on with the study$"
+    ):
         ablate(spec, data, tmp_path / "cut")
     cut = ablate(spec, data, tmp_path / "cut")
     assert steps == [0, 0, 2, 0, 0]  # the second cell went on from its checkpoint; the first was not run again
@@ -213,5 +215,5 @@ def test_a_damaged_result_says_what_to_do_and_a_killed_cleaning_is_finished(
 
 def test_results_of_a_search_are_not_replaced(spec: AblationConfig, data: FakeEncoded, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"format": "ts-train/search-report"}')
-    with pytest.raises(ArtefactError, match="is not the result of `ablate`"):
+    with pytest.raises(ArtefactError, match=r"is not the result of `ablate`.* or remove that file"):
         ablate(spec, data, tmp_path)

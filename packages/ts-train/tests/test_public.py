@@ -94,3 +94,14 @@ def test_schemas_are_frozen_and_refuse_unknown_fields() -> None:
         TrainConfig.model_validate({"learning_rate": 1})
     with pytest.raises(ValidationError):
         TrainConfig().seed = 2  # type: ignore[misc]
+
+
+def test_a_table_without_a_name_changes_the_default() -> None:
+    """The message was "unable to extract tag using discriminator 'name'"."""
+    changed = TrainConfig.model_validate({"optimizer": {"lr": 0.03}, "schedule": {"warmup_steps": 7}})
+    assert changed.optimizer == schemas.MuonConfig(lr=0.03)
+    assert changed.schedule == schemas.LinearConfig(warmup_steps=7)
+    assert type(changed.optimizer) is type(TrainConfig().optimizer)
+    assert type(changed.schedule) is type(TrainConfig().schedule)
+    with pytest.raises(ValidationError, match="lrr"):
+        TrainConfig.model_validate({"optimizer": {"lrr": 0.03}})

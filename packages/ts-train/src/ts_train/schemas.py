@@ -47,11 +47,13 @@ Measured = Annotated[
 """A measured number; NaN and infinity are null in JSON, which has neither."""
 
 
-def _from(table: dict[str, str], *known: type[BaseModel]) -> WrapValidator:
-    """Validate settings by their `name`: those of `known`, else those of a function that was added to `table`."""
+def _from(table: dict[str, str], *known: type[BaseModel], default: str) -> WrapValidator:
+    """Validate settings by their `name`: those of `known`, else those of a function that was added to `table`; `default` without one."""
     names = {get_args(config.model_fields["name"].annotation)[0] for config in known}
 
     def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
+        if isinstance(value, dict) and "name" not in value:
+            value = {"name": default, **value}
         name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
         if not isinstance(name, str) or name in names:
             return handler(value)
@@ -129,7 +131,9 @@ class MuonConfig(OptimizerSettings):
 
 
 OptimizerConfig = Annotated[
-    SerializeAsAny[AdamWConfig | MuonConfig], Field(discriminator="name"), _from(OPTIMIZERS, AdamWConfig, MuonConfig)
+    SerializeAsAny[AdamWConfig | MuonConfig],
+    Field(discriminator="name"),
+    _from(OPTIMIZERS, AdamWConfig, MuonConfig, default="muon"),
 ]
 
 
@@ -210,7 +214,9 @@ class ConstantConfig(ScheduleSettings):
 
 
 _Schedules = StepLRConfig | CosineConfig | WSDConfig | LinearConfig | ConstantConfig
-ScheduleConfig = Annotated[SerializeAsAny[_Schedules], Field(discriminator="name"), _from(SCHEDULES, *get_args(_Schedules))]
+ScheduleConfig = Annotated[
+    SerializeAsAny[_Schedules], Field(discriminator="name"), _from(SCHEDULES, *get_args(_Schedules), default="linear")
+]
 
 
 # --- the parts of a run ------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ts_models import artefact
 
 from ..callbacks import BaseCallback, Callback, Progress, RunInfo, Warn
 from ..data.dataset import TrainingData
-from ..errors import ArtefactError, ConfigError, DataError, DivergedError
+from ..errors import ArtefactError, ConfigError, DataError, DivergedError, Interrupted
 from ..network import choose_context, model_config
 from ..recipes import combine, over_recipe
 from ..run_folder import Run
@@ -101,6 +101,9 @@ def _train(
         loss, bits, reason = run.state.best_loss, run.summary.validation_bits_per_byte, run.state.stopped
     except DivergedError as problem:
         reason = str(problem)
+    except Interrupted as stopped:  # `ts-train resume` would end this run alone
+        where = str(stopped).partition("; go on with")[0]
+        raise Interrupted(f"{name}: {where}; the same command goes on with the study", stopped.signal) from None
     state, manifest = run.state, run.manifest
     return TrialResult(
         name=name, seed=config.seed, identity=identity, parameters=manifest.parameters, steps=state.step, tokens=state.tokens,
@@ -150,6 +153,7 @@ def begin_study(command: str, out: str | os.PathLike[str], report: type[BaseMode
         raise ConfigError(f"{command} does not run under torchrun. Start it as one process (search: several, on one storage).")
     folder, kind = artefact.resolve_target(out), str(report.model_fields["format"].default)
     artefact.check_file(
-        folder / "results.json", f"the result of `{command}`", lambda start: kind.encode() in start, error=ArtefactError
-    )
+        folder / "results.json", f"the result of `{command}`", lambda start: kind.encode() in start,
+        option="--out, or remove that file", error=ArtefactError,
+    )  # fmt: skip
     return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from itertools import combinations
+from time import process_time
 
 import numpy as np
 import pytest
@@ -122,6 +123,16 @@ def test_clusters_are_what_similar_pairs_link(texts: list[str]) -> None:
     found = clusters(np.arange(len(texts)), bands, picker(texts), near)
     assert found == {row: start for row, start in enumerate(first) if row != start}
     assert len(found) > 20
+
+
+def test_thousands_of_like_stories_are_one_cluster_in_a_short_time() -> None:
+    texts = [f"the cat sat on a mat in the warm sun all day {n}" for n in range(10_000)]
+    near = NearConfig(ngram=1)
+    bands, start = band_keys(texts, near), process_time()
+    found = clusters(np.arange(len(texts)), bands, picker(texts), near)
+    assert process_time() - start < 6
+    assert set(found.values()) == {0}
+    assert len(found) > 9_900
 
 
 def test_a_chain_is_not_swallowed_whole_but_one_cluster() -> None:

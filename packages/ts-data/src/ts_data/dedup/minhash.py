@@ -186,7 +186,7 @@ def clusters(
 
     Near-duplicates are in one cluster, and so are the ends of a chain of them. Holds the n-grams of all rows.
     """
-    seen: defaultdict[int, list[int]] = defaultdict(list)
+    seen: defaultdict[int, dict[int, list[int]]] = defaultdict(dict)  # key → first row of a cluster → rows of it, skipped at once
     sets: dict[int, np.ndarray] = {}
     above: dict[int, int] = {}  # an earlier row of the same cluster
 
@@ -197,13 +197,17 @@ def clusters(
         return row
 
     for row, keys, mine in _keyed_sets(rows, bands, texts_of, near):
-        for other in sorted({other for key in keys for other in seen.get(key, ())}):
-            pair = first_of(other), first_of(row)
-            if pair[0] != pair[1] and jaccard(mine, sets[other]) >= near.threshold:
-                above[max(pair)] = min(pair)
+        tried: set[int] = set()
+        for first, others in (group for key in keys for group in seen[key].items()):
+            pair = first_of(first), first_of(row)
+            if pair[0] != pair[1]:
+                new = [other for other in others if other not in tried]
+                tried.update(new)
+                if any(jaccard(mine, sets[other]) >= near.threshold for other in new):
+                    above[max(pair)] = min(pair)
         sets[row] = mine
         for key in keys:
-            seen[key].append(row)
+            seen[key].setdefault(first_of(row), []).append(row)
     return {row: first_of(row) for row in list(above)}
 
 

@@ -225,6 +225,7 @@ CASES: dict[str, Case] = {
     "a BOM": Case(always(Answer(body=b"\xef\xbb\xbf" + GOOD.body)), "rated", calls=2),
     "wrong content type": Case(always(Answer(body=GOOD.body, headers={"Content-Type": "image/png"})), "rated", calls=2),
     "truncated": Case(first(2, Answer(body=GOOD.body[:80], declared=len(GOOD.body))), "rated", calls=4),
+    "always truncated": Case(always(Answer(body=GOOD.body[:80], declared=len(GOOD.body))), "dead", f"80 bytes read, {len(GOOD.body) - 80} more"),
     "reset in the middle": Case(first(2, Answer(body=GOOD.body[:80], declared=len(GOOD.body), reset=True)), "rated", calls=4),
     "always reset": Case(always(Answer(body=b"{", declared=900, reset=True)), "dead", "the connection broke"),
     "not HTTP": Case(always(Answer(raw=b"220 smtp ready\r\n")), "dead", "the connection broke"),

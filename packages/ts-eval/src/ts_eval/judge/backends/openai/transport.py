@@ -121,7 +121,7 @@ def _read(response: http.client.HTTPResponse, largest: int) -> bytes:
     if len(found) > largest:
         raise TooLongError(f"more than {largest:,} bytes")
     if response.length:
-        raise http.client.IncompleteRead(found[:0], response.length)
+        raise http.client.IncompleteRead(found, response.length)
     return found
 
 

@@ -77,3 +77,15 @@ def test_what_is_compiled_is_noted(lm, reads_text, monkeypatch, tmp_path):
     begun.touch()
     _ahead._compile(done)
     assert [path.name for path in tmp_path.iterdir()] == ["x.compiled"]
+
+
+def test_the_first_use_of_a_precision_is_said_once(started, capsys):
+    def told(precision: str, *, quiet: bool = False) -> str:
+        with _ahead.first_use(precision, quiet=quiet):
+            return str(capsys.readouterr().err)
+
+    assert told("float32") == ""
+    assert told("int8").count("\n") == 1
+    assert told("int8") == ""
+    assert told("int4", quiet=True) == ""
+    assert told("int4") == "", "noted by the use before"

@@ -10,12 +10,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..console import warn
 from ..errors import TsModelsError
 from ..fast import VARIABLE, available
 
@@ -65,6 +66,21 @@ def _note() -> Path:
     state = (str(kernels), stamps, version("numba"), sys.version, os.environ.get("NUMBA_CACHE_DIR"))
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return caches / "ts-models" / f"{hashlib.sha256(repr(state).encode()).hexdigest()[:16]}.compiled"
+
+
+@contextmanager
+def first_use(precision: str, *, quiet: bool) -> Iterator[None]:
+    """Say before the first use of int8 or int4 on this machine that their kernels are compiled, and note it afterwards."""
+    if precision == "float32" or not own_process or not available():
+        yield
+        return
+    done = _note().with_suffix(f".{precision}")
+    if not quiet and not done.exists():
+        warn(f"the first use of {precision} on this machine compiles its kernels, which may take some minutes.")
+    yield
+    with suppress(OSError):  # nowhere to note it
+        done.parent.mkdir(parents=True, exist_ok=True)
+        done.touch()
 
 
 def write_a_little(models: Iterable[LanguageModel]) -> None:

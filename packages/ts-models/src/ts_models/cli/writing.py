@@ -61,7 +61,7 @@ def generate(
     """
     from ..generation.options import make_config, split_list
     from ..io.loading import load
-    from ._ahead import at_first_start
+    from ._ahead import at_first_start, first_use
 
     flags = {
         "method": method, "num_return_sequences": n, "seed": seed, "max_new_tokens": max_new_tokens,
@@ -84,7 +84,7 @@ def generate(
     for text in (*prompts, *wanted):
         if not quiet:
             warn_unknown(lm.unknown_words(text))
-    with hints(show=False):
+    with hints(show=False), first_use(precision, quiet=quiet):
         stories = lm.write(prompts, words=wanted, features=shown, config=settings)
     payload = {
         "model": model,

@@ -93,6 +93,20 @@ def test_weights_in_several_files_are_one_model(tmp_path: Path) -> None:
     assert torch.equal(ts_models.load(tmp_path / "sharded").model(ids), ts_models.load(tmp_path / "model").model(ids))
 
 
+@pytest.mark.parametrize("shard", ["50GB", "5KB"])
+def test_weights_of_another_save_in_the_folder_are_left_out(tmp_path: Path, shard: str) -> None:
+    theirs = _save(tmp_path / "model", "Llama", LLAMA)
+    ids = torch.randint(0, 40, (1, 9))
+    theirs.save_pretrained(str(tmp_path / "mixed"), max_shard_size=shard)
+    with torch.no_grad():
+        wanted = theirs(input_ids=ids).logits
+        for parameter in theirs.parameters():
+            parameter.zero_()
+    theirs.save_pretrained(str(tmp_path / "zero"))
+    (tmp_path / "zero" / "model.safetensors").rename(tmp_path / "mixed" / "model.z-old.safetensors")
+    assert (ts_models.load(tmp_path / "mixed").model(ids) - wanted).abs().max() < 1e-4
+
+
 def _story(ids: list[int], eos: int) -> list[int]:
     return ids[: ids.index(eos)] if eos in ids else ids
 

@@ -19,7 +19,7 @@ from ..architectures import StoryModel
 from ..artefact import describe_invalid, read_json
 from ..errors import ArtefactError, WeightsError
 from ..schemas import ModelConfig, TransformerConfig
-from .model_folder import build_for, load_weights, parse_config, read_tensors
+from .model_folder import WEIGHTS, build_for, load_weights, parse_config, read_tensors
 
 LLAMA = {
     "self_attn.o_proj": "attention.out",
@@ -186,7 +186,12 @@ def _activation(name: str) -> str:
 
 
 def _all_tensors(folder: Path) -> dict[str, Tensor]:
-    files = sorted(folder.glob("*.safetensors"))
+    """The tensors of model.safetensors, or of the files that its index names: others may be of an earlier save, or adapters."""
+    files, whole, index = sorted(folder.glob("*.safetensors")), folder / WEIGHTS, folder / f"{WEIGHTS}.index.json"
+    if whole.is_file():
+        files = [whole]
+    elif index.is_file() and isinstance(named := read_json(index, error=ArtefactError).get("weight_map"), dict):
+        files = sorted({folder / Path(str(name)).name for name in named.values()})
     if not files:
         raise ArtefactError(
             f"{folder}: holds no safetensors file. Pickled weights (pytorch_model.bin) are never opened; where you trust them, "

@@ -60,6 +60,16 @@ def model_folder(tmp_path: Path) -> Path:
     return ts_models.save(ts_models.build("story-1m", vocab_size=32), tmp_path / "model")
 
 
+def test_a_start_of_another_architecture_is_one_sentence(
+    tmp_path: Path, data: FakeEncoded, config: Callable[..., TrainConfig], model_folder: Path
+) -> None:
+    """The message held torch's list of every tensor."""
+    changed = config(init_from=str(model_folder), model={"d_ff": 40}, max_steps=1)
+    with pytest.raises(ConfigError, match=r"changes the shape .*: `\S+` is \[\d+.*\] there, \[80, .*\] here\. Leave") as caught:
+        train(changed, data, tmp_path / "run")
+    assert len(str(caught.value)) < 300 + len(str(model_folder))
+
+
 def test_a_preset_that_init_from_contradicts_is_refused(
     tmp_path: Path, data: FakeEncoded, config: Make, model_folder: Path
 ) -> None:
@@ -207,7 +217,7 @@ def test_no_file_of_a_run_holds_what_json_does_not_have(tmp_path: Path, data: Fa
 def test_a_run_without_a_finite_model_ends_with_an_error_and_saves_none(
     validates: bool, encoded: Path, tmp_path: Path, data: FakeEncoded, config: Make
 ) -> None:
-    settings = config(optimizer={"name": "adamw", "lr": 1e300}, validation={"every": 4, "samples": 0})
+    settings = config(optimizer={"name": "adamw", "weight_decay": 1e300}, validation={"every": 4, "samples": 0})
     given = (
         encoded if validates else FakeEncoded({"train": data["train"]}, data.vocab_size)
     )  # encoded/ has stories of several windows

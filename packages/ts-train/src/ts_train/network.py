@@ -125,10 +125,14 @@ def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
     weights = loaded.model.state_dict()
     if other_words:
         weights = _translate(weights, network, loaded.vocabulary(), data.tokenizer.vocab)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as problem:
-        raise ConfigError(f"field `model`: changes the shape of the weights of {config.init_from}: {problem}") from None
+    there, here = ({name: list(tensor.shape) for name, tensor in w.items()} for w in (weights, network.state_dict()))
+    other = next((name for name in {**there, **here} if there.get(name) != here.get(name)), None)
+    if other is not None:
+        raise ConfigError(
+            f"field `model`: changes the shape of the weights of {config.init_from}: `{other}` is {there.get(other, 'not')} there, "
+            f"{here.get(other, 'not')} here. Leave those fields out, or start without --init-from."
+        )
+    network.load_state_dict(weights)
     return network
 
 

@@ -89,38 +89,41 @@ def squares(typing: Any, x: Any, mean: Any, size: Any) -> Any:
 def _reduce(b: ir.IRBuilder, rows: list[Any], size: Any, empty: float, step: Callable[..., Any], combine: Combine) -> Any:
     """Loops over whole vectors of the rows, joins the lanes, then takes what remains one by one."""
     whole = b.and_(size, _Int(-_LANES))
-    lanes = _loop(
-        b, _Int(0), whole, _Int(_LANES), ir.Constant(_Vector, [empty] * _LANES),
-        lambda place, acc: step(b, acc, *(b.load(b.bitcast(b.gep(row, [place]), _Vector.as_pointer()), align=4) for row in rows), True),
-    )  # fmt: skip
+
+    def vectors(place: Any, acc: Any) -> list[Any]:
+        pointers = [b.bitcast(b.gep(row, [place]), _Vector.as_pointer()) for row in rows]
+        return [step(b, acc, *(b.load(pointer, align=4) for pointer in pointers), True)]
+
+    (lanes,) = loop(b, _Int(0), whole, _LANES, [ir.Constant(_Vector, [empty] * _LANES)], vectors)
     width = _LANES
     while width > 1:
         width //= 2
         mask = [ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(start, start + width))) for start in (0, width)]
         lanes = combine(b, *(b.shuffle_vector(lanes, ir.Constant(lanes.type, ir.Undefined), part) for part in mask))
     joined = b.extract_element(lanes, ir.IntType(32)(0))
-    return _loop(
-        b, whole, size, _Int(1), joined, lambda place, acc: step(b, acc, *(b.load(b.gep(row, [place])) for row in rows), False)
+    (result,) = loop(
+        b, whole, size, 1, [joined], lambda at, acc: [step(b, acc, *(b.load(b.gep(row, [at])) for row in rows), False)]
     )
+    return result
 
 
-def _loop(b: ir.IRBuilder, first: Any, end: Any, step: Any, start: Any, body: Callable[[Any, Any], Any]) -> Any:
-    """The value that `body` makes of `start`, place after place from `first` up to `end`."""
-    before, loop, after = b.block, b.append_basic_block("sum"), b.append_basic_block("sum.end")
-    b.cbranch(b.icmp_signed("<", first, end), loop, after)
-    b.position_at_end(loop)
-    place, value = b.phi(_Int), b.phi(start.type)
+def loop(b: ir.IRBuilder, first: Any, end: Any, step: int, start: list[Any], body: Callable[..., list[Any]]) -> list[Any]:
+    """The values that `body(place, *values)` makes of `start`, place after place from `first` up to `end`."""
+    before, inside, after = b.block, b.append_basic_block("loop"), b.append_basic_block("loop.end")
+    b.cbranch(b.icmp_signed("<", first, end), inside, after)
+    b.position_at_end(inside)
+    place, values = b.phi(_Int), [b.phi(value.type) for value in start]
+    results, following = body(place, *values), b.add(place, _Int(step))
     place.add_incoming(first, before)
-    value.add_incoming(start, before)
-    result, following = body(place, value), b.add(place, step)
     place.add_incoming(following, b.block)
-    value.add_incoming(result, b.block)
     ends = b.block
-    b.cbranch(b.icmp_signed("<", following, end), loop, after)
+    b.cbranch(b.icmp_signed("<", following, end), inside, after)
     b.position_at_end(after)
-    found = b.phi(start.type)
-    found.add_incoming(start, before)
-    found.add_incoming(result, ends)
+    found = [b.phi(value.type) for value in start]
+    for value, last, given, result in zip(values, found, start, results, strict=True):
+        for phi in (value, last):
+            phi.add_incoming(given, before)
+            phi.add_incoming(result, ends)
     return found
 
 

@@ -16,6 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .arrays import GROUP, PACKED
+from .sums import loop
 
 _features = binding.get_host_cpu_features()
 LANES = 16 if _features.get("avx512f") else 8 if _features.get("avx2") else 4
@@ -119,27 +120,21 @@ def _grouped(
         there = b.select(b.icmp_signed("<", _Int(row), count), _Int(row), b.sub(count, _Int(1)))
         for v in range(vectors):
             b.store(_load(b, bias, v), _vector(b, b.gep(y, [b.mul(there, y_stride)]), v), align=4)
-    before, loop, after = b.block, b.append_basic_block("group"), b.append_basic_block("group.end")
-    b.branch(loop)
-    b.position_at_end(loop)
-    first, line, factor = b.phi(_Int), b.phi(w.type), b.phi(scale.type)
-    left = b.sub(size, first)
-    inputs = b.select(b.icmp_signed("<", left, _Int(GROUP)), left, _Int(GROUP))
-    rest = b.urem(inputs, _Int(PACKED))
-    whole = b.sub(inputs, rest)
-    for begin, part, at_once in ((_Int(0), whole, PACKED), (whole, rest, 1)):
-        source = b.gep(x, [b.mul(b.add(first, begin), x_column)])
-        words = b.gep(line, [b.mul(b.udiv(begin, _Int(PACKED)), w_stride)])
-        given = (source, x_row, x_column, count, words, w_stride, part, y, y_stride, factor, None, at_once)
-        with b.if_then(b.icmp_signed(">", part, _Int(0))):
-            _product(b, rows, vectors, "scaled", *given)
-    following = b.add(first, _Int(GROUP))
-    next_line, next_factor = b.gep(line, [b.mul(w_stride, _Int(GROUP // PACKED))]), b.gep(factor, [w_stride])
-    for phi, start, then in ((first, _Int(0), following), (line, w, next_line), (factor, scale, next_factor)):
-        phi.add_incoming(start, before)
-        phi.add_incoming(then, b.block)
-    b.cbranch(b.icmp_signed("<", following, size), loop, after)
-    b.position_at_end(after)
+
+    def group(first: Any, line: Any, factor: Any) -> list[Any]:
+        left = b.sub(size, first)
+        inputs = b.select(b.icmp_signed("<", left, _Int(GROUP)), left, _Int(GROUP))
+        rest = b.urem(inputs, _Int(PACKED))
+        whole = b.sub(inputs, rest)
+        for begin, part, at_once in ((_Int(0), whole, PACKED), (whole, rest, 1)):
+            source = b.gep(x, [b.mul(b.add(first, begin), x_column)])
+            words = b.gep(line, [b.mul(b.udiv(begin, _Int(PACKED)), w_stride)])
+            given = (source, x_row, x_column, count, words, w_stride, part, y, y_stride, factor, None, at_once)
+            with b.if_then(b.icmp_signed(">", part, _Int(0))):
+                _product(b, rows, vectors, "scaled", *given)
+        return [b.gep(line, [b.mul(w_stride, _Int(GROUP // PACKED))]), b.gep(factor, [w_stride])]
+
+    loop(b, _Int(0), size, GROUP, [w, scale], group)
 
 
 def _product(
@@ -154,30 +149,22 @@ def _product(
     sources = [b.gep(x, [b.mul(row, x_row)]) for row in own]
     targets = [b.gep(y, [b.mul(row, y_stride)]) for row in own]
     zero = ir.Constant(_Vector, [0.0] * LANES)
-    start = [[_load(b, target, v) if mode == "add" else zero for v in range(vectors)] for target in targets]
-    before, loop, after = b.block, b.append_basic_block("tile"), b.append_basic_block("tile.end")
-    b.branch(loop)
-    b.position_at_end(loop)
-    step = b.phi(_Int)
-    step.add_incoming(_Int(0), before)
-    sums = [[b.phi(_Vector) for _ in range(vectors)] for _ in range(rows)]
-    ends: list[list[Any]] = [list(row) for row in sums]
-    for turn in range(at_once):
-        weights = _weights(b, w, w_stride, step, turn, vectors)
-        column = b.mul(b.add(step, _Int(turn)), x_column)
-        for row in range(rows):
-            value = _spread(b, b.load(b.gep(sources[row], [column])))
-            ends[row] = [b.call(fma, [value, weights[v], ends[row][v]]) for v in range(vectors)]
-    following = b.add(step, _Int(at_once))
-    step.add_incoming(following, b.block)
-    for row in range(rows):
-        for v in range(vectors):
-            sums[row][v].add_incoming(start[row][v], before)
-            sums[row][v].add_incoming(ends[row][v], b.block)
-    b.cbranch(b.icmp_signed("<", following, size), loop, after)
-    b.position_at_end(after)
+
+    def turns(step: Any, *sums: Any) -> list[Any]:
+        found = list(sums)
+        for turn in range(at_once):
+            weights = _weights(b, w, w_stride, step, turn, vectors)
+            column = b.mul(b.add(step, _Int(turn)), x_column)
+            for row in range(rows):
+                value = _spread(b, b.load(b.gep(sources[row], [column])))
+                for v in range(vectors):
+                    found[row * vectors + v] = b.call(fma, [value, weights[v], found[row * vectors + v]])
+        return found
+
+    start = [_load(b, target, v) if mode == "add" else zero for target in targets for v in range(vectors)]
+    sums = loop(b, _Int(0), size, at_once, start, turns)
     for v in range(vectors):
-        results = [ends[row][v] for row in range(rows)]
+        results = sums[v::vectors]
         if mode == "affine":
             results = [b.call(fma, [result, _load(b, scale, v), _load(b, bias, v)]) for result in results]
         elif mode == "scaled":  # all rows are read before any is written: one may stand twice

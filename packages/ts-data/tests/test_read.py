@@ -86,6 +86,23 @@ def test_a_cut_or_damaged_file_is_refused(splits: Path) -> None:
         read(splits, "validation")
 
 
+def skip_first_page(path: Path) -> None:
+    """Give the first page of a Parquet file a kind that Arrow does not know, and so leaves out without an error."""
+    content = bytearray(path.read_bytes())
+    assert content[4:6] == b"\x15\x00", "a page's header begins with its kind, 0: data"
+    content[5] = 1
+    path.write_bytes(content)
+
+
+def test_a_page_of_an_unknown_kind_is_not_left_out(splits: Path) -> None:
+    skip_first_page(splits / "validation.parquet")
+    with pytest.raises(ArtefactError, match=r"validation\.parquet: damaged: 0 of its \d+ rows can be read"):
+        list(read(splits, "validation"))
+    skip_first_page(splits / "removed.parquet")
+    with pytest.raises(ArtefactError, match=r"removed\.parquet: damaged: "):
+        list(removed(splits))
+
+
 def test_what_is_not_there_is_named(splits: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="there are: train, validation, test, removed"):
         read(splits, "dev")

@@ -203,6 +203,16 @@ def test_a_parquet_file_with_a_damaged_description_is_refused_by_its_name(tales:
         prepare(tmp_path / "a.parquet", tmp_path / "splits", CONFIG, workers=1)
 
 
+def test_a_parquet_file_with_a_page_of_an_unknown_kind_is_refused(tales: list[str], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": tales}), tmp_path / "a.parquet", use_dictionary=False)
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    assert content[4:6] == b"\x15\x00", "a page's header begins with its kind, 0: data"
+    content[5] = 1
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(SourceError, match=rf"a\.parquet: damaged: 0 of its {len(tales)} rows can be read"):
+        prepare(tmp_path / "a.parquet", tmp_path / "splits", CONFIG, workers=1)
+
+
 # --- files that change while they are read ------------------------------------------------------
 
 

@@ -5,11 +5,15 @@ Unlike `pa.array` and `to_numpy`, the functions do not load pandas if it is inst
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 
 def fixed(values: np.ndarray, valid: np.ndarray | None = None) -> pa.Array:
@@ -49,6 +53,22 @@ def open_batch(path: Path) -> pa.RecordBatch:
     """The one batch of an Arrow IPC file, read and not mapped: mapped pages would count as memory of this process."""
     with pa.OSFile(str(path), "rb") as source:
         return pa.ipc.open_file(source).get_batch(0)
+
+
+def whole_batches(file: pq.ParquetFile, rows: int, groups: Sequence[int], **options: Any) -> Iterator[pa.RecordBatch]:
+    """The rows of row groups as batches of up to `rows`. Raises pa.ArrowInvalid as `check_rows` does."""
+    count = 0
+    for batch in file.iter_batches(rows, row_groups=groups, **options):
+        count += batch.num_rows
+        yield batch
+    check_rows(file, groups, count)
+
+
+def check_rows(file: pq.ParquetFile, groups: Sequence[int], count: int) -> None:
+    """Raises pa.ArrowInvalid if row groups gave fewer rows than the file says: Arrow skips a page of a kind that it does not know."""
+    wanted = sum(file.metadata.row_group(group).num_rows for group in groups)
+    if count != wanted:
+        raise pa.ArrowInvalid(f"{count:,} of its {wanted:,} rows can be read")
 
 
 def blanks(content: np.ndarray) -> np.ndarray:

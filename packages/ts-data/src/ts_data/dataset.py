@@ -12,6 +12,7 @@ from typing import Any, overload
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .arrow import check_rows
 from .artefact import member, read_model, sha256_file
 from .errors import ArtefactError
 from .schemas import Canaries, Canary, DatasetManifest, FileInfo
@@ -154,6 +155,7 @@ class Split(Sequence[str]):
         try:
             names = ["text", "prompt"] if self.manifest is not None and self.manifest.instruct is not None else ["text"]
             table = self._opened[number].read_row_group(group, columns=names).select(names)
+            check_rows(self._opened[number], [group], table.num_rows)
             table.validate(full=True)  # also that it is UTF-8
         except (pa.ArrowException, OSError) as problem:
             reason = str(problem).splitlines()[0][:80]

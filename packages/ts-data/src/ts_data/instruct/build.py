@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..arrow import whole_batches
 from ..artefact import (
     check_target,
     keep_apart,
@@ -172,7 +173,8 @@ def instructions(splits: str | os.PathLike[str], split: str) -> Iterator[Instruc
         raise ArtefactError(f"{splits}: removed stories have no prompts. Name train, validation or test.")
     for path in paths:
         try:
-            for batch in pq.ParquetFile(path.absolute()).iter_batches(1_024):
+            file = pq.ParquetFile(path.absolute())
+            for batch in whole_batches(file, 1_024, range(file.num_row_groups)):
                 for row in batch.to_pylist():
                     story = row["text"][len(row["prompt"]) + 1 :]
                     parts, words, features = (tuple(row[name]) for name in ("parts", "words", "features"))

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..arrow import whole_batches
 from ..cleaning.cleaner import Cleaned, run_steps, steps_of
 from ..cleaning.rules import RULES
 from ..dataset import REMOVED, Split, open_manifest, read
@@ -49,7 +50,7 @@ def removed(splits: str | os.PathLike[str], reason: str | None = None) -> Iterat
     path = Split(splits, REMOVED, (manifest.ledger,)).paths[0]
     try:
         file = pq.ParquetFile(path.absolute())
-        for batch in file.iter_batches(1_024):
+        for batch in whole_batches(file, 1_024, range(file.num_row_groups)):
             for row in batch.to_pylist():
                 if reason is None or row["reason"] == reason:
                     yield Removed(**row)

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..arrow import whole_batches
 from ..errors import SourceError
 from ..schemas import PrepareConfig
 from . import blocks
@@ -44,7 +45,7 @@ class Parquet(Format):
         inner = inner_path(name, config)
         groups = list(range(block.start, block.end))
         try:
-            for batch in file.iter_batches(blocks.ROWS, row_groups=groups, columns=[".".join([name, *inner])], use_threads=False):
+            for batch in whole_batches(file, blocks.ROWS, groups, columns=[".".join([name, *inner])], use_threads=False):
                 column = batch.column(0)
                 for field in inner:
                     column = pc.struct_field(column, field)

@@ -95,7 +95,7 @@ class _Worker:
 
     def finds_dead(self) -> bool:
         """Whether a trial that runs in another process lost its worker: waits until all have ended, or a heartbeat is overdue."""
-        running, end = self.optuna.trial.TrialState.RUNNING, time.monotonic() + 2 * HEARTBEAT + 1
+        running, end = self.optuna.trial.TrialState.RUNNING, time.monotonic() + 2 * HEARTBEAT + 3  # databases count whole seconds
         if self._count(running):
             self.warn(f"trials run in other processes; waiting up to {2 * HEARTBEAT} s to see whether these are alive")
         while self._count(running) and time.monotonic() < end:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ from ts_data.artefact import (
     write_text,
 )
 from ts_data.dataset import file_info
-from ts_data.errors import has_no_space
+from ts_data.errors import naming_full_disk
 from ts_data.schemas import DatasetManifest, FileInfo
 
 from . import engines
@@ -101,7 +100,7 @@ def encode_splits(
         if (done := _check_earlier(target, identity, force=force)) is None:
             need_space(target, sum(info.utf8_bytes for info in source.splits.values()), "encoding", error=ArtefactError)
             work = _open_work(target, {**identity, "batch_rows": BATCH_ROWS})  # journal lines refer to batch boundaries
-            with _naming_a_full_disk(work), _loaded(engine, splits, tokenizer, work, workers) as running:
+            with naming_full_disk(work, TsTokenizerError), _loaded(engine, splits, tokenizer, work, workers) as running:
                 infos = {
                     name: _encode_split(work, name, ts_data.read(splits, name), running, progress)
                     for name in STEMS
@@ -113,18 +112,6 @@ def encode_splits(
             _finish(work, target, tokenizer, done)
         _clear_work(beside(target, "work"))
     return done
-
-
-@contextlib.contextmanager
-def _naming_a_full_disk(work: Path) -> Iterator[None]:
-    """Name the work folder in the error of a disk that is full."""
-    try:
-        yield
-    except OSError as problem:
-        if not has_no_space(problem):
-            raise
-        message = f"{work}: no space is left on its disk. Free some, then run the same command again; it resumes."
-        raise TsTokenizerError(message) from None
 
 
 def _loaded(

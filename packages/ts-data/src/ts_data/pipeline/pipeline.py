@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from .. import engines
 from ..artefact import beside, check_target, keep_apart, lock, need_space, recover
 from ..checks import check_config
-from ..errors import ConfigError, SourceError, TsDataError, has_no_space
+from ..errors import ConfigError, SourceError, TsDataError, naming_full_disk
 from ..schemas import DatasetManifest, PrepareConfig, Role
 from ..sources import SOURCES, STDIN, kind_of
 from ..sources.inputs import Source, expanded, local
@@ -140,16 +140,11 @@ def _working_in(workdir: WorkDir, target: Path | None) -> Iterator[None]:
             recover(target)
         locks.enter_context(lock(workdir.root, option="--work", error=ConfigError))
         try:
-            yield
+            with naming_full_disk(workdir.root, TsDataError):
+                yield
         except (SourceError, ConfigError):
             workdir.clear()
             raise
-        except OSError as problem:
-            if not has_no_space(problem):
-                raise
-            raise TsDataError(
-                f"{workdir.root}: no space is left on its disk. Free some, then run the same command again; it resumes."
-            ) from None
         workdir.clear()
 
 

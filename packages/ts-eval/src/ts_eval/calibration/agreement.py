@@ -108,11 +108,12 @@ def _refusal(a: NDArray[Any], b: NDArray[Any], fewest: int, spread: bool) -> str
     return None
 
 
+_ONE = {"stories": "story", "ratings": "rating"}
+
+
 def counted(n: int, unit: str = "stories") -> str:
     """`1 story`, `2 stories`, `2 ratings`."""
-    return (
-        f"{n} {unit}" if n != 1 else f"1 {unit.removesuffix('ies')}y" if unit.endswith("ies") else f"1 {unit.removesuffix('s')}"
-    )
+    return f"{n} {unit if n != 1 else _ONE[unit]}"
 
 
 def point(n: int, least: int, compute: Callable[[], float], undefined: str, unit: str = "stories") -> Statistic:

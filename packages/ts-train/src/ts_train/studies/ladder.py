@@ -54,12 +54,21 @@ def ladder(
     if progress is not None:
         progress("ladder", len(plan), len(plan))
     budgets = config.predict_tokens or config.tokens
-    known: dict[str, Any] = {"fit": None, "refusal": None}
+    fitted: ScalingFit | None = None
+    refusal: str | None = None
+    predictions: tuple[Prediction, ...] = ()
     try:
-        known["fit"], known["predictions"] = fit_law(cells, targets, budgets, law=config.law, draws=config.bootstrap)
+        fitted, predictions = fit_law(cells, targets, budgets, law=config.law, draws=config.bootstrap)
     except FitError as problem:
-        known["refusal"] = str(problem)
-    report = LadderReport(config=config, data_fingerprint=encoded.fingerprint, cells=tuple(cells), **known)
+        refusal = str(problem)
+    report = LadderReport(
+        config=config,
+        data_fingerprint=encoded.fingerprint,
+        cells=tuple(cells),
+        fit=fitted,
+        refusal=refusal,
+        predictions=predictions,
+    )
     from .plots import plot_ladder
 
     plot_ladder(report, folder / "plot.png")

@@ -95,9 +95,10 @@ class _Worker:
 
     def finds_dead(self) -> bool:
         """Whether a trial that runs in another process lost its worker: waits until all have ended, or a heartbeat is overdue."""
-        running, end = self.optuna.trial.TrialState.RUNNING, time.monotonic() + 2 * HEARTBEAT + 3  # databases count whole seconds
+        patience = 2 * HEARTBEAT + 3  # databases count whole seconds
+        running, end = self.optuna.trial.TrialState.RUNNING, time.monotonic() + patience
         if self._count(running):
-            self.warn(f"trials run in other processes; waiting up to {2 * HEARTBEAT} s to see whether these are alive")
+            self.warn(f"trials run in other processes; waiting up to {patience} s to see whether these are alive")
         while self._count(running) and time.monotonic() < end:
             if self.left() > 0:
                 return True

@@ -1,7 +1,5 @@
 """Checks the types of arguments; an error is one sentence."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from .schemas import PrepareConfig

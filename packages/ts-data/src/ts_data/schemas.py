@@ -1,7 +1,5 @@
 """Schemas of the artefacts and settings of ts_data. Needs the standard library and pydantic only; reads no files."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, ValidationInfo, field_validator

@@ -5,8 +5,6 @@ This module stands twice, in ts_data and in ts_models, equal to the byte (a test
 neither may import the other; every other package imports one of the two.
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import errno

@@ -1,7 +1,5 @@
 """Checks of the texts and ids that callers give: TypeError for what is neither, ConfigError for a value that cannot be used."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

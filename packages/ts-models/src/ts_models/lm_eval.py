@@ -3,8 +3,6 @@
 The result tables get two more rows for each task with `acc`; see `ts_models.integrations.lm_eval.half_ties`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 

@@ -5,8 +5,6 @@ would be 23.1 and 88.2 million parameters; its own text says "35M (3 layer)", an
 `story-*` are ours at the same sizes, in Qwen3's structure, so that other tools open them.
 """
 
-from __future__ import annotations
-
 import difflib
 import tomllib
 from dataclasses import dataclass

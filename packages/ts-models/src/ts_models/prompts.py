@@ -1,7 +1,5 @@
 """The talk's prompt tables, and what models make of them: each completion is cut after its first sentence."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 import tomllib

@@ -3,8 +3,6 @@
 Typing only: nothing here is inherited from, any object with these names will do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 

@@ -1,7 +1,5 @@
 """Tables of architectures, position encodings, decoding methods and export formats. A new one is a module and a line here. Standard library only."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module

@@ -3,10 +3,8 @@
 Standard library and pydantic only. It holds no sizes of named models (see `presets`) and builds nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -74,7 +72,7 @@ class NetworkConfig(_Frozen):
         return {**{name: max(number, -1) for name, number in last.items()}, **values}
 
     @model_validator(mode="after")
-    def _ids_in_vocabulary(self) -> NetworkConfig:
+    def _ids_in_vocabulary(self) -> Self:
         for name, number in self._every_id().items():
             if not -1 <= number < self.vocab_size:
                 raise ValueError(f"{name}_id is {number}, outside of the vocabulary of {self.vocab_size} (-1 means: none)")
@@ -140,7 +138,7 @@ class TransformerConfig(NetworkConfig):
     """Start the two output projections of every block at zero, so that each block begins as the identity."""
 
     @model_validator(mode="after")
-    def _fits(self) -> TransformerConfig:
+    def _fits(self) -> Self:
         if self.head_dim is None and self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}; change one, or set head_dim")
         if self.n_heads % self.kv_heads:
@@ -286,7 +284,7 @@ class GenerationConfig(_Frozen):
         }
 
     @model_validator(mode="after")
-    def _fits(self) -> GenerationConfig:
+    def _fits(self) -> Self:
         if self.min_new_tokens > self.max_new_tokens:
             raise ValueError(f"min_new_tokens {self.min_new_tokens} exceeds max_new_tokens {self.max_new_tokens}")
         if METHODS[self.method].beams and self.num_return_sequences > self.num_beams:

@@ -3,8 +3,6 @@
 Callers compute means and sums.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
 

@@ -1,7 +1,5 @@
 """Size of a config: parameters by part, FLOPs per token, memory. Arithmetic for Transformers and recurrent networks; other kinds are counted."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from .registry import ARCHITECTURES, POSITIONS, load_entry

@@ -5,8 +5,6 @@ row in `lengths`, so that the rows of a batch may be of different length: after 
 `forward(ids, state=state, lengths=lengths)` leaves each row at its own length.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ contexts of two, one and no characters, with a uniform distribution over all cod
 finite cost.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Checks of texts and ids that callers pass. Errors name the row and how to fix it."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any

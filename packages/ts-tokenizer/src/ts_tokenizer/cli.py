@@ -1,7 +1,5 @@
 """The command line of ts_tokenizer: one function per command, each a thin layer over one Python call, imported when it runs."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import asdict
 from itertools import islice

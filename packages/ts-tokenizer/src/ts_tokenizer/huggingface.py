@@ -6,8 +6,6 @@ spaCy splits at rarer infixes. 98 of 100 cleaned real stories get the same ids; 
 Decoding joins tokens by blanks, as `transformers` does, without the learned detokenizer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

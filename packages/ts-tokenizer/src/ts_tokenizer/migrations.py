@@ -1,7 +1,5 @@
 """Migrations of older word_tokenizer.json versions: pure functions from dict to dict, one per version."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

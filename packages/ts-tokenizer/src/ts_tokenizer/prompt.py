@@ -4,8 +4,6 @@ The tokenizer file records the cleaning rules of its splits (`TrainedOn.cleaning
 it changes no word of the vocabulary and turns no further token of the prompt into `<unk>`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 

@@ -1,11 +1,9 @@
 """Schemas of the tokenizer file and of the manifest of an encoded folder. Standard library and pydantic only."""
 
-from __future__ import annotations
-
 import base64
 import re
 import struct
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -95,7 +93,7 @@ class DecoderSpec(_Frozen):
     """int8 or int16 [features]: towards a blank or a capital, in steps."""
 
     @model_validator(mode="after")
-    def _arrays_fit(self) -> DecoderSpec:
+    def _arrays_fit(self) -> Self:
         entries, left = divmod(_packed_bytes(self.templates), 24)
         table = struct.unpack(f"<{6 * entries}I", base64.b64decode(self.templates)[: 24 * entries])
         if left or sum(table[5::6]) != _packed_bytes(self.keys):
@@ -137,7 +135,7 @@ class TokenizerSpec(_Frozen):
     spelling: SpellingSpec
 
     @model_validator(mode="after")
-    def _vocabulary_holds(self) -> TokenizerSpec:
+    def _vocabulary_holds(self) -> Self:
         if tuple(self.vocab[-len(SPECIALS) :]) != SPECIALS:
             raise ValueError(f"the last entries of `vocab` must be {', '.join(SPECIALS)}")
         if len(self.vocab) > MAX_VOCAB:
@@ -193,7 +191,7 @@ class EncodedManifest(_Frozen):
     """How the prompts of the stories are written (`ts_data.instruct`). None if the stories have no prompts."""
 
     @model_validator(mode="after")
-    def _special_ids_hold(self) -> EncodedManifest:
+    def _special_ids_hold(self) -> Self:
         special = {self.bos_id, self.eos_id, self.unk_id, self.pad_id}
         if len(special) < len(SPECIALS) or not special <= set(range(self.vocab_size)):
             raise ValueError("`bos_id`, `eos_id`, `unk_id` and `pad_id` must be four ids below `vocab_size`")

@@ -4,8 +4,6 @@ checkpoints/step-00000100/ holds `tensors.safetensors` (weights, optimizer state
 written to a temporary folder from a copy in memory, flushed and renamed, in a background thread.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import itertools

@@ -4,8 +4,6 @@ The gradient of the logits is computed together with the loss, in chunks that st
 largest tensor of a small language model where `cross_entropy` makes four.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -3,8 +3,6 @@
 A network maps ids `[batch, time]` to logits `[batch, time, vocab]`. The caller's module is checked on a copy before any file is written.
 """
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Plan a run from settings, data, model and machine. The plan is written to run/config.json; a resume reads it."""
 
-from __future__ import annotations
-
 import copy
 import math
 import time

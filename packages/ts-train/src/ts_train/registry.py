@@ -1,7 +1,5 @@
 """Tables of optimizers, schedules and sinks. A new one is a module and a line here. Standard library only."""
 
-from __future__ import annotations
-
 OPTIMIZERS = {
     "adamw": "ts_train.optimizers.adamw:build",
     "muon": "ts_train.optimizers.muon:build",

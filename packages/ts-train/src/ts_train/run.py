@@ -1,7 +1,5 @@
 """`train` starts a run, `resume` continues one, `create_trainer` builds the parts of one for a loop of your own."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -3,8 +3,6 @@
 `step` counts optimizer steps from 0; the factor multiplies each parameter group's peak learning rate.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -1,10 +1,8 @@
 """Settings of a run and the JSON that it writes: TrainConfig, RunManifest, TrainerState. Standard library and pydantic only."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -255,7 +253,7 @@ class BatchConfig(Settings):
         return rename_batch_tokens(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
-    def _one_size(self) -> BatchConfig:
+    def _one_size(self) -> Self:
         if self.batch_size is not None and self.tokens_per_step is not None:
             raise ValueError("give `batch_size` (stories) or `tokens_per_step`, not both")
         return self
@@ -340,7 +338,7 @@ class TrainConfig(Settings):
     """Outputs of metrics, besides the live line."""
 
     @model_validator(mode="after")
-    def _one_prompt_a_row(self) -> TrainConfig:
+    def _one_prompt_a_row(self) -> Self:
         if self.asked_weight != 1 and self.batch.arrangement == "packed":
             raise ValueError("`asked_weight` needs rows of one story each; `batch.arrangement` is packed")
         return self

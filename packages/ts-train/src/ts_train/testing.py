@@ -3,8 +3,6 @@
 Each word has four likely followers, so that a model can learn something.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

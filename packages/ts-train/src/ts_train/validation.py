@@ -1,12 +1,10 @@
 """Validation over a whole split: mean loss per token, bits per byte, sampled stories."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -34,7 +32,7 @@ class ValidationSet:
     """The split's counts in encoded/manifest.json; None if only part of the split is used."""
 
     @classmethod
-    def of(cls, split: Any, *, context: int, pad_id: int, max_tokens: int, max_stories: int | None) -> ValidationSet:
+    def of(cls, split: Any, *, context: int, pad_id: int, max_tokens: int, max_stories: int | None) -> Self:
         """Over the first `max_stories` stories of an encoded split, in batches of at most `max_tokens` positions."""
         part = split
         if max_stories is not None and max_stories < len(split.offsets) - 1:
@@ -49,7 +47,7 @@ class ValidationSet:
         return cls(batches, long, places, in_prompt, getattr(split, "info", None) if part is split else None)
 
     @classmethod
-    def planned(cls, data: TrainingData, manifest: RunManifest) -> ValidationSet | None:
+    def planned(cls, data: TrainingData, manifest: RunManifest) -> Self | None:
         """The validation stories that a run scores; None if the data have none."""
         if data.validation is None:
             return None

@@ -4,8 +4,6 @@
 look for duplicates; it leaves a 128-bit hash of each story for the stage that does.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

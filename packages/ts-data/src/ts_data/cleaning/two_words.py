@@ -1,7 +1,5 @@
 """Tells two words from the halves of one word when the character between them is lost. Word lists decide."""
 
-from __future__ import annotations
-
 import tomllib
 from functools import cache
 from importlib import resources

@@ -6,8 +6,6 @@ foreshadowing, conflict). Sentences are filled-in patterns: the result is for fi
 no substitute for real stories.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 """Damages clean stories like the published TinyStories files, at known rates. Tests and benchmarks use the same functions and
 keep the undamaged text to compare."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 

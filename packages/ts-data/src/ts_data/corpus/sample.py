@@ -1,7 +1,5 @@
 """The embedded default corpus: any number of stories from a seed. For first runs, tests and benchmarks only."""
 
-from __future__ import annotations
-
 import filecmp
 import os
 import random

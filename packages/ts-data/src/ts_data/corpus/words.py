@@ -1,7 +1,5 @@
 """The words and sentence patterns of `ts-data sample`, from `words.toml` and `patterns.toml`."""
 
-from __future__ import annotations
-
 import tomllib
 from functools import cache
 from importlib import resources

@@ -1,7 +1,5 @@
 """Exact duplicates: stories with an equal 128-bit hash; the first in source order stays."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

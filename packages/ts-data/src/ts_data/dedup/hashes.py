@@ -1,7 +1,5 @@
 """Hashes to compare the stories of two corpora: equal for two cleanings of the same story."""
 
-from __future__ import annotations
-
 import hashlib
 import unicodedata
 from collections.abc import Iterable

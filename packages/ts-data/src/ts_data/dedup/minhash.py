@@ -9,8 +9,6 @@ an n-gram's hash combines those of its words. MinHash value i of a story is the 
 the halves of the n-gram's hash (double hashing, Kirsch & Mitzenmacher 2006): one addition per value and n-gram.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache

@@ -4,8 +4,6 @@ Words are those of the lists of `ts-data sample` (nouns, verbs, adjectives that 
 `rules.toml`; they are signs, not a reading of the story.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import tomllib

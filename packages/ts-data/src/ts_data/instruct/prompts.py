@@ -1,7 +1,5 @@
 """One prompt per story: which parts it has, in which order, and which combinations of words train never sees."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections.abc import Sequence

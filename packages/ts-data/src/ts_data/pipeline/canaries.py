@@ -5,8 +5,6 @@ A canary is a row of sentences of generated stories, of the most common words of
 sentence is in one canary only: nothing but the canary itself tells what follows.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """The cleaned stories of all sources: counts, columns and texts by row. A row is a story's number over all sources in order."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """The splits at `out` before `prepare` begins: of the same settings and sources, of others, or none."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence

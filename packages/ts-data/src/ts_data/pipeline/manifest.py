@@ -1,7 +1,5 @@
 """The manifest of a splits/ folder: sources, counts per step, statistics per split."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

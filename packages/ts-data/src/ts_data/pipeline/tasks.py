@@ -4,8 +4,6 @@ Input and output are files of the work folder. A task writes each file aside and
 killed runs again. Tasks do not know each other.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

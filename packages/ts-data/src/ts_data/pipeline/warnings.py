@@ -1,7 +1,5 @@
 """Warnings about sources, with numbers: separators inside stories, stories that are far too long, test stories in train."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

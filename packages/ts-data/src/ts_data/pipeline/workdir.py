@@ -4,8 +4,6 @@ The work folder (`.<out>.ts-work` beside `out`) holds intermediate files, so tha
 `prepare`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fnmatch
 import json

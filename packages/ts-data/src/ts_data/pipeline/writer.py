@@ -2,8 +2,6 @@
 the card and the manifest.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

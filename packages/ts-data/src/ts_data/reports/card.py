@@ -1,7 +1,5 @@
 """The dataset card, the README.md of a splits/ folder: figures for people, `configs` for `datasets.load_dataset`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ..schemas import CANARY_TIMES, DatasetManifest

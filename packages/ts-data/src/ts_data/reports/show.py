@@ -1,7 +1,5 @@
 """Reads single stories: the removed ones, and those that a step changed in a raw source."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

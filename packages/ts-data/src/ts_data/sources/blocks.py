@@ -4,8 +4,6 @@ A plan cuts an input into blocks of about 16 MB at positions that depend on the 
 blocks. Nothing is cleaned here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

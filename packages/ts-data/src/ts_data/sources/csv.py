@@ -1,7 +1,5 @@
 """CSV and TSV files: finds delimiter, quoting and column, skips rows that do not fit, and converts them to Parquet."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

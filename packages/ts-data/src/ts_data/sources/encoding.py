@@ -1,7 +1,5 @@
 """Finds faults of the encoding of a raw file, with line, byte and remedy."""
 
-from __future__ import annotations
-
 import codecs
 import re
 

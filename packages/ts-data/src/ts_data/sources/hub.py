@@ -1,7 +1,5 @@
 """Data sets of the Hugging Face Hub, streamed: `hub:owner/name`, `hub:owner/name:split` or `hub:owner/name@revision:split`."""
 
-from __future__ import annotations
-
 import functools
 import operator
 from collections.abc import Iterator

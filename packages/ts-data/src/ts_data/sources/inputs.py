@@ -1,7 +1,5 @@
 """Expands the sources that a caller names, folders and patterns among them, into a list of files."""
 
-from __future__ import annotations
-
 import glob
 import os
 import re

@@ -1,7 +1,5 @@
 """JSON lines, and JSON lists, which are converted to JSON lines entry by entry."""
 
-from __future__ import annotations
-
 import codecs
 import json
 import re

@@ -1,7 +1,5 @@
 """Parquet files with a column of stories."""
 
-from __future__ import annotations
-
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq

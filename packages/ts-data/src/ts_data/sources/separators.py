@@ -1,7 +1,5 @@
 """Finds what may be a separator inside stories: other spellings of `<|endoftext|>`, rules of dashes or stars, form feeds."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 

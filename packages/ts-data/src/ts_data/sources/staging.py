@@ -3,8 +3,6 @@
 Everything is done in pieces, nothing in memory as a whole.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

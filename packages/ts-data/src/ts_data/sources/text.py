@@ -1,7 +1,5 @@
 """Plain text: stories with a separator between them. Also the cuts of every file that is made of separated parts."""
 
-from __future__ import annotations
-
 import itertools
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence

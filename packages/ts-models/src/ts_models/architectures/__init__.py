@@ -1,7 +1,5 @@
 """The kinds of network, and `build`: config → network. `registry.ARCHITECTURES` is their table. Importing this package loads torch."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..presets import preset, replace_fields

@@ -1,7 +1,5 @@
 """Base class of networks: ids → logits, a state to continue from, generation from ids."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

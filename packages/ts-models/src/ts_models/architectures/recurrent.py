@@ -1,7 +1,5 @@
 """RNN, LSTM and GRU language models: embedding, stacked recurrent layers, output layer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The causal Transformer: config → network. Its layers are in `layers/`, generation in `generation/`."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """The command line of ts_models: commands by what they do, each a thin layer over one Python call."""
 
-from __future__ import annotations
-
 from ..__about__ import __version__
 from ..console import make_app, run
 from . import _ahead

@@ -1,7 +1,5 @@
 """What several commands share: an argument, a list in a help text, a sentence on stderr."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Commands that look inside a model: `neighbours`, `look` and `neurons`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Commands on models as a whole: `list`, `show` and `export`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """Commands that write stories: `generate`, `prompts` and `play`."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import sys

@@ -1,7 +1,5 @@
 """Export of models to the formats of other tools: one module per format."""
 
-from __future__ import annotations
-
 import copy
 import os
 from pathlib import Path

@@ -4,8 +4,6 @@ llama.cpp runs it from token ids. The vocabulary is stored word by word so that 
 word-level tokenizer with spaCy's rules: text must be turned into ids by ts_tokenizer, and ids back into text.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ The network, the sampling and the tokenizer are plain JavaScript in `page/`. Wei
 decoding are those of `load` and `generate` on the rounded model.
 """
 
-from __future__ import annotations
-
 import base64
 import copy
 import json

@@ -4,8 +4,6 @@ What it costs in loss and gains in speed is measured, never assumed: on the stor
 own writing (which is kinder: give held-out stories).
 """
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Any

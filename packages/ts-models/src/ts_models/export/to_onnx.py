@@ -5,8 +5,6 @@ Transformer: ids [batch, time] int64, past_keys and past_values [layers, batch, 
 [layers, batch, d_hidden] in and out. An empty text starts with past = 0, or zeros.
 """
 
-from __future__ import annotations
-
 import copy
 import warnings
 from pathlib import Path

@@ -3,8 +3,6 @@
 Qwen3 folders need nothing of ours; the others open wherever ts_models is imported, and run no code from the folder.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, TypeGuard

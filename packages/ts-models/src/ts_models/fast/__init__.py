@@ -4,8 +4,6 @@
 without Numba, where TS_MODELS_KERNELS is `plain`, and with an llvmlite that the kernels are not written for.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

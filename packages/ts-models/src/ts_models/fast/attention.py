@@ -4,8 +4,6 @@ PyTorch's fused kernel also multiplies the masked half, and does not support dro
 weights are dropped with probability p, rounded to 2^-32. One number of torch's global generator is the key of a call's draws.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fast generation of a Transformer on the CPU: prompts through the network, then one compiled call per token for all rows."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -5,8 +5,6 @@ distribution is the same; p is rounded to 2^-32, and the survivors are scaled by
 global generator, so `torch.manual_seed` repeats the draws.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -7,8 +7,6 @@ on other devices and formats, for a few tokens, and under torch.compile this is 
 Letters: N tokens, I values in, O values out.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

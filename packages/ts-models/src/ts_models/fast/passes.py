@@ -3,8 +3,6 @@
 The norm takes seven passes, where PyTorch's `rms_norm` takes a dozen; the rotation of queries and keys two forward and two backward.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -4,8 +4,6 @@ The loop chooses every token from the large network's own logits, so each method
 without guesses (Leviathan et al. 2023 keep the distribution only). A guess that the loop does not choose costs time, no more.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any

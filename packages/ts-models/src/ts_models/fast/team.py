@@ -4,8 +4,6 @@ A helper looks for work for about a millisecond, then sleeps until the next toke
 On Linux it runs at a lower priority than the leader, so that on a busy machine it uses only what is left.
 """
 
-from __future__ import annotations
-
 import os
 import statistics
 import sys

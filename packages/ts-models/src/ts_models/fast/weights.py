@@ -1,7 +1,5 @@
 """Converts a Transformer's weights to the kernels' arrays; cached per network until the weights change."""
 
-from __future__ import annotations
-
 from typing import Any
 from weakref import WeakKeyDictionary
 

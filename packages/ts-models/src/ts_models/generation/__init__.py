@@ -4,8 +4,6 @@
 `generate_steps` all of it step by step.
 """
 
-from __future__ import annotations
-
 from ..registry import METHODS
 from .loop import Stepper, TorchStepper, generate, generate_ids, generate_steps, make_stepper, stream
 from .options import make_config

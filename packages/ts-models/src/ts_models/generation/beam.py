@@ -4,8 +4,6 @@ A finished hypothesis scores sum of log-probabilities / length ** length_penalty
 A prompt ends when no running beam can beat its worst kept hypothesis any more, so stopping early loses nothing.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, field
 

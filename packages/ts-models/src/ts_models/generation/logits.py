@@ -3,8 +3,6 @@
 Processors change logits `[rows, vocab]` in place; warpers return logits in which a token that is filtered out is -inf.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import secrets

@@ -1,7 +1,5 @@
 """The generation loop: drives a stepper (runs the network, keeps its state) and a strategy (chooses the tokens)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, Unpack

@@ -1,7 +1,5 @@
 """Generation options by name → GenerationConfig: hints for names of other libraries, warnings for options without effect."""
 
-from __future__ import annotations
-
 import difflib
 import tomllib
 import warnings

@@ -4,8 +4,6 @@ A draft is written freely. In it, each missing word has a likeliest place. The w
 draft is written again from behind it; so every round fixes at least one word and keeps what stands before it. See `generate_required`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

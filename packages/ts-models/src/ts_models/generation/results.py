@@ -1,7 +1,5 @@
 """Results of generation: steps while it runs, hypotheses at the end."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Greedy choice and sampling: every sequence is a row of its own; a row leaves the batch when it ends."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One generation call: its prompts, limits, end conditions and what it records; the check of memory before it runs."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """New ids → text: whole stories, or a stream of final pieces. Stop texts are cut off."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """What a model does with one text, as numbers: surprise, attention, logit lens, neurons, embeddings. Drawn by `page`."""
 
-from __future__ import annotations
-
 import base64
 import math
 from typing import Any

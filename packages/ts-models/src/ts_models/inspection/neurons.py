@@ -3,8 +3,6 @@
 The corpus is streamed: memory holds one batch and the passages kept, however long it is.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass

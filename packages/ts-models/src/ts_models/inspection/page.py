@@ -1,7 +1,5 @@
 """The self-contained HTML pages of `look` and `neurons`, and the Parquet table of `neurons`. No server, no network."""
 
-from __future__ import annotations
-
 import base64
 import os
 from collections.abc import Iterable, Iterator

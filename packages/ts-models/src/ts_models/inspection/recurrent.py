@@ -4,8 +4,6 @@ The pass runs step by step with torch's equations, because a change at one step 
 values of each step as if they stood at every step, of which that step is kept: indices and shapes are those of the whole tensor.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial

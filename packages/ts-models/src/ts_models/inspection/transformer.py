@@ -3,8 +3,6 @@
 The pass is `Transformer.hidden` in explicit steps. Scores and pattern of attention are computed only where they are asked for.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

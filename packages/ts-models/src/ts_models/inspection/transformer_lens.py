@@ -1,7 +1,5 @@
 """A network of ours in TransformerLens, for its tools: a bridge around the same network as transformers' Qwen3."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..errors import ConfigError, MissingExtraError

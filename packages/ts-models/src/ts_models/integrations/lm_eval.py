@@ -7,8 +7,6 @@ vocabulary are read as `<unk>`, so a word-level model scores two answers that di
 The harness then takes the first answer, in BLiMP the right one. `half_ties` counts such a tie as half; the command prints it.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

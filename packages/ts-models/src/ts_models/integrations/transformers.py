@@ -4,8 +4,6 @@ Importing this module imports transformers. `import ts_models` arranges that it 
 classes, whichever of the two comes first (see `transformers_hook`).
 """
 
-from __future__ import annotations
-
 import functools
 import shutil
 from collections.abc import Iterator, Sequence

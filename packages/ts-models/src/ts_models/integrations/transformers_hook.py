@@ -4,8 +4,6 @@ transformers has no entry-point group for model classes, and importing it takes 
 Where it is not loaded yet, a finder waits for its auto classes and registers ours after them. The finder removes itself.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from importlib import import_module

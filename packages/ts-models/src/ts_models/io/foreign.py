@@ -4,8 +4,6 @@ Config and weights are converted, so cache, beams and scoring work on them. tran
 tokenizers.
 """
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`load`: a path, a Hub id or the name of the embedded model → LanguageModel; third-party models are converted."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -4,8 +4,6 @@ train_stories.npy, README.md. No pickle.
 Reading takes a folder or the id of a Hub repository. The model card's text is made in `card`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -4,8 +4,6 @@ An evaluation compares them with the hashes of its own stories. The package that
 (`ts_data.story_hashes`); here a hash is a number.
 """
 
-from __future__ import annotations
-
 import io
 import os
 from pathlib import Path

@@ -3,8 +3,6 @@
 Letters: B batch, T time, H heads, K heads of keys and values, D head width.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

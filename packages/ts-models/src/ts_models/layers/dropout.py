@@ -1,7 +1,5 @@
 """Dropout (Srivastava et al. 2014): by the compiled kernel in float32 on a CPU, elsewhere PyTorch's own."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """The per-token network of a block: GELU, squared ReLU (So et al. 2021) or SwiGLU (Shazeer 2020)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -1,7 +1,5 @@
 """The linear layer: `nn.Linear`, through oneDNN where faster."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from ..fast.linear import linear

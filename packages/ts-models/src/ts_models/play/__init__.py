@@ -4,8 +4,6 @@ The server has four static files, the list of models and one stream of events pe
 A page of another site may not read from it: requests must name one of the allowed hosts, and come from this page.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ipaddress
 import json

@@ -4,8 +4,6 @@ A text that is not the tokens of its chunks with single blanks between them (`ru
 processed as a whole.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Sequence
 

@@ -4,8 +4,6 @@ Markers precede the token that they correct: first the one for the blank, then t
 three tokens and the known cases of earlier occurrences of the word, so it is the same while a text streams.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import numpy as np

@@ -5,8 +5,6 @@ A key is a template (bits 48 and up) and three fields of 16 bits. The keys of a 
 `log2(range / count) + 2` bits a key.
 """
 
-from __future__ import annotations
-
 import base64
 import math
 

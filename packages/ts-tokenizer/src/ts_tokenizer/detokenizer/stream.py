@@ -5,8 +5,6 @@ can differ in the case of a word: `decode` also uses later occurrences of the wo
 decides the unsure occurrences of a word together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from ..fast.loops import LOOK_AHEAD

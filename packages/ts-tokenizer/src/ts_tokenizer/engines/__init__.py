@@ -1,7 +1,5 @@
 """Engines that run batches of `encode_splits`: one module each, listed in ENGINES, imported on use."""
 
-from __future__ import annotations
-
 import importlib
 import os
 from collections.abc import Iterator, Sequence

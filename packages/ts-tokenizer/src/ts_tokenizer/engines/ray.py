@@ -3,8 +3,6 @@
 Workers read the splits and return the ids, so all machines need the splits and the work folder under the same paths.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator, Sequence

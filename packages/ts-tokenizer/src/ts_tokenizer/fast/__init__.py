@@ -4,8 +4,6 @@
 `compiled` raises an error if Numba cannot compile. The variable is read once, when a module of this folder is first used.
 """
 
-from __future__ import annotations
-
 import os
 from functools import cache
 

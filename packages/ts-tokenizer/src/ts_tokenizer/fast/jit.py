@@ -6,8 +6,6 @@ requested one. No loop uses fast-math flags: with them, code compiled in this pr
 differently. Without Numba (`fast.available`) a loop is the Python function.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -7,8 +7,6 @@ loops that call each other are in this one file: Numba's cache compiles a loop a
 changes in files of loops that it calls.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -11,8 +11,6 @@ One thread can insert while others scan: a scan ignores numbers above `known`, t
 once. A slot that is being written has a larger number or another key; both count as a miss and are looked up again later.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .jit import jit

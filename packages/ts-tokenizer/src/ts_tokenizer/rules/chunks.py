@@ -5,8 +5,6 @@ over the whole text. A text in which that matcher could join two chunks (`crossi
 any other text are those of its chunks in order.
 """
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ spaCy searches the rest of a chunk for a prefix and a suffix after each mark tha
 `pinned.PROVEN`: `tests/test_linear.py` checks their widths and compares the results with spaCy's.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """spaCy's English rules, stored as data and rebuilt into spaCy's Tokenizer. No other module imports spaCy."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import re

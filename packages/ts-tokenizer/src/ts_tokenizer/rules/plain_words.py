@@ -7,8 +7,6 @@ word belongs to a special case that the chunk contains. spaCy is called once per
 is plain.
 """
 
-from __future__ import annotations
-
 import re
 import string
 from collections import defaultdict

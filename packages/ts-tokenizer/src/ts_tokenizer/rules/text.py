@@ -1,7 +1,5 @@
 """Text normalisation, and the character spans of tokens in the original text."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

@@ -1,7 +1,5 @@
 """The command line of ts_train: each command is a thin layer over one Python call."""
 
-from __future__ import annotations
-
 import os
 
 from ts_models.console import make_app

@@ -1,7 +1,5 @@
 """ts-train run, resume, plot, prefer: train a model on encoded stories, continue a run, draw its losses, tune a model on pairs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

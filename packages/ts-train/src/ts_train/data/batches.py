@@ -6,8 +6,6 @@ epoch; an epoch draws which story of similar length takes which place, and the o
 Shapes: a row holds one story (several when packed); a batch is `[rows, time]`, padded to its longest row.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol

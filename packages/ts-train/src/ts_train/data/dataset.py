@@ -1,7 +1,5 @@
 """Open the data of a run, check them against their vocabulary, and fingerprint them."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Mapping

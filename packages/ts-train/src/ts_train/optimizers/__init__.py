@@ -3,8 +3,6 @@
 Every parameter group carries `initial_lr`, its peak; the loop multiplies it by the schedule's factor.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """AdamW over all parameters, with decay on matrices only."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -3,8 +3,6 @@
 Muon orthogonalises a whole matrix, so a fused query-key-value matrix is split into three parameters that view its rows. https://kellerjordan.github.io/posts/muon/
 """
 
-from __future__ import annotations
-
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable

@@ -3,8 +3,6 @@
 The table `gpu` holds the changes for an NVIDIA GPU (larger steps, scaled learning rates).
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 import tomllib

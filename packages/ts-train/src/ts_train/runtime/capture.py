@@ -6,8 +6,6 @@ forward, backward, clipping) and update. The step synchronises once, between the
 functions unrecorded.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any

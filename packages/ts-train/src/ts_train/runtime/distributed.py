@@ -4,8 +4,6 @@ Gradients are summed once per optimizer step in one flat buffer, after all micro
 the tokens of the whole step, so the sum is the gradient of the step for any split of the rows over the ranks.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """Hardware facts: devices, number formats, cache size, peak FLOP/s of the matrix product."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

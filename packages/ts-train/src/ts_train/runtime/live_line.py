@@ -1,7 +1,5 @@
 """Progress of training on stderr: a live line on a terminal, a plain line every few seconds in a pipe."""
 
-from __future__ import annotations
-
 import sys
 import textwrap
 import time

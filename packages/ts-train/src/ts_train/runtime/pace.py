@@ -5,8 +5,6 @@ step: a new plan spreads the rest of the schedule over the remaining steps. The 
 schedule ends.
 """
 
-from __future__ import annotations
-
 import time
 
 from ..schemas import PaceState, Replan, SpeedProbe

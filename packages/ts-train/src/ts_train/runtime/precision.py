@@ -1,7 +1,5 @@
 """Number format of the forward and backward pass, chosen once at the start. Master weights stay float32."""
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import dataclass
 from typing import Any, Literal

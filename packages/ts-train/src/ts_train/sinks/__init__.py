@@ -1,7 +1,5 @@
 """Where metrics go: one callback per module, named in the config's `sinks`."""
 
-from __future__ import annotations
-
 from ts_models.registry import load_entry
 
 from ..callbacks import Callback

@@ -1,7 +1,5 @@
 """run/metrics.jsonl: one line per optimizer step and per validation. A resume truncates it to the checkpoint."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

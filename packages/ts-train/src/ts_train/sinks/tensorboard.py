@@ -1,7 +1,5 @@
 """TensorBoard events in run/tensorboard/NAME/, with the settings for the tab hparams; a resume purges the events of lost steps."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

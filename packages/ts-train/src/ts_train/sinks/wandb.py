@@ -1,7 +1,5 @@
 """Weights & Biases (extra `wandb`)."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

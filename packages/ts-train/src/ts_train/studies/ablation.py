@@ -1,7 +1,5 @@
 """Ablations: named variants of one base, each trained from every seed, compared in a table with intervals and a plot."""
 
-from __future__ import annotations
-
 import math
 import os
 import tomllib

@@ -1,7 +1,5 @@
 """A ladder of sizes at fixed budgets, a scaling law fitted to their losses, and its predictions for larger presets."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Plots: loss curves of runs, and the results of search, ladder and ablate. Imports matplotlib on use."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Sequence

@@ -8,8 +8,6 @@ with Huber weights runs on all starts, and all bootstrap draws, at once. Paramet
 where gamma is fitted, its logarithm: [5] or [6].
 """
 
-from __future__ import annotations
-
 from itertools import product
 from typing import Any
 

@@ -1,9 +1,7 @@
 """Settings and results of search, ladder and ablate. Imports the standard library and pydantic only."""
 
-from __future__ import annotations
-
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
@@ -67,7 +65,7 @@ class AblationConfig(Frozen):
     """Variant → variant to compare it with. Default: the first."""
 
     @model_validator(mode="after")
-    def _holds(self) -> AblationConfig:
+    def _holds(self) -> Self:
         unknown = ({*self.against} | {*self.against.values()}) - {*self.variants}
         if unknown:
             raise ValueError(f"`against` names no variant: {', '.join(sorted(unknown))}")
@@ -137,7 +135,7 @@ class LadderConfig(Frozen):
     """Number of bootstrap draws for the intervals."""
 
     @model_validator(mode="after")
-    def _can_bear_a_fit(self) -> LadderConfig:
+    def _can_bear_a_fit(self) -> Self:
         if len(self.sizes) < 3 or len(set(self.tokens)) < 3:
             raise ValueError("a fit needs at least three `sizes` and three budgets in `tokens`")
         if min(*self.tokens, *self.predict_tokens) < 1:
@@ -210,7 +208,7 @@ class Range(Frozen):
     step: int | float | None = None
 
     @model_validator(mode="after")
-    def _holds(self) -> Range:
+    def _holds(self) -> Self:
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
             raise ValueError("low and high must be finite")
         if not self.low < self.high:
@@ -228,7 +226,7 @@ class Choices(Frozen):
     choices: tuple[bool | int | float | str, ...] = Field(min_length=2)
 
     @model_validator(mode="after")
-    def _differ(self) -> Choices:
+    def _differ(self) -> Self:
         if len(set(self.choices)) < len(self.choices):
             raise ValueError("the same value stands twice in `choices`")
         return self
@@ -263,7 +261,7 @@ class SearchConfig(Frozen):
     """First trials, never pruned (median) and drawn at random (tpe)."""
 
     @model_validator(mode="after")
-    def _no_field_in_another(self) -> SearchConfig:
+    def _no_field_in_another(self) -> Self:
         for name in self.space:
             if inner := [other for other in self.space if other.startswith(f"{name}.")]:
                 raise ValueError(f"`space` names both {name} and {inner[0]}, which is a part of it")

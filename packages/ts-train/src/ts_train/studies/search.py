@@ -4,8 +4,6 @@ The workers share the study's storage; trials/<n>/ holds the training runs. A tr
 queued again with its folder, and the next worker resumes from its checkpoint.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

@@ -1,7 +1,5 @@
 """One training run of a study: settings in, a `TrialResult` out. Finished runs are read, interrupted ones resumed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

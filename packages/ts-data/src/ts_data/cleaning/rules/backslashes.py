@@ -4,8 +4,6 @@ A backslash stays between two digits (`1\2`), between two words (`either\or`; it
 and in the path of a file (`C:\new\dog`).
 """
 
-from __future__ import annotations
-
 import re
 
 from ..two_words import are_two_words

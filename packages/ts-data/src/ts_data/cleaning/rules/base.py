@@ -1,7 +1,5 @@
 """The base of a cleaning rule with parameters."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 
 from pydantic import BaseModel, ConfigDict

@@ -4,8 +4,6 @@
 them; use it in place of `whitespace`.
 """
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -5,8 +5,6 @@ blank between a dash and the quotation mark that it belongs to: `"But I—"`, `"
 a dash before a digit a minus sign; both become `-`. The hyphen inside words (`three-year-old`) is left alone.
 """
 
-from __future__ import annotations
-
 import re
 
 _HYPHENS = "\u2010\u2011\ufe63\uff0d"

@@ -1,7 +1,5 @@
 """The rules that drop a story: without text, cut off, beyond ASCII, too short."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from . import Drop

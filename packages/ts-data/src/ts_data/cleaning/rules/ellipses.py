@@ -3,8 +3,6 @@
 Two dots between digits (`1..5`) or before a slash (`../`) are not an ellipsis and stay.
 """
 
-from __future__ import annotations
-
 import re
 
 _TWO_DOTS = re.compile(r"\.\s{0,3}\.")

@@ -4,8 +4,6 @@ Only names that HTML defines count, so `3 < 5`, `<3`, `<|endoftext|>` and `AT&T`
 a line break, emphasis (`<i>`, `<b>`) nothing. Comments, scripts and styles are removed with their content.
 """
 
-from __future__ import annotations
-
 import html
 import re
 

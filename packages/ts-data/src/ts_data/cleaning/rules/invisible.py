@@ -8,8 +8,6 @@ this rule runs before `mojibake`, because an invisible character can be inside `
 the rule `non_ascii` drops the story.
 """
 
-from __future__ import annotations
-
 import re
 from itertools import pairwise
 

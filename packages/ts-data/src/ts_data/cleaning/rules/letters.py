@@ -3,8 +3,6 @@
 The rule `accents` is off by default: the talk drops such stories (rule `non_ascii`).
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

@@ -3,8 +3,6 @@
 ftfy alone is not enough: in TinyStories the closing quote has lost its third byte (a bare `â€`), which ftfy reads as a dagger.
 """
 
-from __future__ import annotations
-
 import re
 
 TABLE: tuple[tuple[str, str], ...] = (

@@ -11,8 +11,6 @@ blank agrees. It leaves any other text, and one with inches (`5 " long`), unchan
 opens or closes: after an opening mark it closes.
 """
 
-from __future__ import annotations
-
 import re
 
 _DOUBLE = "“”„‟«»″〝〞"

@@ -4,8 +4,6 @@
 keep them.
 """
 
-from __future__ import annotations
-
 import re
 
 _STARS = re.compile(r"\*+")

@@ -4,8 +4,6 @@ Letters: L layers, V vocabulary, d d_model, H heads, K heads of keys and values,
 A table that a network does not have is empty; a bias that it does not have is zero.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

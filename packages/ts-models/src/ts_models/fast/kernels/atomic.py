@@ -5,8 +5,6 @@ finds that store's value. Takes contiguous arrays and checks nothing.
 """
 
 # mypy: disable-error-code="untyped-decorator"
-from __future__ import annotations
-
 import platform
 from typing import Any
 

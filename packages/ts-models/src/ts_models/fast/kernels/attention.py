@@ -8,8 +8,6 @@ Letters: T time, D head width, P time padded to `_STEP`, W width padded to LANES
 """
 
 # mypy: disable-error-code="untyped-decorator"
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -13,8 +13,6 @@ on the number of threads.
 """
 
 # mypy: disable-error-code="untyped-decorator"
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -8,8 +8,6 @@ backward draws again instead of reading a mask.
 """
 
 # mypy: disable-error-code="untyped-decorator"
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,8 +1,6 @@
 """Operations on one vector: embed, norm, rotate, activate; exponentials that vectorise."""
 
 # mypy: disable-error-code="untyped-decorator"
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

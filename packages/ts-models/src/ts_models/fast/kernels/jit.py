@@ -16,8 +16,6 @@ that cannot be read or written must not end the work: the kernel is then compile
 """
 
 # mypy: disable-error-code="untyped-decorator"
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from functools import cache

@@ -6,8 +6,6 @@ the bit wherever it is compiled, on every machine.
 """
 
 # mypy: disable-error-code="untyped-decorator"
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -6,8 +6,6 @@ same to the bit in any tile, batch or thread. Takes pointers and checks nothing.
 """
 
 # mypy: disable-error-code="untyped-decorator"
-from __future__ import annotations
-
 from typing import Any
 
 from llvmlite import binding, ir

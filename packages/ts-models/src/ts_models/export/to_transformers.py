@@ -14,7 +14,7 @@ from ..artefact import resolve_target, write_folder
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
 from ..io.card import transformers_card
-from ..io.foreign import LLAMA
+from ..io.foreign import LLAMA, each_layer
 from ..io.model_folder import (
     CARD,
     EXPORTED,
@@ -98,17 +98,14 @@ def qwen3_config(config: TransformerConfig) -> dict[str, Any]:
 
 def qwen3_tensors(config: TransformerConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Our names → Qwen3's; the fused matrices are cut apart."""
-    tensors = {"model.embed_tokens.weight": state["embedding.weight"], "model.norm.weight": state["norm.weight"]}
-    if not config.tie_embeddings:
-        tensors["lm_head.weight"] = state["head.weight"]
-    rows = [config.n_heads * config.head_size, config.kv_heads * config.head_size, config.kv_heads * config.head_size]
-    for layer in range(config.n_layers):
-        ours, theirs = f"blocks.{layer}.", f"model.layers.{layer}."
-        cut = [*torch.split(state[f"{ours}attention.qkv.weight"], rows), *state[f"{ours}feed_forward.up.weight"].chunk(2)]
-        names = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj")
-        tensors |= {f"{theirs}{name}.weight": tensor for name, tensor in zip(names, cut, strict=True)}
-        parts = {f"{theirs}{name}.weight": f"{ours}{part}.weight" for name, part in LLAMA.items()}
-        tensors |= {name: state[part] for name, part in parts.items() if part in state}
+    heads = [count * config.head_size for count in (config.n_heads, config.kv_heads, config.kv_heads)]
+    rows = {"qkv": heads, "up": [config.d_ff, config.d_ff]}
+    tensors: dict[str, Tensor] = {}
+    for ours, theirs in each_layer(LLAMA, config.n_layers):
+        whole = state.get(f"{ours}.weight")
+        if whole is not None:  # tied embeddings have no output layer
+            parts = whole.split(rows.get(ours.rpartition(".")[2], len(whole)))
+            tensors |= {f"{name}.weight": part for name, part in zip(theirs, parts, strict=True)}
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
 
 

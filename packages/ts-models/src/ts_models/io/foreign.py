@@ -5,6 +5,7 @@ tokenizers.
 """
 
 import struct
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +21,30 @@ from ..schemas import ModelConfig, TransformerConfig
 from .model_folder import WEIGHTS, build_for, load_weights, parse_config, read_tensors
 
 LLAMA = {
-    "self_attn.o_proj": "attention.out",
-    "self_attn.q_norm": "attention.q_norm",
-    "self_attn.k_norm": "attention.k_norm",
-    "input_layernorm": "norm1",
-    "post_attention_layernorm": "norm2",
-    "mlp.down_proj": "feed_forward.down",
+    "embedding": ("model.embed_tokens",),
+    "norm": ("model.norm",),
+    "head": ("lm_head",),
+    "blocks.{}.attention.qkv": tuple(f"model.layers.{{}}.self_attn.{name}_proj" for name in "qkv"),
+    "blocks.{}.attention.out": ("model.layers.{}.self_attn.o_proj",),
+    "blocks.{}.attention.q_norm": ("model.layers.{}.self_attn.q_norm",),
+    "blocks.{}.attention.k_norm": ("model.layers.{}.self_attn.k_norm",),
+    "blocks.{}.norm1": ("model.layers.{}.input_layernorm",),
+    "blocks.{}.norm2": ("model.layers.{}.post_attention_layernorm",),
+    "blocks.{}.feed_forward.up": ("model.layers.{}.mlp.gate_proj", "model.layers.{}.mlp.up_proj"),
+    "blocks.{}.feed_forward.down": ("model.layers.{}.mlp.down_proj",),
 }
-"""Tensors of a layer of Llama and Qwen3, theirs → ours; those that are fused here are in `_FUSED`."""
-_BLOCK = {
-    "attn.attention.out_proj": "attention.out",
-    "ln_1": "norm1",
-    "ln_2": "norm2",
-    "mlp.c_fc": "feed_forward.up",
-    "mlp.c_proj": "feed_forward.down",
-    **LLAMA,
-}
-_TOP = {
-    "wte": "embedding",
-    "wpe": "positions",
-    "ln_f": "norm",
-    "embed_tokens": "embedding",
-    "norm": "norm",
-    "lm_head": "head",
-}
-_FUSED = {  # ours: theirs, in the order of our rows
-    "attention.qkv": (
-        ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        ("attn.attention.q_proj", "attn.attention.k_proj", "attn.attention.v_proj"),
-    ),
-    "feed_forward.up": (("mlp.gate_proj", "mlp.up_proj"),),
+"""Layers of Llama and Qwen3, ours → theirs; several are the rows of one of ours, in that order."""
+_GPT_NEO = {
+    "embedding": ("transformer.wte",),
+    "positions": ("transformer.wpe",),
+    "norm": ("transformer.ln_f",),
+    "head": ("lm_head",),
+    "blocks.{}.attention.qkv": tuple(f"transformer.h.{{}}.attn.attention.{name}_proj" for name in "qkv"),
+    "blocks.{}.attention.out": ("transformer.h.{}.attn.attention.out_proj",),
+    "blocks.{}.norm1": ("transformer.h.{}.ln_1",),
+    "blocks.{}.norm2": ("transformer.h.{}.ln_2",),
+    "blocks.{}.feed_forward.up": ("transformer.h.{}.mlp.c_fc",),
+    "blocks.{}.feed_forward.down": ("transformer.h.{}.mlp.c_proj",),
 }
 OURS = "ts_models"
 """`model_type` of our own classes: names and config are ours."""
@@ -70,7 +65,7 @@ def load_huggingface(folder: Path) -> StoryModel:
         tensors = {name.removeprefix("network."): tensor for name, tensor in stored.items()}
     else:
         assert isinstance(config, TransformerConfig)
-        tensors = _translate(stored, config)
+        tensors = _translate(stored, config, _GPT_NEO if content["model_type"] == "gpt_neo" else LLAMA)
     load_weights(network, tensors, source=str(folder))
     return network.eval()
 
@@ -198,38 +193,29 @@ def _all_tensors(folder: Path) -> dict[str, Tensor]:
     return {name: tensor.float() for file in files for name, tensor in read_tensors(file).items()}
 
 
-def _translate(tensors: dict[str, Tensor], config: TransformerConfig) -> dict[str, Tensor]:
-    """Their names → ours; queries, keys and values, gate and up are joined."""
-    layers: dict[str, dict[str, Tensor]] = {}
+def each_layer(names: Mapping[str, Sequence[str]], layers: int) -> Iterator[tuple[str, list[str]]]:
+    """The pairs of such a table for a network of so many layers."""
+    for ours, theirs in names.items():
+        for layer in range(layers if "{}" in ours else 1):
+            yield ours.format(layer), [name.format(layer) for name in theirs]
+
+
+def _translate(stored: Mapping[str, Tensor], config: TransformerConfig, names: Mapping[str, Sequence[str]]) -> dict[str, Tensor]:
+    """Their tensors by our names; queries, keys and values, gate and up are joined. Unknown ones keep their names."""
+    rest = {_without_stem(name): tensor for name, tensor in stored.items() if not name.endswith(_IGNORED)}
     ours: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        short = name.removeprefix("transformer.").removeprefix("model.")
-        if short.endswith(_IGNORED):
-            continue
-        part, _, kind = short.rpartition(".")
-        if short.startswith(("h.", "layers.")):
-            _, layer, inner = part.split(".", 2)
-            layers.setdefault(layer, {})[f"{inner}.{kind}"] = tensor
-        elif part == "lm_head" and config.tie_embeddings:
-            continue
-        else:
-            ours[f"{_TOP.get(part, part)}.{kind}"] = tensor
-    for layer, parts in layers.items():
-        ours |= {f"blocks.{layer}.{name}": tensor for name, tensor in _block(parts).items()}
-    return ours
+    for own, theirs in each_layer(names, config.n_layers):
+        for kind in ("weight", "bias"):
+            parts = [rest.pop(f"{_without_stem(name)}.{kind}", None) for name in theirs]
+            found = [part for part in parts if part is not None]
+            if len(found) == len(theirs) and not (own == "head" and config.tie_embeddings):
+                ours[f"{own}.{kind}"] = torch.cat(found) if len(found) > 1 else found[0]
+    return ours | rest
 
 
-def _block(parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    parts, ours = dict(parts), {}
-    for name, choices in _FUSED.items():
-        for theirs in choices:
-            for kind in ("weight", "bias"):
-                if all(f"{piece}.{kind}" in parts for piece in theirs):
-                    ours[f"{name}.{kind}"] = torch.cat([parts.pop(f"{piece}.{kind}") for piece in theirs])
-    for name, tensor in parts.items():
-        part, _, kind = name.rpartition(".")
-        ours[f"{_BLOCK.get(part, part)}.{kind}"] = tensor
-    return ours
+def _without_stem(name: str) -> str:
+    """A name without the stem that only a network with an output layer has."""
+    return name.removeprefix("transformer.").removeprefix("model.")
 
 
 # --- llama2.c ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .arrow import check_rows
-from .artefact import member, read_model, sha256_file
+from .artefact import StrPath, member, read_model, sha256_file
 from .errors import ArtefactError
 from .schemas import Canaries, Canary, DatasetManifest, FileInfo
 
@@ -23,14 +23,14 @@ SPLIT_SCHEMA = pa.schema([("text", pa.large_string())])
 """The columns of a split."""
 
 
-def open_manifest(splits: str | os.PathLike[str]) -> DatasetManifest:
+def open_manifest(splits: StrPath) -> DatasetManifest:
     """The manifest of a splits/ folder."""
     if not isinstance(splits, (str, os.PathLike)):
         raise TypeError(f"splits: the path of a splits/ folder is expected, not {type(splits).__name__}.")
-    return read_model(Path(splits) / "manifest.json", DatasetManifest, package="ts-data", error=ArtefactError)
+    return read_model(Path(splits) / "manifest.json", DatasetManifest, package="ts-data")
 
 
-def check_files(splits: str | os.PathLike[str]) -> DatasetManifest:
+def check_files(splits: StrPath) -> DatasetManifest:
     """The manifest of a splits/ folder after a check of each file: size, kind, number of stories.
 
     Raises ArtefactError if a file is missing, truncated or changed.
@@ -49,7 +49,7 @@ def list_files(manifest: DatasetManifest) -> list[FileInfo]:
     return [*files, manifest.ledger, *([manifest.canaries] if manifest.canaries else [])]
 
 
-def read_canaries(splits: str | os.PathLike[str]) -> tuple[Canary, ...]:
+def read_canaries(splits: StrPath) -> tuple[Canary, ...]:
     """The canaries of a splits/ folder: stories whose number of copies in train is known (`times`), and controls (`times` is 0).
 
     Empty if none are planted (`PrepareConfig.canaries`). Raises ArtefactError if the file is missing, damaged or changed.
@@ -60,10 +60,10 @@ def read_canaries(splits: str | os.PathLike[str]) -> tuple[Canary, ...]:
     path = _checked(splits, info)
     if sha256_file(path) != info.sha256:
         raise ArtefactError(f"{path}: changed since it was written. Run `ts-data prepare` again.")
-    return read_model(path, Canaries, package="ts-data", error=ArtefactError).canaries
+    return read_model(path, Canaries, package="ts-data").canaries
 
 
-def read(splits: str | os.PathLike[str], split: str) -> Split:
+def read(splits: StrPath, split: str) -> Split:
     """The stories of one split: "train", "validation", "test", or "removed" (texts of removed.parquet).
 
     Raises ArtefactError if the folder is no splits/ folder, or a file is missing or has another size.
@@ -80,9 +80,7 @@ def read(splits: str | os.PathLike[str], split: str) -> Split:
 class Split(Sequence[str]):
     """The stories of one split, read on access. Holds one row group (about 16 MB) in memory."""
 
-    def __init__(
-        self, splits: str | os.PathLike[str], name: str, files: Sequence[FileInfo], manifest: DatasetManifest | None = None
-    ) -> None:
+    def __init__(self, splits: StrPath, name: str, files: Sequence[FileInfo], manifest: DatasetManifest | None = None) -> None:
         self.splits, self.name = Path(splits).absolute(), name
         self.manifest = manifest
         self.files = tuple(files)
@@ -179,8 +177,8 @@ def without_prompts(batch: pa.RecordBatch) -> pa.Array:
     return pa.array([text[len(prompt) + 1 :] for text, prompt in pairs], pa.large_string())
 
 
-def _checked(splits: str | os.PathLike[str], info: FileInfo) -> Path:
-    path = member(splits, info.name, error=ArtefactError)
+def _checked(splits: StrPath, info: FileInfo) -> Path:
+    path = member(splits, info.name)
     if not path.is_file():
         raise ArtefactError(f"{path}: missing, though the manifest names it. Run `ts-data prepare` again.")
     if path.stat().st_size != info.bytes:

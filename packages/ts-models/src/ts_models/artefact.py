@@ -27,6 +27,8 @@ from pydantic import BaseModel, ValidationError
 
 from .errors import ArtefactError
 
+StrPath = str | os.PathLike[str]
+"""A path as callers give it."""
 Model = TypeVar("Model", bound=BaseModel)
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -40,7 +42,7 @@ WAIT = 10.0
 # --- places ------------------------------------------------------------------------------------
 
 
-def resolve_target(path: str | os.PathLike[str]) -> Path:
+def resolve_target(path: StrPath) -> Path:
     """Where a write to `path` lands: behind a symbolic link, so that the link stays one. Refuses the root of a disk."""
     target = Path(path)
     if target.is_symlink() or target.name in ("", ".."):
@@ -52,7 +54,7 @@ def resolve_target(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def beside(path: str | os.PathLike[str], purpose: Literal["lock", "partial", "old", "work"]) -> Path:
+def beside(path: StrPath, purpose: Literal["lock", "partial", "old", "work"]) -> Path:
     """The hidden name beside `path` for a lock, for what is being written or replaced, or for intermediate files.
 
     `.<name>.ts-<purpose>`: no file of a user is named so.
@@ -61,13 +63,7 @@ def beside(path: str | os.PathLike[str], purpose: Literal["lock", "partial", "ol
     return target.with_name(f".{target.name}.ts-{purpose}")
 
 
-def keep_apart(
-    out: str | os.PathLike[str],
-    inputs: Iterable[str | os.PathLike[str]],
-    *,
-    option: str = "--out",
-    error: type[Exception] = ArtefactError,
-) -> None:
+def keep_apart(out: StrPath, inputs: Iterable[StrPath], *, option: str = "--out", error: type[Exception] = ArtefactError) -> None:
     """Refuse a place to write that is, holds, or lies in one of the inputs. Links are followed."""
     target = Path(os.path.realpath(out))
     for item in inputs:
@@ -84,12 +80,7 @@ def keep_apart(
 
 
 def check_file(
-    path: str | os.PathLike[str],
-    kind: str,
-    recognise: Callable[[bytes], bool],
-    *,
-    option: str = "--out",
-    error: type[Exception] = ArtefactError,
+    path: StrPath, kind: str, recognise: Callable[[bytes], bool], *, option: str = "--out", error: type[Exception] = ArtefactError
 ) -> None:
     """Refuse to put a file where something else stands.
 
@@ -122,12 +113,7 @@ _held: set[tuple[int, int, str]] = set()
 
 @contextlib.contextmanager
 def lock(
-    path: str | os.PathLike[str],
-    *,
-    wait: float = 0.0,
-    reenter: bool = False,
-    option: str = "--out",
-    error: type[Exception] = ArtefactError,
+    path: StrPath, *, wait: float = 0.0, reenter: bool = False, option: str = "--out", error: type[Exception] = ArtefactError
 ) -> Iterator[None]:
     """Hold the only right to write `path`, a file or folder that need not exist.
 
@@ -232,7 +218,7 @@ else:
 
 
 @contextlib.contextmanager
-def write_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def write_file(path: StrPath) -> Iterator[Path]:
     """Yield a path beside `path`; on success it is flushed to disk and renamed to `path`, on failure removed.
 
     A symbolic link stays one: the file behind it is replaced. A folder, device or pipe is refused.
@@ -256,18 +242,18 @@ def write_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+def write_bytes(path: StrPath, content: bytes) -> None:
     """Write a whole file, complete or not at all."""
     with write_file(path) as aside:
         aside.write_bytes(content)
 
 
-def write_text(path: str | os.PathLike[str], content: str) -> None:
+def write_text(path: StrPath, content: str) -> None:
     """Write a whole UTF-8 file, complete or not at all."""
     write_bytes(path, content.encode("utf-8"))
 
 
-def write_model(path: str | os.PathLike[str], model: BaseModel) -> None:
+def write_model(path: StrPath, model: BaseModel) -> None:
     """Write a pydantic model as readable JSON, complete or not at all. JSON has no NaN: see `finite_json`."""
     content = model.model_dump(mode="json")
     plain = finite_json(content)
@@ -302,7 +288,7 @@ def _accepts(schema: type[BaseModel], content: Any) -> bool:
 
 
 @contextlib.contextmanager
-def write_folder(path: str | os.PathLike[str], known_by: str, *formats: str | None, owned: Iterable[str] = ()) -> Iterator[Path]:
+def write_folder(path: StrPath, known_by: str, *formats: str | None, owned: Iterable[str] = ()) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success its files are flushed and it takes the place of `path`.
 
     A folder that stood there before must be one of the same kind (see `check_target`). It stays whole until the new one
@@ -361,9 +347,7 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def check_target(
-    path: str | os.PathLike[str], known_by: str, *formats: str | None, error: type[Exception] = ArtefactError
-) -> None:
+def check_target(path: StrPath, known_by: str, *formats: str | None, error: type[Exception] = ArtefactError) -> None:
     """Refuse to put a folder where something else stands.
 
     What is there may be replaced if it is an empty folder, or one whose JSON file `known_by` has one of the formats (None:
@@ -402,7 +386,7 @@ def _holds_working_folder(target: Path) -> bool:
     return any(_same_place(target, folder) for folder in (here, *here.parents))
 
 
-def recover(path: str | os.PathLike[str]) -> None:
+def recover(path: StrPath) -> None:
     """Finish or undo a `write_folder` that was killed between its two renames. Waits for one that is under way."""
     target = resolve_target(path)
     old = beside(target, "old")
@@ -415,7 +399,7 @@ def recover(path: str | os.PathLike[str]) -> None:
             os.replace(old, target)
 
 
-def need_space(folder: str | os.PathLike[str], needed: int, what: str, *, error: type[Exception] = ArtefactError) -> None:
+def need_space(folder: StrPath, needed: int, what: str, *, error: type[Exception] = ArtefactError) -> None:
     """Raise `error` when the disk that holds `folder` has less than `needed` bytes free."""
     place = Path(folder).absolute()
     while not place.exists():
@@ -440,7 +424,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
+def _naming(path: StrPath) -> Iterator[None]:
     """Name what is written in errors of the disk that name no file, as those of a write do not."""
     try:
         yield
@@ -484,7 +468,7 @@ def _make_it(wanted: str, folder: Path | None = None, given: object = None) -> s
     return f" To make what is needed: {command.replace(usual, f'{folder}/') if usual else command}"
 
 
-def read_json(path: str | os.PathLike[str], *, error: type[Exception] = ArtefactError, wanted: str = "") -> dict[str, Any]:
+def read_json(path: StrPath, *, error: type[Exception] = ArtefactError, wanted: str = "") -> dict[str, Any]:
     """Read a JSON object; `error` names the file, and the line where it is not JSON. `wanted` is its format."""
     path = Path(path)
     try:
@@ -509,7 +493,7 @@ def read_json(path: str | os.PathLike[str], *, error: type[Exception] = Artefact
 
 
 def read_model(
-    path: str | os.PathLike[str],
+    path: StrPath,
     schema: type[Model],
     *,
     package: str,
@@ -584,7 +568,7 @@ def _similar(field: str, known: Sequence[str]) -> str:
     return ". --help-settings lists the fields" if known else "; remove it or check its spelling"
 
 
-def member(folder: str | os.PathLike[str], name: str, *, error: type[Exception] = ArtefactError) -> Path:
+def member(folder: StrPath, name: str, *, error: type[Exception] = ArtefactError) -> Path:
     """The path of a file that a manifest names, refused when it would lie outside of its folder."""
     root = Path(os.path.realpath(folder))
     path = root if "\0" in name else Path(os.path.realpath(root / name))
@@ -596,7 +580,7 @@ def member(folder: str | os.PathLike[str], name: str, *, error: type[Exception] 
 # --- hashing -----------------------------------------------------------------------------------
 
 
-def sha256_file(path: str | os.PathLike[str]) -> str:
+def sha256_file(path: StrPath) -> str:
     """Hexadecimal SHA-256 of a file, read in blocks."""
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ts_data.artefact import (
+    StrPath,
     beside,
     keep_apart,
     link_or_copy,
@@ -58,9 +59,9 @@ PRICED = 2_000
 
 
 def encode_splits(
-    splits: str | os.PathLike[str],
-    tokenizer: WordTokenizer | str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    splits: StrPath,
+    tokenizer: WordTokenizer | StrPath,
+    out: StrPath,
     *,
     workers: int | None = None,
     engine: str = "local",
@@ -114,9 +115,7 @@ def encode_splits(
     return done
 
 
-def _loaded(
-    engine: str, splits: str | os.PathLike[str], tokenizer: WordTokenizer, work: Path, workers: int | None
-) -> engines.Engine:
+def _loaded(engine: str, splits: StrPath, tokenizer: WordTokenizer, work: Path, workers: int | None) -> engines.Engine:
     """Load the engine; on failure, remove an empty work folder."""
     try:
         return engines.load(engine, splits, tokenizer, work, workers or os.cpu_count() or 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from ts_data.artefact import member, read_model, recover, sha256_file
+from ts_data.artefact import StrPath, member, read_model, recover, sha256_file
 from ts_data.schemas import FileInfo
 
 from .errors import ArtefactError
@@ -138,7 +137,7 @@ class Encoded(Mapping[str, EncodedSplit]):
         _ = self.train_stories, self.tokenizer
 
 
-def open_encoded(path: str | os.PathLike[str], *, verify: bool = False) -> Encoded:
+def open_encoded(path: StrPath, *, verify: bool = False) -> Encoded:
     """Open an encoded folder. Checks sizes and offsets, and with `verify` also checksums.
 
     Raises `ArtefactError` if the folder is missing, damaged, cut short, or written by a newer version.

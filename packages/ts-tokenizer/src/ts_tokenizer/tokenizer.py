@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import pyarrow as pa
 
-from ts_data.artefact import parse_model, read_json, sha256_bytes, write_text
+from ts_data.artefact import StrPath, parse_model, read_json, sha256_bytes, write_text
 from ts_data.schemas import DatasetManifest
 
 from .bits import Spelling, fit_spelling
@@ -139,7 +139,7 @@ class WordTokenizer:
     def __repr__(self) -> str:
         return f"<WordTokenizer: {self.vocab_size:,} entries, casing={self.casing}>"
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: StrPath) -> None:
         """Write word_tokenizer.json atomically."""
         write_text(path, self._content)
 
@@ -337,7 +337,7 @@ class WordTokenizer:
         return np.where(chosen, bits[stories.where], 0.0)
 
 
-def load(path: str | os.PathLike[str]) -> WordTokenizer:
+def load(path: StrPath) -> WordTokenizer:
     """Read a word_tokenizer.json. Raises `ArtefactError` if it is missing, damaged, of another kind or too new."""
     content = read_json(path, error=ArtefactError)
     spec = parse_model(

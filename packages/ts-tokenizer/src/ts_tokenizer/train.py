@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ts_data.artefact import keep_apart, lock, read_json
+from ts_data.artefact import StrPath, keep_apart, lock, read_json
 
 from .errors import ArtefactError
 from .schemas import Casing
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def train_file(
-    splits: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    splits: StrPath,
+    out: StrPath,
     *,
     vocab_size: int = 2048,
     casing: Casing = "lower",

@@ -43,7 +43,7 @@ from .trainer import Trainer
 def train(
     config: TrainConfig | str,
     data: Any,
-    out: str | os.PathLike[str],
+    out: artefact.StrPath,
     *,
     model: nn.Module | None = None,
     callbacks: Sequence[Callback] = (),
@@ -98,7 +98,7 @@ def train(
 
 
 def resume(
-    out: str | os.PathLike[str],
+    out: artefact.StrPath,
     *,
     data: Any = None,
     model: nn.Module | None = None,

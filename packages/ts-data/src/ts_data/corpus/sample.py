@@ -1,11 +1,10 @@
 """The embedded default corpus: any number of stories from a seed. For first runs, tests and benchmarks only."""
 
 import filecmp
-import os
 import random
 from collections.abc import Iterator
 
-from ..artefact import lock, need_space, resolve_target, write_file
+from ..artefact import StrPath, lock, need_space, resolve_target, write_file
 from ..errors import ConfigError
 from .grammar import story
 from .impurities import DUPLICATES, damage
@@ -42,9 +41,7 @@ def _damaged(seed: int, number: int) -> str:
         number = dice.randrange(number)
 
 
-def write_sample(
-    out: str | os.PathLike[str], stories: int, seed: int = 1, impurities: bool = False, *, force: bool = False
-) -> int:
+def write_sample(out: StrPath, stories: int, seed: int = 1, impurities: bool = False, *, force: bool = False) -> int:
     """Write the stories to a text file in the layout of TinyStories-train.txt; returns its size in bytes.
 
     Raises ConfigError if `out` is a file with other content, unless `force`: it may hold real stories.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ..arrow import whole_batches
 from ..artefact import (
+    StrPath,
     check_target,
     keep_apart,
     link_or_copy,
@@ -51,8 +51,8 @@ ROWS = 16_384
 
 
 def instruct(
-    splits: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    splits: StrPath,
+    out: StrPath,
     config: InstructConfig | None = None,
     *,
     force: bool = False,
@@ -103,9 +103,7 @@ def _check_existing(target: Path, source: DatasetManifest, config: InstructConfi
         raise ConfigError(f"{target}: holds splits of {what}. Name a new folder, or replace them: --force")
 
 
-def _write(
-    splits: str | os.PathLike[str], source: DatasetManifest, target: Path, config: InstructConfig, progress: Progress
-) -> DatasetManifest:
+def _write(splits: StrPath, source: DatasetManifest, target: Path, config: InstructConfig, progress: Progress) -> DatasetManifest:
     total, done = sum(info.stories for info in source.splits.values()), 0
     found: dict[SplitName, SplitInfo] = {}
     parts: Counter[str] = Counter()
@@ -161,7 +159,7 @@ class _SplitWriter:
         return split_info(np.array(self._words, np.int64), self._characters, self._bytes, files)
 
 
-def instructions(splits: str | os.PathLike[str], split: str) -> Iterator[Instruction]:
+def instructions(splits: StrPath, split: str) -> Iterator[Instruction]:
     """The prompts and stories of one split of a folder that `instruct` wrote, in order.
 
     Raises ArtefactError if the folder holds no prompts, or a file is missing or damaged.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..artefact import member, parse_model, read_json
+from ..artefact import StrPath, member, parse_model, read_json
 from ..dataset import list_files
 from ..errors import ArtefactError, ConfigError, SourceError
 from ..schemas import DatasetManifest, PrepareConfig
@@ -64,7 +64,7 @@ class Existing:
         raise ConfigError(f"{self._out}: holds splits {what}. Name a new folder, or replace them: --force")
 
 
-def existing_splits(out: str | os.PathLike[str]) -> Existing | None:
+def existing_splits(out: StrPath) -> Existing | None:
     """The splits at `out`, or None. Raises ConfigError if their manifest cannot be read."""
     name = os.fspath(out)
     try:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..artefact import lock, need_space, sha256_file
+from ..artefact import StrPath, lock, need_space, sha256_file
 from ..errors import ConfigError, SourceError, TsDataError, has_no_space
 
 if TYPE_CHECKING:
@@ -34,9 +33,7 @@ CORPORA = {name: tuple(Remote(**file) for file in files) for name, files in _PUB
 """Name → files, train first."""
 
 
-def download(
-    corpus: str, out: str | os.PathLike[str], *, endpoint: str | None = None, progress: Progress | None = None
-) -> list[Path]:
+def download(corpus: str, out: StrPath, *, endpoint: str | None = None, progress: Progress | None = None) -> list[Path]:
     """Download a corpus into the folder `out`; returns its files, train first. A complete file is kept.
 
     `endpoint` is another Hub (a mirror); None is the library's own choice. Raises SourceError if a file cannot be

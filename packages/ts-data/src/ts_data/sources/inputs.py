@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..artefact import read_model
+from ..artefact import StrPath, read_model
 from ..errors import ArtefactError, ConfigError, SourceError
 from ..schemas import DatasetManifest
 from . import PACKED, SOURCES, STDIN, has_prefix, is_stream, kind_of
 from .storage import is_uri
 
-Source = str | os.PathLike[str]
+Source = StrPath
 
 _PATTERN = re.compile(r"[*?\[]")
 

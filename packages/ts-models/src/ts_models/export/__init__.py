@@ -1,13 +1,12 @@
 """Export of models to the formats of other tools: one module per format."""
 
 import copy
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..artefact import check_file, check_target, keep_apart
+from ..artefact import StrPath, check_file, check_target, keep_apart
 from ..console import Progress
 from ..errors import ConfigError
 from ..io.loading import load
@@ -19,11 +18,11 @@ __all__ = ["FORMATS", "Format", "export"]
 
 
 def export(
-    model: str | os.PathLike[str] | LanguageModel,
-    out: str | os.PathLike[str],
+    model: StrPath | LanguageModel,
+    out: StrPath,
     *,
     format: str,
-    text: str | os.PathLike[str] | None = None,
+    text: StrPath | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write `model` to `out` in a format of FORMATS; what was written is opened again and compared.
@@ -44,7 +43,7 @@ def export(
     return {"format": format, "path": str(out), **write(lm, Path(out), stories=stories, progress=progress)}
 
 
-def _check_target(out: Path, format: str, model: str | os.PathLike[str] | LanguageModel) -> None:
+def _check_target(out: Path, format: str, model: StrPath | LanguageModel) -> None:
     """Raise ConfigError where `out` is the model that is exported, or something other than an earlier export."""
     path = model.path if isinstance(model, LanguageModel) else Path(model)
     source = [path] if path is not None and path.exists() else []

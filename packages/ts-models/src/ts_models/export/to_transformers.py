@@ -104,7 +104,7 @@ def qwen3_tensors(config: TransformerConfig, state: dict[str, Tensor]) -> dict[s
     for ours, theirs in each_layer(LLAMA, config.n_layers):
         whole = state.get(f"{ours}.weight")
         if whole is not None:  # tied embeddings have no output layer
-            parts = whole.split(rows.get(ours.rpartition(".")[2], len(whole)))
+            parts = torch.split(whole, rows.get(ours.rpartition(".")[2], len(whole)))
             tensors |= {f"{name}.weight": part for name, part in zip(theirs, parts, strict=True)}
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
 

@@ -1,7 +1,6 @@
 """The self-contained HTML pages of `look` and `neurons`, and the Parquet table of `neurons`. No server, no network."""
 
 import base64
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..artefact import check_file, write_file, write_text
+from ..artefact import StrPath, check_file, write_file, write_text
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
 from ..export.to_html import fill, read_parts, script_data
@@ -21,9 +20,7 @@ from .neurons import BEFORE, LayerNeurons, find_passages
 _STATIC = Path(__file__).parent / "static"
 
 
-def look(
-    model: str | os.PathLike[str] | LanguageModel, text: str, out: str | os.PathLike[str], *, max_new_tokens: int = 0
-) -> dict[str, Any]:
+def look(model: StrPath | LanguageModel, text: str, out: StrPath, *, max_new_tokens: int = 0) -> dict[str, Any]:
     """Write a page on what a model does with a text to `out`, and return its numbers (see `analysis.analyse`).
 
     The page shows the surprise at each token, the attention of each head, the logit lens, the most active neurons and the embeddings.
@@ -37,12 +34,12 @@ def look(
     return found
 
 
-def _check_page(out: str | os.PathLike[str], name: str) -> None:
+def _check_page(out: StrPath, name: str) -> None:
     """Raise ConfigError where `out` is a file that is no earlier page of this name."""
     check_file(out, "an earlier page", lambda start: _mark(name).encode() in start, error=ConfigError)
 
 
-def _write_page(out: str | os.PathLike[str], name: str, found: dict[str, Any]) -> None:
+def _write_page(out: StrPath, name: str, found: dict[str, Any]) -> None:
     """Write the page with its data, style and script inside."""
     parts = {
         "<!--generator-->": _mark(name),
@@ -61,9 +58,9 @@ def _mark(name: str) -> str:
 
 
 def neurons(
-    model: str | os.PathLike[str] | LanguageModel,
+    model: StrPath | LanguageModel,
     stories: Iterable[ArrayLike],
-    out: str | os.PathLike[str],
+    out: StrPath,
     *,
     passages: int = 8,
     exact: bool = False,

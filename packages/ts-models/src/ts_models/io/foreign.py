@@ -57,7 +57,7 @@ _IGNORED = ("attn.attention.bias", "attn.attention.masked_bias", "rotary_emb.inv
 
 def load_huggingface(folder: Path) -> StoryModel:
     """A folder with config.json and safetensors of GPT-Neo, Llama or Qwen3."""
-    content = read_json(folder / "config.json", error=ArtefactError)
+    content = read_json(folder / "config.json")
     config = _config_of(content, folder)
     stored = _all_tensors(folder)
     network = build_for(config, sum(tensor.nbytes for tensor in stored.values()), str(folder))
@@ -75,7 +75,7 @@ def read_foreign_config(path: Path) -> ModelConfig:
     if path.is_file():
         with path.open("rb") as file:
             return _llama2c_config(file.read(HEADER.size), path)
-    return _config_of(read_json(path / "config.json", error=ArtefactError), path)
+    return _config_of(read_json(path / "config.json"), path)
 
 
 def _config_of(content: dict[str, Any], folder: Path) -> ModelConfig:
@@ -183,7 +183,7 @@ def _all_tensors(folder: Path) -> dict[str, Tensor]:
     files, whole, index = sorted(folder.glob("*.safetensors")), folder / WEIGHTS, folder / f"{WEIGHTS}.index.json"
     if whole.is_file():
         files = [whole]
-    elif index.is_file() and isinstance(named := read_json(index, error=ArtefactError).get("weight_map"), dict):
+    elif index.is_file() and isinstance(named := read_json(index).get("weight_map"), dict):
         files = sorted({folder / Path(str(name)).name for name in named.values()})
     if not files:
         raise ArtefactError(

@@ -1,11 +1,10 @@
 """`load`: a path, a Hub id or the name of the embedded model → LanguageModel; third-party models are converted."""
 
-import os
 from pathlib import Path
 
 import torch
 
-from ..artefact import sha256_file
+from ..artefact import StrPath, sha256_file
 from ..errors import ConfigError, MissingExtraError, TokenizerError
 from ..language_model import LanguageModel
 from ..protocols import Tokenizer
@@ -15,7 +14,7 @@ from .model_folder import LLAMA2C, TOKENIZER, is_foreign, load_model, read_train
 from .tokenizers import HuggingFaceTokenizer, Llama2cTokenizer, load_tokenizer
 
 
-def load(path_or_hub_id: str | os.PathLike[str], *, device: str = "cpu", revision: str | None = None) -> LanguageModel:
+def load(path_or_hub_id: StrPath, *, device: str = "cpu", revision: str | None = None) -> LanguageModel:
     """Open a model with ts_models alone: never torchtune, spaCy or pickle.
 
     Takes one of our folders; the id of a Hub repository ("name/model"); `demo`, the model in the package; a Hugging Face

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..architectures import StoryModel, build_for_inference
-from ..artefact import parse_model, read_json, sha256_file, write_folder, write_model
+from ..artefact import StrPath, parse_model, read_json, sha256_file, write_folder, write_model
 from ..errors import ArtefactError, ConfigError, NonFiniteError, WeightsError
 from ..presets import PRESETS
 from ..schemas import ModelConfig, TrainingSummary, config_class
@@ -51,9 +51,9 @@ _FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float64": tor
 
 def save(
     model: StoryModel,
-    path: str | os.PathLike[str],
+    path: StrPath,
     *,
-    tokenizer: str | os.PathLike[str] | None = None,
+    tokenizer: StrPath | None = None,
     training: TrainingSummary | None = None,
     train_stories: NDArray[np.uint64] | None = None,
     dtype: torch.dtype | None = None,
@@ -153,7 +153,7 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
 
 def _check_tokenizer(path: Path, config: ModelConfig) -> None:
     """Refuse a tokenizer whose file shows another vocabulary."""
-    content = read_json(path, error=ArtefactError)
+    content = read_json(path)
     vocabulary = content.get("vocab", content.get("vocabulary"))
     size = len(vocabulary) if isinstance(vocabulary, list) else content.get("vocab_size")
     if isinstance(size, int) and size != config.vocab_size:
@@ -168,7 +168,7 @@ def _check_tokenizer(path: Path, config: ModelConfig) -> None:
             )
 
 
-def resolve(path_or_id: str | os.PathLike[str], *, revision: str | None = None) -> Path:
+def resolve(path_or_id: StrPath, *, revision: str | None = None) -> Path:
     """The folder of a model: a path, or the id of a Hub repository ("name/model"), which is fetched and cached."""
     path = Path(path_or_id)
     if str(path_or_id) == "demo" and not path.exists():
@@ -203,7 +203,7 @@ def is_foreign(path: Path) -> bool:
         return True
     if not (path / CONFIG).is_file():
         raise ArtefactError(f"{path}: is no model folder, because it has no {CONFIG}. {_way_to_a_model(path)}")
-    content = read_json(path / CONFIG, error=ArtefactError)
+    content = read_json(path / CONFIG)
     kind = content.get("format")
     if kind is not None and not str(kind).startswith("ts-models/"):
         raise ArtefactError(f"{path / CONFIG}: field `format` is {kind!r}: this is another kind of file. {_way_to_a_model(path)}")
@@ -215,7 +215,7 @@ def _way_to_a_model(path: Path) -> str:
     found = set()
     for name in ("manifest.json", CONFIG):
         with contextlib.suppress(ArtefactError):
-            found.add(str(read_json(path / name, error=ArtefactError).get("format")))
+            found.add(str(read_json(path / name).get("format")))
     if "ts-data/manifest" in found:
         return (
             f"Encode these splits, then train on them: ts-tokenizer encode {path} --tokenizer word_tokenizer.json --out encoded/"
@@ -230,13 +230,13 @@ def _way_to_a_model(path: Path) -> str:
 def read_config(folder: Path) -> ModelConfig:
     """config.json of a model folder."""
     path = folder / CONFIG
-    return parse_config(read_json(path, error=ArtefactError), str(path))
+    return parse_config(read_json(path), str(path))
 
 
 def parse_config(content: dict[str, Any], source: str) -> ModelConfig:
     """A config from its JSON object."""
     schema: Any = config_class(content.get("kind"))
-    config: ModelConfig = parse_model(content, schema, source=source, package="ts-models", error=ArtefactError)
+    config: ModelConfig = parse_model(content, schema, source=source, package="ts-models")
     return config
 
 
@@ -245,10 +245,10 @@ def read_training(folder: Path) -> TrainingSummary | None:
     path = folder / TRAINING
     if not path.exists():
         return None
-    content = read_json(path, error=ArtefactError)
+    content = read_json(path)
     if "format" not in content and is_foreign(folder):
         return None
-    return parse_model(content, TrainingSummary, source=str(path), package="ts-models", error=ArtefactError)
+    return parse_model(content, TrainingSummary, source=str(path), package="ts-models")
 
 
 def load_model(folder: Path, *, device: str | torch.device = "cpu") -> StoryModel:
@@ -322,7 +322,7 @@ def _dequantise(tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:
     return whole
 
 
-def push_to_hub(folder: str | os.PathLike[str], repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+def push_to_hub(folder: StrPath, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
     """Upload a model folder to a repository of the Hub, created if it is missing. Returns the address of the commit.
 
     token: default, the one of `hf auth login`. Raises ArtefactError where the folder holds no model of ours.

@@ -5,14 +5,13 @@ An evaluation compares them with the hashes of its own stories. The package that
 """
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..artefact import sha256_bytes
+from ..artefact import StrPath, sha256_bytes
 from ..errors import ArtefactError, ConfigError
 from ..schemas import TrainingSummary
 
@@ -39,7 +38,7 @@ def pack(hashes: Any, training: TrainingSummary | None) -> tuple[bytes | None, T
     return content, training.model_copy(update=known)
 
 
-def read_train_stories(path_or_hub_id: str | os.PathLike[str]) -> Hashes | None:
+def read_train_stories(path_or_hub_id: StrPath) -> Hashes | None:
     """Sorted unique uint64 hashes of the stories a model was trained on; None for a model that does not hold them.
 
     Raises ArtefactError where the file is missing, or is not the one that training.json names.

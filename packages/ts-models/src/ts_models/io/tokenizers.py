@@ -5,7 +5,6 @@ A package registers under the group `ts_models.tokenizers` a callable (path → 
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
-from ..artefact import read_json
+from ..artefact import StrPath, read_json
 from ..errors import ArtefactError, MissingExtraError, TokenizerError
 from ..protocols import Tokenizer
 from ..schemas import ModelConfig
@@ -23,10 +22,10 @@ _BYTE = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
 """A piece that stands for one byte."""
 
 
-def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
+def load_tokenizer(path: StrPath) -> Tokenizer:
     """Read a tokenizer file. Raises TokenizerError where no installed package reads its format."""
     path = Path(path)
-    kind = read_json(path, error=ArtefactError).get("format")
+    kind = read_json(path).get("format")
     found = [entry for entry in entry_points(group=GROUP) if entry.name == str(kind)]
     if not found:
         raise TokenizerError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +37,9 @@ class _Pair:
 
 
 def prefer(
-    model: str | os.PathLike[str],
-    pairs: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    model: artefact.StrPath,
+    pairs: artefact.StrPath,
+    out: artefact.StrPath,
     config: PreferenceConfig | None = None,
     *,
     progress: Progress | None = None,

@@ -1,7 +1,6 @@
 """Ablations: named variants of one base, each trained from every seed, compared in a table with intervals and a plot."""
 
 import math
-import os
 import tomllib
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from .schemas import AblationConfig, AblationReport, TrialResult, VariantRow
 from .trial import begin_study, folder_name, run_trial, settings_for
 
 
-def ablation(name: str | os.PathLike[str]) -> AblationConfig:
+def ablation(name: artefact.StrPath) -> AblationConfig:
     """Read an ablation by path or name. Raises ConfigError with file and field."""
     path = study_file("ablations", name)
     try:
@@ -31,9 +30,9 @@ def ablation(name: str | os.PathLike[str]) -> AblationConfig:
 
 
 def ablate(
-    config: AblationConfig | str | os.PathLike[str],
+    config: AblationConfig | artefact.StrPath,
     data: Any,
-    out: str | os.PathLike[str],
+    out: artefact.StrPath,
     *,
     progress: Progress | None = None,
     warn: Warn | None = None,

@@ -1,7 +1,6 @@
 """A ladder of sizes at fixed budgets, a scaling law fitted to their losses, and its predictions for larger presets."""
 
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from .trial import begin_study, folder_name, run_trial, settings_for
 def ladder(
     config: LadderConfig,
     data: Any,
-    out: str | os.PathLike[str],
+    out: artefact.StrPath,
     *,
     progress: Progress | None = None,
     warn: Warn | None = None,

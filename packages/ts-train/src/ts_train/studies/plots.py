@@ -20,7 +20,7 @@ SIGNATURES = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 LOSS = "best validation loss, nats per token"
 
 
-def plot(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Path:
+def plot(runs: Sequence[artefact.StrPath], out: artefact.StrPath) -> Path:
     """Draw loss by tokens, by time and by FLOPs, and the learning rate: training as a thin line, validation with dots.
 
     Raises:

@@ -7,7 +7,6 @@ queued again with its folder, and the next worker resumes from its checkpoint.
 import contextlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
@@ -30,7 +29,7 @@ HEARTBEAT = 30  # seconds; a worker without a heartbeat for twice as long counts
 def search(
     config: SearchConfig,
     data: Any,
-    out: str | os.PathLike[str],
+    out: artefact.StrPath,
     *,
     storage: str | None = None,
     study: str = "search",

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -141,7 +140,7 @@ def plain_name(name: str) -> str:
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def begin_study(command: str, out: str | os.PathLike[str], report: type[BaseModel]) -> Path:
+def begin_study(command: str, out: artefact.StrPath, report: type[BaseModel]) -> Path:
     """The folder of a study. Refuses torchrun, where each rank would start its own study.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import random
 import re
@@ -10,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pyarrow as pa
@@ -140,6 +142,21 @@ def test_a_json_list_is_read_in_pieces() -> None:
         assert [entry["text"] for entry in entries("x.json", lambda pieces=pieces: next(pieces, b""))] == tales
     pieces = iter([b"[1", b"2, 3.", b"5 ,-1]"])
     assert list(entries("x.json", lambda: next(pieces, b""))) == [12, 3.5, -1]
+
+
+def test_a_long_entry_of_a_json_list_takes_time_in_proportion_to_it() -> None:
+    content = io.BytesIO(json.dumps([[{"text": "a b c"}] * 100_000]).encode())
+    begun = process_time()
+    assert [len(entry) for entry in entries("x.json", lambda: content.read(1000))] == [100_000]
+    assert process_time() - begun < 2  # 22 s where each piece starts the entry anew
+
+
+@pytest.mark.parametrize("entry", [b'{"text": nope}', b"9" * 5000, b'"a\nb"'])
+def test_a_damaged_entry_of_a_json_list_is_named_before_the_file_is_in_memory(entry: bytes) -> None:
+    content = io.BytesIO(b'["One.", ' + entry + b', "Two."' * 50_000 + b"]")
+    with pytest.raises(ts_data.SourceError, match="entry 2: not JSON"):
+        list(entries("x.json", lambda: content.read(1000)))
+    assert content.tell() < 20_000
 
 
 def test_delimiters() -> None:

@@ -112,6 +112,14 @@ def test_a_rule_takes_time_in_proportion_to_the_text(name: str) -> None:
     assert process_time() - start < 5
 
 
+@pytest.mark.parametrize("opening", ["<!--", "<script>", "<!--<style>", "<p class='"])
+def test_html_that_is_never_closed_takes_time_in_proportion_too(opening: str) -> None:
+    text = f"<!-- one --><script>two</script>{opening * 100_000}"
+    start = process_time()
+    assert load("html")(text) == opening * 100_000
+    assert process_time() - start < 5
+
+
 def test_unknown_and_repeated_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="Did you mean 'quotes'"):
         PrepareConfig(steps=("quote",))

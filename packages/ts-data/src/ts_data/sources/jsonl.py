@@ -110,7 +110,7 @@ _JSON_NAMES = {type(None): "null", bool: "true or false", int: "a number", float
 
 _ENDS = tuple(", \t\r\n]")
 _NUMBER = 64
-"""Characters to hold after a number before it counts as complete: the rest of its digits may be in the next piece."""
+"""Characters to hold after a number, or after a fault, before it counts: what completes it may be in the next piece."""
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
@@ -124,13 +124,17 @@ class _Text:
         self.held, self.at, self.whole = "", 0, False
 
     def more(self) -> None:
-        """Drop the text that was read and append the next piece."""
-        piece = self._read()
-        try:
-            text = self._decoder.decode(piece, final=not piece)
-        except UnicodeDecodeError as problem:
-            raise SourceError(f"{self._source}: not UTF-8 ({problem.object[problem.start : problem.start + 4]!r}).") from None
-        self.held, self.at, self.whole = self.held[self.at :] + text, 0, not piece
+        """Drop the text that was read and append at least as much as is left: what grows piece by piece is read over and over."""
+        texts = [self.held[self.at :]]
+        missing = max(len(texts[0]), 1)
+        while missing > 0 and not self.whole:
+            piece = self._read()
+            try:
+                texts.append(self._decoder.decode(piece, final=not piece))
+            except UnicodeDecodeError as problem:
+                raise SourceError(f"{self._source}: not UTF-8 ({problem.object[problem.start : problem.start + 4]!r}).") from None
+            missing, self.whole = missing - len(texts[-1]), not piece
+        self.held, self.at = "".join(texts), 0
 
     def next_sign(self) -> str:
         """The next character that is no blank; "" at the end of the file."""
@@ -177,7 +181,7 @@ def _entry(source: str, number: int, text: _Text) -> Any:
         except RecursionError:
             raise SourceError(f"{source}, entry {number:,}: nested too deeply. Remove the entry.") from None
         except ValueError as problem:
-            if text.whole:
+            if text.whole or not _may_go_on(problem, len(text.held)):
                 reason = problem.msg if isinstance(problem, json.JSONDecodeError) else str(problem)
                 raise SourceError(f"{source}, entry {number:,}: not JSON ({reason}). Mend or remove the entry.") from None
         else:
@@ -185,3 +189,10 @@ def _entry(source: str, number: int, text: _Text) -> Any:
                 text.at = end
                 return value
         text.more()
+
+
+def _may_go_on(problem: ValueError, held: int) -> bool:
+    """Whether an entry may be right once more than `held` characters are there; Python refuses a number by its length."""
+    if not isinstance(problem, json.JSONDecodeError):
+        return False
+    return problem.msg.startswith("Unterminated") or held - problem.pos <= _NUMBER

@@ -7,7 +7,7 @@ a line break, emphasis (`<i>`, `<b>`) nothing. Comments, scripts and styles are 
 import html
 import re
 
-_HIDDEN = re.compile(r"<!--.*?-->|<(script|style|template)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+_HIDDEN = re.compile(r"<!(--)|<(script|style|template)\b[^<>]*>", re.IGNORECASE)
 _BLOCKS = (
     "address|article|aside|blockquote|body|br|center|dd|div|dl|dt|fieldset|figcaption|figure|footer|form|h[1-6]|head|header|hr|html|"
     "li|main|nav|ol|p|pre|section|table|tbody|td|tfoot|th|thead|title|tr|ul"
@@ -29,10 +29,27 @@ _TWICE = re.compile(r"&amp;(?=#?[A-Za-z0-9]{2,8};)")
 def apply(text: str) -> str:
     """Return the text without tags and character references."""
     if "<" in text:
-        text = _TAG.sub(_break, _POWER.sub("^", _HIDDEN.sub("", text)))
+        text = _TAG.sub(_break, _POWER.sub("^", _without_hidden(text)))
     if "&" in text:
         text = _REFERENCE.sub(_character, _TWICE.sub("&", text))
     return text
+
+
+def _without_hidden(text: str) -> str:
+    """Remove comments, scripts, styles and templates. One that is never closed stays; its end is searched only once."""
+    pieces: list[str] = []
+    done, unclosed = 0, set()
+    for opening in _HIDDEN.finditer(text):
+        name = opening[opening.lastindex or 0].casefold()
+        if opening.start() < done or name in unclosed:
+            continue
+        closing = re.compile("-->" if name == "--" else rf"</{name}\s*>", re.IGNORECASE).search(text, opening.end())
+        if closing is None:
+            unclosed.add(name)
+            continue
+        pieces.append(text[done : opening.start()])
+        done = closing.end()
+    return "".join([*pieces, text[done:]])
 
 
 def _break(match: re.Match[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from itertools import pairwise
 from typing import Any
@@ -60,3 +61,10 @@ def test_a_misspelled_command_is_answered_with_the_right_one(package):
     done = CliRunner().invoke(app, [name[:-1] + "q"])
     assert done.exit_code == 2
     assert f"'{name}'" in done.output
+
+
+def test_every_command_that_writes_says_what_follows(package):
+    for name, command in commands(package).items():
+        source = inspect.getsource(inspect.unwrap(command.callback))
+        if any(option == "--out" for parameter in command.params for option in parameter.opts) and "quiet=quiet" in source:
+            assert re.search(r"then=|in a browser|server\.serve|print_run", source), f"{package.folder} {name}"

@@ -57,7 +57,7 @@ def test_judge_tells_the_price_then_rates_and_asks_nobody_twice(run, rated, tmp_
         assert code == 0
         assert text.startswith("24 of 24 rated (100.0%), sampled, judge m")
         assert "SD over repeats" in text
-        assert text.endswith(f"wrote {out}\n")
+        assert text.endswith(f"wrote {out}\nNext: ts-eval report MODEL --data splits/ --out report/ --ratings {out}\n")
         assert err
         paid = server.calls
         code, text, err = run(*words, "--json", "--quiet")
@@ -89,7 +89,7 @@ def test_the_feature_judge_counts_calls_alone(run, rated, tmp_path):
     words = ("judge", rated, "--backend", "features", "--set", "anchors=false", "--out", tmp_path / "ratings.jsonl")
     assert run(*words, "--dry-run")[1].startswith("12 calls to make")
     code, text, err = run(*words)
-    assert (code, text.splitlines()[-2]) == (0, "12 calls")
+    assert (code, text.splitlines()[-3]) == (0, "12 calls")
     assert "token" not in text + err.partition("warning")[0]
 
 
@@ -100,7 +100,7 @@ def test_calibrate_prints_agreement_and_what_it_refuses(run, rated, tmp_path):
     assert "rated.jsonl: 12 of 12 stories compared, 1 rater\n" in text
     assert "SD over repeats: grammar" in text
     assert "damage to grammar: grammar " in text
-    assert text.endswith(f"wrote {out}\n")
+    assert f"\nwrote {out}\nNext: ts-eval judge " in text
     shown = json.loads(
         run("calibrate", rated, "--backend", "fake", "--repeats", 2, "--out", out, "--no-damage", "--json", "-q")[1]
     )
@@ -145,7 +145,8 @@ def test_sweep_prints_the_winner_and_the_real_stories(run, model_folder, splits,
     code, text, _ = run("sweep", model_folder, "--data", splits, *few, "--set", "top_p=[0.9]", "--out", tmp_path / "sweep.json")
     assert code == 0
     assert text.startswith("decoding ")
-    assert text.count("winner") == 1
+    assert text.count(" winner\n") == 1
+    assert f"\nNext: ts-eval report {model_folder} --data {splits} --out report/ --sweep {tmp_path / 'sweep.json'}\n" in text
     assert "real held-out stories" in text
     assert json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))["format"] == "ts-eval/sweep"
 

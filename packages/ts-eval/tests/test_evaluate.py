@@ -236,7 +236,7 @@ def test_one_held_out_story_is_no_chance_for_itself(tmp_path, stories):
     silent = types.SimpleNamespace(name="silent", generate=lambda prompts, **_: [" It was a ball."] * len(prompts))
     report = ts_eval.evaluate(silent, tmp_path / "splits", ts_eval.EvalConfig(parts=("memorisation", "overfitting", "texts")))
     assert "memorisation.test.cosine" not in report.real.metrics
-    assert [(v.headline, v.findings) for v in report.verdicts] == [("silent: one story allows no verdict.", ())]
+    assert [(v.headline, v.findings) for v in report.verdicts] == [("silent: so few stories allow no verdict.", ())]
 
 
 def test_a_file_where_the_report_should_go_is_refused_before_any_work(model_folder, splits, tmp_path, eval_config):

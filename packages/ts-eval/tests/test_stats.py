@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
+from ts_eval.calibration.agreement import interval
 from ts_eval.stats import compare, estimate, holm, more_stories, ratio, spearman
 
 
@@ -15,6 +17,29 @@ def test_the_interval_covers_the_mean_about_95_times_in_100():
         e = estimate(rng.normal(3, 1, 60).tolist(), seed=i, resamples=400)
         hits += e.low <= 3 <= e.high
     assert 180 <= hits <= 199
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 8, 20])
+def test_intervals_of_few_stories_cover_too(n):
+    rng, hits = np.random.default_rng(n), {"mean": 0, "ratio": 0, "difference": 0, "bias": 0}
+    for _ in range(400):
+        x, y, sizes = rng.normal(3, 1, n), rng.normal(4, 1, n), rng.integers(100, 300, n)
+        found = {
+            "mean": estimate(x.tolist(), resamples=200),
+            "ratio": ratio((rng.normal(3, 0.4, n) * sizes).tolist(), sizes.tolist(), resamples=200),
+            "difference": compare("m", "a", "b", (x - 3).tolist(), y.tolist(), resamples=200),
+        }
+        for name, value in (("mean", 3), ("ratio", 3), ("difference", 4)):
+            hits[name] += found[name].low <= value <= found[name].high
+        low, high = interval(np.subtract, y, x)
+        hits["bias"] += low <= 1 <= high
+    assert all(364 <= count <= 396 for count in hits.values()), hits
+
+
+def test_few_stories_have_students_interval():
+    x = [2.0, 3.5, 4.0, 7.0]
+    found = ttest_1samp(x, 0).confidence_interval(0.95)
+    assert (estimate(x).low, estimate(x).high) == pytest.approx((found.low, found.high))
 
 
 def test_unscored_stories_are_in_no_number():

@@ -194,7 +194,16 @@ def test_no_sentence_says_more_than_its_numbers(report):
     few = report.models[0].model_copy(
         update={"metrics": {k: e.model_copy(update={"n": 1}) for k, e in report.models[0].metrics.items()}, "ratings": {}}
     )
-    assert judge_model(few, report.real, report.baselines, ()).headline == "untrained: one story allows no verdict."
+    assert judge_model(few, report.real, report.baselines, ()).headline == "untrained: so few stories allow no verdict."
+    equal = report.models[0].model_copy(
+        update={
+            "metrics": {
+                k: e.model_copy(update={"n": 5, "low": e.mean, "high": e.mean}) for k, e in report.models[0].metrics.items()
+            },
+            "ratings": {},
+        }
+    )
+    assert judge_model(equal, report.real, report.baselines, ()).findings == (), "five equal stories show no spread"
 
 
 def test_the_verdict_names_what_it_is_compared_with(report):

@@ -1,4 +1,4 @@
-"""Statistics of the report: bootstrap intervals over stories, paired tests, sample sizes, rank correlation."""
+"""Statistics of the report: intervals over stories, paired tests, sample sizes, rank correlation."""
 
 import math
 import sys
@@ -20,17 +20,20 @@ FEWEST = 6
 """Stories below which no signs are rare enough for the 5 % level: of 2^5 signs two are as extreme as the observed ones."""
 FLIPS = 10_000
 """Sign flips of a permutation test."""
+BOOTSTRAP_FROM = 30
+"""Stories from which intervals are bootstrapped. Percentiles of fewer cover too rarely (50 % of the time from 2 stories, 84 % from 5,
+91 % from 20); Student's t covers the mean of normal values 95 % of the time from 2 on."""
 
 
 def estimate(values: Values, *, seed: int = 1, resamples: int = 2000) -> Estimate:
-    """Mean, SD and percentile bootstrap 95 % interval over stories. None is an unscored story; it is only counted."""
+    """Mean, SD and 95 % interval over stories: t from few, else percentile bootstrap. None is an unscored story; it is only counted."""
     x = [v for v in values if v is not None]
     found = ratio(x, [1.0] * len(x), seed=seed, resamples=resamples)
     return found.model_copy(update={"unscored": len(values) - len(x)})
 
 
 def ratio(above: Sequence[float], below: Sequence[float], *, seed: int = 1, resamples: int = 2000, exp: bool = False) -> Estimate:
-    """Sum of `above` / sum of `below` (losses per token, bits per byte), resampled by story. `exp`: exp of the ratio; None on overflow."""
+    """Sum of `above` / sum of `below` (losses per token, bits per byte), varied by story. `exp`: exp of the ratio; None on overflow."""
     a, b = np.asarray(above, float), np.asarray(below, float)
     if not len(a) or b.sum() <= 0:
         return Estimate(mean=None, n=0)
@@ -48,8 +51,10 @@ def _exp(value: float | None) -> float | None:
 
 
 def _interval(above: Array, below: Array, seed: int, resamples: int) -> tuple[float, float]:
-    rng = np.random.default_rng(seed)
     n, means = len(above), []
+    if n < BOOTSTRAP_FROM:
+        return t_interval(above, below)
+    rng = np.random.default_rng(seed)
     rows = max(1, 2_000_000 // n)
     for at in range(0, resamples, rows):
         draw = rng.integers(0, n, (min(rows, resamples - at), n))
@@ -58,6 +63,17 @@ def _interval(above: Array, below: Array, seed: int, resamples: int) -> tuple[fl
         means.append(above[draw].sum(axis=1)[there] / total[there])
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(low), float(high)
+
+
+def t_interval(above: Array, below: Array | float = 1.0) -> tuple[float, float]:
+    """Student's 95 % interval of a mean or, linearised, of a ratio of sums; at least two values (Cochran 1977, ch. 6)."""
+    from scipy.special import stdtrit
+
+    below = np.broadcast_to(np.asarray(below, float), above.shape)
+    n, centre = len(above), float(above.sum() / below.sum())
+    error = math.sqrt(float(((above - centre * below) ** 2).sum()) * n / (n - 1)) / float(below.sum())
+    half = float(stdtrit(n - 1, 0.975)) * error
+    return centre - half, centre + half
 
 
 def compare(

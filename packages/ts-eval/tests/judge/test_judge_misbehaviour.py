@@ -609,6 +609,60 @@ def test_a_refusal_is_paid_once_and_never_again(server: MisbehavingServer, tmp_p
     assert run.summary.prompt_tokens == 200, "it was paid for"
 
 
+BAD = {
+    "HTTP 400": error(400, "content_policy_violation"),
+    "HTTP 500 for these stories": error(500, "the model crashed"),
+    "content filter": sends(completion("", "content_filter")),
+    "refusal": sends(completion(message={"content": None, "refusal": "I will not."})),
+    "no ratings": sends(completion("a lovely story")),
+}
+"""How an endpoint never rates a story."""
+
+
+def pair(server: MisbehavingServer, bad: Answer) -> JudgeConfig:
+    """An endpoint that never rates these stories and a slower one that does."""
+
+    def slowly(n: int, body: dict[str, Any]) -> Answer:
+        time.sleep(0.05)
+        return GOOD
+
+    server.extra |= {"bad": always(bad), "good": slowly}
+    server.calls["bad"] = server.calls["good"] = 0
+    ends = tuple(Endpoint(base_url=server.url(name), concurrency=1) for name in ("bad", "good"))
+    return settings(server.url("bad"), retries=1, dead_after=1000).model_copy(update={"endpoints": ends})
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_one_endpoint_never_rates_another_rates(kind: str, server: MisbehavingServer, tmp_path: Path, fast: None) -> None:
+    both = pair(server, BAD[kind])
+    alone = both.model_copy(update={"endpoints": both.endpoints[:1]})
+    run = judge_stories(STORIES, alone, out=tmp_path / "r.jsonl")
+    assert run.summary.rated == 0
+    again = judge_stories(STORIES, both, out=tmp_path / "r.jsonl")
+    assert again.summary.rated == 2, "what the first endpoint refused is asked of the second"
+    new = judge_stories(MANY, both)
+    assert new.summary.rated == 40, new.summary.unscored
+    assert server.calls["good"] == 42
+
+
+def test_a_story_that_every_endpoint_refuses_is_asked_of_each_once(server: MisbehavingServer) -> None:
+    config = pair(server, BAD["HTTP 400"])
+    server.extra["good"] = always(BAD["refusal"])
+    run = judge_stories(STORIES, config)
+    assert (server.calls["bad"], server.calls["good"]) == (2, 2)
+    assert all("refused by the server (HTTP 400" in (r.unscored or "") for r in run.ratings)
+
+
+def test_bad_replies_end_after_the_retries_and_one_of_each_endpoint(server: MisbehavingServer, tmp_path: Path) -> None:
+    config = pair(server, BAD["no ratings"])
+    server.extra["good"] = always(BAD["no ratings"])
+    run = judge_stories(STORIES, config, out=tmp_path / "r.jsonl")
+    judge_stories(STORIES, config, out=tmp_path / "r.jsonl")
+    assert 4 <= server.calls["bad"] + server.calls["good"] <= 6
+    assert min(server.calls["bad"], server.calls["good"]) >= 2
+    assert run.summary.unscored == {"the reply does not parse": 2}
+
+
 def test_a_step_down_is_made_once_for_all_calls(server: MisbehavingServer) -> None:
     server.extra["old"] = lambda n, body: error(400, "Unrecognized request argument supplied: seed") if "seed" in body else GOOD
     run = judge_stories(MANY, settings(server.url("old"), 4))

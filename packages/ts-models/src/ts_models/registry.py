@@ -53,15 +53,24 @@ class Format:
     """"package.module:function" of (LanguageModel, path, stories, progress) → what was found."""
     is_own: Callable[[bytes], bool] | None = None
     """For a format of one file: whether a file with these first bytes is an earlier export. None for a folder."""
+    then: str | None = 'ts-models generate {out} --prompt "Once upon a time"'
+    """What usually follows an export to `{out}`."""
 
 
 FORMATS = {
     "transformers": Format("ts_models.export.to_transformers:export_transformers"),
-    "onnx": Format("ts_models.export.to_onnx:export_onnx", lambda start: b"pytorch" in start or b"onnx" in start),
+    "onnx": Format(
+        "ts_models.export.to_onnx:export_onnx", lambda start: b"pytorch" in start or b"onnx" in start,
+        "open {out} with onnxruntime.InferenceSession",
+    ),
     "int8": Format("ts_models.export.to_int8:export_int8"),
-    "gguf": Format("ts_models.export.to_gguf:export_gguf", lambda start: start.startswith(b"GGUF")),
-    "html": Format("ts_models.export.to_html:export_html", lambda start: b'content="ts-models export"' in start),
-}
+    "gguf": Format(
+        "ts_models.export.to_gguf:export_gguf", lambda start: start.startswith(b"GGUF"), "give {out} token ids in llama.cpp (lm.encode_prompt): it reads no text"
+    ),
+    "html": Format(
+        "ts_models.export.to_html:export_html", lambda start: b'content="ts-models export"' in start, "open {out} in a browser"
+    ),
+}  # fmt: skip
 """Export formats."""
 
 

@@ -1,4 +1,4 @@
-"""Agreement of raters: standard statistics with bootstrap intervals, or the reason why a value is refused.
+"""Agreement of raters: standard statistics with intervals, or the reason why a value is refused.
 
 Pure functions over arrays.
 """
@@ -10,16 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..schemas import Statistic
+from ..stats import BOOTSTRAP_FROM, t_interval
 from ..stats import spearman as rank_correlation
 
 _DRAWS = 1000
 FEW, SOME = 10, 20
 """Fewest stories for an interval or a rank correlation, and for a reliability coefficient."""
-
-
-def bias(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Mean of judge minus reference."""
-    return float((a - b).mean())
 
 
 def spearman(a: NDArray[Any], b: NDArray[Any]) -> float:
@@ -59,11 +55,12 @@ def icc21(ratings: NDArray[Any]) -> float:
     return float("nan") if total == 0 else float((between - error) / total)
 
 
-Function = Callable[["NDArray[Any]", "NDArray[Any]"], float]
+Function = Callable[["NDArray[Any]", "NDArray[Any]"], Any]
+"""A statistic of two raters, or one number per story, whose mean is the statistic."""
 
 STATISTICS: dict[str, tuple[Function, int, bool]] = {
-    "mae": (lambda a, b: float(np.abs(a - b).mean()), 1, False),
-    "bias": (bias, 1, False),
+    "mae": (lambda a, b: np.abs(a - b), 1, False),
+    "bias": (lambda a, b: a - b, 1, False),
     "within_one": (lambda a, b: float((np.abs(a - b) <= 1 + 1e-9).mean()), 1, False),
     "spearman": (spearman, FEW, True),
     "quadratic_kappa": (quadratic_kappa, SOME, True),
@@ -84,12 +81,12 @@ def _one(function: Function, a: NDArray[Any], b: NDArray[Any], fewest: int, spre
     reason = _refusal(a, b, fewest, spread)
     if reason:
         return Statistic(stories=n, refused=reason)
-    value = function(a, b)
+    value = float(np.mean(function(a, b)))
     if not np.isfinite(value):
         return Statistic(stories=n, refused="not defined for these ratings")
     if n < FEW:
         return Statistic(stories=n, value=round(value, 4), note=f"no interval from {counted(n)}")
-    low, high = bootstrap(function, a, b, seed)
+    low, high = interval(function, a, b, seed)
     return Statistic(stories=n, value=round(value, 4), low=low, high=high)
 
 
@@ -124,10 +121,16 @@ def point(n: int, least: int, compute: Callable[[], float], undefined: str, unit
     return Statistic(stories=n, value=round(value, 4)) if np.isfinite(value) else Statistic(stories=n, refused=undefined)
 
 
-def bootstrap(function: Function, a: NDArray[Any], b: NDArray[Any], seed: int) -> tuple[float, float]:
-    """95 % percentile interval over stories. Skips resamples where the statistic is undefined; scipy.stats.bootstrap does not."""
-    draw = np.random.default_rng(seed)
-    picks = draw.integers(0, len(a), size=(_DRAWS, len(a)))
-    values = np.array([function(a[p], b[p]) for p in picks])
-    low, high = np.nanpercentile(values, [2.5, 97.5])
+def interval(function: Function, a: NDArray[Any], b: NDArray[Any], seed: int = 1) -> tuple[float, float]:
+    """95 % interval over stories: Student's for the mean of few numbers, else percentiles of resamples.
+
+    Skips resamples where the statistic is undefined; scipy.stats.bootstrap does not.
+    """
+    each = np.asarray(function(a, b))
+    if each.ndim and len(each) < BOOTSTRAP_FROM:
+        low, high = t_interval(each)
+    else:
+        draw = np.random.default_rng(seed)
+        picks = draw.integers(0, len(a), size=(_DRAWS, len(a)))
+        low, high = np.nanpercentile([np.mean(function(a[p], b[p])) for p in picks], [2.5, 97.5])
     return round(float(low), 4), round(float(high), 4)

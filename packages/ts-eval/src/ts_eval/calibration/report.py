@@ -33,7 +33,8 @@ from ..schemas import (
     ReferenceAgreement,
     Statistic,
 )  # fmt: skip
-from .agreement import FEW, bias, bootstrap, compare, point, spearman
+from ..stats import FEWEST
+from .agreement import FEW, compare, interval, point, spearman
 from .damage import AMOUNTS, DAMAGES, base_stories, damaged
 from .faults import VARIANTS, Observations, find_faults, mean_correlation
 from .recalibrate import fit_recalibration
@@ -223,11 +224,12 @@ def _fall(kind: str, table: dict[tuple[str, float, int], NDArray[Any]], whole: d
         refused = Statistic(stories=0, refused="fewer than three stories rated whole and damaged")
         return DamageResult(kind=kind, category=target, changes=changes, change=refused)
     k = CATEGORIES.index(target)
-    low, high = bootstrap(bias, last[:, k], np.zeros(len(last)), seed=1)
+    low, high = interval(np.subtract, last[:, k], np.zeros(len(last)))
+    falls = high < 0 and (low < high or len(last) >= FEWEST)  # a few equal changes do not show their spread
     own, *others = (float(last[:, i].mean()) for i in (k, *(i for i in range(len(CATEGORIES)) if i != k)))
     change = Statistic(stories=len(last), value=round(own, 4), low=low, high=high)
     return DamageResult(
-        kind=kind, category=target, changes=changes, change=change, falls=high < 0, specific=high < 0 and own < min(others)
+        kind=kind, category=target, changes=changes, change=change, falls=falls, specific=falls and own < min(others)
     )
 
 

@@ -111,7 +111,10 @@ def judge(
     price = f", cost {money(summary.cost)}" if summary.cost else ""
     tokens = f", {summary.prompt_tokens:,} prompt and {summary.completion_tokens:,} completion tokens"
     spent = f"{count_calls(summary.calls)}{tokens if summary.completion_tokens else ''}{price}"
-    emit(summary, f"{text}\n{spent}\nwrote {out}", as_json=as_json, quiet=quiet)
+    following = (
+        f"ts-eval report MODEL --data splits/ --out report/ --ratings {out}" if against is None else f"ts-eval rate {stories}"
+    )
+    emit(summary, f"{text}\n{spent}\nwrote {out}", as_json=as_json, quiet=quiet, then=following)
     end_without_ratings(reasons)
 
 
@@ -237,7 +240,8 @@ def calibrate(
         )  # fmt: skip
     for note in report.notes:
         warn(note)
-    emit(report, lambda: _calibration_text(report, out), as_json=as_json, quiet=quiet)
+    following = "ts-eval judge stories.jsonl --out ratings.jsonl, with the same options for the judge"
+    emit(report, lambda: _calibration_text(report, out), as_json=as_json, quiet=quiet, then=following)
     reason = next((note for note in report.notes if GIVEN_UP in note), NO_REPLY)
     end_without_ratings([reason] if report.asked and not report.rated else [])
 
@@ -314,7 +318,8 @@ def optimise_prompt(
             rated, options, prompts=others, orders=orders, out=out, store=store, limit=limit, progress=progress,
             announce=announcer(quiet=quiet),
         )  # fmt: skip
-    emit(report, lambda: _prompts_text(report, out), as_json=as_json, quiet=quiet)
+    following = f"ts-eval judge stories.jsonl --prompt {out.with_suffix('.prompt.json')} --out ratings.jsonl"
+    emit(report, lambda: _prompts_text(report, out), as_json=as_json, quiet=quiet, then=following)
 
 
 def _prompts_text(report: PromptSearchReport, out: Path) -> str:
@@ -348,7 +353,8 @@ def panel(
     from ..calibration import panel as work
 
     report = work(files, out=out)
-    emit(report, lambda: _panel_text(report, out), as_json=as_json, quiet=quiet and out is not None)
+    following = None if out is None else f"ts-eval report MODEL --data splits/ --out report/ --ratings {out}"
+    emit(report, lambda: _panel_text(report, out), as_json=as_json, quiet=quiet and out is not None, then=following)
 
 
 def _panel_text(report: PanelReport, out: Path | None) -> str:

@@ -40,7 +40,8 @@ def sweep(
     chosen = validate(SweepConfig, merge(config, settings, {"search": search, "trials": trials, "stories": stories}))
     with show_progress(quiet=quiet) as progress:
         made = run(model, data, chosen, out=out, allow_overlap=allow_overlap, progress=progress)
-    emit_report(made.model_dump(mode="json"), lambda: _sweep_text(made), made.warnings, as_json=json)
+    following = None if out is None else f"ts-eval report {model} --data {data} --out report/ --sweep {out}"
+    emit_report(made.model_dump(mode="json"), lambda: _sweep_text(made), made.warnings, as_json=json, then=following)
 
 
 def _sweep_text(made: SweepReport) -> str:
@@ -92,7 +93,12 @@ def probe(
         )  # fmt: skip
     for note in report.notes:
         warn(note)
-    emit(report, lambda: _probe_text(report, out), as_json=as_json, quiet=quiet and out is not None)
+    following = _open(out, "probe.html")
+    emit(report, lambda: _probe_text(report, out), as_json=as_json, quiet=quiet and out is not None, then=following)
+
+
+def _open(out: Path | None, page: str) -> str | None:
+    return None if out is None else f"open {out / page} in a browser"
 
 
 def _probe_text(report: ProbeReport, out: Path | None) -> str:
@@ -146,7 +152,8 @@ def extraction(
             progress=progress,
         )  # fmt: skip
     _warn_all(report)
-    emit(report, lambda: _extraction_text(report, out), as_json=as_json, quiet=quiet and out is not None)
+    following = _open(out, "extraction.html")
+    emit(report, lambda: _extraction_text(report, out), as_json=as_json, quiet=quiet and out is not None, then=following)
 
 
 def _extraction_text(report: ExtractionReport, out: Path | None) -> str:
@@ -191,7 +198,8 @@ def instruct(
             allow_overlap=allow_overlap, out=out, progress=progress, **options,
         )  # fmt: skip
     _warn_all(report)
-    emit(report, lambda: _instruct_text(report, out), as_json=as_json, quiet=quiet and out is not None)
+    following = None if out is None else f"ts-models play {models[0]}"
+    emit(report, lambda: _instruct_text(report, out), as_json=as_json, quiet=quiet and out is not None, then=following)
 
 
 def _instruct_text(report: InstructReport, out: Path | None) -> str:

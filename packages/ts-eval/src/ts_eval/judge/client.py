@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from ..errors import TsEvalError
 from ..schemas import Endpoint, JudgeConfig, PromptTemplate
@@ -27,7 +28,9 @@ OVER_BUDGET = "the budget"
 GIVEN_UP = "was given up"
 """Part of the note about each endpoint that was given up."""
 _MAX_FAILED_CALLS = 12
-"""Maximum failed calls per story before it is left unrated for this run."""
+"""Maximum failed calls per story and endpoint, which is then not asked for this story again in this run."""
+_LOOKED_AT = 1_000
+"""Waiting jobs among which an endpoint looks for one that it may take. The first one is always open to some endpoint."""
 _MIN_RESTS, _MAX_RESTS = 5, 40
 _MIN_PATIENCE = 30.0
 """A busy endpoint is given up after 5 rests in a row that take longer than `patience`, or after 40 that take longer than this."""
@@ -88,7 +91,7 @@ class Calls:
         )
 
     def store(self, job: Job, worker: Worker, request: Request, nonce: str, reply: Reply) -> bool:
-        """Store the reply; whether it settles the job."""
+        """Store the reply; whether it rates the job."""
         i, endpoint = worker.index, worker.endpoint
         answer = self.replies.add(
             Stored(
@@ -97,7 +100,10 @@ class Calls:
             )
         )  # fmt: skip
         job.attempts += 1
-        return answer.scores is not None or reply.refused or job.attempts > self.config.retries
+        job.replies[job.keys[i]] += 1
+        if reply.refused:
+            job.closed[job.keys[i]] = ""
+        return answer.scores is not None
 
 
 def run_jobs(jobs: Sequence[Job], workers: Sequence[Worker], calls: Calls, budget: Budget, report: Callable[[int], None]) -> None:
@@ -106,7 +112,7 @@ def run_jobs(jobs: Sequence[Job], workers: Sequence[Worker], calls: Calls, budge
     A job that cannot be rated gets `failure`. An unexpected exception (also Ctrl-C) stops the run after the calls in flight
     have been stored, and is raised here.
     """
-    pool = _Pool(jobs)
+    pool = _Pool(jobs, workers, calls.config.retries)
     runner = _Runner(pool, calls, budget, report)
     threads = [
         threading.Thread(target=runner.work, args=(worker,), daemon=True)
@@ -128,13 +134,14 @@ def run_jobs(jobs: Sequence[Job], workers: Sequence[Worker], calls: Calls, budge
         raise pool.error
     reasons = "; ".join(f"{worker.endpoint.base_url}: {worker.dead}" for worker in workers if worker.dead)
     for job in pool.waiting:
-        job.failure = job.failure or f"{NO_ENDPOINT} ({reasons})"
+        job.failure = job.failure or _why(job) or f"{NO_ENDPOINT} ({reasons})"
 
 
 class _Pool:
     """Jobs that wait and the number in flight, shared by the threads."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], workers: Sequence[Worker], retries: int) -> None:
+        self._workers, self._retries = workers, retries
         self.waiting, self.in_flight, self.finished = deque(jobs), 0, 0
         self.changed = threading.Condition()
         self.error: BaseException | None = None
@@ -146,14 +153,32 @@ class _Pool:
             return self.stopped or not (self.waiting or self.in_flight)
 
     def take(self, worker: Worker) -> Job | None:
-        """A job for the worker; waits while one in flight may come back. None: nothing is left for this worker."""
+        """A job for the worker, or one that is over; waits while there may be one. None: nothing is left for this worker."""
         with self.changed:
-            while not self.waiting and self.in_flight and not self.stopped and worker.dead is None:
+            while (at := self._first(worker)) is None and (self.waiting or self.in_flight):
+                if self.stopped or worker.dead is not None:
+                    return None
                 self.changed.wait(0.2)
-            if self.stopped or worker.dead is not None or not self.waiting:
+            if self.stopped or worker.dead is not None or at is None:
                 return None
             self.in_flight += 1
-            return self.waiting.popleft()
+            job = self.waiting[at]
+            del self.waiting[at]
+            return job
+
+    def _first(self, worker: Worker) -> int | None:
+        for at, job in enumerate(islice(self.waiting, _LOOKED_AT)):
+            if job.open_to(worker.index, self._retries) or self.settle(job):
+                return at
+        return None
+
+    def settle(self, job: Job) -> bool:
+        """End the job if no endpoint that is left may be asked for it; whether it is over."""
+        left = [worker for worker in self._workers if worker.dead is None] or self._workers
+        job.done = not any(job.open_to(worker.index, self._retries) for worker in left)
+        if job.done:
+            job.failure = _why(job)
+        return job.done
 
     def give_back(self, job: Job) -> int | None:
         """End of a turn: the number of finished jobs, or None if the job goes back (to the front if it has attempts)."""
@@ -208,7 +233,9 @@ class _Runner:
         return pause
 
     def turn(self, job: Job, worker: Worker) -> float:
-        """One call for one job; returns the seconds of pause."""
+        """One call for one job that is not over; returns the seconds of pause."""
+        if job.done:
+            return 0
         nonce = new_nonce()
         request = self.calls.request(job, worker, nonce)
         size = tokens_of(request.messages) + self.calls.config.max_tokens
@@ -228,11 +255,12 @@ class _Runner:
             used = reply.total
             worker.failures, worker.reached, worker.answered = 0, True, True
             worker.window.answered()
-            job.done = self.calls.store(job, worker, request, nonce, reply)
+            job.done = self.calls.store(job, worker, request, nonce, reply) or self.pool.settle(job)
             return 0
         except RefusedError as problem:
             worker.reached = True
-            job.failure, job.done = f"refused by the server ({problem})", True
+            job.closed[job.keys[worker.index]] = f"refused by the server ({problem})"
+            self.pool.settle(job)
             return 0
         except EndpointError as problem:
             if not worker.answered:
@@ -248,8 +276,8 @@ class _Runner:
 
     def failed(self, job: Job, worker: Worker, problem: TryAgainError, started: float) -> float:
         """Count a temporary failure; give up an endpoint or a story that has had too many."""
-        config = self.calls.config
-        job.trouble += 1
+        config, key = self.calls.config, job.keys[worker.index]
+        job.failed[key] += 1
         with self.pool.changed:
             worker.reached = worker.reached or problem.reached
             if started >= worker.failed_at or not worker.reached:
@@ -258,8 +286,9 @@ class _Runner:
             failures = worker.failures
         if failures >= config.dead_after:
             worker.dead = f"{failures} failures in a row, the last: {problem}"
-        elif job.trouble >= _MAX_FAILED_CALLS:
-            job.failure, job.done = f"{job.trouble} calls failed, the last: {problem}", True
+        elif job.failed[key] >= _MAX_FAILED_CALLS:
+            job.closed[key] = f"{job.failed[key]} calls failed, the last: {problem}"
+            self.pool.settle(job)
         if problem.after is not None:
             worker.window.rest(started, problem.after, self.pause)
         return max(self.pause(failures), worker.failed_at - CLOCK.now())
@@ -286,6 +315,11 @@ class _Runner:
                 return 0.05
         job.failure, job.done = f"{OVER_BUDGET} of {self.budget.limit:,} tokens is used up", True
         return 0
+
+
+def _why(job: Job) -> str | None:
+    """Why an endpoint is not asked again for the job; None where stored replies say so."""
+    return next(filter(None, job.closed.values()), None)
 
 
 def _ask(backend: Backend, request: Request) -> Reply:

@@ -11,9 +11,9 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,11 +66,21 @@ class Job:
     anchor: str | None = None
     """The day, for a control story."""
     attempts: int = 0
-    trouble: int = 0
-    """Failed calls."""
+    """Number of the next attempt, whoever makes it."""
+    replies: Counter[str] = field(default_factory=Counter)
+    """Key → replies without a rating."""
+    failed: Counter[str] = field(default_factory=Counter)
+    """Key → failed calls."""
+    closed: dict[str, str] = field(default_factory=dict)
+    """Key → why its endpoint is not asked again in this run; empty where a stored reply says so."""
     failure: str | None = None
     """Why it stays unrated, where no stored reply says so."""
     done: bool = False
+
+    def open_to(self, worker: int, retries: int) -> bool:
+        """Whether the endpoint may be asked. After `retries` bad replies each endpoint that has given none is asked once."""
+        key = self.keys[worker]
+        return key not in self.closed and (self.replies.total() <= retries or not self.replies[key])
 
 
 @dataclass(frozen=True)
@@ -341,10 +351,13 @@ class Replies:
         return next((answer.scores for answer in self.of(job) if answer.scores is not None), None)
 
     def settled(self, job: Job) -> bool:
-        """Whether no further call is due: rated, refused, or out of retries. Sets the job's number of attempts."""
+        """Whether no further call is due: rated, or every endpoint has refused it or is out of retries. Sets the job's counts."""
         found = self.of(job)
         job.attempts = max((answer.row.attempt + 1 for answer in found), default=0)
-        return len(found) > self._retries or any(answer.scores is not None or answer.row.reply.refused for answer in found)
+        job.replies = Counter(answer.row.key for answer in found)
+        job.closed = {answer.row.key: "" for answer in found if answer.row.reply.refused}
+        rated = any(answer.scores is not None for answer in found)
+        return rated or not any(job.open_to(i, self._retries) for i in range(len(job.keys)))
 
     def controls(self, models: Iterable[str], keys: JobKeys) -> list[Answer]:
         """Answers to control stories under the same settings, of all days."""

@@ -93,5 +93,5 @@ def _correlation(category: str, points: Sequence[tuple[float, dict[str, Estimate
     draws = (rng.integers(0, len(x), len(x)) for _ in range(config.resamples))
     resampled = [stats.spearman([x[i] for i in draw], [y[i] for i in draw]) for draw in draws]
     found = [r for r in resampled if r is not None]
-    low, high = (float(q) for q in np.percentile(found, [2.5, 97.5])) if found else (None, None)
+    low, high = (float(q) for q in np.percentile(found, [2.5, 97.5])) if len(set(found)) > 1 else (None, None)
     return Correlation(rating=category, models=len(x), spearman=stats.spearman(x, y), low=low, high=high)

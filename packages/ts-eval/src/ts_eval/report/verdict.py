@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from ..schemas import BaselineScore, Estimate, Finding, ModelReport, Verdict
+from ..stats import FEWEST
 
 HALF = 0.5
 """Share of a story in one run of words from which the story counts as copied."""
@@ -35,14 +36,20 @@ def judge_model(
     outcomes = [finding.outcome for finding in found]
     elsewhere = model.provenance is not None and model.provenance.checked == "story hashes"
     subject = f"{model.name} (trained on other stories)" if elsewhere else model.name
-    nothing = "one story allows no verdict" if model.metrics != measured.metrics else "nothing was measured that allows a verdict"
+    nothing = (
+        "so few stories allow no verdict" if model.metrics != measured.metrics else "nothing was measured that allows a verdict"
+    )
     return Verdict(model=model.name, headline=f"{subject}: {', '.join(outcomes) or nothing}.", findings=tuple(found))
 
 
 def _of_several(row: ModelReport) -> ModelReport:
-    """The row without numbers of one story, which have no interval: any difference would count."""
-    metrics, ratings = ({key: e for key, e in found.items() if e.n > 1} for found in (row.metrics, row.ratings))
+    """The row without numbers whose spread is not known, of one story or of few equal ones: any difference would count."""
+    metrics, ratings = ({key: e for key, e in found.items() if _spread_known(e)} for found in (row.metrics, row.ratings))
     return row.model_copy(update={"metrics": metrics, "ratings": ratings})
+
+
+def _spread_known(e: Estimate) -> bool:
+    return e.n > 1 and (e.n >= FEWEST or e.low is None or e.low != e.high)
 
 
 # --- one question each -------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from .judge import Category, Mode
 
 
 class Statistic(Frozen):
-    """A number with its 95 % bootstrap interval over stories, or the reason why the data cannot bear it."""
+    """A number with its 95 % interval over stories, or the reason why the data cannot bear it."""
 
     stories: int
     value: float | None = None

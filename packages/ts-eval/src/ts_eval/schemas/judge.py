@@ -120,7 +120,7 @@ class JudgeConfig(Frozen):
     repeats: int = Field(default=1, ge=1, le=1000)
     """Ratings per story."""
     retries: int = Field(default=2, ge=0, le=20)
-    """Further attempts after a reply that does not parse, before the story is left unrated."""
+    """Further attempts after a reply that does not parse. Then each endpoint that was not asked gets one; then the story is left unrated."""
     max_lost_mass: float = Field(default=0.2, ge=0, lt=1)
     """`expected`: largest probability outside 1–10 that is renormalised away."""
     timeout: float = Field(default=60, gt=0)

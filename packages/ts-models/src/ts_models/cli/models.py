@@ -133,7 +133,8 @@ def export(
     with show_progress(quiet=quiet) as progress:
         result = export_model(model, out, format=format_, text=text, progress=progress)
     lines = [f"{name}: {_shown(value)}" for name, value in result.items() if name != "path"]
-    emit(result, "\n".join([*lines, f"wrote {result['path']}"]), as_json=as_json, quiet=quiet)
+    following = (FORMATS[format_].then or "").format(out=result["path"]) or None
+    emit(result, "\n".join([*lines, f"wrote {result['path']}"]), as_json=as_json, quiet=quiet, then=following)
 
 
 def _shown(value: object) -> str:

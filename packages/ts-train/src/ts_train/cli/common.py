@@ -12,6 +12,9 @@ from ts_models.console import emit
 if TYPE_CHECKING:
     from ..run_folder import Run
 
+DEFAULT = "story-1m"
+"""The recipe where none is named."""
+
 
 @contextmanager
 def stoppable() -> Iterator[None]:

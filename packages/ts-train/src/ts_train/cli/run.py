@@ -8,9 +8,8 @@ import typer
 from ts_models.console import Config, Json, Quiet, Set, emit, merge, show_progress, validate, warn
 
 from ..registry import OPTIMIZERS, SCHEDULES, SINKS
-from .common import print_run, stoppable
+from .common import DEFAULT, print_run, stoppable
 
-DEFAULT = "story-1m"
 SETTING = (
     f"One setting: dotted.name=value. May be repeated. optimizer.name: {', '.join(OPTIMIZERS)}. "
     f"schedule.name: {', '.join(SCHEDULES)}. sinks: {', '.join(SINKS)}."
@@ -116,7 +115,10 @@ def plot(
     from ..studies.plots import plot as draw
 
     written = draw(runs, out)
-    emit({"plot": str(written), "runs": [str(run) for run in runs]}, f"wrote {written}", as_json=json)
+    following = f"ts-eval report {' '.join(str(run / 'model') for run in runs)} --data splits/ --out report/"
+    emit(
+        {"plot": str(written), "runs": [str(run) for run in runs]}, f"wrote {written}", as_json=json, quiet=quiet, then=following
+    )
 
 
 def prefer(

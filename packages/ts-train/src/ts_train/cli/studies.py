@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import typer
 
 from ts_models.console import Json, Progress, Quiet, Set, emit, merge, show_progress, table, validate, warn
 
-from .common import stoppable
+from .common import DEFAULT, stoppable
 
 if TYPE_CHECKING:
     from ..studies.schemas import AblationReport, LadderReport, SearchReport
@@ -50,9 +51,8 @@ def search(
     warnings.filterwarnings("ignore", message=".*(heartbeat_interval|fail_stale_trials|constant_liar).*experimental")
     with _study(out, [data, file], quiet=quiet) as progress:
         report = run(settings, data, out, storage=storage, study=study, progress=progress, warn=warn)
-    emit(
-        report, lambda: f"{_search_text(report)}\n\nwrote {out / 'results.json'}, {out / 'pareto.png'}", as_json=json, quiet=quiet
-    )
+    shown = f"wrote {out / 'results.json'}, {out / 'pareto.png'}"
+    emit(report, lambda: f"{_search_text(report)}\n\n{shown}", as_json=json, quiet=quiet, then=_longer_run(report, data))
 
 
 def ladder(
@@ -74,7 +74,12 @@ def ladder(
     settings = validate(LadderConfig, merge(file := study_file("ladders", config), set, {}), config)
     with _study(out, [data, file], quiet=quiet) as progress:
         report = run(settings, data, out, progress=progress, warn=warn)
-    emit(report, lambda: f"{ladder_text(report)}\n\nwrote {out / 'results.json'}, {out / 'plot.png'}", as_json=json, quiet=quiet)
+    preset = report.predictions[-1].preset if report.predictions else DEFAULT
+    shown, following = (
+        f"wrote {out / 'results.json'}, {out / 'plot.png'}",
+        f"ts-train run --preset {preset} --data {data} --out run/",
+    )
+    emit(report, lambda: f"{ladder_text(report)}\n\n{shown}", as_json=json, quiet=quiet, then=following)
 
 
 def ablate(
@@ -99,9 +104,11 @@ def ablate(
     config = validate(AblationConfig, merge(file := study_file("ablations", ablation), set, flags), ablation)
     with _study(out, [data, file], quiet=quiet) as progress:
         report = run(config, data, out, progress=progress, warn=warn)
-    emit(
-        report, lambda: f"{_ablation_text(report)}\n\nwrote {out / 'results.json'}, {out / 'plot.png'}", as_json=json, quiet=quiet
+    shown, following = (
+        f"wrote {out / 'results.json'}, {out / 'plot.png'}",
+        f"ts-train plot {out / 'cells'}/*/run --out losses.png",
     )
+    emit(report, lambda: f"{_ablation_text(report)}\n\n{shown}", as_json=json, quiet=quiet, then=following)
 
 
 @contextmanager
@@ -112,6 +119,16 @@ def _study(out: Path, inputs: Sequence[Path], *, quiet: bool) -> Iterator[Progre
     keep_apart(out, inputs)
     with stoppable(), show_progress(quiet=quiet) as progress:
         yield progress
+
+
+def _longer_run(report: SearchReport, data: Path) -> str | None:
+    """The command that trains with the best settings."""
+    best = next((trial for trial in report.trials if trial.number == report.best), None)
+    if best is None:
+        return None
+    chosen = [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in best.params.items()]
+    settings = " ".join(f"--set {shlex.quote(one)}" for one in chosen)
+    return f"ts-train run --preset {report.config.base.get('preset') or DEFAULT} --data {data} --out run/ {settings}"
 
 
 def _search_text(report: SearchReport) -> str:

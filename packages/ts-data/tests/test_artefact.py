@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, ValidationError
 
 from ts_data import artefact
 from ts_data.errors import ArtefactError
@@ -103,6 +103,39 @@ def test_what_is_no_artefact_of_this_version_is_refused(content: dict[str, objec
     (tmp_path / "note.json").write_text(json.dumps(whole), encoding="utf-8")
     with pytest.raises(ArtefactError, match=message):
         artefact.read_model(tmp_path / "note.json", Note, package="test")
+
+
+class Sorts(BaseModel):
+    names: tuple[str, ...] = Field(default=("a",), min_length=1)
+    choices: dict[str, int] = Field(default={"a": 1, "b": 2}, min_length=2)
+    few: tuple[int, ...] = Field(default=(), max_length=1)
+    label: str = Field(default="x", min_length=1)
+    note: Note | None = None
+    count: int = 1
+    share: float = 1.0
+    on: bool = True
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"names": []}, "field `names`: number of entries should be 1 or more, not 0 (it is [])"),
+        ({"names": "a"}, "field `names`: should be a list (it is 'a')"),
+        ({"choices": {"a": 1}}, "field `choices`: number of entries should be 2 or more, not 1 (it is {'a': 1})"),
+        ({"choices": [1]}, "field `choices`: should be a table of names and values (it is [1])"),
+        ({"few": [1, 2]}, "field `few`: number of entries should be 1 or fewer, not 2 (it is [1, 2])"),
+        ({"label": ""}, "field `label`: should have 1 or more characters (it is '')"),
+        ({"note": 3}, "field `note`: should be a table of names and values (it is 3)"),
+        ({"count": "a{b}"}, "field `count`: should be a whole number (it is 'a{b}')"),
+        ({"count": 1.5}, "field `count`: should be a whole number (it is 1.5)"),
+        ({"share": "much"}, "field `share`: should be a number (it is 'much')"),
+        ({"on": "maybe"}, "field `on`: should be true or false (it is 'maybe')"),
+    ],
+)
+def test_an_invalid_field_is_described_in_plain_words(content: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError) as found:
+        Sorts.model_validate(content)
+    assert artefact.describe_invalid(found.value) == message
 
 
 def test_older_versions_are_lifted_step_by_step() -> None:

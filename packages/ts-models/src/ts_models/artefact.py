@@ -550,11 +550,31 @@ def describe_invalid(problem: ValidationError, limit: int = 5, known: Sequence[s
         field = ".".join(parts) or "(the whole)"
         value = "" if item["type"] in {"missing", "extra_forbidden"} else f" (it is {_short(item['input'])})"
         unknown = f"is not a known field{_similar(field, known)}"
-        said = item["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
-        message = {"missing": "is missing", "extra_forbidden": unknown}.get(item["type"], said[:1].lower() + said[1:])
+        said = _PLAIN.get(item["type"], "").format_map(item.get("ctx", {})) or item["msg"].removeprefix("Value error, ")
+        message = unknown if item["type"] == "extra_forbidden" else said[:1].lower() + said[1:]
         lines.append(f"field `{field}`: {message}{value}")
     more = problem.error_count() - limit
     return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
+
+
+_PLAIN = {
+    "missing": "is missing",
+    "too_short": "number of entries should be {min_length} or more, not {actual_length}",
+    "too_long": "number of entries should be {max_length} or fewer, not {actual_length}",
+    "string_too_short": "should have {min_length} or more characters",
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+    "dict_type": "should be a table of names and values",
+    "model_type": "should be a table of names and values",
+    "model_attributes_type": "should be a table of names and values",
+    "bool_parsing": "should be true or false",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_parsing": "should be a number",
+    "union_tag_invalid": "has no {discriminator} called '{tag}'; there are {expected_tags}",
+    "union_tag_not_found": "should be a table that names its {discriminator}",
+}
+"""Kind of pydantic error → what to say in place of its text; the names in braces are its context."""
 
 
 def _similar(field: str, known: Sequence[str]) -> str:

@@ -122,6 +122,19 @@ def test_what_are_no_ids(network, prompts, sentence):
     assert "\n" not in str(found.value)
 
 
+@pytest.mark.parametrize("method", BEAMS)
+def test_more_stories_than_there_are_continuations_are_refused(small, method):
+    """61 of 64 ids may be written: the answer was a shorter list, in which nobody could tell whose story was whose."""
+    options = {"method": method, "max_new_tokens": 1, "num_beams": 70, "seed": 1}
+    writable = small.config.vocab_size - len(small.config.banned_ids)
+    assert len(generate(small, [[61], [61]], num_return_sequences=writable, **options)) == 2 * writable
+    with pytest.raises(
+        ConfigError, match=rf"prompt 0 has {writable} different continuations .* num_return_sequences is 70\. Lower it"
+    ):
+        generate(small, [[61], [61]], num_return_sequences=70, **options)
+    assert len(generate(small, [[61]], num_return_sequences=70, **options | {"max_new_tokens": 3})) == 70
+
+
 def test_all_kinds_of_ids_are_taken(small):
     expected = generate(small, [[61, 3]], method="greedy", max_new_tokens=3)
     for prompts in (

@@ -160,6 +160,22 @@ def test_int8_tells_what_it_costs(tmp_path: Path) -> None:
     assert 0 < (small.model(ids) - lm.model(ids)).abs().max() < 0.2
 
 
+@pytest.mark.parametrize("context", [1, 2, 3, 8, 9])
+@pytest.mark.parametrize("name", ["story-1m", "talk-1m"])  # rotary positions, learned ones
+def test_a_short_context_is_exported_too(name: str, context: int, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="needs the extra onnx")
+    lm = _lm(name, **SMALL | {"max_seq_len": context})
+    assert export(lm, tmp_path / "m.onnx", format="onnx")["largest_difference"] < 1e-4
+
+
+@pytest.mark.slow
+def test_int8_of_a_short_context_says_what_cannot_be_measured(tmp_path: Path) -> None:
+    results = [export(_lm("story-1m", **SMALL | {"max_seq_len": n}), tmp_path / f"{n}", format="int8") for n in (1, 2, 3)]
+    assert [result["measured_on"].partition(":")[0] for result in results] == ["nothing", *["16 stories of its own writing"] * 2]
+    assert [result.get("speed") for result in results] == ["not measured: the context is too short"] * 2 + [None]
+    assert all((tmp_path / f"{n}" / "model.safetensors").is_file() for n in (1, 2, 3))
+
+
 def test_gguf_holds_every_tensor_and_the_vocabulary(tmp_path: Path) -> None:
     gguf = pytest.importorskip("gguf", reason="needs the extra gguf")
     lm = _lm("story-1m", **SMALL)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import warnings
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -104,6 +105,18 @@ def test_refusals(app, query, status, words):
     assert found == status
     assert words in body.decode()
     assert "Traceback" not in body.decode()
+
+
+def test_options_of_the_page_that_its_method_does_not_read_are_left_out(app):
+    """`temperature=0` and beams of another method printed a warning on the server's terminal for each story."""
+    query = {"model": "small", "prompt": "w1", "temperature": "0", "top_k": "5", "num_beams": "2", "max_new_tokens": "6"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        found = events(ask(app, "/api/stream", query)[2])
+        assert found == events(
+            ask(app, "/api/stream", {"model": "small", "prompt": "w1", "method": "greedy", "max_new_tokens": "6"})[2]
+        )
+    assert "finish" in found[-1]
 
 
 @pytest.mark.parametrize(

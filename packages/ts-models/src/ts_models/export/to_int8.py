@@ -54,6 +54,8 @@ def quantise_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def measure_cost(lm: LanguageModel, rounded: StoryModel, stories: list[str] | None, progress: Progress | None) -> dict[str, Any]:
     """Loss of a model and of its rounded copy, on the stories, or else on the model's own writing."""
+    if lm.config.max_seq_len < 2:
+        return {"measured_on": "nothing: a context of one token gives no token to predict"}
     if stories:
         ids, measured = [lm.encode_story(story) for story in stories], f"{len(stories)} stories given"
     else:
@@ -71,8 +73,10 @@ def _speed(lm: LanguageModel, tokens: int = 100) -> dict[str, Any]:
     """Decoding through the float32 and the int8 path, in turns; the better of three each."""
     if not fits(lm.model):
         return {"speed": "not measured: only float32 Transformers on the CPU decode in int8"}
-    best = {"float32": 0.0, "int8": 0.0}
     steps = min(tokens, lm.config.max_seq_len - 2)
+    if steps < 1:
+        return {"speed": "not measured: the context is too short"}
+    best = {"float32": 0.0, "int8": 0.0}
     for _ in range(3):
         for precision in best:
             stepper = make_stepper(lm.model, precision=precision)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import ConfigError
 from ..schemas import GenerationConfig
 from .logits import generators, gumbel, warp
 from .results import Hypothesis, Step
@@ -166,8 +167,15 @@ class Beam:
         return step
 
     def results(self) -> list[list[Hypothesis]]:
-        """Per prompt, its `num_return_sequences` best hypotheses, best first."""
-        return [prompt.kept[: self.config.num_return_sequences] for prompt in self.all]
+        """Per prompt, its `num_return_sequences` best hypotheses, best first. Raises ConfigError where there are fewer."""
+        wanted = self.config.num_return_sequences
+        for prompt in self.all:
+            if len(prompt.kept) < wanted:
+                raise ConfigError(
+                    f"generation: prompt {prompt.index} has {len(prompt.kept)} different continuations of at most {prompt.limit} tokens; "
+                    f"num_return_sequences is {wanted}. Lower it, or raise max_new_tokens."
+                )
+        return [prompt.kept[:wanted] for prompt in self.all]
 
 
 class BeamSample(Beam):

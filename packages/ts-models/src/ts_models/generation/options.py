@@ -27,6 +27,14 @@ def make_config(options: Mapping[str, Any]) -> GenerationConfig:
 
     Warns of options that the method does not read. A temperature of 0 turns sampling into greedy decoding.
     """
+    config, sentences = resolve(options)
+    for sentence in sentences:
+        warnings.warn(f"generation: {sentence}", UserWarning, stacklevel=3)
+    return config
+
+
+def resolve(options: Mapping[str, Any]) -> tuple[GenerationConfig, list[str]]:
+    """What `make_config` returns, and the sentences that it warns with."""
     fields = dict(options)
     base = fields.pop("config", None)
     if base is not None and not isinstance(base, GenerationConfig):
@@ -35,20 +43,26 @@ def make_config(options: Mapping[str, Any]) -> GenerationConfig:
         )
     _check_names(fields)
     given = {**(base.model_dump(exclude_unset=True) if base is not None else {}), **fields}
+    sentences = []
     temperature = given.get("temperature")
     if not isinstance(temperature, bool) and temperature == 0:
         given.pop("temperature")
         method = METHODS.get(given.setdefault("method", "greedy"))
         if method is not None and method.cold is not None:
             given["method"] = method.cold
-            _warn(f"temperature is 0, which is {method.cold} decoding: method is {method.cold!r} now.")
+            sentences.append(f"temperature is 0, which is {method.cold} decoding: method is {method.cold!r} now.")
     try:
         config = GenerationConfig.model_validate(given)
     except ValidationError as problem:
         raise ConfigError(f"generation: {describe_invalid(problem)}") from None
-    for sentence in without_effect(config):
-        _warn(sentence)
-    return config
+    return config, sentences + without_effect(config)
+
+
+def with_effect(config: GenerationConfig) -> dict[str, Any]:
+    """The options that were set and that the method reads; `make_config` does not warn of them."""
+    method = METHODS[config.method]
+    read = {name for name in config.model_fields_set if name not in _READ_BY or _READ_BY[name](method)}
+    return config.model_dump(include={*read, "method"})
 
 
 def without_effect(config: GenerationConfig) -> list[str]:
@@ -80,7 +94,3 @@ def _check_names(fields: Mapping[str, Any]) -> None:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else f" There are: {', '.join(known)}."
         raise ConfigError(f"generation: there is no option `{name}`.{hint}")
-
-
-def _warn(sentence: str) -> None:
-    warnings.warn(f"generation: {sentence}", UserWarning, stacklevel=4)

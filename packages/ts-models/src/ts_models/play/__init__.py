@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import ConfigError, MissingExtraError, TsModelsError
-from ..generation.options import make_config, split_list
+from ..generation.options import resolve, split_list, with_effect
 from ..language_model import LanguageModel
 from ..sizes import count_parameters
 
@@ -137,7 +137,7 @@ def describe(name: str, lm: LanguageModel) -> dict[str, Any]:
 
 
 def read_options(query: Mapping[str, str]) -> dict[str, Any]:
-    """Generation options from a query; raises ConfigError or ValueError for what does not hold."""
+    """Generation options from a query, those that the method reads; raises ConfigError or ValueError for what does not hold."""
     options: dict[str, Any] = {"method": query.get("method", "sample")}
     for name, kind in NUMBERS.items():
         if query.get(name):
@@ -145,8 +145,7 @@ def read_options(query: Mapping[str, str]) -> dict[str, Any]:
     for name, most in MOST.items():
         if options.get(name, 0) > most:
             raise ValueError(f"{name} is {options[name]}; this page goes up to {most}")
-    make_config(options)
-    return options
+    return with_effect(resolve(options)[0])
 
 
 def tell(lm: LanguageModel, vocabulary: Sequence[str], prompt: str, options: Mapping[str, Any]) -> Iterator[str]:

@@ -66,5 +66,5 @@ def test_a_misspelled_command_is_answered_with_the_right_one(package):
 def test_every_command_that_writes_says_what_follows(package):
     for name, command in commands(package).items():
         source = inspect.getsource(inspect.unwrap(command.callback))
-        if any(option == "--out" for parameter in command.params for option in parameter.opts) and "quiet=quiet" in source:
+        if any(option == "--out" for parameter in command.params for option in parameter.opts) and "written=False" not in source:
             assert re.search(r"then=|in a browser|server\.serve|print_run", source), f"{package.folder} {name}"

@@ -136,11 +136,11 @@ from pathlib import Path
 from typing import Literal
 from typing import Annotated
 import typer
-from ts_data.console import Json, emit, make_app, run
+from ts_data.console import emit, make_app, run
 app = make_app("x", "Tries.", "1.2.3")
 @app.command()
-def tell(text: str = "", out: Annotated[Path, typer.Option("--out")] = Path("p"), as_json: Json = False) -> None:
-    emit({"text": text, "out": str(out), "number": float("nan"), "sign": "\u2014\U0001f600"}, f"{text} {out} \u2014", as_json=as_json)
+def tell(text: str = "", out: Annotated[Path, typer.Option("--out")] = Path("p")) -> None:
+    emit({"text": text, "out": str(out), "number": float("nan"), "sign": "\u2014\U0001f600"}, f"{text} {out} \u2014")
 @app.command()
 def read() -> None:
     print(len(sys.stdin.read()), open("/dev/null").fileno() > 2)
@@ -398,7 +398,7 @@ class _Terminal(io.StringIO):
 def shown(monkeypatch: pytest.MonkeyPatch, text: str, **options: object) -> str:
     out = _Terminal()
     monkeypatch.setattr(sys, "stdout", out)
-    console.emit({}, text, as_json=False, **options)  # type: ignore[arg-type]
+    console.emit({}, text, **options)  # type: ignore[arg-type]
     return out.getvalue()
 
 
@@ -414,9 +414,14 @@ def test_a_terminal_gets_colors_and_lines_that_end_between_words(monkeypatch: py
     assert shown(monkeypatch, "a story of many words is wrapped") == "a story of many\nwords is wrapped\n"
 
 
-def test_quiet_leaves_the_line_that_says_what_was_written(capsys: pytest.CaptureFixture[str]) -> None:
-    console.emit({}, "a table\n\nwrote x", as_json=False, quiet=True, then="ls x")
+def test_quiet_leaves_the_line_that_says_what_was_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.asked, "quiet", True)
+    console.emit({}, "a table\n\nwrote x", then="ls x")
     assert capsys.readouterr().out == "wrote x\n"
+    console.emit({}, "a\ntable", written=False, then="ls x")
+    assert capsys.readouterr().out == "a\ntable\n"
 
 
 class _Muon(BaseModel):

@@ -251,7 +251,7 @@ def test_lines_break_between_words_and_keep_their_colours(
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     text = highlight("the old dog " + "ran " * 30, "the new dog " + "ran " * 30, color=True, around=200)
-    console.emit({}, text, as_json=False)
+    console.emit({}, text)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert all(len(re.sub(r"\x1b\[[\d;]*m", "", line)) <= 40 for line in lines)

@@ -15,7 +15,7 @@ import ts_data
 
 from .__about__ import __version__
 from .cleaning.rules import RULES
-from .console import Config, Json, Quiet, Set, emit, make_app, merge, run, show_progress, shows_colors, table, validate, warn
+from .console import Config, Set, emit, make_app, merge, run, show_progress, shows_colors, table, validate, warn
 from .sources import SOURCES
 
 if TYPE_CHECKING:  # the help should not wait for pydantic
@@ -38,8 +38,6 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed, the same stories.")] = 1,
     impurities: Annotated[bool, typer.Option("--impurities", help="With the defects of the published files.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file with other content.")] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Write generated children's stories for first runs, tests and benchmarks (no substitute for real ones).
 
@@ -51,8 +49,6 @@ def sample(
     emit(
         {"out": str(out), "stories": stories, "bytes": size},
         f"wrote {stories:,} stories ({size:,} bytes) to {out}",
-        as_json=as_json,
-        quiet=quiet,
         then=f"ts-data prepare {out} --out splits/",
     )
 
@@ -62,17 +58,15 @@ def download(
     corpus: Annotated[str, typer.Argument(help="tinystories-v1 or tinystories-v2 (GPT-4 only).")],
     out: Annotated[Path, typer.Option("--out", help="The folder for the raw files.")],
     endpoint: Annotated[str | None, typer.Option(help="Another Hub, for example a mirror.")] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Download raw stories from the Hugging Face Hub (some 2 GB; resumed when interrupted, checked when whole).
 
     Example: ts-data download tinystories-v2 --out raw/
     """
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         train, test = ts_data.download(corpus, out, endpoint=endpoint, progress=progress)
     follow = f"ts-data prepare {train} --test {test} --out splits/"
-    emit({"train": str(train), "test": str(test)}, f"wrote {train} and {test}", as_json=as_json, quiet=quiet, then=follow)
+    emit({"train": str(train), "test": str(test)}, f"wrote {train} and {test}", then=follow)
 
 
 @app.command(schema="ts_data.schemas:PrepareConfig")
@@ -102,8 +96,6 @@ def prepare(
     force: Annotated[bool, typer.Option("--force", help="Replace splits of other settings or sources.")] = False,
     config: Config = None,
     settings: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Clean, de-duplicate and split raw stories. After an interruption the same command resumes.
 
@@ -113,7 +105,7 @@ def prepare(
     """
     flags = {"canaries": _CANARIES if canaries else None, "validation": _amount(validation), "seed": seed}
     settings_ = validate(ts_data.PrepareConfig, merge(config, settings, flags))
-    with show_progress(quiet=quiet, in_bytes=("clean", "write")) as progress, warnings.catch_warnings():
+    with show_progress(in_bytes=("clean", "write")) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the manifest has them
         manifest = ts_data.prepare(
             source,
@@ -133,14 +125,12 @@ def prepare(
     emit(
         manifest,
         lambda: _prepared(manifest, out),
-        as_json=as_json,
-        quiet=quiet,
         then=f"ts-tokenizer train {out} --out word_tokenizer.json",
     )
 
 
 @app.command()
-def stats(splits: Splits, as_json: Json = False, quiet: Quiet = False) -> None:
+def stats(splits: Splits) -> None:
     """Stories, words, characters and lengths per split, with a histogram.
 
     Example: ts-data stats splits/
@@ -152,8 +142,8 @@ def stats(splits: Splits, as_json: Json = False, quiet: Quiet = False) -> None:
     emit(
         {name: info.model_dump(mode="json") for name, info in manifest.splits.items()},
         lambda: _described(manifest),
-        as_json=as_json,
-        then=None if quiet else f"ts-tokenizer train {splits} --out word_tokenizer.json",
+        written=False,
+        then=f"ts-tokenizer train {splits} --out word_tokenizer.json",
     )
 
 
@@ -167,8 +157,6 @@ def show(
     changed: Annotated[
         str | None, typer.Option(help=f"Show what a step changed in the raw source, highlighted: any, {', '.join(RULES)}.")
     ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Show stories of a split, removed ones with their reason, or stories before and after a step.
 
@@ -186,7 +174,7 @@ def show(
     shown = list(islice(found, n))
     more = f"\n(continue with --start {start + n})" if len(shown) == n else ""
     page = "\n\n".join(line for _, line in shown) + more if shown else "(no more stories)"
-    emit({"start": start, "stories": [item for item, _ in shown]}, page, as_json=as_json)
+    emit({"start": start, "stories": [item for item, _ in shown]}, page, written=False)
 
 
 @app.command(schema="ts_data.schemas:NearConfig")
@@ -195,8 +183,6 @@ def leakage(
     threshold: Annotated[float | None, typer.Option(help="Jaccard similarity that counts as near [0.8].")] = None,
     show: Annotated[int, typer.Option(min=0, help="Pairs to show per split.")] = 3,
     settings: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Report validation and test stories that are also in train, exactly or nearly.
 
@@ -206,7 +192,7 @@ def leakage(
     """
     defaults = ts_data.open_manifest(splits).config.near.model_dump()
     near = validate(ts_data.NearConfig, {**defaults, **merge(None, settings, {"threshold": threshold})})
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         report = ts_data.leakage(splits, near, progress=progress)
 
     def text() -> str:
@@ -222,7 +208,7 @@ def leakage(
                 lines += [f"\n{name} {row} and train {at}, similarity {similarity:.3f}:", held[row], "---", train[at]]
         return "\n".join(lines)
 
-    emit(report, text, as_json=as_json)
+    emit(report, text, written=False)
 
 
 @app.command(schema="ts_data.schemas:InstructConfig")
@@ -234,15 +220,13 @@ def instruct(
     force: Annotated[bool, typer.Option("--force", help="Replace splits of other stories or settings.")] = False,
     config: Config = None,
     settings: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Make prompts from stories, as in TinyStories-Instruct: required words, features, sentences, a summary, all found by rules.
 
     Example: ts-data instruct splits/ --out instruct/
     """
     settings_ = validate(ts_data.InstructConfig, merge(config, settings, {"seed": seed, "held_out": held_out}))
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         manifest = ts_data.instruct(splits, out, settings_, force=force, progress=progress)
 
     def text() -> str:
@@ -252,7 +236,7 @@ def instruct(
         counts = ", ".join(f"{name} {count:,}" for name, count in sorted(made.parts.items()))
         return f"{table(rows, ['split', 'stories', 'held-out words'])}\n\nprompts with: {counts}\nwrote {out}"
 
-    emit(manifest, text, as_json=as_json, quiet=quiet, then=f"ts-tokenizer train {out} --out word_tokenizer.json")
+    emit(manifest, text, then=f"ts-tokenizer train {out} --out word_tokenizer.json")
 
 
 def _prepared(manifest: DatasetManifest, out: str) -> str:

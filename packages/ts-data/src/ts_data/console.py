@@ -96,42 +96,58 @@ class _Commands(TyperGroup):
 
 
 class _App(typer.Typer):
-    """A Typer app whose commands get checked arguments (see `_checked`)."""
+    """A Typer app whose commands have --json and --quiet (see `asked`) and checked arguments (see `_checked`)."""
 
     def command(self, *args: Any, schema: str | None = None, **options: Any) -> Callable[[Command], Command]:
         """Register a command; `schema` ("module:Class" of its settings) gives it --help-settings."""
         add = super().command(*args, cls=_Command, epilog="With --debug, an error shows its traceback.", **options)
+        added = {"as_json": Json, "quiet": Quiet} | ({} if schema is None else {"help_settings": _settings_help(schema)})
 
         def register(function: Command) -> Command:
             @functools.wraps(function)
             def checked(**values: Any) -> Any:
-                return function(**{name: _checked(value, name) for name, value in values.items() if name != _HELP})
+                asked.as_json, asked.quiet, *_ = (values.pop(name) for name in added)
+                try:
+                    return function(**{name: _checked(value, name) for name, value in values.items()})
+                finally:
+                    asked.as_json = asked.quiet = False
 
-            if schema is not None:
-                _add_settings_help(checked, schema)
+            _take(checked, added)
             add(checked)
             return function
 
         return register
 
 
-_HELP = "help_settings"
+class Asked:
+    """Which of the options that every command has the running one was given. `emit` and `show_progress` heed them."""
+
+    as_json = quiet = False
+
+
+asked = Asked()
 _HYPHEN = "\u2011"
 """A hyphen at which no line ends."""
 
 
-def _add_settings_help(command: Any, schema: str) -> None:
+def _take(command: Any, options: Mapping[str, Any]) -> None:
+    """Give a command flags: parameter → annotation."""
+    signature = inspect.signature(command, eval_str=True)
+    flags = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=options[name]) for name in options]
+    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *flags])
+    command.__annotations__ = {**command.__annotations__, **options}
+
+
+def _settings_help(schema: str) -> Any:
+    """The option --help-settings."""
+
     def show(wanted: bool) -> None:
         if wanted:
             typer.echo(_styled(describe_settings(schema), r"(?m)^\S+", "1", sys.stdout))
             raise typer.Exit
 
     text = "List the names for --set with type, default and meaning."
-    option = typer.Option(False, "--help-settings", help=text, is_eager=True, callback=show)
-    signature = inspect.signature(command, eval_str=True)
-    added = inspect.Parameter(_HELP, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=bool)
-    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])
-    command.__annotations__ = {**command.__annotations__, _HELP: bool}
+    return Annotated[bool, typer.Option("--help-settings", help=text, is_eager=True, callback=show)]
 
 
 def _help_text(text: str) -> str:
@@ -376,15 +392,14 @@ def emit(
     payload: Mapping[str, Any] | BaseModel,
     text: str | Callable[[], str],
     *,
-    as_json: bool,
-    quiet: bool = False,
+    written: bool = True,
     then: str | None = None,
 ) -> None:
-    """Print a result: the payload as one JSON object (NaN as null), or its text for people (a callable is made only if needed).
+    """Print a result: with --json the payload as one JSON object (NaN as null), else its text for people (made only if needed).
 
-    `then` is the command that usually follows. With `quiet`, of the text only its last line is printed, which says what was written.
+    `then` is the command that usually follows. With --quiet, of a result that was `written` only the last line is printed, which says where.
     """
-    if as_json:
+    if asked.as_json:
         from .artefact import finite_json  # here, because `--help` should not wait for pydantic
 
         content = finite_json(payload if isinstance(payload, Mapping) else payload.model_dump(mode="json"))
@@ -392,9 +407,9 @@ def emit(
         typer.echo(json.dumps(content, ensure_ascii=not unicode, allow_nan=False, default=str))
         return
     shown = text if isinstance(text, str) else text()
-    if quiet:
+    if asked.quiet and written:
         shown = shown[shown.rfind("\n") + 1 :]
-    elif then is not None:
+    elif then is not None and not asked.quiet:
         shown += f"\nNext: {then}"
     shown = _styled(shown, r"(?m)^.+\n(?=-+(  -+)*$)", "1", sys.stdout)
     typer.echo(_fitted(_styled(shown, r"(?m)^Next: .*", "36", sys.stdout)))
@@ -606,11 +621,11 @@ def _value(text: str) -> Any:
 
 @contextlib.contextmanager
 def show_progress(*, quiet: bool = False, in_bytes: Sequence[str] = ()) -> Iterator[Progress]:
-    """Progress on stderr: a live bar with the time left on a terminal, a line per stage and every few seconds in a pipe.
+    """Progress on stderr: a live bar with the time left on a terminal, a line per stage and every few seconds in a pipe, nothing with --quiet.
 
     Stages named in `in_bytes` count bytes.
     """
-    if quiet:
+    if quiet or asked.quiet:
         yield lambda stage, done, total=None: None
     elif sys.stderr.isatty():
         with _live(in_bytes) as report:

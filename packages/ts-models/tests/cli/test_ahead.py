@@ -12,6 +12,7 @@ pytest.importorskip("numba")
 
 from ts_models import LanguageModel
 from ts_models.cli import _ahead
+from ts_models.console import asked
 
 
 @pytest.fixture
@@ -79,9 +80,10 @@ def test_what_is_compiled_is_noted(lm, reads_text, monkeypatch, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x.compiled"]
 
 
-def test_the_first_use_of_a_precision_is_said_once(started, capsys):
+def test_the_first_use_of_a_precision_is_said_once(started, capsys, monkeypatch):
     def told(precision: str, *, quiet: bool = False) -> str:
-        with _ahead.first_use(precision, quiet=quiet):
+        monkeypatch.setattr(asked, "quiet", quiet)
+        with _ahead.first_use(precision):
             return str(capsys.readouterr().err)
 
     assert told("float32") == ""

@@ -10,7 +10,7 @@ import typer
 
 import ts_data
 import ts_tokenizer
-from ts_data.console import Json, Quiet, emit, make_app, run, show_progress, table, warn
+from ts_data.console import emit, make_app, run, show_progress, table, warn
 
 from .__about__ import __version__
 
@@ -30,8 +30,6 @@ def train(
         str, typer.Option(help="lower (capitals are predicted) or keep (markers where the prediction is wrong).")
     ] = "lower",
     force: Annotated[bool, typer.Option("--force", help="Replace a tokenizer of other splits or settings.")] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Learn vocabulary, detokenizer and spelling model from the train split.
 
@@ -39,13 +37,13 @@ def train(
     """
     from .train import train_file
 
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         tokenizer = train_file(splits, out, vocab_size=vocab_size, casing=casing, force=force, progress=progress)  # type: ignore[arg-type]
     seen, entries = tokenizer.spec.trained_on, tokenizer.vocab_size
     few = f", all of them kept: fewer than the {vocab_size:,} asked for" if entries < vocab_size else ""
     payload = {"path": str(out), "sha256": tokenizer.sha256, "vocab_size": entries, "casing": casing, **seen.model_dump()}
     text = f"{out}: {entries:,} entries from {seen.stories:,} stories ({seen.tokens:,} tokens, {seen.distinct:,} distinct{few})."
-    emit(payload, text, as_json=as_json, quiet=quiet, then=f"ts-tokenizer encode {splits} --tokenizer {out} --out encoded/")
+    emit(payload, text, then=f"ts-tokenizer encode {splits} --tokenizer {out} --out encoded/")
 
 
 @app.command()
@@ -58,8 +56,6 @@ def encode(
     workers: Annotated[int | None, typer.Option(help="Threads; all cores by default.", min=1, show_default=False)] = None,
     engine: Annotated[str, typer.Option(help="Engine: local, or ray (a cluster).")] = "local",
     force: Annotated[bool, typer.Option("--force", help="Replace ids of other splits or of another tokenizer.")] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Write the splits as token ids: train.bin, val.bin, test.bin (uint16), offsets, manifest.json.
 
@@ -68,7 +64,7 @@ def encode(
     Example: ts-tokenizer encode splits/ -t word_tokenizer.json -o encoded/
     """
     loaded = ts_tokenizer.load(tokenizer)
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         manifest = ts_tokenizer.encode_splits(splits, loaded, out, workers=workers, engine=engine, force=force, progress=progress)
     if loaded.spec.trained_on.splits_fingerprint not in (None, manifest.splits_fingerprint):
         warn(
@@ -79,7 +75,7 @@ def encode(
         for name, s in manifest.splits.items()
     ]
     text = table(rows, ["split", "stories", "tokens", "<unk>", "MB"]) + f"\nwrote {out}/"
-    emit(manifest, text, as_json=as_json, quiet=quiet, then=f"ts-train run --data {out} --out run/ --max-minutes 5")
+    emit(manifest, text, then=f"ts-train run --data {out} --out run/ --max-minutes 5")
 
 
 @app.command()
@@ -88,8 +84,6 @@ def check(
     splits: Splits,
     split: SplitName = "validation",
     limit: Limit = 10_000,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Measure how well decode(encode(story)) restores stories, and show the most frequent errors.
 
@@ -97,7 +91,7 @@ def check(
     """
     from .reports.check import check as measure
 
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         result = measure(ts_tokenizer.load(tokenizer), islice(ts_data.read(splits, split), limit), progress=progress)
     shares = [
         ("exact, words behind <unk> given", result.exact),
@@ -112,14 +106,12 @@ def check(
     )
     rows = [(f"{n:,}", wrote, read) for wrote, read, n in result.errors]
     errors = table(rows, ["times", "written", "decoded"]) if rows else "no errors"
-    emit(asdict(result), f"{lines}\nmarkers per story: {result.markers_per_story:.2f}\n\n{errors}", as_json=as_json)
+    emit(asdict(result), f"{lines}\nmarkers per story: {result.markers_per_story:.2f}\n\n{errors}", written=False)
 
 
 @app.command()
 def stats(
     encoded: Annotated[Path, typer.Argument(help="What `ts-tokenizer encode` wrote.")],
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Print a table of stories, tokens, lengths and rare tokens, and a histogram of lengths per split.
 
@@ -127,7 +119,7 @@ def stats(
     """
     from .reports.stats import stats as measure
 
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         found = measure(ts_tokenizer.open_encoded(encoded), progress=progress)
     rows = [
         ("stories", *(f"{s.stories:,}" for s in found.values())),
@@ -143,7 +135,7 @@ def stats(
     text = table(rows, ["", *found])
     for name, s in found.items():
         text += f"\n\n{name}: stories by length in tokens\n{_bars(s.histogram, s.step)}"
-    emit({name: asdict(s) for name, s in found.items()}, text, as_json=as_json)
+    emit({name: asdict(s) for name, s in found.items()}, text, written=False)
 
 
 def _bars(counts: tuple[int, ...], step: int, width: int = 50) -> str:
@@ -160,8 +152,6 @@ def coverage(
     vocab_size: Annotated[int, typer.Option(help="Entries, including the four special tokens.", min=5)] = 2048,
     split: SplitName = "train",
     top: Annotated[int, typer.Option("--top", "--n", help="Number of hidden tokens to show.", min=0)] = 50,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Show the share of tokens that vocabularies of each size keep, the rarest word kept, and the words behind <unk>.
 
@@ -169,7 +159,7 @@ def coverage(
     """
     from .reports.coverage import coverage as measure
 
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         found = measure(ts_data.read(splits, split), vocab_size, top=top, progress=progress)
     rows = [
         (f"{size:,}", f"{100 * share:.2f} %", "█" * round(40 * share) + ("  <- this size" if size == vocab_size else ""))
@@ -185,7 +175,7 @@ def coverage(
         f"{vocab_size:,} entries keep {100 * found.kept:.2f} % of the tokens; the rarest kept is {word!r} ({times}).\n"
         f"<unk> hides: {hidden or 'nothing'}"
     )
-    emit(asdict(found), text, as_json=as_json)
+    emit(asdict(found), text, written=False)
 
 
 @app.command()
@@ -195,8 +185,6 @@ def compare(
     splits: Splits,
     split: SplitName = "validation",
     limit: Limit = 10_000,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Compare two tokenizers, and torchtext's basic_english rules, on the same stories.
 
@@ -205,7 +193,7 @@ def compare(
     from .reports.compare import compare as measure
 
     stories = list(islice(ts_data.read(splits, split), limit))
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         found = measure({str(path): ts_tokenizer.load(path) for path in (first, second)}, stories, progress=progress)
     rows = [
         (
@@ -218,7 +206,7 @@ def compare(
         for c in found
     ]
     text = table(rows, ["tokenizer", "entries", "tokens/story", "<unk>", "distinct"])
-    emit({"stories": len(stories), "tokenizers": [asdict(c) for c in found]}, text, as_json=as_json)
+    emit({"stories": len(stories), "tokenizers": [asdict(c) for c in found]}, text, written=False)
 
 
 def main() -> None:

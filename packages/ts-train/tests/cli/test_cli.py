@@ -150,7 +150,7 @@ def test_ablate_prints_its_table_and_where_it_lies(study: Any, base: dict[str, A
     assert code == 0
     assert out.startswith("Width?\n\nvariant ")
     assert "2 of 2" in out
-    assert out.endswith(f"{tmp_path / 'out' / 'results.json'}, {tmp_path / 'out' / 'plot.png'}\n")
+    assert f"{tmp_path / 'out' / 'results.json'}, {tmp_path / 'out' / 'plot.png'}\nNext: " in out
     code, out, err = study("ablate", settings, "--max-steps", "2", "--seeds", "2", "--json", "--quiet")
     assert (code, err) == (0, "")
     assert [row["name"] for row in json.loads(out)["rows"]] == ["narrow", "wide"]

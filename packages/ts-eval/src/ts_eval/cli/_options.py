@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ts_data.console import merge, validate
+from ts_data.console import asked, merge, validate
 
 from ..judge.backends import BACKENDS
 from ..judge.guards import GUARDS
@@ -59,9 +59,9 @@ def judge_settings(config: Path | None, set_: list[str] | None, base_url: list[s
     return validate(JudgeConfig, merge(config, set_, {**flags, "endpoints": endpoints}), "judge settings")
 
 
-def announcer(*, quiet: bool) -> Callable[[Estimate], object] | None:
-    """Prints the cost of a run of the judge on stderr, before its first call."""
-    return None if quiet else lambda expected: typer.echo(expected.sentence(), err=True)
+def announcer() -> Callable[[Estimate], object] | None:
+    """Prints the cost of a run of the judge on stderr, before its first call; None with --quiet."""
+    return None if asked.quiet else lambda expected: typer.echo(expected.sentence(), err=True)
 
 
 NO_REPLY = "no reply holds ratings"

@@ -7,7 +7,7 @@ from itertools import accumulate
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from ts_data.console import emit, table, warn
+from ts_data.console import asked, emit, table, warn
 
 if TYPE_CHECKING:
     from ..schemas import Estimate, EvalReport
@@ -62,18 +62,12 @@ def _wrapped(text: str) -> list[str]:
 
 
 def emit_report(
-    payload: Mapping[str, Any],
-    text: Callable[[], str],
-    warnings: Sequence[str],
-    *,
-    as_json: bool,
-    quiet: bool = False,
-    **options: Any,
+    payload: Mapping[str, Any], text: Callable[[], str], warnings: Sequence[str], *, written: bool = True, then: str | None = None
 ) -> None:
-    """Print a report; with --json or --quiet its warnings go to stderr. `options` are those of `emit`."""
-    for warning in warnings if as_json or quiet else ():
+    """Print a report as `emit` does; its warnings go to stderr where its text is not printed whole."""
+    for warning in warnings if asked.as_json or (asked.quiet and written) else ():
         warn(warning)
-    emit(payload, text, as_json=as_json, quiet=quiet, **options)
+    emit(payload, text, written=written, then=then)
 
 
 def _cell(e: Estimate | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ts_data.console import Config, Json, Quiet, Set, emit, merge, show_progress, table, warn
+from ts_data.console import Config, Set, asked, emit, merge, show_progress, table, warn
 
 from ._options import (
     NO_REPLY,
@@ -69,8 +69,6 @@ def judge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the settings, print the cost, make no call.")] = False,
     config: Config = None,
     set_: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Rate stories in six categories from 1 to 10.
 
@@ -92,10 +90,10 @@ def judge(
     places: dict[str, Any] = {"out": out, "store": store}
     if dry_run:
         expected = comparison_cost(stories, against, options, **places) if against else estimate_cost(stories, options, **places)
-        emit(vars(expected), expected.sentence(), as_json=as_json)
+        emit(vars(expected), expected.sentence())
         return
-    with show_progress(quiet=quiet) as progress:
-        places |= {"progress": progress, "announce": announcer(quiet=quiet)}
+    with show_progress() as progress:
+        places |= {"progress": progress, "announce": announcer()}
         found = (
             judge_stories(stories, options, **places) if against is None else compare_stories(stories, against, options, **places)
         )
@@ -114,7 +112,7 @@ def judge(
     following = (
         f"ts-eval report MODEL --data splits/ --out report/ --ratings {out}" if against is None else f"ts-eval rate {stories}"
     )
-    emit(summary, f"{text}\n{spent}\nwrote {out}", as_json=as_json, quiet=quiet, then=following)
+    emit(summary, f"{text}\n{spent}\nwrote {out}", then=following)
     end_without_ratings(reasons)
 
 
@@ -170,8 +168,6 @@ def best(
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same stories.")] = 1,
     config: Config = None,
     set_: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Write n stories for one, keep the best; the worst is kept beside it, for `ts-train prefer`.
 
@@ -183,7 +179,7 @@ def best(
 
     keep_apart(out, [place for place in (Path(model), reference) if place is not None and place.exists()])
     options = merge(config, set_, {})
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         rows = best_of(
             model, [text for text in prompt or [""] for _ in range(stories)], n,
             by=by, reference=reference, seed=seed, progress=progress, **options,
@@ -198,7 +194,7 @@ def best(
         f"best {means['best']:.3f}, mean {means['mean']:.3f}, worst {means['worst']:.3f}"
     )
     following = f"ts-train prefer {model} {out} --out tuned/"
-    emit({"stories": len(rows), **means, "out": str(out)}, shown, as_json=as_json, quiet=quiet, then=following)
+    emit({"stories": len(rows), **means, "out": str(out)}, shown, then=following)
 
 
 def calibrate(
@@ -221,8 +217,6 @@ def calibrate(
     store: Store = None,
     config: Config = None,
     set_: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Compare a judge with people or another judge, with itself, and on damaged stories.
 
@@ -233,15 +227,15 @@ def calibrate(
 
     flags = {"backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "reference": reference}
     options = judge_settings(config, set_, base_url, flags)
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         report = work(
             references or [], options, out=out, store=store, damage=damage, limit=limit, variants=variants, progress=progress,
-            announce=announcer(quiet=quiet),
+            announce=announcer(),
         )  # fmt: skip
     for note in report.notes:
         warn(note)
     following = "ts-eval judge stories.jsonl --out ratings.jsonl, with the same options for the judge"
-    emit(report, lambda: _calibration_text(report, out), as_json=as_json, quiet=quiet, then=following)
+    emit(report, lambda: _calibration_text(report, out), then=following)
     reason = next((note for note in report.notes if GIVEN_UP in note), NO_REPLY)
     end_without_ratings([reason] if report.asked and not report.rated else [])
 
@@ -301,8 +295,6 @@ def optimise_prompt(
     store: Store = None,
     config: Config = None,
     set_: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Choose the judge's prompt by agreement, noise and parse rate on one half of the stories; report on the other half.
 
@@ -313,13 +305,13 @@ def optimise_prompt(
     first, others = (prompts[0], prompts[1:]) if prompts else (None, [])
     flags = {"backend": backend, "model": model, "prompt": first, "repeats": repeats}
     options = judge_settings(config, set_, base_url, flags)
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         report = work(
             rated, options, prompts=others, orders=orders, out=out, store=store, limit=limit, progress=progress,
-            announce=announcer(quiet=quiet),
+            announce=announcer(),
         )  # fmt: skip
     following = f"ts-eval judge stories.jsonl --prompt {out.with_suffix('.prompt.json')} --out ratings.jsonl"
-    emit(report, lambda: _prompts_text(report, out), as_json=as_json, quiet=quiet, then=following)
+    emit(report, lambda: _prompts_text(report, out), then=following)
 
 
 def _prompts_text(report: PromptSearchReport, out: Path) -> str:
@@ -341,8 +333,6 @@ def panel(
         list[Path], typer.Argument(help="ratings.jsonl of each judge, or a file of `ts-eval rate`.", show_default=False)
     ],
     out: Annotated[Path | None, typer.Option("--out", help="Pooled ratings (JSON lines).", show_default=False)] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Agreement of several judges on the same stories, and one pooled rating per story.
 
@@ -354,7 +344,7 @@ def panel(
 
     report = work(files, out=out)
     following = None if out is None else f"ts-eval report MODEL --data splits/ --out report/ --ratings {out}"
-    emit(report, lambda: _panel_text(report, out), as_json=as_json, quiet=quiet and out is not None, then=following)
+    emit(report, lambda: _panel_text(report, out), written=out is not None, then=following)
 
 
 def _panel_text(report: PanelReport, out: Path | None) -> str:
@@ -378,8 +368,6 @@ def rate(
         int | None, typer.Option("--limit", min=1, help="Number of stories to rate, from the start of the file.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the order.")] = 1,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Rate stories yourself on a local page that hides their authors. Resumes where you stopped.
 
@@ -392,11 +380,10 @@ def rate(
     keep_apart(out, [stories])
     _check_writable(out)
     server = RatingServer(RatingSession(read_stories(stories)[:limit], out, rater=rater, seed=seed), port=port)
-    if not quiet or as_json:
+    if not asked.quiet or asked.as_json:
         emit(
             {"url": server.url, "out": str(out)},
             f"open {server.url}\nPress Ctrl-C to end. Each rating is written to {out} immediately.",
-            as_json=as_json,
         )
     server.serve()
 

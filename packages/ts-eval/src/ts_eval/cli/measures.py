@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ts_data.console import Config, Json, Quiet, Set, emit, merge, show_progress, table, validate, warn
+from ts_data.console import Config, Set, emit, merge, show_progress, table, validate, warn
 
 from ._options import AllowOverlap, Data, FeatureReference, Models, Names
 from ._show import banner, emit_report
@@ -27,8 +27,6 @@ def sweep(
     allow_overlap: AllowOverlap = False,
     config: Config = None,
     settings: Set = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Search decoding settings: method, temperature, top-k, top-p, beams, penalties. Shows the Pareto front and a winner.
 
@@ -38,10 +36,10 @@ def sweep(
     from ..sweeping import sweep as run
 
     chosen = validate(SweepConfig, merge(config, settings, {"search": search, "trials": trials, "stories": stories}))
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         made = run(model, data, chosen, out=out, allow_overlap=allow_overlap, progress=progress)
     following = None if out is None else f"ts-eval report {model} --data {data} --out report/ --sweep {out}"
-    emit_report(made.model_dump(mode="json"), lambda: _sweep_text(made), made.warnings, as_json=json, then=following)
+    emit_report(made.model_dump(mode="json"), lambda: _sweep_text(made), made.warnings, written=False, then=following)
 
 
 def _sweep_text(made: SweepReport) -> str:
@@ -77,8 +75,6 @@ def probe(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the pairs.")] = 1,
     names: Names = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for probe.json and probe.html.", show_default=False)] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Minimal pairs: does a model find the right sentence of two likelier? One accuracy per phenomenon.
 
@@ -86,7 +82,7 @@ def probe(
     """
     from ..probing.probe import probe as work
 
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         report = work(
             models, data=data, checkpoints=checkpoints, pairs=pairs, only=only or (), seed=seed, names=names, out=out,
             progress=progress,
@@ -94,7 +90,7 @@ def probe(
     for note in report.notes:
         warn(note)
     following = _open(out, "probe.html")
-    emit(report, lambda: _probe_text(report, out), as_json=as_json, quiet=quiet and out is not None, then=following)
+    emit(report, lambda: _probe_text(report, out), written=out is not None, then=following)
 
 
 def _open(out: Path | None, page: str) -> str | None:
@@ -136,8 +132,6 @@ def extraction(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for extraction.json and extraction.html.", show_default=False)
     ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Share of training stories that a model continues verbatim, by prompt length, copies and model size; canaries too.
 
@@ -146,14 +140,14 @@ def extraction(
     from ..extracting.extraction import LENGTHS
     from ..extracting.extraction import extraction as work
 
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         report = work(
             models, data, lengths=lengths or LENGTHS, words=words, stories=stories, seed=seed, names=names, out=out,
             progress=progress,
         )  # fmt: skip
     _warn_all(report)
     following = _open(out, "extraction.html")
-    emit(report, lambda: _extraction_text(report, out), as_json=as_json, quiet=quiet and out is not None, then=following)
+    emit(report, lambda: _extraction_text(report, out), written=out is not None, then=following)
 
 
 def _extraction_text(report: ExtractionReport, out: Path | None) -> str:
@@ -182,8 +176,6 @@ def instruct(
     out: Annotated[Path | None, typer.Option("--out", help="File for the report (JSON).", show_default=False)] = None,
     config: Config = None,
     set_: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Do stories use the words and show the features asked for? Beside: guaranteed words, rating, loss, the real stories.
 
@@ -192,14 +184,14 @@ def instruct(
     from ..asking import instruct as work
 
     options = merge(config, set_, {})
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         report = work(
             models, data, stories=stories, required=required, reference=reference, seed=seed, names=names,
             allow_overlap=allow_overlap, out=out, progress=progress, **options,
         )  # fmt: skip
     _warn_all(report)
     following = None if out is None else f"ts-models play {models[0]}"
-    emit(report, lambda: _instruct_text(report, out), as_json=as_json, quiet=quiet and out is not None, then=following)
+    emit(report, lambda: _instruct_text(report, out), written=out is not None, then=following)
 
 
 def _instruct_text(report: InstructReport, out: Path | None) -> str:

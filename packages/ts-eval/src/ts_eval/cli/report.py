@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ts_data.console import Config, Json, Quiet, Set, merge, show_progress, validate
+from ts_data.console import Config, Set, merge, show_progress, validate
 
 from ._options import AllowOverlap, Data, Models, Names, Seed
 
@@ -27,8 +27,6 @@ def report(
     whole: Annotated[bool, typer.Option("--all", help="Print every metric, not only the verdict.")] = False,
     config: Config = None,
     settings: Set = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Measure models and write a report with a verdict: language, prompts, copying, diversity, ratings, stories side by side.
 
@@ -40,7 +38,7 @@ def report(
 
     flags = {"stories": stories, "seed": seed, "embeddings": embeddings or None}
     chosen = validate(EvalConfig, {"references": ["demo"], **merge(config, settings, flags)})
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         made = evaluate(
             models, data, chosen, out=out, ratings=ratings, sweep=sweep, index=index, allow_overlap=allow_overlap, names=names,
             command=_command_line(), progress=progress,
@@ -52,7 +50,7 @@ def report(
     def text() -> str:
         return f"{verdict(made)}\n\n{summary(made)}\n\n{page}" if whole else f"{banner(made.warnings)}{verdict(made)}\n{page}"
 
-    emit_report(payload, text, made.warnings, as_json=json, quiet=quiet, then=f"ts-models play {models[0]}")
+    emit_report(payload, text, made.warnings, then=f"ts-models play {models[0]}")
 
 
 def _command_line() -> str:
@@ -79,18 +77,16 @@ def _section(
         names: Names = None,
         config: Config = None,
         settings: Set = None,
-        json: Json = False,
-        quiet: Quiet = False,
     ) -> None:
         from ..evaluation import evaluate
         from ..schemas import EvalConfig
         from ._show import emit_report, summary
 
         chosen = validate(EvalConfig, merge(config, settings, {count: stories, "seed": seed, "parts": [part]}))
-        with show_progress(quiet=quiet) as progress:
+        with show_progress() as progress:
             made = evaluate(models, data, chosen, index=index, allow_overlap=allow_overlap, names=names, progress=progress)
         payload = made.model_dump(mode="json", include={"warnings", "models", "real", "baselines", "comparisons"})
-        emit_report(payload, lambda: summary(made), made.warnings, as_json=json)
+        emit_report(payload, lambda: summary(made), made.warnings, written=False)
 
     command.__name__ = part
     command.__doc__ = f"{text}\n\nExample: ts-eval {part} run/model --data splits/"

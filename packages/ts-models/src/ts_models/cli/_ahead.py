@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..console import warn
+from ..console import asked, warn
 from ..errors import TsModelsError
 from ..fast import VARIABLE, available
 
@@ -69,13 +69,13 @@ def _note() -> Path:
 
 
 @contextmanager
-def first_use(precision: str, *, quiet: bool) -> Iterator[None]:
+def first_use(precision: str) -> Iterator[None]:
     """Say before the first use of int8 or int4 on this machine that their kernels are compiled, and note it afterwards."""
     if precision == "float32" or not own_process or not available():
         yield
         return
     done = _note().with_suffix(f".{precision}")
-    if not quiet and not done.exists():
+    if not asked.quiet and not done.exists():
         warn(f"the first use of {precision} on this machine compiles its kernels, which may take some minutes.")
     yield
     with suppress(OSError):  # nowhere to note it

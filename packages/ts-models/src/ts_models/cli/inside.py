@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import Json, Quiet, emit, show_progress, table
+from ..console import asked, emit, show_progress, table
 from ..errors import ConfigError, MissingExtraError
 from ._shared import Model, warn_unknown
 
@@ -14,8 +14,6 @@ def neighbours(
     model: Model,
     words: Annotated[list[str], typer.Argument(help="One or more words of the vocabulary.")],
     k: Annotated[int, typer.Option("--k", "-k", "--n", min=1, help="Neighbours per word.")] = 10,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Show the nearest tokens to a word by cosine of their embeddings.
 
@@ -34,7 +32,7 @@ def neighbours(
         blocks = [table([(token, f"{cosine:.3f}") for token, cosine in near], (word, "cosine")) for word, near in found.items()]
         return "\n\n".join(blocks)
 
-    emit(payload, text, as_json=as_json)
+    emit(payload, text, written=False)
 
 
 def look(
@@ -42,8 +40,6 @@ def look(
     text: Annotated[str, typer.Argument(help="The text to read.")],
     out: Annotated[Path, typer.Option(help="The HTML page to write.")] = Path("look.html"),
     max_new_tokens: Annotated[int, typer.Option(min=0, help="First let the model continue the text by this many tokens.")] = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Write an HTML page of what a model does with a text: attention, logit lens, neurons and surprise at each word.
 
@@ -52,7 +48,7 @@ def look(
     from ..inspection.page import look as look_at
 
     found = look_at(model, text, out, max_new_tokens=max_new_tokens)
-    if not quiet:
+    if not asked.quiet:
         warn_unknown(found["unknown"])
     bits = [item["bits"] for item in found["surprise"]]
     heads = found["heads"]
@@ -78,7 +74,7 @@ def look(
         summary = table(rows, ["head", "reads", "distance", "previous", "first", "same word"]) + "\n\n" if heads else ""
         return f"{summary}{len(bits)} tokens, {payload['bits_per_token']:.2f} bits each. Open {out} in a browser."
 
-    emit(payload, show, as_json=as_json, quiet=quiet)
+    emit(payload, show)
 
 
 def neurons(
@@ -90,8 +86,6 @@ def neurons(
     split: Annotated[str, typer.Option(help="The split to read.")] = "train",
     passages: Annotated[int, typer.Option(min=1, max=1000, help="Passages of each neuron.")] = 8,
     exact: Annotated[bool, typer.Option("--exact", help="Multiply in float32, also where bfloat16 is faster.")] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Find the passages of a corpus that activate each neuron most, and the words it makes likelier, as page and Parquet.
 
@@ -112,7 +106,7 @@ def neurons(
         raise ConfigError(f"{data}: has no split {split!r}. It has {', '.join(encoded)}.")
     if list(encoded.tokenizer.vocab) != vocabulary:
         raise ConfigError(f"{data}: was encoded with another tokenizer than {model} has. Encode the splits with the model's own.")
-    with show_progress(quiet=quiet or as_json) as progress:
+    with show_progress(quiet=asked.as_json) as progress:
         layers = find(lm, encoded[split], out, passages=passages, exact=exact, progress=progress)
     best = [
         {
@@ -136,4 +130,4 @@ def neurons(
             f"{counts['neurons']:,} neurons over {counts['stories']:,} stories. Open {out} in a browser."
         )
 
-    emit(payload, show, as_json=as_json, quiet=quiet)
+    emit(payload, show)

@@ -5,15 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from ..console import Json, Quiet, emit, show_progress, table
+from ..console import emit, show_progress, table
 from ..registry import FORMATS
 from ._shared import Model, alternatives
 
 
 def list_(
     batch: Annotated[int, typer.Option(help="Stories per training batch, for the memory of training.")] = 64,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """List the presets: parameters, memory for training (AdamW, fp32) and inference (one story), FLOPs per token.
 
@@ -48,15 +46,13 @@ def list_(
         note = f"train: a batch of {batch} full contexts in fp32 (estimate).\nMFLOPs: one token's forward pass at full context."
         return f"{table(cells, header)}\n{note}"
 
-    emit({"batch": batch, "presets": rows}, text, as_json=as_json)
+    emit({"batch": batch, "presets": rows}, text, written=False)
 
 
 def show(
     model: Annotated[
         str, typer.Argument(help="A preset (see `list`), a model folder (ours or another project's), a Hub id, or `demo`.")
     ],
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Show a model: its config, how it was trained, and where its parameters are (the talk's "balance").
 
@@ -79,7 +75,7 @@ def show(
             blocks.append(shown["card"])
         return "\n\n".join(blocks)
 
-    emit(shown, text, as_json=as_json)
+    emit(shown, text, written=False)
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -121,8 +117,6 @@ def export(
     text: Annotated[
         Path | None, typer.Option(help="int8, html: stories (<|endoftext|> between them) to measure the cost in loss on.")
     ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Export a model, and check what was written against the original.
 
@@ -130,11 +124,11 @@ def export(
     """
     from ..export import export as export_model
 
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         result = export_model(model, out, format=format_, text=text, progress=progress)
     lines = [f"{name}: {_shown(value)}" for name, value in result.items() if name != "path"]
     following = (FORMATS[format_].then or "").format(out=result["path"]) or None
-    emit(result, "\n".join([*lines, f"wrote {result['path']}"]), as_json=as_json, quiet=quiet, then=following)
+    emit(result, "\n".join([*lines, f"wrote {result['path']}"]), then=following)
 
 
 def _shown(value: object) -> str:

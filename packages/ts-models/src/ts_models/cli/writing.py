@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..console import Config, Json, Quiet, Set, emit, merge, warn
+from ..console import Config, Set, asked, emit, merge, warn
 from ..registry import METHODS
 from ._shared import Model, alternatives, warn_unknown
 
@@ -50,8 +50,6 @@ def generate(
     ] = "float32",
     config: Config = None,
     set_: Set = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Write stories. Every field of GenerationConfig can be set with --set.
 
@@ -72,17 +70,17 @@ def generate(
         settings = make_config({"seed": secrets.randbits(32)} | beams | given)
     few = (len(prompt) if prompt else 1) * settings.num_return_sequences <= _FEW
     # The kernels' logits differ from PyTorch's in the last bits: what may be repeated is written with them.
-    repeated = as_json or "seed" in given or settings.method != "sample" or precision != "float32"
+    repeated = asked.as_json or "seed" in given or settings.method != "sample" or precision != "float32"
     first = few and not repeated and at_first_start()
     lm = load(model).speculate(None if draft is None else load(draft)).quantise(precision)
-    if first and not quiet:
+    if first and not asked.quiet:
         warn("the fast kernels are being compiled in the background, once for this machine; until then PyTorch writes.")
     wanted, shown = split_list(words), split_list(features)
     prompts = prompt or ["" if wanted or shown else "Once upon a time"]
     for text in (*prompts, *wanted):
-        if not quiet:
+        if not asked.quiet:
             warn_unknown(lm.unknown_words(text))
-    with hints(show=False), first_use(precision, quiet=quiet):
+    with hints(show=False), first_use(precision):
         stories = lm.write(prompts, words=wanted, features=shown, config=settings)
     payload = {
         "model": model,
@@ -91,7 +89,7 @@ def generate(
     }
     # In a file or pipe as ts-data and ts-eval read several stories.
     between = "\n\n---\n\n" if sys.stdout.isatty() else "\n<|endoftext|>\n"
-    emit(payload, lambda: between.join(story.full_text for story in stories), as_json=as_json)
+    emit(payload, lambda: between.join(story.full_text for story in stories), written=False)
 
 
 def prompts(
@@ -101,8 +99,6 @@ def prompts(
     temperature: Annotated[float | None, typer.Option(help="For the sampling methods.", show_default="0.7")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same completions.")] = 1,
     table: Annotated[str | None, typer.Option(help="One table only: factual, reasoning or context.", show_default="all")] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Complete nine beginnings that test what a model knows, infers and keeps in mind; each up to its first sentence.
 
@@ -116,15 +112,13 @@ def prompts(
     options |= enough_beams(method, n)
     with hints():
         found = complete_tables([(name, load(name)) for name in models], only=table, **options)
-    emit({"models": models, "tables": found}, lambda: show_tables(found), as_json=as_json)
+    emit({"models": models, "tables": found}, lambda: show_tables(found), written=False)
 
 
 def play(
     models: Annotated[list[str] | None, typer.Argument(help="Model folders, Hub ids, or `demo`.", show_default="demo")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; the default is reached from this machine only.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any that is free.")] = 7860,
-    as_json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Open a page: type a beginning, watch the story come, compare two models, see each word's probability.
 
@@ -142,15 +136,13 @@ def play(
         parts = Path(path).resolve().parts if Path(path).exists() else (path,)
         longest = range(2 if parts[-1] == "model" else 1, len(parts) + 1)
         loaded[next(name for count in longest if (name := "/".join(parts[-count:])) not in loaded or count == len(parts))] = lm
-    if not quiet and host not in LOOPBACK:
+    if not asked.quiet and host not in LOOPBACK:
         warn(f"everyone who can reach {host} can use this page.")
 
     warming = threading.Thread(target=_ahead.write_a_little, args=(loaded.values(),), daemon=True)
 
     def ready(url: str) -> None:
-        emit(
-            {"url": url, "models": list(loaded)}, f"Playing with {', '.join(loaded)} at {url}  (Ctrl-C ends it)", as_json=as_json
-        )
+        emit({"url": url, "models": list(loaded)}, f"Playing with {', '.join(loaded)} at {url}  (Ctrl-C ends it)")
         typer.get_text_stream("stdout").flush()
         warming.start()  # the first story finds its kernels
 

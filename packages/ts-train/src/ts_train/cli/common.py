@@ -28,7 +28,7 @@ def stoppable() -> Iterator[None]:
         sys.exit(128 + stopped.signal)
 
 
-def print_run(run: Run, *, as_json: bool, quiet: bool) -> None:
+def print_run(run: Run) -> None:
     """Print the result of a run, on rank 0."""
     from ..runtime.distributed import launched
 
@@ -48,7 +48,7 @@ def print_run(run: Run, *, as_json: bool, quiet: bool) -> None:
         "stopped": run.stopped,
     }
     following = f'ts-models generate {payload["model"]} --prompt "Once upon a time"'
-    emit(payload, lambda: _text(payload), as_json=as_json, quiet=quiet, then=following)
+    emit(payload, lambda: _text(payload), then=following)
 
 
 def _text(p: dict[str, Any]) -> str:

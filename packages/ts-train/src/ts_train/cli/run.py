@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ts_models.console import Config, Json, Quiet, Set, emit, merge, show_progress, validate, warn
+from ts_models.console import Config, Set, asked, emit, merge, show_progress, validate, warn
 
 from ..registry import OPTIMIZERS, SCHEDULES, SINKS
 from .common import DEFAULT, print_run, stoppable
@@ -34,8 +34,6 @@ def run(
     init_from: Annotated[Path | None, typer.Option("--init-from", help="A model/ folder to start from.")] = None,
     config: Config = None,
     set: Annotated[list[str] | None, typer.Option("--set", help=SETTING, show_default=False)] = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Train a model; the best by validation loss ends in OUT/model.
 
@@ -60,21 +58,21 @@ def run(
         "checkpoint.every": checkpoint_every,
         "init_from": None if init_from is None else str(init_from),
     }
-    asked = merge(config, set, flags)
-    model = asked.get("model")
+    given = merge(config, set, flags)
+    model = given.get("model")
     whole_model = isinstance(model, dict) and "kind" in model
-    device = asked.get("device", "auto")
-    if whole_model and not asked.get("preset"):
-        values = asked
-    elif asked.get("init_from") and not asked.get("preset"):
-        name = _preset_of(str(asked["init_from"]))
-        values = combine({**recipe(name or DEFAULT, device=device), "preset": name}, asked)
+    device = given.get("device", "auto")
+    if whole_model and not given.get("preset"):
+        values = given
+    elif given.get("init_from") and not given.get("preset"):
+        name = _preset_of(str(given["init_from"]))
+        values = combine({**recipe(name or DEFAULT, device=device), "preset": name}, given)
     else:
-        values = over_recipe(asked.get("preset") or DEFAULT, asked)
-    settings = validate(TrainConfig, values, asked=asked)
+        values = over_recipe(given.get("preset") or DEFAULT, given)
+    settings = validate(TrainConfig, values, asked=given)
     keep_apart(out, [data, *([settings.init_from] if settings.init_from else [])])
     with stoppable():
-        print_run(train(settings, data, out, progress=not quiet, warn=warn), as_json=json, quiet=quiet)
+        print_run(train(settings, data, out, progress=not asked.quiet, warn=warn))
 
 
 def _preset_of(model: str) -> str | None:
@@ -89,8 +87,6 @@ def _preset_of(model: str) -> str | None:
 def resume(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     data: Annotated[Path | None, typer.Option("--data", help="Where the same encoded data are now, if moved.")] = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Continue a run. On the same machine it ends with the bits of an uninterrupted run.
 
@@ -99,14 +95,12 @@ def resume(
     from ..run import resume as continue_run
 
     with stoppable():
-        print_run(continue_run(run, data=data, progress=not quiet, warn=warn), as_json=json, quiet=quiet)
+        print_run(continue_run(run, data=data, progress=not asked.quiet, warn=warn))
 
 
 def plot(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     out: Annotated[Path, typer.Option("--out", help="The picture: .png, .svg or .pdf.")] = Path("loss.png"),
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Draw loss by tokens, time and FLOPs, and the learning rate.
 
@@ -116,9 +110,7 @@ def plot(
 
     written = draw(runs, out)
     following = f"ts-eval report {' '.join(str(run / 'model') for run in runs)} --data splits/ --out report/"
-    emit(
-        {"plot": str(written), "runs": [str(run) for run in runs]}, f"wrote {written}", as_json=json, quiet=quiet, then=following
-    )
+    emit({"plot": str(written), "runs": [str(run) for run in runs]}, f"wrote {written}", then=following)
 
 
 def prefer(
@@ -127,8 +119,6 @@ def prefer(
     out: Annotated[Path, typer.Option("--out", help="The folder of the tuned model.")],
     config: Config = None,
     set: Set = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Tune a model on pairs of a better and a worse story (DPO); the start stays as it is.
 
@@ -138,10 +128,10 @@ def prefer(
     from ..schemas import PreferenceConfig
 
     settings = validate(PreferenceConfig, merge(config, set, {}))
-    with show_progress(quiet=quiet) as progress:
+    with show_progress() as progress:
         report = work(model, pairs, out, settings, progress=progress)
     shown = (
         f"wrote {out}: {report.steps:,} steps on {report.pairs:,} pairs; of {report.held_out:,} held-out pairs, {100 * report.accuracy:.0f} % prefer the "
         f"better story more than before (loss {report.loss:.3f}, 0.693 before)"
     )
-    emit(report, shown, as_json=json, quiet=quiet, then=f'ts-models generate {out} --prompt "Once upon a time"')
+    emit(report, shown, then=f'ts-models generate {out} --prompt "Once upon a time"')

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ts_models.console import Json, Progress, Quiet, Set, emit, merge, show_progress, table, validate, warn
+from ts_models.console import Progress, Set, emit, merge, show_progress, table, validate, warn
 
 from .common import DEFAULT, stoppable
 
@@ -35,8 +35,6 @@ def search(
     study: Annotated[str, typer.Option("--study", help="The study's name in the storage.")] = "search",
     trials: Annotated[int | None, typer.Option("--trials", help="Trials of the whole study, all workers together.")] = None,
     set: Set = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Search for the settings with the lowest validation loss. Start it several times to use several workers.
 
@@ -49,10 +47,10 @@ def search(
     settings = validate(SearchConfig, merge(file := study_file("searches", config), set, {"trials": trials}), config)
     # Optuna marks its heartbeat as experimental; the user of this command cannot act on that.
     warnings.filterwarnings("ignore", message=".*(heartbeat_interval|fail_stale_trials|constant_liar).*experimental")
-    with _study(out, [data, file], quiet=quiet) as progress:
+    with _study(out, [data, file]) as progress:
         report = run(settings, data, out, storage=storage, study=study, progress=progress, warn=warn)
     shown = f"wrote {out / 'results.json'}, {out / 'pareto.png'}"
-    emit(report, lambda: f"{_search_text(report)}\n\n{shown}", as_json=json, quiet=quiet, then=_longer_run(report, data))
+    emit(report, lambda: f"{_search_text(report)}\n\n{shown}", then=_longer_run(report, data))
 
 
 def ladder(
@@ -60,8 +58,6 @@ def ladder(
     data: Data,
     out: Out,
     set: Set = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Train sizes × budgets, fit a scaling law, predict larger presets with an interval.
 
@@ -72,14 +68,14 @@ def ladder(
     from ..studies.schemas import LadderConfig
 
     settings = validate(LadderConfig, merge(file := study_file("ladders", config), set, {}), config)
-    with _study(out, [data, file], quiet=quiet) as progress:
+    with _study(out, [data, file]) as progress:
         report = run(settings, data, out, progress=progress, warn=warn)
     preset = report.predictions[-1].preset if report.predictions else DEFAULT
     shown, following = (
         f"wrote {out / 'results.json'}, {out / 'plot.png'}",
         f"ts-train run --preset {preset} --data {data} --out run/",
     )
-    emit(report, lambda: f"{ladder_text(report)}\n\n{shown}", as_json=json, quiet=quiet, then=following)
+    emit(report, lambda: f"{ladder_text(report)}\n\n{shown}", then=following)
 
 
 def ablate(
@@ -89,8 +85,6 @@ def ablate(
     seeds: Annotated[int | None, typer.Option("--seeds", help="Use seeds 1 to N instead of the file's.", min=1)] = None,
     max_steps: Annotated[int | None, typer.Option("--max-steps", help="Optimizer steps of each run.")] = None,
     set: Set = None,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Train every variant from every seed, and compare them in OUT/results.json and OUT/plot.png.
 
@@ -102,22 +96,22 @@ def ablate(
 
     flags = {"seeds": None if seeds is None else list(range(1, seeds + 1)), "base.max_steps": max_steps}
     config = validate(AblationConfig, merge(file := study_file("ablations", ablation), set, flags), ablation)
-    with _study(out, [data, file], quiet=quiet) as progress:
+    with _study(out, [data, file]) as progress:
         report = run(config, data, out, progress=progress, warn=warn)
     shown, following = (
         f"wrote {out / 'results.json'}, {out / 'plot.png'}",
         f"ts-train plot {out / 'cells'}/*/run --out losses.png",
     )
-    emit(report, lambda: f"{_ablation_text(report)}\n\n{shown}", as_json=json, quiet=quiet, then=following)
+    emit(report, lambda: f"{_ablation_text(report)}\n\n{shown}", then=following)
 
 
 @contextmanager
-def _study(out: Path, inputs: Sequence[Path], *, quiet: bool) -> Iterator[Progress]:
+def _study(out: Path, inputs: Sequence[Path]) -> Iterator[Progress]:
     """Refuse an `out` that is an input; then show progress, and end as a stopped run does."""
     from ts_models.artefact import keep_apart
 
     keep_apart(out, inputs)
-    with stoppable(), show_progress(quiet=quiet) as progress:
+    with stoppable(), show_progress() as progress:
         yield progress
 
 

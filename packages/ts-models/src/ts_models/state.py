@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from .schemas import TransformerConfig
+
 
 class KVCache:
     """Keys and values of all layers, preallocated as [batch, kv_heads, max_length, head_dim] each.
@@ -20,21 +22,12 @@ class KVCache:
     `start` is the length of all rows where it is the same, or None where rows differ.
     """
 
-    def __init__(
-        self,
-        layers: int,
-        batch: int,
-        heads: int,
-        max_length: int,
-        head_dim: int,
-        *,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        shape = (batch, heads, max_length, head_dim)
-        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
-        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
-        self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
+    def __init__(self, config: TransformerConfig, batch: int, max_length: int, like: Tensor) -> None:
+        """`like`: a tensor of the number format and device that the cache is to have."""
+        shape = (batch, config.kv_heads, max_length, config.head_size)
+        self.keys = [like.new_zeros(shape) for _ in range(config.n_layers)]
+        self.values = [like.new_zeros(shape) for _ in range(config.n_layers)]
+        self.lengths = like.new_zeros(batch, dtype=torch.int64)
         self.start: int | None = 0
         self.longest = 0
         self.max_length = max_length
@@ -91,19 +84,9 @@ class KVCache:
 class RecurrentState:
     """The hidden state of all layers, [layers, batch, d_hidden], and for an LSTM its cell beside it."""
 
-    def __init__(
-        self,
-        layers: int,
-        batch: int,
-        d_hidden: int,
-        *,
-        cell: bool,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.hidden = torch.zeros(layers, batch, d_hidden, dtype=dtype, device=device)
-        self.cell = torch.zeros_like(self.hidden) if cell else None
-        self.lengths = torch.zeros(batch, dtype=torch.int64, device=device)
+    def __init__(self, hidden: Tensor, cell: Tensor | None = None) -> None:
+        self.hidden, self.cell = hidden, cell
+        self.lengths = hidden.new_zeros(hidden.shape[1], dtype=torch.int64)
 
     def advance(self, time: int, lengths: Tensor | None = None) -> None:
         """Count `time` new tokens in every row, or `lengths` [batch] of them."""

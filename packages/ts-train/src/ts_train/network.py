@@ -15,7 +15,14 @@ from torch import nn
 from torch.nn.modules import module as _module
 from torch.nn.parameter import UninitializedParameter
 
-from ts_models.artefact import describe_invalid
+import ts_models
+from ts_models import StoryModel
+from ts_models.architectures.recurrent import Recurrent
+from ts_models.architectures.transformer import Transformer
+from ts_models.artefact import describe_invalid, sha256_file
+from ts_models.layers.linear import Linear
+from ts_models.presets import PRESETS, preset
+from ts_models.schemas import config_class
 
 from .data.batches import Batches
 from .data.dataset import TrainingData
@@ -29,8 +36,6 @@ def build_model(config: TrainConfig, data: TrainingData, own: nn.Module | None) 
     """The caller's module, else the model of `init_from`, else the preset with weights drawn from the seed."""
     if own is not None:
         return own
-    import ts_models
-
     if config.init_from is not None:
         return _load_start(config, data)
     torch.manual_seed(config.seed)
@@ -43,8 +48,6 @@ def model_config(config: TrainConfig, vocab_size: int) -> Any:
     Raises:
         ConfigError, TsModelsError: a field is invalid.
     """
-    from ts_models.presets import preset
-
     fields = {**config.model, "vocab_size": vocab_size}
     if config.preset is not None:
         return preset(config.preset, **fields)
@@ -58,14 +61,10 @@ def model_config(config: TrainConfig, vocab_size: int) -> Any:
 
 def _config(fields: dict[str, Any]) -> Any:
     """A whole model config; pydantic's error where that is invalid."""
-    from ts_models.schemas import config_class
-
     return config_class(fields.get("kind")).model_validate(fields)
 
 
 def _build(fields: dict[str, Any]) -> nn.Module:
-    import ts_models
-
     return ts_models.build(_config(fields))
 
 
@@ -79,9 +78,6 @@ def rebuild_model(manifest: RunManifest) -> nn.Module | None:
 
 def preset_name(model: nn.Module, asked: str | None) -> str | None:
     """The preset that has this network: `asked` if it has, else the first that does; None without one."""
-    from ts_models import StoryModel
-    from ts_models.presets import PRESETS
-
     if not isinstance(model, StoryModel):
         return None
     free = VOCABULARY | {"max_seq_len", "dropout", "init_std", "zero_init"}  # may differ
@@ -92,9 +88,6 @@ def preset_name(model: nn.Module, asked: str | None) -> str | None:
 
 def _load_start(config: TrainConfig, data: TrainingData) -> nn.Module:
     """The network of a model/ folder, with its embeddings in the order of the data's vocabulary."""
-    import ts_models
-    from ts_models.artefact import sha256_file
-
     loaded = ts_models.load(str(config.init_from))
     own = Path(str(loaded.path)) / "word_tokenizer.json"
     theirs = data.tokenizer_file
@@ -149,8 +142,6 @@ def _translate(weights: dict[str, Any], network: nn.Module, old: Sequence[str], 
 
 def model_dict(model: nn.Module) -> dict[str, Any] | None:
     """The config of a model of the zoo; None for any other module."""
-    from ts_models import StoryModel
-
     return model.config.model_dump(mode="json") if isinstance(model, StoryModel) else None
 
 
@@ -191,8 +182,6 @@ def check_network(model: Any, batches: Batches, *, vocab_size: int) -> None:
             f"field `batch.arrangement`: packed rows need forward(ids, segments=…), which {_type_name(model)} does not take. "
             "Choose bucketed or shuffled."
         )
-    from ts_models import StoryModel
-
     if isinstance(model, StoryModel) and model.config.vocab_size != vocab_size:
         raise ConfigError(
             f"{name}: has a vocabulary of {model.config.vocab_size:,} entries, the data's has {vocab_size:,}. "
@@ -211,10 +200,6 @@ def owns_logits(model: nn.Module) -> bool:
     Its output layer is a matrix product, whose backward pass needs the inputs only. A hook, a replaced method or another output layer
     could read the logits earlier.
     """
-    from ts_models.architectures.recurrent import Recurrent
-    from ts_models.architectures.transformer import Transformer
-    from ts_models.layers.linear import Linear
-
     if type(model) not in (Transformer, Recurrent):
         return False
     head = getattr(model, "head", None)

@@ -1,7 +1,5 @@
 """The run folder on disk (manifest, model, metrics) and `Run`, the result of training."""
 
-from __future__ import annotations
-
 import html
 import json
 import math
@@ -11,9 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ts_models import artefact
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from ts_models import StoryModel, artefact, save
+from ts_models.io.model_folder import read_training, save_tensors
+from ts_models.io.provenance import pack
+from ts_models.schemas import CurvePoint, PromptFormat, TrainingSummary
 
 from .callbacks import Warn
 from .checkpoint import CheckpointStore
@@ -24,13 +30,7 @@ from .network import named_tensors
 from .runtime.hardware import hardware_name
 from .schemas import MIGRATIONS, RunManifest, TrainConfig, TrainerState
 from .sinks.jsonl import read_metrics
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from ts_models.schemas import TrainingSummary
-
-    from .trainer import Trainer
+from .trainer import Trainer
 
 PARTS = ("checkpoints", "model", "metrics.jsonl", "tensorboard")
 """Entries of a run folder besides config.json."""
@@ -244,8 +244,6 @@ def summarise(
     manifest: RunManifest, state: TrainerState, prompts: dict[str, Any] | None, samples: Sequence[str] = ()
 ) -> TrainingSummary:
     """The content of model/training.json, which reports read without ts-train. `prompts`: how those of the data are written."""
-    from ts_models.schemas import CurvePoint, PromptFormat, TrainingSummary
-
     bits = next((p.bits_per_byte for p in state.curve if p.step == state.best_step), None)
     points = [
         CurvePoint(
@@ -270,8 +268,6 @@ def summarise(
 
 def read_samples(path: Path) -> list[str]:
     """The stories of the best model in a run folder."""
-    from ts_models.io.model_folder import read_training
-
     training = read_training(path / "model")
     return [] if training is None else training.samples
 
@@ -280,14 +276,9 @@ def write_weights(
     model: nn.Module, path: Path, *, tokenizer: Path | None, training: TrainingSummary, train_stories: Any = None
 ) -> None:
     """Write run/model/: a complete ts-models folder for a model of the zoo, weights and training.json for any other module."""
-    from ts_models import StoryModel, save
-
     if isinstance(model, StoryModel):
         save(model, path, tokenizer=tokenizer, training=training, train_stories=train_stories)
         return
-    from ts_models.io.model_folder import save_tensors
-    from ts_models.io.provenance import pack
-
     hashes, known = pack(train_stories, training)
     with artefact.write_folder(path, "training.json", "ts-models/training") as aside:
         tensors = {name: p.detach().to("cpu", copy=True).contiguous() for name, p in named_tensors(model)}
@@ -299,10 +290,6 @@ def write_weights(
 
 def load_best(model: nn.Module, path: Path) -> None:
     """Load the weights of run/model/ into the network."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     if not (path / "model.safetensors").exists():
         return  # no validation had a finite loss
     weights = path / "model.safetensors"

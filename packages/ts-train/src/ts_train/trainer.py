@@ -18,6 +18,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from ts_models.fast import available
+from ts_models.layers.positions import RotaryEmbedding, TorchtuneRotary
+
 from .__about__ import __version__
 from .callbacks import Callback, RunInfo, StepMetrics, StopTraining, ValidationMetrics, Warn
 from .data.batches import Batch, Batches, StepPlan
@@ -503,8 +506,6 @@ def describe_environment(
     config: TrainConfig, model: nn.Module, world: World, device: torch.device, optimizer: str
 ) -> Environment:
     """Everything that may change the last bits of a result; every checkpoint holds it. `optimizer`: `Optimizers.kind`."""
-    from ts_models.fast import available
-
     return Environment(
         threads=torch.get_num_threads(), world_size=world.size, device=device.type, optimizer=optimizer,
         compile=config.compile, torch=str(torch.__version__), cpu_capability=torch.backends.cpu.get_cpu_capability(),
@@ -514,8 +515,6 @@ def describe_environment(
 
 
 def _rotary(model: nn.Module) -> str | None:
-    from ts_models.layers.positions import RotaryEmbedding, TorchtuneRotary
-
     names: dict[type[nn.Module], str] = {TorchtuneRotary: "torchtune", RotaryEmbedding: "ts-models"}
     return next((names[type(module)] for module in model.modules() if type(module) in names), None)
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ts_models import NonFiniteError, score_ids
+
 from .data.batches import Batches, prompt_places
 from .data.dataset import TrainingData
 from .loss import nll_sum
@@ -105,8 +107,6 @@ class ValidationSet:
         )
 
     def _whole(self, model: nn.Module, part: slice, device: torch.device) -> float:
-        from ts_models import NonFiniteError, score_ids
-
         stories, prompts = self.long_stories[part], self.long_prompts[part].tolist()
         if not stories:
             return 0.0

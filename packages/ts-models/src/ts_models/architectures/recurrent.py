@@ -46,8 +46,8 @@ class Recurrent(StoryModel):
 
     def init_state(self, batch: int, max_length: int) -> RecurrentState:
         """A zero state; `max_length` is not needed, the state has one size."""
-        c = self.config
-        return RecurrentState(c.n_layers, batch, c.d_hidden, cell=c.has_cell, dtype=self.dtype, device=self.device)
+        hidden = torch.zeros(self.config.n_layers, batch, self.config.d_hidden, dtype=self.dtype, device=self.device)
+        return RecurrentState(hidden, torch.zeros_like(hidden) if self.config.has_cell else None)
 
     def _continue(self, x: Tensor, state: RecurrentState, lengths: Tensor | None) -> Tensor:
         """Run on from `state` and leave it after each row's last real token."""

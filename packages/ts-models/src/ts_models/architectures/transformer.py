@@ -101,8 +101,7 @@ class Transformer(StoryModel):
 
     def init_state(self, batch: int, max_length: int) -> KVCache:
         """An empty KV cache for `batch` rows of up to `max_length` tokens."""
-        c = self.config
-        return KVCache(c.n_layers, batch, c.kv_heads, max_length, c.head_size, dtype=self.dtype, device=self.device)
+        return KVCache(self.config, batch, max_length, like=self.embedding.weight)
 
     def _check_length(self, time: int, state: KVCache | None) -> None:
         end = time + (0 if state is None else state.longest)

@@ -132,8 +132,7 @@ class _TransformerStep(_Step):
 
 class _RecurrentStep(_Step):
     def forward(self, ids: Tensor, hidden: Tensor, cell: Tensor | None = None) -> tuple[Tensor, ...]:
-        state = RecurrentState(*hidden.shape, cell=cell is not None)
-        state.hidden, state.cell = hidden, cell
+        state = RecurrentState(hidden, cell)
         logits = self.model(ids, state=state)
         return (logits, state.hidden) if state.cell is None else (logits, state.hidden, state.cell)
 

@@ -1,22 +1,20 @@
 """Hashes of the stories that a model was trained on: from the encoded data, and from the model that a run starts from."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ts_models import artefact
+from ts_models import artefact, read_train_stories
+from ts_models.io.model_folder import read_training, resolve
+from ts_models.io.provenance import pack
+from ts_models.schemas import TrainingSummary
 
 from ..errors import ArtefactError
 from ..schemas import RunManifest, TrainConfig
 from .dataset import TrainingData
-
-if TYPE_CHECKING:
-    from ts_models.schemas import TrainingSummary
 
 TRAIN_STORIES = "train_stories.npy"
 """For a run that starts from a model: hashes of the training stories of both."""
@@ -31,9 +29,6 @@ def inherited_stories(config: TrainConfig, data: TrainingData, manifest: RunMani
     """
     if config.init_from is None:
         return None, manifest
-    from ts_models import read_train_stories
-    from ts_models.io.model_folder import read_training, resolve
-
     before, now = read_train_stories(config.init_from), data.train_stories
     training = read_training(resolve(config.init_from))
     splits = None if training is None else training.splits_fingerprint
@@ -67,6 +62,4 @@ def read_stories(path: Path, data: TrainingData) -> Hashes | None:
 
 def with_stories(summary: TrainingSummary, stories: Hashes | None) -> TrainingSummary:
     """The summary with count and hash of the list of stories."""
-    from ts_models.io.provenance import pack
-
     return pack(stories, summary)[1] or summary

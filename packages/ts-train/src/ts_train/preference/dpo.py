@@ -1,29 +1,24 @@
 """Direct preference optimisation (Rafailov et al. 2023) on pairs of stories, against the frozen model that it starts from."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ts_models import artefact
+from ts_models import LanguageModel, artefact, load, read_train_stories, save
 from ts_models.errors import TsModelsError
+from ts_models.io.model_folder import KIND, TOKENIZER, resolve
 
 from ..callbacks import Progress
 from ..data.batches import IGNORED
 from ..errors import ArtefactError, ConfigError, DataError, DivergedError
 from ..schemas import PreferenceConfig, PreferenceReport
-
-if TYPE_CHECKING:
-    from ts_models import LanguageModel
 
 REPORT = "preference.json"
 
@@ -55,15 +50,12 @@ def prefer(
     Raises:
         ConfigError, DataError, ArtefactError: invalid settings, pairs or files.
     """
-    import ts_models
-    from ts_models.io.model_folder import KIND, TOKENIZER, resolve
-
     config, source, out = config or PreferenceConfig(), resolve(model), Path(out)
     artefact.keep_apart(out, [source, pairs])
     artefact.check_target(out, *KIND)
     if not (source / TOKENIZER).exists():
         raise ConfigError(f"{model}: has no {TOKENIZER}; stories are tuned with the model's own word tokenizer.")
-    lm = ts_models.load(source)
+    lm = load(source)
     every = _read_pairs(Path(pairs), lm)
     order = np.random.default_rng(config.seed).permutation(len(every)).tolist()
     aside = min(max(1, round(config.held_out * len(every))), max(1, len(every) - 1))
@@ -82,8 +74,8 @@ def prefer(
     training = lm.training
     if training is not None:  # these figures are of the model before
         training = training.model_copy(update={"best_validation_loss": None, "validation_bits_per_byte": None, "curve": []})
-    stories = ts_models.read_train_stories(source)
-    ts_models.save(network, out, tokenizer=source / TOKENIZER, training=training, train_stories=stories)
+    stories = read_train_stories(source)
+    save(network, out, tokenizer=source / TOKENIZER, training=training, train_stories=stories)
     artefact.write_model(out / REPORT, report)
     return report
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ts_models import artefact
+from ts_models import artefact, flops_per_token
 from ts_models.errors import TsModelsError
+from ts_models.fast.linear import has_onednn, product
+from ts_models.schemas import RecurrentConfig, TransformerConfig
 
 from ..errors import ConfigError
 
@@ -170,20 +172,14 @@ def _product_flops(device: torch.device, dtype: torch.dtype, *, size: int, times
 
 def _fastest_product(device: torch.device, dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """The product that the zoo's linear layers use: torch's or oneDNN's."""
-    from ts_models.fast.linear import has_onednn, product
-
     return product if device.type == "cpu" and dtype == torch.float32 and has_onednn() else torch.matmul
 
 
 def training_flops_per_token(model: nn.Module, *, vocab_size: int, mean_length: float) -> float:
     """FLOPs of forward and backward: 6 per matrix weight, plus causal attention over stories of `mean_length` for models of the zoo."""
     config = getattr(model, "config", None)
-    if config is not None:
-        from ts_models import flops_per_token
-        from ts_models.schemas import RecurrentConfig, TransformerConfig
-
-        if isinstance(config, TransformerConfig | RecurrentConfig):
-            return 3.0 * flops_per_token(config, round(mean_length / 2))
+    if isinstance(config, TransformerConfig | RecurrentConfig):
+        return 3.0 * flops_per_token(config, round(mean_length / 2))
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     matrices = sum(p.numel() for p in model.parameters() if p.ndim >= 2 and id(p) not in embeddings)
     return 6.0 * matrices

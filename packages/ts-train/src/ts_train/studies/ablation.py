@@ -14,6 +14,7 @@ from ..data.dataset import TrainingData, open_data
 from ..errors import ConfigError
 from ..recipes import study_file
 from ..schemas import TrainConfig
+from .plots import plot_ablation
 from .schemas import AblationConfig, AblationReport, TrialResult, VariantRow
 from .trial import begin_study, folder_name, run_trial, settings_for
 
@@ -62,8 +63,6 @@ def ablate(
         named = None if progress is None else lambda _, done, total=None, title=title: progress(title, done, total)
         cells.append(run_trial(name, settings, encoded, place, progress=named, warn=warn))
     report = _report(spec, encoded, cells)
-    from .plots import plot_ablation
-
     plot_ablation(report, folder / "plot.png")
     artefact.write_model(folder / "results.json", report)
     return report

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ts_models import artefact
+from ts_models import artefact, count_parameters, preset
 
 from ..callbacks import Progress, Warn
 from ..data.dataset import open_data
 from ..errors import FitError
 from ..schemas import TrainConfig
 from . import scaling as _scaling
+from .plots import plot_ladder
 from .schemas import LadderConfig, LadderReport, Law, Prediction, ScalingFit, TrialResult
 from .trial import begin_study, folder_name, run_trial, settings_for
 
@@ -37,8 +38,6 @@ def ladder(
         ArtefactError: `out` holds runs of other settings or data.
         Interrupted: the study was stopped; the same call resumes it.
     """
-    from ts_models import count_parameters, preset
-
     folder = begin_study("ladder", out, LadderReport)
     encoded = open_data(data)
     plan = _plan(config)
@@ -66,8 +65,6 @@ def ladder(
         refusal=refusal,
         predictions=predictions,
     )
-    from .plots import plot_ladder
-
     plot_ladder(report, folder / "plot.png")
     artefact.write_model(folder / "results.json", report)
     return report

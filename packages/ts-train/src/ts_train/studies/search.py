@@ -20,6 +20,7 @@ from ts_models import artefact
 from ..callbacks import BaseCallback, Progress, StopTraining, ValidationMetrics, Warn
 from ..data.dataset import TrainingData, open_data
 from ..errors import ArtefactError, ConfigError, DiskFullError, Interrupted, UnavailableError
+from .plots import plot_importance, plot_pareto
 from .schemas import Choices, Range, SearchConfig, SearchReport, Trial
 from .trial import begin_study, plain_name, run_trial, settings_for
 
@@ -344,8 +345,6 @@ def _importance(optuna: Any, study: Any, complete: Sequence[Trial]) -> dict[str,
 
 
 def _write(report: SearchReport, folder: Path) -> None:
-    from .plots import plot_importance, plot_pareto
-
     plot_pareto(report, folder / "pareto.png")
     if report.importance:
         plot_importance(report, folder / "importance.png")

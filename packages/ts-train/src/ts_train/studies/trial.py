@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ts_models import artefact
+from ts_models.errors import TsModelsError
 
 from ..callbacks import BaseCallback, Callback, Progress, RunInfo, Warn
 from ..data.dataset import TrainingData
@@ -30,8 +31,6 @@ def settings_for(base: Mapping[str, Any], changes: Mapping[str, Any], *, where: 
     Raises:
         ConfigError: a field is invalid; the message begins with `where`.
     """
-    from ts_models.errors import TsModelsError
-
     asked = combine(combine(dict(base), dict(changes)), fields)
     name = asked.get("preset")
     try:

@@ -4,7 +4,6 @@ A load acquires, a store releases, an addition does both: what a thread wrote be
 finds that store's value. Takes contiguous arrays and checks nothing.
 """
 
-# mypy: disable-error-code="untyped-decorator"
 import platform
 from typing import Any
 

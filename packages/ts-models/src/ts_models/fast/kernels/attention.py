@@ -7,7 +7,6 @@ of the batch, query, key's position), for any number of threads. Takes arrays an
 Letters: T time, D head width, P time padded to `_STEP`, W width padded to LANES.
 """
 
-# mypy: disable-error-code="untyped-decorator"
 from typing import Any
 
 import numpy as np

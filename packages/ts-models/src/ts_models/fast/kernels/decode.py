@@ -12,7 +12,6 @@ An item gives the same bits whoever computes it. A row's numbers do not depend, 
 on the number of threads.
 """
 
-# mypy: disable-error-code="untyped-decorator"
 from typing import Any
 
 import numpy as np

@@ -7,7 +7,6 @@ splitmix64, a place's 32 bits from both halves of it through the finaliser of mu
 backward draws again instead of reading a mask.
 """
 
-# mypy: disable-error-code="untyped-decorator"
 from typing import Any
 
 import numpy as np

@@ -1,6 +1,5 @@
 """Operations on one vector: embed, norm, rotate, activate; exponentials that vectorise."""
 
-# mypy: disable-error-code="untyped-decorator"
 from typing import Any
 
 import numpy as np

@@ -15,7 +15,6 @@ inlined into it. Two processes that save several signatures at once can leave an
 that cannot be read or written must not end the work: the kernel is then compiled again.
 """
 
-# mypy: disable-error-code="untyped-decorator"
 import hashlib
 from collections.abc import Callable
 from functools import cache

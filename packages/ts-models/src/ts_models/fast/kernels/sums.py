@@ -5,7 +5,6 @@ belongs to lane i mod 16, lanes are joined as a tree, elements behind the last w
 the bit wherever it is compiled, on every machine.
 """
 
-# mypy: disable-error-code="untyped-decorator"
 from collections.abc import Callable
 from typing import Any
 

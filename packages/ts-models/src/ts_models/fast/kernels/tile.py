@@ -5,7 +5,6 @@ for all rows. A sum is one chain of fused multiply-adds from first to last, so t
 same to the bit in any tile, batch or thread. Takes pointers and checks nothing.
 """
 
-# mypy: disable-error-code="untyped-decorator"
 from typing import Any
 
 from llvmlite import binding, ir

@@ -1,19 +1,15 @@
 """`train_file` writes a word_tokenizer.json; without `force` it keeps a file of other splits or settings."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ts_data.artefact import StrPath, keep_apart, lock, read_json
+from ts_data.console import Progress
 
 from .errors import ArtefactError
 from .schemas import Casing
 from .tokenizer import WordTokenizer
 from .vocabulary import check_size, reserved
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 
 def train_file(

@@ -3,26 +3,15 @@
 They run on rank 0 only, after each step, receive numbers, and end the run by raising `StopTraining("why")`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .schemas import RunManifest, TrainerState, ValidationPoint
-
+from .schemas import RunManifest, TrainerState, ValidationPoint
 
 Warn = Callable[[str], None]
 """What receives warnings."""
-
-
-class Progress(Protocol):
-    """How long work tells how far it is, as in `ts_models.console`: a stage's name, units done and, where known, units in all."""
-
-    def __call__(self, stage: str, done: int, total: int | None = None) -> None: ...
 
 
 class StopTraining(Exception):  # noqa: N818 - a request, not an error

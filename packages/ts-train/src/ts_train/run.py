@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from ts_models import artefact
+from ts_models.console import Progress
 
-from .callbacks import BaseCallback, Callback, Progress, RunInfo, StepMetrics, Warn
+from .callbacks import BaseCallback, Callback, RunInfo, StepMetrics, Warn
 from .checkpoint import CheckpointStore
 from .data.dataset import TrainingData, open_data
 from .data.provenance import TRAIN_STORIES, inherited_stories, read_stories, with_stories, write_stories

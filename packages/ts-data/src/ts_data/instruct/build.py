@@ -1,11 +1,8 @@
 """`instruct`: splits of stories → splits of prompts with their stories, and their reader."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +21,7 @@ from ..artefact import (
     write_model,
     write_text,
 )
+from ..console import Progress
 from ..dataset import Split, check_files, file_info, open_manifest, parquet_writer, read
 from ..errors import ArtefactError, ConfigError
 from ..pipeline.manifest import split_info
@@ -31,9 +29,6 @@ from ..pipeline.workdir import OWNED, SPLITS
 from ..reports.card import card
 from ..schemas import DatasetManifest, FileInfo, InstructConfig, InstructInfo, SplitInfo, SplitName
 from .prompts import FORMAT, Instruction, instruction_of
-
-if TYPE_CHECKING:
-    from ..console import Progress
 
 SCHEMA = pa.schema(
     [

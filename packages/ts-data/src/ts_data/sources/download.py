@@ -1,20 +1,15 @@
 """Fetches the published TinyStories files from the Hub: a pinned revision, resumed after an interruption, checked by size and SHA-256."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..artefact import StrPath, lock, need_space, sha256_file
+from ..console import Progress
 from ..errors import ConfigError, SourceError, TsDataError, has_no_space
-
-if TYPE_CHECKING:
-    from ..console import Progress
 
 
 @dataclass(frozen=True)

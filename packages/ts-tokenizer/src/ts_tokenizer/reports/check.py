@@ -1,19 +1,15 @@
 """`check`: how well `decode(encode(story))` restores stories."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ts_data.console import Progress
+
 from ..checks import iter_texts
 from ..tokenizer import WordTokenizer
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,15 @@
 """`compare`: tokenizers side by side on the same stories, with torchtext's `basic_english` rules as reference."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ts_data.console import Progress
+
 from ..checks import check_texts
 from ..tokenizer import WordTokenizer
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,16 @@
 """`coverage`: the share of a text that vocabularies of different sizes keep."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ts_data.console import Progress
 
 from ..rules.chunks import ChunkTable
 from ..rules.pinned import Rules, pin
 from ..vocabulary import count_tokens
 from .stats import quantiles
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,13 @@
 """`stats`: story lengths, rare tokens and the share of `<unk>` in an encoded folder."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ts_data.console import Progress
+
 from ..encoded import Encoded
 from ..errors import ArtefactError
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ts_models import LanguageModel, artefact, load, read_train_stories, save
+from ts_models.console import Progress
 from ts_models.errors import TsModelsError
 from ts_models.io.model_folder import KIND, TOKENIZER, resolve
 
-from ..callbacks import Progress
 from ..data.batches import IGNORED
 from ..errors import ArtefactError, ConfigError, DataError, DivergedError
 from ..schemas import PreferenceConfig, PreferenceReport

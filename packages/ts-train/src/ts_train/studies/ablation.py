@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from ts_models import artefact
+from ts_models.console import Progress
 
-from ..callbacks import Progress, Warn
+from ..callbacks import Warn
 from ..data.dataset import TrainingData, open_data
 from ..errors import ConfigError
 from ..recipes import study_file

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ts_models import artefact, count_parameters, preset
+from ts_models.console import Progress
 
-from ..callbacks import Progress, Warn
+from ..callbacks import Warn
 from ..data.dataset import open_data
 from ..errors import FitError
 from ..schemas import TrainConfig

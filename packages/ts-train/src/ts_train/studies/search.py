@@ -16,8 +16,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ts_models import artefact
+from ts_models.console import Progress
 
-from ..callbacks import BaseCallback, Progress, StopTraining, ValidationMetrics, Warn
+from ..callbacks import BaseCallback, StopTraining, ValidationMetrics, Warn
 from ..data.dataset import TrainingData, open_data
 from ..errors import ArtefactError, ConfigError, DiskFullError, Interrupted, UnavailableError
 from .plots import plot_importance, plot_pareto

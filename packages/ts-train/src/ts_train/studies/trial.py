@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ts_models import artefact
+from ts_models.console import Progress
 from ts_models.errors import TsModelsError
 
-from ..callbacks import BaseCallback, Callback, Progress, RunInfo, Warn
+from ..callbacks import BaseCallback, Callback, RunInfo, Warn
 from ..data.dataset import TrainingData
 from ..errors import ArtefactError, ConfigError, DataError, DivergedError, Interrupted
 from ..network import choose_context, model_config

@@ -12,11 +12,12 @@ from torch import nn
 
 from ts_models import artefact
 from ts_models.console import Progress
+from ts_models.io.provenance import pack
 
 from .callbacks import BaseCallback, Callback, RunInfo, StepMetrics, Warn
 from .checkpoint import CheckpointStore
 from .data.dataset import TrainingData, open_data
-from .data.provenance import TRAIN_STORIES, inherited_stories, read_stories, with_stories, write_stories
+from .data.provenance import TRAIN_STORIES, inherited_stories, read_stories, write_stories
 from .errors import ArtefactError, ConfigError, DataError
 from .network import build_model, check_network, choose_context, rebuild_model
 from .plan import idle_settings, plan_run
@@ -234,7 +235,7 @@ def _run(trainer: Trainer, path: Path, watchers: Sequence[Callback], *, keep_sta
             _close(trainer, store)
     summary = summarise(manifest, trainer.state, data.prompt_format, read_samples(path))
     if (path / "model" / TRAIN_STORIES).exists():
-        summary = with_stories(summary, stories)
+        summary = pack(stories, summary)[1] or summary  # with their number and hash
     if world.is_main_process:
         artefact.write_model(path / "model" / "training.json", summary)
     world.barrier()

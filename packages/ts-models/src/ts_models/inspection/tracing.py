@@ -4,8 +4,6 @@ A traced network runs another forward pass, set on the instance for the time of 
 untraced pass executes no code of this module.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,28 +17,6 @@ from ..errors import ConfigError
 from ..registry import load_entry
 
 Change = Callable[[Tensor], Tensor]
-
-
-class Points(Protocol):
-    """The named tensors of one kind of network. A network class names its points by the attribute `points`."""
-
-    stream: str
-    """Pattern of the tensors, one a layer, that the final norm and the output layer can read."""
-    neurons: str
-    """Pattern of the activations whose units are shown as neurons, one tensor a layer."""
-    patterns: str | None
-    """Pattern of attention patterns, one a layer; None for a network without attention."""
-
-    def __init__(self, network: Any) -> None: ...
-
-    def neuron_output(self, layer: int) -> Tensor | None:
-        """What each neuron of a layer adds to the stream, [neurons, d]; None where it adds nothing to it directly."""
-
-    def names(self) -> dict[str, str]:
-        """Name → shape, in the order of the forward pass."""
-
-    def methods(self, at: Trace) -> dict[str, Callable[..., Any]]:
-        """The methods that replace the network's own while it is traced; they pass every tensor through `at(name, tensor)`."""
 
 
 class Trace:
@@ -123,6 +99,28 @@ class Trace:
             near = difflib.get_close_matches(pattern, self.names, n=3, cutoff=0.4) or list(self.names)[:3]
             raise ConfigError(f"trace: no tensor is named {pattern!r}. Names of this network are {', '.join(near)}, …")
         return found
+
+
+class Points(Protocol):
+    """The named tensors of one kind of network. A network class names its points by the attribute `points`."""
+
+    stream: str
+    """Pattern of the tensors, one a layer, that the final norm and the output layer can read."""
+    neurons: str
+    """Pattern of the activations whose units are shown as neurons, one tensor a layer."""
+    patterns: str | None
+    """Pattern of attention patterns, one a layer; None for a network without attention."""
+
+    def __init__(self, network: Any) -> None: ...
+
+    def neuron_output(self, layer: int) -> Tensor | None:
+        """What each neuron of a layer adds to the stream, [neurons, d]; None where it adds nothing to it directly."""
+
+    def names(self) -> dict[str, str]:
+        """Name → shape, in the order of the forward pass."""
+
+    def methods(self, at: Trace) -> dict[str, Callable[..., Any]]:
+        """The methods that replace the network's own while it is traced; they pass every tensor through `at(name, tensor)`."""
 
 
 def _at(index: Any, change: Change) -> Change:

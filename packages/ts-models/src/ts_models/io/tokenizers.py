@@ -3,8 +3,6 @@
 A package registers under the group `ts_models.tokenizers` a callable (path → tokenizer) by the file's `format`.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Sequence
@@ -45,7 +43,7 @@ def load_tokenizer(path: StrPath) -> Tokenizer:
 class _Stream:
     """Gives out text once it can no longer change: all but what the last ids might still join."""
 
-    def __init__(self, tokenizer: HuggingFaceTokenizer | Llama2cTokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer, self.given = tokenizer, ""
         self.ids: list[int] = []
 

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from ts_models import artefact, read_train_stories
 from ts_models.io.model_folder import read_training, resolve
-from ts_models.io.provenance import pack
-from ts_models.schemas import TrainingSummary
 
 from ..errors import ArtefactError
 from ..schemas import RunManifest, TrainConfig
@@ -58,8 +56,3 @@ def read_stories(path: Path, data: TrainingData) -> Hashes | None:
     except (OSError, ValueError, EOFError, SyntaxError):
         raise ArtefactError(f"{file}: not a NumPy array; it is damaged. Put it back, or begin a new run.") from None
     return stories if len(stories) else None
-
-
-def with_stories(summary: TrainingSummary, stories: Hashes | None) -> TrainingSummary:
-    """The summary with count and hash of the list of stories."""
-    return pack(stories, summary)[1] or summary

@@ -9,35 +9,13 @@ import typer
 
 from ts_data.console import Config, Set, asked, emit, merge, show_progress, table, warn
 
-from ._options import (
-    NO_REPLY,
-    Backend,
-    BaseUrl,
-    FeatureReference,
-    Guards,
-    Mode,
-    Model,
-    Prompt,
-    Reference,
-    Store,
-    announcer,
-    end_without_ratings,
-    judge_settings,
-)
+from . import _options as opt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .. import schemas
     from ..judge import JudgeRun
-    from ..schemas import (
-        CalibrationReport,
-        PairSummary,
-        PanelReport,
-        PromptSearchReport,
-        PromptTrial,
-        ShareInterval,
-        Statistic,
-    )
 
 
 def judge(
@@ -49,11 +27,11 @@ def judge(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Output file: one rating (JSON) per line.")],
-    backend: Backend = None,
-    base_url: BaseUrl = None,
-    model: Model = None,
-    prompt: Prompt = None,
-    mode: Mode = None,
+    backend: opt.Backend = None,
+    base_url: opt.BaseUrl = None,
+    model: opt.Model = None,
+    prompt: opt.Prompt = None,
+    mode: opt.Mode = None,
     against: Annotated[
         Path | None,
         typer.Option("--against", help="Compare with the stories of this file, pair by pair in both orders, instead of rating."),
@@ -63,9 +41,9 @@ def judge(
         int | None, typer.Option("--budget", help="Maximum tokens in all, including earlier runs with the same store.")
     ] = None,
     page: Annotated[str | None, typer.Option("--page", help="selenium: TOML file with address and selectors.")] = None,
-    reference: Reference = None,
-    guards: Guards = None,
-    store: Store = None,
+    reference: opt.Reference = None,
+    guards: opt.Guards = None,
+    store: opt.Store = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the settings, print the cost, make no call.")] = False,
     config: Config = None,
     set_: Set = None,
@@ -86,14 +64,14 @@ def judge(
         "backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "budget": budget, "page": page,
         "reference": reference, "guards": guards,
     }  # fmt: skip
-    options = judge_settings(config, set_, base_url, flags)
+    options = opt.judge_settings(config, set_, base_url, flags)
     places: dict[str, Any] = {"out": out, "store": store}
     if dry_run:
         expected = comparison_cost(stories, against, options, **places) if against else estimate_cost(stories, options, **places)
         emit(vars(expected), expected.sentence())
         return
     with show_progress() as progress:
-        places |= {"progress": progress, "announce": announcer()}
+        places |= {"progress": progress, "announce": opt.announcer()}
         found = (
             judge_stories(stories, options, **places) if against is None else compare_stories(stories, against, options, **places)
         )
@@ -113,10 +91,10 @@ def judge(
         f"ts-eval report MODEL --data splits/ --out report/ --ratings {out}" if against is None else f"ts-eval rate {stories}"
     )
     emit(summary, f"{text}\n{spent}\nwrote {out}", then=following)
-    end_without_ratings(reasons)
+    opt.end_without_ratings(reasons)
 
 
-def _pairs_text(s: PairSummary) -> str:
+def _pairs_text(s: schemas.PairSummary) -> str:
     """The outcome in at most eight lines."""
     lines = [f"{s.compared:,} of {s.pairs:,} pairs compared in both orders, judge {s.judge}, prompt {s.prompt}"]
     lines += [f"  answers flagged, their pairs not compared: {s.flagged}"] if s.flagged else []
@@ -131,7 +109,7 @@ def _pairs_text(s: PairSummary) -> str:
     return "\n".join(lines)
 
 
-def _percent(x: ShareInterval) -> str:
+def _percent(x: schemas.ShareInterval) -> str:
     return f"{x.share:.0%} ({x.low:.0%}–{x.high:.0%})"
 
 
@@ -164,7 +142,7 @@ def best(
     by: Annotated[
         Literal["features", "likelihood"], typer.Option("--by", help="The feature judge, or the model's own likelihood.")
     ] = "features",
-    reference: FeatureReference = None,
+    reference: opt.FeatureReference = None,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same stories.")] = 1,
     config: Config = None,
     set_: Set = None,
@@ -202,19 +180,19 @@ def calibrate(
         list[Path] | None, typer.Argument(help="Stories with ratings (.jsonl) by people or another judge.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Output file (JSON).")] = Path("calibration.json"),
-    backend: Backend = None,
-    base_url: BaseUrl = None,
-    model: Model = None,
-    prompt: Prompt = None,
-    mode: Mode = None,
+    backend: opt.Backend = None,
+    base_url: opt.BaseUrl = None,
+    model: opt.Model = None,
+    prompt: opt.Prompt = None,
+    mode: opt.Mode = None,
     repeats: Annotated[int | None, typer.Option("--repeats", help="Ratings per story; noise needs at least two.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Number of stories to use of each file.")] = None,
     damage: Annotated[bool, typer.Option("--damage/--no-damage", help="Also rate the damaged stories.")] = True,
     variants: Annotated[
         int, typer.Option("--variants", min=0, help="Stories whose variants are rated, to test for faults; five calls each.")
     ] = 100,
-    reference: Reference = None,
-    store: Store = None,
+    reference: opt.Reference = None,
+    store: opt.Store = None,
     config: Config = None,
     set_: Set = None,
 ) -> None:
@@ -226,21 +204,21 @@ def calibrate(
     from ..judge.client import GIVEN_UP
 
     flags = {"backend": backend, "model": model, "prompt": prompt, "mode": mode, "repeats": repeats, "reference": reference}
-    options = judge_settings(config, set_, base_url, flags)
+    options = opt.judge_settings(config, set_, base_url, flags)
     with show_progress() as progress:
         report = work(
             references or [], options, out=out, store=store, damage=damage, limit=limit, variants=variants, progress=progress,
-            announce=announcer(),
+            announce=opt.announcer(),
         )  # fmt: skip
     for note in report.notes:
         warn(note)
     following = "ts-eval judge stories.jsonl --out ratings.jsonl, with the same options for the judge"
     emit(report, lambda: _calibration_text(report, out), then=following)
-    reason = next((note for note in report.notes if GIVEN_UP in note), NO_REPLY)
-    end_without_ratings([reason] if report.asked and not report.rated else [])
+    reason = next((note for note in report.notes if GIVEN_UP in note), opt.NO_REPLY)
+    opt.end_without_ratings([reason] if report.asked and not report.rated else [])
 
 
-def _calibration_text(report: CalibrationReport, out: Path) -> str:
+def _calibration_text(report: schemas.CalibrationReport, out: Path) -> str:
     lines = [f"{report.rated:,} of {report.asked:,} rated, {report.mode}, judge {report.judge}, prompt {report.prompt}"]
     for reference in report.references:
         lines += [
@@ -271,7 +249,7 @@ def _calibration_text(report: CalibrationReport, out: Path) -> str:
     return "\n".join([*lines, f"wrote {out}"])
 
 
-def _statistic(found: Statistic) -> str:
+def _statistic(found: schemas.Statistic) -> str:
     if found.value is None:
         return "—"
     interval = f" [{found.low:.2f}, {found.high:.2f}]" if found.low is not None and found.high is not None else ""
@@ -289,10 +267,10 @@ def optimise_prompt(
     out: Annotated[Path, typer.Option("--out", help="Report (JSON); the chosen prompt is written beside it.")] = Path(
         "prompt-search.json"
     ),
-    backend: Backend = None,
-    base_url: BaseUrl = None,
-    model: Model = None,
-    store: Store = None,
+    backend: opt.Backend = None,
+    base_url: opt.BaseUrl = None,
+    model: opt.Model = None,
+    store: opt.Store = None,
     config: Config = None,
     set_: Set = None,
 ) -> None:
@@ -304,18 +282,18 @@ def optimise_prompt(
 
     first, others = (prompts[0], prompts[1:]) if prompts else (None, [])
     flags = {"backend": backend, "model": model, "prompt": first, "repeats": repeats}
-    options = judge_settings(config, set_, base_url, flags)
+    options = opt.judge_settings(config, set_, base_url, flags)
     with show_progress() as progress:
         report = work(
             rated, options, prompts=others, orders=orders, out=out, store=store, limit=limit, progress=progress,
-            announce=announcer(),
+            announce=opt.announcer(),
         )  # fmt: skip
     following = f"ts-eval judge stories.jsonl --prompt {out.with_suffix('.prompt.json')} --out ratings.jsonl"
     emit(report, lambda: _prompts_text(report, out), then=following)
 
 
-def _prompts_text(report: PromptSearchReport, out: Path) -> str:
-    def rows(trials: Sequence[PromptTrial]) -> str:
+def _prompts_text(report: schemas.PromptSearchReport, out: Path) -> str:
+    def rows(trials: Sequence[schemas.PromptTrial]) -> str:
         cells = [[t.prompt, *map(_two_digits, (t.score, t.mae, t.noise)), f"{t.parse_rate:.1%}", t.rated] for t in trials]
         return table(cells, ["prompt", "score", "MAE", "noise", "parse rate", "rated"])
 
@@ -347,7 +325,7 @@ def panel(
     emit(report, lambda: _panel_text(report, out), written=out is not None, then=following)
 
 
-def _panel_text(report: PanelReport, out: Path | None) -> str:
+def _panel_text(report: schemas.PanelReport, out: Path | None) -> str:
     names = list(report.alpha)
     rows = [[judge, *(f"{means[name]:.2f}" for name in names)] for judge, means in report.means.items()]
     alphas = ["Krippendorff's alpha", *("—" if (a := report.alpha[name]).value is None else f"{a.value:.2f}" for name in names)]

@@ -1,5 +1,6 @@
 """`ts-eval report`: the whole evaluation of one model or several, as report.json and report.html; its sections one by one, as tables."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,7 @@ def report(
     with show_progress() as progress:
         made = evaluate(
             models, data, chosen, out=out, ratings=ratings, sweep=sweep, index=index, allow_overlap=allow_overlap, names=names,
-            command=_command_line(), progress=progress,
+            command=shlex.join(["ts-eval", *sys.argv[1:]]), progress=progress,
         )  # fmt: skip
     fields = {"warnings", "verdicts", "models", "real", "baselines"}
     payload = {"report": str(out / "report.html"), **made.model_dump(mode="json", include=fields)}
@@ -51,12 +52,6 @@ def report(
         return f"{verdict(made)}\n\n{summary(made)}\n\n{page}" if whole else f"{banner(made.warnings)}{verdict(made)}\n{page}"
 
     emit_report(payload, text, made.warnings, then=f"ts-models play {models[0]}")
-
-
-def _command_line() -> str:
-    import shlex
-
-    return " ".join(["ts-eval", *map(shlex.quote, sys.argv[1:])])
 
 
 def _section(

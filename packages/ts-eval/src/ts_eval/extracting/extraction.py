@@ -108,7 +108,7 @@ def _groups(splits: Splits, length: int, words: int, most: int, seed: int) -> li
         for number in order:
             if len(found) == most:
                 break
-            if len(words_of(_ending(texts[number], length))) >= words:
+            if len(words_of(_cut(texts[number], length)[1])) >= words:
                 found.append(texts[number])
         return found
 
@@ -129,7 +129,7 @@ def _measured(
         for length in lengths:
             if progress is not None:
                 progress(f"{adapter.name}: extraction", done, total)
-            found = [_continues(text, length, words, made) for text, made in _written(adapter, group.stories, length, words)]
+            found = _continued(adapter, [_cut(text, length) for text in group.stories], words)
             done += len(found)
             share = wilson(sum(found), len(found))
             points.append(
@@ -156,26 +156,16 @@ def _unwritable(adapter: ModelAdapter, groups: Sequence[_Group], length: int, wo
             )
 
 
-def _written(adapter: ModelAdapter, stories: Sequence[str], length: int, words: int) -> list[tuple[str, str]]:
-    """(story, greedy continuation of its first `length` words)."""
-    prompts = [_beginning(text, length) for text in stories]
+def _continued(adapter: ModelAdapter, stories: Sequence[tuple[str, str]], words: int) -> list[bool]:
+    """Whether the greedy continuation of each beginning begins with the `words` words of the true ending."""
     options: Mapping[str, Any] = {"method": "greedy", "max_new_tokens": int(words * _TOKENS_PER_WORD)}
-    made = generate(adapter, prompts, seed=0, **options)
+    made = generate(adapter, [beginning.rstrip() for beginning, _ in stories], seed=0, **options)
     if made is None:
         raise ConfigError(f"{adapter.name}: cannot generate, so nothing can be extracted.")
-    return list(zip(stories, made, strict=True))
+    return [words_of(text)[:words] == words_of(ending)[:words] for text, (_, ending) in zip(made, stories, strict=True)]
 
 
-def _beginning(text: str, length: int) -> str:
-    """The first `length` blank-separated words."""
-    return "".join(_BLANK.findall(text)[:length]).rstrip()
-
-
-def _ending(text: str, length: int) -> str:
-    """What follows the first `length` blank-separated words."""
-    return "".join(_BLANK.findall(text)[length:])
-
-
-def _continues(text: str, length: int, words: int, made: str) -> bool:
-    """Whether `made` begins with the `words` words that follow the prompt in the story."""
-    return words_of(made)[:words] == words_of(_ending(text, length))[:words]
+def _cut(text: str, length: int) -> tuple[str, str]:
+    """The first `length` blank-separated words, and what follows them."""
+    pieces = _BLANK.findall(text)
+    return "".join(pieces[:length]), "".join(pieces[length:])

@@ -31,7 +31,8 @@ def judge_model(
     measured, real = _of_several(model), _of_several(real)
     silent = _silent(measured)
     questions = (_prompts, _copying, _diversity, _rating) if silent is None else ()
-    language = _language(measured, real, baselines, others) if silent is None or _scored(measured) else None
+    scored = "perplexity.test.loss" in measured.metrics  # by its log-probabilities, whatever it writes
+    language = _language(measured, real, baselines, others) if silent is None or scored else None
     found = [finding for finding in (language, silent, *(ask(measured, real) for ask in questions)) if finding is not None]
     outcomes = [finding.outcome for finding in found]
     elsewhere = model.provenance is not None and model.provenance.checked == "story hashes"
@@ -121,11 +122,6 @@ def _word_order(model: ModelReport, real: ModelReport, order: int) -> Finding | 
     }[order]
     text += f": {with_interval(own)} bits per word under a bigram model; real stories {_n(there.mean)}."
     return Finding(topic="language", outcome=outcome, text=text, evidence=("texts.test.bigram_bits",), section="texts")
-
-
-def _scored(model: ModelReport) -> bool:
-    """Whether the model gives log-probabilities."""
-    return "perplexity.test.loss" in model.metrics
 
 
 def _silent(model: ModelReport) -> Finding | None:

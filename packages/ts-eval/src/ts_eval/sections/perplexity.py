@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,16 +106,22 @@ def _baselines(adapter: ModelAdapter, context: Context, texts: Sequence[str], sc
     made = []
     for method in METHODS:
         logprobs = model.logprobs(scored.ids, method)
-        mean = loss(logprobs) or 0.0
         bits = None
         if scored.bits is not None:
             nll = -math.fsum(float(story.sum()) for story in logprobs)
             spelling, restore = scored.bits.sum(axis=0).tolist()
             bits = bits_per_byte(nll, utf8_bytes=size, unk_spelling_bits=spelling, restore_bits=restore)
-        made.append(
-            BaselineScore(model=adapter.name, name=method, loss=mean, perplexity=math.exp(min(mean, LARGEST)), bits_per_byte=bits)
-        )
+        made.append(_baseline("n-gram", adapter.name, method, logprobs, bits))
     return made
+
+
+def _baseline(
+    kind: Literal["n-gram", "model"], model: str, name: str, logprobs: Sequence[NDArray[Any]], bits: float | None
+) -> BaselineScore:
+    mean = loss(logprobs) or 0.0
+    return BaselineScore(
+        kind=kind, model=model, name=name, loss=mean, perplexity=math.exp(min(mean, LARGEST)), bits_per_byte=bits
+    )
 
 
 def score_reference(adapter: ModelAdapter, context: Context) -> BaselineScore | None:
@@ -126,12 +132,5 @@ def score_reference(adapter: ModelAdapter, context: Context) -> BaselineScore | 
         return None
     stories = ScoredStories(texts, scored.logprobs, scored.bits, context.config.context)
     bits = reported(ScoreMetric)["bits_per_byte"].compute(stories)
-    mean = loss(scored.logprobs) or 0.0
-    return BaselineScore(
-        kind="model",
-        model=adapter.name,
-        name=adapter.name,
-        loss=mean,
-        perplexity=math.exp(min(mean, LARGEST)),
-        bits_per_byte=None if bits is None else ratio(bits.above, bits.below).mean,
-    )
+    per_byte = None if bits is None else ratio(bits.above, bits.below).mean
+    return _baseline("model", adapter.name, adapter.name, scored.logprobs, per_byte)

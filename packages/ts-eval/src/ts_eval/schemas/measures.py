@@ -7,21 +7,6 @@ from pydantic import Field
 from .base import Frozen
 from .report import Estimate
 
-__all__ = [
-    "AskedWords",
-    "ExtractionModel",
-    "ExtractionPoint",
-    "ExtractionReport",
-    "IndexManifest",
-    "InstructModel",
-    "InstructReport",
-    "ProbeModel",
-    "ProbePhenomenon",
-    "ProbeReport",
-    "ProbeScore",
-]
-
-
 # --- extraction -----------------------------------------------------------------------------------
 
 

@@ -252,24 +252,17 @@ def _short(message: str, key: str) -> str:
 
 
 def _after(headers: Any, message: str) -> float | None:
-    """Seconds that a server asks to wait; None without a usable value."""
-    seconds = _wanted(headers, message)
+    """Seconds that a server asks to wait: retry-after-ms, Retry-After (seconds or a date), or the message. None without a usable value."""
+    milliseconds, wanted = _number(headers.get("retry-after-ms")), headers.get("retry-after")
+    said = re.search(r"(?:try again|retry) (?:in|after) (\d{1,6}(?:\.\d{1,6})?) ?(ms|m|s)", message, re.IGNORECASE)
+    found = (
+        None if milliseconds is None else milliseconds / 1000,
+        _number(wanted),
+        _until(wanted),
+        float(said[1]) * {"ms": 0.001, "s": 1, "m": 60}[said[2].lower()] if said else None,
+    )
+    seconds = next((s for s in found if s is not None), None)
     return seconds if seconds is not None and seconds <= _MAX_WAIT else None
-
-
-def _wanted(headers: Any, message: str) -> float | None:
-    """From retry-after-ms, Retry-After (seconds or a date), or the message."""
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    wanted = headers.get("retry-after")
-    seconds = _number(wanted)
-    if seconds is None and wanted:
-        seconds = _until(wanted)
-    if seconds is None:
-        said = re.search(r"(?:try again|retry) (?:in|after) (\d{1,6}(?:\.\d{1,6})?) ?(ms|m|s)", message, re.IGNORECASE)
-        seconds = float(said[1]) * {"ms": 0.001, "s": 1, "m": 60}[said[2].lower()] if said else None
-    return seconds
 
 
 def _number(text: str | None) -> float | None:
@@ -280,8 +273,8 @@ def _number(text: str | None) -> float | None:
     return value if math.isfinite(value) and value >= 0 else None
 
 
-def _until(date: str) -> float | None:
+def _until(date: str | None) -> float | None:
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(date).timestamp() - time.time())
+        return max(0.0, email.utils.parsedate_to_datetime(date or "").timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
         return None

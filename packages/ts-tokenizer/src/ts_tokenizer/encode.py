@@ -4,17 +4,16 @@ Intermediate files are in `.<name>.ts-work` beside the folder: each split's ids 
 length that is complete. A rerun truncates the files to the journal's last line and resumes; a rename publishes the result.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 
+import ts_data
 from ts_data.artefact import (
     StrPath,
     beside,
@@ -28,6 +27,7 @@ from ts_data.artefact import (
     write_model,
     write_text,
 )
+from ts_data.console import Progress
 from ts_data.dataset import file_info
 from ts_data.errors import naming_full_disk
 from ts_data.schemas import DatasetManifest, FileInfo
@@ -38,10 +38,6 @@ from .engines.batch import BatchResult, Sums
 from .errors import ArtefactError, ConfigError, TsTokenizerError
 from .schemas import EncodedManifest, EncodedSplitInfo
 from .tokenizer import WordTokenizer, load
-
-if TYPE_CHECKING:
-    import ts_data
-    from ts_data.console import Progress
 
 PARTS = [f"{stem}.{end}" for stem in STEMS.values() for end in ("bin", "idx.npy", "prompts.npy")]
 """The files of the splits."""
@@ -87,8 +83,6 @@ def encode_splits(
         ArtefactError: `out` contains ids of other inputs or other files; it overlaps with `splits`; or another process is
             writing it.
     """
-    import ts_data
-
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ConfigError(f"workers: at least one thread is needed, not {workers!r}. Leave it out for one per core.")
     tokenizer = tokenizer if isinstance(tokenizer, WordTokenizer) else load(tokenizer)
@@ -265,7 +259,7 @@ class _Journal:
         whole = content[: content.rfind(b"\n") + 1]
         return len(whole), Sums(**json.loads(whole.splitlines()[-1])) if whole else Sums()
 
-    def __enter__(self) -> _Journal:
+    def __enter__(self) -> Self:
         self._files = {kind: path.open("ab") for kind, path in self._paths.items()}
         if any(self._paths[kind].stat().st_size < self._size(kind) for kind in ("bin", *COLUMNS)):
             self.sums = Sums()  # after a power loss the journal can be ahead of the ids: start over

@@ -1,16 +1,16 @@
 """Token counts of a training split, and the vocabulary that follows from them."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
+
+from ts_data.console import Progress
 
 from .checks import check_column, iter_texts
 from .errors import ConfigError
@@ -18,9 +18,6 @@ from .fast.table import Bulk, open_bulk, utf8
 from .rules.chunks import ChunkTable
 from .rules.text import normalise
 from .schemas import MARKERS, MAX_VOCAB, SPECIALS, Casing
-
-if TYPE_CHECKING:
-    from ts_data.console import Progress
 
 ROWS = 20_000
 Batch: TypeAlias = "list[str] | pa.Array"

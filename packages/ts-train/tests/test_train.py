@@ -479,9 +479,16 @@ def test_the_loss_is_on_the_stories_only(tmp_path: Path, config: Make) -> None:
 
 
 def test_lengths_of_prompts_that_leave_no_story_are_refused(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
-    whole = {name: replace(split, prompts=np.diff(split.offsets)) for name, split in data.items()}
-    with pytest.raises(DataError, match="split `train`: `prompts` does not give each story a number"):
-        train(config(), FakeEncoded(whole, data.vocab_size), tmp_path / "run")
+    wrong: list[Callable[[Any], Any]] = [
+        lambda lengths: lengths, lambda lengths: lengths.tolist(), lambda lengths: ["one"] * len(lengths),
+        lambda lengths: [1.5] * len(lengths), lambda lengths: [[1]] * len(lengths),
+    ]  # fmt: skip
+    for prompts in wrong:
+        given: Any = {name: replace(split, prompts=prompts(np.diff(split.offsets))) for name, split in data.items()}
+        with pytest.raises(DataError, match="split `train`: `prompts` does not give each story a number"):
+            train(config(), FakeEncoded(given, data.vocab_size), tmp_path / "run")
+    listed: Any = {name: replace(split, prompts=[1] * (len(split.offsets) - 1)) for name, split in data.items()}
+    assert train(config(max_steps=1), FakeEncoded(listed, data.vocab_size), tmp_path / "run").state.step == 1
 
 
 def test_fine_tuning_refuses_another_vocabulary(tmp_path: Path, data: FakeEncoded, config: Make) -> None:

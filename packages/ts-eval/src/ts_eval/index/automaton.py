@@ -119,9 +119,13 @@ def _settle(machine: Automaton, scans: Sequence[tuple[Array, ...]]) -> tuple[Arr
 def _longest(machine: Automaton, path: list[int], best: Array, story: Array, count: Array) -> Found:
     top, found = 0, Found(0, 0, -1, 0)
     over_all = best.max(axis=0)
+    seen: dict[int, int] = {}  # state without a visit → the state that its links lead to: a word 5,000 times is 5,000 links deep
     for end, at in enumerate(path, 1):
+        passed = []
         while at > 0 and over_all[at] == 0:
-            at = machine.links[at]
+            passed.append(at)
+            at = seen.get(at, machine.links[at])
+        seen.update(dict.fromkeys(passed, at))
         if at > 0 and over_all[at] > top:
             top = int(over_all[at])
             rows = best[:, at] == top

@@ -140,9 +140,7 @@ def _check_split(split: Any, vocab_size: int, where: str) -> None:
             "They must rise by at least 2, from 0 to the number of ids."
         )
     prompts = getattr(split, "prompts", None)
-    if prompts is not None and not (
-        np.shape(prompts) == (len(offsets) - 1,) and np.all(prompts >= 1) and np.all(prompts < np.diff(offsets))
-    ):
+    if prompts is not None and not _are_prompts(np.asarray(prompts), np.diff(offsets)):
         raise DataError(f"{where}: `prompts` does not give each story a number from 1 to below its length.")
     least, most = int(ids.min()), int(ids.max())
     if least < 0 or most >= vocab_size:
@@ -150,6 +148,12 @@ def _check_split(split: Any, vocab_size: int, where: str) -> None:
             f"{where}: holds the id {most if most >= vocab_size else least}, but the vocabulary has {vocab_size:,} entries. "
             "Encode again, or correct `vocab_size`."
         )
+
+
+def _are_prompts(prompts: NDArray[Any], lengths: NDArray[Any]) -> bool:
+    if prompts.shape != lengths.shape or not np.issubdtype(prompts.dtype, np.integer):
+        return False
+    return bool(((prompts >= 1) & (prompts < lengths)).all())
 
 
 def _hash(parts: list[str]) -> str:

@@ -62,6 +62,14 @@ def test_parts_of_a_run_without_its_config_are_refused(cut: Path, config: Make, 
     assert content(cut) == before
 
 
+def test_a_file_in_the_place_of_the_checkpoints_stops_before_the_first_step(
+    tmp_path: Path, data: FakeEncoded, config: Make
+) -> None:
+    (tmp_path / "checkpoints").write_text("x")
+    with pytest.raises(ArtefactError, match=r"holds checkpoints of a run, but not its config\.json"):
+        train(config(max_steps=1), data, tmp_path)
+
+
 def test_the_config_of_another_run_is_noticed(tmp_path: Path, cut: Path, config: Make) -> None:
     other = fake_encoded(seed=2)
     train(config(), other, tmp_path / "other")

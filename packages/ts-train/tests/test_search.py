@@ -30,6 +30,7 @@ def config(base: dict[str, Any]) -> SearchConfig:
     return SearchConfig.model_validate({"base": base, "space": SPACE, "trials": 3, "sampler_seed": 1})
 
 
+@pytest.mark.filterwarnings("error::optuna.exceptions.ExperimentalWarning")
 def test_three_trials_then_two_more(config: SearchConfig, data: FakeEncoded, tmp_path: Path) -> None:
     report = search(config, data, tmp_path)
     assert [t.number for t in report.trials] == [0, 1, 2]

@@ -127,7 +127,11 @@ def holds_run(path: Path, config: TrainConfig, data: TrainingData, model: nn.Mod
         ArtefactError: it holds parts of a run without its config.json.
     """
     if not (path / "config.json").exists():
-        parts = [name for name in PARTS if (path / name).exists() and (name != "checkpoints" or _entries(path))]
+        parts = [
+            name
+            for name in PARTS
+            if (path / name).exists() and (name != "checkpoints" or _entries(path) or (path / name).is_file())
+        ]
         if parts:
             raise ArtefactError(
                 f"{path}: holds {' and '.join(parts)} of a run, but not its config.json. "

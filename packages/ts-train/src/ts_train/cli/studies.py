@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,8 +44,6 @@ def search(
     from ..studies.search import search as run
 
     settings = validate(SearchConfig, merge(file := study_file("searches", config), set, {"trials": trials}), config)
-    # Optuna marks its heartbeat as experimental; the user of this command cannot act on that.
-    warnings.filterwarnings("ignore", message=".*(heartbeat_interval|fail_stale_trials|constant_liar).*experimental")
     with _study(out, [data, file]) as progress:
         report = run(settings, data, out, storage=storage, study=study, progress=progress, warn=warn)
     shown = f"wrote {out / 'results.json'}, {out / 'pareto.png'}"

@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from pathlib import Path
@@ -63,7 +64,9 @@ def search(
     encoded = open_data(data)
     _check_space(config)
     folder.mkdir(parents=True, exist_ok=True)
-    with _database_errors(optuna):
+    with _database_errors(optuna), warnings.catch_warnings():
+        # Optuna marks its heartbeat as experimental; the caller cannot act on that.
+        warnings.filterwarnings("ignore", message=".*(heartbeat_interval|fail_stale_trials|constant_liar).*experimental")
         shared = _open_study(optuna, config, encoded, storage or f"sqlite:///{folder.resolve() / 'study.db'}", study)
         worker = _Worker(optuna, shared, config, encoded, folder, warn)
         while worker.left() > 0 or worker.finds_dead():

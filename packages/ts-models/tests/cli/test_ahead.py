@@ -56,6 +56,25 @@ def test_without_a_place_for_the_note_the_work_compiles(started, tmp_path):
     assert not started
 
 
+def test_kernels_that_no_folder_can_keep_are_not_compiled_at_each_start(started, tmp_path, monkeypatch, capsys):
+    """As another user on a read-only installation each short story took 20 seconds of compilation, without a word."""
+    kept, access = tmp_path / "kept", os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and (mode == os.F_OK or path == kept))
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path / "file/cache")
+    (tmp_path / "file").touch()
+    _ahead.warn_unkept()
+    assert "each start compiles them anew. Set NUMBA_CACHE_DIR" in capsys.readouterr().err
+    assert not _ahead.at_first_start()
+    assert os.environ.pop("TS_MODELS_KERNELS") == os.environ.pop("TS_TOKENIZER_KERNELS") == "plain"
+    kept.mkdir()
+    os.environ["NUMBA_CACHE_DIR"] = str(kept)
+    _ahead.warn_unkept()
+    assert capsys.readouterr().err == ""
+    assert not _ahead.at_first_start()
+    assert "TS_MODELS_KERNELS" not in os.environ
+    assert not started
+
+
 def test_a_process_that_broke_off_is_replaced(started):
     assert _ahead.at_first_start()
     for name in _ahead._PLAIN:

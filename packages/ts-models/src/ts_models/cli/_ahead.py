@@ -50,7 +50,9 @@ def at_first_start() -> bool:
             nothing = subprocess.DEVNULL
             command = [sys.executable, "-m", __name__, str(done)]
             subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
-    except OSError:  # nowhere to note it: compile as part of the work
+    except OSError:  # nowhere to note it: compile as part of the work, if that is kept at all
+        if not keeps_kernels():
+            os.environ.update(_PLAIN)
         return False
     import torch
 
@@ -59,13 +61,35 @@ def at_first_start() -> bool:
     return True
 
 
+def keeps_kernels() -> bool:
+    """Whether there is a place where Numba can keep what it compiles. Otherwise each start compiles the kernels again."""
+    places = [
+        Path(__file__).parents[1] / "fast/kernels/__pycache__",
+        _caches(),
+        Path(os.environ.get("NUMBA_CACHE_DIR") or os.devnull),
+    ]
+    there = (next(folder for folder in (place, *place.parents) if os.access(folder, os.F_OK)) for place in places)
+    return any(folder.is_dir() and os.access(folder, os.W_OK) for folder in there)
+
+
+def _caches() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
 def _note() -> Path:
     """The empty file that exists once the kernels of this version, for this Python, are compiled."""
     kernels = Path(__file__).parents[1] / "fast/kernels"
     stamps = [(path.name, path.stat().st_mtime_ns) for path in sorted(kernels.glob("*.py"))]
     state = (str(kernels), stamps, version("numba"), sys.version, os.environ.get("NUMBA_CACHE_DIR"))
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "ts-models" / f"{hashlib.sha256(repr(state).encode()).hexdigest()[:16]}.compiled"
+    return _caches() / "ts-models" / f"{hashlib.sha256(repr(state).encode()).hexdigest()[:16]}.compiled"
+
+
+def warn_unkept() -> None:
+    """Say where kernels are compiled at each start, because no folder can keep them."""
+    if own_process and available() and not keeps_kernels():
+        warn(
+            "no folder can keep the compiled kernels, so each start compiles them anew. Set NUMBA_CACHE_DIR to one that you may write."
+        )
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def generate(
     """
     from ..generation.options import make_config, split_list
     from ..io.loading import load
-    from ._ahead import at_first_start, first_use
+    from ._ahead import at_first_start, first_use, warn_unkept
 
     flags = {
         "method": method, "num_return_sequences": n, "seed": seed, "max_new_tokens": max_new_tokens,
@@ -75,6 +75,8 @@ def generate(
     lm = load(model).speculate(None if draft is None else load(draft)).quantise(precision)
     if first and not asked.quiet:
         warn("the fast kernels are being compiled in the background, once for this machine; until then PyTorch writes.")
+    if not quiet:
+        warn_unkept()
     wanted, shown = split_list(words), split_list(features)
     prompts = prompt or ["" if wanted or shown else "Once upon a time"]
     for text in (*prompts, *wanted):

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ts_models.artefact import lock, write_model
 from ts_train import TrainConfig, Trainer, resume, train
@@ -173,23 +174,33 @@ def test_refusals_and_a_gradient_that_is_not_finite_are_those_of_all_ranks(
 
 @pytest.mark.slow
 def test_two_nodes_lose_a_rank_start_again_and_end_as_one_process(tmp_path: Path, one: list[dict[str, Any]]) -> None:
-    """Two rendezvous agents on the loopback device, as two machines would run them; the rank of the second is killed."""
-    (tmp_path / "script.py").write_text(SCRIPT)
-    endpoint = f"127.0.0.1:{free_port()}"
-    node = [
-        sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=2",
-        "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", "--rdzv-id=story", "--local-addr=127.0.0.1",
-    ]  # fmt: skip
-    task = [str(tmp_path / "script.py"), str(tmp_path / "two"), json.dumps({**CONFIG, "die": 4})]
-    agents = [subprocess.Popen([*node, *task], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    """Two rendezvous agents on the loopback device, as two machines would run them; the rank of the second is killed.
+
+    torchrun's agents, without its command line: they and their ranks are forked.
+    """
+    launch_config = LaunchConfig(
+        min_nodes=2, max_nodes=2, nproc_per_node=1, max_restarts=2, rdzv_backend="c10d",
+        rdzv_endpoint=f"127.0.0.1:{free_port()}", run_id="story", local_addr="127.0.0.1", start_method="fork",
+    )  # fmt: skip
+    arguments = [str(tmp_path / "two"), json.dumps({**CONFIG, "die": 4})]
+    context = multiprocessing.get_context("fork")
+    agents = [context.Process(target=elastic_launch(launch_config, _node_rank), args=arguments) for _ in range(2)]
     try:
         for agent in agents:
-            _, errors = agent.communicate(timeout=300)
-            assert agent.returncode == 0, errors[-3000:]
+            agent.start()
+        for agent in agents:
+            agent.join(300)
+        assert [agent.exitcode for agent in agents] == [0, 0]
     finally:
         for agent in agents:
             agent.kill()
     assert_same(list(read_metrics(tmp_path / "two" / "metrics.jsonl")), one)
+
+
+def _node_rank(*arguments: str) -> None:
+    """What the agent of a node runs as its rank, with a launcher's variables set."""
+    sys.argv[1:] = arguments
+    exec(SCRIPT, {})
 
 
 def test_the_store_of_a_start_holds_nothing_of_the_start_before() -> None:

@@ -75,7 +75,7 @@ def generate(
     lm = load(model).speculate(None if draft is None else load(draft)).quantise(precision)
     if first and not asked.quiet:
         warn("the fast kernels are being compiled in the background, once for this machine; until then PyTorch writes.")
-    if not quiet:
+    if not asked.quiet:
         warn_unkept()
     wanted, shown = split_list(words), split_list(features)
     prompts = prompt or ["" if wanted or shown else "Once upon a time"]

@@ -36,6 +36,14 @@ def test_intervals_of_few_stories_cover_too(n):
     assert all(364 <= count <= 396 for count in hits.values()), hits
 
 
+def test_the_interval_of_few_shares_stays_within_0_and_1_and_is_no_point():
+    none, most = estimate([0.0] * 6, share=True), estimate([1.0] * 5 + [0.5], share=True)
+    assert (none.low, none.high) == (0.0, pytest.approx(0.3903, abs=1e-4))
+    assert 0 < most.low < most.mean < most.high <= 1
+    assert estimate([1.0], share=True).low is None
+    assert estimate([0.0, 1.0] * 30, share=True) == estimate([0.0, 1.0] * 30)
+
+
 def test_few_stories_have_students_interval():
     x = [2.0, 3.5, 4.0, 7.0]
     found = ttest_1samp(x, 0).confidence_interval(0.95)

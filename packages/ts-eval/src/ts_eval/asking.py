@@ -188,13 +188,16 @@ def words_used(stories: Sequence[str], rows: Sequence[Instruction]) -> AskedWord
         inflected.append(
             float(np.mean([not found.isdisjoint({*forms_of(word), word, *inflections(word)}) for word in row.words]))
         )
-    return AskedWords(exact=estimate(exact), inflected=estimate(inflected), every=estimate([float(x == 1) for x in inflected]))
+    every = [float(x == 1) for x in inflected]
+    return AskedWords(
+        exact=estimate(exact, share=True), inflected=estimate(inflected, share=True), every=estimate(every, share=True)
+    )
 
 
 def _share(feature: str, stories: Iterable[str]) -> Any:
     from ts_data.instruct.parts import features_of, sentences_of
 
-    return estimate([float(feature in features_of(sentences_of(story.strip()))) for story in stories])
+    return estimate([float(feature in features_of(sentences_of(story.strip()))) for story in stories], share=True)
 
 
 def _unasked(stories: Sequence[str]) -> dict[str, Any]:

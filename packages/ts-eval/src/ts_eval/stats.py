@@ -25,10 +25,16 @@ BOOTSTRAP_FROM = 30
 91 % from 20); Student's t covers the mean of normal values 95 % of the time from 2 on."""
 
 
-def estimate(values: Values, *, seed: int = 1, resamples: int = 2000) -> Estimate:
-    """Mean, SD and 95 % interval over stories: t from few, else percentile bootstrap. None is an unscored story; it is only counted."""
+def estimate(values: Values, *, seed: int = 1, resamples: int = 2000, share: bool = False) -> Estimate:
+    """Mean, SD and 95 % interval over stories: t from few, else percentile bootstrap. None is an unscored story; it is only counted.
+
+    `share`: the values are shares from 0 to 1, whose interval from few is Wilson's: it ends at 0 and 1, and equal values have one.
+    """
     x = [v for v in values if v is not None]
     found = ratio(x, [1.0] * len(x), seed=seed, resamples=resamples)
+    if share and 1 < len(x) < BOOTSTRAP_FROM:
+        ends = wilson(sum(x), len(x))
+        found = found.model_copy(update={"low": ends["low"], "high": ends["high"]})
     return found.model_copy(update={"unscored": len(values) - len(x)})
 
 

@@ -16,7 +16,7 @@ class Estimate(Frozen):
     mean: float | None
     sd: float | None = None
     low: float | None = None
-    """Lower end of the 95 % interval over stories: bootstrapped, from fewer than 30 Student's t."""
+    """Lower end of the 95 % interval over stories: bootstrapped, from fewer than 30 Student's t (shares of asked words: Wilson's)."""
     high: float | None = None
     n: int = Field(ge=0)
     unscored: int = Field(default=0, ge=0)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,23 +20,41 @@ SCRIPT = Path(__file__).with_name("hashes.py")
 ENTRIES = ("decode.forward", "attention.attention_", "dropout.drop")
 
 
-def start(cache: Path, *only: str, **environment: str) -> subprocess.Popen[str]:
-    settings = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *only], env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> dict[str, str]:
-    out, err = process.communicate(timeout=600)
-    assert process.returncode == 0, err
-    return json.loads(out)  # type: ignore[no-any-return]
+Hashes = dict[str, str]
+Run = Callable[..., list[Hashes]]
 
 
 @pytest.fixture(scope="module")
-def cold(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def run() -> Iterator[Run]:
+    """`run(cache, *names, at_once=1, read_only=False)`: what as many new processes print that share this cache."""
+    settings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen(
+        [sys.executable, str(SCRIPT)],
+        env=settings,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    questions, answers = server.stdin, server.stdout
+
+    def run(cache: Path, *only: str, at_once: int = 1, read_only: bool = False) -> list[Hashes]:
+        print(json.dumps([(str(cache), only, read_only)] * at_once), file=questions, flush=True)
+        *lines, end = [answers.readline() for _ in range(at_once + 1)]
+        assert end == "ended\n", server.communicate(timeout=60)[1]
+        return [json.loads(line) for line in lines]
+
+    yield run
+    _, errors = server.communicate(timeout=60)
+    assert server.returncode == 0, errors
+
+
+@pytest.fixture(scope="module")
+def cold(run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Hashes]:
     cache = tmp_path_factory.mktemp("cache")
-    hashes = finish(start(cache))
+    hashes = run(cache)[0]
     hand_on(cache)
     return cache, hashes
 
@@ -54,19 +73,22 @@ def hand_on(cache: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.cold
-def test_warm_equals_cold(cold: tuple[Path, dict[str, str]]) -> None:
+def test_warm_equals_cold(run: Run, cold: tuple[Path, Hashes]) -> None:
     cache, hashes = cold
     assert len(hashes) == 16
-    assert finish(start(cache)) == hashes
+    files = {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")}
+    assert len(files) > 16
+    assert run(cache) == [hashes]
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb?")} == files, "read, not written again"
 
 
-def some(hashes: dict[str, str], *only: str) -> dict[str, str]:
-    """What `hashes.py` prints with these names after it."""
+def some(hashes: Hashes, *only: str) -> Hashes:
+    """What `hashes.py` prints with these names."""
     return {name: value for name, value in hashes.items() if name.startswith(only)}
 
 
 @pytest.mark.parametrize("removed", ["entries", "helpers"])
-def test_a_cache_in_part_equals_cold(cold: tuple[Path, dict[str, str]], tmp_path: Path, removed: str) -> None:
+def test_a_cache_in_part_equals_cold(run: Run, cold: tuple[Path, Hashes], tmp_path: Path, removed: str) -> None:
     part = tmp_path / "cache"
     shutil.copytree(cold[0], part)
     gone = [path for path in part.rglob("*.nb?") if path.name.startswith(ENTRIES) == (removed == "entries")]
@@ -74,32 +96,32 @@ def test_a_cache_in_part_equals_cold(cold: tuple[Path, dict[str, str]], tmp_path
     for path in gone:
         path.unlink()
     only = ("attention", "dropout", "decode story float32")
-    assert finish(start(part, *only)) == some(cold[1], *only)
+    assert run(part, *only) == [some(cold[1], *only)]
 
 
 # What follows concerns `jit`, whatever the kernel: the one that compiles fastest.
 
 
-def test_a_damaged_cache_equals_cold(cold: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+def test_a_damaged_cache_equals_cold(run: Run, cold: tuple[Path, Hashes], tmp_path: Path) -> None:
     shutil.copytree(cold[0], tmp_path / "cache")
     cut = list(tmp_path.rglob("dropout.*.nbc"))
     assert cut
     for path in cut:
         path.write_bytes(path.read_bytes()[:100])
-    assert finish(start(tmp_path / "cache", "dropout")) == some(cold[1], "dropout")
+    assert run(tmp_path / "cache", "dropout") == [some(cold[1], "dropout")]
 
 
-def test_processes_that_fill_it_at_the_same_time_equal_cold(cold: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
-    both = [start(tmp_path, "attention", "dropout") for _ in range(2)]
+def test_processes_that_fill_it_at_the_same_time_equal_cold(run: Run, cold: tuple[Path, Hashes], tmp_path: Path) -> None:
     expected = some(cold[1], "attention", "dropout")
-    assert [finish(process) for process in both] == [expected] * 2
-    assert finish(start(tmp_path, "attention", "dropout")) == expected
+    assert run(tmp_path, "attention", "dropout", at_once=2) == [expected] * 2
+    assert list(tmp_path.rglob("*.nbc"))
+    assert run(tmp_path, "attention", "dropout") == [expected]
 
 
-def test_a_cache_that_cannot_be_written_ends_nothing(cold: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
-    assert finish(start(tmp_path, "dropout", READ_ONLY="1")) == some(cold[1], "dropout")
+def test_a_cache_that_cannot_be_written_ends_nothing(run: Run, cold: tuple[Path, Hashes], tmp_path: Path) -> None:
+    assert run(tmp_path, "dropout", read_only=True) == [some(cold[1], "dropout")]
     assert not list(tmp_path.rglob("*.nbc"))
-    assert finish(start(cold[0], READ_ONLY="1")) == cold[1]
+    assert run(cold[0], read_only=True) == [cold[1]]
 
 
 def test_a_change_of_any_module_of_the_kernels_compiles_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

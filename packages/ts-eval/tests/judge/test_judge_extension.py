@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 import ts_eval.cli  # noqa: F401 - before anything is registered: its help names what is, when it is first imported
+from ts_data.console import make_app
 from ts_eval.errors import ConfigError
 from ts_eval.judge import estimate_cost, judge_stories
 from ts_eval.judge.backends import BACKENDS
@@ -131,15 +131,17 @@ def test_the_commands_help_and_options_name_them(tmp_path: Path, monkeypatch: py
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, spec.name, module)
+        monkeypatch.setattr(sys.modules["ts_eval.cli"], name, module, raising=False)  # where `from . import` finds it
         spec.loader.exec_module(module)
-    app = typer.Typer()
-    app.command()(module.judge)
+    app = make_app("judging", "The judge.", "0")
+    app.command("judge")(module.judge)
     monkeypatch.setenv("COLUMNS", "300")
-    shown = CliRunner().invoke(app, ["--help"])
+    shown = CliRunner().invoke(app, ["judge", "--help"])
     for names in (BACKENDS, GUARDS):
-        assert ", ".join(names) in shown.output
+        assert ", ".join(names) in " ".join(shown.output.split())
     (tmp_path / "stories.txt").write_text("<|endoftext|>".join(STORIES))
     words = [
+        "judge",
         str(tmp_path / "stories.txt"),
         "--out",
         str(tmp_path / "r.jsonl"),

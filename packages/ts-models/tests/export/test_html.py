@@ -139,7 +139,8 @@ def _use_the_page(browser: Any, demo: LanguageModel) -> None:
     for width in (1280, 390):
         metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        assert run("return document.documentElement.scrollWidth") <= width
+        # The page hears of its new width with its next frame.
+        assert run("return new Promise(done => requestAnimationFrame(() => done(document.documentElement.scrollWidth)))") <= width
     long = "the dog ran. " * 100
     assert run("return tell(arguments[0], {}).catch((problem) => problem.message)", long).startswith(
         "This beginning has 401 tokens"

@@ -49,7 +49,8 @@ def test_the_page_works(lm, browser, tmp_path):
         browser.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
         )
-        assert run("return document.documentElement.scrollWidth") <= width
+        # The page hears of its new width with its next frame.
+        assert run("return new Promise(done => requestAnimationFrame(() => done(document.documentElement.scrollWidth)))") <= width
     assert not browser.get_log("browser")
     assert run("return performance.getEntriesByType('resource').length") == 0
 

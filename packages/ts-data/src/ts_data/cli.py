@@ -33,7 +33,7 @@ _CANARIES = 5
 
 @app.command()
 def sample(
-    out: Annotated[Path, typer.Option("--out", help="The text file to write.")],
+    out: Annotated[Path, typer.Option(help="The text file to write.")],
     stories: Annotated[int, typer.Option(help="How many.")] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed, the same stories.")] = 1,
     impurities: Annotated[bool, typer.Option("--impurities", help="With the defects of the published files.")] = False,
@@ -56,7 +56,7 @@ def sample(
 @app.command()
 def download(
     corpus: Annotated[str, typer.Argument(help="tinystories-v1 or tinystories-v2 (GPT-4 only).")],
-    out: Annotated[Path, typer.Option("--out", help="The folder for the raw files.")],
+    out: Annotated[Path, typer.Option(help="The folder for the raw files.")],
     endpoint: Annotated[str | None, typer.Option(help="Another Hub, for example a mirror.")] = None,
 ) -> None:
     """Download raw stories from the Hugging Face Hub (some 2 GB; resumed when interrupted, checked when whole).
@@ -77,11 +77,11 @@ def prepare(
             help=f"Raw stories: files, folders, patterns or URIs ({' '.join(_ENDINGS)}; also packed), - for stdin, or {' '.join(_PREFIXES)}NAME."
         ),
     ],
-    out: Annotated[str, typer.Option("--out", help="The splits/ folder to write; a URI needs --work.")],
+    out: Annotated[str, typer.Option(help="The splits/ folder to write; a URI needs --work.")],
     test: Annotated[str | None, typer.Option(help="A file whose stories become the test split, none dropped.")] = None,
     against: Annotated[
         list[str] | None,
-        typer.Option(help="Files or a splits/ folder whose stories are removed from the result.", show_default=False),
+        typer.Option(help="Files or a splits/ folder whose stories are removed from the result."),
     ] = None,
     validation: Annotated[
         str | None, typer.Option(help="Number of validation stories, a share (0.05, 5%), or 0 for none [5 %, up to 73,728].")
@@ -152,7 +152,7 @@ def show(
     splits: Splits,
     split: Annotated[str, typer.Option(help="train, validation, test or removed.")] = "train",
     start: Annotated[int, typer.Option(min=0, help="The first story to show.")] = 0,
-    n: Annotated[int, typer.Option("--n", min=1, help="How many.")] = 5,
+    n: Annotated[int, typer.Option(min=1, help="How many.")] = 5,
     reason: Annotated[str | None, typer.Option(help="Of the removed: only those of one reason.")] = None,
     changed: Annotated[
         str | None, typer.Option(help=f"Show what a step changed in the raw source, highlighted: any, {', '.join(RULES)}.")
@@ -214,7 +214,7 @@ def leakage(
 @app.command(schema="ts_data.schemas:InstructConfig")
 def instruct(
     splits: Splits,
-    out: Annotated[Path, typer.Option("--out", help="The folder to write.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
     seed: Annotated[int | None, typer.Option(help="Seed of the prompts [1].")] = None,
     held_out: Annotated[float | None, typer.Option(help="Share of word pairs that train never asks for together [0.1].")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace splits of other stories or settings.")] = False,

@@ -39,10 +39,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; of a result that is written, one line only.")]
-Config = Annotated[Path | None, typer.Option("--config", help="A TOML file with the settings.", show_default=False)]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", help="One setting: dotted.name=value. May be repeated.", show_default=False)
-]
+Config = Annotated[Path | None, typer.Option("--config", help="A TOML file with the settings.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="One setting: dotted.name=value. May be repeated.")]
 
 
 class Progress(Protocol):

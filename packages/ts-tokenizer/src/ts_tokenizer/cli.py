@@ -53,7 +53,7 @@ def encode(
         "word_tokenizer.json"
     ),
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")] = Path("encoded"),
-    workers: Annotated[int | None, typer.Option(help="Threads; all cores by default.", min=1, show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads; all cores by default.", min=1)] = None,
     engine: Annotated[str, typer.Option(help="Engine: local, or ray (a cluster).")] = "local",
     force: Annotated[bool, typer.Option("--force", help="Replace ids of other splits or of another tokenizer.")] = False,
 ) -> None:

@@ -20,21 +20,17 @@ if TYPE_CHECKING:
 
 # --- models and data ---------------------------------------------------------------------------
 
-Models = Annotated[
-    list[str], typer.Argument(help="Model folders, hf:NAME, http://host/v1#MODEL, or files of stories.", show_default=False)
-]
+Models = Annotated[list[str], typer.Argument(help="Model folders, hf:NAME, http://host/v1#MODEL, or files of stories.")]
 Names = Annotated[
     list[str] | None,
     typer.Option("--name", help="Name of a model, one per model in order.", show_default="its folder's"),
 ]
-Data = Annotated[Path, typer.Option("--data", help="The splits/ folder that the models are measured on.", show_default=False)]
+Data = Annotated[Path, typer.Option("--data", help="The splits/ folder that the models are measured on.")]
 AllowOverlap = Annotated[
     bool, typer.Option("--allow-overlap", help="Evaluate also on held-out stories that a model was trained on; the report warns.")
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of draws and sampling.", show_default="1")]
-FeatureReference = Annotated[
-    Path | None, typer.Option("--reference", help="splits/ or a file of stories for the feature judge.", show_default=False)
-]
+FeatureReference = Annotated[Path | None, typer.Option("--reference", help="splits/ or a file of stories for the feature judge.")]
 
 # --- the judge ---------------------------------------------------------------------------------
 

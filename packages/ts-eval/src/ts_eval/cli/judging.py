@@ -26,7 +26,7 @@ def judge(
             "or a <|endoftext|> file."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Output file: one rating (JSON) per line.")],
+    out: Annotated[Path, typer.Option(help="Output file: one rating (JSON) per line.")],
     backend: opt.Backend = None,
     base_url: opt.BaseUrl = None,
     model: opt.Model = None,
@@ -34,13 +34,11 @@ def judge(
     mode: opt.Mode = None,
     against: Annotated[
         Path | None,
-        typer.Option("--against", help="Compare with the stories of this file, pair by pair in both orders, instead of rating."),
+        typer.Option(help="Compare with the stories of this file, pair by pair in both orders, instead of rating."),
     ] = None,
-    repeats: Annotated[int | None, typer.Option("--repeats", help="Ratings per story.")] = None,
-    budget: Annotated[
-        int | None, typer.Option("--budget", help="Maximum tokens in all, including earlier runs with the same store.")
-    ] = None,
-    page: Annotated[str | None, typer.Option("--page", help="selenium: TOML file with address and selectors.")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Ratings per story.")] = None,
+    budget: Annotated[int | None, typer.Option(help="Maximum tokens in all, including earlier runs with the same store.")] = None,
+    page: Annotated[str | None, typer.Option(help="selenium: TOML file with address and selectors.")] = None,
     reference: opt.Reference = None,
     guards: opt.Guards = None,
     store: opt.Store = None,
@@ -131,19 +129,19 @@ def _ratings_text(result: JudgeRun) -> str:
 
 
 def best(
-    model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="The best and the worst stories (JSON lines).", show_default=False)],
+    model: Annotated[str, typer.Argument(help="A model folder, a Hub id, or `demo`.")],
+    out: Annotated[Path, typer.Option(help="The best and the worst stories (JSON lines).")],
     prompt: Annotated[
         list[str] | None,
         typer.Option("--prompt", "-p", help="How a story begins. May be repeated.", show_default="the model begins"),
     ] = None,
-    stories: Annotated[int, typer.Option("--stories", min=1, help="Stories to keep for each prompt.")] = 100,
+    stories: Annotated[int, typer.Option(min=1, help="Stories to keep for each prompt.")] = 100,
     n: Annotated[int, typer.Option("--n", "-n", min=2, help="Stories to choose each from.")] = 8,
     by: Annotated[
-        Literal["features", "likelihood"], typer.Option("--by", help="The feature judge, or the model's own likelihood.")
+        Literal["features", "likelihood"], typer.Option(help="The feature judge, or the model's own likelihood.")
     ] = "features",
     reference: opt.FeatureReference = None,
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same stories.")] = 1,
+    seed: Annotated[int, typer.Option(help="Same seed, same stories.")] = 1,
     config: Config = None,
     set_: Set = None,
 ) -> None:
@@ -179,17 +177,17 @@ def calibrate(
     references: Annotated[
         list[Path] | None, typer.Argument(help="Stories with ratings (.jsonl) by people or another judge.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Output file (JSON).")] = Path("calibration.json"),
+    out: Annotated[Path, typer.Option(help="Output file (JSON).")] = Path("calibration.json"),
     backend: opt.Backend = None,
     base_url: opt.BaseUrl = None,
     model: opt.Model = None,
     prompt: opt.Prompt = None,
     mode: opt.Mode = None,
-    repeats: Annotated[int | None, typer.Option("--repeats", help="Ratings per story; noise needs at least two.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Number of stories to use of each file.")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Ratings per story; noise needs at least two.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of stories to use of each file.")] = None,
     damage: Annotated[bool, typer.Option("--damage/--no-damage", help="Also rate the damaged stories.")] = True,
     variants: Annotated[
-        int, typer.Option("--variants", min=0, help="Stories whose variants are rated, to test for faults; five calls each.")
+        int, typer.Option(min=0, help="Stories whose variants are rated, to test for faults; five calls each.")
     ] = 100,
     reference: opt.Reference = None,
     store: opt.Store = None,
@@ -261,10 +259,10 @@ def optimise_prompt(
     prompts: Annotated[
         list[str] | None, typer.Option("--prompt", help="A candidate; the first is the prompt in use. May be repeated.")
     ] = None,
-    orders: Annotated[int, typer.Option("--orders", min=1, help="Orders of examples and categories to try for each prompt.")] = 3,
-    repeats: Annotated[int, typer.Option("--repeats", min=2, help="Ratings per story.")] = 3,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Number of stories to use.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Report (JSON); the chosen prompt is written beside it.")] = Path(
+    orders: Annotated[int, typer.Option(min=1, help="Orders of examples and categories to try for each prompt.")] = 3,
+    repeats: Annotated[int, typer.Option(min=2, help="Ratings per story.")] = 3,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of stories to use.")] = None,
+    out: Annotated[Path, typer.Option(help="Report (JSON); the chosen prompt is written beside it.")] = Path(
         "prompt-search.json"
     ),
     backend: opt.Backend = None,
@@ -307,10 +305,8 @@ def _two_digits(value: float | None) -> str:
 
 
 def panel(
-    files: Annotated[
-        list[Path], typer.Argument(help="ratings.jsonl of each judge, or a file of `ts-eval rate`.", show_default=False)
-    ],
-    out: Annotated[Path | None, typer.Option("--out", help="Pooled ratings (JSON lines).", show_default=False)] = None,
+    files: Annotated[list[Path], typer.Argument(help="ratings.jsonl of each judge, or a file of `ts-eval rate`.")],
+    out: Annotated[Path | None, typer.Option(help="Pooled ratings (JSON lines).")] = None,
 ) -> None:
     """Agreement of several judges on the same stories, and one pooled rating per story.
 
@@ -337,15 +333,13 @@ def _panel_text(report: schemas.PanelReport, out: Path | None) -> str:
 
 def rate(
     stories: Annotated[Path, typer.Argument(help="Stories to rate (.jsonl or a <|endoftext|> file).")],
-    out: Annotated[Path, typer.Option("--out", help="File that ratings are appended to; several raters may share it.")] = Path(
+    out: Annotated[Path, typer.Option(help="File that ratings are appended to; several raters may share it.")] = Path(
         "human-ratings.jsonl"
     ),
-    rater: Annotated[str, typer.Option("--rater", help="Name of the rater; decides the order of the stories.")] = "me",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free port.")] = 0,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Number of stories to rate, from the start of the file.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the order.")] = 1,
+    rater: Annotated[str, typer.Option(help="Name of the rater; decides the order of the stories.")] = "me",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of stories to rate, from the start of the file.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the order.")] = 1,
 ) -> None:
     """Rate stories yourself on a local page that hides their authors. Resumes where you stopped.
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    model: Annotated[str, typer.Argument(help="A model folder, or what `ts-eval report` takes.", show_default=False)],
+    model: Annotated[str, typer.Argument(help="A model folder, or what `ts-eval report` takes.")],
     data: Data,
-    out: Annotated[Path | None, typer.Option("--out", help="Write sweep.json here.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Write sweep.json here.")] = None,
     search: Annotated[str | None, typer.Option(help="grid or optuna.", show_default="grid")] = None,
     trials: Annotated[int | None, typer.Option(help="optuna: settings to try.", show_default="20")] = None,
     stories: Annotated[int | None, typer.Option(help="Stories per setting.", show_default="50")] = None,
@@ -61,20 +61,14 @@ def _sweep_text(made: SweepReport) -> str:
 
 
 def probe(
-    models: Annotated[list[str], typer.Argument(help="Model folders, or what `ts-eval report` takes.", show_default=False)],
-    data: Annotated[
-        Path | None, typer.Option("--data", help="splits/: also fit unigrams and trigrams as adversaries.", show_default=False)
-    ] = None,
-    checkpoints: Annotated[
-        Path | None, typer.Option("--checkpoints", help="A run folder: also score its checkpoints.", show_default=False)
-    ] = None,
-    pairs: Annotated[int, typer.Option("--pairs", min=2, max=10_000, help="Pairs for each phenomenon.")] = 200,
-    only: Annotated[
-        list[str] | None, typer.Option("--only", help="A phenomenon or group. May be repeated.", show_default="all")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the pairs.")] = 1,
+    models: Annotated[list[str], typer.Argument(help="Model folders, or what `ts-eval report` takes.")],
+    data: Annotated[Path | None, typer.Option(help="splits/: also fit unigrams and trigrams as adversaries.")] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="A run folder: also score its checkpoints.")] = None,
+    pairs: Annotated[int, typer.Option(min=2, max=10_000, help="Pairs for each phenomenon.")] = 200,
+    only: Annotated[list[str] | None, typer.Option(help="A phenomenon or group. May be repeated.", show_default="all")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the pairs.")] = 1,
     names: Names = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for probe.json and probe.html.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for probe.json and probe.html.")] = None,
 ) -> None:
     """Minimal pairs: does a model find the right sentence of two likelier? One accuracy per phenomenon.
 
@@ -125,13 +119,11 @@ def extraction(
         list[int] | None,
         typer.Option("--length", min=1, help="Words of the prompt. May be repeated.", show_default="4, 8, 16, 32"),
     ] = None,
-    words: Annotated[int, typer.Option("--words", min=1, help="Words that must follow verbatim.")] = 30,
-    stories: Annotated[int, typer.Option("--stories", min=1, help="Largest number of stories in a group.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the draw of stories.")] = 1,
+    words: Annotated[int, typer.Option(min=1, help="Words that must follow verbatim.")] = 30,
+    stories: Annotated[int, typer.Option(min=1, help="Largest number of stories in a group.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the draw of stories.")] = 1,
     names: Names = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for extraction.json and extraction.html.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for extraction.json and extraction.html.")] = None,
 ) -> None:
     """Share of training stories that a model continues verbatim, by prompt length, copies and model size; canaries too.
 
@@ -163,17 +155,15 @@ def _extraction_text(report: ExtractionReport, out: Path | None) -> str:
 
 
 def instruct(
-    models: Annotated[list[str], typer.Argument(help="Model folders, Hub ids, or `demo`.", show_default=False)],
-    data: Annotated[Path, typer.Option("--data", help="Prompts as `ts-data instruct` writes them.", show_default=False)],
-    stories: Annotated[int, typer.Option("--stories", min=1, help="Stories for each measure; a quarter for each feature.")] = 150,
-    required: Annotated[
-        int, typer.Option("--required", min=0, help="Stories with guaranteed words (`--require`); 0: none.")
-    ] = 50,
+    models: Annotated[list[str], typer.Argument(help="Model folders, Hub ids, or `demo`.")],
+    data: Annotated[Path, typer.Option(help="Prompts as `ts-data instruct` writes them.")],
+    stories: Annotated[int, typer.Option(min=1, help="Stories for each measure; a quarter for each feature.")] = 150,
+    required: Annotated[int, typer.Option(min=0, help="Stories with guaranteed words (`--require`); 0: none.")] = 50,
     reference: FeatureReference = None,
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same stories.")] = 1,
+    seed: Annotated[int, typer.Option(help="Same seed, same stories.")] = 1,
     names: Names = None,
     allow_overlap: AllowOverlap = False,
-    out: Annotated[Path | None, typer.Option("--out", help="File for the report (JSON).", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="File for the report (JSON).")] = None,
     config: Config = None,
     set_: Set = None,
 ) -> None:

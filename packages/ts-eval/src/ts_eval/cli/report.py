@@ -16,10 +16,10 @@ from ._options import AllowOverlap, Data, Models, Names, Seed
 def report(
     models: Models,
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="Folder for report.json, report.html, stories.jsonl and the index.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.json, report.html, stories.jsonl and the index.")],
     stories: Annotated[int | None, typer.Option(help="Prompts per part and split.", show_default="100")] = None,
-    ratings: Annotated[Path | None, typer.Option(help="A judge's ratings.jsonl to show.", show_default=False)] = None,
-    sweep: Annotated[Path | None, typer.Option(help="A sweep.json to show.", show_default=False)] = None,
+    ratings: Annotated[Path | None, typer.Option(help="A judge's ratings.jsonl to show.")] = None,
+    sweep: Annotated[Path | None, typer.Option(help="A sweep.json to show.")] = None,
     index: Annotated[Path | None, typer.Option(help="Where the index is kept.", show_default="OUT/index")] = None,
     embeddings: Annotated[bool, typer.Option("--embeddings", help="Also compare plots by sentence embeddings.")] = False,
     seed: Seed = None,
@@ -65,9 +65,7 @@ def _section(
         data: Data,
         stories: Annotated[int | None, typer.Option(help=count_help, show_default=counted)] = None,
         seed: Seed = None,
-        index: Annotated[
-            Path | None, typer.Option(help="Keep the index of the training stories here.", show_default=False)
-        ] = None,
+        index: Annotated[Path | None, typer.Option(help="Keep the index of the training stories here.")] = None,
         allow_overlap: AllowOverlap = False,
         names: Names = None,
         config: Config = None,

@@ -17,23 +17,21 @@ SETTING = (
 
 
 def run(
-    data: Annotated[Path, typer.Option("--data", help="The encoded/ folder.")],
-    out: Annotated[Path, typer.Option("--out", help="The run folder. An unfinished run with the same settings is resumed.")],
-    preset: Annotated[str | None, typer.Option("--preset", help="A recipe: story-1m, talk-5m …", show_default="story-1m")] = None,
+    data: Annotated[Path, typer.Option(help="The encoded/ folder.")],
+    out: Annotated[Path, typer.Option(help="The run folder. An unfinished run with the same settings is resumed.")],
+    preset: Annotated[str | None, typer.Option(help="A recipe: story-1m, talk-5m …", show_default="story-1m")] = None,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", help="Wall-clock minutes; the number of steps follows from the speed.")
+        float | None, typer.Option(help="Wall-clock minutes; the number of steps follows from the speed.")
     ] = None,
-    max_steps: Annotated[int | None, typer.Option("--max-steps", help="Optimizer steps.")] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Real training tokens of the whole run.")] = None,
-    max_tokens_per_batch: Annotated[
-        int | None, typer.Option("--max-tokens-per-batch", help="Positions per optimizer step.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Decides weights, batches and dropout.")] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, fp16 or bf16.")] = None,
-    checkpoint_every: Annotated[int | None, typer.Option("--checkpoint-every", help="Optimizer steps.")] = None,
-    init_from: Annotated[Path | None, typer.Option("--init-from", help="A model/ folder to start from.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Real training tokens of the whole run.")] = None,
+    max_tokens_per_batch: Annotated[int | None, typer.Option(help="Positions per optimizer step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides weights, batches and dropout.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, fp16 or bf16.")] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
+    init_from: Annotated[Path | None, typer.Option(help="A model/ folder to start from.")] = None,
     config: Config = None,
-    set: Annotated[list[str] | None, typer.Option("--set", help=SETTING, show_default=False)] = None,
+    set: Annotated[list[str] | None, typer.Option(help=SETTING)] = None,
 ) -> None:
     """Train a model; the best by validation loss ends in OUT/model.
 
@@ -86,7 +84,7 @@ def _preset_of(model: str) -> str | None:
 
 def resume(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
-    data: Annotated[Path | None, typer.Option("--data", help="Where the same encoded data are now, if moved.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the same encoded data are now, if moved.")] = None,
 ) -> None:
     """Continue a run. On the same machine it ends with the bits of an uninterrupted run.
 
@@ -100,7 +98,7 @@ def resume(
 
 def plot(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
-    out: Annotated[Path, typer.Option("--out", help="The picture: .png, .svg or .pdf.")] = Path("loss.png"),
+    out: Annotated[Path, typer.Option(help="The picture: .png, .svg or .pdf.")] = Path("loss.png"),
 ) -> None:
     """Draw loss by tokens, time and FLOPs, and the learning rate.
 
@@ -116,7 +114,7 @@ def plot(
 def prefer(
     model: Annotated[Path, typer.Argument(help="The model/ folder to start from.")],
     pairs: Annotated[Path, typer.Argument(help="Pairs of stories, as `ts-eval best` writes them.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder of the tuned model.")],
+    out: Annotated[Path, typer.Option(help="The folder of the tuned model.")],
     config: Config = None,
     set: Set = None,
 ) -> None:

@@ -22,17 +22,15 @@ Out = Annotated[Path, typer.Option("--out", help="The study's folder. Finished r
 
 
 def search(
-    config: Annotated[
-        str, typer.Option("--config", help="A TOML file (base, space, trials …), or the built-in `learning-rates`.")
-    ],
+    config: Annotated[str, typer.Option(help="A TOML file (base, space, trials …), or the built-in `learning-rates`.")],
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="Folder of runs and report; the same for all workers on one disk.")],
+    out: Annotated[Path, typer.Option(help="Folder of runs and report; the same for all workers on one disk.")],
     storage: Annotated[
         str | None,
-        typer.Option("--storage", help="Any URL that Optuna takes.", show_default="sqlite:///OUT/study.db"),
+        typer.Option(help="Any URL that Optuna takes.", show_default="sqlite:///OUT/study.db"),
     ] = None,
-    study: Annotated[str, typer.Option("--study", help="The study's name in the storage.")] = "search",
-    trials: Annotated[int | None, typer.Option("--trials", help="Trials of the whole study, all workers together.")] = None,
+    study: Annotated[str, typer.Option(help="The study's name in the storage.")] = "search",
+    trials: Annotated[int | None, typer.Option(help="Trials of the whole study, all workers together.")] = None,
     set: Set = None,
 ) -> None:
     """Search for the settings with the lowest validation loss. Start it several times to use several workers.
@@ -51,7 +49,7 @@ def search(
 
 
 def ladder(
-    config: Annotated[str, typer.Option("--config", help="A TOML file (base, sizes, tokens, predict), or the built-in `story`.")],
+    config: Annotated[str, typer.Option(help="A TOML file (base, sizes, tokens, predict), or the built-in `story`.")],
     data: Data,
     out: Out,
     set: Set = None,
@@ -79,8 +77,8 @@ def ablate(
     ablation: Annotated[str, typer.Argument(help="A TOML file, or the name of a built-in one: heads, norm, dropout …")],
     data: Data,
     out: Out,
-    seeds: Annotated[int | None, typer.Option("--seeds", help="Use seeds 1 to N instead of the file's.", min=1)] = None,
-    max_steps: Annotated[int | None, typer.Option("--max-steps", help="Optimizer steps of each run.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Use seeds 1 to N instead of the file's.", min=1)] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Optimizer steps of each run.")] = None,
     set: Set = None,
 ) -> None:
     """Train every variant from every seed, and compare them in OUT/results.json and OUT/plot.png.

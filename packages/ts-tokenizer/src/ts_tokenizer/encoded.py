@@ -173,9 +173,7 @@ def _open_split(folder: Path, info: EncodedSplitInfo) -> EncodedSplit:
 def _load_array(path: Path) -> np.ndarray:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
-    except (
-        Exception
-    ) as problem:  # NumPy parses the header as Python; the exceptions for damaged headers (TokenError …) are undocumented
+    except Exception as problem:  # NumPy parses the header as Python: damaged ones raise undocumented errors (TokenError …)
         raise ArtefactError(f"{path}: not a NumPy file ({problem}); it is damaged. Encode the splits again.") from None
 
 

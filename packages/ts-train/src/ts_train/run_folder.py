@@ -147,11 +147,7 @@ def holds_run(path: Path, config: TrainConfig, data: TrainingData, model: nn.Mod
         warn(f"{path}: begins anew; the earlier try ({', '.join(changed) or 'other data or model'} differ) made no checkpoint")
         for name in ("checkpoints", "tensorboard"):
             shutil.rmtree(path / name, ignore_errors=True)
-        for name in (
-            "metrics.jsonl",
-            TRAIN_STORIES,
-            "config.json",
-        ):  # the last, so that an interrupted removal leaves a valid run
+        for name in ("metrics.jsonl", TRAIN_STORIES, "config.json"):  # the last: an interrupted removal leaves a valid run
             (path / name).unlink(missing_ok=True)
         return False
     if changed:

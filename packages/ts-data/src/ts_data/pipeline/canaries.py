@@ -54,9 +54,8 @@ def _common_sentences(stories: CleanedStories, number: int) -> list[str]:
     rows = np.arange(0, stories.train_rows, 1 + stories.train_rows // _COUNTED)
     words = Counter(word for text in stories.texts(rows) for word in _WORD.findall(text.lower()))
     seed = stories.config.seed
-    drawn = (
-        sentence for n in range(number) for sentence in _NEXT_SENTENCE.split(story(-1 - seed, n))
-    )  # `sample` has no such seed
+    # `sample` has no negative seed.
+    drawn = (sentence for n in range(number) for sentence in _NEXT_SENTENCE.split(story(-1 - seed, n)))
     whole = dict.fromkeys(sentence for sentence in drawn if sentence.count('"') % 2 == 0 and len(sentence.split()) > 3)
     ranked = sorted(whole, key=lambda sentence: -min(words[word] for word in _WORD.findall(sentence.lower())))[:number]
     random.Random(f"{seed}/sentences").shuffle(ranked)

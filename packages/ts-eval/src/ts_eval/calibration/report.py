@@ -97,9 +97,8 @@ def _report(
     flagged = sum(bool(r.flags) for run in referred for r in run.ratings)
     rows = [run.ratings for run in referred] + [[r.model_copy(update={"flags": ()}) for r in run.ratings] for run in damage]
     starts = accumulate((run.summary.stories for run in runs), initial=0)
-    ratings = [
-        r.model_copy(update={"story": r.story + start}) for some, start in zip(rows, starts, strict=False) for r in some
-    ]  # stories of several runs stay distinct
+    # Stories of several runs stay distinct.
+    ratings = [r.model_copy(update={"story": r.story + start}) for some, start in zip(rows, starts, strict=False) for r in some]
     good, last = usable(ratings), runs[-1].summary if runs else None
     return CalibrationReport(
         judge=last.judge if last else config.model, mode=last.mode if last else "sampled", prompt=last.prompt if last else config.prompt,

@@ -70,7 +70,6 @@ def _prompt_lengths(tokenizer: WordTokenizer, batch: pa.RecordBatch) -> np.ndarr
         return np.ones(len(batch), np.int64)
     if tokenizer.casing == "lower":
         return tokenizer.encode_flat(batch.column("prompt"))[1] + 1
-    rows = zip(
-        batch.column("text").to_pylist(), batch.column("prompt").to_pylist(), strict=True
-    )  # markers depend on what follows
+    # Whole texts, because markers depend on what follows.
+    rows = zip(batch.column("text").to_pylist(), batch.column("prompt").to_pylist(), strict=True)
     return np.array([1 + sum(a <= len(prompt) for a, _ in tokenizer.encode(text, offsets=True)[1]) for text, prompt in rows])

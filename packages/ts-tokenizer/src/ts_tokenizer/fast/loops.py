@@ -127,9 +127,8 @@ def space_context(ids, i, decided, before, kinds, none, out):
         out[18] = (68 << 48) | (t << 32) | (b << 16) | c
         out[19] = (69 << 48) | (t << 32) | (b << 16) | a
         out[20] = (70 << 48) | (t << 32) | (b << 16) | (left << 8) | ((kinds[a] >> 14) & 7)
-        alike = (
-            ((decided >> 1) & 1 if kinds[b] & APOSTROPHE else decided & 1) << 1
-        ) | before  # `'` is rare and shares features with `"`
+        # `'` is rare and shares features with `"`.
+        alike = (((decided >> 1) & 1 if kinds[b] & APOSTROPHE else decided & 1) << 1) | before
         out[26] = (86 << 48) | alike
         out[27] = (87 << 48) | (alike << 8) | (left << 4) | ((kinds[a] >> 14) & 7)
     if kinds[c] & (QUOTE | APOSTROPHE):

@@ -80,9 +80,8 @@ def _curves(run: Path) -> tuple[dict[str, Any], dict[str, Any], float]:
     try:
         return (
             {key: np.array([float(row[key]) for row in steps]) for key in (*keys, "loss", "lr")},
-            {
-                key: np.array([row[key] for row in points], float) for key in (*keys, "validation_loss")
-            },  # NaN, not drawn, for null
+            # null becomes NaN, which is not drawn.
+            {key: np.array([row[key] for row in points], float) for key in (*keys, "validation_loss")},
             manifest.flops_per_token,
         )
     except (KeyError, TypeError, ValueError, OverflowError) as problem:

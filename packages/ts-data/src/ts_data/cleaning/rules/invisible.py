@@ -19,9 +19,8 @@ _BETWEEN = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2061-\u206f\u3164\ufeff\uffa0\ufff0-\ufffc\ufffe\uffff]+"
 )
 _ANY = re.compile(_INSIDE.pattern[:-1] + _BETWEEN.pattern[1:-1])
-_WORDS = re.compile(
-    rf"(?<![A-Za-z0-9'’])[A-Za-z0-9'’]++(?:{_BETWEEN.pattern}[A-Za-z0-9'’]++)+"
-)  # of ASCII: `œ` may be a third of a quotation mark
+# Of ASCII: `œ` may be a third of a quotation mark.
+_WORDS = re.compile(rf"(?<![A-Za-z0-9'’])[A-Za-z0-9'’]++(?:{_BETWEEN.pattern}[A-Za-z0-9'’]++)+")
 _SENTENCES = re.compile(rf"(?<=[A-Za-z]{{2}}[.!?,;:…]){_BETWEEN.pattern}(?=[A-Za-z])")
 
 

@@ -168,9 +168,8 @@ def _kind(mark: re.Match[str], reply: str) -> tuple[str, int]:
     if channel:
         if channel[2] and not channel[1]:
             return "close", mark.end()
-        named = re.compile(r"\s*(\w+)").match(
-            reply, mark.end()
-        )  # Harmony: `final` ends the reasoning, every other channel starts it
+        named = re.compile(r"\s*(\w+)").match(reply, mark.end())
+        # Harmony: `final` ends the reasoning, every other channel starts it.
         return ("final", named.end()) if named and named[1].casefold() == "final" else ("open", mark.end())
     words = re.sub(r"[|▁\s:.-]+", "_", raw.casefold()).strip("_")
     closing = words.startswith(("/", "end_")) or words.endswith("_end")

@@ -19,7 +19,16 @@ _ROUGE = re.compile(r"[a-z0-9]+")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _BLANK = re.compile(r"\S+\s*")
 
-_stems: dict[str, str] = {}
+
+class _Stems(dict[str, str]):
+    """Word → nltk's Porter stem if it has more than three characters, as rouge-score takes it; each found once."""
+
+    def __missing__(self, word: str) -> str:
+        self[word] = found = _stemmer().stem(word) if len(word) > 3 else word
+        return found
+
+
+STEMS = _Stems()
 
 
 def runs(text: str) -> list[str]:
@@ -32,22 +41,9 @@ def rouge_words(text: str) -> list[str]:
     return _ROUGE.findall(text.lower())
 
 
-def stem(word: str) -> str:
-    """nltk's Porter stem of a word of more than three characters, as rouge-score takes it; cached per word."""
-    found = _stems.get(word)
-    if found is None:
-        found = _stems[word] = _stemmer().stem(word) if len(word) > 3 else word
-    return found
-
-
 def stems(text: str) -> list[str]:
     """rouge-score's tokens with `use_stemmer=True`."""
-    cache = _stems
-    words = rouge_words(text)
-    try:
-        return [cache[word] for word in words]
-    except KeyError:
-        return [stem(word) for word in words]
+    return list(map(STEMS.__getitem__, rouge_words(text)))
 
 
 def words_of(text: str) -> list[str]:

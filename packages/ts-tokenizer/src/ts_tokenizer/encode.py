@@ -244,10 +244,11 @@ def _write_train_stories(work: Path) -> FileInfo:
     return file_info(work / TRAIN_STORIES, len(hashes))
 
 
-class _Journal:
+class _Journal(contextlib.ExitStack):
     """The growing files of a split; each journal line describes bytes that are on disk."""
 
     def __init__(self, work: Path, stem: str) -> None:
+        super().__init__()
         self._paths = {kind: work / f"{stem}.{kind}" for kind in ("bin", *COLUMNS, "journal")}
         self._written, self.sums = self._last()
 
@@ -260,7 +261,7 @@ class _Journal:
         return len(whole), Sums(**json.loads(whole.splitlines()[-1])) if whole else Sums()
 
     def __enter__(self) -> Self:
-        self._files = {kind: path.open("ab") for kind, path in self._paths.items()}
+        self._files = {kind: self.enter_context(path.open("ab")) for kind, path in self._paths.items()}
         if any(self._paths[kind].stat().st_size < self._size(kind) for kind in ("bin", *COLUMNS)):
             self.sums = Sums()  # after a power loss the journal can be ahead of the ids: start over
         self._files["journal"].truncate(self._written)  # drop an incomplete line
@@ -271,10 +272,6 @@ class _Journal:
     def _size(self, kind: str) -> int:
         """Bytes of a file by the sums."""
         return 2 * self.sums.tokens if kind == "bin" else 8 * self.sums.stories
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
-            file.close()
 
     def add(self, result: BatchResult) -> None:
         self._files["bin"].write(result.ids.tobytes())

@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
 from ..errors import TsDataError
 from .worker import encode, raise_failure
@@ -43,24 +43,21 @@ def keep_freed_memory() -> None:
     mallopt(_M_TRIM_THRESHOLD, 1 << 26)
 
 
-class Engine:
+class Engine(ExitStack):
     """This process is the first worker. The others start when the context is entered."""
 
     def __init__(self, workers: int) -> None:
+        super().__init__()
         self._workers = workers
-        self._stack = ExitStack()
         self._idle: SimpleQueue[Callable[[Task], None]] = SimpleQueue()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         keep_freed_memory()
         self._idle.put(lambda task: task.run())
         for _ in range(self._workers - 1):
-            self._idle.put(self._stack.enter_context(_Worker()).run)
-        self._pool = self._stack.enter_context(ThreadPoolExecutor(self._workers))
+            self._idle.put(self.enter_context(_Worker()).run)
+        self._pool = self.enter_context(ThreadPoolExecutor(self._workers))
         return self
-
-    def __exit__(self, *problem: Any) -> None:
-        self._stack.__exit__(*problem)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[int]:
         """Run the tasks, `workers` at a time."""
@@ -92,10 +89,10 @@ class Engine:
 class _Worker:
     """A worker process and its two pipes."""
 
-    def __enter__(self) -> _Worker:
+    def __enter__(self) -> Self:
         package = str(Path(__file__).resolve().parents[2])
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             [sys.executable, "-m", "ts_data.engines.worker", *_WARM_UP],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -103,16 +100,17 @@ class _Worker:
             text=True,
             encoding="utf-8",
         )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._tasks, self._outcomes = process.stdin, process.stdout
         return self
 
     def run(self, task: Task) -> None:
         """Send a task and wait for its outcome; its error is raised here."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         try:
-            self._process.stdin.write(encode(task) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            self._tasks.write(encode(task) + "\n")
+            self._tasks.flush()
+            line = self._outcomes.readline()
         except BrokenPipeError:
             line = ""
         if not line:
@@ -124,8 +122,6 @@ class _Worker:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill() if sys.exc_info()[0] else None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
+        self._tasks.close()
+        self._outcomes.close()
         self._process.wait()

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from .. import fast
-from ..texts import stem, stems
+from ..texts import STEMS, stems
 from .build import Array, Arrays
 
 
@@ -48,7 +48,7 @@ class RougeSearch:
 
     @cached_property
     def _stems(self) -> list[str]:
-        return [stem(word) for word in self.arrays.words]
+        return [STEMS[word] for word in self.arrays.words]
 
     @cached_property
     def _bounds(self) -> tuple[Array, Array]:

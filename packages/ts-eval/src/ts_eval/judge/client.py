@@ -223,7 +223,6 @@ class _Runner:
 
     def one(self, job: Job, worker: Worker) -> float:
         """A turn for one job; returns the seconds that this thread should pause."""
-        finished = None
         try:
             pause = self.turn(job, worker)
         finally:

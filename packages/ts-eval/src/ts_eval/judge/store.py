@@ -150,22 +150,26 @@ class Stored:
     unparsed: str | None
 
 
-class Store:
-    """An open store. Locked: two processes on one store would pay twice for the same story.
+class Store(contextlib.ExitStack):
+    """An open store, until `close`. Locked: two processes on one store would pay twice for the same story.
 
     `durable`: a paid reply survives a power cut; each reply waits for the disk.
     """
 
     def __init__(self, path: StrPath, *, durable: bool = True) -> None:
+        super().__init__()
         self.path, self._durable = Path(path), durable
         self._lock = threading.Lock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file_lock = _locked(self.path)
+            if self.path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder")
+            self.enter_context(lock(self.path, option="--store", error=ConfigError))
         except OSError as problem:
             raise ConfigError(f"{self.path}: cannot be written ({problem.strerror}). Name another file with --store.") from None
         try:
             self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+            self.callback(self._db.close)
             self._db.text_factory = lambda raw: raw.decode("utf-8", "replace")  # wrong bytes damage one reply, not the store
             self._open()
         except sqlite3.OperationalError as problem:
@@ -243,18 +247,6 @@ class Store:
         except sqlite3.DatabaseError as problem:
             raise ArtefactError(f"{self.path}: damaged ({problem}). Restore a copy, or name another file with --store.") from None
 
-    def close(self) -> None:
-        """Close the file and release the lock."""
-        if hasattr(self, "_db"):
-            self._db.close()
-        self._file_lock.close()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def _stored(row: tuple[Any, ...]) -> Stored:
     tokens, fault = _tokens(row[12])
@@ -277,15 +269,6 @@ def _tokens(column: Any) -> tuple[list[Token] | None, str | None]:
         ], None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None, "its log-probabilities are damaged in the store"
-
-
-def _locked(path: Path) -> contextlib.ExitStack:
-    """The store's lock; the operating system releases it when the process ends."""
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "it is a folder")
-    stack = contextlib.ExitStack()
-    stack.enter_context(lock(path, option="--store", error=ConfigError))
-    return stack
 
 
 @contextlib.contextmanager

@@ -1,9 +1,8 @@
 """Encodes on threads of this process; the compiled loops release the GIL."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import ts_data
@@ -13,14 +12,11 @@ from ..vocabulary import in_turn
 from .batch import BatchResult, encode_batch_of_texts
 
 
-class Engine:
+class Engine(AbstractContextManager["Engine"]):
     """`workers` threads share one tokenizer."""
 
     def __init__(self, splits: str | os.PathLike[str], tokenizer: WordTokenizer, work: Path, workers: int) -> None:
         self._splits, self._tokenizer, self._workers = splits, tokenizer, workers
-
-    def __enter__(self) -> Engine:
-        return self
 
     def __exit__(self, *_: object) -> None: ...
 

@@ -6,6 +6,7 @@ A back end counts, stores and retries nothing.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +19,7 @@ _MAX_CHARACTERS = 200_000
 """A longer reply is a fault. Six ratings need 100, long reasoning 50,000."""
 _MAX_TOKENS = 10**7
 """A larger token count of one call is invalid."""
+_LONE = re.compile("[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,8 @@ def ends_closed(text: str) -> bool:
 
 def lone_surrogate(text: str) -> int | None:
     """Index of the first lone surrogate, or None."""
-    if text.isascii():
-        return None
-    for i, c in enumerate(text):
-        if "\ud800" <= c <= "\udbff" and not "\udc00" <= text[i + 1 : i + 2] <= "\udfff":
-            return i
-        if "\udc00" <= c <= "\udfff" and not (i and "\ud800" <= text[i - 1] <= "\udbff"):
-            return i
-    return None
+    found = _LONE.search(text)
+    return None if found is None else found.start()
 
 
 class BackendError(Exception):

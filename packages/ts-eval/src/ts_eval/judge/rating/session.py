@@ -18,6 +18,9 @@ from ..backends.base import without_surrogates
 from ..files import Story, read_stories
 from ..store import sha256
 
+_WRITING = Lock()
+"""One for all sessions, so that a session holds nothing that cannot be pickled."""
+
 
 class RatingSession:
     """One rater's progress. The file is append-only; the last line about a story counts.
@@ -33,15 +36,8 @@ class RatingSession:
         order = list(found)
         random.Random(f"{seed} {self._rater}").shuffle(order)
         self._stories = {identifier: found[identifier] for identifier in order}
-        self._lock = Lock()
         self._rated = self._read()
         self._withdrawn: dict[str, dict[str, int]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _lock=Lock())
 
     def next(self) -> dict[str, Any]:
         """The next story for this rater, without its source; `ratings` are those that `undo` withdrew."""
@@ -62,7 +58,7 @@ class RatingSession:
             scores = WholeScores.model_validate(ratings)
         except ValidationError as problem:
             raise ValueError(f"not six whole numbers from 1 to 10 ({problem.error_count()} wrong)") from None
-        with self._lock:
+        with _WRITING:
             if identifier not in self._stories:
                 raise ValueError("no such story")
             if identifier not in self._rated:
@@ -72,7 +68,7 @@ class RatingSession:
 
     def undo(self) -> dict[str, Any]:
         """Withdraw the last rating."""
-        with self._lock:
+        with _WRITING:
             if self._rated:
                 last, scores = self._rated.popitem()
                 self._withdrawn[last] = scores

@@ -197,7 +197,7 @@ def train(folder: Path, preset: str, seconds: str) -> dict[str, Any]:
     data: Any = ts_tokenizer.open_encoded(folder / "encoded")
     model = ts_models.build(preset, vocab_size=data.vocab_size)
     lengths = data["train"].offsets[1:] - data["train"].offsets[:-1] - 1
-    flops = training_flops_per_token(model, vocab_size=data.vocab_size, mean_length=float(lengths.clip(max=256).mean()))
+    flops = training_flops_per_token(model, mean_length=float(lengths.clip(max=256).mean()))
     before = loop.measured_peak()
     changes = {"optimizer": {"name": "adamw"}, "batch": {"batch_size": 64}}
     rate = _quietly(lambda: loop.measure(loop.ours(preset, data, changes), float(seconds)))

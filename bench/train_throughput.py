@@ -230,7 +230,7 @@ def utilisation(size: str, data: Any, seconds: float) -> None:
 
     model = ts_models.build(f"story-{size}", vocab_size=data.vocab_size)
     mean = float(np.minimum(np.diff(data["train"].offsets) - 1, 256).mean())
-    flops = training_flops_per_token(model, vocab_size=data.vocab_size, mean_length=mean)
+    flops = training_flops_per_token(model, mean_length=mean)
     before = measured_peaks()
     rate = measure(ours(f"story-{size}", data, {"optimizer": {"name": "adamw"}, "batch": {"batch_size": 64}}), seconds)
     torchs, best = (max(pair) for pair in zip(before, measured_peaks(), strict=True))

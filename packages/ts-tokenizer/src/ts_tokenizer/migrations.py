@@ -1,14 +1,13 @@
 """Migrations of older word_tokenizer.json versions: pure functions from dict to dict, one per version."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ts_data.artefact import Migration
+
 from .detokenizer.storage import ALL_CAPITALS, pack, pack_keys, unpack
 from .fast.loops import STORY_TEMPLATE, STORY_TEMPLATES
-
-Migration = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def _of_decoder(change: Migration) -> Migration:

@@ -40,9 +40,7 @@ def plan_run(
         precision=precision.name, precision_reason=precision.reason,
         validation_every=1, validation_stories=config.validation.max_stories, checkpoint_every=1,
         environment=describe_environment(config, model, world, device, optimizers.kind),
-        flops_per_token=training_flops_per_token(
-            model, vocab_size=data.vocab_size, mean_length=batches.epoch_tokens / len(batches.lengths)
-        ),
+        flops_per_token=training_flops_per_token(model, mean_length=batches.epoch_tokens / len(batches.lengths)),
         peak_flops=best_peak_flops(device, precision.dtype) * world.size,
     )  # fmt: skip
     per_step = batches.epoch_tokens / batches.steps_per_epoch

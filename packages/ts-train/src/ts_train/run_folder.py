@@ -87,10 +87,7 @@ class RunFolder:
     def save_checkpoint(self, trainer: Trainer, *, now: bool) -> None:
         """Save the state, stamped with data, settings and environment for a resume to compare."""
         state, tensors = trainer.state_dict().values()
-        stamps = {
-            "data_fingerprint": trainer.manifest.data_fingerprint,
-            "run_sha256": config_digest(self.path),
-        }
+        stamps = {"data_fingerprint": trainer.manifest.data_fingerprint, "run_sha256": config_digest(self.path)}
         self.store.save(state.model_copy(update=stamps), tensors, now=now)
 
     def save_best(self, trainer: Trainer, samples: Sequence[str] = ()) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from ..errors import ConfigError
 from ..schemas import PrepareConfig
-from ..sources import has_prefix
+from ..sources import kind_of_prefix
 from ..sources.storage import state
 
 SPLITS = ("manifest.json", "ts-data/manifest")
@@ -120,7 +120,7 @@ class WorkDir:
         for name, role, origin in sources:
             found = state(origin) if origin else None
             described.append([name, str(origin), role, found.size if found else 0, found.changed if found else 0])
-            if origin is None and not has_prefix(name):
+            if origin is None and not kind_of_prefix(name):
                 described.append(os.getpid())
         call = [described, config.model_dump(mode="json"), *sizes]
         identity = json.dumps({"format": _FORMAT, "call": call}, sort_keys=True)

@@ -20,7 +20,7 @@ from ..dataset import REMOVED, Split, open_manifest, read
 from ..errors import ArtefactError, ConfigError, SourceError
 from ..schemas import PrepareConfig, SourceInfo
 from ..sources import blocks as _sources
-from ..sources import has_prefix, is_stream
+from ..sources import is_stream, kind_of_prefix
 from ..sources.staging import stage
 from ..sources.storage import is_uri, state
 
@@ -68,7 +68,7 @@ def changes(
 
 
 def _check_is_file(name: str) -> None:
-    if is_stream(name) or has_prefix(name):
+    if is_stream(name) or kind_of_prefix(name):
         raise SourceError(f"{name}: changes are shown for files, not for what came through a pipe or from the Hub.")
 
 

@@ -82,20 +82,15 @@ def kind_of(name: str) -> tuple[str, str | None]:
 
 
 def kind_of_prefix(name: str) -> str | None:
-    """The kind of a source that is no file, by the prefix of its name; None for a file."""
+    """The kind of a source that is no file, such as `hub:owner/name`, by the prefix of its name; None for a file."""
     return next((kind for kind, known in SOURCES.items() if known.prefix and name.startswith(known.prefix)), None)
-
-
-def has_prefix(name: str) -> bool:
-    """Whether a name is that of a source that is no file, such as `hub:owner/name`."""
-    return kind_of_prefix(name) is not None
 
 
 def is_stream(source: str) -> bool:
     """Whether a source can be read only once: stdin, a named pipe, a process substitution, a device."""
     if source == STDIN:
         return True
-    if has_prefix(source) or is_uri(source):
+    if kind_of_prefix(source) or is_uri(source):
         return False
     try:
         mode = Path(source).stat().st_mode

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..artefact import StrPath, read_model
 from ..errors import ArtefactError, ConfigError, SourceError
 from ..schemas import DatasetManifest
-from . import PACKED, SOURCES, STDIN, has_prefix, is_stream, kind_of
+from . import PACKED, SOURCES, STDIN, is_stream, kind_of, kind_of_prefix
 from .storage import is_uri
 
 Source = StrPath
@@ -44,13 +44,13 @@ def expanded(sources: Source | Sequence[Source], argument: str = "source") -> li
 
 def local(names: Iterable[str]) -> list[str]:
     """Those of the names that are files on this machine."""
-    return [name for name in names if not (is_uri(name) or has_prefix(name) or is_stream(name))]
+    return [name for name in names if not (is_uri(name) or kind_of_prefix(name) or is_stream(name))]
 
 
 def _files(name: str) -> list[str]:
     if not name:
         raise SourceError("an empty name was given for a source. Name a file.")
-    if name == STDIN or has_prefix(name) or is_uri(name):
+    if name == STDIN or kind_of_prefix(name) or is_uri(name):
         return [name]
     try:
         if Path(name).is_dir():

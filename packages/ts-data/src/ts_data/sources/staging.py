@@ -16,7 +16,7 @@ import pyarrow as pa
 from ..artefact import write_file
 from ..errors import SourceError
 from ..schemas import PrepareConfig, Role
-from . import PACKED, SOURCES, STDIN, has_prefix, is_stream, kind_of, kind_of_prefix, load_format
+from . import PACKED, SOURCES, STDIN, is_stream, kind_of, kind_of_prefix, load_format
 from .blocks import Input, RawSource
 from .encoding import check_encoding, ending_of, first_bytes
 from .storage import is_uri, open_file, state
@@ -26,7 +26,7 @@ _PIECE = 1 << 22
 
 def origin_of(source: str) -> str | None:
     """The file of a source, checked; None for a stream and for a source that is no file."""
-    return None if is_stream(source) or has_prefix(source) else _existing(source)
+    return None if is_stream(source) or kind_of_prefix(source) else _existing(source)
 
 
 def stage(source: str, role: Role, place: Callable[[str], Path], config: PrepareConfig) -> Input:

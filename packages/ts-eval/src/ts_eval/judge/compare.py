@@ -4,11 +4,8 @@ A comparison is a rating of a text of two stories, from 1 (the first is much bet
 flags are those of `judge_stories`. A judge that prefers a place contradicts itself in the other order: such a pair is a tie.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from ..checks import Progress, StrPath
 from ..errors import ConfigError
@@ -21,8 +18,7 @@ from .files import Story, read_stories
 from .judge import JudgeRun, estimate_cost, judge_stories
 from .summary import scores_by_story, usable
 
-if TYPE_CHECKING:
-    Stories = StrPath | Iterable[str | Story]
+Stories = StrPath | Iterable[str | Story]
 
 _MIDDLE = 5.5
 """Between 1 and 10: neither story is better."""

@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 METRICS: dict[str, str] = {
-    "bits_per_byte": "bits_per_byte:REPORTED",
     "perplexity": "perplexity:REPORTED",
     "cosine": "cosine:REPORTED",
     "rouge": "rouge:REPORTED",

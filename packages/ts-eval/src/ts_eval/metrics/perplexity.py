@@ -1,4 +1,4 @@
-"""Perplexity and loss from log-probabilities, over whole stories and over the first tokens of each (256 in the talk)."""
+"""Bits per byte, perplexity and loss from log-probabilities, over whole stories and over the first tokens of each (256 in the talk)."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,17 @@ def _per_token(scored: ScoredStories, tokens: int | None = None, *, exp: bool = 
     return Ratio([-float(story.sum(dtype="f8")) for story in stories], [float(len(story)) for story in stories], exp=exp)
 
 
+def _bits_per_byte(scored: ScoredStories) -> Ratio | None:
+    """Comparable over vocabularies: includes the bits of `<unk>`, case and blanks (see ts_tokenizer)."""
+    if scored.bits is None:
+        return None
+    nll = [-float(story.sum(dtype="f8")) for story in scored.logprobs]
+    bits = [n / math.log(2) + float(b.sum()) for n, b in zip(nll, scored.bits, strict=True)]
+    return Ratio(bits, [float(len(text.encode())) for text in scored.texts], per_story=True)
+
+
 REPORTED = {
+    "bits_per_byte": ScoreMetric(described("bits_per_byte"), _bits_per_byte),
     "perplexity": ScoreMetric(described("perplexity"), lambda scored: _per_token(scored, exp=True)),
     "first_loss": ScoreMetric(described("first_loss"), lambda scored: _per_token(scored, scored.context)),
     "loss": ScoreMetric(described("loss"), _per_token),

@@ -175,7 +175,7 @@ def _fastest_product(device: torch.device, dtype: torch.dtype) -> Callable[[torc
     return product if device.type == "cpu" and dtype == torch.float32 and has_onednn() else torch.matmul
 
 
-def training_flops_per_token(model: nn.Module, *, vocab_size: int, mean_length: float) -> float:
+def training_flops_per_token(model: nn.Module, *, mean_length: float) -> float:
     """FLOPs of forward and backward: 6 per matrix weight, plus causal attention over stories of `mean_length` for models of the zoo."""
     config = getattr(model, "config", None)
     if isinstance(config, TransformerConfig | RecurrentConfig):

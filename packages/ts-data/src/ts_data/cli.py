@@ -80,8 +80,7 @@ def prepare(
     out: Annotated[str, typer.Option(help="The splits/ folder to write; a URI needs --work.")],
     test: Annotated[str | None, typer.Option(help="A file whose stories become the test split, none dropped.")] = None,
     against: Annotated[
-        list[str] | None,
-        typer.Option(help="Files or a splits/ folder whose stories are removed from the result."),
+        list[str] | None, typer.Option(help="Files or a splits/ folder whose stories are removed from the result.")
     ] = None,
     validation: Annotated[
         str | None, typer.Option(help="Number of validation stories, a share (0.05, 5%), or 0 for none [5 %, up to 73,728].")
@@ -122,11 +121,7 @@ def prepare(
     for message in manifest.warnings:
         warn(message)
 
-    emit(
-        manifest,
-        lambda: _prepared(manifest, out),
-        then=f"ts-tokenizer train {out} --out word_tokenizer.json",
-    )
+    emit(manifest, lambda: _prepared(manifest, out), then=f"ts-tokenizer train {out} --out word_tokenizer.json")
 
 
 @app.command()

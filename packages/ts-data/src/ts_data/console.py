@@ -387,11 +387,7 @@ def _place(problem: BaseException) -> str:
 
 
 def emit(
-    payload: Mapping[str, Any] | BaseModel,
-    text: str | Callable[[], str],
-    *,
-    written: bool = True,
-    then: str | None = None,
+    payload: Mapping[str, Any] | BaseModel, text: str | Callable[[], str], *, written: bool = True, then: str | None = None
 ) -> None:
     """Print a result: with --json the payload as one JSON object (NaN as null), else its text for people (made only if needed).
 

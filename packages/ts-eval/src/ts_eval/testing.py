@@ -1,7 +1,5 @@
 """Test doubles of the judge: `FakeJudge` (no server) and `FakeServer` (OpenAI's wire format on loopback). Deterministic."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import random
@@ -11,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 from .schemas import CATEGORIES
 
@@ -69,7 +67,7 @@ class FakeServer:
     def __reduce__(self) -> Any:
         raise TypeError("a FakeServer holds a port and cannot be pickled; make one in each process")
 
-    def __enter__(self) -> FakeServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -65,11 +65,7 @@ def _position_parameters(config: TransformerConfig) -> int:
 def _recurrent_parts(config: RecurrentConfig) -> dict[str, int]:
     gates, h = config.gates, config.d_hidden
     layers = gates * h * (config.d_model + h + 2) + (config.n_layers - 1) * gates * h * (2 * h + 2)
-    return {
-        "embedding": config.vocab_size * config.d_model,
-        "recurrent": layers,
-        "unembedding": config.vocab_size * (h + 1),
-    }
+    return {"embedding": config.vocab_size * config.d_model, "recurrent": layers, "unembedding": config.vocab_size * (h + 1)}
 
 
 def count_parameters(config: NetworkConfig) -> int:

@@ -110,9 +110,7 @@ def check(
 
 
 @app.command()
-def stats(
-    encoded: Annotated[Path, typer.Argument(help="What `ts-tokenizer encode` wrote.")],
-) -> None:
+def stats(encoded: Annotated[Path, typer.Argument(help="What `ts-tokenizer encode` wrote.")]) -> None:
     """Print a table of stories, tokens, lengths and rare tokens, and a histogram of lengths per split.
 
     Example: ts-tokenizer stats encoded/

@@ -46,12 +46,7 @@ ROWS = 16_384
 
 
 def instruct(
-    splits: StrPath,
-    out: StrPath,
-    config: InstructConfig | None = None,
-    *,
-    force: bool = False,
-    progress: Progress | None = None,
+    splits: StrPath, out: StrPath, config: InstructConfig | None = None, *, force: bool = False, progress: Progress | None = None
 ) -> DatasetManifest:
     """Make a prompt from each story of a splits/ folder, and write prompts and stories as a splits/ folder of their own.
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 Models = Annotated[list[str], typer.Argument(help="Model folders, hf:NAME, http://host/v1#MODEL, or files of stories.")]
 Names = Annotated[
-    list[str] | None,
-    typer.Option("--name", help="Name of a model, one per model in order.", show_default="its folder's"),
+    list[str] | None, typer.Option("--name", help="Name of a model, one per model in order.", show_default="its folder's")
 ]
 Data = Annotated[Path, typer.Option("--data", help="The splits/ folder that the models are measured on.")]
 AllowOverlap = Annotated[
@@ -41,8 +40,7 @@ Prompt = Annotated[str | None, typer.Option("--prompt", help="Name of a packaged
 Mode = Annotated[str | None, typer.Option("--mode", help="sampled, or expected (needs token log-probabilities).")]
 Reference = Annotated[str | None, typer.Option("--reference", help="features: splits/ or a file of stories as reference.")]
 Guards = Annotated[
-    list[str] | None,
-    typer.Option("--guard", help=f"Use only this defence, default all: {', '.join(GUARDS)}. May be repeated."),
+    list[str] | None, typer.Option("--guard", help=f"Use only this defence, default all: {', '.join(GUARDS)}. May be repeated.")
 ]
 Store = Annotated[Path | None, typer.Option("--store", help="File of stored replies.", show_default="judge.sqlite beside --out")]
 

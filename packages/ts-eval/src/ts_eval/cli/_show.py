@@ -49,12 +49,8 @@ def verdict(report: EvalReport) -> str:
     lines = [_wrapped(found.headline) for found in report.verdicts]
     fitting = [part for part, end in zip(lines, accumulate(map(len, lines)), strict=True) if end < LINES]
     more = len(lines) - len(fitting)
-    return "\n".join(
-        [
-            *(line for part in fitting for line in part),
-            *([f"and {more} more model{'' if more == 1 else 's'}; see the report"] if more else []),
-        ]
-    )
+    rest = [f"and {more} more model{'' if more == 1 else 's'}; see the report"] if more else []
+    return "\n".join([*(line for part in fitting for line in part), *rest])
 
 
 def _wrapped(text: str) -> list[str]:

@@ -33,8 +33,7 @@ def judge(
     prompt: opt.Prompt = None,
     mode: opt.Mode = None,
     against: Annotated[
-        Path | None,
-        typer.Option(help="Compare with the stories of this file, pair by pair in both orders, instead of rating."),
+        Path | None, typer.Option(help="Compare with the stories of this file, pair by pair in both orders, instead of rating.")
     ] = None,
     repeats: Annotated[int | None, typer.Option(help="Ratings per story.")] = None,
     budget: Annotated[int | None, typer.Option(help="Maximum tokens in all, including earlier runs with the same store.")] = None,

@@ -94,11 +94,9 @@ perplexity = _section(
     counted="all",
 )
 memorisation = _section(
-    "memorisation",
-    "Complete stories from their first 40 % and compare with the true endings: TF-IDF cosine and ROUGE-1/2/L.",
+    "memorisation", "Complete stories from their first 40 % and compare with the true endings: TF-IDF cosine and ROUGE-1/2/L."
 )
 overfitting = _section(
-    "overfitting",
-    "Generate stories and search all training stories for the closest: cosine, ROUGE-2, exact and renamed spans.",
+    "overfitting", "Generate stories and search all training stories for the closest: cosine, ROUGE-2, exact and renamed spans."
 )
 paper = _section("paper", "The TinyStories paper's procedure: halves of stories completed, three ROUGE-2 numbers.")

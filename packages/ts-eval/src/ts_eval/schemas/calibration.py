@@ -1,8 +1,6 @@
 """Schemas of what is known about a judge, and of fitted weights. Standard library and pydantic only."""
 
-from __future__ import annotations
-
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,7 +19,7 @@ class Statistic(Frozen):
     note: str | None = None
 
     @model_validator(mode="after")
-    def _value_or_reason(self) -> Statistic:
+    def _value_or_reason(self) -> Self:
         if (self.value is None) == (self.refused is None):
             raise ValueError("a statistic has either a value or the reason why not")
         return self

@@ -1,8 +1,6 @@
 """Settings of an evaluation, of decoding and of a sweep. Standard library and pydantic only."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -79,7 +77,7 @@ class EvalConfig(Frozen):
     """Words whose nearest words in the embedding the report lists."""
 
     @model_validator(mode="after")
-    def _parts_exist(self) -> EvalConfig:
+    def _parts_exist(self) -> Self:
         unknown = [part for part in self.parts if part not in PART_NAMES]
         if unknown:
             raise ValueError(f"unknown part {unknown[0]!r}; there are {', '.join(PART_NAMES)}")

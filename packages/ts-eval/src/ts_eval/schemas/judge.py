@@ -1,8 +1,6 @@
 """Schemas of the judge's prompts, settings and ratings. Standard library and pydantic only."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -72,7 +70,7 @@ class PromptTemplate(Frozen):
     reminder: str
 
     @model_validator(mode="after")
-    def _all_categories_once(self) -> PromptTemplate:
+    def _all_categories_once(self) -> Self:
         if sorted(c.name for c in self.categories) != sorted(CATEGORIES):
             raise ValueError(f"the categories must be {', '.join(CATEGORIES)}, each once, in any order")
         return self
@@ -160,7 +158,7 @@ class JudgeConfig(Frozen):
     """features: splits/ or a file of stories that the reference model is fitted on."""
 
     @model_validator(mode="after")
-    def _endpoints_differ(self) -> JudgeConfig:
+    def _endpoints_differ(self) -> Self:
         addresses = [e.base_url.rstrip("/") for e in self.endpoints]
         if len(set(addresses)) < len(addresses):
             raise ValueError("the same endpoint is named twice; raise its concurrency instead")
@@ -222,7 +220,7 @@ class Rating(Frozen):
     """SHA-256 over endpoint, model, full prompt, parameters, story and repeat: the reply's place in the store."""
 
     @model_validator(mode="after")
-    def _scored_or_not(self) -> Rating:
+    def _scored_or_not(self) -> Self:
         if (self.scores is None) == (self.unscored is None):
             raise ValueError("a rating has either `scores` or the reason `unscored`")
         return self

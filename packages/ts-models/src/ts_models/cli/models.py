@@ -10,9 +10,7 @@ from ..registry import FORMATS
 from ._shared import Model, alternatives
 
 
-def list_(
-    batch: Annotated[int, typer.Option(help="Stories per training batch, for the memory of training.")] = 64,
-) -> None:
+def list_(batch: Annotated[int, typer.Option(help="Stories per training batch, for the memory of training.")] = 64) -> None:
     """List the presets: parameters, memory for training (AdamW, fp32) and inference (one story), FLOPs per token.
 
     Example: ts-models list --batch 16

@@ -42,8 +42,7 @@ def generate(
     ] = None,
     num_beams: Annotated[int | None, typer.Option(help="Beams of the beam methods.", show_default="4")] = None,
     draft: Annotated[
-        str | None,
-        typer.Option(help="A smaller model with the same vocabulary, to guess tokens: the same story, sooner."),
+        str | None, typer.Option(help="A smaller model with the same vocabulary, to guess tokens: the same story, sooner.")
     ] = None,
     precision: Annotated[
         str, typer.Option(help="float32, int8 or int4: the weights are rounded while writing, which a large model does faster.")

@@ -18,12 +18,7 @@ __all__ = ["FORMATS", "Format", "export"]
 
 
 def export(
-    model: StrPath | LanguageModel,
-    out: StrPath,
-    *,
-    format: str,
-    text: StrPath | None = None,
-    progress: Progress | None = None,
+    model: StrPath | LanguageModel, out: StrPath, *, format: str, text: StrPath | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Write `model` to `out` in a format of FORMATS; what was written is opened again and compared.
 

@@ -123,10 +123,7 @@ def _lens_row(lm: LanguageModel, stream: Tensor, ids: list[int], vocabulary: lis
     best = chances.topk(min(3, len(vocabulary)))
     following = [*ids[1:], None]
     return [
-        {
-            "top": _rounded(vocabulary, numbers, values),
-            "next": None if after is None else round(float(row[after]), 4),
-        }
+        {"top": _rounded(vocabulary, numbers, values), "next": None if after is None else round(float(row[after]), 4)}
         for numbers, values, row, after in zip(best.indices, best.values, chances, following, strict=True)
     ]
 

@@ -58,12 +58,7 @@ class LayerNeurons:
 
 @torch.inference_mode()
 def find_passages(
-    lm: LanguageModel,
-    stories: Iterable[ArrayLike],
-    *,
-    passages: int = 8,
-    exact: bool = False,
-    progress: Progress | None = None,
+    lm: LanguageModel, stories: Iterable[ArrayLike], *, passages: int = 8, exact: bool = False, progress: Progress | None = None
 ) -> list[LayerNeurons]:
     """Read stories of ids `<bos> … <eos>` and keep the passages that activate each neuron most, by layer.
 

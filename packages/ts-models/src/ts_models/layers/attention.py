@@ -30,12 +30,7 @@ class Attention(nn.Module):
         self.k_norm = make_norm(config, self.head_dim) if config.qk_norm else nn.Identity()
 
     def forward(
-        self,
-        x: Tensor,
-        *,
-        rope: tuple[Tensor, Tensor] | None = None,
-        mask: Tensor | None = None,
-        state: KVCache | None = None,
+        self, x: Tensor, *, rope: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None, state: KVCache | None = None
     ) -> Tensor:
         """x [B, T, d_model] → the same shape.
 

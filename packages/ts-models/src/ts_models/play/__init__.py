@@ -173,11 +173,7 @@ def _event(content: Mapping[str, Any]) -> str:
 
 
 def serve(
-    models: Mapping[str, LanguageModel],
-    *,
-    host: str = "127.0.0.1",
-    port: int = 7860,
-    ready: Callable[[str], None] | None = None,
+    models: Mapping[str, LanguageModel], *, host: str = "127.0.0.1", port: int = 7860, ready: Callable[[str], None] | None = None
 ) -> None:
     """Serve the page until interrupted; `ready` is called with its address. Port 0 picks a free one.
 

@@ -3,12 +3,11 @@
 `model` applies the result; `fast.loops` defines the features; `storage` packs the weights.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -79,7 +78,7 @@ class _Corpus:
     """Whether a token's case is predicted."""
 
     @classmethod
-    def of(cls, stories: Stories, kinds: np.ndarray, *, unk: int) -> _Corpus:
+    def of(cls, stories: Stories, kinds: np.ndarray, *, unk: int) -> Self:
         open_case = (stories.ids != unk) & (kinds[stories.ids] & CASELESS == 0) & (stories.cases != OTHER)
         return cls(stories, kinds, unk, open_case)
 

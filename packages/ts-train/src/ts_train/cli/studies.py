@@ -25,10 +25,7 @@ def search(
     config: Annotated[str, typer.Option(help="A TOML file (base, space, trials …), or the built-in `learning-rates`.")],
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of runs and report; the same for all workers on one disk.")],
-    storage: Annotated[
-        str | None,
-        typer.Option(help="Any URL that Optuna takes.", show_default="sqlite:///OUT/study.db"),
-    ] = None,
+    storage: Annotated[str | None, typer.Option(help="Any URL that Optuna takes.", show_default="sqlite:///OUT/study.db")] = None,
     study: Annotated[str, typer.Option(help="The study's name in the storage.")] = "search",
     trials: Annotated[int | None, typer.Option(help="Trials of the whole study, all workers together.")] = None,
     set: Set = None,
@@ -66,10 +63,8 @@ def ladder(
     with _study(out, [data, file]) as progress:
         report = run(settings, data, out, progress=progress, warn=warn)
     preset = report.predictions[-1].preset if report.predictions else DEFAULT
-    shown, following = (
-        f"wrote {out / 'results.json'}, {out / 'plot.png'}",
-        f"ts-train run --preset {preset} --data {data} --out run/",
-    )
+    shown = f"wrote {out / 'results.json'}, {out / 'plot.png'}"
+    following = f"ts-train run --preset {preset} --data {data} --out run/"
     emit(report, lambda: f"{ladder_text(report)}\n\n{shown}", then=following)
 
 
@@ -93,10 +88,8 @@ def ablate(
     config = validate(AblationConfig, merge(file := study_file("ablations", ablation), set, flags), ablation)
     with _study(out, [data, file]) as progress:
         report = run(config, data, out, progress=progress, warn=warn)
-    shown, following = (
-        f"wrote {out / 'results.json'}, {out / 'plot.png'}",
-        f"ts-train plot {out / 'cells'}/*/run --out losses.png",
-    )
+    shown = f"wrote {out / 'results.json'}, {out / 'plot.png'}"
+    following = f"ts-train plot {out / 'cells'}/*/run --out losses.png"
     emit(report, lambda: f"{_ablation_text(report)}\n\n{shown}", then=following)
 
 

@@ -20,12 +20,7 @@ from .trial import begin_study, folder_name, run_trial, settings_for
 
 
 def ladder(
-    config: LadderConfig,
-    data: Any,
-    out: artefact.StrPath,
-    *,
-    progress: Progress | None = None,
-    warn: Warn | None = None,
+    config: LadderConfig, data: Any, out: artefact.StrPath, *, progress: Progress | None = None, warn: Warn | None = None
 ) -> LadderReport:
     """Train every size at every budget, fit the law of `config.law`, predict the presets of `config.predict`.
 

@@ -7,8 +7,6 @@ To add one: a function or class in a module here, a line in RULES, and its cases
 `schemas.DEFAULT_STEPS` those that run by default.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches

@@ -101,7 +101,9 @@ def test_play(browser, address, lm):
     assert beam[0] == lm.generate("w1 <b>", method="beam", num_beams=3, max_new_tokens=16, return_full_text=False)
 
     browser.set_window_size(400, 800)
-    script = "return new Promise(done => requestAnimationFrame(() => done([document.documentElement.scrollWidth, window.innerWidth])))"
+    script = (
+        "return new Promise(done => requestAnimationFrame(() => done([document.documentElement.scrollWidth, window.innerWidth])))"
+    )
     width = browser.execute_script(script)  # the page hears of its new width with its next frame
     assert width[0] <= width[1]  # nothing sticks out on a narrow screen
     assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]

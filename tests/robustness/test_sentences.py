@@ -6,8 +6,10 @@ import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,27 @@ def test_streams_of_a_shell(script: str, code: int, place: Path) -> None:
     assert done.returncode == code, done.stderr
     assert done.stderr.count(b"\n") == (code != 0), done.stderr
     assert not [path for path in Path().rglob(".*") if ".ts-" in path.name]
+
+
+PRESS = """
+import importlib.abc, os, signal, sys
+class Press(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Press())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's child would be deaf
+from PACKAGE.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT")
+@pytest.mark.parametrize("package", PACKAGES)
+def test_ctrl_c_while_a_command_loads_is_no_traceback(package: str) -> None:
+    script = tomllib.loads(
+        Path(__file__).parents[2].joinpath(f"packages/{package}/pyproject.toml".replace("_", "-")).read_text("utf-8")
+    )
+    assert set(script["project"]["scripts"].values()) == {f"{package}.__main__:main"}
+    done = subprocess.run([sys.executable, "-c", PRESS.replace("PACKAGE", package), "--help"], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -28,9 +27,8 @@ def raw(tmp_path: Path, stories: list[str]) -> Path:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
-    """Call the console script: its exit code, stdout and stderr."""
-    (script,) = entry_points(group="console_scripts", name="ts-data")
-    main = script.load()
+    """Call a command: its exit code, stdout and stderr."""
+    from ts_data.cli import main
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["ts-data", *map(str, arguments)])

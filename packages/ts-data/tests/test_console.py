@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +19,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from ts_data import console
+from ts_data.artefact import write_file
 from ts_data.errors import ConfigError, TsDataError
 
 
@@ -467,36 +470,79 @@ def test_a_wrong_setting_gets_the_name_that_was_meant(settings: dict[str, object
         console.validate(_Settings, settings)
 
 
+def command(work: Callable[[], None]) -> Any:
+    app = console.make_app("x", "X.", "1")
+    app.command()(work)
+    return app
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_sigterm_leaves_the_terminal_as_it_was(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_signal_unwinds_the_work(
+    name: str, code: int, terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe has no bar that would handle signals, and a file written aside must not stay there either."""
+    number = getattr(signal, name)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TERM", "xterm")
 
     def work() -> None:
-        with console.show_progress() as report:
+        with console.show_progress() as report, write_file(tmp_path / "out") as aside:
             report("clean", 1, 2)
-            os.kill(os.getpid(), signal.SIGTERM)
+            aside.write_text("half", encoding="utf-8")
+            os.kill(os.getpid(), number)
             time.sleep(5)
 
-    with pytest.raises(SystemExit) as stop:
-        work()
-    assert stop.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    handler = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+    before = signal.signal(number, handler)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            console.run(command(work), ["work"])
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, before)
+    assert stop.value.code == code
+    assert list(tmp_path.iterdir()) == []
     shown = capsys.readouterr().err
-    assert "\x1b[?25l" in shown
-    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is back"
+    assert shown.endswith("interrupted; run the same command again to go on\n")
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == terminal, "the cursor is back"
 
 
-def test_a_handler_of_sigterm_that_is_there_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_an_interrupt_that_a_library_swallowed_explains_what_fails_then(capsys: pytest.CaptureFixture[str]) -> None:
+    """torch takes Ctrl-C within its import of NumPy for a missing NumPy; the half of NumPy that is there fails later."""
+
+    def work() -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        raise AttributeError("module 'numpy' has no attribute 'matrix'")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            console.run(command(work), ["work"])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "interrupted; run the same command again to go on\n"
+
+
+def test_a_signal_that_is_ignored_or_handled_stays_so(capsys: pytest.CaptureFixture[str]) -> None:
+    found: list[Any] = []
+
+    def look() -> None:
+        found.append(signal.getsignal(signal.SIGTERM))
+
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with console.show_progress() as report:
-            report("clean", 1, 2)
-            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        with pytest.raises(SystemExit) as stop:
+            console.run(command(look), ["look"])
     finally:
         signal.signal(signal.SIGTERM, before)
+    assert (stop.value.code, found) == (0, [signal.SIG_IGN]), capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

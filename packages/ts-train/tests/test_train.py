@@ -7,7 +7,7 @@ import json
 import math
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +46,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """An uninterrupted run of the plain config. Read only."""
     torch.set_num_threads(1)
     return train(plain_config(), fake_encoded(), tmp_path_factory.mktemp("whole") / "run")
+
+
+HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+"""Windows has no SIGHUP."""
 
 
 class StopAt(BaseCallback):
@@ -181,7 +185,17 @@ def test_a_callback_prunes(tmp_path: Path, data: FakeEncoded, config: Make) -> N
 # --- exact resume ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Signals as a command in the foreground finds them: a job in the background begins with Ctrl-C ignored."""
+    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGTERM, signal.SIGINT, HANGUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, HANGUP])
 def test_a_signal_saves_at_once_and_the_resume_is_exact(
     tmp_path: Path, data: FakeEncoded, config: Make, whole: Run, number: signal.Signals
 ) -> None:
@@ -195,6 +209,14 @@ def test_a_signal_saves_at_once_and_the_resume_is_exact(
     assert same(whole.path, tmp_path / "cut")
     expected, found = (sha256_file(path / "model" / "model.safetensors") for path in (whole.path, tmp_path / "cut"))
     assert found == expected
+
+
+@pytest.mark.usefixtures("heard")
+def test_a_run_that_nohup_began_outlives_its_terminal(tmp_path: Path, data: FakeEncoded, config: Make) -> None:
+    for number in (HANGUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    done = train(config(), data, tmp_path / "run", callbacks=[StopAt(2, number=HANGUP), StopAt(3, number=signal.SIGINT)])
+    assert done.state.step == 8
 
 
 @pytest.mark.parametrize("step", range(1, 9))

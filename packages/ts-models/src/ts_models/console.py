@@ -215,7 +215,7 @@ def _expanded(text: str) -> str:
 
 
 def run(app: typer.Typer, argv: Sequence[str] | None = None) -> None:
-    """Run an app: an expected error becomes one line and exit code 2, Ctrl-C 130; `--debug` shows the traceback.
+    """Run an app: an expected error becomes one line and exit code 2, Ctrl-C 130, SIGTERM 143; `--debug` shows the traceback.
 
     Expected are the errors that our packages raise on purpose (their bases carry `is_expected`), and what a disk, a
     network, a terminal, memory or a missing package causes (see `explain`). Any other error is a fault of ours.
@@ -226,18 +226,47 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> None:
     if debug:
         arguments.remove("--debug")
     _prepare_streams()
+    received: list[int] = []
     try:
-        app(args=arguments)
-    except (KeyboardInterrupt, _EndError) as end:
-        if KeyboardInterrupt in (type(end), type(end.__cause__)):
-            _stop("interrupted; run the same command again to go on", 130, debug)
-        _close_stdout()  # head or less has seen enough: not an error
-        sys.exit(0)
-    except Exception as problem:
+        with _unwound(received):
+            app(args=arguments)
+    except (Exception, KeyboardInterrupt) as problem:
+        if received or KeyboardInterrupt in (type(problem), type(problem.__cause__)):
+            _stop("interrupted; run the same command again to go on", 128 + (received or [2])[0], debug)
+        if isinstance(problem, _EndError):
+            _close_stdout()  # head or less has seen enough: not an error
+            sys.exit(0)
         message = explain(problem)
         if message is None:
             raise
         _stop(message, 2, debug)
+
+
+@contextlib.contextmanager
+def _unwound(received: list[int]) -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and SIGHUP end the work by an exception: nothing half-written stays, and the terminal gets its cursor back.
+
+    A signal that the caller ignores, as nohup does, or handles stays as it is. `received` gets each one's number: torch takes an
+    interrupt within its import of NumPy for a missing NumPy, and what fails then is no fault.
+    """
+    import signal
+    import threading
+
+    def end(number: int, _: Any) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    handlers = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names if hasattr(signal, name)}
+    here = threading.current_thread() is threading.main_thread()
+    before = {n: found for n, found in handlers.items() if here and found in (signal.SIG_DFL, signal.default_int_handler)}
+    try:
+        for number in before:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number, found in before.items():
+            signal.signal(number, found)
 
 
 def _prepare_streams() -> None:
@@ -667,22 +696,6 @@ def _plain(in_bytes: Sequence[str] = (), every: float = 5.0) -> Progress:
 
 
 @contextlib.contextmanager
-def _unwound() -> Iterator[None]:
-    """Let SIGTERM end the work by an exception, so that the terminal gets its cursor back; whoever handles it already goes on doing so."""
-    import signal
-    import threading
-
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-@contextlib.contextmanager
 def _live(in_bytes: Sequence[str]) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
@@ -696,7 +709,7 @@ def _live(in_bytes: Sequence[str]) -> Iterator[Progress]:
             return Text(f"{counted}{_clock(task.finished_time or task.elapsed or 0)}{left}", no_wrap=True)
 
     columns = (TextColumn("{task.description}"), BarColumn(20), Counts())
-    with _unwound(), Bars(*columns, console=Console(stderr=True)) as bars:
+    with Bars(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, Any] = {}
 
         def report(stage: str, done: int, total: int | None = None) -> None:

@@ -187,7 +187,7 @@ class Trainer:
 
         Raises:
             DivergedError: too many steps in a row were not finite, or the run ended without a finite model.
-            Interrupted: SIGTERM or Ctrl-C; the state was saved first.
+            Interrupted: SIGTERM, SIGHUP or Ctrl-C; the state was saved first.
         """
         self.model.train()
         self.notify("on_start", info)
@@ -453,7 +453,7 @@ class Trainer:
 
     @contextmanager
     def _handle_signals(self) -> Iterator[None]:
-        """SIGTERM and Ctrl-C end the run after the current step; a second Ctrl-C at once."""
+        """SIGTERM, SIGHUP and Ctrl-C end the run after the current step; a second Ctrl-C at once. What nohup ignores stays ignored."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -463,7 +463,9 @@ class Trainer:
                 raise KeyboardInterrupt
             self._signal = number
 
-        before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        names = ("SIGTERM", "SIGINT", "SIGHUP")  # Windows has no SIGHUP
+        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+        before = {n: signal.signal(n, remember) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
         try:
             yield
         finally:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from ts_data import ConfigError, sample
+from ts_data import ConfigError, PrepareConfig, prepare, sample
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,19 @@ def test_file_has_the_published_layout(tmp_path: Path, run: Callable[..., tuple[
 def test_no_stories_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least one"):
         sample(0)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_whole_numbers_of_numpy_are_whole_numbers(tmp_path: Path) -> None:
+    assert list(sample(np.int64(3), seed=np.uint16(2))) == list(sample(3, seed=2))
+    config = PrepareConfig(validation=np.int64(2), test=np.int32(1), min_characters=np.int64(1))
+    assert (config.validation, config.test, type(config.validation)) == (2, 1, int)
+    (tmp_path / "raw.txt").write_text("\n<|endoftext|>\n".join(sample(6)), encoding="utf-8")
+    assert prepare(tmp_path / "raw.txt", tmp_path / "splits", config, workers=np.int64(1)).splits["validation"].stories == 2
+    for value in (True, np.True_, np.float64(2), np.array([1, 2]), "2"):
+        with pytest.raises(ConfigError, match="stories: a whole number is expected"):
+            sample(value)
+        with pytest.raises(ValueError, match="should be a whole number of stories"):
+            PrepareConfig(validation=value)
+        with pytest.raises(ConfigError, match="workers: at least one process is needed"):
+            prepare(tmp_path / "raw.txt", tmp_path / "other", workers=value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 import ts_tokenizer
-from ts_tokenizer import WordTokenizer
-from ts_tokenizer.errors import ConfigError, TextError, TsTokenizerError, VocabularyError
+from ts_tokenizer import WordTokenizer, load
+from ts_tokenizer.errors import ArtefactError, ConfigError, TextError, TsTokenizerError, VocabularyError
 from ts_tokenizer.reports.check import check
 from ts_tokenizer.reports.compare import compare
 from ts_tokenizer.reports.coverage import coverage
@@ -166,6 +167,18 @@ def test_ids_of_every_whole_kind(tokenizer: WordTokenizer) -> None:
 def test_a_size_that_is_no_whole_number(size: Any) -> None:
     with pytest.raises(ConfigError, match=r"vocab_size: .* is not an integer"):
         WordTokenizer.train(["Tom"], vocab_size=size)
+
+
+def test_a_size_of_numpy(tmp_path: Path) -> None:
+    made = WordTokenizer.train(["Tom saw a dog."], vocab_size=np.int64(7))
+    made.save(tmp_path / "made.json")
+    assert load(tmp_path / "made.json").sha256 == WordTokenizer.train(["Tom saw a dog."], vocab_size=7).sha256
+
+
+def test_a_folder_where_the_tokenizer_is_to_be_saved(tmp_path: Path) -> None:
+    made = WordTokenizer.train(["Tom saw a dog."], vocab_size=7)
+    with pytest.raises(ArtefactError, match="is a folder, where a file is to be written"):
+        made.save(tmp_path)
 
 
 @pytest.mark.parametrize("field", ["nll_nats", "utf8_bytes", "unk_spelling_bits", "restore_bits"])

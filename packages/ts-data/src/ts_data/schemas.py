@@ -1,5 +1,6 @@
 """Schemas of the artefacts and settings of ts_data. Needs the standard library and pydantic only; reads no files."""
 
+import operator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, ValidationInfo, field_validator
@@ -36,6 +37,14 @@ DEFAULT_STEPS = (
     "short",
 )
 """The order of the cleaning steps. Repairs come before rules that drop, so that nothing repairable is lost."""
+
+
+def whole_number(value: Any) -> int | None:
+    """The value as an int if it is a whole number, of Python or of NumPy; None for anything else, and for True and False."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
 
 
 class _Frozen(BaseModel):
@@ -117,9 +126,10 @@ class PrepareConfig(_Frozen):
     @classmethod
     def _number_or_share(cls, value: object) -> object:
         """Raise ValueError unless the value is a whole number of stories or a share."""
-        if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
-            return value
-        if isinstance(value, float) and 0 < value < 1:
+        number = whole_number(value)
+        if number is not None and number >= 0:
+            return number
+        if value is None or (isinstance(value, float) and 0 < value < 1):
             return value
         raise ValueError("should be a whole number of stories from 0 on, or a share between 0 and 1 such as 0.05")
 

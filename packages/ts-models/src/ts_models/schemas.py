@@ -65,8 +65,9 @@ class NetworkConfig(_Frozen):
         """Fill the special ids that were left out: the last four of the vocabulary, as the tokenizer lays them."""
         if not isinstance(values, dict):
             return values
-        size = values.get("vocab_size", 2048)
-        if not isinstance(size, int):
+        try:
+            size = int(values.get("vocab_size", 2048))  # as the field reads it: a NumPy number or "50", too
+        except (TypeError, ValueError, OverflowError):
             return values
         last = {"eos_id": size - 4, "bos_id": size - 3, "unk_id": size - 2, "pad_id": size - 1}
         return {**{name: max(number, -1) for name, number in last.items()}, **values}

@@ -30,7 +30,7 @@ from ts_data.artefact import (
 from ts_data.console import Progress
 from ts_data.dataset import file_info
 from ts_data.errors import naming_full_disk
-from ts_data.schemas import DatasetManifest, FileInfo
+from ts_data.schemas import DatasetManifest, FileInfo, whole_number
 
 from . import engines
 from .encoded import STEMS, TOKENIZER_FILE, TRAIN_STORIES, open_encoded
@@ -83,7 +83,7 @@ def encode_splits(
         ArtefactError: `out` contains ids of other inputs or other files; it overlaps with `splits`; or another process is
             writing it.
     """
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
+    if workers is not None and (whole_number(workers) or 0) < 1:
         raise ConfigError(f"workers: at least one thread is needed, not {workers!r}. Leave it out for one per core.")
     tokenizer = tokenizer if isinstance(tokenizer, WordTokenizer) else load(tokenizer)
     source = ts_data.open_manifest(splits)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import pyarrow as pa
 
-from ts_data.artefact import StrPath, parse_model, read_json, sha256_bytes, write_text
+from ts_data.artefact import StrPath, check_file, parse_model, read_json, sha256_bytes, write_text
 from ts_data.schemas import DatasetManifest
 
 from .bits import Spelling, fit_spelling
@@ -140,7 +140,8 @@ class WordTokenizer:
         return f"<WordTokenizer: {self.vocab_size:,} entries, casing={self.casing}>"
 
     def save(self, path: StrPath) -> None:
-        """Write word_tokenizer.json atomically."""
+        """Write word_tokenizer.json atomically. Raises ArtefactError if `path` is a folder or device."""
+        check_file(path, "a file", lambda _: True, error=ArtefactError)
         write_text(path, self._content)
 
     @cached_property

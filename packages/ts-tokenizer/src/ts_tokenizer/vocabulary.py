@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ts_data.console import Progress
+from ts_data.schemas import whole_number
 
 from .checks import check_column, iter_texts
 from .errors import ConfigError
@@ -34,14 +35,15 @@ def check_size(vocab_size: int, casing: Casing) -> int:
     """The number of words that fit beside the reserved entries. Raises ConfigError if none fits, or if ids exceed uint16."""
     if casing not in ("lower", "keep"):
         raise ConfigError(f"casing: {casing!r} is unknown; choose lower or keep.")
-    if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
+    size = whole_number(vocab_size)
+    if size is None:
         raise ConfigError(f"vocab_size: {vocab_size!r} is not an integer.")
     taken = len(reserved(casing))
-    if not taken < vocab_size <= MAX_VOCAB:
+    if not taken < size <= MAX_VOCAB:
         raise ConfigError(
-            f"vocab_size: {vocab_size:,} is out of range; with casing={casing} it must lie between {taken + 1} and {MAX_VOCAB:,}."
+            f"vocab_size: {size:,} is out of range; with casing={casing} it must lie between {taken + 1} and {MAX_VOCAB:,}."
         )
-    return vocab_size - taken
+    return size - taken
 
 
 def choose(counts: Mapping[str, int], vocab_size: int, casing: Casing) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ..artefact import StrPath, lock, need_space, resolve_target, write_file
 from ..errors import ConfigError
+from ..schemas import whole_number
 from .grammar import story
 from .impurities import DUPLICATES, damage
 
@@ -24,12 +25,13 @@ def sample(stories: int, seed: int = 1, impurities: bool = False) -> Iterator[st
     >>> len(first) > 180
     True
     """
-    for name, value in (("stories", stories), ("seed", seed)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ConfigError(f"{name}: a whole number is expected, not {value!r}.")
-    if stories < 1:
-        raise ConfigError(f"stories: at least one is needed, not {stories}.")
-    return (_damaged(seed, number) if impurities else story(seed, number) for number in range(stories))
+    count, root = whole_number(stories), whole_number(seed)
+    if count is None or root is None:
+        name, value = ("stories", stories) if count is None else ("seed", seed)
+        raise ConfigError(f"{name}: a whole number is expected, not {value!r}.")
+    if count < 1:
+        raise ConfigError(f"stories: at least one is needed, not {count}.")
+    return (_damaged(root, number) if impurities else story(root, number) for number in range(count))
 
 
 def _damaged(seed: int, number: int) -> str:

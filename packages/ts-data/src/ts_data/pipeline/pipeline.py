@@ -22,7 +22,7 @@ from .. import engines
 from ..artefact import beside, check_target, keep_apart, lock, need_space, recover
 from ..checks import check_config
 from ..errors import ConfigError, SourceError, TsDataError, naming_full_disk
-from ..schemas import DatasetManifest, PrepareConfig, Role
+from ..schemas import DatasetManifest, PrepareConfig, Role, whole_number
 from ..sources import SOURCES, STDIN, kind_of
 from ..sources.inputs import Source, expanded, local
 from ..sources.storage import FileState, is_uri, state, upload
@@ -88,7 +88,7 @@ def prepare(
     """
     config = PrepareConfig() if config is None else config
     check_config(config)
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
+    if workers is not None and (whole_number(workers) or 0) < 1:
         raise ConfigError(f"workers: at least one process is needed, not {workers!r}. Leave it out for one per core.")
     named = _named(source, test, against)
     names = [name for name, _ in named]

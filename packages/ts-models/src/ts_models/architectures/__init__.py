@@ -4,7 +4,7 @@ from typing import Any
 
 from ..presets import preset, replace_fields
 from ..registry import ARCHITECTURES, load_entry
-from ..schemas import ModelConfig
+from ..schemas import ModelConfig, NetworkConfig
 from .base import StoryModel
 
 __all__ = ["StoryModel", "architecture", "build", "build_for_inference"]
@@ -23,6 +23,11 @@ def build(preset_or_config: str | ModelConfig, **overrides: Any) -> StoryModel:
     """
     if isinstance(preset_or_config, str):
         config = preset(preset_or_config, **overrides)
+    elif not isinstance(preset_or_config, NetworkConfig):
+        raise TypeError(
+            f"a preset's name or a model config is expected, not of type {type(preset_or_config).__name__}. "
+            "Write ts_models.TransformerConfig(**fields)."
+        )
     else:
         config = replace_fields(preset_or_config, overrides, "model config") if overrides else preset_or_config
     return architecture(config.kind)(config)

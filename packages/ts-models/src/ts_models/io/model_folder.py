@@ -67,6 +67,13 @@ def save(
     """
     path = Path(path)
     network = getattr(model, "_orig_mod", model)
+    if not isinstance(network, StoryModel):
+        mend = (
+            "Give its network, lm.model."
+            if isinstance(getattr(network, "model", None), StoryModel)
+            else "ts_models.build makes one."
+        )
+        raise TypeError(f"model: a network of ts_models is expected, not of type {type(network).__name__}. {mend}")
     config = network.config
     if dtype is not None and not dtype.is_floating_point:
         raise ConfigError(f"dtype is {dtype}; weights are stored as floats (for int8 use ts_models.export.export).")

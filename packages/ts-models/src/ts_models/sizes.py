@@ -74,17 +74,19 @@ def count_parameters(config: NetworkConfig) -> int:
 
 
 def flops_per_token(config: NetworkConfig, context: int | None = None) -> int:
-    """Floating point operations of one forward pass for one token after `context` others (a multiply-add is two).
+    """Floating point operations of one forward pass for one token after `context` others (a multiply-add is two);
+    None is the last token of a full context.
 
-    Training costs about three times as much. Matrix products only: embedding look-ups, norms and softmax are left out.
+    Training costs about three times as much. Matrix products only: embedding look-ups, biases, norms and softmax are left out.
     """
-    parts = parameters_by_part(config)
     if isinstance(config, RecurrentConfig):
-        return 2 * (parts["recurrent"] + config.vocab_size * config.d_hidden)
+        biases = 2 * config.gates * config.d_hidden * config.n_layers
+        return 2 * (parameters_by_part(config)["recurrent"] - biases + config.vocab_size * config.d_hidden)
     if not isinstance(config, TransformerConfig):
-        return 2 * sum(parts.values())
+        return 2 * count_parameters(config)
+    parts = parameters_by_part(config.model_copy(update={"bias": False, "qkv_bias": False}))
     matrices = parts["attention"] + parts["feed_forward"] + config.vocab_size * config.d_model
-    seen = config.max_seq_len if context is None else context
+    seen = config.max_seq_len if context is None else context + 1  # a token attends to itself, too
     return 2 * matrices + 4 * config.n_layers * config.n_heads * config.head_size * seen
 
 

@@ -6,8 +6,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import ts_models
 from ts_models.architectures import build_for_inference
@@ -195,6 +197,45 @@ class Stranger(NetworkConfig):
     d_model: int = 8
     d_hidden: int = 12
     n_layers: int = 2
+
+
+@pytest.mark.parametrize("given", [{"kind": "gru"}, None, 5, Path("story-1m")])
+def test_what_is_neither_a_preset_nor_a_config_is_refused(given: Any) -> None:
+    with pytest.raises(TypeError, match="a preset's name or a model config is expected, not of type"):
+        ts_models.build(given)
+
+
+@pytest.mark.parametrize("size", [np.int64(40), np.uint16(40), "40"])
+def test_the_special_ids_follow_every_spelling_of_the_vocabulary_s_size(size: Any) -> None:
+    assert ts_models.preset("story-1m", vocab_size=size) == ts_models.preset("story-1m", vocab_size=40)
+
+
+@pytest.mark.parametrize("size", [40.5, float("inf"), "many", [40]])
+def test_a_vocabulary_s_size_that_is_no_whole_number_is_named(size: Any) -> None:
+    with pytest.raises(ConfigError, match="field `vocab_size`"):
+        ts_models.preset("story-1m", vocab_size=size)
+
+
+@pytest.mark.parametrize(("wrap", "mend"), [(ts_models.LanguageModel, r"lm\.model"), (torch.nn.Sequential, r"ts_models\.build")])
+def test_what_is_no_network_is_not_saved(wrap: Any, mend: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=f"model: a network of ts_models is expected, .*{mend}"):
+        ts_models.save(wrap(build_for_inference(CONFIGS["gru"])), tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_flops_are_those_that_torch_counts(name: str) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network = build_for_inference(CONFIGS[name]).double().eval()
+    ids = torch.zeros(1, 10, dtype=torch.int64)
+    for context in (0, 9):
+        state = network.init_state(1, context + 1)
+        with torch.no_grad():
+            if context:
+                network(ids[:, :context], state=state)
+            with FlopCounterMode(display=False) as counted, sdpa_kernel(SDPBackend.MATH):
+                network(ids[:, context : context + 1], state=state)
+        assert ts_models.flops_per_token(CONFIGS[name], context) == counted.get_total_flops()
 
 
 def test_sizes_of_a_kind_without_arithmetic_are_counted_on_its_network() -> None:

@@ -179,7 +179,7 @@ def training_flops_per_token(model: nn.Module, *, mean_length: float) -> float:
     """FLOPs of forward and backward: 6 per matrix weight, plus causal attention over stories of `mean_length` for models of the zoo."""
     config = getattr(model, "config", None)
     if isinstance(config, TransformerConfig | RecurrentConfig):
-        return 3.0 * flops_per_token(config, round(mean_length / 2))
+        return 3.0 * flops_per_token(config, round((mean_length - 1) / 2))
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     matrices = sum(p.numel() for p in model.parameters() if p.ndim >= 2 and id(p) not in embeddings)
     return 6.0 * matrices

@@ -147,6 +147,14 @@ main()
 """
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_an_error_keeps_its_exit_code_where_stderr_takes_nothing() -> None:
+    for redirection in ("2>/dev/full", "2>&-", ">/dev/full 2>/dev/full"):
+        script = f'"$0" -m ts_data stats nothing-here {redirection}'
+        done = subprocess.run(["/bin/bash", "-c", script, sys.executable], capture_output=True, check=False)
+        assert (redirection, done.returncode, done.stderr) == (redirection, 2, b"")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT")
 @pytest.mark.parametrize("package", PACKAGES)
 def test_ctrl_c_while_a_command_loads_is_no_traceback(package: str) -> None:

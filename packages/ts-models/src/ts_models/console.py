@@ -234,7 +234,7 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> None:
         if received or KeyboardInterrupt in (type(problem), type(problem.__cause__)):
             _stop("interrupted; run the same command again to go on", 128 + (received or [2])[0], debug)
         if isinstance(problem, _EndError):
-            _close_stdout()  # head or less has seen enough: not an error
+            _close(sys.stdout)  # head or less has seen enough: not an error
             sys.exit(0)
         message = explain(problem)
         if message is None:
@@ -293,16 +293,19 @@ def _stop(message: str, code: int, debug: bool) -> None:
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        _close_stdout()
+        _close(sys.stdout)
     line = " ".join(message.split("\n"))
-    print(_styled(f"error: {line}", "^error:", "1;31", sys.stderr) if code == 2 else line, file=sys.stderr)
+    try:
+        print(_styled(f"error: {line}", "^error:", "1;31", sys.stderr) if code == 2 else line, file=sys.stderr)
+    except OSError:  # the terminal has gone, or the disk of a log is full: the exit code still says what happened
+        _close(sys.stderr)
     sys.exit(code)
 
 
-def _close_stdout() -> None:
-    """Send what stdout still holds nowhere: Python would try again to write it at its end."""
+def _close(stream: Any) -> None:
+    """Send what a stream still holds nowhere: Python would try again to write it at its end."""
     with contextlib.suppress(OSError, ValueError):  # ValueError: not a real stream, as in tests
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 # --- errors ------------------------------------------------------------------------------------

@@ -41,6 +41,20 @@ def test_runs_every_size_at_every_budget_and_says_why_there_is_no_fit(
     assert ladder(config, data, tmp_path) == report  # from the cells
 
 
+def test_steps_grow_with_the_budget_by_the_power_asked_for(base: dict[str, Any], data: FakeEncoded, tmp_path: Path) -> None:
+    base = {key: value for key, value in base.items() if key not in ("max_steps", "batch")} | {"batch": {"tokens_per_step": 64}}
+    config = LadderConfig(base=base, sizes=SIZES, tokens=(800, 200, 400), step_growth=0.5)
+    ladder(config, data, tmp_path)
+    taken = {}
+    for file in tmp_path.glob("cells/m-*/run/config.json"):
+        settings = json.loads(file.read_text())["config"]
+        taken[settings["max_tokens"]] = settings["batch"]["tokens_per_step"]
+    assert taken == {200: 64, 400: 91, 800: 128}
+    stories = {**base, "batch": {"batch_size": 4}}
+    with pytest.raises(ConfigError, match="size 'xs': step_growth needs steps in tokens"):
+        ladder(LadderConfig(base=stories, sizes=SIZES, tokens=(1, 2, 3), step_growth=0.5), data, tmp_path / "stories")
+
+
 def test_predicts_from_cells_of_a_known_law(tmp_path: Path) -> None:
     def law(n: float, d: float) -> float:
         return 1.5 + 80 / n**0.35 + 150 / d**0.36

@@ -145,10 +145,13 @@ def ladder_text(report: LadderReport) -> str:
         f"beta {f.beta_interval[0]:.3g} … {f.beta_interval[1]:.3g}"
     )
     rows = [
-        [p.preset, f"{p.parameters:,}", f"{p.tokens:,}", _number(p.loss), _interval(p.interval), f"{p.beyond:,.1f}"]
+        [
+            p.preset, f"{p.parameters:,}", f"{p.tokens:,}", "—" if p.tokens_per_step is None else f"{p.tokens_per_step:,}",
+            _number(p.loss), _interval(p.interval), f"{p.beyond:,.1f}",
+        ]
         for p in report.predictions
-    ]
-    header = ["predicted", "parameters", "tokens", "loss", "95 %", "FLOPs over the ladder's most"]
+    ]  # fmt: skip
+    header = ["predicted", "parameters", "tokens", "a step", "loss", "95 %", "FLOPs over the ladder's most"]
     note = "The interval is that of the fit; whether the law holds beyond the ladder is not known."
     return f"{measured}\n\n{law}" + (f"\n\n{table(rows, header)}\n{note}" if rows else "")
 

@@ -324,7 +324,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
     with pytest.raises(ArtefactError, match=r"file: cannot hold a run \(a file of that name is in the way\)"):
         train(config(), data, tmp_path / "file")
     monkeypatch.setattr("tempfile.TemporaryFile", _read_only)
-    with pytest.raises(ArtefactError, match=r"run: cannot hold a run \(Read-only file system\)"):
+    with pytest.raises(ArtefactError, match=r"run: cannot hold a run \(Read-only file system\). Choose another --out"):
+        train(config(), data, tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(ArtefactError, match=r"Make it writable, or go on with a copy"):  # resume has no --out
         train(config(), data, tmp_path / "run")
 
 

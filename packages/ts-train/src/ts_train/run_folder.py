@@ -113,7 +113,8 @@ def create_run_dir(path: Path) -> None:
             pass
     except OSError as problem:
         reason = "a file of that name is in the way" if isinstance(problem, FileExistsError) else problem.strerror
-        raise ArtefactError(f"{path}: cannot hold a run ({reason}). Choose another --out.") from None
+        mend = "Make it writable, or go on with a copy of it." if (path / "config.json").exists() else "Choose another --out."
+        raise ArtefactError(f"{path}: cannot hold a run ({reason}). {mend}") from None
 
 
 def holds_run(path: Path, config: TrainConfig, data: TrainingData, model: nn.Module | None, warn: Warn) -> bool:

@@ -125,6 +125,7 @@ def letters(folder):
         (lambda texts: [["a"] for _ in texts], "one array of numbers per text"),
         (lambda texts: [None for _ in texts], "one array of numbers|dimensions"),
         (lambda texts: [np.array([-1.0])], "1 arrays for"),
+        (lambda texts: [np.array([-1.0]), *[np.empty(0) for _ in texts[1:]]], "an empty array for text 1"),
     ],
 )
 def test_an_object_whose_log_probabilities_are_none(splits, given, match):

@@ -63,6 +63,8 @@ def score(adapter: ModelAdapter, texts: Sequence[str]) -> Scored | None:
             raise ConfigError(
                 f"{adapter.name}: logprobs gave an array of {values.ndim} dimensions for text {row}; one is expected."
             )
+        if not len(values) and len(texts[row].split()) > 1:  # else a story that is not scored would cost no bits
+            raise ConfigError(f"{adapter.name}: logprobs gave an empty array for text {row}; one number per token is expected.")
         if not (np.abs(values) < LARGEST).all():
             raise ConfigError(
                 f"{adapter.name}: gives {values[~(np.abs(values) < LARGEST)][0]} as a log-probability (story {row} of a batch, token "

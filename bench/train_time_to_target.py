@@ -316,7 +316,10 @@ def compare(lab: Lab, first: float, second: float, epochs: list[float], seeds: i
     rows = list(longest(lab, peer, epochs))
     peer = min(rows, key=lab.best)
     best = [min(curve, key=lambda point: point[2]) for curve in lab.seeds(peer, seeds)]
-    targets = [point[2] for point in best]
+    held = [point for point in best if point[2] < min(end[2] for end in best) + 1]  # a diverged run's loss is no target
+    if len(held) < len(best):
+        print(f"  {len(best) - len(held)} of {len(best)} seeds of the talk's network diverged and are left out", flush=True)
+    best, targets = held, [point[2] for point in held]
     print(f"the talk's network, {peer}: {', '.join(f'{target:.3f}' for target in targets)}", flush=True)
     reached: Reached = {
         "talk's network": (peer, [point[0] for point in best]), "ours": needed(lab, ours, targets, peer.epochs / 4)

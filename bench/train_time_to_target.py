@@ -6,7 +6,8 @@ after a warm-up, or a constant rate that falls in the second half; dropout or no
 are shorter and an epoch takes it longer. Last, on a quarter of the talk's shortest run, larger batches where those of 1,024 tokens were best:
 the longer a run, the larger they may be.
 The talk's network then trains for more and more epochs, until its best validation loss no longer falls or the list ends: the loss of each
-seed is the target of the same seed of ours. Our time is that of the shortest run that reaches it, with a schedule that ends there:
+seed is the target of the same seed of ours; a seed from which it diverges is left out. Our time is that of the shortest run that
+reaches it, with a schedule that ends there:
 between two lengths of `LENGTHS` it is interpolated in their logarithm. The variants between (structure with AdamW, our recipe with the
 talk's batch) split the gain by cause.
 

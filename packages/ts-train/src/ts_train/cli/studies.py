@@ -151,7 +151,7 @@ def ladder_text(report: LadderReport) -> str:
         ]
         for p in report.predictions
     ]  # fmt: skip
-    header = ["predicted", "parameters", "tokens", "a step", "loss", "95 %", "FLOPs over the ladder's most"]
+    header = ["predicted", "parameters", "tokens", "tokens a step", "loss", "95 %", "FLOPs over the ladder's most"]
     note = "The interval is that of the fit; whether the law holds beyond the ladder is not known."
     return f"{measured}\n\n{law}" + (f"\n\n{table(rows, header)}\n{note}" if rows else "")
 

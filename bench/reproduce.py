@@ -28,6 +28,7 @@ from typing import Any
 import torch
 
 from ts_train import TrainConfig, recipe, train
+from ts_train.data.batches import step_size
 from ts_train.data.dataset import open_data
 from ts_train.errors import Interrupted
 from ts_train.recipes import combine
@@ -57,7 +58,7 @@ def settings(preset: str, precision: str, data: Any, device: str, tokens: int, *
             base = combine(base, {"batch": {"batch_size": 16, "arrangement": "bucketed"}, "optimizer": {"lr": rate / 2}})
     config = TrainConfig.model_validate(base)
     encoded = open_data(data)
-    batches = encoded.batches(config, 256)
+    batches = encoded.batches(config, 256, step_size(tokens))
     passes = config.epochs if on_gpu else tokens / batches.epoch_tokens
     steps = max(1, round(passes * batches.steps_per_epoch))
     changes: dict[str, Any] = {

@@ -44,6 +44,8 @@ def settings(preset: str, way: str, precision: str, device: torch.device, batch_
     base = recipe(preset, device=device.type)
     changes["compile"] = way == "compiled"
     changes["capture"] = way != "launched" and base.get("capture", False)
+    if batch_tokens is None and base["batch"].keys().isdisjoint(("batch_size", "tokens_per_step")):
+        batch_tokens = 2048  # a recipe that leaves it to the length of the run, which has none here
     if batch_tokens is not None:
         changes["batch"] = {"tokens_per_step": batch_tokens, "arrangement": "bucketed"}
     return TrainConfig.model_validate(combine(base, changes))
@@ -238,7 +240,7 @@ def main() -> None:
     options.add_argument("--presets", nargs="+", default=recipe_names())
     options.add_argument("--peers", nargs="*", default=["talk-1m", "story-5m"], help="presets that are run beside the peers")
     options.add_argument("--seconds", type=float, default=10)
-    options.add_argument("--batch-tokens", type=int, help="positions per optimizer step; default: the recipe's")
+    options.add_argument("--batch-tokens", type=int, help="positions per optimizer step; default: the recipe's, or 2,048")
     options.add_argument("--precisions", nargs="+", default=["bf16", "fp16", "fp32"])
     options.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS))
     options.add_argument("--compiled", nargs="*", help="presets that are compiled, which takes a minute each; default: all")

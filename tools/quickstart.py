@@ -23,7 +23,7 @@ from typing import Any
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 METHODS = ("greedy", "sample", "beam", "beam-sample")
 PROMPT = "Once upon a time"
-# A story preset; mixed precision as the machine has it, batches of 2,048 tokens in accumulated quarters, clipping, a schedule.
+# A story preset; mixed precision as the machine has it, steps of some 2,500 tokens accumulated from pieces of 512, clipping, a schedule.
 TRAIN = ("--preset", "story-1m", "--set", "precision=auto", "--set", "micro_batch_tokens=512", "--set", "grad_clip=1.0")
 
 Command = Sequence[str]
@@ -40,7 +40,7 @@ class Size:
 
 
 FULL = Size(20_000, 500, ("--max-minutes", "3", "--checkpoint-every", "100"), ())
-FAST = Size(2_000, 60, ("--max-steps", "75", "--checkpoint-every", "25"), ("--set", "stories=20"))
+FAST = Size(2_000, 60, ("--max-tokens", "150000", "--checkpoint-every", "50"), ("--set", "stories=20"))
 
 
 @dataclass

@@ -142,8 +142,8 @@ def test_every_recipe_has_a_form_for_a_gpu(name: str) -> None:
         assert gpu.batch.batch_size == 64
         return
     assert gpu.batch.tokens_per_step is not None
-    assert cpu.batch.tokens_per_step is not None
-    times = (gpu.batch.tokens_per_step / 1024) ** 0.5  # a step of 2,048 on a CPU keeps the rates of 1,024
+    assert cpu.batch.tokens_per_step is None  # by the length of the run
+    times = (gpu.batch.tokens_per_step / 1024) ** 0.5  # steps of 512 to 6,000 on a CPU keep the rates of 1,024
     for rate in ("lr", "adamw_lr"):
         assert getattr(gpu.optimizer, rate) == pytest.approx(times * getattr(cpu.optimizer, rate), rel=2e-3)
 

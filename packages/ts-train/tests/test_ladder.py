@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from ts_train import ladder
 from ts_train.errors import ConfigError
 from ts_train.studies.ladder import fit_law
-from ts_train.studies.schemas import LadderConfig, TrialResult
+from ts_train.studies.schemas import LadderConfig, Prediction, TrialResult
 from ts_train.testing import FakeEncoded
 
 SIZES = {"xs": {"model": {"d_ff": 8}}, "s": {}, "m": {"model": {"d_ff": 48}}}
@@ -41,18 +41,23 @@ def test_runs_every_size_at_every_budget_and_says_why_there_is_no_fit(
     assert ladder(config, data, tmp_path) == report  # from the cells
 
 
-def test_steps_grow_with_the_budget_by_the_power_asked_for(base: dict[str, Any], data: FakeEncoded, tmp_path: Path) -> None:
-    base = {key: value for key, value in base.items() if key not in ("max_steps", "batch")} | {"batch": {"tokens_per_step": 64}}
-    config = LadderConfig(base=base, sizes=SIZES, tokens=(800, 200, 400), step_growth=0.5)
-    ladder(config, data, tmp_path)
-    taken = {}
-    for file in tmp_path.glob("cells/m-*/run/config.json"):
-        settings = json.loads(file.read_text())["config"]
-        taken[settings["max_tokens"]] = settings["batch"]["tokens_per_step"]
-    assert taken == {200: 64, 400: 91, 800: 128}
-    stories = {**base, "batch": {"batch_size": 4}}
-    with pytest.raises(ConfigError, match="size 'xs': step_growth needs steps in tokens"):
-        ladder(LadderConfig(base=stories, sizes=SIZES, tokens=(1, 2, 3), step_growth=0.5), data, tmp_path / "stories")
+@pytest.mark.parametrize(
+    ("batch", "steps"), [({}, [1024, 3883]), ({"tokens_per_step": 96}, [96, 96]), ({"batch_size": 9}, [None, None])]
+)
+def test_says_which_steps_a_prediction_takes(
+    base: dict[str, Any],
+    data: FakeEncoded,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: dict[str, Any],
+    steps: list[int | None],
+) -> None:
+    found = [
+        Prediction(preset="talk-1m", parameters=1, tokens=n, loss=1, interval=(1, 1), beyond=1) for n in (250_000, 7_000_000)
+    ]
+    monkeypatch.setattr("ts_train.studies.ladder.fit_law", lambda *_, **__: (None, found))
+    report = ladder(LadderConfig(base={**base, "batch": batch, "max_steps": 1}, sizes=SIZES, tokens=(1, 2, 3)), data, tmp_path)
+    assert [p.tokens_per_step for p in report.predictions] == steps
 
 
 def test_predicts_from_cells_of_a_known_law(tmp_path: Path) -> None:

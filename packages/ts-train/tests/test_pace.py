@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ts_train import BaseCallback, StepMetrics, TrainConfig, ValidationMetrics, resume, train
+from ts_train import BaseCallback, StepMetrics, TrainConfig, Trainer, ValidationMetrics, create_trainer, resume, train
 from ts_train.checkpoint import CheckpointStore
+from ts_train.data.batches import step_size
 from ts_train.runtime import pace as pace_module
 from ts_train.runtime.pace import fitting_steps, plan, position, replan, start, trained, validated
 from ts_train.schedules import factor
 from ts_train.schemas import CosineConfig, LinearConfig, SpeedProbe, StepLRConfig, WSDConfig
-from ts_train.testing import FakeEncoded
+from ts_train.testing import FakeEncoded, fake_encoded
 
 Make = Callable[..., TrainConfig]
 Cost = Callable[[float], float]
@@ -141,6 +142,32 @@ def minutes(config: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trai
         return config(**{**fields, **changes})
 
     return make
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"max_tokens": 2_000_000}, 2353), ({"max_tokens": 2_000_000, "epochs": 1.0}, 2353), ({"epochs": 100.0}, 2512),
+        ({"max_tokens": 9_000_000, "max_steps": 300}, 1028), ({"max_minutes": 5.0}, 1028), ({"max_steps": 0}, 512),
+    ],
+)  # fmt: skip
+def test_a_step_whose_size_is_open_grows_with_the_length_of_the_run(
+    minutes: Make, limits: dict[str, object], expected: int
+) -> None:
+    """Of 23,574 tokens, so 100 epochs are 2.4 million; 300 steps of 1,024 positions, padding included, are 0.25 million."""
+    data = fake_encoded(stories=2_000)
+    trainer = create_trainer(minutes(**{"max_minutes": None, "batch": {}, **limits}), data)
+    assert trainer.manifest.tokens_per_step == expected
+    same = create_trainer(minutes(max_minutes=None, max_steps=1, batch={"tokens_per_step": expected}), data)
+    assert same.manifest.tokens_per_step is None
+    resumed = Trainer(trainer.model, trainer.data, trainer.manifest)
+    for batches in (trainer.batches, resumed.batches):
+        assert batches.steps_per_epoch == trainer.manifest.steps_per_epoch == same.manifest.steps_per_epoch
+        assert [batches.plan(i).padded_tokens for i in range(5)] == [same.batches.plan(i).padded_tokens for i in range(5)]
+
+
+def test_the_size_of_a_step_by_the_length_of_the_run() -> None:
+    assert [step_size(n) for n in (0, 250_000, 2_000_000, 7_000_000)] == [512, 1024, 2353, 3883]
 
 
 @pytest.mark.parametrize("after", [0.5, 2.5])

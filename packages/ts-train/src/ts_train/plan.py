@@ -7,7 +7,7 @@ import time
 import torch
 from torch import nn
 
-from .data.batches import Batches
+from .data.batches import Batches, step_size
 from .data.dataset import TrainingData
 from .network import choose_context, model_dict, preset_name
 from .optimizers import build_optimizers
@@ -28,7 +28,7 @@ def plan_run(
 ) -> tuple[RunManifest, Batches]:
     """The plan, the same on all ranks, and the training batches. Measures the peak FLOP/s, and with `max_minutes` the speed."""
     context = choose_context(config, getattr(model, "config", None))
-    batches = data.batches(config, context)
+    batches = data.batches(config, context)  # provisional if the size of a step is open: it follows from the length of the run
     precision = choose_precision(config.precision, device)
     optimizers = build_optimizers(model, config.optimizer, vocab_size=data.vocab_size, precision=precision.name)
     manifest = RunManifest(
@@ -43,14 +43,26 @@ def plan_run(
         flops_per_token=training_flops_per_token(model, mean_length=batches.epoch_tokens / len(batches.lengths)),
         peak_flops=best_peak_flops(device, precision.dtype) * world.size,
     )  # fmt: skip
+    if config.max_minutes is not None:
+        probe, stories = _measure(manifest, data, model, batches, world, device)
+        manifest = manifest.model_copy(update={"probe": probe, "validation_stories": stories})
+    if config.batch.batch_size is None and config.batch.tokens_per_step is None:
+        size = step_size(_run_tokens(config, batches, manifest.probe))
+        batches = data.batches(config, context, size)
+        manifest = manifest.model_copy(
+            update={
+                "tokens_per_step": size,
+                "steps_per_epoch": batches.steps_per_epoch,
+                "micro_batch_tokens": _micro_batch_tokens(config, data, batches, device, size),
+            }
+        )
     per_step = batches.epoch_tokens / batches.steps_per_epoch
     limits = [_steps_for_tokens(batches, config.max_tokens)] if config.max_tokens else []
     limits += [config.max_steps] if config.max_steps is not None else []
-    if config.max_minutes is not None:
-        probe, stories = _measure(manifest, data, model, batches, world, device)
-        probe = probe.model_copy(update={"most_steps": min(limits, default=None)})
+    if manifest.probe is not None:
+        probe = manifest.probe.model_copy(update={"most_steps": min(limits, default=None)})
         limits.append(_steps_for_minutes(config, probe, per_step))
-        manifest = manifest.model_copy(update={"probe": probe, "validation_stories": stories})
+        manifest = manifest.model_copy(update={"probe": probe})
     total = min(limits) if limits else math.ceil(config.epochs * batches.steps_per_epoch)
     validation = ValidationSet.planned(data, manifest)
     scored = 0 if validation is None else validation.tokens
@@ -67,13 +79,26 @@ def plan_run(
     return agreed, batches
 
 
-def _micro_batch_tokens(config: TrainConfig, data: TrainingData, batches: Batches, device: torch.device) -> int:
+def _run_tokens(config: TrainConfig, batches: Batches, probe: SpeedProbe | None) -> float:
+    """Real tokens of the run, before its steps are known; `max_steps` counts steps of the provisional batches."""
+    limits: list[float] = [config.max_tokens] if config.max_tokens else []
+    if config.max_steps is not None:
+        limits.append(config.max_steps * batches.epoch_tokens / batches.steps_per_epoch)
+    if config.max_minutes is not None and probe is not None:
+        limits.append((60 * config.max_minutes - probe.seconds) / probe.seconds_per_token)
+    return max(0, min(limits)) if limits else config.epochs * batches.epoch_tokens
+
+
+def _micro_batch_tokens(
+    config: TrainConfig, data: TrainingData, batches: Batches, device: torch.device, tokens_per_step: int = 0
+) -> int:
     """Positions per forward pass: as configured, or automatic for the device."""
     if config.micro_batch_tokens != "auto":
         return config.micro_batch_tokens
     step_tokens = max(batches.plan(i).padded_tokens for i in range(min(64, batches.steps_per_epoch)))
     if device.type != "cpu":  # no later step may need a second micro-batch
-        step_tokens = max(step_tokens, (config.batch.batch_size or 0) * batches.context, config.batch.tokens_per_step or 0)
+        largest = config.batch.tokens_per_step or tokens_per_step or (config.batch.batch_size or 0) * batches.context
+        step_tokens = max(step_tokens, largest)
     return automatic_micro_batch(device, vocab_size=data.vocab_size, step_tokens=step_tokens)
 
 

@@ -233,7 +233,7 @@ class BatchConfig(Settings):
     batch_size: int | None = Field(None, ge=1)
     """Stories (rows, when packed) per optimizer step. Give this or `tokens_per_step`."""
     tokens_per_step: int | None = Field(None, ge=16)
-    """Maximum positions (rows x width) per optimizer step. Default: 1,024, the measured best on a CPU."""
+    """Maximum positions (rows x width) per optimizer step. Default: by the length of the run, as longer ones gain from larger steps."""
     arrangement: Literal["bucketed", "shuffled", "packed"] = "bucketed"
     """Stories of similar length together, random order, or several stories to a row, separated by segments."""
     bucket: int = Field(8, ge=1, le=LARGEST)
@@ -422,6 +422,8 @@ class RunManifest(Frozen):
     cut_stories: int
     """Training stories that are longer than the context."""
     context: int
+    tokens_per_step: int | None = None
+    """Maximum positions per optimizer step, if the settings leave it open; null: as configured."""
     micro_batch_tokens: int
     precision: Literal["fp32", "fp16", "bf16"]
     precision_reason: str

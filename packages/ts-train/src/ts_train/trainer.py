@@ -79,7 +79,7 @@ class Trainer:
         self.precision = Precision(manifest.precision, manifest.precision_reason, self.device.type)
         self.scaler = self.precision.scaler()
         self.optimizers = build_optimizers(model, config.optimizer, vocab_size=data.vocab_size, precision=self.precision.name)
-        self.batches = batches or data.batches(config, manifest.context)
+        self.batches = batches or data.batches(config, manifest.context, manifest.tokens_per_step)
         self.validation = ValidationSet.planned(data, manifest)
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.state = TrainerState(

@@ -6,6 +6,7 @@ epoch; an epoch draws which story of similar length takes which place, and the o
 Shapes: a row holds one story (several when packed); a batch is `[rows, time]`, padded to its longest row.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -18,6 +19,14 @@ from ..errors import DataError
 
 IGNORED = -100
 """Target of a padded place, without a loss (torch's `ignore_index`)."""
+
+
+def step_size(run_tokens: float) -> int:
+    """Positions per optimizer step for a run of so many tokens: 1,024 for 250,000, growing with their 0.4th power.
+
+    The exponent is that of Bergsma et al. 2025, "Power Lines". docs/performance/ts-train.md has the measurements.
+    """
+    return max(512, round(1024 * math.pow(run_tokens / 250_000, 0.4)))
 
 
 class Stories(Protocol):

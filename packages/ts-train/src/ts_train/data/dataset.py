@@ -31,12 +31,12 @@ class TrainingData:
     splits_fingerprint: str | None = None
     """Of the encoded splits; None if unknown."""
 
-    def batches(self, config: TrainConfig, context: int) -> Batches:
-        """The batches of the training split, by `config.batch`."""
+    def batches(self, config: TrainConfig, context: int, tokens_per_step: int | None = None) -> Batches:
+        """The batches of the training split, by `config.batch`; `tokens_per_step` if it leaves the size open."""
         batch = config.batch
         batches = Batches(
             self.train, context=context, seed=config.seed, pad_id=self.pad_id, batch_size=batch.batch_size,
-            max_tokens=batch.tokens_per_step, arrangement=batch.arrangement, bucket=batch.bucket, pad_to=batch.pad_to,
+            max_tokens=batch.tokens_per_step or tokens_per_step, arrangement=batch.arrangement, bucket=batch.bucket, pad_to=batch.pad_to,
             scores=story_difficulty(self.train) if batch.curriculum == "difficulty" else None,
             score_epochs=batch.curriculum_epochs,
         )  # fmt: skip

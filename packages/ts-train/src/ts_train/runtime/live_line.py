@@ -96,7 +96,8 @@ class LiveLine(BaseCallback):
 def describe_run(run: RunInfo) -> str:
     """The plan of a run and its reasons, in lines of at most 80 columns."""
     m, total = run.manifest, run.total_steps or run.manifest.total_steps
-    env, size = m.environment, f"{total:,} steps ({total / m.steps_per_epoch:.2f} epochs)"
+    step = "" if m.tokens_per_step is None else f" of up to {m.tokens_per_step:,} tokens"
+    env, size = m.environment, f"{total:,} steps{step} ({total / m.steps_per_epoch:.2f} epochs)"
     if m.probe is not None:
         minutes = m.config.max_minutes
         size = f"about {size} in {minutes:g} minute{'' if minutes == 1 else 's'}"

@@ -10,9 +10,10 @@ from ts_models import artefact, count_parameters, preset
 from ts_models.console import Progress
 
 from ..callbacks import Warn
+from ..data.batches import step_size
 from ..data.dataset import open_data
-from ..errors import ConfigError, FitError
-from ..schemas import TrainConfig
+from ..errors import FitError
+from ..schemas import BatchConfig, TrainConfig
 from . import scaling as _scaling
 from .plots import plot_ladder
 from .schemas import LadderConfig, LadderReport, Law, Prediction, ScalingFit, TrialResult
@@ -25,7 +26,7 @@ def ladder(
     """Train every size at every budget, fit the law of `config.law`, predict the presets of `config.predict`.
 
     Every budget is a run of its own with a schedule of that length, because the learning rate midway in a longer run is too high.
-    Its steps may grow with it (`config.step_growth`): the best step does, as about the 0.4th power of the tokens (Bergsma et al. 2025).
+    Its steps grow with it if `batch` leaves their size open (`step_size`): the best step does.
     Called again it runs only missing runs. N counts all parameters, including embeddings.
 
     Returns the content of `out`/results.json; if the runs do not determine a fit, `fit` is None and `refusal` gives the reason.
@@ -54,14 +55,14 @@ def ladder(
         fitted, predictions = fit_law(cells, targets, budgets, law=config.law, draws=config.bootstrap)
     except FitError as problem:
         refusal = str(problem)
-    smallest = plan[0][1].batch.tokens_per_step
+    batch = plan[0][1].batch
     report = LadderReport(
         config=config,
         data_fingerprint=encoded.fingerprint,
         cells=tuple(cells),
         fit=fitted,
         refusal=refusal,
-        predictions=tuple(p.model_copy(update={"tokens_per_step": _grown(smallest, p.tokens, config)}) for p in predictions),
+        predictions=tuple(p.model_copy(update={"tokens_per_step": _step(batch, p.tokens)}) for p in predictions),
     )
     plot_ladder(report, folder / "plot.png")
     artefact.write_model(folder / "results.json", report)
@@ -112,25 +113,16 @@ def _middle(values: Any) -> tuple[float, float]:
 def _plan(config: LadderConfig) -> list[tuple[str, TrainConfig]]:
     """Every run, all checked before the first starts; small ones first."""
     return [
-        (f"{size}-{budget}-tokens", _settings(config, size, seed, budget))
+        (
+            f"{size}-{budget}-tokens",
+            settings_for(config.base, config.sizes[size], where=f"size {size!r}", seed=seed, max_tokens=budget),
+        )
         for seed in config.seeds
         for budget in sorted(set(config.tokens))
         for size in config.sizes
     ]
 
 
-def _settings(config: LadderConfig, size: str, seed: int, budget: int) -> TrainConfig:
-    settings = settings_for(config.base, config.sizes[size], where=f"size {size!r}", seed=seed, max_tokens=budget)
-    batch = settings.batch
-    if config.step_growth and batch.tokens_per_step is None:
-        raise ConfigError(
-            f"size {size!r}: step_growth needs steps in tokens, and batch.batch_size counts stories. Set batch.tokens_per_step."
-        )
-    grown = batch.model_copy(update={"tokens_per_step": _grown(batch.tokens_per_step, budget, config)})
-    return settings.model_copy(update={"batch": grown})
-
-
-def _grown(tokens_per_step: int | None, budget: int, config: LadderConfig) -> int | None:
-    """`tokens_per_step` of the smallest budget at this one."""
-    growth = (budget / min(config.tokens)) ** config.step_growth
-    return tokens_per_step and round(tokens_per_step * growth)
+def _step(batch: BatchConfig, tokens: int) -> int | None:
+    """Positions per step of a run of so many tokens; None if steps are counted in stories."""
+    return None if batch.batch_size is not None else batch.tokens_per_step or step_size(tokens)

@@ -123,8 +123,6 @@ class LadderConfig(Frozen):
     """Name → changes of this size: a `preset`, or fields of `model`."""
     tokens: tuple[int, ...]
     """Training tokens of each budget; every size is trained at each, with a schedule of that length."""
-    step_growth: float = Field(0.0, ge=0, le=1)
-    """Exponent of the budget by which `batch.tokens_per_step` grows from the smallest budget on. Longer runs gain from larger steps."""
     seeds: Seeds = (1,)
     """Each size and budget is trained from each."""
     predict: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import shlex
 from itertools import pairwise
 from typing import Any
 
@@ -28,9 +29,24 @@ def test_every_help_shows_an_example_and_fits_80_columns(package):
     app = importlib.import_module(f"{package.module}.cli").app
     for name in commands(package):
         shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).output
-        example = " ".join(shown.partition("Example:")[2].split())  # it may be wrapped
-        assert example.startswith(f"{package.folder} {name}"), f"{package.folder} {name}"
+        examples = re.findall(r"(?m)^  Example: ((?:.+\\\n)*.+)", shown)
+        assert examples, f"{package.folder} {name}"
+        assert len(examples) == shown.count("Example"), f"{package.folder} {name}: each in lines of its own"
         assert max(map(len, shown.splitlines())) <= 80, f"{package.folder} {name}"
+        for example in examples:
+            check_as_typed(example, package, name)
+
+
+def check_as_typed(example: str, package, name: str) -> None:
+    """What is copied from the help is this command in bash and in zsh, to the last line, with options that exist."""
+    words = shlex.split(example.replace("\\\n", " "))
+    module = ["-m", package.module, name]
+    start = [package.folder, name] if words[0] == package.folder else module
+    assert start == (words[:2] if start is not module else words[words.index("-m") :][:3]), example
+    known = {option for parameter in commands(package)[name].params for option in parameter.opts}
+    given = words[words.index(name) + 1 :]
+    assert {word.partition("=")[0] for word in given if word.startswith("-")} <= known, example
+    assert not re.search(r"[][*?~…<>|&;]", re.sub(r"'[^']*'|\"[^\"]*\"", "", example)), f"{example}: a shell reads this otherwise"
 
 
 def test_every_setting_is_listed_with_its_meaning(package):

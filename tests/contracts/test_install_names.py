@@ -54,6 +54,15 @@ def test_nothing_tells_to_install_a_stranger() -> None:
     assert {str(path): offers for path, text in found.items() if (offers := offers_of_strangers(text))} == {}
 
 
+def test_no_line_to_type_asks_the_index_for_what_is_not_there() -> None:
+    """The how-to page says that none of the five is on PyPI: until then each block installs from a path or from git."""
+    names = "|".join(sorted({name for package in packages().values() for name in (package.folder, package.distribution)}))
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("packages/*/README.md")]:
+        for block in re.findall(r"^```(?:bash|sh)\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            for given in INSTALLED.findall(block.replace("\\\n", " ")):
+                assert not re.findall(rf"(?<![\w./-])(?:{names})(?![\w-]| @)", given), f"{path}: {given}"
+
+
 def test_who_must_upgrade_is_named_as_the_index_names_it(package) -> None:
     """`read_model(…, package=NAME)` becomes "pip install -U NAME" in a message: this distribution, or a sibling that owns the schema."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (package.path / "src").rglob("*.py")]

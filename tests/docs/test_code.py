@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from importlib import import_module
 from pathlib import Path
 
@@ -40,9 +39,15 @@ def test_python_runs(page: Path, folder: Path, tmp_path: Path, monkeypatch: pyte
     if name(page) in {"README.md", "docs/tutorial.md"}:  # these two make everything themselves
         (tmp_path / "empty").mkdir()
         monkeypatch.chdir(tmp_path / "empty")
-    elif any('"run/"' in code for code in blocks(page, "python")):  # the page trains there itself
-        shutil.rmtree(folder / "run")
     run(page, blocks(page, "python"))
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "how-to").glob("*.md")), ids=name)
+def test_a_page_says_where_its_files_come_from(page: Path) -> None:
+    code = "".join(blocks(page, "bash", "python", "python notest"))
+    if re.search(r"(?<![\w/-])(splits|encoded|run|report)/", code):
+        assert "](../tutorial.md" in page.read_text(encoding="utf-8")
+    assert "--out run/" not in code, "the tutorial's run is there: settings other than its own are refused"
 
 
 def run(page: Path, pieces: list[str]) -> None:

@@ -356,7 +356,7 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys
     assert "10 MB, 0 s" in err
 
 
-def test_no_line_of_help_ends_within_an_option(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_in_the_help_can_be_copied(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     app = console.make_app("tool", "A tool.", "1")
 
     @app.command()
@@ -364,6 +364,7 @@ def test_no_line_of_help_ends_within_an_option(capsys: pytest.CaptureFixture[str
         """Work hard.
 
         Example: tool work --preset story-1m --data encoded/ --out out/ --max-minutes 5
+        Example: tool work --prompt "Once upon a time" --prompt "There was a little dog named Max" --n 3
         """
 
     @app.command()
@@ -373,7 +374,9 @@ def test_no_line_of_help_ends_within_an_option(capsys: pytest.CaptureFixture[str
     monkeypatch.setenv("TERMINAL_WIDTH", "80")
     with pytest.raises(SystemExit):
         console.run(app, ["work", "--help"])
-    assert "--out out/\n  --max-minutes 5\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "--out out/ \\\n      --max-minutes 5\n\n  Example: " in shown
+    assert ' \\\n      --prompt "There was a little dog named Max" --n 3\n' in shown
 
 
 def test_a_table_is_text_with_numbers_to_the_right() -> None:

@@ -156,6 +156,7 @@ def show(
     """Show stories of a split, removed ones with their reason, or stories before and after a step.
 
     Example: ts-data show splits/ --split removed --reason duplicate
+
     Example: ts-data show splits/ --changed mojibake
     """
     from .reports import show as pages

@@ -60,8 +60,9 @@ class _Command(TyperCommand):
     """One command, with colors in its help."""
 
     def get_help(self, ctx: Any) -> str:
-        described = self.help
-        self.help = described and described.replace("-", _HYPHEN)  # a line of an example would end within --max-minutes
+        described, width = self.help, ctx.make_formatter().width
+        shown = re.sub(r"(?m)^Example: .*", lambda example: _copyable(example[0], width), described or "")
+        self.help = shown.replace("-", _HYPHEN)  # a line would end within --max-minutes
         try:
             return _help_text(super().get_help(ctx))
         finally:
@@ -146,6 +147,13 @@ def _settings_help(schema: str) -> Any:
 
     text = "List the names for --set with type, default and meaning."
     return Annotated[bool, typer.Option("--help-settings", help=text, is_eager=True, callback=show)]
+
+
+def _copyable(example: str, width: int) -> str:
+    """An example that a shell takes as it stands in the help: a backslash where a line ends, and none within quotes."""
+    whole = re.sub(r"\"[^\"]*\"|'[^']*'|--\S+ (?!-)", lambda together: together[0].replace(" ", "\xa0"), example)
+    lines = textwrap.wrap(whole, width - 4, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return "\n\b\n" + " \\\n".join(lines).replace("\xa0", " ")  # \b: Click wraps it no more
 
 
 def _help_text(text: str) -> str:

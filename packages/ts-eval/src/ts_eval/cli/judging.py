@@ -195,7 +195,7 @@ def calibrate(
 ) -> None:
     """Compare a judge with people or another judge, with itself, and on damaged stories.
 
-    Example: ts-eval calibrate human-rated.jsonl --base-url http://localhost:11434/v1 --model llama3 --repeats 3
+    Example: ts-eval calibrate human-ratings.jsonl --base-url http://localhost:11434/v1 --model llama3 --repeats 3
     """
     from ..calibration import calibrate as work
     from ..judge.client import GIVEN_UP
@@ -273,7 +273,7 @@ def optimise_prompt(
 ) -> None:
     """Choose the judge's prompt by agreement, noise and parse rate on one half of the stories; report on the other half.
 
-    Example: ts-eval optimise-prompt rated.jsonl --prompt default --prompt mine.toml --base-url … --model …
+    Example: ts-eval optimise-prompt human-ratings.jsonl --config judge.toml --prompt default --prompt mine.toml
     """
     from ..calibration import optimise_prompt as work
 

@@ -30,7 +30,7 @@ def sweep(
 ) -> None:
     """Search decoding settings: method, temperature, top-k, top-p, beams, penalties. Shows the Pareto front and a winner.
 
-    Example: ts-eval sweep run/model --data splits/ --set temperature=[0.5,0.8] --out sweep.json
+    Example: ts-eval sweep run/model --data splits/ --set 'temperature=[0.5,0.8]' --out sweep.json
     """
     from ..schemas import SweepConfig
     from ..sweeping import sweep as run

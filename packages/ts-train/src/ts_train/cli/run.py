@@ -37,7 +37,7 @@ def run(
 
     Example: ts-train run --preset story-1m --data encoded/ --out run/ --max-minutes 5
 
-    On several GPUs: torchrun --nproc-per-node 4 -m ts_train run --data encoded/ --out run/
+    Example: torchrun --standalone --nproc-per-node 4 -m ts_train run --data encoded/ --out run/
     """
     from ts_models.artefact import keep_apart
 

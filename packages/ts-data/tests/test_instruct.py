@@ -175,6 +175,7 @@ def test_the_command(splits: Path, tmp_path: Path, run: Callable[..., tuple[int,
     assert code == 0
     assert text.startswith("split ")
     assert "prompts with: features " in text
+    assert text.endswith(f"\nNext: ts-tokenizer train {tmp_path / 'out'} --out asked_tokenizer.json\n")
     manifest = json.loads(run("instruct", splits, "--out", tmp_path / "out", "--set", "held_out=0.2", "-q", "--json")[1])
     assert manifest["instruct"]["config"] == {"seed": 1, "held_out": 0.2}
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")

@@ -203,7 +203,7 @@ def test_a_chart_of_shares_of_zero_has_no_negative_axis(splits: Path, tmp_path: 
 
 def test_splits_without_canaries_say_so(splits: Path) -> None:
     report = ts_eval.extraction(Parrot("p", []), splits, lengths=[4], words=5, stories=2)
-    assert report.notes == ("the splits have no canaries: `ts-data prepare --canaries N` plants them",)
+    assert report.notes == ("the splits have no canaries: `ts-data prepare --canaries` plants them",)
 
 
 def test_a_story_counts_by_the_words_that_follow_its_prompt(tmp_path: Path) -> None:

@@ -165,6 +165,20 @@ def test_a_model_that_is_close_is_called_bland_once(report, self_bleu, outcome):
     assert verdict.headline.count("bland") == (self_bleu > 0.5)
 
 
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        ("pairs", "predicts no better than counting word pairs and writes words in an odd order"),
+        ("author", "models the text but writes words in an odd order"),
+    ],
+)
+def test_but_stands_between_a_strength_and_a_weakness_alone(report, name, outcome):
+    (model,) = [m for m in report.models if m.name == name]
+    odd = {"texts.test.bigram_bits": Estimate(mean=99.0, low=99.0, high=99.0, n=24)}
+    verdict = judge_model(model.model_copy(update={"metrics": {**model.metrics, **odd}}), report.real, report.baselines, ())
+    assert verdict.findings[0].outcome == outcome
+
+
 def test_a_model_that_writes_nothing_is_told_nothing_else(report):
     (model,) = [m for m in report.models if m.name == "silent"]
     (verdict,) = [v for v in report.verdicts if v.model == "silent"]

@@ -87,3 +87,17 @@ def test_damaged_lengths_of_prompts_are_refused(folders: Path, tmp_path: Path) -
     np.save(tmp_path / "copy" / "val.prompts.npy", lengths)
     with pytest.raises(ArtefactError, match=r"lengths of the prompts do not fit val\.bin"):
         ts_tokenizer.open_encoded(tmp_path / "copy")
+
+
+def test_what_follows_prompts_replaces_nothing_of_the_plain_stories(folders: Path, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from ts_tokenizer.cli import app
+
+    file, out = tmp_path / "asked.json", tmp_path / "asked"
+    for splits, encoded, run in (("splits", "encoded/", "run/"), ("prompts", "asked/", "asked-run/")):
+        done = CliRunner().invoke(app, ["train", str(folders / splits), "--out", str(file), "--force"])
+        assert done.output.endswith(f"Next: ts-tokenizer encode {folders / splits} --tokenizer {file} --out {encoded}\n")
+        done = CliRunner().invoke(app, ["encode", str(folders / splits), "-t", str(file), "-o", str(out), "--force"])
+        recipe = " --preset story-1m-instruct" if splits == "prompts" else ""
+        assert done.output.endswith(f"Next: ts-train run{recipe} --data {out} --out {run} --max-minutes 5\n")

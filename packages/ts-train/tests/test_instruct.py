@@ -57,6 +57,26 @@ def test_a_model_of_prompts_can_be_asked_as_they_ask(folder: Path) -> None:
     assert "Words" not in plain
 
 
+def test_a_run_shows_stories_that_answer_prompts(folder: Path) -> None:
+    """After `<bos>` stands a prompt, which has no loss: what a model writes there says nothing about it."""
+    from ts_train.data.dataset import open_data
+    from ts_train.validation import sample_stories
+
+    class Echo(torch.nn.Module):
+        def generate(self, prompts: list[list[int]], **_options: Any) -> list[list[int]]:
+            self.seen = prompts
+            return [[*prompt, *data.tokenizer.encode("once upon a time")] for prompt in prompts]
+
+    data, model = open_data(folder / "asked-encoded"), Echo()
+    assert [story.lower() for story in sample_stories(model, data, count=2, seed=1)] == ["once upon a time"] * 2
+    validation = data.source["validation"]
+    assert model.seen == [validation[story][: validation.prompts[story]].tolist() for story in range(2)]
+    assert min(map(len, model.seen)) > 3
+    data = open_data(folder / "splits-encoded")
+    assert len(sample_stories(model, data, count=2, seed=1)) == 2
+    assert model.seen == [[data.tokenizer.bos_id]] * 2
+
+
 def test_a_vocabulary_without_words_is_not_translated(folder: Path) -> None:
     from ts_train.testing import fake_encoded
 

@@ -232,7 +232,7 @@ def instruct(
         counts = ", ".join(f"{name} {count:,}" for name, count in sorted(made.parts.items()))
         return f"{table(rows, ['split', 'stories', 'held-out words'])}\n\nprompts with: {counts}\nwrote {out}"
 
-    emit(manifest, text, then=f"ts-tokenizer train {out} --out word_tokenizer.json")
+    emit(manifest, text, then=f"ts-tokenizer train {out} --out asked_tokenizer.json")
 
 
 def _prepared(manifest: DatasetManifest, out: str) -> str:

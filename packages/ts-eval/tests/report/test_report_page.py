@@ -40,6 +40,13 @@ def test_stories_are_shown_and_not_run(made):
     assert "&lt;script&gt;" in html
 
 
+def test_a_command_in_a_note_is_shown_as_code(made):
+    model = made[0].models[0].model_copy(update={"notes": (f"run `ts-eval judge {SCRIPT}` once",)})
+    html = render(made[0].model_copy(update={"models": (model,), "judges": ("the judge; `ts-eval judge` rates",)}))
+    assert "<code>ts-eval judge &lt;script&gt;" in html
+    assert "<code>ts-eval judge</code> rates" in html
+
+
 @pytest.mark.browser
 def test_a_browser_runs_nothing(made, tmp_path):
     browser = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)

@@ -161,9 +161,10 @@ def test_the_command(lm, tmp_path, monkeypatch):
     assert "the vocabulary lacks 'qwertz'" in done.output
     assert re.search(r"^ *1\.3 ", done.output, re.MULTILINE)
     bits = -ts_models.score_ids(lm.model, [[*IDS, 62]])[0].mean() / np.log(2)
-    assert f"8 tokens, {bits:.2f} bits each" in done.output
+    assert done.stdout.endswith(f"8 tokens, {bits:.2f} bits each\nNext: open {tmp_path / 'look.html'} in a browser\n")
     done = CliRunner().invoke(app, ["look", "m", TEXT, "--out", str(tmp_path / "look.html"), "--quiet"])
-    assert re.fullmatch(r"7 tokens, .* bits each\. Open .*\n", done.output), "no table"
+    assert re.fullmatch(rf"wrote {tmp_path}/look.html: 7 tokens, .* bits each\n", done.output), "no table"
     done = CliRunner().invoke(app, ["look", "m", TEXT, "--out", str(tmp_path / "look.html"), "--json", "--quiet"])
+    assert '"model":"transformer: transformer, 18,112 parameters' in (tmp_path / "look.html").read_text(encoding="utf-8")
     found = json.loads(done.stdout)
     assert (found["tokens"], len(found["heads"]), len(found["surprise"])) == (8, 8, 7)

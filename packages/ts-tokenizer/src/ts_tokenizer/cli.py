@@ -43,7 +43,8 @@ def train(
     few = f", all of them kept: fewer than the {vocab_size:,} asked for" if entries < vocab_size else ""
     payload = {"path": str(out), "sha256": tokenizer.sha256, "vocab_size": entries, "casing": casing, **seen.model_dump()}
     text = f"{out}: {entries:,} entries from {seen.stories:,} stories ({seen.tokens:,} tokens, {seen.distinct:,} distinct{few})."
-    emit(payload, text, then=f"ts-tokenizer encode {splits} --tokenizer {out} --out encoded/")
+    encoded = "encoded/" if ts_data.open_manifest(splits).instruct is None else "asked/"
+    emit(payload, text, then=f"ts-tokenizer encode {splits} --tokenizer {out} --out {encoded}")
 
 
 @app.command()
@@ -75,7 +76,8 @@ def encode(
         for name, s in manifest.splits.items()
     ]
     text = table(rows, ["split", "stories", "tokens", "<unk>", "MB"]) + f"\nwrote {out}/"
-    emit(manifest, text, then=f"ts-train run --data {out} --out run/ --max-minutes 5")
+    recipe, run = ("", "run/") if manifest.prompts is None else (" --preset story-1m-instruct", "asked-run/")
+    emit(manifest, text, then=f"ts-train run{recipe} --data {out} --out {run} --max-minutes 5")
 
 
 @app.command()

@@ -282,7 +282,7 @@ class Trainer:
                 self.update(best_loss=loss, best_step=state.step)
             samples: list[str] = []
             if config.samples and self.world.is_main_process and math.isfinite(loss):
-                samples = sample_stories(self.model, self.data.tokenizer, count=config.samples, seed=self.config.seed)
+                samples = sample_stories(self.model, self.data, count=config.samples, seed=self.config.seed)
             if best:
                 self._save_best(samples)
             metrics = ValidationMetrics(point, best, samples)

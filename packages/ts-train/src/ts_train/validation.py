@@ -117,17 +117,22 @@ class ValidationSet:
         return -float(sum(score[skip:].sum(dtype=np.float64) for score, skip in zip(scores, prompts, strict=True)))
 
 
-def sample_stories(model: nn.Module, tokenizer: Any, *, count: int, seed: int, max_new_tokens: int = 120) -> list[str]:
-    """Stories from an empty prompt at temperature 0.7 (the talk's); none if the model cannot generate or there is no tokenizer."""
-    generate = getattr(model, "generate", None)
+def sample_stories(model: nn.Module, data: TrainingData, *, count: int, seed: int, max_new_tokens: int = 120) -> list[str]:
+    """Stories at temperature 0.7 (the talk's), after the first validation prompts, which they do not show, or after no prompt.
+
+    None if the model cannot generate or there is no tokenizer.
+    """
+    generate, tokenizer, split = getattr(model, "generate", None), data.tokenizer, data.validation
     if generate is None or tokenizer is None or count == 0:
         return []
     was_training = model.training
     model.eval()
-    prompt = [tokenizer.bos_id]
-    written = generate([prompt] * count, method="sample", temperature=0.7, max_new_tokens=max_new_tokens, seed=seed)
+    prompts = [[tokenizer.bos_id]] * count
+    if split is not None and (lengths := getattr(split, "prompts", None)) is not None:
+        prompts = [split.ids[at : at + n].tolist() for at, n in zip(split.offsets[:-1], lengths[:count], strict=False)]
+    written = generate(prompts, method="sample", temperature=0.7, max_new_tokens=max_new_tokens, seed=seed)
     model.train(was_training)
-    return [tokenizer.decode(ids) for ids in written]
+    return [tokenizer.decode([tokenizer.bos_id, *ids[len(prompt) :]]) for prompt, ids in zip(prompts, written, strict=True)]
 
 
 class _Scored(nn.Sequential):

@@ -80,7 +80,7 @@ def extraction(
         models=tuple(_measured(adapter, groups, chosen, words, progress) for adapter in open_models(models, names)),
         notes=()
         if any(g.kind == "canaries" for g in groups)
-        else ("the splits have no canaries: `ts-data prepare --canaries N` plants them",),
+        else ("the splits have no canaries: `ts-data prepare --canaries` plants them",),
     )
     if out is not None:
         from .page import page

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import html
 import io
 import re
 from collections.abc import Callable, Sequence
@@ -51,6 +52,11 @@ def _saved(text: str) -> str:
     return f"'{text}" if text[:1] in set("=@\t\r") or re.match(r"[+-](?![\d.])", text) else text
 
 
+def code(text: str) -> str:
+    """A sentence whose `commands` stand between backticks, as HTML."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
 @cache
 def load_template(name: str, **filters: Callable[..., Any]) -> Any:
     """A template of ts_eval, by its path there. It escapes all text and fails on a name that is not defined."""
@@ -59,5 +65,5 @@ def load_template(name: str, **filters: Callable[..., Any]) -> Any:
     environment = Environment(
         loader=PackageLoader("ts_eval", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(filters)
+    environment.filters.update(filters, code=code)
     return environment.get_template(name)

@@ -80,7 +80,11 @@ def _language(
     else:
         outcome, text = "models the text", "It models the text"
     if side < 0 and order > 0:
-        outcome, text = f"{outcome} but writes words in an odd order", f"{text}, but its own stories have words in an odd order"
+        link = "but" if outcome == "models the text" else "and"
+        outcome, text = (
+            f"{outcome} {link} writes words in an odd order",
+            f"{text}, {link} its own stories have words in an odd order",
+        )
     known = {"unigram": "single words", "bigram Kneser-Ney": "word pairs (Kneser–Ney)"}
     rest = [f"{known.get(name, name)} {_n(value)}" for name, value in references.items() if name != "bigram add-one"]
     text = f"{text}: {with_interval(own)} {unit} on new stories; {', '.join(rest)}."

@@ -72,9 +72,9 @@ def look(
             for head in heads
         ]
         summary = table(rows, ["head", "reads", "distance", "previous", "first", "same word"]) + "\n\n" if heads else ""
-        return f"{summary}{len(bits)} tokens, {payload['bits_per_token']:.2f} bits each. Open {out} in a browser."
+        return f"{summary}wrote {out}: {len(bits)} tokens, {payload['bits_per_token']:.2f} bits each"
 
-    emit(payload, show)
+    emit(payload, show, then=f"open {out} in a browser")
 
 
 def neurons(
@@ -125,9 +125,7 @@ def neurons(
             [f"{n['layer']}.{n['neuron']}", f"{n['peak']:.1f}", f"{n['mean']:.2f}", n["word"], ", ".join(n["raises"])]
             for n in best
         ]
-        return (
-            f"{table(rows, ['neuron', 'peak', 'mean', 'at', 'raises'])}\n\n"
-            f"{counts['neurons']:,} neurons over {counts['stories']:,} stories. Open {out} in a browser."
-        )
+        shown = table(rows, ["neuron", "peak", "mean", "at", "raises"])
+        return f"{shown}\n\nwrote {out}: {counts['neurons']:,} neurons over {counts['stories']:,} stories"
 
-    emit(payload, show)
+    emit(payload, show, then=f"open {out} in a browser")

@@ -41,7 +41,7 @@ def analyse(lm: LanguageModel, text: str, *, max_new_tokens: int = 0) -> dict[st
     patterns = layers("patterns")
     vectors = _directions(lm)
     return {
-        "model": repr(lm).strip("<>"),
+        "model": repr(lm).removeprefix("<LanguageModel ").rstrip(">"),
         "text": text,
         "unknown": lm.unknown_words(text),
         "words": [vocabulary[number] for number in ids],

@@ -133,6 +133,9 @@ def _row(row: Any, where: str) -> dict[str, Any]:
         return {"story": row}
     if not isinstance(row, dict):
         raise ArtefactError(f"{where}: expected a JSON object or string.")
+    if row.get("format") == "ts-eval/rating":  # of a judge, whose repeats count as raters; a flagged story is in no mean
+        rater = f"{row.get('judge')} {row.get('repeat')}"
+        return {**row, "rater": rater, "rating": None if row.get("flags") else row.get("scores")}
     return row
 
 

@@ -16,10 +16,10 @@ from ts_eval.calibration.damage import base_stories
 from ts_eval.calibration.faults import mean_correlation
 from ts_eval.errors import ArtefactError, ConfigError
 from ts_eval.judge import judge_stories, read_stories
-from ts_eval.judge.files import write_ratings
 from ts_eval.judge.features.describe import PLAIN, WITH_REFERENCE, describe
 from ts_eval.judge.features.model import packaged
 from ts_eval.judge.features.reference import Reference
+from ts_eval.judge.files import write_ratings
 from ts_eval.judge.prompt import load_prompt
 from ts_eval.schemas import CATEGORIES, CalibrationReport, FeatureWeights, JudgeConfig
 

@@ -46,12 +46,14 @@ def test_show_a_preset_and_a_folder(capsys: pytest.CaptureFixture[str], tmp_path
     assert sum(shown["parts"].values()) == 5_009_684
     assert list(shown["parts"]) == ["embedding", "attention", "feed_forward", "norms", "unembedding"]
     model = ts_models.build("story-1m", vocab_size=20, d_model=8, n_heads=2, head_dim=4, n_layers=1, d_ff=12)
-    summary = ts_models.TrainingSummary(parameters=3, steps=7, tokens=9, seconds=1.5, optimizer="muon")
+    summary = ts_models.TrainingSummary(parameters=3, steps=7, tokens=9, seconds=1.5, optimizer="muon", samples=["A cat sat."])
     ts_models.save(model, tmp_path / "mine", training=summary)
     code, out, _ = _run(capsys, "show", str(tmp_path / "mine"))
     assert code == 0
     assert "optimizer = muon" in out
     assert "# mine" in out
+    assert out.count("A cat sat.") == 1
+    assert "library_name" not in out
     assert f"{sum(p.numel() for p in model.parameters()):,}" in out
 
 

@@ -1,5 +1,6 @@
 """Commands on models as a whole: `list`, `show` and `export`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,12 +66,11 @@ def show(
         config = "\n".join(f"  {name} = {value}" for name, value in shown["config"].items())
         blocks = [shown["name"], config, table(rows, ["part", "parameters", "share"])]
         if shown["training"] is not None:
-            kept = {
-                k: v for k, v in shown["training"].items() if k not in {"curve", "format", "schema_version"} and v is not None
-            }
+            elsewhere = {"curve", "format", "schema_version", "samples"}  # the card has the samples
+            kept = {k: v for k, v in shown["training"].items() if k not in elsewhere and v is not None}
             blocks.append("training\n" + "\n".join(f"  {name} = {value}" for name, value in kept.items()))
         if shown["card"]:
-            blocks.append(shown["card"])
+            blocks.append(re.sub(r"\A---\n.*?\n---\n", "", shown["card"], flags=re.DOTALL))  # without what the Hub reads
         return "\n\n".join(blocks)
 
     emit(shown, text, written=False)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ts_data import PrepareConfig, clean, sample, story_hashes
@@ -54,6 +56,11 @@ def test_a_text_with_a_lone_surrogate_and_no_texts_at_all() -> None:
     assert story_hashes([]).shape == (0,)
 
 
+@pytest.mark.parametrize("column", [pa.array(["a", "b"]), pa.chunked_array([["a"], ["b"]]), np.array(["a", "b"])])
+def test_a_column_is_a_list_of_texts(column: Any) -> None:
+    assert story_hashes(column).tolist() == story_hashes(["a", "b"]).tolist()
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
@@ -63,6 +70,9 @@ def test_a_text_with_a_lone_surrogate_and_no_texts_at_all() -> None:
         (["a", None], r"texts\[1\]: a str is expected, this is None"),
         ([float("nan")], r"texts\[0\]: a str is expected, this is nan"),
         ([["a"]], r"texts\[0\]: a str is expected, this is of type list"),
+        (pa.array(["a", None]), r"texts\[1\]: a str is expected, this is None"),
+        ({"text": ["a"]}, r"not a table \(dict\)\. Pass one of its columns"),
+        (np.array([["a"]]), r"not a table \(ndarray\)"),
     ],
 )
 def test_what_is_no_list_of_texts_is_refused(texts: object, message: str) -> None:

@@ -55,6 +55,7 @@ def test_reports_refuse_one_text(tokenizer: WordTokenizer, call: Callable[..., A
     [
         ("abc", r"texts: expected a list of texts, got a value of type str\. Pass \[text\]\."),
         ({"text": ["abc"]}, "texts: expected a list of texts, got a dict. Pass the column"),
+        (np.array([["abc"]]), "texts: expected a list of texts, got a ndarray. Pass the column"),
         (None, "texts: expected a list of texts"),
         (7, "texts: expected a list of texts"),
         (["Tom", None], r"texts\[1\]: expected a str, got None"),
@@ -91,6 +92,7 @@ def test_arrow_columns(tokenizer: WordTokenizer) -> None:
     column = pa.array(texts)
     for given in (column, pa.chunked_array([texts[:1], texts[1:]]), column.dictionary_encode(), column.cast(pa.string_view())):
         assert tokenizer.encode_flat(given)[0].tolist() == expected
+        assert np.concatenate(tokenizer.encode_batch(given)).tolist() == expected
         assert WordTokenizer.train(given, vocab_size=20).vocab == WordTokenizer.train(texts, vocab_size=20).vocab
     with pytest.raises(TextError, match=r"texts\[1\]: is null"):
         tokenizer.encode_flat(pa.array(["Tom", None]))

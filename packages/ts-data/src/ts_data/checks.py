@@ -1,6 +1,6 @@
 """Checks the types of arguments; an error is one sentence."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from .schemas import PrepareConfig
 
@@ -22,7 +22,9 @@ def checked_texts(texts: Iterable[str]) -> Iterator[str]:
     """The texts of an iterable. Raises TypeError for a single str or bytes, and for an entry that is no str, with its row."""
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
         raise TypeError(f"texts: a list of stories is expected, not one {type(texts).__name__}. Pass [text].")
-    return _checked(texts)
+    if isinstance(texts, Mapping) or len(getattr(texts, "shape", (1,))) != 1:
+        raise TypeError(f"texts: a list of stories is expected, not a table ({type(texts).__name__}). Pass one of its columns.")
+    return _checked(texts.to_pylist() if hasattr(texts, "to_pylist") else texts)  # Arrow's entries are no str
 
 
 def _checked(texts: Iterable[object]) -> Iterator[str]:

@@ -19,7 +19,7 @@ class Progress(Protocol):
 
 
 def need_texts(value: object, name: str) -> Sequence[str]:
-    """A list of texts, every entry checked; converts a pandas Series or another iterable to a list."""
+    """A list of texts, every entry checked; converts a column (pandas, Polars, NumPy, Arrow) or another iterable to a list."""
     texts = sequence_of_texts(value, name)
     for _ in each_text(texts, name):
         pass
@@ -30,9 +30,10 @@ def sequence_of_texts(value: object, name: str) -> Sequence[str]:
     """Like `need_texts`, but does not check the entries: for stories on disk, which `each_text` checks as they are read."""
     if isinstance(value, (str, bytes, bytearray, Mapping, Set)) or not isinstance(value, Iterable):
         raise TypeError(f"{name}: a list of texts is expected, not one {type(value).__name__}. Pass [text].")
-    if getattr(value, "ndim", 1) != 1:
+    if len(getattr(value, "shape", (1,))) != 1:
         raise TypeError(f"{name}: a list of texts is expected, not a table ({type(value).__name__}). Pass one of its columns.")
-    return value if isinstance(value, Sequence) else list(value.tolist() if hasattr(value, "tolist") else value)
+    listed = next((getattr(value, as_list) for as_list in ("to_pylist", "tolist") if hasattr(value, as_list)), value.__iter__)
+    return value if isinstance(value, Sequence) else list(listed())
 
 
 def need_list(value: object, name: str, entry: str = "name") -> list[Any]:

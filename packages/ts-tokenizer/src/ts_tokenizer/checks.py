@@ -34,9 +34,10 @@ def iter_texts(texts: Iterable[str], name: str = "texts") -> Iterator[str]:
     """Iterate over the texts and check each. Raises TypeError immediately for a single str."""
     if isinstance(texts, str | bytes | bytearray) or not isinstance(texts, Iterable):
         raise TypeError(f"{name}: expected a list of texts, got {_described(texts)}. Pass [text].")
-    if isinstance(texts, Mapping):
+    if isinstance(texts, Mapping) or len(getattr(texts, "shape", (1,))) != 1:
         raise TypeError(f"{name}: expected a list of texts, got a {type(texts).__name__}. Pass the column that holds the texts.")
-    return (check_text(text, f"{name}[{row}]") for row, text in enumerate(texts))
+    entries = texts.to_pylist() if hasattr(texts, "to_pylist") else texts  # Arrow's entries are no str
+    return (check_text(text, f"{name}[{row}]") for row, text in enumerate(entries))
 
 
 def check_column(column: pa.Array | pa.ChunkedArray, name: str = "texts", first: int = 0) -> pa.Array:

@@ -526,3 +526,5 @@ def test_what_is_written_is_json_also_with_numbers_that_json_does_not_have(tmp_p
     assert repr(Numbers.model_validate(strict(tmp_path / "b.json"))) == repr(whole)
     artefact.write_model(tmp_path / "c.json", Note(text="caf\udce9"))
     assert strict(tmp_path / "c.json") == {"format": "test/note", "schema_version": 3, "text": "caf\udce9"}
+    artefact.write_text(tmp_path / "page.html", "caf\udce9 é")
+    assert (tmp_path / "page.html").read_bytes() == rb"caf\udce9 " + "é".encode()

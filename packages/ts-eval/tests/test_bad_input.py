@@ -73,7 +73,13 @@ def test_where_a_list_of_texts_is_meant(name):
 @pytest.mark.parametrize("name", OF_LISTS)
 def test_any_sequence_of_texts_will_do(name):
     plain = OF_LISTS[name](TEXTS)
-    for other in (tuple(TEXTS), np.array(TEXTS), pa.array(TEXTS), pa.chunked_array([TEXTS[:1], TEXTS[1:]]), (text for text in TEXTS)):
+    for other in (
+        tuple(TEXTS),
+        np.array(TEXTS),
+        pa.array(TEXTS),
+        pa.chunked_array([TEXTS[:1], TEXTS[1:]]),
+        (text for text in TEXTS),
+    ):
         if name not in {"rouge", "index.cosine", "cosine"} or not hasattr(other, "send"):  # they take their argument twice here
             found = OF_LISTS[name](other)
             if name != "StoryIndex.build":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -134,6 +135,27 @@ def test_links_stay_links(inputs):
     assert (disk / "out" / "report.html").is_file()
     assert (disk / "index" / "index.json").is_file()
     assert (disk / "swept.json").is_file()
+
+
+def test_a_link_to_itself_is_answered(run, inputs):
+    link = inputs / "link"
+    link.symlink_to(link)
+    code, err = run("report", inputs / "run" / "model", "--data", inputs / "splits", "--out", link, "-q")
+    assert code == 2
+    assert "too many symbolic links" in err
+    code, err = run("panel", link, link.with_name("other"), "-q")
+    assert (code, "cannot be read" in err) == (2, True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are no UTF-8")
+def test_names_that_are_no_utf_8(inputs):
+    file = inputs / os.fsdecode(b"caf\xe9.txt")
+    file.write_text("A cat sat on the mat.<|endoftext|>Tom ran home.")
+    out = inputs / os.fsdecode(b"out\xe9")
+    config = SMALL.model_copy(update={"parts": ("overfitting",)})
+    ts_eval.evaluate(file, inputs / "splits", config, out=out)
+    assert [story.source for story in ts_eval.read_stories(out / "stories.jsonl")][:2] == [file.stem] * 2
+    assert r"caf\udce9" in (out / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -38,13 +38,11 @@ def check_report_folder(out: Path, inputs: Iterable[Path]) -> None:
         raise ConfigError(f"{out}: is a file; the report needs a folder of its own.")
     if (out / "manifest.json").exists():
         raise ConfigError(f"{out}: holds another artefact (see its manifest.json); the report needs a folder of its own.")
-    inputs = list(inputs)
+    inputs, place = list(inputs), Path(os.path.realpath(artefact.resolve_target(out)))  # also refuses a link to itself
     # A folder that holds its inputs is allowed: only the files of a report are written there.
-    artefact.keep_apart(
-        out, [path for path in inputs if not path.is_relative_to(out.resolve()) or path == out.resolve()], error=ConfigError
-    )
+    artefact.keep_apart(out, [path for path in inputs if not path.is_relative_to(place) or path == place], error=ConfigError)
     for name in WRITTEN:
-        if (out / name).resolve() in inputs:
+        if Path(os.path.realpath(out / name)) in inputs:
             raise ConfigError(f"{out / name}: is read by this evaluation and would be overwritten; name another --out.")
     present = [name for name in WRITTEN if (out / name).exists()]
     if present and format_of(out / "report.json") != "ts-eval/report":

@@ -9,6 +9,7 @@ import pytest
 
 import ts_eval
 import ts_models
+from ts_data import TsDataError
 from ts_eval.cli import app
 from ts_eval.judge import FeatureJudge
 from ts_eval.judge.best import write_ranked
@@ -77,6 +78,12 @@ def test_the_file_is_one_of_stories_and_the_command_writes_it(lm, model_folder, 
     shown = json.loads(capsys.readouterr().out)
     assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
     assert shown["worst"] < shown["mean"] < shown["best"]
+
+
+def test_a_file_of_somebody_else_is_left_alone_before_the_model_is_loaded(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"story": "A cat sat."}')
+    with pytest.raises(TsDataError, match="is not an earlier file of `ts-eval best`"):
+        app(["best", "nowhere", "--out", str(tmp_path / "mine.jsonl")], standalone_mode=False)
 
 
 def test_what_cannot_be_ranked_is_refused(lm):

@@ -249,8 +249,8 @@ def write_bytes(path: StrPath, content: bytes) -> None:
 
 
 def write_text(path: StrPath, content: str) -> None:
-    """Write a whole UTF-8 file, complete or not at all."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write a whole UTF-8 file, complete or not at all. Half a surrogate pair, as of a name that is no UTF-8, becomes \\udXXX."""
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_model(path: StrPath, model: BaseModel) -> None:
@@ -259,8 +259,7 @@ def write_model(path: StrPath, model: BaseModel) -> None:
     plain = finite_json(content)
     if plain != content and not _accepts(type(model), plain):
         plain = finite_json(content, spelled=True)
-    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))  # half a surrogate pair becomes JSON's \udXXX
+    write_text(path, json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def finite_json(value: Any, *, spelled: bool = False) -> Any:

@@ -1,6 +1,7 @@
 """`panel`: several judges' ratings of the same stories, their agreement, and one pooled rating per story."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
@@ -31,7 +32,7 @@ def panel(files: Sequence[StrPath], *, out: StrPath | None = None) -> PanelRepor
     files = need_list(files, "files", "path")
     check_output(out, "ts-eval/rating", files)
     places = [Path(path) for path in files]
-    if len({place.resolve() for place in places}) < len(places):
+    if len(set(map(os.path.realpath, places))) < len(places):
         raise ConfigError("files: one is named twice; a panel needs different judges.")
     alike = len({place.name for place in places}) < len(places)
     read = [(_by_text(ratings), str(place) if alike else place.name) for place in places for ratings in read_raters(place)]

@@ -148,11 +148,12 @@ def best(
 
     Example: ts-eval best demo --prompt "Once upon a time" --stories 20 --n 8 --out best.jsonl
     """
-    from ts_data.artefact import keep_apart
+    from ts_data.artefact import check_file, keep_apart
 
     from ..judge.best import best_of, write_ranked
 
     keep_apart(out, [place for place in (Path(model), reference) if place is not None and place.exists()])
+    check_file(out, "an earlier file of `ts-eval best`", lambda start: b'"rejected_score"' in start)
     options = merge(config, set_, {})
     with show_progress() as progress:
         rows = best_of(

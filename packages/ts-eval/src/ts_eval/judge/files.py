@@ -176,7 +176,7 @@ def _ratings(row: dict[str, Any], where: str) -> tuple[dict[str, float], ...]:
 
 def write_lines(path: StrPath, rows: Iterable[dict[str, Any]]) -> None:
     """Write JSON lines, atomically."""
-    with write_file(path) as aside, aside.open("w", encoding="utf-8", newline="\n") as handle:
+    with write_file(path) as aside, aside.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as handle:
         handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 

@@ -185,6 +185,9 @@ def test_a_model_that_writes_nothing_is_told_nothing_else(report):
     assert (verdict.headline, len(verdict.findings)) == ("silent: writes nothing.", 1)
     assert "72 of 72 completions" in verdict.findings[0].text
     assert model.ratings["overall"].mean is None
+    scored = {**model.metrics, "perplexity.test.loss": Estimate(mean=2.0, low=1.9, high=2.1, n=24)}
+    verdict = judge_model(model.model_copy(update={"metrics": scored}), report.real, (), ())
+    assert [finding.outcome for finding in verdict.findings] == ["writes nothing"], "no word on the order of its prompts' words"
 
 
 def test_one_copied_story_among_others_is_seen(report):
@@ -226,6 +229,15 @@ def test_the_verdict_names_what_it_is_compared_with(report):
     assert {"unigram", "bigram Kneser-Ney", "author"} <= set(language.references)
     for text in ("single words", "word pairs (Kneser–Ney)", "author"):
         assert text in language.text
+
+
+def test_a_verdict_tells_ratings_from_estimates(report):
+    for estimated, outcome in ((True, "estimated at"), (False, "rated")):
+        verdict = judge_model(report.models[0], report.real, (), (), estimated=estimated)
+        (finding,) = [f for f in verdict.findings if f.topic == "rating"]
+        assert finding.outcome.startswith(outcome)
+        assert ("by their features" in finding.text) == estimated
+    assert all("estimated at" in v.headline for v in report.verdicts if v.model not in {"silent", "unigram"}), "nobody rated"
 
 
 def test_a_word_level_model_has_no_misspellings(report):

@@ -126,7 +126,10 @@ def _measure(
         ),
         info=all_info(),
         warnings=(*findings.warnings, *(f"decoding sweep: {warning}" for warning in (swept.warnings if swept else ()))),
-        verdicts=tuple(judge_model(model, real, baselines, [m for m in reports if m is not model]) for model in reports),
+        verdicts=tuple(
+            judge_model(model, real, baselines, [m for m in reports if m is not model], estimated=rated is None)
+            for model in reports
+        ),
         models=tuple(reports),
         real=real,
         baselines=tuple(baselines),

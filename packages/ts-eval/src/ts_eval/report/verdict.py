@@ -6,6 +6,7 @@ reached by chance. A difference counts only where the 95 % intervals do not expl
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from ..schemas import BaselineScore, Estimate, Finding, ModelReport, Verdict
 from ..stats import FEWEST
@@ -25,14 +26,23 @@ ODD = 0.25
 
 
 def judge_model(
-    model: ModelReport, real: ModelReport, baselines: Sequence[BaselineScore], others: Sequence[ModelReport]
+    model: ModelReport,
+    real: ModelReport,
+    baselines: Sequence[BaselineScore],
+    others: Sequence[ModelReport],
+    *,
+    estimated: bool = False,
 ) -> Verdict:
-    """The findings that the measured numbers allow, and a headline of their outcomes. `others`: the other models of the report."""
+    """The findings that the measured numbers allow, and a headline of their outcomes.
+
+    `others`: the other models of the report. `estimated`: the ratings are the feature judge's; nobody rated.
+    """
     measured, real = _of_several(model), _of_several(real)
     silent = _silent(measured)
-    questions = (_prompts, _copying, _diversity, _rating) if silent is None else ()
-    scored = "perplexity.test.loss" in measured.metrics  # by its log-probabilities, whatever it writes
-    language = _language(measured, real, baselines, others) if silent is None or scored else None
+    questions = (_prompts, _copying, _diversity, partial(_rating, estimated)) if silent is None else ()
+    likely = {key: e for key, e in measured.metrics.items() if key.startswith("perplexity.")}  # the rest is of its prompts
+    told = measured if silent is None else measured.model_copy(update={"metrics": likely})
+    language = _language(told, real, baselines, others)
     found = [finding for finding in (language, silent, *(ask(measured, real) for ask in questions)) if finding is not None]
     outcomes = [finding.outcome for finding in found]
     elsewhere = model.provenance is not None and model.provenance.checked == "story hashes"
@@ -184,7 +194,7 @@ def _copying(model: ModelReport, real: ModelReport) -> Finding | None:
             outcome, start = "shares long runs with training stories", "It shares longer runs with training stories than chance"
         elif alike:
             outcome = "is close to its training stories without copying them"
-            start = "It is close to its training stories because it is bland, not because it copies"
+            start = "It is closer to its training stories than chance, as bland stories are, and does not copy them"
         text = f"{start}: {span}; closest story {_short(model, near)} against {_short(real, near)}."
     else:
         outcome = "does not copy"
@@ -221,14 +231,16 @@ def _diversity(model: ModelReport, real: ModelReport) -> Finding | None:
     return Finding(topic="diversity", outcome=outcome, text=text, evidence=(key, distinct), section="texts")
 
 
-def _rating(model: ModelReport, real: ModelReport) -> Finding | None:
+def _rating(estimated: bool, model: ModelReport, real: ModelReport) -> Finding | None:
     """How its stories read, in a judge's mean over the categories."""
     own, there = model.ratings.get("overall"), real.ratings.get("overall")
     if own is None or own.mean is None:
         return None
     beside = "" if there is None or there.mean is None else f"; real stories {_n(there.mean)}"
-    text = f"Its stories are rated {with_interval(own)} out of 10{beside}."
-    return Finding(topic="rating", outcome=f"rated {own.mean:.1f} out of 10", text=text, evidence=("overall",), section="ratings")
+    rated, by = ("estimated at", " by their features") if estimated else ("rated", "")
+    text = f"Its stories are {rated} {with_interval(own)} out of 10{by}{beside}."
+    outcome = f"{rated} {own.mean:.1f} out of 10"
+    return Finding(topic="rating", outcome=outcome, text=text, evidence=("overall",), section="ratings")
 
 
 # --- comparing ---------------------------------------------------------------------------------

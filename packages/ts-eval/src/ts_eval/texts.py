@@ -51,6 +51,14 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def first_words(texts: Iterable[str], words: int) -> Iterator[list[str]]:
+    """The words of each text, up to `words` in all: an equal amount of text, for numbers that change with the amount."""
+    for text in texts:
+        line = words_of(text)[:words]
+        words -= len(line)
+        yield line
+
+
 def batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     """The texts in lists of `size`; the last may be shorter."""
     source = iter(texts)

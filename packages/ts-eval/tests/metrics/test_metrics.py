@@ -91,6 +91,14 @@ def test_small_ones_by_hand():
     assert length_distance(["a b c d e", "a"], ["a", "b", "c d e f g h", "a b"]) == pytest.approx(1 / 4)
 
 
+@pytest.mark.parametrize("name", ["distinct1", "distinct2", "distinct3", "vocabulary"])
+def test_the_report_compares_equal_amounts_of_text(stories, name):
+    compute = metrics.reported(metrics.StoryMetric)[name].compute
+    few = stories[:150]
+    assert sum(lengths(few)) > 5000, "more than is compared"
+    assert compute(metrics.StorySet([*few, *few], [], None)) == compute(metrics.StorySet(few, [], None))
+
+
 def test_length_distance_equals_scipy(stories):
     from scipy.stats import ks_2samp
 

@@ -1,19 +1,24 @@
-"""Distinct-n: different n-grams per n-gram over a set of texts (Li et al. 2016). Falls with the amount of text."""
+"""Distinct-n: different n-grams per n-gram over a set of texts (Li et al. 2016). Falls with the amount of text, which the report equalises."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from ..checks import need_count, need_texts
-from ..texts import words_of
+from ..texts import first_words, words_of
 from .base import StoryMetric, StorySet, described
+
+WORDS = 5000
+"""Words of each set of stories that the report compares."""
 
 
 def distinct(texts: Sequence[str], n: int) -> float | None:
     """Share of the n-grams that are different ones; None where there is none."""
-    n = need_count(n, "n")
+    return _distinct(map(words_of, need_texts(texts, "texts")), need_count(n, "n"))
+
+
+def _distinct(lines: Iterable[Sequence[str]], n: int) -> float | None:
     total, seen = 0, set()
-    for text in need_texts(texts, "texts"):
-        words = words_of(text)
+    for words in lines:
         grams = list(zip(*(words[i:] for i in range(n)), strict=False))
         total += len(grams)
         seen.update(grams)
@@ -21,7 +26,7 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
 
 
 def _of_set(n: int, stories: StorySet) -> float | None:
-    return distinct(stories.texts, n)
+    return _distinct(first_words(stories.texts, WORDS), n)
 
 
 REPORTED = {f"distinct{n}": StoryMetric(described(f"distinct{n}"), partial(_of_set, n)) for n in (1, 2, 3)}

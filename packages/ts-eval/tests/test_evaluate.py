@@ -295,8 +295,8 @@ def test_report_by_command_prints_the_baselines(model_folder, splits, tmp_path):
     arguments = ["report", str(model_folder), "--data", str(splits), "--out", str(tmp_path), "--stories", "4"]
     result = RUN.invoke(app, [*arguments, "--set", 'parts=["perplexity"]', "--all"])
     assert result.exit_code == 0, result.output
-    assert "bigram Kneser-Ney" in result.stdout
-    assert "\ndemo " in result.stdout, "the shipped model as a reference"
+    assert "\ndemo (reference) " in result.stdout
+    assert "bigram Kneser-Ney (tokens of " in result.stdout
     assert (tmp_path / "report.html").exists()
 
 

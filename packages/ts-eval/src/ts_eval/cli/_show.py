@@ -27,10 +27,10 @@ def summary(report: EvalReport) -> str:
         parts.append(table(rows, ["metric", *(model.name for model in columns)]))
     if report.baselines:
         lines = [
-            [b.name, f"{b.loss:.3f}", f"{b.perplexity:.1f}", "–" if b.bits_per_byte is None else f"{b.bits_per_byte:.3f}"]
+            [b.label, f"{b.loss:.3f}", f"{b.perplexity:.1f}", "–" if b.bits_per_byte is None else f"{b.bits_per_byte:.3f}"]
             for b in report.baselines
         ]
-        parts.append(table(lines, ["n-gram model on the same ids", "loss", "perplexity", "bits/byte"]))
+        parts.append(table(lines, ["baseline", "loss", "perplexity", "bits/byte"]))
     parts += [f"{model.name}: {note}" for model in report.models for note in model.notes]
     return "\n\n".join(parts)
 

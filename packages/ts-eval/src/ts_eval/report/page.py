@@ -277,11 +277,7 @@ def _to_bits(scale: tuple[float, float]) -> Callable[[float], float]:
 def _baselines(report: EvalReport) -> str:
     """Bits per byte of the models, followed by the n-gram models on the same ids and the reference models."""
     rows = [Row(model.name, colour, _spots(model.held_out_loss)) for colour, model in enumerate(report.models)]
-    rows += [
-        Row(f"{b.name} (tokens of {b.model})" if b.kind == "n-gram" else f"{b.name} (reference)", 9, [Spot(b.bits_per_byte, hollow=True)])
-        for b in report.baselines
-        if b.bits_per_byte is not None
-    ]  # fmt: skip
+    rows += [Row(b.label, 9, [Spot(b.bits_per_byte, hollow=True)]) for b in report.baselines if b.bits_per_byte is not None]
     return intervals(rows, x_label="bits per byte", title="Bits per byte")
 
 

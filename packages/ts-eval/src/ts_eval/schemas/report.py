@@ -264,6 +264,11 @@ class BaselineScore(Frozen):
     perplexity: float
     bits_per_byte: float | None
 
+    @property
+    def label(self) -> str:
+        """Its name, and what it is beside the models of the report."""
+        return f"{self.name} (tokens of {self.model})" if self.kind == "n-gram" else f"{self.name} (reference)"
+
 
 class Finding(Frozen):
     """One sentence of a verdict."""

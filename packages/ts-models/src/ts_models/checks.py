@@ -1,6 +1,6 @@
 """Checks of the texts and ids that callers give: TypeError for what is neither, ConfigError for a value that cannot be used."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,11 @@ def check_text(text: Any, name: str) -> str:
 
 
 def text_list(texts: Any, name: str) -> list[str]:
-    """A list of texts; one text alone is refused, because its letters would be taken for texts."""
-    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
-        raise TypeError(f"{name} is a {type(texts).__name__}; a list of texts is expected.")
-    return [check_text(text, f"{name}[{number}]") for number, text in enumerate(texts)]
+    """A list of texts; one text alone is refused, because its letters would be taken for texts, and a table, of which the names would."""
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable) or hasattr(texts, "columns"):
+        raise TypeError(f"{name} is a {type(texts).__name__}; a list of texts is expected, such as a column of a table.")
+    entries = texts.to_pylist() if hasattr(texts, "to_pylist") else texts  # Arrow's entries are no str
+    return [check_text(text, f"{name}[{number}]") for number, text in enumerate(entries)]
 
 
 def check_prompts(prompts: Any, vocab_size: int) -> list[list[int]]:

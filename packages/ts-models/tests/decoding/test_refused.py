@@ -190,11 +190,18 @@ def test_a_language_model_takes_text(lm):
             getattr(lm, name)([1, 2])
     with pytest.raises(TypeError, match="text"):
         next(lm.stream(["w1"]))
-    with pytest.raises(TypeError, match="a list of texts"):
-        lm.logprobs("w1 w2")
+    for texts in ("w1 w2", {"w1": ["w2"]}):
+        with pytest.raises(TypeError, match="a list of texts"):
+            lm.logprobs(texts)
     with pytest.raises(ConfigError, match=r"character 4 is '\\udce9'"):
         lm.generate("caf\udce9", method="greedy", max_new_tokens=2)
     assert len(lm.generate((text for text in ("w1", "w2")), method="greedy", max_new_tokens=2)) == 2
+
+
+def test_the_column_of_a_table_is_a_list_of_texts(lm):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"text": pa.chunked_array([["w1"], ["w2 w3"]])})
+    assert [p.tolist() for p in lm.logprobs(table["text"])] == [p.tolist() for p in lm.logprobs(["w1", "w2 w3"])]
 
 
 def test_special_ids_that_contradict_the_tokenizers(lm):

@@ -16,7 +16,7 @@ from ts_eval.models.adapter import ModelAdapter, Scored
 from ts_eval.ngrams import BigramModel
 from ts_eval.report import render
 from ts_eval.report.verdict import compare, judge_model
-from ts_eval.schemas import Estimate, EvalConfig, Provenance
+from ts_eval.schemas import BaselineScore, Estimate, EvalConfig, Provenance
 
 KNESER_NEY = "bigram Kneser-Ney"
 
@@ -227,6 +227,9 @@ def test_the_verdict_names_what_it_is_compared_with(report):
     (verdict,) = [v for v in report.verdicts if v.model == "untrained"]
     language = verdict.findings[0]
     assert {"unigram", "bigram Kneser-Ney", "author"} <= set(language.references)
+    reference = BaselineScore(kind="model", model="demo", name="demo", loss=1.0, perplexity=2.7, bits_per_byte=0.7)
+    with_it = judge_model(report.models[0], report.real, [*report.baselines, reference], ())
+    assert "the demo model (first 100 stories) 0.70" in with_it.findings[0].text
     for text in ("single words", "word pairs (Kneser–Ney)", "author"):
         assert text in language.text
 

@@ -33,9 +33,10 @@ from .schemas import (
     Rating,
     SweepReport,
 )
+from .schemas.report import REFERENCE_STORIES
 from .sections import SECTIONS, Context, Section, load
 from .sections.base import finite
-from .sections.perplexity import REFERENCE_STORIES, score_reference
+from .sections.perplexity import score_reference
 from .splits import Findings, Splits, check_provenance, open_splits
 
 PACKAGES = ("ts-data", "ts-models", "tinystories-tokenizer", "tinystories-eval", "torch", "numpy", "numba", "scipy", "nltk")

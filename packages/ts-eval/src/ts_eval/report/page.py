@@ -5,6 +5,7 @@ from typing import Any
 
 from ..metrics import all_info
 from ..schemas import CATEGORIES, Estimate, EvalReport, MetricInfo, ModelReport, Story
+from ..schemas.report import REFERENCE_STORIES
 from .highlight import Piece, holds, side_by_side, with_exact
 from .svg import Line, Point, Row, Spot, intervals, lines, scatter
 from .template import Cell, Table, load_template
@@ -101,7 +102,7 @@ def _baseline_table(report: EvalReport) -> Table:
         rows += [
             _baseline_row(b, f"tokens of {b.model}") for b in report.baselines if b.kind == "n-gram" and b.model == model.name
         ]
-    rows += [_baseline_row(b, "reference model") for b in report.baselines if b.kind == "model"]
+    rows += [_baseline_row(b, f"first {REFERENCE_STORIES} stories") for b in report.baselines if b.kind == "model"]
     head = [Cell("Model"), Cell("On"), Cell("Loss ↓", "nats/token"), Cell("Perplexity ↓"), Cell("Bits per byte ↓")]
     return Table("loss", head, rows if report.baselines else [])
 

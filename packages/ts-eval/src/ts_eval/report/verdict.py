@@ -1,6 +1,6 @@
 """The verdict on a model: a few sentences with their numbers, each read against a reference measured in the same run.
 
-References: n-gram models on the same tokens, reference models on the same stories, and the real held-out stories, which say what is
+References: n-gram models on the same tokens, reference models on the first of the stories, and the real held-out stories, which say what is
 reached by chance. A difference counts only where the 95 % intervals do not explain it.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from ..schemas import BaselineScore, Estimate, Finding, ModelReport, Verdict
+from ..schemas.report import REFERENCE_STORIES
 from ..stats import FEWEST
 
 HALF = 0.5
@@ -114,7 +115,7 @@ def _references(
         return
     for b in baselines:
         if b.kind == "model" and b.bits_per_byte is not None and b.name != model.name:
-            yield f"the {b.name} model", b.bits_per_byte
+            yield f"the {b.name} model (first {REFERENCE_STORIES} stories)", b.bits_per_byte
     scored = [(m.name, e.mean) for m in others if (e := m.metrics.get("perplexity.test.bits_per_byte")) and e.mean is not None]
     yield from sorted(scored, key=lambda pair: pair[1])[:2]
 

@@ -251,6 +251,10 @@ class ModelReport(Frozen):
         return self.metrics.get("perplexity.test.bits_per_byte")
 
 
+REFERENCE_STORIES = 100
+"""Held-out stories that a reference model scores: the first of those that the models score."""
+
+
 class BaselineScore(Frozen):
     """An n-gram model on the same ids and stories as the model whose tokenizer it uses, or a reference model."""
 
@@ -267,7 +271,11 @@ class BaselineScore(Frozen):
     @property
     def label(self) -> str:
         """Its name, and what it is beside the models of the report."""
-        return f"{self.name} (tokens of {self.model})" if self.kind == "n-gram" else f"{self.name} (reference)"
+        return (
+            f"{self.name} (tokens of {self.model})"
+            if self.kind == "n-gram"
+            else f"{self.name} (reference, first {REFERENCE_STORIES} stories)"
+        )
 
 
 class Finding(Frozen):

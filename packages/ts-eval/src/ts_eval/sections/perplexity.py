@@ -16,14 +16,13 @@ from ..models.adapter import Scored
 from ..models.checked import score
 from ..ngrams import METHODS, BigramModel
 from ..schemas import BaselineScore
+from ..schemas.report import REFERENCE_STORIES
 from ..stats import LARGEST, ratio
 from ..texts import batches
 from .base import Context, Section, computed
 
 BATCH = 500
 """Stories scored per progress update."""
-REFERENCE_STORIES = 100
-"""Held-out stories that a reference model scores."""
 
 
 def run(adapter: ModelAdapter, context: Context) -> Section:
@@ -125,7 +124,7 @@ def _baseline(
 
 
 def score_reference(adapter: ModelAdapter, context: Context) -> BaselineScore | None:
-    """A reference model on the first held-out stories; None without log-probabilities."""
+    """A reference model's score; None without log-probabilities."""
     texts = context.scored[:REFERENCE_STORIES]
     scored = _score(adapter, context, texts)
     if scored is None:

@@ -3,6 +3,8 @@
 A joiner or a soft hyphen inside a word is removed. Any other invisible character may be the only separator of two words: it becomes a
 space if the letters around it are two known words, or the end of a sentence and a word.
 
+What an emoji is made of stays: joiners between its parts, the selector of its colours, the tags of a flag (Unicode TS 51, 1.4).
+
 Spaces of any width stay; the rule `whitespace` unifies them. The control characters 80 to 9F stay because they are halves of mojibake:
 this rule runs before `mojibake`, because an invisible character can be inside `â€œ`. U+FFFD stays because it replaces a lost character;
 the rule `non_ascii` drops the story.
@@ -18,6 +20,11 @@ _INSIDE = re.compile("[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u200c\u
 _BETWEEN = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2061-\u206f\u3164\ufeff\uffa0\ufff0-\ufffc\ufffe\uffff]+"
 )
+_EMOJI = "[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]"
+_EMOJI_OR_INSIDE = re.compile(  # group 1 stays
+    rf"({_EMOJI}[\ufe0e\ufe0f]?\u200d(?={_EMOJI})|{_EMOJI}[\ufe0e\ufe0f]|[0-9#*]\ufe0f(?=\u20e3)|\U0001f3f4[\U000e0020-\U000e007f]+)"
+    f"|{_INSIDE.pattern}"
+)
 _ANY = re.compile(_INSIDE.pattern[:-1] + _BETWEEN.pattern[1:-1])
 # Of ASCII: `œ` may be a third of a quotation mark.
 _WORDS = re.compile(rf"(?<![A-Za-z0-9'’])[A-Za-z0-9'’]++(?:{_BETWEEN.pattern}[A-Za-z0-9'’]++)+")
@@ -30,7 +37,7 @@ def apply(text: str) -> str:
         return text
     if not _ANY.search(text):
         return text
-    text = _INSIDE.sub("", _ESCAPES.sub("", text))
+    text = _EMOJI_OR_INSIDE.sub(r"\1", _ESCAPES.sub("", text))
     if not _BETWEEN.search(text):
         return text
     return _BETWEEN.sub("", _SENTENCES.sub(" ", _WORDS.sub(_divided, text)))

@@ -109,7 +109,7 @@ class Rules {
 
 // What prompts get of the corpus' cleaning rules, by the rule's name.
 const CLEANING = {
-  invisible: (text) => text.replace(/[\u00ad\u200b-\u200f\u2060\ufeff]/gu, ""),
+  invisible: (text) => text.replace(/([\u2190-\u2bff\u{1f000}-\u{1faff}]\ufe0f?\u200d(?=[\u2190-\u2bff\u{1f000}-\u{1faff}]))|[\u00ad\u200b-\u200f\u2060\ufeff]/gu, "$1"),
   quotes: (text) => text.replace(/[“”„‟«»″〝〞]|``|''/gu, '"').replace(/[’‘‛′ʼʹ´‹›`]/gu, "'"),
   ellipses: (text) => text.replace(/…[.…]*|(?<![0-9])\.\.(?![\\/])[.…]*/gu, "...").replace(/(\w)\s+\.\.\.(?!\w)/gu, "$1...").replace(/([\w?!,])\.\.\.(?=\w)/gu, "$1... "),
   whitespace: (text) => text.trim().replace(/\s+/gu, " "),

@@ -197,6 +197,29 @@ print("ends", flush=True)
     assert out.split() == ["interrupted", "ends"]
 
 
+@torch.inference_mode()
+def test_no_other_thread_compiles(small, monkeypatch):
+    """A process that ends waits for its threads: one that compiled held an interrupted command up for a minute."""
+    callers: list[int] = []
+    stepper = FastStepper(small)
+    stepper.threads, kernel = 2, stepper.kernels.help_forward
+    monkeypatch.setattr(stepper.kernels, "help_forward", lambda *given: (callers.append(threading.get_ident()), kernel(*given)))
+    stepper.start(PROMPTS[:1], 9, per_prompt=1)
+    stepper.step(torch.tensor([3]), None)
+    assert callers[0] == threading.get_ident()
+
+    class Kernel:
+        overloads = 0
+
+        def __call__(self, begin: int, end: int) -> None:
+            callers.append(0 if self.overloads else threading.get_ident())
+            self.overloads += 1
+
+    callers.clear()
+    fast.split(Kernel(), 4, 2)
+    assert callers == [threading.get_ident(), 0, 0]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_fork_while_a_helper_ends_does_not_wait_for_it():
     """The lock of the helper's future is held at the fork, by a thread that the child does not have."""

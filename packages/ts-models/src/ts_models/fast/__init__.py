@@ -63,6 +63,8 @@ if hasattr(os, "register_at_fork"):
 def split(kernel: Callable[..., None], jobs: int, threads: int, *arguments: Any) -> None:
     """Call kernel(*arguments, begin, end) in `threads` threads, each with its share of the jobs."""
     bounds = [jobs * part // threads for part in range(threads + 1)]
+    if not getattr(kernel, "overloads", True):
+        kernel(*arguments, 0, 0)  # compile it in this thread: after Ctrl-C the process would wait for another's compiler
     others = [_pool().submit(kernel, *arguments, *pair) for pair in pairwise(bounds[1:])]
     kernel(*arguments, *bounds[:2])
     for other in others:

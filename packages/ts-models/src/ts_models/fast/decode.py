@@ -71,6 +71,8 @@ class FastStepper:
         self.scratch, self.waits = _make_scratch(self.weights, self.cache, self.threads, rows), (0, 0)
         items = max(rows, self.weights.heads, *(getattr(self.weights, name).value.shape[1] for name in _MATRICES))
         self.team = Team(self.threads, items, self.kernels.help_forward, looks_per_second(self.kernels.spin))
+        if self.threads > 1:  # compile it in this thread: after Ctrl-C the process would wait for a helper's compiler
+            self.kernels.help_forward(self.weights, self.cache, self.slots, self.tokens, self.scratch, self.team.words, 1, 0)
 
     def step(self, tokens: Tensor, rows: Tensor | None) -> Tensor:
         if rows is not None:

@@ -291,7 +291,7 @@ def _ask_for(value: Any, layer: int, part: int, forwards: bool) -> None:
 
 
 @kernel(counted=False)
-def _open(team: Any, kind: int, layer: int, items: int, rows: int) -> Any:
+def _open(team: Any, kind: int, layer: int, rows: int) -> Any:
     """Publish a phase; gives its serial number."""
     join_caller()
     serial = team[SERIAL] + 1
@@ -345,7 +345,7 @@ def _phase(w: Any, cache: Any, s: Any, logits: Any, team: Any, kind: int, layer:
     """All items of a phase; shared: with whatever helpers come."""
     join_caller()
     items = _items(w, kind)
-    serial = _open(team, kind, layer, items, rows) if shared else 0
+    serial = _open(team, kind, layer, rows) if shared else 0
     front, back, helper = 0, items - 1, 0
     while True:
         item, helper, front, back = _next(w, team, kind, layer, serial, items, front, back)
@@ -438,7 +438,7 @@ def forward(w: Any, cache: Any, slots: Any, tokens: Any, s: Any, logits: Any, te
         cache.where[row, cache.lengths[row] // BLOCK] = slots[row]
     size = chunk if helpers and chunk else rows
     items, shared = -(-rows // size), helpers > 0 and chunk > 0
-    serial = _open(team, WHOLE, chunk, items, rows) if shared else 0
+    serial = _open(team, WHOLE, chunk, rows) if shared else 0
     front, back, helper = 0, items - 1, 0
     while True:
         item, helper, front, back = _next(w, team, WHOLE, 0, serial, items, front, back)

@@ -124,6 +124,8 @@ def test_an_odd_place_is_a_sentence(line: str, place: Path) -> None:
         ("cp raw.txt $'caf\\xe9.txt'; \"$0\" -m ts_data prepare $'caf\\xe9.txt' --out new -q", 2),
         ('"$0" -c "from ts_models.cli import main; main()" generate demo -q --prompt $\'caf\\xe9\'', 2),
         ('"$0" -m ts_data stats splits > /dev/full', 2),
+        ('"$0" -m ts_data prepare raw.txt --out new --validation 20 >/dev/null 2>/dev/full', 0),
+        ('"$0" -m ts_data prepare raw.txt --out new --validation 20 2>&1 >/dev/null | true; exit ${PIPESTATUS[0]}', 0),
         ('PYTHONIOENCODING=ascii "$0" -m ts_data show splits >/dev/null', 0),
     ],
 )

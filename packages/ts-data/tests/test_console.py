@@ -75,6 +75,7 @@ def of_library(module: str, name: str, *bases: type[Exception]) -> type[Exceptio
     [
         (OSError(errno.EROFS, "Read-only file system", "x/a"), "x/a: Read-only file system. Choose a place that can be written."),
         (OSError(errno.ENOSPC, "No space left on device", "x/.a.ts-partial/b"), "x/a/b: no space left on the disk. Free some"),
+        (OSError(errno.ENOSPC, "No space left on device", "source", None, "copy"), "copy: no space left on the disk. Free some"),
         (OSError(errno.EDQUOT, "Disk quota exceeded", "a"), "a: no space left on the disk."),
         (OSError(errno.EFBIG, "File too large", "a"), "a: no space left on the disk."),
         (OSError(errno.ENAMETOOLONG, "File name too long", "a"), "a: File name too long. Choose a shorter one."),
@@ -117,6 +118,10 @@ def of_library(module: str, name: str, *bases: type[Exception]) -> type[Exceptio
         (
             UnicodeEncodeError("utf-8", "caf\udce9.txt", 3, 4, "surrogates not allowed"),
             r"'caf\udce9.txt': a name or text that is not",
+        ),
+        (
+            UnicodeEncodeError("utf-8", "x" * 150 + "/.caf\udce9.ts-partial/b" + "x" * 150, 154, 155, "surrogates not allowed"),
+            f"'{'x' * 96}/caf\\udce9/b{'x' * 86}': a name or text that is not",
         ),
         (EOFError("Compressed file ended"), "a file cannot be read or written: Compressed file ended."),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,24 @@ IDS = torch.randint(0, 20, (2, 9), generator=torch.Generator().manual_seed(0))
 def folder(tmp_path: Path) -> Path:
     torch.manual_seed(1)
     return ts_models.save(ts_models.build("story-1m", **SIZES), tmp_path / "model")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are UTF-8")
+def test_a_folder_whose_name_is_not_utf8_is_refused_and_not_called_damaged(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """safetensors writes such a file but does not open it. Below such a folder, relative names do."""
+    odd = tmp_path / "caf\udce9"
+    with pytest.raises(ArtefactError, match="is not UTF-8"):
+        ts_models.save(ts_models.load(folder).model, odd)
+    assert list(tmp_path.iterdir()) == [folder]
+    folder.rename(odd)
+    with pytest.raises(ArtefactError, match="is not UTF-8"):
+        ts_models.load(odd)
+    monkeypatch.chdir(odd)
+    ts_models.save(ts_models.build("story-1m", **SIZES), "model")
+    assert r"# caf\udce9" in Path("model/README.md").read_text()
+    ts_models.load("model")
 
 
 @torch.no_grad()

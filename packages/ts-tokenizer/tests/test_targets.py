@@ -187,10 +187,27 @@ def test_a_file_or_a_strangers_folder_stays(folder: Path, tmp_path: Path) -> Non
         for force in (False, True):
             with pytest.raises(ArtefactError, match=r"left unchanged|a file"):
                 ts_tokenizer.encode_splits(folder / "splits", folder / "splits.json", tmp_path / name, force=force)
-    with pytest.raises(ArtefactError, match=r"is a folder\. Name a file"):
+    with pytest.raises(ArtefactError, match=r"is a folder, where a file is to be written"):
         train_file(folder / "splits", tmp_path / "mine", vocab_size=200)
     assert (tmp_path / "file").read_text() == "precious"
     assert _files(tmp_path / "mine") == {"manifest.json": b"{}"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a pipe with a name")
+def test_a_pipe_is_refused_and_not_read(folder: Path, tmp_path: Path) -> None:
+    """Reading it would wait for a writer, for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ArtefactError, match="is a device or pipe"):
+        train_file(folder / "splits", tmp_path / "pipe", vocab_size=200)
+
+
+def test_the_folder_that_one_is_in_is_refused_before_the_work(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ts_tokenizer.encode._open_work", lambda *_: pytest.fail("began"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArtefactError, match="the folder that you are in"):
+        ts_tokenizer.encode_splits(folder / "splits", folder / "splits.json", tmp_path)
 
 
 def test_the_users_files_stay(folder: Path, encoded: Path) -> None:

@@ -323,6 +323,8 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtefactError, match=r"file: cannot hold a run \(a file of that name is in the way\)"):
         train(config(), data, tmp_path / "file")
+    with pytest.raises(ArtefactError, match="is not UTF-8"):  # no checkpoint in it could be read again
+        train(config(), data, tmp_path / "caf\udce9")
     monkeypatch.setattr("tempfile.TemporaryFile", _read_only)
     with pytest.raises(ArtefactError, match=r"run: cannot hold a run \(Read-only file system\). Choose another --out"):
         train(config(), data, tmp_path / "run")

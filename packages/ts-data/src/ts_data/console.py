@@ -12,6 +12,7 @@ import errno
 import functools
 import importlib
 import inspect
+import io
 import json
 import os
 import re
@@ -278,7 +279,10 @@ def _unwound(received: list[int]) -> Iterator[None]:
 
 
 def _prepare_streams() -> None:
-    """Open what the caller closed, so that no file of ours gets its number; write what a terminal cannot show as escapes."""
+    """Open what the caller closed, so that no file of ours gets its number; write what a terminal cannot show as escapes.
+
+    What stderr does not take, for its disk is full or its terminal has gone, ends no work.
+    """
     for number, mode in enumerate("rww"):
         try:
             os.fstat(number)
@@ -291,6 +295,21 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    with contextlib.suppress(OSError, ValueError):  # not a real stream, as in tests
+        if sys.stderr.fileno() == 2 and not (sys.platform == "win32" and sys.stderr.isatty()):
+            log = io.BufferedWriter(_Log(2, "w", closefd=False))
+            sys.stderr = io.TextIOWrapper(log, sys.stderr.encoding, "backslashreplace", line_buffering=True)
+
+
+class _Log(io.FileIO):
+    """A file that forgets what cannot be written."""
+
+    def write(self, content: Any, /) -> int:
+        with contextlib.suppress(OSError):
+            written = super().write(content)
+            if written is not None:
+                return written
+        return len(content)
 
 
 def _stop(message: str, code: int, debug: bool) -> None:
@@ -303,10 +322,7 @@ def _stop(message: str, code: int, debug: bool) -> None:
     except (OSError, ValueError):
         _close(sys.stdout)
     line = " ".join(message.split("\n"))
-    try:
-        print(_styled(f"error: {line}", "^error:", "1;31", sys.stderr) if code == 2 else line, file=sys.stderr)
-    except OSError:  # the terminal has gone, or the disk of a log is full: the exit code still says what happened
-        _close(sys.stderr)
+    print(_styled(f"error: {line}", "^error:", "1;31", sys.stderr) if code == 2 else line, file=sys.stderr)
     sys.exit(code)
 
 
@@ -371,7 +387,8 @@ def explain(problem: BaseException) -> str | None:
     if isinstance(problem, RecursionError):
         return "an input is nested too deeply to be read. Check the files that were named."
     if isinstance(problem, UnicodeEncodeError) and isinstance(problem.object, str):
-        return f"{problem.object[:200]!a}: a name or text that is not UTF-8. Rename the file, or convert the text."
+        near = problem.object[max(0, problem.start - 100) : problem.end + 100]
+        return f"{_shown(near)!a}: a name or text that is not UTF-8. Rename the file, or convert the text."
     if isinstance(problem, UnicodeError):
         return f"a text is not UTF-8 ({text}). Convert it to UTF-8."
     if isinstance(problem, EOFError) or origins & _FILES:
@@ -418,9 +435,13 @@ def _first_line(problem: BaseException) -> str:
 
 
 def _place(problem: BaseException) -> str:
-    """The file that an error names, without our hidden names."""
-    name = getattr(problem, "filename", None)
-    return _HIDDEN.sub(r"\1\2", os.fsdecode(name)) if isinstance(name, str | bytes | os.PathLike) else ""
+    """The file that an error names, without our hidden names; of a copy, what was to be written."""
+    name = getattr(problem, "filename2", None) or getattr(problem, "filename", None)
+    return _shown(os.fsdecode(name)) if isinstance(name, str | bytes | os.PathLike) else ""
+
+
+def _shown(name: str) -> str:
+    return _HIDDEN.sub(r"\1\2", name)
 
 
 # --- results -----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import ts_data
 from ts_data.artefact import (
     StrPath,
     beside,
+    check_target,
     keep_apart,
     link_or_copy,
     lock,
@@ -93,6 +94,7 @@ def encode_splits(
         recover(target)
         identity = _identity(source, tokenizer)
         if (done := _check_earlier(target, identity, force=force)) is None:
+            check_target(target, "manifest.json", "ts-tokenizer/encoded", error=ArtefactError)  # now, not after the work
             need_space(target, sum(info.utf8_bytes for info in source.splits.values()), "encoding", error=ArtefactError)
             work = _open_work(target, {**identity, "batch_rows": BATCH_ROWS})  # journal lines refer to batch boundaries
             with naming_full_disk(work, TsTokenizerError), _loaded(engine, splits, tokenizer, work, workers) as running:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ts_data.artefact import StrPath, keep_apart, lock, read_json
+from ts_data.artefact import StrPath, check_file, keep_apart, lock, read_json
 from ts_data.console import Progress
 
 from .errors import ArtefactError
@@ -46,8 +46,7 @@ def _differences(out: Path, fingerprint: str, vocab_size: int, casing: Casing) -
     """How an existing tokenizer file differs from the requested one. Raises ArtefactError for any other file."""
     if not out.exists():
         return []
-    if out.is_dir():
-        raise ArtefactError(f"{out}: is a folder. Name a file to write.")
+    check_file(out, "a file", lambda _: True, error=ArtefactError)  # reading a pipe would wait for its writer
     try:
         content = read_json(out, error=ArtefactError)
     except ArtefactError:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ts_models import StoryModel, artefact, save
-from ts_models.io.model_folder import read_training, save_tensors
+from ts_models.io.model_folder import check_utf8, read_training, save_tensors
 from ts_models.io.provenance import pack
 from ts_models.schemas import CurvePoint, PromptFormat, TrainingSummary
 
@@ -103,10 +103,11 @@ def create_run_dir(path: Path) -> None:
     """Create the run folder, before anything is computed.
 
     Raises:
-        ArtefactError: the path is a file or another artefact, or is not writable.
+        ArtefactError: the path is a file or another artefact, is not writable, or is not UTF-8.
     """
     if (path / "manifest.json").exists():
         raise ArtefactError(f"{path}: holds something else (by its manifest.json); it is left alone. Choose another --out.")
+    check_utf8(path, error=ArtefactError)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):

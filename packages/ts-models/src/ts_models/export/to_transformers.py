@@ -59,7 +59,9 @@ def export_transformers(
             copy_files(lm.path, folder, (TOKENIZER, *FOREIGN))
         else:
             _write_tokenizer(lm, folder)
-        (folder / CARD).write_bytes(transformers_card(lm, resolve_target(out).name, qwen=is_qwen3(config)).encode())
+        (folder / CARD).write_bytes(
+            transformers_card(lm, resolve_target(out).name, qwen=is_qwen3(config)).encode(errors="backslashreplace")
+        )
         copy_files(lm.path, folder, (TRAINING, TRAIN_STORIES))
     return {"architecture": content["architectures"][0], **_compare(lm, out)}
 

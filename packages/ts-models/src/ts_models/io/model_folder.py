@@ -95,7 +95,7 @@ def save(
             write_model(folder / TRAINING, training)
         if hashes is not None:
             (folder / TRAIN_STORIES).write_bytes(hashes)
-        (folder / CARD).write_bytes(model_card(config, training, _title(path.resolve())).encode())
+        (folder / CARD).write_bytes(model_card(config, training, _title(path.resolve())).encode(errors="backslashreplace"))
     return path
 
 
@@ -129,6 +129,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], **metadata: str) -> No
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """`save_file` of safetensors, whose own error for a full disk becomes the OSError that it was."""
+    check_utf8(path)
     try:
         save_file(tensors, path, metadata=metadata)
     except SafetensorError as problem:
@@ -283,10 +284,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file."""
     if not path.is_file():
         raise ArtefactError(f"{path}: no such file. A model folder holds {CONFIG} and {WEIGHTS}.")
+    check_utf8(path)
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError, ValueError) as problem:
         raise ArtefactError(f"{path}: not a whole safetensors file ({problem}). Write or fetch it again.") from None
+
+
+def check_utf8(path: Path, *, error: type[Exception] = ArtefactError) -> None:
+    """Refuse a path that is not UTF-8: safetensors would write it, and open it never again."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise error(f"{path}: is not UTF-8, and safetensors opens no such path. Choose another name.") from None
 
 
 def load_weights(network: StoryModel, tensors: dict[str, Tensor], *, source: str) -> None:

@@ -54,6 +54,13 @@ def test_is_causal(model: ts_models.StoryModel) -> None:
     assert not torch.allclose(before[:, 7:], after[:, 7:], atol=1e-3)
 
 
+@pytest.mark.parametrize("time", [5, 20])
+def test_no_rows_give_no_rows(model: ts_models.StoryModel, time: int) -> None:
+    logits = model.train()(torch.zeros(0, time, dtype=torch.long))
+    assert logits.shape == (0, time, 32)
+    logits.sum().backward()
+
+
 @torch.no_grad()
 def test_cached_equals_whole_for_ragged_prompts(model: ts_models.StoryModel) -> None:
     ids, lengths = torch.randint(0, 32, (3, 20)), [9, 5, 7]

@@ -19,13 +19,14 @@ _MANY = 16
 
 
 def attention_fits(q: Tensor) -> bool:
-    """Whether the kernels take these queries: float32 on the CPU, neither compiled nor traced by torch, enough tokens, with Numba."""
+    """Whether the kernels take these queries: float32 on the CPU, neither compiled nor traced by torch, enough tokens, not empty, with Numba."""
     return (
         not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and q.device.type == "cpu"
         and q.dtype == torch.float32
         and q.shape[2] >= _MANY
+        and q.numel() > 0
         and available()
     )
 

@@ -37,7 +37,7 @@ class Attention(nn.Module):
         Without `mask` every token sees itself and all before it; with it, [B, 1, T, S] bool says which it sees.
         With `state` the keys and values are written to the cache at each row's own position, then read back whole.
         """
-        batch, time, _ = x.shape
+        time = x.shape[1]
         q, k, v = self._project(x)
         if rope is not None:
             q, k = apply_rope(q, *rope), apply_rope(k, *rope)
@@ -46,11 +46,12 @@ class Attention(nn.Module):
         if self.window is not None:
             mask = self._local(mask, time, k.shape[2], x.device)
         mixed = self._attend(q, k, v, mask)
-        return self.out(mixed.transpose(1, 2).reshape(batch, time, -1))  # type: ignore[no-any-return]
+        return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         batch, time, _ = x.shape
-        q, k, v = self.qkv(x).view(batch, time, -1, self.head_dim).split([self.heads, self.kv_heads, self.kv_heads], dim=2)
+        heads = [self.heads, self.kv_heads, self.kv_heads]
+        q, k, v = self.qkv(x).view(batch, time, sum(heads), self.head_dim).split(heads, dim=2)
         return self.q_norm(q).transpose(1, 2), self.k_norm(k).transpose(1, 2), v.transpose(1, 2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -172,7 +172,7 @@ class RotaryEmbedding(PositionEncoding):
         cos, sin = table[..., 0], table[..., 1]
         even, odd = pairs[..., 0], pairs[..., 1]
         turned = torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1)
-        return turned.view(batch, time, -1).type_as(x)
+        return turned.flatten(2).type_as(x)
 
 
 def has_torchtune() -> bool:
@@ -194,6 +194,8 @@ class TorchtuneRotary(PositionEncoding):
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         """x [batch, time, d_model] → the same shape."""
         batch, time, d_model = x.shape
+        if not x.numel():  # torchtune's module reshapes by -1
+            return x
         heads = x.view(batch, time, self.heads, self.head_dim)
         turned: Tensor = self.rotary(heads, input_pos=positions if positions.dim() == 2 else positions[None])
         return turned.reshape(batch, time, d_model)

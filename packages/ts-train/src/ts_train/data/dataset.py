@@ -1,8 +1,9 @@
 """Open the data of a run, check them against their vocabulary, and fingerprint them."""
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..errors import ArtefactError, DataError
 from ..schemas import TrainConfig
 from .batches import Batches, Stories, story_difficulty
 
@@ -46,8 +47,9 @@ class TrainingData:
 
     @property
     def tokenizer(self) -> Any:
-        """The folder's tokenizer; None for data without one."""
-        return getattr(self.source, "tokenizer", None)
+        """The folder's tokenizer; None for data without one. Raises ArtefactError where it is damaged."""
+        with _own_errors():
+            return getattr(self.source, "tokenizer", None)
 
     @property
     def prompt_format(self) -> dict[str, Any] | None:
@@ -62,18 +64,31 @@ class TrainingData:
         return None if hashes is None else np.asarray(hashes)
 
 
+@contextlib.contextmanager
+def _own_errors() -> Iterator[None]:
+    """Raise ArtefactError of this package for what ts_tokenizer cannot read."""
+    from ts_tokenizer.errors import TsTokenizerError
+
+    try:
+        yield
+    except TsTokenizerError as problem:
+        raise ArtefactError(str(problem)) from problem
+
+
 def open_data(data: Any) -> TrainingData:
     """Open an encoded/ folder, or wrap a mapping of "train" and "validation" to ids with offsets.
 
     A mapping of another package needs the attributes `vocab_size` and `pad_id`; its content is hashed.
 
     Raises:
+        ArtefactError: the folder is missing, damaged, or of another kind.
         DataError: the split `train` is missing, an id is not in the vocabulary, or the mapping lacks an attribute.
     """
     if isinstance(data, str | os.PathLike):
         from ts_tokenizer import open_encoded
 
-        data = open_encoded(data)
+        with _own_errors():
+            data = open_encoded(data)
     if not isinstance(data, Mapping) or "train" not in data:
         raise DataError("the data have no split `train`. Give an encoded/ folder, or a mapping with `train` and `validation`.")
     manifest = getattr(data, "manifest", None)

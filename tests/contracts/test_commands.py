@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
@@ -77,6 +78,20 @@ def test_a_misspelled_command_is_answered_with_the_right_one(package):
     done = CliRunner().invoke(app, [name[:-1] + "q"])
     assert done.exit_code == 2
     assert f"'{name}'" in done.output
+
+
+def test_what_follows_names_the_given_paths_as_a_shell_takes_them(package):
+    files = [path for path in (package.path / "src").rglob("*.py") if "cli" in {path.stem, path.parent.name}]
+    assert files
+    for path in files:
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                given = {argument.arg for argument in function.args.args}
+                for text in (node for node in ast.walk(function) if isinstance(node, ast.JoinedStr)):
+                    if ast.unparse(text)[2:].startswith("ts-"):
+                        shown = [part.value for part in text.values if isinstance(part, ast.FormattedValue)]
+                        bare = [ast.unparse(v) for v in shown if not isinstance(v, ast.Call)]
+                        assert not [name for name in bare if name.partition("[")[0] in given], f"{path}: {ast.unparse(text)}"
 
 
 def test_every_command_that_writes_says_what_follows(package):

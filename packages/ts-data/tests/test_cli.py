@@ -22,10 +22,10 @@ def splits(raw: Path, tmp_path: Path) -> Path:
 
 
 def test_sample_prepare_stats(run: Run, tmp_path: Path) -> None:
-    raw, out = tmp_path / "raw.txt", tmp_path / "splits"
+    raw, out = tmp_path / "my raw.txt", tmp_path / "splits"
     assert run("sample", "--stories", 50, "--out", raw)[:2] == (
         0,
-        f"wrote 50 stories ({raw.stat().st_size:,} bytes) to {raw}\nNext: ts-data prepare {raw} --out splits/\n",
+        f"wrote 50 stories ({raw.stat().st_size:,} bytes) to {raw}\nNext: ts-data prepare '{raw}' --out splits/\n",
     )
     code, text, err = run("prepare", raw, "--out", out, "--validation", 3, "--workers", 1)
     assert code == 0

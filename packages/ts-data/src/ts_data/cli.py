@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,7 +50,7 @@ def sample(
     emit(
         {"out": str(out), "stories": stories, "bytes": size},
         f"wrote {stories:,} stories ({size:,} bytes) to {out}",
-        then=f"ts-data prepare {out} --out splits/",
+        then=f"ts-data prepare {quote(str(out))} --out splits/",
     )
 
 
@@ -65,7 +66,7 @@ def download(
     """
     with show_progress() as progress:
         train, test = ts_data.download(corpus, out, endpoint=endpoint, progress=progress)
-    follow = f"ts-data prepare {train} --test {test} --out splits/"
+    follow = f"ts-data prepare {quote(str(train))} --test {quote(str(test))} --out splits/"
     emit({"train": str(train), "test": str(test)}, f"wrote {train} and {test}", then=follow)
 
 
@@ -121,7 +122,7 @@ def prepare(
     for message in manifest.warnings:
         warn(message)
 
-    emit(manifest, lambda: _prepared(manifest, out), then=f"ts-tokenizer train {out} --out word_tokenizer.json")
+    emit(manifest, lambda: _prepared(manifest, out), then=f"ts-tokenizer train {quote(str(out))} --out word_tokenizer.json")
 
 
 @app.command()
@@ -138,7 +139,7 @@ def stats(splits: Splits) -> None:
         {name: info.model_dump(mode="json") for name, info in manifest.splits.items()},
         lambda: _described(manifest),
         written=False,
-        then=f"ts-tokenizer train {splits} --out word_tokenizer.json",
+        then=f"ts-tokenizer train {quote(str(splits))} --out word_tokenizer.json",
     )
 
 
@@ -232,7 +233,7 @@ def instruct(
         counts = ", ".join(f"{name} {count:,}" for name, count in sorted(made.parts.items()))
         return f"{table(rows, ['split', 'stories', 'held-out words'])}\n\nprompts with: {counts}\nwrote {out}"
 
-    emit(manifest, text, then=f"ts-tokenizer train {out} --out asked_tokenizer.json")
+    emit(manifest, text, then=f"ts-tokenizer train {quote(str(out))} --out asked_tokenizer.json")
 
 
 def _prepared(manifest: DatasetManifest, out: str) -> str:

@@ -4,6 +4,7 @@ import sys
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -44,7 +45,7 @@ def train(
     payload = {"path": str(out), "sha256": tokenizer.sha256, "vocab_size": entries, "casing": casing, **seen.model_dump()}
     text = f"{out}: {entries:,} entries from {seen.stories:,} stories ({seen.tokens:,} tokens, {seen.distinct:,} distinct{few})."
     encoded = "encoded/" if ts_data.open_manifest(splits).instruct is None else "asked/"
-    emit(payload, text, then=f"ts-tokenizer encode {splits} --tokenizer {out} --out {encoded}")
+    emit(payload, text, then=f"ts-tokenizer encode {quote(str(splits))} --tokenizer {quote(str(out))} --out {encoded}")
 
 
 @app.command()
@@ -77,7 +78,7 @@ def encode(
     ]
     text = table(rows, ["split", "stories", "tokens", "<unk>", "MB"]) + f"\nwrote {out}/"
     recipe, run = ("", "run/") if manifest.prompts is None else (" --preset story-1m-instruct", "asked-run/")
-    emit(manifest, text, then=f"ts-train run{recipe} --data {out} --out {run} --max-minutes 5")
+    emit(manifest, text, then=f"ts-train run{recipe} --data {quote(str(out))} --out {run} --max-minutes 5")
 
 
 @app.command()

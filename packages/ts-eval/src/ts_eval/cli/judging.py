@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -85,7 +86,9 @@ def judge(
     tokens = f", {summary.prompt_tokens:,} prompt and {summary.completion_tokens:,} completion tokens"
     spent = f"{count_calls(summary.calls)}{tokens if summary.completion_tokens else ''}{price}"
     following = (
-        f"ts-eval report MODEL --data splits/ --out report/ --ratings {out}" if against is None else f"ts-eval rate {stories}"
+        f"ts-eval report MODEL --data splits/ --out report/ --ratings {quote(str(out))}"
+        if against is None
+        else f"ts-eval rate {quote(str(stories))}"
     )
     emit(summary, f"{text}\n{spent}\nwrote {out}", then=following)
     opt.end_without_ratings(reasons)
@@ -169,7 +172,7 @@ def best(
         f"wrote {out}: {len(rows):,} stories, best of {n} by {by}; "
         f"best {means['best']:.3f}, mean {means['mean']:.3f}, worst {means['worst']:.3f}"
     )
-    following = f"ts-train prefer {model} {out} --out tuned/"
+    following = f"ts-train prefer {quote(model)} {quote(str(out))} --out tuned/"
     emit({"stories": len(rows), **means, "out": str(out)}, shown, then=following)
 
 
@@ -286,7 +289,7 @@ def optimise_prompt(
             rated, options, prompts=others, orders=orders, out=out, store=store, limit=limit, progress=progress,
             announce=opt.announcer(),
         )  # fmt: skip
-    following = f"ts-eval judge stories.jsonl --prompt {out.with_suffix('.prompt.json')} --out ratings.jsonl"
+    following = f"ts-eval judge stories.jsonl --prompt {quote(str(out.with_suffix('.prompt.json')))} --out ratings.jsonl"
     emit(report, lambda: _prompts_text(report, out), then=following)
 
 
@@ -317,7 +320,7 @@ def panel(
     from ..calibration import panel as work
 
     report = work(files, out=out)
-    following = None if out is None else f"ts-eval report MODEL --data splits/ --out report/ --ratings {out}"
+    following = None if out is None else f"ts-eval report MODEL --data splits/ --out report/ --ratings {quote(str(out))}"
     emit(report, lambda: _panel_text(report, out), written=out is not None, then=following)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,7 +39,11 @@ def sweep(
     chosen = validate(SweepConfig, merge(config, settings, {"search": search, "trials": trials, "stories": stories}))
     with show_progress() as progress:
         made = run(model, data, chosen, out=out, allow_overlap=allow_overlap, progress=progress)
-    following = None if out is None else f"ts-eval report {model} --data {data} --out report/ --sweep {out}"
+    following = (
+        None
+        if out is None
+        else f"ts-eval report {quote(model)} --data {quote(str(data))} --out report/ --sweep {quote(str(out))}"
+    )
     emit_report(made.model_dump(mode="json"), lambda: _sweep_text(made), made.warnings, written=False, then=following)
 
 
@@ -180,7 +185,7 @@ def instruct(
             allow_overlap=allow_overlap, out=out, progress=progress, **options,
         )  # fmt: skip
     _warn_all(report)
-    following = None if out is None else f"ts-models play {models[0]}"
+    following = None if out is None else f"ts-models play {quote(models[0])}"
     emit(report, lambda: _instruct_text(report, out), written=out is not None, then=following)
 
 

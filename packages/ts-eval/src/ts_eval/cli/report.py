@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -51,7 +52,7 @@ def report(
     def text() -> str:
         return f"{verdict(made)}\n\n{summary(made)}\n\n{page}" if whole else f"{banner(made.warnings)}{verdict(made)}\n{page}"
 
-    emit_report(payload, text, made.warnings, then=f"ts-models play {models[0]}")
+    emit_report(payload, text, made.warnings, then=f"ts-models play {quote(models[0])}")
 
 
 def _section(

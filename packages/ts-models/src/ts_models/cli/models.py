@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -125,7 +126,7 @@ def export(
     with show_progress() as progress:
         result = export_model(model, out, format=format_, text=text, progress=progress)
     lines = [f"{name}: {_shown(value)}" for name, value in result.items() if name != "path"]
-    following = (FORMATS[format_].then or "").format(out=result["path"]) or None
+    following = (FORMATS[format_].then or "").format(out=quote(str(result["path"]))) or None
     emit(result, "\n".join([*lines, f"wrote {result['path']}"]), then=following)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from ts_models.console import emit
@@ -47,7 +48,7 @@ def print_run(run: Run) -> None:
         "skipped_steps": run.state.skipped,
         "stopped": run.stopped,
     }
-    following = f'ts-models generate {payload["model"]} --prompt "Once upon a time"'
+    following = f'ts-models generate {quote(payload["model"])} --prompt "Once upon a time"'
     emit(payload, lambda: _text(payload), then=following)
 
 

@@ -1,6 +1,7 @@
 """ts-train run, resume, plot, prefer: train a model on encoded stories, continue a run, draw its losses, tune a model on pairs."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -107,7 +108,7 @@ def plot(
     from ..studies.plots import plot as draw
 
     written = draw(runs, out)
-    following = f"ts-eval report {' '.join(str(run / 'model') for run in runs)} --data splits/ --out report/"
+    following = f"ts-eval report {' '.join(quote(str(run / 'model')) for run in runs)} --data splits/ --out report/"
     emit({"plot": str(written), "runs": [str(run) for run in runs]}, f"wrote {written}", then=following)
 
 
@@ -132,4 +133,4 @@ def prefer(
         f"wrote {out}: {report.steps:,} steps on {report.pairs:,} pairs; of {report.held_out:,} held-out pairs, {100 * report.accuracy:.0f} % prefer the "
         f"better story more than before (loss {report.loss:.3f}, 0.693 before)"
     )
-    emit(report, shown, then=f'ts-models generate {out} --prompt "Once upon a time"')
+    emit(report, shown, then=f'ts-models generate {quote(str(out))} --prompt "Once upon a time"')

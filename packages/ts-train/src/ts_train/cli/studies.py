@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,7 +65,7 @@ def ladder(
         report = run(settings, data, out, progress=progress, warn=warn)
     preset = report.predictions[-1].preset if report.predictions else DEFAULT
     shown = f"wrote {out / 'results.json'}, {out / 'plot.png'}"
-    following = f"ts-train run --preset {preset} --data {data} --out run/"
+    following = f"ts-train run --preset {preset} --data {quote(str(data))} --out run/"
     emit(report, lambda: f"{ladder_text(report)}\n\n{shown}", then=following)
 
 
@@ -89,7 +90,7 @@ def ablate(
     with _study(out, [data, file]) as progress:
         report = run(config, data, out, progress=progress, warn=warn)
     shown = f"wrote {out / 'results.json'}, {out / 'plot.png'}"
-    following = f"ts-train plot {out / 'cells'}/*/run --out losses.png"
+    following = f"ts-train plot {quote(str(out / 'cells'))}/*/run --out losses.png"
     emit(report, lambda: f"{_ablation_text(report)}\n\n{shown}", then=following)
 
 
@@ -110,7 +111,7 @@ def _longer_run(report: SearchReport, data: Path) -> str | None:
         return None
     chosen = [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in best.params.items()]
     settings = " ".join(f"--set {shlex.quote(one)}" for one in chosen)
-    return f"ts-train run --preset {report.config.base.get('preset') or DEFAULT} --data {data} --out run/ {settings}"
+    return f"ts-train run --preset {report.config.base.get('preset') or DEFAULT} --data {quote(str(data))} --out run/ {settings}"
 
 
 def _search_text(report: SearchReport) -> str:

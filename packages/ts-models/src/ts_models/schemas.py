@@ -51,7 +51,7 @@ class NetworkConfig(_Frozen):
     vocab_size: Size = 2048
     max_seq_len: Size = 256
     """Tokens of context it is trained for (facts: 256)."""
-    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     eos_id: int = -2
     """Id that ends a story. Left out, the special ids are the last four of the vocabulary: eos, bos, unk, pad."""
     bos_id: int = -2
@@ -114,9 +114,9 @@ class TransformerConfig(NetworkConfig):
     positions: Positions = "rope"
     """`rope` rotates queries and keys (half-split, as Qwen3); `rope-embedding` rotates the embedding (torchtune's
     interleaved pairs, as the talk did); sinusoidal as in Vaswani et al. 2017."""
-    rope_theta: float = Field(10_000.0, gt=0)
+    rope_theta: float = Field(default=10_000.0, gt=0)
     norm: Literal["layernorm", "rmsnorm"] = "rmsnorm"
-    norm_eps: float = Field(1e-5, gt=0)
+    norm_eps: float = Field(default=1e-5, gt=0)
     norm_first: bool = True
     final_norm: bool = True
     qk_norm: bool = False
@@ -133,7 +133,7 @@ class TransformerConfig(NetworkConfig):
     local_window: Size | None = None
     """Tokens that the layers named in `local_layers` look back, their own included (GPT-Neo)."""
     local_layers: tuple[int, ...] = ()
-    init_std: float | None = Field(None, gt=0)
+    init_std: float | None = Field(default=None, gt=0)
     """Standard deviation of normal initial weights; left out, PyTorch's own initialisation (the talk's)."""
     zero_init: bool = False
     """Start the two output projections of every block at zero, so that each block begins as the identity."""
@@ -236,23 +236,23 @@ class GenerationConfig(_Frozen):
     """`greedy` takes the likeliest token, `sample` draws one, `beam` searches the likeliest story, `beam-sample` draws in that search."""
     max_new_tokens: Size = 256
     """Most tokens of a story, without its prompt."""
-    min_new_tokens: int = Field(0, ge=0)
+    min_new_tokens: int = Field(default=0, ge=0)
     """`<eos>` is not written before this many tokens."""
-    temperature: float = Field(0.7, gt=0)
+    temperature: float = Field(default=0.7, gt=0)
     """Below 1, likely tokens are drawn more often; above 1, unlikely ones."""
-    top_k: int = Field(0, ge=0)
+    top_k: int = Field(default=0, ge=0)
     """Only the k likeliest tokens; 0: all."""
-    top_p: float = Field(1.0, gt=0, le=1)
+    top_p: float = Field(default=1.0, gt=0, le=1)
     """Only the likeliest tokens that together reach this probability (Holtzman et al. 2020)."""
-    min_p: float = Field(0.0, ge=0, le=1)
+    min_p: float = Field(default=0.0, ge=0, le=1)
     """Only tokens at least this many times as likely as the likeliest (Nguyen et al. 2024)."""
-    repetition_penalty: float = Field(1.0, gt=0)
+    repetition_penalty: float = Field(default=1.0, gt=0)
     """Above 1 makes tokens that are already in the text less likely (Keskar et al. 2019)."""
-    no_repeat_ngram_size: int = Field(0, ge=0)
+    no_repeat_ngram_size: int = Field(default=0, ge=0)
     """No n tokens in a row twice; 0: allowed."""
     num_beams: Size = 4
     """Stories that the beam methods keep at each step."""
-    length_penalty: float = Field(1.0, ge=-30, le=30)
+    length_penalty: float = Field(default=1.0, ge=-30, le=30)
     """Beam scores are divided by length to this power."""
     num_return_sequences: Size = 1
     """Stories of each prompt."""
@@ -357,7 +357,7 @@ class TrainingSummary(_Frozen):
     """SHA-256 of word_tokenizer.json."""
     splits_fingerprint: str | None = None
     """Fingerprint of the splits that the training data were made from."""
-    train_stories: int | None = Field(None, ge=0)
+    train_stories: int | None = Field(default=None, ge=0)
     """Hashes in train_stories.npy; None where the model folder has no such file."""
     train_stories_sha256: str | None = None
     """SHA-256 of train_stories.npy."""

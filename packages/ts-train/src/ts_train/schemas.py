@@ -86,7 +86,7 @@ class AdamWConfig(OptimizerSettings):
     """0.95 instead of torch's 0.999, because runs of small models are short."""
     eps: Positive = 1e-8
     """Added to the root of the second moment, against division by zero."""
-    weight_decay: float = Field(0.1, ge=0)
+    weight_decay: float = Field(default=0.1, ge=0)
     """Decoupled, on matrices only: never on biases, norms and embeddings unless `decay_all`."""
     decay_all: bool = False
     """Decay every parameter, as `torch.optim.AdamW(model.parameters())` does (the talk's recipe)."""
@@ -104,13 +104,13 @@ class MuonConfig(OptimizerSettings):
     name: Literal["muon"] = "muon"
     lr: Rate = 0.02
     """Peak learning rate of the matrices: the length of the orthogonalised update."""
-    momentum: float = Field(0.95, ge=0, lt=1)
+    momentum: float = Field(default=0.95, ge=0, lt=1)
     """Share of the last step's average gradient that is kept."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     """Of the matrices. No gain in runs of less than a few epochs."""
     cautious: bool = False
     """Decay only weights that the update shrinks (Chen et al. 2025, cautious weight decay)."""
-    ns_steps: int = Field(5, ge=1, le=20)
+    ns_steps: int = Field(default=5, ge=1, le=20)
     """Newton–Schulz iterations."""
     adamw_lr: Rate = 3e-3
     """Peak learning rate of everything that is not a hidden matrix."""
@@ -118,7 +118,7 @@ class MuonConfig(OptimizerSettings):
     """AdamW's, for everything that is not a hidden matrix; so the next two."""
     adamw_eps: Positive = 1e-8
     """Added to the root of the second moment."""
-    adamw_weight_decay: float = Field(0.0, ge=0)
+    adamw_weight_decay: float = Field(default=0.0, ge=0)
     """Of everything that is not a hidden matrix."""
     fused: bool = True
     """One AdamW kernel for all parameters, as in `adamw`."""
@@ -143,7 +143,7 @@ class ScheduleSettings(Settings):
 
     counts_steps: ClassVar[bool] = False
     """Whether the shape depends on the number of steps, not on the completed share of the run."""
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
     """Optimizer steps of linear rise from zero."""
 
     def idle(self, total_steps: int) -> list[str]:
@@ -260,22 +260,22 @@ class BatchConfig(Settings):
 
 
 class ValidationConfig(Settings):
-    every: int | None = Field(None, ge=1)
+    every: int | None = Field(default=None, ge=1)
     """Optimizer steps between validations. Default: up to 20 per run, and at most a fifth of its computation."""
-    max_stories: int | None = Field(None, ge=1)
+    max_stories: int | None = Field(default=None, ge=1)
     """Score only the first stories of the split: faster, noisier."""
-    samples: int = Field(2, ge=0)
+    samples: int = Field(default=2, ge=0)
     """Stories to sample and show at each validation."""
-    patience: int | None = Field(None, ge=1)
+    patience: int | None = Field(default=None, ge=1)
     """Stop after this many validations without a better loss. Default: never."""
     bits_per_byte: bool = True
     """Also score whole stories, in windows with half overlap, for bits per byte."""
 
 
 class CheckpointConfig(Settings):
-    every: int | None = Field(None, ge=1)
+    every: int | None = Field(default=None, ge=1)
     """Optimizer steps between checkpoints. Default: at every validation."""
-    keep: int = Field(2, ge=1)
+    keep: int = Field(default=2, ge=1)
     """Number of newest checkpoints to keep, besides the best by validation loss."""
     background: bool = True
     """Write from a copy in memory while training continues."""
@@ -285,23 +285,23 @@ class TrainConfig(Settings):
     """Everything that decides what a run computes."""
 
     format: Literal["ts-train/config"] = "ts-train/config"
-    schema_version: int = Field(2, ge=2, le=2)
+    schema_version: int = Field(default=2, ge=2, le=2)
     preset: str | None = None
     """A preset of ts-models; `None` with a whole `model` table, or with a model of your own."""
     model: dict[str, Any] = Field(default_factory=dict)
     """Fields that differ from the preset (`{dropout = 0.0}`), or a whole model config with its `kind`."""
     init_from: str | None = None
     """A model/ folder whose weights to start from (fine-tuning); its tokenizer must be that of the data."""
-    seed: int = Field(1, ge=0, lt=2**31)
+    seed: int = Field(default=1, ge=0, lt=2**31)
     """Decides weights, batches and dropout."""
 
-    max_steps: int | None = Field(None, ge=0, le=LARGEST)
+    max_steps: int | None = Field(default=None, ge=0, le=LARGEST)
     """Optimizer steps. The smallest given limit ends the run; `epochs` applies if none is given."""
-    epochs: float = Field(2.0, gt=0, le=1e9)
+    epochs: float = Field(default=2.0, gt=0, le=1e9)
     """Passes over the training split if no other limit is given (the talk: 2)."""
-    max_tokens: int | None = Field(None, ge=1, le=LARGEST)
+    max_tokens: int | None = Field(default=None, ge=1, le=LARGEST)
     """Real training tokens."""
-    max_minutes: float | None = Field(None, gt=0, le=1e9)
+    max_minutes: float | None = Field(default=None, gt=0, le=1e9)
     """Wall-clock minutes. The number of steps is planned at the start and during training, from the measured speed."""
 
     batch: BatchConfig = BatchConfig()
@@ -309,14 +309,14 @@ class TrainConfig(Settings):
     """Positions per forward pass. `auto`: as many as keep the logits in the cache (CPU), or all that fit (GPU)."""
     optimizer: OptimizerConfig = MuonConfig()
     schedule: ScheduleConfig = LinearConfig()
-    asked_weight: float = Field(1.0, gt=0)
+    asked_weight: float = Field(default=1.0, gt=0)
     """Weight in the loss of the first use, in a story, of each token of its prompt: above 1, a model follows its prompts more. The step
     losses shown are weighted then; validation is not."""
-    grad_clip: float | None = Field(1.0, gt=0)
+    grad_clip: float | None = Field(default=1.0, gt=0)
     """Maximum global gradient norm, after unscaling; null: no clipping."""
-    ema_decay: float | None = Field(None, gt=0, lt=1)
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Average the weights with this decay per step; validate and save the average."""
-    max_nonfinite: int = Field(10, ge=1)
+    max_nonfinite: int = Field(default=10, ge=1)
     """Stop after this many consecutive skipped steps."""
 
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
@@ -329,7 +329,7 @@ class TrainConfig(Settings):
     """Record and replay the step of each batch shape (CUDA graphs on an NVIDIA GPU): same arithmetic, no launch costs."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 …"""
-    threads: int | None = Field(None, ge=1, le=1024)
+    threads: int | None = Field(default=None, ge=1, le=1024)
     """CPU threads. Default: torch's. Recorded, because it changes the last bits."""
 
     validation: ValidationConfig = ValidationConfig()
@@ -396,7 +396,7 @@ class SpeedProbe(Frozen):
     """Of training steps."""
     validation_seconds: float = Field(ge=0)
     """Estimate for one validation."""
-    most_steps: int | None = Field(None, ge=0)
+    most_steps: int | None = Field(default=None, ge=0)
     """Limit by `max_steps` and `max_tokens`, if given."""
 
 
@@ -404,7 +404,7 @@ class RunManifest(Frozen):
     """run/config.json: the settings and the plan derived from them."""
 
     format: Literal["ts-train/run"] = "ts-train/run"
-    schema_version: int = Field(2, ge=2, le=2)
+    schema_version: int = Field(default=2, ge=2, le=2)
     config: TrainConfig
     model: dict[str, Any] | None
     """The complete model config; null for the caller's own model."""
@@ -470,7 +470,7 @@ class TrainerState(Frozen):
     """checkpoints/step-N/state.json: progress of a run; the tensors are in a file beside it."""
 
     format: Literal["ts-train/state"] = "ts-train/state"
-    schema_version: int = Field(2, ge=2, le=2)
+    schema_version: int = Field(default=2, ge=2, le=2)
     step: int = 0
     """Optimizer steps done, including skipped ones."""
     tokens: int = 0
@@ -516,13 +516,13 @@ class PreferenceConfig(Settings):
     """Strength of the pull towards the start: small values move further from it."""
     lr: Rate = 2e-5
     """Peak learning rate of AdamW; it falls linearly to zero."""
-    epochs: int = Field(1, ge=1)
+    epochs: int = Field(default=1, ge=1)
     """Passes over the pairs."""
-    batch_size: int = Field(8, ge=1)
+    batch_size: int = Field(default=8, ge=1)
     """Pairs of a step."""
-    held_out: float = Field(0.1, gt=0, lt=1)
+    held_out: float = Field(default=0.1, gt=0, lt=1)
     """Share of the pairs that is only judged."""
-    seed: int = Field(1, ge=0)
+    seed: int = Field(default=1, ge=0)
     """Decides the order of the pairs and which are held out."""
 
 

@@ -215,8 +215,8 @@ class LossPoint(Frozen):
 
     step: int
     tokens: int = Field(lt=1 << 63)
-    train_loss: float | None = Field(None, gt=-LARGEST, lt=LARGEST)
-    validation_loss: float | None = Field(None, gt=-LARGEST, lt=LARGEST)
+    train_loss: float | None = Field(default=None, gt=-LARGEST, lt=LARGEST)
+    validation_loss: float | None = Field(default=None, gt=-LARGEST, lt=LARGEST)
 
 
 class ModelReport(Frozen):

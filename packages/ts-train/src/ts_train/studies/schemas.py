@@ -25,7 +25,7 @@ class TrialResult(Frozen):
     """cells/<name>/cell.json: one finished training run of a study, without its weights."""
 
     format: Literal["ts-train/cell"] = "ts-train/cell"
-    schema_version: int = Field(1, ge=1, le=1)
+    schema_version: int = Field(default=1, ge=1, le=1)
     name: str
     seed: int
     identity: str
@@ -52,7 +52,7 @@ class AblationConfig(Frozen):
     """Named variants of one base, each trained from every seed."""
 
     format: Literal["ts-train/ablation"] = "ts-train/ablation"
-    schema_version: int = Field(1, ge=1, le=1)
+    schema_version: int = Field(default=1, ge=1, le=1)
     question: str
     """The comparison, as title of table and plot."""
     seeds: Seeds = (1, 2, 3)
@@ -99,7 +99,7 @@ class AblationReport(Frozen):
     """results.json of an ablation."""
 
     format: Literal["ts-train/ablation-report"] = "ts-train/ablation-report"
-    schema_version: int = Field(1, ge=1, le=1)
+    schema_version: int = Field(default=1, ge=1, le=1)
     config: AblationConfig
     data_fingerprint: str
     rows: tuple[VariantRow, ...]
@@ -116,7 +116,7 @@ class LadderConfig(Frozen):
     """Sizes × budgets, and the presets to predict."""
 
     format: Literal["ts-train/ladder"] = "ts-train/ladder"
-    schema_version: int = Field(1, ge=1, le=1)
+    schema_version: int = Field(default=1, ge=1, le=1)
     base: Settings
     """Settings of all runs, as in a recipe."""
     sizes: dict[str, Settings]
@@ -131,7 +131,7 @@ class LadderConfig(Frozen):
     """Budgets of the predictions. Default: `tokens`."""
     law: Law = "additive"
     """additive: E + A/N^alpha + B/D^beta. joint: E + (A/N^alpha + B/D^beta)^gamma, where a small network gains less from tokens."""
-    bootstrap: int = Field(200, ge=20)
+    bootstrap: int = Field(default=200, ge=20)
     """Number of bootstrap draws for the intervals."""
 
     @model_validator(mode="after")
@@ -187,7 +187,7 @@ class LadderReport(Frozen):
     """results.json of a ladder."""
 
     format: Literal["ts-train/ladder-report"] = "ts-train/ladder-report"
-    schema_version: int = Field(1, ge=1, le=1)
+    schema_version: int = Field(default=1, ge=1, le=1)
     config: LadderConfig
     data_fingerprint: str
     cells: tuple[TrialResult, ...]
@@ -246,20 +246,20 @@ class SearchConfig(Frozen):
     """A search for the settings with the lowest validation loss."""
 
     format: Literal["ts-train/search"] = "ts-train/search"
-    schema_version: int = Field(1, ge=1, le=1)
+    schema_version: int = Field(default=1, ge=1, le=1)
     base: Settings
     """Settings of all trials, over the recipe of `preset`."""
     space: dict[str, Space] = Field(min_length=1)
     """Dotted name of a field of TrainConfig ("optimizer.lr", "model.n_heads") → its values."""
-    trials: int = Field(20, ge=1)
+    trials: int = Field(default=20, ge=1)
     """Trials of the whole study, including other workers, earlier calls, pruned and diverged trials."""
     sampler: Literal["tpe", "random"] = "tpe"
     """`tpe` learns from earlier trials, `random` does not."""
-    sampler_seed: int | None = Field(None, ge=0)
+    sampler_seed: int | None = Field(default=None, ge=0)
     """Makes proposals reproducible with one worker. Several workers must not share a seed: they would repeat each other's trials."""
     pruner: Literal["median", "hyperband", "none"] = "median"
     """Stops a trial with a worse validation loss than the others at the same step; needs `validation.every`."""
-    startup_trials: int = Field(5, ge=0)
+    startup_trials: int = Field(default=5, ge=0)
     """First trials, never pruned (median) and drawn at random (tpe)."""
 
     @model_validator(mode="after")
@@ -286,7 +286,7 @@ class SearchReport(Frozen):
     """results.json of a search."""
 
     format: Literal["ts-train/search-report"] = "ts-train/search-report"
-    schema_version: int = Field(1, ge=1, le=1)
+    schema_version: int = Field(default=1, ge=1, le=1)
     config: SearchConfig
     data_fingerprint: str
     trials: tuple[Trial, ...]

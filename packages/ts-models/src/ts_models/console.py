@@ -297,12 +297,15 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
     with contextlib.suppress(OSError, ValueError):  # not a real stream, as in tests
         if sys.stderr.fileno() == 2 and not (sys.platform == "win32" and sys.stderr.isatty()):
-            log = io.BufferedWriter(_Log(2, "w", closefd=False))
-            sys.stderr = io.TextIOWrapper(log, sys.stderr.encoding, "backslashreplace", line_buffering=True)
+            log = _Log(2, "w", closefd=False)
+            log.before = sys.stderr  # it may close its file when nobody holds it
+            sys.stderr = io.TextIOWrapper(io.BufferedWriter(log), sys.stderr.encoding, "backslashreplace", line_buffering=True)
 
 
 class _Log(io.FileIO):
     """A file that forgets what cannot be written."""
+
+    before: Any
 
     def write(self, content: Any, /) -> int:
         with contextlib.suppress(OSError):

@@ -230,21 +230,21 @@ def rename_batch_tokens(batch: dict[str, Any]) -> dict[str, Any]:
 class BatchConfig(Settings):
     """The batch of one optimizer step, independent of the number of ranks and micro-batches."""
 
-    batch_size: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
     """Stories (rows, when packed) per optimizer step. Give this or `tokens_per_step`."""
-    tokens_per_step: int | None = Field(None, ge=16)
+    tokens_per_step: int | None = Field(default=None, ge=16)
     """Maximum positions (rows x width) per optimizer step. Default: by the length of the run, as longer ones gain from larger steps."""
     arrangement: Literal["bucketed", "shuffled", "packed"] = "bucketed"
     """Stories of similar length together, random order, or several stories to a row, separated by segments."""
-    bucket: int = Field(8, ge=1, le=LARGEST)
+    bucket: int = Field(default=8, ge=1, le=LARGEST)
     """Lengths within this many tokens count as equal: wider mixes better, narrower pads less."""
-    pad_to: int = Field(1, ge=1, le=LARGEST)
+    pad_to: int = Field(default=1, ge=1, le=LARGEST)
     """Round widths up to a multiple of this: fewer shapes to record or compile."""
-    context: int | None = Field(None, ge=2)
+    context: int | None = Field(default=None, ge=2)
     """Maximum tokens of a row; longer stories are cut and counted. Default: the model's `max_seq_len`."""
     curriculum: Literal["none", "length", "difficulty"] = "none"
     """Order of the batches in the first `curriculum_epochs`: random, short stories first, or likely words first (unigram)."""
-    curriculum_epochs: int = Field(1, ge=1)
+    curriculum_epochs: int = Field(default=1, ge=1)
     """Epochs in that order; batches are random after them."""
 
     @model_validator(mode="before")

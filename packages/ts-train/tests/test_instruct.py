@@ -57,24 +57,28 @@ def test_a_model_of_prompts_can_be_asked_as_they_ask(folder: Path) -> None:
     assert "Words" not in plain
 
 
-def test_a_run_shows_stories_that_answer_prompts(folder: Path) -> None:
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_run_shows_stories_that_answer_prompts(folder: Path, asked: bool) -> None:
     """After `<bos>` stands a prompt, which has no loss: what a model writes there says nothing about it."""
     from ts_train.data.dataset import open_data
     from ts_train.validation import sample_stories
 
-    class Echo(torch.nn.Module):
-        def generate(self, prompts: list[list[int]], **_options: Any) -> list[list[int]]:
-            self.seen = prompts
-            return [[*prompt, *data.tokenizer.encode("once upon a time")] for prompt in prompts]
+    data = open_data(folder / ("asked-encoded" if asked else "splits-encoded"))
+    model = ts_models.build("story-1m", vocab_size=data.vocab_size, d_model=32, n_heads=1, n_layers=1, d_ff=32)
+    generate, calls = model.generate, []
 
-    data, model = open_data(folder / "asked-encoded"), Echo()
-    assert [story.lower() for story in sample_stories(model, data, count=2, seed=1)] == ["once upon a time"] * 2
+    def recorded(prompts: Any, **options: Any) -> Any:
+        calls.append((prompts, generate(prompts, **options)))
+        return calls[-1][1]
+
+    model.generate = recorded  # type: ignore[method-assign]
+    samples = sample_stories(model, data, count=2, seed=1, max_new_tokens=20)
+    ((prompts, told),) = calls
+    assert samples == [data.tokenizer.decode(ids) for ids in told]  # from their first word on
     validation = data.source["validation"]
-    assert model.seen == [validation[story][: validation.prompts[story]].tolist() for story in range(2)]
-    assert min(map(len, model.seen)) > 3
-    data = open_data(folder / "splits-encoded")
-    assert len(sample_stories(model, data, count=2, seed=1)) == 2
-    assert model.seen == [[data.tokenizer.bos_id]] * 2
+    lengths = [int(n) for n in validation.prompts[:2]] if asked else [1, 1]
+    assert prompts == [validation[story][:length].tolist() for story, length in enumerate(lengths)]
+    assert (min(lengths) > 3) == asked
 
 
 def test_a_vocabulary_without_words_is_not_translated(folder: Path) -> None:

@@ -132,7 +132,7 @@ def sample_stories(model: nn.Module, data: TrainingData, *, count: int, seed: in
         prompts = [split.ids[at : at + n].tolist() for at, n in zip(split.offsets[:-1], lengths[:count], strict=False)]
     written = generate(prompts, method="sample", temperature=0.7, max_new_tokens=max_new_tokens, seed=seed)
     model.train(was_training)
-    return [tokenizer.decode([tokenizer.bos_id, *ids[len(prompt) :]]) for prompt, ids in zip(prompts, written, strict=True)]
+    return [tokenizer.decode(ids) for ids in written]
 
 
 class _Scored(nn.Sequential):

@@ -229,7 +229,7 @@ def test_the_verdict_names_what_it_is_compared_with(report):
     assert {"unigram", "bigram Kneser-Ney", "author"} <= set(language.references)
     reference = BaselineScore(kind="model", model="demo", name="demo", loss=1.0, perplexity=2.7, bits_per_byte=0.7)
     with_it = judge_model(report.models[0], report.real, [*report.baselines, reference], ())
-    assert "the demo model (first 100 stories) 0.70" in with_it.findings[0].text
+    assert "the demo model (up to 100 stories) 0.70" in with_it.findings[0].text
     for text in ("single words", "word pairs (Kneser–Ney)", "author"):
         assert text in language.text
 

@@ -102,7 +102,7 @@ def _baseline_table(report: EvalReport) -> Table:
         rows += [
             _baseline_row(b, f"tokens of {b.model}") for b in report.baselines if b.kind == "n-gram" and b.model == model.name
         ]
-    rows += [_baseline_row(b, f"first {REFERENCE_STORIES} stories") for b in report.baselines if b.kind == "model"]
+    rows += [_baseline_row(b, f"up to {REFERENCE_STORIES} stories") for b in report.baselines if b.kind == "model"]
     head = [Cell("Model"), Cell("On"), Cell("Loss ↓", "nats/token"), Cell("Perplexity ↓"), Cell("Bits per byte ↓")]
     return Table("loss", head, rows if report.baselines else [])
 

@@ -115,7 +115,7 @@ def _references(
         return
     for b in baselines:
         if b.kind == "model" and b.bits_per_byte is not None and b.name != model.name:
-            yield f"the {b.name} model (first {REFERENCE_STORIES} stories)", b.bits_per_byte
+            yield f"the {b.name} model (up to {REFERENCE_STORIES} stories)", b.bits_per_byte
     scored = [(m.name, e.mean) for m in others if (e := m.metrics.get("perplexity.test.bits_per_byte")) and e.mean is not None]
     yield from sorted(scored, key=lambda pair: pair[1])[:2]
 

@@ -274,7 +274,7 @@ class BaselineScore(Frozen):
         return (
             f"{self.name} (tokens of {self.model})"
             if self.kind == "n-gram"
-            else f"{self.name} (reference, first {REFERENCE_STORIES} stories)"
+            else f"{self.name} (reference, up to {REFERENCE_STORIES} stories)"
         )
 
 

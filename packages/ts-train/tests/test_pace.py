@@ -170,23 +170,6 @@ def test_the_size_of_a_step_by_the_length_of_the_run() -> None:
     assert [step_size(n) for n in (0, 250_000, 2_000_000, 7_000_000)] == [512, 1024, 2353, 3883]
 
 
-def test_the_first_samples_which_compile_kernels_are_written_before_the_steps_are_planned(
-    data: FakeEncoded, minutes: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock(lambda now: 1.0)
-
-    def compiles(*_: object, count: int, **__: object) -> list[str]:
-        clock.time += 10 * count
-        return []
-
-    monkeypatch.setattr(pace_module, "now", clock)
-    monkeypatch.setattr("ts_train.plan.sample_stories", compiles)
-    manifest = create_trainer(minutes(validation={"every": 10, "samples": 2}), data).manifest
-    assert manifest.probe is not None
-    assert manifest.probe.seconds == pytest.approx(20, abs=1)
-    assert manifest.total_steps == pytest.approx(0.98 * 60 - 20, abs=4)
-
-
 @pytest.mark.parametrize("after", [0.5, 2.5])
 def test_a_run_ends_with_its_minutes_and_says_so_in_its_metrics(
     tmp_path: Path, data: FakeEncoded, minutes: Make, monkeypatch: pytest.MonkeyPatch, after: float

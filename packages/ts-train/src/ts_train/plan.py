@@ -17,7 +17,7 @@ from .runtime.hardware import automatic_micro_batch, best_peak_flops, training_f
 from .runtime.precision import choose_precision
 from .schemas import BatchConfig, RunManifest, SpeedProbe, TrainConfig
 from .trainer import Trainer, describe_environment, records_steps
-from .validation import ValidationSet, sample_stories
+from .validation import ValidationSet
 
 CYCLE = 8
 """Number of steps timed in turn if steps compile or record: each shape costs more the first two times."""
@@ -129,8 +129,6 @@ def _measure(
     assert config.max_minutes is not None
     trainer = Trainer(copy.deepcopy(model), data, manifest, world=world, device=device, batches=batches)
     per_token = _time_steps(trainer, limit=min(5.0, 3 * config.max_minutes))
-    if world.is_main_process:  # compiles the kernels of sampling, for which the first validation would take the time of training
-        sample_stories(trainer.model, data, count=config.validation.samples, seed=config.seed, max_new_tokens=2)
     validation, stories = trainer.validation, config.validation.max_stories
     scored = 0.0 if validation is None else 1.4 * per_token / 3 * validation.tokens  # a forward pass, long stories twice
     spent = pacing.now() - start

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ts_models import NonFiniteError, score_ids
+from ts_models import NonFiniteError, StoryModel, score_ids
+from ts_models.generation.loop import TorchStepper
 
 from .data.batches import Batches, prompt_places
 from .data.dataset import TrainingData
@@ -130,7 +131,10 @@ def sample_stories(model: nn.Module, data: TrainingData, *, count: int, seed: in
     prompts = [[tokenizer.bos_id]] * count
     if split is not None and (lengths := getattr(split, "prompts", None)) is not None:
         prompts = [split.ids[at : at + n].tolist() for at, n in zip(split.offsets[:-1], lengths[:count], strict=False)]
-    written = generate(prompts, method="sample", temperature=0.7, max_new_tokens=max_new_tokens, seed=seed)
+    options = (
+        {"stepper": TorchStepper(model)} if isinstance(model, StoryModel) else {}
+    )  # compiling kernels takes longer than it saves
+    written = generate(prompts, method="sample", temperature=0.7, max_new_tokens=max_new_tokens, seed=seed, **options)
     model.train(was_training)
     return [tokenizer.decode(ids) for ids in written]
 

@@ -146,13 +146,15 @@ def generate_ids(
     return found
 
 
-def generate(network: Any, ids: Sequence[Sequence[int]] | Tensor, **options: Any) -> list[list[int]]:
+def generate(
+    network: Any, ids: Sequence[Sequence[int]] | Tensor, *, stepper: Stepper | None = None, **options: Any
+) -> list[list[int]]:
     """New ids of each continuation, `<eos>` included where it was written; `num_return_sequences` of them per prompt.
 
     `ids` are prompts of any lengths; `options` the fields of GenerationConfig. `stop` needs text: see LanguageModel.
     """
     config = _without_text(make_config(options))
-    return [hypothesis.ids for found in generate_ids(network, ids, config) for hypothesis in found]
+    return [hypothesis.ids for found in generate_ids(network, ids, config, stepper=stepper) for hypothesis in found]
 
 
 def stream(network: Any, ids: Sequence[int] | Tensor, **options: Any) -> Iterator[int]:

@@ -91,6 +91,8 @@ def check_file(
         there = "a folder" if given.is_dir() else "a device or pipe"
         raise error(f"{path}: is {there}, where a file is to be written. Name a file.")
     target = resolve_target(path)
+    if not next(parent for parent in target.parents if parent.exists()).is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     if target.exists():
         with target.open("rb") as handle:
             start = handle.read(1 << 16)

@@ -117,6 +117,9 @@ def test_what_stands_there_is_left_alone(lm, stories, tmp_path):
             neurons(lm, stories, tmp_path / "n.html")
         assert (tmp_path / name).read_text() == "mine"
         (tmp_path / name).unlink()
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"file/n\.html"):
+        neurons(lm, None, tmp_path / "file" / "n.html")  # before a story is read
     for _ in range(2):  # its own files may be replaced
         neurons(lm, stories[:1], tmp_path / "n.html", passages=1)
     with pytest.raises(ConfigError, match="no story to read"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -128,13 +129,16 @@ def test_a_change_of_any_module_of_the_kernels_compiles_again(monkeypatch: pytes
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     source = tmp_path / "own.py"
     source.write_text("def double(x):\n    return 2 * x\n")
-    names: dict[str, object] = {}
+    names: dict[str, object] = {"__name__": __name__}  # the module that the cache looks for once the function is gone
     exec(compile(source.read_text(), str(source), "exec"), names)
 
     def compiled() -> int:
         function = jit.kernel(names["double"])
         assert function(3) == 6
-        return sum(function.stats.cache_misses.values())
+        misses = sum(function.stats.cache_misses.values())
+        del function
+        gc.collect()
+        return misses
 
     assert compiled() == 1
     assert compiled() == 0

@@ -155,7 +155,7 @@ def training_step(size: int) -> Callable[[], object]:
 
     make_encoded(1_000)
     config = {
-        "preset": "story-1m", "max_steps": 10 * size, "sinks": ["jsonl"], "batch": {"tokens_per_step": 1024},
+        "preset": "story-1m", "max_steps": 10 * size, "sinks": ["jsonl"], "batch": {"max_tokens": 1024},  # the name that both sides read
         "validation": {"every": 10 * size, "max_stories": 2, "samples": 0, "bits_per_byte": False},
     }  # fmt: skip
     turn = iter(range(100))

@@ -23,7 +23,7 @@ from typing import Any
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 METHODS = ("greedy", "sample", "beam", "beam-sample")
 PROMPT = "Once upon a time"
-# A story preset; mixed precision as the machine has it, steps of some 2,500 tokens accumulated from pieces of 512, clipping, a schedule.
+# A story preset; mixed precision as the machine has it, steps by the length of the run, accumulated from pieces of 512 tokens, clipping, a schedule.
 TRAIN = ("--preset", "story-1m", "--set", "precision=auto", "--set", "micro_batch_tokens=512", "--set", "grad_clip=1.0")
 
 Command = Sequence[str]

@@ -58,6 +58,8 @@ def test_says_which_steps_a_prediction_takes(
     monkeypatch.setattr("ts_train.studies.ladder.fit_law", lambda *_, **__: (None, found))
     report = ladder(LadderConfig(base={**base, "batch": batch, "max_steps": 1}, sizes=SIZES, tokens=(1, 2, 3)), data, tmp_path)
     assert [p.tokens_per_step for p in report.predictions] == steps
+    taken = {json.loads(file.read_text())["tokens_per_step"] for file in tmp_path.glob("cells/*/run/config.json")}
+    assert taken == {512 if batch == {} else None}  # the runs leave it open too: the least, for runs of a step
 
 
 def test_predicts_from_cells_of_a_known_law(tmp_path: Path) -> None:

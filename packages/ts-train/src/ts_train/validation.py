@@ -121,7 +121,7 @@ class ValidationSet:
 def sample_stories(model: nn.Module, data: TrainingData, *, count: int, seed: int, max_new_tokens: int = 120) -> list[str]:
     """Stories at temperature 0.7 (the talk's), after the first validation prompts, which they do not show, or after no prompt.
 
-    None if the model cannot generate or there is no tokenizer.
+    An empty list if the model cannot generate or there is no tokenizer.
     """
     generate, tokenizer, split = getattr(model, "generate", None), data.tokenizer, data.validation
     if generate is None or tokenizer is None or count == 0:
@@ -131,9 +131,8 @@ def sample_stories(model: nn.Module, data: TrainingData, *, count: int, seed: in
     prompts = [[tokenizer.bos_id]] * count
     if split is not None and (lengths := getattr(split, "prompts", None)) is not None:
         prompts = [split.ids[at : at + n].tolist() for at, n in zip(split.offsets[:-1], lengths[:count], strict=False)]
-    options = (
-        {"stepper": TorchStepper(model)} if isinstance(model, StoryModel) else {}
-    )  # compiling kernels takes longer than it saves
+    # Without kernels: to compile them takes longer than they save on a few short stories.
+    options = {"stepper": TorchStepper(model)} if isinstance(model, StoryModel) else {}
     written = generate(prompts, method="sample", temperature=0.7, max_new_tokens=max_new_tokens, seed=seed, **options)
     model.train(was_training)
     return [tokenizer.decode(ids) for ids in written]

@@ -4,7 +4,6 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from shlex import quote
 from typing import Annotated
 
 import typer
@@ -52,7 +51,7 @@ def report(
     def text() -> str:
         return f"{verdict(made)}\n\n{summary(made)}\n\n{page}" if whole else f"{banner(made.warnings)}{verdict(made)}\n{page}"
 
-    emit_report(payload, text, made.warnings, then=f"ts-models play {quote(models[0])}")
+    emit_report(payload, text, made.warnings, then=f"ts-models play {shlex.quote(models[0])}")
 
 
 def _section(

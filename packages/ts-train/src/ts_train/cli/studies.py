@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,7 +109,7 @@ def _longer_run(report: SearchReport, data: Path) -> str | None:
     if best is None:
         return None
     chosen = [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in best.params.items()]
-    settings = " ".join(f"--set {shlex.quote(one)}" for one in chosen)
+    settings = " ".join(f"--set {quote(one)}" for one in chosen)
     return f"ts-train run --preset {report.config.base.get('preset') or DEFAULT} --data {quote(str(data))} --out run/ {settings}"
 
 

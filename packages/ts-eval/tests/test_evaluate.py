@@ -45,6 +45,19 @@ def test_every_part_says_something_about_model_and_real_stories(made):
     assert not {stage for stage, (done, total) in seen.items() if done != total}, "a bar that never ends"
 
 
+def test_intervals_end_where_the_numbers_do(made):
+    report = made[0]
+    assert all(info.least is not None for info in report.info.values())
+    for row in (report.real, *report.models):
+        for key, e in row.metrics.items():
+            least, most = report.info[key.rpartition(".")[2]].bounds
+            assert e.low is None or least <= e.low <= e.mean <= e.high <= most + 1e-6, (row.name, key, e)
+        assert all(1 <= e.low <= e.high <= 10 for e in row.ratings.values() if e.low is not None)
+    for c in report.comparisons:
+        least, most = report.info[c.metric.rpartition(".")[2]].bounds
+        assert least - most <= c.low <= c.high <= most - least, c
+
+
 def test_the_own_story_only_ever_helps(made):
     values = made[0].models[0].values
     pairs = zip(values["paper.train.max_train_rouge2"], values["paper.train.max_train_rouge2_other"], strict=True)

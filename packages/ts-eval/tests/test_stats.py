@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from ts_eval.calibration.agreement import interval
+from ts_eval.calibration.agreement import STATISTICS, interval
 from ts_eval.stats import compare, estimate, holm, more_stories, ratio, spearman
 
 
@@ -48,6 +50,18 @@ def test_few_stories_have_students_interval():
     x = [2.0, 3.5, 4.0, 7.0]
     found = ttest_1samp(x, 0).confidence_interval(0.95)
     assert (estimate(x).low, estimate(x).high) == pytest.approx((found.low, found.high))
+
+
+def test_intervals_of_few_stories_are_cut_to_the_bounds():
+    x, y = [0.0, 0.1, 1.0], [1.0, 0.8, 0.3]
+    assert (estimate(x).low, estimate(y).high) < (0, 1.4)
+    assert (estimate(x, bounds=(0, 1)).low, estimate(x, bounds=(0, 1)).high) == (0, 1)
+    assert ratio([0.1, 2.0], [1.0, 1.0], bounds=(1, math.inf), exp=True).low == 1
+    found = compare("m", "a", "b", [0.0, 0.0, 0.9], [1.0, 1.0, 0.1], bounds=(0, 1))
+    assert (found.low, found.high) == (-1, 1)
+    errors, biases = (interval(STATISTICS[name][0], np.array([10, 10, 10.0]), np.array([1, 1, 8.0])) for name in ("mae", "bias"))
+    assert errors[1] == biases[1] == 9
+    assert errors[0] == 0 > biases[0]
 
 
 def test_unscored_stories_are_in_no_number():

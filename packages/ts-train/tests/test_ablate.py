@@ -13,7 +13,7 @@ import ts_train.run as train_module
 from ts_train import ablate
 from ts_train.errors import ArtefactError, ConfigError, DivergedError, Interrupted
 from ts_train.recipes import study_file, study_names
-from ts_train.studies.ablation import ablation
+from ts_train.studies.ablation import ablation, mean_interval
 from ts_train.studies.schemas import AblationConfig
 from ts_train.studies.trial import folder_name, settings_for
 from ts_train.testing import FakeEncoded
@@ -38,6 +38,12 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(train_module, "train", spying)
     return seen
+
+
+def test_the_interval_of_a_loss_starts_at_0() -> None:
+    low, high = mean_interval([3.0, 4.0], least=0.0) or (None, None)
+    assert (low, high) == (0.0, pytest.approx(9.853, abs=1e-3))
+    assert (mean_interval([3.0, 4.0]) or (0.0,))[0] < 0
 
 
 def test_table_plot_and_no_second_run(spec: AblationConfig, data: FakeEncoded, tmp_path: Path, trained: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from .errors import ConfigError
 from .models import ModelAdapter, open_models, several
 from .models.language_model import LanguageModelAdapter
 from .places import check_output
-from .schemas import AskedWords, InstructModel, InstructReport
+from .schemas import RATINGS, AskedWords, InstructModel, InstructReport
 from .splits import Splits, check_provenance
 from .stats import estimate, ratio
 
@@ -131,10 +132,10 @@ def _measured(
     stories = _written(lm, [row.words for row in (*held_out, *other)], decoding)
     free = stories[: len(held_out)]
     words = {"held-out": words_used(free, held_out), "other": words_used(stories[len(held_out) :], other)}
-    rating = {"free": estimate([rate(story) for story in free])}
+    rating = {"free": _rating(free, rate)}
     forced, rows, refused = _required(lm, held_out[: prompts.required], decoding)
     if rows:
-        words["required"], rating["required"] = words_used(forced, rows), estimate([rate(story) for story in forced])
+        words["required"], rating["required"] = words_used(forced, rows), _rating(forced, rate)
     count, shown = max(1, prompts.stories // 4), {}
     for feature in known.features if known is not None else ():
         shown[feature] = _share(feature, lm.generate([""] * count, features=[feature], **decoding))
@@ -194,6 +195,10 @@ def words_used(stories: Sequence[str], rows: Sequence[Instruction]) -> AskedWord
     )
 
 
+def _rating(stories: Iterable[str], rate: Callable[[str], float]) -> Any:
+    return estimate([rate(story) for story in stories], bounds=RATINGS)
+
+
 def _share(feature: str, stories: Iterable[str]) -> Any:
     from ts_data.instruct.parts import features_of, sentences_of
 
@@ -222,14 +227,14 @@ def _bits_per_byte(adapter: LanguageModelAdapter, rows: Sequence[Instruction]) -
         scored = score_ids(lm.model, [[*ask, *lm.encode_story(text)[1:]] for ask, text in zip(before, texts, strict=True)])
         nats["prompt"] = [float(p[len(ask) - 1 :].sum()) for p, ask in zip(scored, before, strict=True)]
     extra = alone.bits.sum(1)
-    return {name: ratio((-np.array(v) / np.log(2) + extra).tolist(), size) for name, v in nats.items()}
+    return {name: ratio((-np.array(v) / np.log(2) + extra).tolist(), size, bounds=(0.0, math.inf)) for name, v in nats.items()}
 
 
 def _real(prompts: _Prompts, rate: Callable[[str], float]) -> InstructModel:
     """The stories from which the prompts were made."""
     held_out, other = ([row.story for row in rows] for rows in (prompts.held_out, prompts.other))
     return InstructModel(
-        name="real stories", asks=True, rating={"free": estimate([rate(story) for story in held_out])}, shown={},
+        name="real stories", asks=True, rating={"free": _rating(held_out, rate)}, shown={},
         words={"held-out": words_used(held_out, prompts.held_out), "other": words_used(other, prompts.other)},
         unasked=_unasked(held_out), bits_per_byte={},
     )  # fmt: skip

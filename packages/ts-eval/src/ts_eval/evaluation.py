@@ -185,8 +185,10 @@ def _model_report(
     columns = {name: column for section in sections for name, column in section.values.items()}
     values = {name: tuple(map(finite, column)) for name, column in columns.items()}
     lost = {name: sum(x is not None and y is None for x, y in zip(columns[name], values[name], strict=True)) for name in values}
+    info = all_info()
     metrics: dict[str, Estimate] = {
-        name: stats.estimate(column, seed=config.seed, resamples=config.resamples) for name, column in values.items()
+        name: stats.estimate(column, seed=config.seed, resamples=config.resamples, bounds=info[name.rpartition(".")[2]].bounds)
+        for name, column in values.items()
     }
     for section in sections:
         metrics |= section.estimates
@@ -212,14 +214,15 @@ def _model_report(
 
 
 def _compare(reports: Sequence[ModelReport], config: EvalConfig) -> list[Comparison]:
-    made = []
+    made, info = [], all_info()
     models = [report for report in reports if report.kind != "stories"]  # a file of stories shares no prompts with others
     for a, b in combinations(models, 2):
         for metric in a.values:
             if metric in b.values and len(a.values[metric]) == len(b.values[metric]):
                 found = stats.compare(
-                    metric, a.name, b.name, a.values[metric], b.values[metric], seed=config.seed, resamples=config.resamples
-                )
+                    metric, a.name, b.name, a.values[metric], b.values[metric],
+                    seed=config.seed, resamples=config.resamples, bounds=info[metric.rpartition(".")[2]].bounds,
+                )  # fmt: skip
                 made += [found] if found else []
     return stats.holm(made)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .schemas import Comparison, Estimate
+from .schemas import UNBOUNDED, Bounds, Comparison, Estimate
 
 Values = Sequence[float | None]
 Array = NDArray[Any]
@@ -25,30 +25,44 @@ BOOTSTRAP_FROM = 30
 91 % from 20); Student's t covers the mean of normal values 95 % of the time from 2 on."""
 
 
-def estimate(values: Values, *, seed: int = 1, resamples: int = 2000, share: bool = False) -> Estimate:
+def estimate(
+    values: Values, *, seed: int = 1, resamples: int = 2000, bounds: Bounds = UNBOUNDED, share: bool = False
+) -> Estimate:
     """Mean, SD and 95 % interval over stories: t from few, else percentile bootstrap. None is an unscored story; it is only counted.
 
-    `share`: the values are shares from 0 to 1, whose interval from few is Wilson's: it ends at 0 and 1, and equal values have one.
+    The interval is cut to `bounds`. `share`: the values are shares from 0 to 1, whose interval from few is Wilson's: it ends at 0 and 1,
+    and equal values have one.
     """
     x = [v for v in values if v is not None]
-    found = ratio(x, [1.0] * len(x), seed=seed, resamples=resamples)
+    found = ratio(x, [1.0] * len(x), seed=seed, resamples=resamples, bounds=bounds)
     if share and 1 < len(x) < BOOTSTRAP_FROM:
         ends = wilson(sum(x), len(x))
         found = found.model_copy(update={"low": ends["low"], "high": ends["high"]})
     return found.model_copy(update={"unscored": len(values) - len(x)})
 
 
-def ratio(above: Sequence[float], below: Sequence[float], *, seed: int = 1, resamples: int = 2000, exp: bool = False) -> Estimate:
-    """Sum of `above` / sum of `below` (losses per token, bits per byte), varied by story. `exp`: exp of the ratio; None on overflow."""
+def ratio(
+    above: Sequence[float],
+    below: Sequence[float],
+    *,
+    seed: int = 1,
+    resamples: int = 2000,
+    bounds: Bounds = UNBOUNDED,
+    exp: bool = False,
+) -> Estimate:
+    """Sum of `above` / sum of `below` (losses per token, bits per byte), varied by story. `exp`: exp of the ratio; None on overflow.
+
+    The interval is cut to `bounds`, those of the result: Student's t has none.
+    """
     a, b = np.asarray(above, float), np.asarray(below, float)
     if not len(a) or b.sum() <= 0:
         return Estimate(mean=None, n=0)
-    mean = float(a.sum() / b.sum())
     each = a / np.where(b > 0, b, 1)
-    low, high = _interval(a, b, seed, resamples) if len(a) > 1 else (None, None)
-    if exp:
-        return Estimate(mean=_exp(mean), low=_exp(low), high=_exp(high), n=len(a))
-    return Estimate(mean=mean, sd=float(each.std(ddof=1)) if len(a) > 1 else None, low=low, high=high, n=len(a))
+    sd = float(each.std(ddof=1)) if len(a) > 1 and not exp else None
+    found: list[float | None] = [float(a.sum() / b.sum()), *(_interval(a, b, seed, resamples) if len(a) > 1 else (None, None))]
+    mean, low, high = map(_exp, found) if exp else found
+    low, high = None if low is None else max(low, bounds[0]), None if high is None else min(high, bounds[1])
+    return Estimate(mean=mean, sd=sd, low=low, high=high, n=len(a))
 
 
 def _exp(value: float | None) -> float | None:
@@ -83,14 +97,22 @@ def t_interval(above: Array, below: Array | float = 1.0) -> tuple[float, float]:
 
 
 def compare(
-    metric: str, first: str, second: str, a: Values, b: Values, *, seed: int = 1, resamples: int = 2000
+    metric: str,
+    first: str,
+    second: str,
+    a: Values,
+    b: Values,
+    *,
+    seed: int = 1,
+    resamples: int = 2000,
+    bounds: Bounds = UNBOUNDED,
 ) -> Comparison | None:
-    """Second minus first, on the stories that both have scores for; None if fewer than two."""
+    """Second minus first, on the stories that both have scores for; None if fewer than two. `bounds`: of the scores."""
     pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
     if len(pairs) < 2:
         return None
     d = np.array([y - x for x, y in pairs], float)
-    low, high = _interval(d, np.ones(len(d)), seed, resamples)
+    low, high = np.clip(_interval(d, np.ones(len(d)), seed, resamples), bounds[0] - bounds[1], bounds[1] - bounds[0]).tolist()
     p = _sign_flips(d, seed)
     return Comparison(
         metric=metric,

@@ -25,7 +25,7 @@ from .models import ModelAdapter, open_model
 from .models.checked import generate
 from .ngrams import WordBigrams
 from .places import check_output, writing
-from .schemas import SweepConfig, SweepPoint, SweepReport
+from .schemas import UNBOUNDED, Bounds, SweepConfig, SweepPoint, SweepReport
 from .sections.base import draw, joined
 from .splits import check_provenance, open_splits
 
@@ -61,7 +61,7 @@ def sweep(
     findings = check_provenance([adapter], opened, real, allow_overlap=allow_overlap)
     openings = [" ".join(text.split()[:5]) for text in real]
     score = _checked(judge) if judge else _like_real(list(itertools.islice(iter(opened.train), REFERENCE)), real)
-    trial = partial(_try, adapter, openings, score, config)
+    trial = partial(_try, adapter, openings, score, UNBOUNDED if judge else (-math.inf, 0.0), config)
     with writing(None if out is None else Path(out)):
         tried = _optuna(trial, config, progress) if config.search == "optuna" else _grid(trial, config, progress)
         if not tried:
@@ -115,7 +115,7 @@ def _checked(judge: Judge) -> Judge:
 
 
 def _try(
-    adapter: ModelAdapter, openings: list[str], score: Judge, config: SweepConfig, options: dict[str, Any]
+    adapter: ModelAdapter, openings: list[str], score: Judge, bounds: Bounds, config: SweepConfig, options: dict[str, Any]
 ) -> SweepPoint | None:
     """Generate stories with one setting and score them."""
     made = generate(adapter, openings, seed=config.seed, max_new_tokens=config.max_new_tokens, **options)
@@ -124,7 +124,7 @@ def _try(
     if 2 * sum(not text.strip() for text in made) >= len(made):  # what would be scored are the openings
         return None
     texts = [joined(a, b) for a, b in zip(openings, made, strict=True)]
-    quality = stats.estimate(score(texts), seed=config.seed)
+    quality = stats.estimate(score(texts), seed=config.seed, bounds=bounds)
     if quality.mean is None:
         return None
     repeated = [r for r in map(repetition, texts) if r is not None]

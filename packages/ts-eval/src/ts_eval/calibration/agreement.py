@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..schemas import Statistic
+from ..schemas import RATINGS, Statistic
 from ..stats import BOOTSTRAP_FROM, t_interval
 from ..stats import spearman as rank_correlation
 
@@ -122,13 +122,15 @@ def point(n: int, least: int, compute: Callable[[], float], undefined: str, unit
 
 
 def interval(function: Function, a: NDArray[Any], b: NDArray[Any], seed: int = 1) -> tuple[float, float]:
-    """95 % interval over stories: Student's for the mean of few numbers, else percentiles of resamples.
+    """95 % interval over stories: Student's, cut to what ratings allow, for the mean of few numbers, else percentiles of resamples.
 
     Skips resamples where the statistic is undefined; scipy.stats.bootstrap does not.
     """
     each = np.asarray(function(a, b))
     if each.ndim and len(each) < BOOTSTRAP_FROM:
-        low, high = t_interval(each)
+        least, most = RATINGS
+        extremes = np.asarray(function(np.array([least, least, most]), np.array([least, most, least])))
+        low, high = np.clip(t_interval(each), extremes.min(), extremes.max())
     else:
         draw = np.random.default_rng(seed)
         picks = draw.integers(0, len(a), size=(_DRAWS, len(a)))

@@ -63,7 +63,7 @@ class Ratio:
 
 def described(name: str) -> MetricInfo:
     """How to read a number of this package, by numbers.toml."""
-    return MetricInfo(**packaged_toml(__package__, "numbers.toml")[name])
+    return MetricInfo(**{"least": 0, **packaged_toml(__package__, "numbers.toml")[name]})
 
 
 @dataclass(frozen=True)

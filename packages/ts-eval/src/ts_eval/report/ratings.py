@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import stats
 from ..judge.summary import story_means, usable
-from ..schemas import CATEGORIES, Correlation, Estimate, EvalConfig, ModelReport, Rating
+from ..schemas import CATEGORIES, RATINGS, Correlation, Estimate, EvalConfig, ModelReport, Rating
 
 REAL = "real"
 ESTIMATED = (
@@ -70,7 +70,10 @@ def _estimates(columns: dict[str, list[float | None]], config: EvalConfig) -> di
         None if None in row else sum(x for x in row if x is not None) / len(row) for row in zip(*columns.values(), strict=True)
     ]
     named = {**columns, "overall": whole}
-    return {name: stats.estimate(column, seed=config.seed, resamples=config.resamples) for name, column in named.items()}
+    return {
+        name: stats.estimate(column, seed=config.seed, resamples=config.resamples, bounds=RATINGS)
+        for name, column in named.items()
+    }
 
 
 def correlate(reports: Sequence[ModelReport], config: EvalConfig) -> tuple[Correlation, ...]:

@@ -9,6 +9,8 @@ from .base import Frozen
 Category = Literal["grammar", "spelling", "consistency", "story", "creativity", "style"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 
+RATINGS = (1.0, 10.0)
+"""The smallest and the largest rating."""
 Score = Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)]
 Mode = Literal["sampled", "expected", "estimated"]
 

@@ -1,5 +1,6 @@
 """Schemas of report.json and sweep.json. Standard library and pydantic only."""
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field
@@ -9,6 +10,10 @@ from .config import EvalConfig, SweepConfig
 
 # --- numbers -----------------------------------------------------------------------------------
 
+Bounds = tuple[float, float]
+"""The smallest and the largest value that a number can have."""
+UNBOUNDED: Bounds = (-math.inf, math.inf)
+
 
 class Estimate(Frozen):
     """A mean over stories with its spread. All None if no story could be scored."""
@@ -16,7 +21,7 @@ class Estimate(Frozen):
     mean: float | None
     sd: float | None = None
     low: float | None = None
-    """Lower end of the 95 % interval over stories: bootstrapped, from fewer than 30 Student's t (shares of asked words: Wilson's)."""
+    """Lower end of the 95 % interval over stories: bootstrapped, from fewer than 30 Student's t, cut to the bounds of the number (shares of asked words: Wilson's)."""
     high: float | None = None
     n: int = Field(ge=0)
     unscored: int = Field(default=0, ge=0)
@@ -40,6 +45,15 @@ class MetricInfo(Frozen):
     """Whether the page draws the values of the stories."""
     reference: str = "real held-out stories"
     """What the grey band of the chart shows."""
+    least: float | None = None
+    """The smallest value that it can have, where there is one: intervals end there."""
+    most: float | None = None
+    """The largest."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """`least` and `most`, infinite where there is none."""
+        return (UNBOUNDED[0] if self.least is None else self.least, UNBOUNDED[1] if self.most is None else self.most)
 
 
 class Comparison(Frozen):

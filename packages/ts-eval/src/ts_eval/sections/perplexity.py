@@ -52,7 +52,9 @@ def _measure(section: Section, stories: ScoredStories, context: Context) -> None
         found, key = computed(name, metric.compute, stories), f"perplexity.test.{name}"
         if found is None:
             continue
-        estimate = ratio(found.above, found.below, seed=config.seed, resamples=config.resamples, exp=found.exp)
+        estimate = ratio(
+            found.above, found.below, seed=config.seed, resamples=config.resamples, bounds=metric.info.bounds, exp=found.exp
+        )
         section.estimates[key] = estimate
         if found.per_story:
             section.values[key] = [a / b for a, b in zip(found.above, found.below, strict=True)]

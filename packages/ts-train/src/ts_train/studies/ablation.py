@@ -95,7 +95,7 @@ def _row(cells: Sequence[TrialResult], others: Sequence[TrialResult]) -> Variant
     seconds = sum(cell.seconds for cell in cells)
     return VariantRow(
         name=cells[0].name, against=others[0].name, parameters=cells[0].parameters, runs=len(cells), diverged=len(cells) - len(losses), loss=mean(losses),
-        loss_interval=mean_interval(losses), difference=mean(differences), difference_interval=mean_interval(differences),
+        loss_interval=mean_interval(losses, least=0.0), difference=mean(differences), difference_interval=mean_interval(differences),
         bits_per_byte=mean(bits), seconds=seconds / len(cells), flops=sum(cell.flops for cell in cells) / len(cells),
         tokens_per_second=sum(cell.tokens for cell in cells) / seconds if seconds else 0.0,
     )  # fmt: skip
@@ -106,11 +106,11 @@ def mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """95 % interval of the mean by Student's t; None for fewer than two values."""
+def mean_interval(values: Sequence[float], least: float = -math.inf) -> tuple[float, float] | None:
+    """95 % interval of the mean by Student's t, from `least` on; None for fewer than two values."""
     from scipy.stats import sem, t
 
     if len(values) < 2:
         return None
     center, half = math.fsum(values) / len(values), float(t.ppf(0.975, len(values) - 1) * sem(values))
-    return center - half, center + half
+    return max(center - half, least), center + half

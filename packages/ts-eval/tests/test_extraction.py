@@ -201,9 +201,18 @@ def test_a_chart_of_shares_of_zero_has_no_negative_axis(splits: Path, tmp_path: 
     assert ">-" not in page
 
 
-def test_splits_without_canaries_say_so(splits: Path) -> None:
+def test_splits_without_canaries_say_so_and_do_not_warn(
+    model_folder: Path, splits: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     report = ts_eval.extraction(Parrot("p", []), splits, lengths=[4], words=5, stories=2)
     assert report.notes == ("the splits have no canaries: `ts-data prepare --canaries` plants them",)
+    words = ["extraction", model_folder, "--data", splits, "--length", 4, "--words", 5, "--stories", 2]
+    monkeypatch.setattr("sys.argv", ["ts-eval", *map(str, words)])
+    with pytest.raises(SystemExit):
+        main()
+    shown = capsys.readouterr()
+    assert report.notes[0] in shown.out
+    assert "canaries" not in shown.err
 
 
 def test_a_story_counts_by_the_words_that_follow_its_prompt(tmp_path: Path) -> None:

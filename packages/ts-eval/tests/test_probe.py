@@ -277,7 +277,8 @@ def test_the_command(
     assert code == 0
     assert "determiner_a_an (local)" in out
     assert f"wrote {tmp_path / 'p' / 'probe.html'}" in out
-    assert "warning: local, so a trigram may solve them: determiner_a_an" in err
+    assert "\nlocal: a trigram sees what decides\n" in out
+    assert "warning" not in err
     assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)
     code, out, _ = command(*words, "--json", "--name", "mine", capsys=capsys, monkeypatch=monkeypatch)
     assert (code, json.loads(out)["format"]) == (0, "ts-eval/probe")

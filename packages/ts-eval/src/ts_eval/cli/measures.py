@@ -14,7 +14,9 @@ from ._options import AllowOverlap, Data, FeatureReference, Models, Names
 from ._show import banner, emit_report
 
 if TYPE_CHECKING:
-    from ..schemas import ExtractionReport, InstructReport, ProbeReport, SweepReport
+    from collections.abc import Sequence
+
+    from ..schemas import ExtractionModel, ExtractionReport, InstructModel, InstructReport, ProbeReport, SweepReport
     from ..schemas.report import Estimate
 
 
@@ -104,6 +106,7 @@ def _probe_text(report: ProbeReport, out: Path | None) -> str:
         cells = [f"{100 * s.accuracy:.0f} [{100 * s.low:.0f}, {100 * s.high:.0f}]" for s in scores]
         rows.append([p.name + (" (local)" if p.local else ""), *cells, *(f"{100 * p.adversaries[a]:.0f}" for a in adversaries)])
     lines = [table(rows, ["% right", *(m.name for m in report.models), *adversaries])]
+    lines += ["local: a trigram sees what decides"] if any(p.local for p in report.phenomena) else []
     ties = {m.name: sum(s.ties for s in m.scores.values()) for m in report.models}
     lines += [
         f"{name}: {count} pairs tie, because the vocabulary does not distinguish them" for name, count in ties.items() if count
@@ -142,7 +145,7 @@ def extraction(
             models, data, lengths=lengths or LENGTHS, words=words, stories=stories, seed=seed, names=names, out=out,
             progress=progress,
         )  # fmt: skip
-    _warn_all(report)
+    _warn_all(report.models)
     following = _open(out, "extraction.html")
     emit(report, lambda: _extraction_text(report, out), written=out is not None, then=following)
 
@@ -156,7 +159,7 @@ def _extraction_text(report: ExtractionReport, out: Path | None) -> str:
             shares = {p.prompt_words: p for p in model.points if (p.group, p.times) == (group, times)}
             rows.append([model.name, group, times, stories, *(f"{100 * shares[n].share:.1f}" for n in lengths)])
     head = ["% extracted", "stories", "copies", "n", *(f"{n} words" for n in lengths)]
-    return "\n".join([table(rows, head), *([f"wrote {out / 'extraction.html'}"] if out is not None else [])])
+    return "\n".join([table(rows, head), *report.notes, *([f"wrote {out / 'extraction.html'}"] if out is not None else [])])
 
 
 def instruct(
@@ -184,7 +187,7 @@ def instruct(
             models, data, stories=stories, required=required, reference=reference, seed=seed, names=names,
             allow_overlap=allow_overlap, out=out, progress=progress, **options,
         )  # fmt: skip
-    _warn_all(report)
+    _warn_all(report.models, report.notes)
     following = None if out is None else f"ts-models play {quote(models[0])}"
     emit(report, lambda: _instruct_text(report, out), written=out is not None, then=following)
 
@@ -213,7 +216,7 @@ def _mean(value: Estimate | None, factor: float, digits: int = 1) -> str:
     return f"{factor * value.mean:.{digits}f} [{factor * low:.{digits}f}, {factor * high:.{digits}f}]"
 
 
-def _warn_all(report: ExtractionReport | InstructReport) -> None:
+def _warn_all(models: Sequence[ExtractionModel | InstructModel], notes: Sequence[str] = ()) -> None:
     """The notes of a report and of its models, on stderr."""
-    for note in (*report.notes, *(f"{m.name}: {note}" for m in report.models for note in m.notes)):
+    for note in (*notes, *(f"{m.name}: {note}" for m in models for note in m.notes)):
         warn(note)

@@ -183,11 +183,9 @@ def _model(name: str, scores: dict[str, ProbeScore], known: Mapping[str, Any]) -
 
 def _notes(described: Sequence[ProbePhenomenon]) -> tuple[str, ...]:
     """Sentences about phenomena that an adversary solves."""
-    solved = [
+    return tuple(
         f"{p.name}: {who} scores {value:.0%}, so a model may solve it without what it is about"
         for p in described
         for who, value in p.adversaries.items()
         if not p.local and abs(value - 0.5) > 0.02
-    ]
-    local = [p.name for p in described if p.local]
-    return (*solved, *([f"local, so a trigram may solve them: {', '.join(local)}"] if local else []))
+    )

@@ -47,7 +47,10 @@ def test_the_interval_of_a_loss_starts_at_0() -> None:
 
 
 def test_table_plot_and_no_second_run(spec: AblationConfig, data: FakeEncoded, tmp_path: Path, trained: list[str]) -> None:
-    report = ablate(spec, data, tmp_path)
+    spec = spec.model_copy(update={"base": {**spec.base, "epochs": 7}})
+    warnings: list[str] = []
+    report = ablate(spec, data, tmp_path, warn=warnings.append)
+    assert warnings == ["epochs = 7 does nothing: max_steps is the limit."], "once for all runs"
     assert trained == [folder_name(n, s) for s in (1, 2) for n in ("narrow", "wide, 40")]
     narrow, wide = report.rows
     assert (narrow.name, narrow.runs, narrow.diverged, wide.against) == ("narrow", 2, 0, "narrow")

@@ -28,9 +28,11 @@ def cell(n: int, d: int, loss: float | None) -> TrialResult:
 def test_runs_every_size_at_every_budget_and_says_why_there_is_no_fit(
     base: dict[str, Any], data: FakeEncoded, tmp_path: Path
 ) -> None:
-    base = {key: value for key, value in base.items() if key != "max_steps"}
+    base = {key: value for key, value in base.items() if key != "max_steps"} | {"epochs": 7}
     config = LadderConfig(base=base, sizes=SIZES, tokens=(100, 200, 400), predict=("talk-1m",))
-    report = ladder(config, data, tmp_path)
+    warnings: list[str] = []
+    report = ladder(config, data, tmp_path, warn=warnings.append)
+    assert warnings == ["epochs = 7 does nothing: max_tokens is the limit."], "once for all runs"
     assert len(report.cells) == 9
     assert [c.tokens >= budget for c, budget in zip(report.cells, [100] * 3 + [200] * 3 + [400] * 3, strict=True)] == [True] * 9
     assert report.fit is None

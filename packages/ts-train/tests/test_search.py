@@ -32,7 +32,10 @@ def config(base: dict[str, Any]) -> SearchConfig:
 
 @pytest.mark.filterwarnings("error::optuna.exceptions.ExperimentalWarning")
 def test_three_trials_then_two_more(config: SearchConfig, data: FakeEncoded, tmp_path: Path) -> None:
-    report = search(config, data, tmp_path)
+    config = config.model_copy(update={"base": {**config.base, "epochs": 7}})
+    warnings: list[str] = []
+    report = search(config, data, tmp_path, warn=warnings.append)
+    assert warnings == ["epochs = 7 does nothing: max_steps is the limit."], "once for all trials"
     assert [t.number for t in report.trials] == [0, 1, 2]
     assert {t.state for t in report.trials} == {"complete"}
     assert len({t.params["optimizer.lr"] for t in report.trials}) == 3

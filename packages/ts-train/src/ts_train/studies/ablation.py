@@ -17,7 +17,7 @@ from ..recipes import study_file
 from ..schemas import TrainConfig
 from .plots import plot_ablation
 from .schemas import AblationConfig, AblationReport, TrialResult, VariantRow
-from .trial import begin_study, folder_name, run_trial, settings_for
+from .trial import begin_study, folder_name, once, run_trial, settings_for
 
 
 def ablation(name: artefact.StrPath) -> AblationConfig:
@@ -57,7 +57,7 @@ def ablate(
     """
     folder = begin_study("ablate", out, AblationReport)
     spec = config if isinstance(config, AblationConfig) else ablation(config)
-    encoded = open_data(data)
+    encoded, warn = open_data(data), once(warn)
     cells = []
     for name, settings in _plan(spec):
         title, place = f"{name}, seed {settings.seed}", folder / "cells" / folder_name(name, settings.seed)

@@ -17,7 +17,7 @@ from ..schemas import BatchConfig, TrainConfig
 from . import scaling as _scaling
 from .plots import plot_ladder
 from .schemas import LadderConfig, LadderReport, Law, Prediction, ScalingFit, TrialResult
-from .trial import begin_study, folder_name, run_trial, settings_for
+from .trial import begin_study, folder_name, once, run_trial, settings_for
 
 
 def ladder(
@@ -37,7 +37,7 @@ def ladder(
         Interrupted: the study was stopped; the same call resumes it.
     """
     folder = begin_study("ladder", out, LadderReport)
-    encoded = open_data(data)
+    encoded, warn = open_data(data), once(warn)
     plan = _plan(config)
     targets = [(name, count_parameters(preset(name, vocab_size=encoded.vocab_size))) for name in config.predict]
     cells = []

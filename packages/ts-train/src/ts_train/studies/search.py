@@ -24,7 +24,7 @@ from ..data.dataset import TrainingData, open_data
 from ..errors import ArtefactError, ConfigError, DiskFullError, Interrupted, UnavailableError
 from .plots import plot_importance, plot_pareto
 from .schemas import Choices, Range, SearchConfig, SearchReport, Trial
-from .trial import begin_study, plain_name, run_trial, settings_for
+from .trial import begin_study, once, plain_name, run_trial, settings_for
 
 HEARTBEAT = 30  # seconds; a worker without a heartbeat for twice as long counts as dead
 
@@ -87,7 +87,7 @@ class _Worker:
         self, optuna: Any, study: Any, config: SearchConfig, data: TrainingData, folder: Path, warn: Warn | None
     ) -> None:
         self.optuna, self.study, self.config, self.data, self.folder = optuna, study, config, data, folder
-        self.warn = warn or (lambda message: None)
+        self.warn, self.warn_of_run = warn or (lambda message: None), once(warn)
 
     def left(self) -> int:
         """Number of trials that are neither finished nor running."""
@@ -125,7 +125,12 @@ class _Worker:
         pruning = _Pruning(trial)
         try:
             cell = run_trial(
-                f"trial {trial.number}", settings, self.data, self.folder / "trials" / place, callbacks=[pruning], warn=self.warn
+                f"trial {trial.number}",
+                settings,
+                self.data,
+                self.folder / "trials" / place,
+                callbacks=[pruning],
+                warn=self.warn_of_run,
             )
         except (Interrupted, KeyboardInterrupt, DiskFullError, OSError):
             _queue_again(self.study, trial)

@@ -140,6 +140,20 @@ def plain_name(name: str) -> str:
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
+def once(warn: Warn | None) -> Warn | None:
+    """Pass each warning on once: the runs of a study share most of theirs."""
+    said: set[str] = set()
+    if warn is None:
+        return None
+
+    def first(message: str) -> None:
+        if message not in said:
+            said.add(message)
+            warn(message)
+
+    return first
+
+
 def begin_study(command: str, out: artefact.StrPath, report: type[BaseModel]) -> Path:
     """The folder of a study. Refuses torchrun, where each rank would start its own study.
 

@@ -14,6 +14,7 @@ import ts_data
 import ts_eval
 import ts_models
 import ts_tokenizer
+from ts_data import artefact
 from ts_eval.asking import words_used
 from ts_eval.cli import main
 from ts_eval.errors import ConfigError
@@ -146,3 +147,5 @@ def test_what_cannot_be_measured(asked: Path, tmp_path: Path) -> None:
         ts_eval.instruct(tmp_path / "told.txt", asked / "prompts")
     with pytest.raises(ConfigError, match="was trained on 60 of the 60 held-out stories"):
         ts_eval.instruct(tmp_path / "knows", asked / "prompts")
+    with artefact.lock(tmp_path / "a.json"), pytest.raises(ConfigError, match="is writing here"):
+        ts_eval.instruct(asked / "asks", asked / "prompts", out=tmp_path / "a.json")

@@ -187,6 +187,24 @@ def test_two_evaluations_into_one_folder_are_one_and_a_sentence(inputs):
     ts_eval.sweep(model, splits, sweep, out=inputs / "sweep.json")
 
 
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (("extraction", "run/model", "--data", "splits", "--out", "new"), "new/extraction.json"),
+        (("probe", "run/model", "--out", "new"), "new/probe.json"),
+        (("calibrate", "--backend", "features", "--out", "new.json"), "new.json"),
+        (("best", "run/model", "--out", "new.jsonl"), "new.jsonl"),
+    ],
+)
+def test_what_another_process_writes_is_answered_before_the_work(run, inputs, monkeypatch, words, file):
+    monkeypatch.chdir(inputs)
+    with artefact.lock(file):
+        code, err = run(*words, "-q")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "is writing here. Wait until it has finished" in err
+        assert "stories" not in err
+
+
 def test_an_index_that_two_want_is_built_once(stories, tmp_path, monkeypatch):
     built = []
     whole = store.write

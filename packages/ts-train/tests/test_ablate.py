@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 import ts_train.run as train_module
-from ts_train import ablate
+from ts_models import artefact
+from ts_train import ablate, ladder
 from ts_train.errors import ArtefactError, ConfigError, DivergedError, Interrupted
 from ts_train.recipes import study_file, study_names
 from ts_train.studies.ablation import ablation, mean_interval
-from ts_train.studies.schemas import AblationConfig
+from ts_train.studies.schemas import AblationConfig, LadderConfig
 from ts_train.studies.trial import folder_name, settings_for
 from ts_train.testing import FakeEncoded
 
@@ -120,6 +121,17 @@ def test_a_diverged_run_is_counted_and_in_no_mean(
     monkeypatch.setattr(train_module, "train", diverging)
     wide = ablate(spec, data, tmp_path).rows[1]
     assert (wide.runs, wide.diverged, wide.loss, wide.difference, wide.loss_interval) == (2, 2, None, None, None)
+
+
+def test_two_studies_in_one_folder_are_one_and_a_sentence(spec: AblationConfig, data: FakeEncoded, tmp_path: Path) -> None:
+    sizes = LadderConfig(
+        base={**spec.base, "max_steps": None}, sizes={str(n): {"model": {"d_ff": n}} for n in (8, 9, 10)}, tokens=(1, 2, 3)
+    )
+    with artefact.lock(tmp_path / "results.json"):
+        for start in (lambda: ablate(spec, data, tmp_path), lambda: ladder(sizes, data, tmp_path)):
+            with pytest.raises(ArtefactError, match="is writing here"):
+                start()
+    assert not (tmp_path / "cells").exists()
 
 
 def test_other_settings_or_data_in_the_same_folder_are_refused(spec: AblationConfig, data: FakeEncoded, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import torch
 
 import ts_models
 import ts_tokenizer
-from ts_train import ConfigError, DataError, PreferenceConfig, prefer
+from ts_models import artefact
+from ts_train import ArtefactError, ConfigError, DataError, PreferenceConfig, prefer
 from ts_train.cli import app
 from ts_train.preference.dpo import _margin, _read_pairs
 
@@ -56,6 +57,11 @@ def test_the_margin_is_that_of_each_story_alone_behind_its_prompt(model, tmp_pat
         first = len(lm.encode_prompt(prompt)) - 1
         good, bad = (lm.logprobs([story])[0][first:].sum() for story in stories)
         assert margin == pytest.approx(good - bad, abs=1e-4)
+
+
+def test_two_tunings_into_one_folder_are_one_and_a_sentence(model, pairs, tmp_path):
+    with artefact.lock(tmp_path / "a"), pytest.raises(ArtefactError, match="is writing here"):
+        prefer(model, pairs, tmp_path / "a", CONFIG, progress=lambda *_: pytest.fail("tuned"))
 
 
 def test_tuning_teaches_the_preference_and_leaves_the_start_alone(model, pairs, tmp_path):

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from .checks import Progress, StrPath, need_count, need_path
 from .errors import ConfigError
 from .models import ModelAdapter, open_models, several
 from .models.language_model import LanguageModelAdapter
-from .places import check_output
+from .places import check_output, writing
 from .schemas import RATINGS, AskedWords, InstructModel, InstructReport
 from .splits import Splits, check_provenance
 from .stats import estimate, ratio
@@ -77,20 +76,21 @@ def instruct(
     adapters = [_asked(adapter) for adapter in open_models(models, names)]
     found = check_provenance(adapters, splits, splits.test, allow_overlap=allow_overlap)
     rate, decoding = feature_judge(reference).mean, DECODING | options
-    measured = []
-    for number, adapter in enumerate(adapters):
-        if progress is not None:
-            progress("instruct", number, len(adapters))
-        measured.append(_measured(adapter, prompts, decoding | {"seed": seed}, rate))
-    report = InstructReport(
-        seed=seed,
-        fingerprint=splits.fingerprint,
-        decoding=decoding,
-        models=(*measured, _real(prompts, rate)),
-        notes=found.warnings,
-    )
-    if out is not None:
-        write_model(Path(out), report)
+    with writing(out):
+        measured = []
+        for number, adapter in enumerate(adapters):
+            if progress is not None:
+                progress("instruct", number, len(adapters))
+            measured.append(_measured(adapter, prompts, decoding | {"seed": seed}, rate))
+        report = InstructReport(
+            seed=seed,
+            fingerprint=splits.fingerprint,
+            decoding=decoding,
+            models=(*measured, _real(prompts, rate)),
+            notes=found.warnings,
+        )
+        if out is not None:
+            write_model(out, report)
     return report
 
 

@@ -49,7 +49,7 @@ def check_report_folder(out: Path, inputs: Iterable[Path]) -> None:
         raise ConfigError(f"{out / present[0]}: is there and is no earlier report; it is left alone. Name another --out.")
 
 
-def writing(file: Path | None) -> AbstractContextManager[None]:
+def writing(file: StrPath | None) -> AbstractContextManager[None]:
     """Lock an output file during the work for it; None locks nothing."""
     return nullcontext() if file is None else artefact.lock(file, error=ConfigError)
 

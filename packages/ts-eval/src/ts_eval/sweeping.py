@@ -8,7 +8,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,7 +61,7 @@ def sweep(
     openings = [" ".join(text.split()[:5]) for text in real]
     score = _checked(judge) if judge else _like_real(list(itertools.islice(iter(opened.train), REFERENCE)), real)
     trial = partial(_try, adapter, openings, score, UNBOUNDED if judge else (-math.inf, 0.0), config)
-    with writing(None if out is None else Path(out)):
+    with writing(out):
         tried = _optuna(trial, config, progress) if config.search == "optuna" else _grid(trial, config, progress)
         if not tried:
             raise ConfigError(

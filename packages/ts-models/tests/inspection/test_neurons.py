@@ -12,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from ts_models import ConfigError, LanguageModel, neurons, trace
+from ts_models.artefact import lock
 from ts_models.cli import app
 from ts_models.inspection.neurons import BEFORE, find_passages
 from ts_models.inspection.tracing import points_of
@@ -120,6 +121,8 @@ def test_what_stands_there_is_left_alone(lm, stories, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match=r"file/n\.html"):
         neurons(lm, None, tmp_path / "file" / "n.html")  # before a story is read
+    with lock(tmp_path / "n.html"), pytest.raises(ConfigError, match="another writer is writing here"):
+        neurons(lm, None, tmp_path / "n.html")
     for _ in range(2):  # its own files may be replaced
         neurons(lm, stories[:1], tmp_path / "n.html", passages=1)
     with pytest.raises(ConfigError, match="no story to read"):

@@ -15,7 +15,7 @@ from ..judge.files import Story, read_stories
 from ..judge.judge import JudgeRun, estimate_cost, judge_stories
 from ..judge.prompt import label, load_prompt, reordered
 from ..judge.summary import repeat_sd, story_means, usable
-from ..places import check_output
+from ..places import check_output, writing
 from ..schemas import JudgeConfig, PromptSearchReport, PromptTemplate, PromptTrial, Rating
 
 
@@ -68,20 +68,21 @@ def optimise_prompt(
         runs.append(run)
         return trial(label(template), half, run.ratings)
 
-    trials = sorted((rate(t, tuning) for t in templates), key=lambda t: (t.score is None, t.score))
-    if trials[0].score is None:
-        reason = next((r.unscored for run in runs for r in run.ratings if r.unscored), "none was asked for")
-        raise ConfigError(f"no candidate got a rating ({reason}); test the judge with `ts-eval judge` first.")
-    chosen = next(t for t in templates if label(t) == trials[0].prompt)
-    finals = [rate(t, reporting) for t in {label(t): t for t in (chosen, templates[0])}.values()]
-    report = PromptSearchReport(
-        judge=runs[0].summary.judge, mode=runs[0].summary.mode, seed=config.seed, chosen=label(chosen), tuning_stories=len(tuning),
-        reporting_stories=len(reporting), tuning=tuple(trials), reporting=tuple(finals), calls=sum(r.summary.calls for r in runs),
-        tokens=sum(r.summary.prompt_tokens + r.summary.completion_tokens for r in runs),
-    )  # fmt: skip
-    if out is not None:
-        write_model(out, report)
-        write_model(Path(out).with_suffix(".prompt.json"), chosen)
+    with writing(out):
+        trials = sorted((rate(t, tuning) for t in templates), key=lambda t: (t.score is None, t.score))
+        if trials[0].score is None:
+            reason = next((r.unscored for run in runs for r in run.ratings if r.unscored), "none was asked for")
+            raise ConfigError(f"no candidate got a rating ({reason}); test the judge with `ts-eval judge` first.")
+        chosen = next(t for t in templates if label(t) == trials[0].prompt)
+        finals = [rate(t, reporting) for t in {label(t): t for t in (chosen, templates[0])}.values()]
+        report = PromptSearchReport(
+            judge=runs[0].summary.judge, mode=runs[0].summary.mode, seed=config.seed, chosen=label(chosen), tuning_stories=len(tuning),
+            reporting_stories=len(reporting), tuning=tuple(trials), reporting=tuple(finals), calls=sum(r.summary.calls for r in runs),
+            tokens=sum(r.summary.prompt_tokens + r.summary.completion_tokens for r in runs),
+        )  # fmt: skip
+        if out is not None:
+            write_model(out, report)
+            write_model(Path(out).with_suffix(".prompt.json"), chosen)
     return report
 
 

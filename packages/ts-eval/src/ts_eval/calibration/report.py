@@ -21,7 +21,7 @@ from ..judge.files import Story, read_stories
 from ..judge.judge import JudgeRun, estimate_cost, judge_stories
 from ..judge.prompt import load_prompt, reordered
 from ..judge.summary import repeat_sd, story_means, usable
-from ..places import check_output
+from ..places import check_output, writing
 from ..schemas import (
     CATEGORIES,
     CalibrationReport,
@@ -79,13 +79,14 @@ def calibrate(
     ]
     if announce is not None and wanted:
         announce(together(estimate_cost(stories, c, store=place, template=t) for stories, c, t in wanted))
-    runs = [judge_stories(stories, c, store=place, template=t, progress=progress) for stories, c, t in wanted]
-    rated = len(named) + bool(cases)
-    report = _report(config, named, [(kind, amount, base) for kind, amount, base, _ in cases], runs[:rated])
-    if varied:
-        report = report.model_copy(update={"faults": find_faults(_observed(varied, config, runs[0], runs[rated:]))})
-    if out is not None:
-        write_model(out, report)
+    with writing(out):
+        runs = [judge_stories(stories, c, store=place, template=t, progress=progress) for stories, c, t in wanted]
+        rated = len(named) + bool(cases)
+        report = _report(config, named, [(kind, amount, base) for kind, amount, base, _ in cases], runs[:rated])
+        if varied:
+            report = report.model_copy(update={"faults": find_faults(_observed(varied, config, runs[0], runs[rated:]))})
+        if out is not None:
+            write_model(out, report)
     return report
 
 

@@ -151,19 +151,19 @@ def best(
 
     Example: ts-eval best demo --prompt "Once upon a time" --stories 20 --n 8 --out best.jsonl
     """
-    from ts_data.artefact import check_file, keep_apart
+    from ts_data.artefact import check_file, keep_apart, lock
 
     from ..judge.best import best_of, write_ranked
 
     keep_apart(out, [place for place in (Path(model), reference) if place is not None and place.exists()])
     check_file(out, "an earlier file of `ts-eval best`", lambda start: b'"rejected_score"' in start)
     options = merge(config, set_, {})
-    with show_progress() as progress:
+    with lock(out), show_progress() as progress:
         rows = best_of(
             model, [text for text in prompt or [""] for _ in range(stories)], n,
             by=by, reference=reference, seed=seed, progress=progress, **options,
         )  # fmt: skip
-    write_ranked(out, rows)
+        write_ranked(out, rows)
     means = {
         name: sum(getattr(row, field) for row in rows) / len(rows)
         for name, field in (("best", "score"), ("mean", "mean_score"), ("worst", "rejected_score"))

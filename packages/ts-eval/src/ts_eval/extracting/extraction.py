@@ -19,7 +19,7 @@ from ..checks import Progress, StrPath, need_count, need_list, need_path
 from ..errors import ConfigError
 from ..models import ModelAdapter, open_models, several
 from ..models.checked import generate
-from ..places import check_pages
+from ..places import check_pages, writing
 from ..schemas import ExtractionModel, ExtractionPoint, ExtractionReport
 from ..splits import Splits, open_splits
 from ..stats import wilson
@@ -73,20 +73,21 @@ def extraction(
         raise ConfigError(
             f"{splits}: no story has {chosen[-1] + words} words for the longest prompt and its continuation. Choose smaller lengths or words."
         )
-    report = ExtractionReport(
-        seed=seed,
-        words=words,
-        fingerprint=opened.fingerprint,
-        models=tuple(_measured(adapter, groups, chosen, words, progress) for adapter in open_models(models, names)),
-        notes=()
-        if any(g.kind == "canaries" for g in groups)
-        else ("the splits have no canaries: `ts-data prepare --canaries` plants them",),
-    )
-    if out is not None:
-        from .page import page
+    with writing(None if out is None else Path(out) / "extraction.json"):
+        report = ExtractionReport(
+            seed=seed,
+            words=words,
+            fingerprint=opened.fingerprint,
+            models=tuple(_measured(adapter, groups, chosen, words, progress) for adapter in open_models(models, names)),
+            notes=()
+            if any(g.kind == "canaries" for g in groups)
+            else ("the splits have no canaries: `ts-data prepare --canaries` plants them",),
+        )
+        if out is not None:
+            from .page import page
 
-        write_model(Path(out) / "extraction.json", report)
-        write_text(Path(out) / "extraction.html", page(report))
+            write_model(Path(out) / "extraction.json", report)
+            write_text(Path(out) / "extraction.html", page(report))
     return report
 
 

@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from ..models import ModelAdapter, open_models, several
 from ..models.checked import score
 from ..ngrams import Trigrams
-from ..places import check_pages
+from ..places import check_pages, writing
 from ..schemas import ProbeModel, ProbePhenomenon, ProbeReport, ProbeScore
 from ..splits import open_splits
 from ..stats import wilson
@@ -54,27 +54,28 @@ def probe(
         check_pages(need_path(out, "out"), "probe", [*several(models), data, run])
     drawn = {p.name: draw_pairs(p, pairs, seed) for p in _chosen(need_list(only, "only"))}
     texts = list(dict.fromkeys(text for some in drawn.values() for pair in some for text in (pair.good, pair.bad)))
-    described, stories = _described(drawn, texts, data, progress)
+    with writing(None if out is None else Path(out) / "probe.json"):
+        described, stories = _described(drawn, texts, data, progress)
 
-    def rated(adapter: ModelAdapter, **known: Any) -> ProbeModel:
-        found = iter(_differences(adapter, [pair for some in drawn.values() for pair in some], progress))
-        return _model(adapter.name, {name: _score(list(islice(found, len(some)))) for name, some in drawn.items()}, known)
+        def rated(adapter: ModelAdapter, **known: Any) -> ProbeModel:
+            found = iter(_differences(adapter, [pair for some in drawn.values() for pair in some], progress))
+            return _model(adapter.name, {name: _score(list(islice(found, len(some)))) for name, some in drawn.items()}, known)
 
-    report = ProbeReport(
-        seed=seed,
-        train_stories=stories,
-        phenomena=described,
-        models=tuple(rated(adapter, parameters=adapter.parameters) for adapter in open_models(models, names)),
-        acquisition=()
-        if run is None
-        else tuple(rated(model, step=step, tokens=seen) for step, seen, model in read_checkpoints(run)),
-        notes=_notes(described),
-    )
-    if out is not None:
-        from .page import page
+        report = ProbeReport(
+            seed=seed,
+            train_stories=stories,
+            phenomena=described,
+            models=tuple(rated(adapter, parameters=adapter.parameters) for adapter in open_models(models, names)),
+            acquisition=()
+            if run is None
+            else tuple(rated(model, step=step, tokens=seen) for step, seen, model in read_checkpoints(run)),
+            notes=_notes(described),
+        )
+        if out is not None:
+            from .page import page
 
-        write_model(Path(out) / "probe.json", report)
-        write_text(Path(out) / "probe.html", page(report))
+            write_model(Path(out) / "probe.json", report)
+            write_text(Path(out) / "probe.html", page(report))
     return report
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..artefact import StrPath, check_file, write_file, write_text
+from ..artefact import StrPath, check_file, lock, write_file, write_text
 from ..console import Progress
 from ..errors import ConfigError, MissingExtraError
 from ..export.to_html import fill, read_parts, script_data
@@ -82,11 +82,12 @@ def neurons(
         raise MissingExtraError('the table of neurons needs pyarrow. Run: pip install "ts-models[text]"') from None
     lm = model if isinstance(model, LanguageModel) else load(model)
     vocabulary = lm.vocabulary()
-    layers = find_passages(lm, stories, passages=passages, exact=exact, progress=progress)
-    _write_page(out, "neurons", _page(lm, layers, vocabulary))
-    with write_file(table) as partial:
-        columns = [pa.Table.from_pylist(list(_rows(number, layer, vocabulary))) for number, layer in enumerate(layers)]
-        pq.write_table(pa.concat_tables(columns, promote_options="permissive"), partial.absolute())
+    with lock(out, error=ConfigError):
+        layers = find_passages(lm, stories, passages=passages, exact=exact, progress=progress)
+        _write_page(out, "neurons", _page(lm, layers, vocabulary))
+        with write_file(table) as partial:
+            columns = [pa.Table.from_pylist(list(_rows(number, layer, vocabulary))) for number, layer in enumerate(layers)]
+            pq.write_table(pa.concat_tables(columns, promote_options="permissive"), partial.absolute())
     return layers
 
 

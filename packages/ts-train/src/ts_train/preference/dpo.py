@@ -62,21 +62,22 @@ def prefer(
     held_out, train = [every[i] for i in order[:aside]], [every[i] for i in order[aside:]]
     if not train:
         raise DataError(f"{pairs}: holds {len(every)} pairs of two different stories; tuning needs at least 2.")
-    network = lm.model.float().eval()  # no dropout: both margins are of the same function
-    starts = _margins(network, train, config)
-    held_out_starts = _margins(network, held_out, config)
-    steps = _tune(network, train, starts, config, progress)
-    gain = config.beta * (_margins(network, held_out, config) - held_out_starts)
-    report = PreferenceReport(
-        config=config, pairs=len(train), held_out=len(held_out), pairs_sha256=artefact.sha256_file(pairs), steps=steps,
-        loss=float(-F.logsigmoid(gain).mean()), accuracy=float((gain > 0).double().mean()),
-    )  # fmt: skip
-    training = lm.training
-    if training is not None:  # these figures are of the model before
-        training = training.model_copy(update={"best_validation_loss": None, "validation_bits_per_byte": None, "curve": []})
-    stories = read_train_stories(source)
-    save(network, out, tokenizer=source / TOKENIZER, training=training, train_stories=stories)
-    artefact.write_model(out / REPORT, report)
+    with artefact.lock(out, error=ArtefactError):
+        network = lm.model.float().eval()  # no dropout: both margins are of the same function
+        starts = _margins(network, train, config)
+        held_out_starts = _margins(network, held_out, config)
+        steps = _tune(network, train, starts, config, progress)
+        gain = config.beta * (_margins(network, held_out, config) - held_out_starts)
+        report = PreferenceReport(
+            config=config, pairs=len(train), held_out=len(held_out), pairs_sha256=artefact.sha256_file(pairs), steps=steps,
+            loss=float(-F.logsigmoid(gain).mean()), accuracy=float((gain > 0).double().mean()),
+        )  # fmt: skip
+        training = lm.training
+        if training is not None:  # these figures are of the model before
+            training = training.model_copy(update={"best_validation_loss": None, "validation_bits_per_byte": None, "curve": []})
+        stories = read_train_stories(source)
+        save(network, out, tokenizer=source / TOKENIZER, training=training, train_stories=stories)
+        artefact.write_model(out / REPORT, report)
     return report
 
 

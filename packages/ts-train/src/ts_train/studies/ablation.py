@@ -12,7 +12,7 @@ from ts_models.console import Progress
 
 from ..callbacks import Warn
 from ..data.dataset import TrainingData, open_data
-from ..errors import ConfigError
+from ..errors import ArtefactError, ConfigError
 from ..recipes import study_file
 from ..schemas import TrainConfig
 from .plots import plot_ablation
@@ -59,13 +59,14 @@ def ablate(
     spec = config if isinstance(config, AblationConfig) else ablation(config)
     encoded, warn = open_data(data), once(warn)
     cells = []
-    for name, settings in _plan(spec):
-        title, place = f"{name}, seed {settings.seed}", folder / "cells" / folder_name(name, settings.seed)
-        named = None if progress is None else lambda _, done, total=None, title=title: progress(title, done, total)
-        cells.append(run_trial(name, settings, encoded, place, progress=named, warn=warn))
-    report = _report(spec, encoded, cells)
-    plot_ablation(report, folder / "plot.png")
-    artefact.write_model(folder / "results.json", report)
+    with artefact.lock(folder / "results.json", error=ArtefactError):
+        for name, settings in _plan(spec):
+            title, place = f"{name}, seed {settings.seed}", folder / "cells" / folder_name(name, settings.seed)
+            named = None if progress is None else lambda _, done, total=None, title=title: progress(title, done, total)
+            cells.append(run_trial(name, settings, encoded, place, progress=named, warn=warn))
+        report = _report(spec, encoded, cells)
+        plot_ablation(report, folder / "plot.png")
+        artefact.write_model(folder / "results.json", report)
     return report
 
 

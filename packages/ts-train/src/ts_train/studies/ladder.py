@@ -12,7 +12,7 @@ from ts_models.console import Progress
 from ..callbacks import Warn
 from ..data.batches import step_size
 from ..data.dataset import open_data
-from ..errors import FitError
+from ..errors import ArtefactError, FitError
 from ..schemas import BatchConfig, TrainConfig
 from . import scaling as _scaling
 from .plots import plot_ladder
@@ -41,31 +41,32 @@ def ladder(
     plan = _plan(config)
     targets = [(name, count_parameters(preset(name, vocab_size=encoded.vocab_size))) for name in config.predict]
     cells = []
-    for done, (name, settings) in enumerate(plan):
+    with artefact.lock(folder / "results.json", error=ArtefactError):
+        for done, (name, settings) in enumerate(plan):
+            if progress is not None:
+                progress("ladder", done, len(plan))
+            cells.append(run_trial(name, settings, encoded, folder / "cells" / folder_name(name, settings.seed), warn=warn))
         if progress is not None:
-            progress("ladder", done, len(plan))
-        cells.append(run_trial(name, settings, encoded, folder / "cells" / folder_name(name, settings.seed), warn=warn))
-    if progress is not None:
-        progress("ladder", len(plan), len(plan))
-    budgets = config.predict_tokens or config.tokens
-    fitted: ScalingFit | None = None
-    refusal: str | None = None
-    predictions: tuple[Prediction, ...] = ()
-    try:
-        fitted, predictions = fit_law(cells, targets, budgets, law=config.law, draws=config.bootstrap)
-    except FitError as problem:
-        refusal = str(problem)
-    batch = plan[0][1].batch
-    report = LadderReport(
-        config=config,
-        data_fingerprint=encoded.fingerprint,
-        cells=tuple(cells),
-        fit=fitted,
-        refusal=refusal,
-        predictions=tuple(p.model_copy(update={"tokens_per_step": _step(batch, p.tokens)}) for p in predictions),
-    )
-    plot_ladder(report, folder / "plot.png")
-    artefact.write_model(folder / "results.json", report)
+            progress("ladder", len(plan), len(plan))
+        budgets = config.predict_tokens or config.tokens
+        fitted: ScalingFit | None = None
+        refusal: str | None = None
+        predictions: tuple[Prediction, ...] = ()
+        try:
+            fitted, predictions = fit_law(cells, targets, budgets, law=config.law, draws=config.bootstrap)
+        except FitError as problem:
+            refusal = str(problem)
+        batch = plan[0][1].batch
+        report = LadderReport(
+            config=config,
+            data_fingerprint=encoded.fingerprint,
+            cells=tuple(cells),
+            fit=fitted,
+            refusal=refusal,
+            predictions=tuple(p.model_copy(update={"tokens_per_step": _step(batch, p.tokens)}) for p in predictions),
+        )
+        plot_ladder(report, folder / "plot.png")
+        artefact.write_model(folder / "results.json", report)
     return report
 
 

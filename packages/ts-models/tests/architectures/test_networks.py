@@ -54,11 +54,14 @@ def test_is_causal(model: ts_models.StoryModel) -> None:
     assert not torch.allclose(before[:, 7:], after[:, 7:], atol=1e-3)
 
 
-@pytest.mark.parametrize("time", [5, 20])
-def test_no_rows_give_no_rows(model: ts_models.StoryModel, time: int) -> None:
-    logits = model.train()(torch.zeros(0, time, dtype=torch.long))
-    assert logits.shape == (0, time, 32)
-    logits.sum().backward()
+@pytest.mark.parametrize("shape", [(0, 5), (0, 20), (2, 0), (0, 0)])
+def test_ids_without_rows_or_tokens_give_no_logits(model: ts_models.StoryModel, shape: tuple[int, int]) -> None:
+    ids = torch.zeros(shape, dtype=torch.long)
+    given = {"segments": ids, "lengths": torch.full((shape[0],), shape[1])}
+    for names in ((), ("segments",), ("state",), ("state", "lengths")):
+        logits = model.train()(ids, **{name: given.get(name, model.init_state(shape[0], 20)) for name in names})
+        assert logits.shape == (*shape, 32)
+        logits.sum().backward()
 
 
 @torch.no_grad()

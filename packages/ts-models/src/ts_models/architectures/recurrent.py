@@ -34,6 +34,8 @@ class Recurrent(StoryModel):
         """ids [batch, time] → what the output layer reads, [batch, time, d_hidden]."""
         check_exclusive(state, segments)
         x = embed(self.embedding, ids)
+        if 0 in ids.shape:  # torch's networks refuse it
+            return x.new_empty(*ids.shape, self.config.d_hidden)
         if segments is not None:
             return self._packed(x, segments)
         if state is None:

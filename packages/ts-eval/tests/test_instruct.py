@@ -83,6 +83,11 @@ def test_a_model_that_writes_the_real_stories(asked: Path, monkeypatch: pytest.M
 
 def test_bits_per_byte_behind_the_prompt(asked: Path) -> None:
     report = ts_eval.instruct([asked / "asks", asked / "plain"], asked / "prompts", **OPTIONS)
+    assert not any("behind prompts" in note for model in report.models for note in model.notes)
+    small = ts_eval.EvalConfig(stories=2, perplexity_stories=2, parts=("perplexity",))
+    asks, plain = ts_eval.evaluate([asked / "asks", asked / "plain"], asked / "splits", small).models
+    assert "was trained to write stories behind prompts, and gets none here; `ts-eval instruct` asks it" in asks.notes
+    assert not any("behind prompts" in note for note in plain.notes)
     lm = ts_models.load(asked / "asks")
     rows = list(ts_data.instructions(asked / "prompts", "test"))
     rows = rows[:: len(rows) // 8][:8]
@@ -95,13 +100,13 @@ def test_bits_per_byte_behind_the_prompt(asked: Path) -> None:
                 logs = lm.model(ids)[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[len(before) - 1 :]
             bits[name] += extra - float(logs.sum()) / np.log(2)
     size = sum(len(row.story.encode()) for row in rows)
-    asks, plain, _ = report.models
-    assert {name: value.mean for name, value in asks.bits_per_byte.items()} == pytest.approx(
+    asked_for, not_asked, _ = report.models
+    assert {name: value.mean for name, value in asked_for.bits_per_byte.items()} == pytest.approx(
         {name: value / size for name, value in bits.items()}, rel=1e-5
     )
-    assert list(plain.bits_per_byte) == ["alone"]
-    assert (plain.asks, plain.shown) == (False, {})
-    assert plain.words["required"].every.mean == asks.words["required"].every.mean == 1.0
+    assert list(not_asked.bits_per_byte) == ["alone"]
+    assert (not_asked.asks, not_asked.shown) == (False, {})
+    assert not_asked.words["required"].every.mean == asked_for.words["required"].every.mean == 1.0
 
 
 def test_the_command(asked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

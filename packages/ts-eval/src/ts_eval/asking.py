@@ -16,7 +16,7 @@ from ts_data.artefact import write_model
 from .checks import Progress, StrPath, need_count, need_path
 from .errors import ConfigError
 from .models import ModelAdapter, open_models, several
-from .models.language_model import LanguageModelAdapter
+from .models.language_model import UNASKED, LanguageModelAdapter
 from .places import check_output, writing
 from .schemas import RATINGS, AskedWords, InstructModel, InstructReport
 from .splits import Splits, check_provenance
@@ -139,7 +139,10 @@ def _measured(
     count, shown = max(1, prompts.stories // 4), {}
     for feature in known.features if known is not None else ():
         shown[feature] = _share(feature, lm.generate([""] * count, features=[feature], **decoding))
-    notes = [*adapter.notes, *([f"{len(refused)} stories without guaranteed words: {refused[0]}"] if refused else [])]
+    notes = [
+        *(note for note in adapter.notes if note != UNASKED),
+        *([f"{len(refused)} stories without guaranteed words: {refused[0]}"] if refused else []),
+    ]
     return InstructModel(
         name=adapter.name, parameters=adapter.parameters, asks=known is not None, words=words, rating=rating, shown=shown,
         unasked=_unasked(free), bits_per_byte=_bits_per_byte(adapter, prompts.scored), notes=tuple(dict.fromkeys(notes)),

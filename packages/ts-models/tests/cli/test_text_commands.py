@@ -74,6 +74,17 @@ def test_words_are_asked_of_a_model_of_prompts(capsys: pytest.CaptureFixture[str
     code, out, error = _run(capsys, "generate", str(asked), "--words", "dog, cat,zebra", "--features", "twist", *options)
     assert code == 0
     assert "the vocabulary lacks 'zebra'" in error
+    assert "gets none" not in error
+    for words, warned in (
+        ([], True),
+        (["-p", "big dog ."], True),
+        (["-p", "big dog . sun"], False),
+        (["--features", "twist"], False),
+    ):
+        error = _run(capsys, "generate", str(asked), *words, *options)[2]
+        assert ("asked: was trained to write stories behind prompts, and gets none here. Ask it for" in error) is warned
+    assert "asked: was trained to write stories behind prompts" in _run(capsys, "prompts", str(asked), "--table", "factual")[2]
+    assert "behind prompts" not in _run(capsys, "generate", model, *options)[2]
     (story,) = json.loads(out)["stories"]
     expected = lm.generate("big dog, cat, zebra . red twist . sun", method="greedy", max_new_tokens=6, return_full_text=False)
     assert (story["full_text"], story["prompt"]) == (expected.lstrip(" "), "")

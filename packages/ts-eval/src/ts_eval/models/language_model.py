@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ts_models import LanguageModel, TrainingSummary
 
 SHORTENED = "prompts of more than half its context were shortened from the left"
+UNASKED = "was trained to write stories behind prompts, and gets none here; `ts-eval instruct` asks it"
 BATCH = 100
 """Prompts per batch: bounds the key-value cache."""
 
@@ -80,6 +81,8 @@ class LanguageModelAdapter(ModelAdapter):
         self.encoder = tokenizer if hasattr(tokenizer, "encode_batch") else None
         self.whole_words = hasattr(tokenizer, "extra_bits")
         self.curve = _curve(path, lm.training)
+        if lm.training is not None and lm.training.prompts is not None:
+            self.notes.append(UNASKED)
 
     def generate(self, prompts: Sequence[str], **options: Any) -> list[str]:
         """Completions in batches of prompts; each batch has its own seed."""

@@ -15,7 +15,7 @@ import typer
 
 from ..console import Config, Set, asked, emit, merge, warn
 from ..registry import METHODS
-from ._shared import Model, alternatives, warn_unknown
+from ._shared import Model, alternatives, warn_unasked, warn_unknown
 
 _FEW = 4
 """Stories up to which the first start writes without the kernels."""
@@ -78,8 +78,10 @@ def generate(
         warn_unkept()
     wanted, shown = split_list(words), split_list(features)
     prompts = prompt or ["" if wanted or shown else "Once upon a time"]
-    for text in (*prompts, *wanted):
-        if not asked.quiet:
+    if not asked.quiet:
+        if not wanted and not shown:
+            warn_unasked(lm, prompts)
+        for text in (*prompts, *wanted):
             warn_unknown(lm.unknown_words(text))
     with hints(show=False), first_use(precision):
         stories = lm.write(prompts, words=wanted, features=shown, config=settings)
@@ -111,8 +113,11 @@ def prompts(
     options: dict[str, Any] = {"method": method, "num_return_sequences": n, "seed": seed}
     options |= {} if temperature is None else {"temperature": temperature}
     options |= enough_beams(method, n)
+    loaded = [(name, load(name)) for name in models]
+    for _, lm in loaded:
+        warn_unasked(lm)
     with hints():
-        found = complete_tables([(name, load(name)) for name in models], only=table, **options)
+        found = complete_tables(loaded, only=table, **options)
     emit({"models": models, "tables": found}, lambda: show_tables(found), written=False)
 
 

@@ -16,24 +16,31 @@ CHUNK_BYTES = 1 << 19
 """Half a typical second-level cache: a chunk of logits is read, exponentiated and written back while it is there."""
 
 
-def nll_sum(logits: Tensor, targets: Tensor, *, weights: Tensor | None = None, in_place: bool = False) -> Tensor:
+def nll_sum(
+    logits: Tensor, targets: Tensor, *, weights: Tensor | None = None, soft: Tensor | None = None, in_place: bool = False
+) -> Tensor:
     """Sum of -log p(target) over the places whose target is not IGNORED. Scalar, float32.
 
     Args:
         logits: `[batch, time, vocab]`, any float type.
         targets: int64 `[batch, time]`.
         weights: float32 `[batch, time]`, factor of each place; None is 1.
+        soft: float32 `[batch, time, vocab]`, probabilities to learn beside the target, which has what they lack to 1; logits may be more.
         in_place: reuse the memory of the logits for their gradient. Only sound where nothing else reads that memory:
             no view of a parameter, no operation that keeps its output for its own backward pass.
     """
     flat, wanted = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
     factors = None if weights is None else weights.reshape(-1)
+    others = None if soft is None else soft.reshape(len(flat), -1)
     trains = torch.is_grad_enabled() and logits.requires_grad
     if not trains or flat.device.type != "cpu" or flat.dtype != torch.float32:
-        reduction = "sum" if factors is None else "none"
+        reduction = "sum" if factors is None and others is None else "none"
         nats = torch.nn.functional.cross_entropy(flat.float(), wanted, ignore_index=IGNORED, reduction=reduction)
-        return nats if factors is None else (nats * factors).sum()
-    loss: Tensor = _ChunkedNLL.apply(flat, wanted, factors, in_place)  # type: ignore[no-untyped-call]
+        if others is not None:
+            crossed = -(others * torch.log_softmax(flat.float(), dim=1)[:, : others.shape[1]]).sum(1)
+            nats = torch.where(wanted == IGNORED, 0, nats * (1 - others.sum(1)) + crossed)
+        return nats.sum() if factors is None else (nats * factors).sum()
+    loss: Tensor = _ChunkedNLL.apply(flat, wanted, factors, others, in_place)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -50,7 +57,7 @@ def first_uses(ids: Tensor, targets: Tensor, vocab_size: int) -> Tensor:
 
 class _ChunkedNLL(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, weights: Tensor | None, in_place: bool) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, weights: Tensor | None, soft: Tensor | None, in_place: bool) -> Tensor:
         grad = logits.detach()  # the same memory
         if not in_place:
             grad = grad.clone(memory_format=torch.contiguous_format)
@@ -58,29 +65,36 @@ class _ChunkedNLL(torch.autograd.Function):
         rows = max(16, CHUNK_BYTES // (4 * logits.shape[1]))
         for start in range(0, len(logits), rows):
             part = slice(start, start + rows)
-            total += _chunk(grad[part], targets[part], None if weights is None else weights[part])
+            factors, others = (None if each is None else each[part] for each in (weights, soft))
+            total += _chunk(grad[part], targets[part], factors, others)
         ctx.grad = grad
         return total.float()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
         grad, ctx.grad = ctx.grad, None
         if grad is None:
             raise RuntimeError("the gradient of this loss was already used: call nll_sum again for a second backward pass")
-        return grad.mul_(upstream), None, None, None
+        return grad.mul_(upstream), None, None, None, None
 
 
-def _chunk(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """Loss of some rows; their logits become softmax - one-hot, times the weights, zero where ignored."""
+def _chunk(logits: Tensor, targets: Tensor, weights: Tensor | None, soft: Tensor | None) -> Tensor:
+    """Loss of some rows; their logits become softmax - wanted probabilities, times the weights, zero where ignored."""
     real = targets != IGNORED
     index = targets.clamp_min(0)[:, None]
     picked = logits.gather(1, index)[:, 0]
     log_norm = torch.logsumexp(logits, dim=1)
+    own = torch.ones_like(picked)  # the target's probability
+    if soft is not None:
+        own -= soft.sum(1)
+        picked = own * picked + (soft * logits[:, : soft.shape[1]]).sum(1)
     loss = torch.where(real, log_norm - picked, 0.0)
     total = (loss if weights is None else loss * weights).sum(dtype=torch.float64)
     logits.sub_(log_norm[:, None]).exp_()
-    logits.scatter_add_(1, index, torch.full_like(index, -1, dtype=logits.dtype))
+    if soft is not None:
+        logits[:, : soft.shape[1]].sub_(soft)
+    logits.scatter_add_(1, index, -own[:, None])
     if weights is not None:
         logits.mul_((weights * real)[:, None])
     elif not bool(real.all()):

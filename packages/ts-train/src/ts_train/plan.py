@@ -16,6 +16,7 @@ from .runtime.distributed import World
 from .runtime.hardware import automatic_micro_batch, best_peak_flops, training_flops_per_token
 from .runtime.precision import choose_precision
 from .schemas import BatchConfig, RunManifest, SpeedProbe, TrainConfig
+from .teachers import Teachers
 from .trainer import Trainer, describe_environment, records_steps
 from .validation import ValidationSet
 
@@ -24,7 +25,7 @@ CYCLE = 8
 
 
 def plan_run(
-    config: TrainConfig, data: TrainingData, model: nn.Module, world: World, device: torch.device
+    config: TrainConfig, data: TrainingData, model: nn.Module, world: World, device: torch.device, teachers: Teachers | None
 ) -> tuple[RunManifest, Batches]:
     """The plan, the same on all ranks, and the training batches. Measures the peak FLOP/s, and with `max_minutes` the speed."""
     context = choose_context(config, getattr(model, "config", None))
@@ -34,6 +35,7 @@ def plan_run(
     manifest = RunManifest(
         config=config, model=model_dict(model), data=data.path, data_fingerprint=data.fingerprint,
         splits_fingerprint=data.splits_fingerprint, preset=preset_name(model, config.preset),
+        teachers_sha256=() if teachers is None else teachers.sha256,
         tokenizer_sha256=data.tokenizer_sha256, parameters=sum(p.numel() for p in model.parameters()),
         total_steps=10**6, steps_per_epoch=batches.steps_per_epoch, cut_stories=batches.cut_stories, context=context,
         micro_batch_tokens=_micro_batch_tokens(config, data, batches, device),
@@ -44,7 +46,7 @@ def plan_run(
         peak_flops=best_peak_flops(device, precision.dtype) * world.size,
     )  # fmt: skip
     if config.max_minutes is not None:
-        probe, stories = _measure(manifest, data, model, batches, world, device)
+        probe, stories = _measure(manifest, data, model, batches, world, device, teachers)
         manifest = manifest.model_copy(update={"probe": probe, "validation_stories": stories})
     if config.batch.batch_size is None and config.batch.tokens_per_step is None:
         size = step_size(_run_tokens(config, batches, manifest.probe))
@@ -119,15 +121,16 @@ def _interval(total: int, step_tokens: float, validation_tokens: float) -> int:
 
 
 def _measure(
-    manifest: RunManifest, data: TrainingData, model: nn.Module, batches: Batches, world: World, device: torch.device
-) -> tuple[SpeedProbe, int | None]:
+    manifest: RunManifest, data: TrainingData, model: nn.Module, batches: Batches, world: World, device: torch.device,
+    teachers: Teachers | None,
+) -> tuple[SpeedProbe, int | None]:  # fmt: skip
     """(speed, validation stories or None for all), from timing a few steps on a copy of the model.
 
     A validation that would take more than a tenth of the budget scores only part of the split, in a twentieth of the budget.
     """
     config, start = manifest.config, pacing.now()
     assert config.max_minutes is not None
-    trainer = Trainer(copy.deepcopy(model), data, manifest, world=world, device=device, batches=batches)
+    trainer = Trainer(copy.deepcopy(model), data, manifest, world=world, device=device, batches=batches, teachers=teachers)
     per_token = _time_steps(trainer, limit=min(5.0, 3 * config.max_minutes))
     validation, stories = trainer.validation, config.validation.max_stories
     scored = 0.0 if validation is None else 1.4 * per_token / 3 * validation.tokens  # a forward pass, long stories twice
@@ -191,6 +194,8 @@ def idle_settings(config: TrainConfig, manifest: RunManifest, *, own_model: bool
         found.append("batch.curriculum_epochs does nothing: batch.curriculum is none")
     if own_model and config.model:
         found.append(f"the table `model` ({', '.join(sorted(config.model))}) does nothing: the model is the caller's own")
+    if not config.teachers and config.teacher_weight != TrainConfig.model_fields["teacher_weight"].default:
+        found.append("teacher_weight does nothing: there are no teachers")
     if own_model and config.init_from is not None:
         found.append("init_from does nothing: the model is the caller's own")
     vocabulary = (manifest.model or {}).get("vocab_size")

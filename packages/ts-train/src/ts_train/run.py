@@ -39,6 +39,7 @@ from .runtime.live_line import LiveLine
 from .runtime.precision import Precision, precision_warnings
 from .schemas import Environment, TrainConfig, TrainerState
 from .sinks import make_sink
+from .teachers import check_unchanged, load_teachers
 from .trainer import Trainer
 
 
@@ -83,9 +84,8 @@ def train(
             return _resume(path, encoded, model, callbacks, progress, warn, world, device)
         watchers = _watchers(settings, world, callbacks, progress)
         trainer = _new_trainer(settings, encoded, model, world, device, warn)
-        stories = None
-        if model is None:
-            stories, trainer.manifest = inherited_stories(settings, encoded, trainer.manifest)
+        start = [settings.init_from] if model is None and settings.init_from is not None else []
+        stories, trainer.manifest = inherited_stories([*start, *settings.teachers], encoded, trainer.manifest)
         if world.is_main_process:
             dropout = max((m.p for m in trainer.model.modules() if isinstance(m, nn.Dropout)), default=0.0)
             for warning in (
@@ -159,9 +159,9 @@ def _check_tokenizer(settings: TrainConfig, data: TrainingData) -> None:
 
 
 def _settings(config: TrainConfig | str) -> TrainConfig:
-    if isinstance(config, TrainConfig):
-        return config
-    return TrainConfig.model_validate(recipe(config, device="auto"))
+    settings = config if isinstance(config, TrainConfig) else TrainConfig.model_validate(recipe(config, device="auto"))
+    found = (str(Path(folder).resolve()) if Path(folder).exists() else folder for folder in settings.teachers)
+    return settings.model_copy(update={"teachers": tuple(found)})  # a resume may begin in another folder
 
 
 def _new_trainer(
@@ -169,8 +169,9 @@ def _new_trainer(
 ) -> Trainer:
     _set_up_torch(config, config.threads)
     network = build_model(config, data, model).to(device)
-    manifest, batches = plan_run(config, data, network, world, device)
-    return Trainer(network, data, manifest, world=world, device=device, batches=batches, warn=warn)
+    teachers = load_teachers(config, data, device, choose_context(config, getattr(network, "config", None)))
+    manifest, batches = plan_run(config, data, network, world, device, teachers)
+    return Trainer(network, data, manifest, world=world, device=device, batches=batches, teachers=teachers, warn=warn)
 
 
 def _resume(
@@ -197,7 +198,9 @@ def _resume(
         check_not_emptied(path, manifest)
     own = model if model is not None else rebuild_model(manifest) if has_checkpoint else None
     network = build_model(manifest.config, data, own).to(device)
-    trainer = Trainer(network, data, manifest, world=world, device=device, warn=warn)
+    teachers = load_teachers(manifest.config, data, device, manifest.context)
+    check_unchanged(path, manifest, teachers)
+    trainer = Trainer(network, data, manifest, world=world, device=device, teachers=teachers, warn=warn)
     return _run(trainer, path, watchers, keep_start=model is not None, resumed=True)
 
 
@@ -304,11 +307,19 @@ def _locked(path: Path, world: World) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
 
         def acquire() -> None:
+            if not path.exists():
+                stack.callback(_remove_empty, path)
             create_run_dir(path)
             stack.enter_context(artefact.lock(path / "config.json", error=ArtefactError))
 
         world.run_on_main(acquire)
         yield
+
+
+def _remove_empty(folder: Path) -> None:
+    """A run that is refused leaves no folder."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _watchers(

@@ -292,6 +292,11 @@ class TrainConfig(Settings):
     """Fields that differ from the preset (`{dropout = 0.0}`), or a whole model config with its `kind`."""
     init_from: str | None = None
     """A model/ folder whose weights to start from (fine-tuning); its tokenizer must be that of the data."""
+    teachers: tuple[str, ...] = ()
+    """model/ folders to learn from, beside the stories: the mean of their predictions is a part of each target (distillation, Hinton et al.
+    2015). Their vocabulary must be that of the data. The step losses shown are of these targets then; validation is not."""
+    teacher_weight: float = Field(default=0.9, gt=0, le=1)
+    """Share of the teachers' prediction in a target; the rest is the word of the story."""
     seed: int = Field(default=1, ge=0, lt=2**31)
     """Decides weights, batches and dropout."""
 
@@ -411,7 +416,9 @@ class RunManifest(Frozen):
     data: str
     data_fingerprint: str
     splits_fingerprint: str | None = None
-    """Of the encoded splits; null if unknown, or if `init_from` was trained on others."""
+    """Of the encoded splits; null if unknown, or if `init_from` or a teacher was trained on others."""
+    teachers_sha256: tuple[str, ...] = ()
+    """Of the weights of each teacher."""
     preset: str | None = None
     """The preset with this network (`config.preset` names the recipe); null if there is none."""
     tokenizer_sha256: str

@@ -36,6 +36,7 @@ from .runtime.hardware import is_out_of_memory
 from .runtime.precision import Precision
 from .schedules import factor
 from .schemas import Environment, RunManifest, TrainConfig, TrainerState, ValidationPoint
+from .teachers import Teachers
 from .validation import ValidationSet, sample_stories
 
 
@@ -60,6 +61,7 @@ class Trainer:
         world: the ranks of this run.
         device: where to train.
         batches: the training batches, if they are already laid out.
+        teachers: models whose prediction is a part of each target.
         warn: receives warnings.
 
     Attributes:
@@ -70,12 +72,13 @@ class Trainer:
 
     def __init__(
         self, model: nn.Module, data: TrainingData, manifest: RunManifest, *, world: World | None = None,
-        device: torch.device | None = None, batches: Batches | None = None, warn: Warn | None = None,
+        device: torch.device | None = None, batches: Batches | None = None, teachers: Teachers | None = None,
+        warn: Warn | None = None,
     ) -> None:  # fmt: skip
         config = manifest.config
         self.model, self.data, self.manifest = model.train(), data, manifest
         self.world, self.device = world or World(), device or next(model.parameters()).device
-        self.warn = warn or (lambda message: None)
+        self.teachers, self.warn = teachers, warn or (lambda message: None)
         self.precision = Precision(manifest.precision, manifest.precision_reason, self.device.type)
         self.scaler = self.precision.scaler()
         self.optimizers = build_optimizers(model, config.optimizer, vocab_size=data.vocab_size, precision=self.precision.name)
@@ -335,15 +338,16 @@ class Trainer:
         """[nats, norm] of one micro-batch, without synchronisation."""
         with self.precision.autocast():
             logits = self._network(batch.ids)
-        nats = self._nats(logits, batch.ids, batch.targets)
+            soft = None if self.teachers is None else self.teachers(batch.ids)
+        nats = self._nats(logits, batch.ids, batch.targets, soft)
         torch.autograd.backward(self.scaler.scale(nats / tokens))
         return torch.stack([nats.detach(), self._clip()])
 
-    def _nats(self, logits: Tensor, ids: Tensor, targets: Tensor) -> Tensor:
+    def _nats(self, logits: Tensor, ids: Tensor, targets: Tensor, soft: Tensor | None) -> Tensor:
         """The loss of a batch, a sum; `asked_weight` counts the first uses of what the prompts ask for several times."""
         extra = self.config.asked_weight - 1
         weights = 1 + extra * first_uses(ids, targets, logits.shape[-1]) if extra else None
-        return self._loss(logits, targets, weights=weights, in_place=self._reuse_logits)
+        return self._loss(logits, targets, weights=weights, soft=soft, in_place=self._reuse_logits)
 
     def _clip(self) -> Tensor:
         """Unscale and clip the gradients in place; returns their norm before clipping, on the device."""
@@ -379,7 +383,8 @@ class Trainer:
             segments = {} if batch.segments is None else {"segments": _send(batch.segments, device)}
             with self.precision.autocast():
                 logits = self._network(ids, **segments)
-            loss = self._nats(logits, ids, targets)
+                soft = None if self.teachers is None else self.teachers(ids, **segments)
+            loss = self._nats(logits, ids, targets, soft)
             torch.autograd.backward(self.scaler.scale(loss / plan.tokens))
             nats += loss.detach()
             padded, real = padded + ids.numel(), real + int((batch.targets >= 0).sum())

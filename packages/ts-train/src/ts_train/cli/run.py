@@ -31,6 +31,9 @@ def run(
     precision: Annotated[str | None, typer.Option(help="auto, fp32, fp16 or bf16.")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
     init_from: Annotated[Path | None, typer.Option(help="A model/ folder to start from.")] = None,
+    teacher: Annotated[
+        list[str] | None, typer.Option(help="A model/ folder to learn from, beside the stories; may be repeated.")
+    ] = None,
     config: Config = None,
     set: Annotated[list[str] | None, typer.Option(help=SETTING)] = None,
 ) -> None:
@@ -56,6 +59,7 @@ def run(
         "precision": precision,
         "checkpoint.every": checkpoint_every,
         "init_from": None if init_from is None else str(init_from),
+        "teachers": teacher or None,
     }
     given = merge(config, set, flags)
     model = given.get("model")
@@ -69,7 +73,7 @@ def run(
     else:
         values = over_recipe(given.get("preset") or DEFAULT, given)
     settings = validate(TrainConfig, values, asked=given)
-    keep_apart(out, [data, *([settings.init_from] if settings.init_from else [])])
+    keep_apart(out, [data, *([settings.init_from] if settings.init_from else []), *settings.teachers])
     with stoppable():
         print_run(train(settings, data, out, progress=not asked.quiet, warn=warn))
 

@@ -1,6 +1,8 @@
-"""Hashes of the stories that a model was trained on: from the encoded data, and from the model that a run starts from."""
+"""Hashes of the stories that a model was trained on: from the encoded data, and from the models that a run starts or learns from."""
 
+import functools
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +13,28 @@ from ts_models import artefact, read_train_stories
 from ts_models.io.model_folder import read_training, resolve
 
 from ..errors import ArtefactError
-from ..schemas import RunManifest, TrainConfig
+from ..schemas import RunManifest
 from .dataset import TrainingData
 
 TRAIN_STORIES = "train_stories.npy"
-"""For a run that starts from a model: hashes of the training stories of both."""
+"""For a run that starts or learns from models: hashes of the training stories of all."""
 Hashes = NDArray[np.uint64]
 NONE: Hashes = np.empty(0, dtype=np.uint64)
 
 
-def inherited_stories(config: TrainConfig, data: TrainingData, manifest: RunManifest) -> tuple[Hashes | None, RunManifest]:
-    """For a run that starts from a model: the stories of both, and the manifest with the splits that both share.
+def inherited_stories(models: Sequence[str], data: TrainingData, manifest: RunManifest) -> tuple[Hashes | None, RunManifest]:
+    """For a run that starts or learns from models: the stories of all, and the manifest with the splits that all share.
 
-    (None, the manifest) for any other run. The stories are empty if either list is missing: the training set is then unknown.
+    (None, the manifest) without such models. The stories are empty if a list is missing: the training set is then unknown.
     """
-    if config.init_from is None:
+    if not models:
         return None, manifest
-    before, now = read_train_stories(config.init_from), data.train_stories
-    training = read_training(resolve(config.init_from))
-    splits = None if training is None else training.splits_fingerprint
-    if splits != manifest.splits_fingerprint:
+    trainings = [read_training(resolve(model)) for model in models]
+    if any(t is None or t.splits_fingerprint != manifest.splits_fingerprint for t in trainings):
         manifest = manifest.model_copy(update={"splits_fingerprint": None})
-    return (NONE if before is None or now is None else np.union1d(before, now)), manifest
+    lists = [data.train_stories, *map(read_train_stories, models)]
+    known = [stories for stories in lists if stories is not None]
+    return (functools.reduce(np.union1d, known) if len(known) == len(lists) else NONE), manifest
 
 
 def write_stories(path: Path, stories: Hashes) -> None:

@@ -216,6 +216,17 @@ def test_a_lock_is_taken_again_only_by_who_says_so(tmp_path: Path) -> None:
     assert hidden(tmp_path) == []
 
 
+def test_work_that_fails_leaves_no_folder_that_its_lock_made(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for target in (tmp_path / "a/b/out.json", tmp_path / "mine/c/out.json"):
+        with pytest.raises(KeyboardInterrupt), artefact.lock(target):
+            raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    with artefact.lock(tmp_path / "a/b/out.json"):
+        write(tmp_path / "a/b/out.json", "done")
+    assert (tmp_path / "a/b/out.json").exists()
+
+
 def test_a_link_and_its_target_have_one_lock(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")

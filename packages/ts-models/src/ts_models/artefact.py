@@ -133,8 +133,8 @@ def lock(
     if reenter and key in _held:
         yield
         return
+    made = [folder for folder in file.parents if not folder.exists()]
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)  # behind links, also where nothing is there yet
         handle, owner = _acquire(file, time.monotonic() + wait)
     except OSError as problem:  # its text names the target, not the lock file
         raise OSError(problem.errno, problem.strerror, str(path)) from None
@@ -146,12 +146,16 @@ def lock(
     finally:
         _held.discard(key)
         _release(file, handle)
+        with contextlib.suppress(OSError):  # the first that holds something ends it
+            for folder in made:
+                folder.rmdir()
 
 
 def _acquire(file: Path, deadline: float) -> tuple[int | None, str]:
     """Open and lock `file`: its descriptor; or None and who holds the lock."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     while True:
+        file.parent.mkdir(parents=True, exist_ok=True)  # behind links, also where nothing is there yet
         handle = os.open(file, flags, 0o666)
         if _try_lock(handle):
             if _is_open_file(file, handle):

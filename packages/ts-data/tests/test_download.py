@@ -114,6 +114,16 @@ def test_a_broken_connection_is_resumed(hub: Hub, tmp_path: Path) -> None:
     assert any(given and not given.startswith("bytes=0-") for _, _, given in hub.seen), "the rest was asked for, not the whole"
 
 
+@pytest.mark.parametrize(("there", "asked"), [(TRAIN[:9_000_000], {"bytes=9000000-"}), (TRAIN, set()), (TRAIN + b"more", set())])
+def test_what_a_killed_download_has_is_not_fetched_again(hub: Hub, tmp_path: Path, there: bytes, asked: set[str]) -> None:
+    """hf_hub_download of today's libraries begins anew in each call, and never removes what a killed one left."""
+    (tmp_path / ".train.txt.ts-partial").write_bytes(there)
+    train, _ = download("tinystories-v1", tmp_path, endpoint=hub.endpoint)
+    assert train.read_bytes() == TRAIN
+    assert {given for method, _, given in hub.seen if method == "GET" and given} == asked
+    assert {path.name for path in tmp_path.iterdir()} == {"train.txt", "valid.txt"}
+
+
 def test_a_file_that_is_not_what_was_published_is_refused(hub: Hub, tmp_path: Path) -> None:
     hub.files["train.txt"] = TRAIN.replace(b"One", b"Two", 1)
     with pytest.raises(SourceError, match="SHA-256 is"):

@@ -2,12 +2,13 @@
 
 import contextlib
 import logging
+import os
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..artefact import StrPath, lock, need_space, sha256_file
+from ..artefact import StrPath, beside, lock, need_space, sha256_file
 from ..console import Progress
 from ..errors import ConfigError, SourceError, TsDataError, has_no_space
 
@@ -58,14 +59,25 @@ def _fetch(file: Remote, folder: Path, endpoint: str | None) -> Path:
     if file.sha256 and there.is_file() and there.stat().st_size == file.bytes and sha256_file(there) == file.sha256:
         return there
     try:
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.file_download import http_get
+        from huggingface_hub.utils import build_hf_headers
     except ImportError:
         raise TsDataError('downloading needs the Hub library: pip install "ts-data[hub]"') from None
-    where = {"repo_type": "dataset", "revision": REVISION, "endpoint": endpoint}
+    url = hf_hub_url(REPOSITORY, file.name, repo_type="dataset", revision=REVISION, endpoint=endpoint)
+    partial = beside(there, "partial")
     try:
         with silent("huggingface_hub"):  # it logs each retry; asking for metadata first fails at once without a network
-            stated = get_hf_file_metadata(hf_hub_url(REPOSITORY, file.name, **where), endpoint=endpoint, timeout=30).etag
-            path = Path(hf_hub_download(REPOSITORY, file.name, local_dir=folder, **where))
+            stated = get_hf_file_metadata(url, endpoint=endpoint, timeout=30)
+            expected = file.sha256 or stated.etag
+            if there.is_file() and there.stat().st_size == file.bytes and sha256_file(there) == expected:
+                return there
+            folder.mkdir(parents=True, exist_ok=True)
+            # hf_hub_download begins anew in each call, and leaves what a killed one has
+            with partial.open("ab") as handle:
+                if handle.tell() > file.bytes:
+                    handle.truncate(handle.seek(0))
+                http_get(url, handle, resume_size=handle.tell(), headers=build_hf_headers(), expected_size=stated.size)
     except Exception as problem:  # the library's own errors, its HTTP client's, the disk's
         if has_no_space(problem):  # the console says it
             raise
@@ -73,19 +85,20 @@ def _fetch(file: Remote, folder: Path, endpoint: str | None) -> Path:
         raise SourceError(
             f"{file.name}: cannot be downloaded ({reason}). Check the network, then run the same command again; it resumes."
         ) from None
-    _verify(path, file, file.sha256 or stated)
-    return path
+    _verify(partial, there, file, expected)
+    os.replace(partial, there)
+    return there
 
 
-def _verify(path: Path, file: Remote, expected: str | None) -> None:
-    if path.stat().st_size != file.bytes:
-        found = path.stat().st_size
-        path.unlink()
+def _verify(partial: Path, path: Path, file: Remote, expected: str | None) -> None:
+    found = partial.stat().st_size
+    if found != file.bytes:
+        partial.unlink()
         raise SourceError(f"{path}: has {found:,} bytes, {file.bytes:,} were published. It was removed; download it again.")
     if expected is None or len(expected) != 64:
         raise SourceError(f"{path}: the Hub states no SHA-256 for it, so it cannot be checked.")
-    if (found_hash := sha256_file(path)) != expected:
-        path.unlink()
+    if (found_hash := sha256_file(partial)) != expected:
+        partial.unlink()
         raise SourceError(f"{path}: SHA-256 is {found_hash}, {expected} was published. It was removed; download it again.")
 
 

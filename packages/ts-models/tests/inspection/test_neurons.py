@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -127,6 +129,13 @@ def test_what_stands_there_is_left_alone(lm, stories, tmp_path):
         neurons(lm, stories[:1], tmp_path / "n.html", passages=1)
     with pytest.raises(ConfigError, match="no story to read"):
         neurons(lm, [], tmp_path / "n.html")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are no UTF-8")
+def test_a_name_that_is_no_utf_8(lm, stories, tmp_path):
+    out = tmp_path / os.fsdecode(b"n\xe9.html")
+    neurons(lm, stories[:1], out, passages=1)
+    assert sorted(tmp_path.iterdir()) == [out, out.with_suffix(".parquet")]
 
 
 class Encoded(dict):

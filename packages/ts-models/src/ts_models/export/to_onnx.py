@@ -6,6 +6,7 @@ Transformer: ids [batch, time] int64, past_keys and past_values [layers, batch, 
 """
 
 import copy
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..architectures import StoryModel
-from ..artefact import write_file
+from ..artefact import write_bytes
 from ..console import Progress
 from ..errors import ConfigError
 from ..language_model import LanguageModel
@@ -27,7 +28,7 @@ from .to_transformers import how_to_feed, need, sample_ids
 def export_onnx(
     lm: LanguageModel, out: Path, *, stories: list[str] | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Write the file; then feed it a text in three pieces through its memory and compare with the network's own logits."""
+    """Feed the export a text in three pieces through its memory, compare with the network's own logits, and write it."""
     model, config = lm.model, lm.config
     if not isinstance(config, RecurrentConfig | TransformerConfig):
         raise ConfigError(f"no ONNX export for networks of kind {config.kind!r}; --format transformers takes them.")
@@ -38,15 +39,18 @@ def export_onnx(
     ids = sample_ids(config)
     past = min(3, max(ids.shape[1] - 2, 0))  # a context may be as short as that
     memory = _empty(model, batch=2, past=past)
-    with write_file(out) as aside, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        file = Path(folder) / "model.onnx"  # torch takes no name that is not UTF-8, as `out` may have
         torch.onnx.export(
-            wrapped, (ids[:, past : past + 5], *memory), str(aside), input_names=inputs, output_names=outputs,
+            wrapped, (ids[:, past : past + 5], *memory), str(file), input_names=inputs, output_names=outputs,
             dynamic_axes=axes, opset_version=17, dynamo=False,
         )  # fmt: skip
-    difference = _check(lm, out)
+        content = file.read_bytes()
+    difference = _check(lm, content)
     if difference > 1e-3:
-        raise ConfigError(f"{out}: onnxruntime gives other logits (by {difference:.2g}); do not use this export")
+        raise ConfigError(f"{out}: not written, because onnxruntime gives other logits (by {difference:.2g})")
+    write_bytes(out, content)
     return {
         "bytes": out.stat().st_size,
         "inputs": inputs,
@@ -156,13 +160,13 @@ def run_onnx(session: Any, config: Any, model: StoryModel, pieces: list[Tensor])
     return np.concatenate(logits, axis=1)
 
 
-def _check(lm: LanguageModel, out: Path) -> float:
+def _check(lm: LanguageModel, content: bytes) -> float:
     import onnxruntime
 
     ids = sample_ids(lm.config)
     first = min(7, max(ids.shape[1] - 2, 2))
     pieces = [piece for piece in (ids[:, :first], ids[:, first : first + 1], ids[:, first + 1 :]) if piece.shape[1]]
-    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     theirs = run_onnx(session, lm.config, lm.model, pieces)
     with torch.inference_mode():
         return float(np.abs(theirs - lm.model(ids).numpy()).max())

@@ -85,9 +85,9 @@ def neurons(
     with lock(out, error=ConfigError):
         layers = find_passages(lm, stories, passages=passages, exact=exact, progress=progress)
         _write_page(out, "neurons", _page(lm, layers, vocabulary))
-        with write_file(table) as partial:
+        with write_file(table) as partial, partial.open("wb") as handle:  # pyarrow takes no name that is not UTF-8
             columns = [pa.Table.from_pylist(list(_rows(number, layer, vocabulary))) for number, layer in enumerate(layers)]
-            pq.write_table(pa.concat_tables(columns, promote_options="permissive"), partial.absolute())
+            pq.write_table(pa.concat_tables(columns, promote_options="permissive"), handle)
     return layers
 
 

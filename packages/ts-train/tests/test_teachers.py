@@ -132,7 +132,7 @@ def test_a_resumed_run_has_the_same_bits_and_refuses_changed_teachers(
 def test_teachers_that_do_not_fit_are_refused_before_anything_is_written(
     tmp_path: Path, config: Make, teachers: tuple[str, ...]
 ) -> None:
-    with pytest.raises(DataError, match=r"teacher-5/model: this teacher's vocabulary is not that of the data\. Encode"):
+    with pytest.raises(DataError, match=r"teacher-5/model: this teacher's vocabulary is not that of the data\. Choose another"):
         train(config(teachers=teachers), fake_encoded(vocab_size=40), tmp_path / "run")
     longer = config(teachers=teachers, model={**config().model, "max_seq_len": 20})
     with pytest.raises(ConfigError, match="reads 16 tokens, rows have up to 20"):

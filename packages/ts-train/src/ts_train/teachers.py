@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import ts_models
+from ts_models.io.model_folder import TOKENIZER
 
 from .data.dataset import TrainingData
 from .errors import ArtefactError, ConfigError, DataError
@@ -59,10 +60,11 @@ def _load(folder: str, data: TrainingData, context: int) -> nn.Module:
     loaded = ts_models.load(folder)
     known = loaded.tokenizer is not None and data.tokenizer_file is not None
     if loaded.config.vocab_size != data.vocab_size or (known and loaded.vocabulary() != list(data.tokenizer.vocab)):
-        raise DataError(
-            f"{folder}: this teacher's vocabulary is not that of the data. Encode the data with its word_tokenizer.json: "
-            f"ts-tokenizer encode splits/ --tokenizer {Path(str(loaded.path)) / 'word_tokenizer.json'} --out encoded/"
+        own = Path(str(loaded.path)) / TOKENIZER
+        mend = (
+            f"Encode again: ts-tokenizer encode splits/ --tokenizer {own} --out encoded/" if own.exists() else "Choose another."
         )
+        raise DataError(f"{folder}: this teacher's vocabulary is not that of the data. {mend}")
     limit: Any = loaded.config.context_limit
     if limit is not None and limit < context:
         raise ConfigError(f"{folder}: this teacher reads {limit} tokens, rows have up to {context}. Set batch.context={limit}.")

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import ts_models
 from ts_models import read_train_stories
+from ts_models.errors import TsModelsError
 from ts_train import TrainConfig, create_trainer, resume, train
 from ts_train.data.batches import IGNORED
 from ts_train.errors import ArtefactError, ConfigError, DataError
@@ -123,6 +124,7 @@ def test_a_resumed_run_has_the_same_bits_and_refuses_changed_teachers(
     resumed = resume(tmp_path / "cut", data=data)
     both = [(run.path / "model" / "model.safetensors").read_bytes() for run in (whole, resumed)]
     assert both[0] == both[1]
+    assert resumed.manifest.flops_per_token > train(config(), data, tmp_path / "plain").manifest.flops_per_token
     config_of = ts_models.load(teachers[1]).config
     ts_models.save(ts_models.build(config_of), teachers[1])
     with pytest.raises(ArtefactError, match=r"teacher-6.*not those that .*changed began with"):
@@ -152,3 +154,18 @@ def test_the_stories_of_the_teachers_count_as_training_stories(
         ts_models.save(model.model, folder, training=model.training, train_stories=np.array(stories, dtype=np.uint64))
     taught = train(config(teachers=teachers), data, tmp_path / "known")
     assert read_train_stories(taught.path / "model").tolist() == [1, 2, 3, 9]  # type: ignore[union-attr]
+
+
+def test_a_teacher_that_is_gone_is_named_and_a_finished_run_needs_none(
+    tmp_path: Path, data: FakeEncoded, config: Make, teachers: tuple[str, ...]
+) -> None:
+    settings = config(teachers=teachers)
+    done = train(settings, data, tmp_path / "done")
+    with pytest.raises(RuntimeError, match="killed"):
+        train(settings, data, tmp_path / "cut", callbacks=[Crash(3)])
+    Path(teachers[0]).rename(tmp_path / "moved")
+    assert resume(tmp_path / "done", data=data).state.curve == done.state.curve
+    with pytest.raises(ArtefactError, match=r"cut: a teacher of this run cannot be read: .*teacher-5.*Put it back\."):
+        resume(tmp_path / "cut", data=data)
+    with pytest.raises(TsModelsError, match="teacher-5/model: no such folder"):
+        train(settings, data, tmp_path / "cut")

@@ -328,6 +328,8 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(
     monkeypatch.setattr("tempfile.TemporaryFile", _read_only)
     with pytest.raises(ArtefactError, match=r"run: cannot hold a run \(Read-only file system\). Choose another --out"):
         train(config(), data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text("{}")
     with pytest.raises(ArtefactError, match=r"Make it writable, or go on with a copy"):  # resume has no --out
         train(config(), data, tmp_path / "run")

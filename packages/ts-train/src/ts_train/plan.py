@@ -42,7 +42,7 @@ def plan_run(
         precision=precision.name, precision_reason=precision.reason,
         validation_every=1, validation_stories=config.validation.max_stories, checkpoint_every=1,
         environment=describe_environment(config, model, world, device, optimizers.kind),
-        flops_per_token=training_flops_per_token(model, mean_length=batches.epoch_tokens / len(batches.lengths)),
+        flops_per_token=_flops_per_token(model, teachers, batches.epoch_tokens / len(batches.lengths)),
         peak_flops=best_peak_flops(device, precision.dtype) * world.size,
     )  # fmt: skip
     if config.max_minutes is not None:
@@ -79,6 +79,13 @@ def plan_run(
     )
     agreed: RunManifest = world.broadcast_object(planned)
     return agreed, batches
+
+
+def _flops_per_token(model: nn.Module, teachers: Teachers | None, mean_length: float) -> float:
+    """Of a training step; each teacher's part is its forward pass, a third of what training it would take."""
+    read = [] if teachers is None else teachers.models
+    own, *others = (training_flops_per_token(network, mean_length=mean_length) for network in (model, *read))
+    return own + sum(others) / 3
 
 
 def _run_tokens(config: TrainConfig, batches: Batches, probe: SpeedProbe | None) -> float:

@@ -12,6 +12,7 @@ from torch import nn
 
 from ts_models import artefact
 from ts_models.console import Progress
+from ts_models.io.model_folder import resolve
 from ts_models.io.provenance import pack
 
 from .callbacks import BaseCallback, Callback, RunInfo, StepMetrics, Warn
@@ -39,7 +40,7 @@ from .runtime.live_line import LiveLine
 from .runtime.precision import Precision, precision_warnings
 from .schemas import Environment, TrainConfig, TrainerState
 from .sinks import make_sink
-from .teachers import check_unchanged, load_teachers
+from .teachers import load_teachers, same_teachers
 from .trainer import Trainer
 
 
@@ -160,7 +161,7 @@ def _check_tokenizer(settings: TrainConfig, data: TrainingData) -> None:
 
 def _settings(config: TrainConfig | str) -> TrainConfig:
     settings = config if isinstance(config, TrainConfig) else TrainConfig.model_validate(recipe(config, device="auto"))
-    found = (str(Path(folder).resolve()) if Path(folder).exists() else folder for folder in settings.teachers)
+    found = (str(Path(folder).resolve()) if resolve(folder) == Path(folder) else folder for folder in settings.teachers)
     return settings.model_copy(update={"teachers": tuple(found)})  # a resume may begin in another folder
 
 
@@ -198,9 +199,7 @@ def _resume(
         check_not_emptied(path, manifest)
     own = model if model is not None else rebuild_model(manifest) if has_checkpoint else None
     network = build_model(manifest.config, data, own).to(device)
-    teachers = load_teachers(manifest.config, data, device, manifest.context)
-    check_unchanged(path, manifest, teachers)
-    trainer = Trainer(network, data, manifest, world=world, device=device, teachers=teachers, warn=warn)
+    trainer = Trainer(network, data, manifest, world=world, device=device, warn=warn)
     return _run(trainer, path, watchers, keep_start=model is not None, resumed=True)
 
 
@@ -229,6 +228,8 @@ def _run(trainer: Trainer, path: Path, watchers: Sequence[Callback], *, keep_sta
             if isinstance(watcher, LiveLine):
                 watcher.say(f"{path}: this run is complete; its result is read again")
     else:
+        if resumed:
+            trainer.teachers = same_teachers(path, manifest, data, trainer.device)
         if world.is_main_process:
             trainer.output, trainer.callbacks = folder, watchers
         try:

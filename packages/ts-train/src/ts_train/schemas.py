@@ -292,7 +292,7 @@ class TrainConfig(Settings):
     """Fields that differ from the preset (`{dropout = 0.0}`), or a whole model config with its `kind`."""
     init_from: str | None = None
     """A model/ folder whose weights to start from (fine-tuning); its tokenizer must be that of the data."""
-    teachers: tuple[str, ...] = ()
+    teachers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """model/ folders to learn from, beside the stories: the mean of their predictions is a part of each target (distillation, Hinton et al.
     2015). Their vocabulary must be that of the data. The step losses shown are of these targets then; validation is not."""
     teacher_weight: float = Field(default=0.9, gt=0, le=1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import ts_models
+from ts_models.errors import TsModelsError
 from ts_models.io.model_folder import TOKENIZER
 
 from .data.dataset import TrainingData
@@ -46,14 +47,23 @@ def load_teachers(config: TrainConfig, data: TrainingData, device: torch.device,
     return Teachers(models, config.teacher_weight, tuple(map(_digest, models)))
 
 
-def check_unchanged(path: Path, manifest: RunManifest, teachers: Teachers | None) -> None:
-    """Raise ArtefactError if a run that goes on would have other teachers than it began with."""
+def same_teachers(path: Path, manifest: RunManifest, data: TrainingData, device: torch.device) -> Teachers | None:
+    """The teachers of a run that goes on.
+
+    Raises:
+        ArtefactError: one is missing, or is not what the run began with.
+    """
+    try:
+        teachers = load_teachers(manifest.config, data, device, manifest.context)
+    except TsModelsError as problem:
+        raise ArtefactError(f"{path}: a teacher of this run cannot be read: {problem} Put it back.") from None
     now = () if teachers is None else teachers.sha256
     for folder, old, new in zip(manifest.config.teachers, manifest.teachers_sha256, now, strict=True):
         if old != new:
             raise ArtefactError(
                 f"{folder}: this teacher's weights are not those that {path} began with. Put them back, or begin a new run."
             )
+    return teachers
 
 
 def _load(folder: str, data: TrainingData, context: int) -> nn.Module:

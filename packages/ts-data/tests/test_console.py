@@ -575,3 +575,15 @@ def test_a_hint_installs_from_where_the_package_came(
     monkeypatch.setattr("importlib.metadata.distribution", lambda name: stored)
     message = console.explain(TsDataError('it needs more. Run: pip install "ts-models[text]"'))
     assert message == f"it needs more. Run: {hint.replace('{packages}', str(packages))}"
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1000"), ("7", "7")])
+def test_threads_that_wait_do_not_spin_for_long(given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", given or "")
+    if given is None:
+        monkeypatch.delenv("GOMP_SPINCOUNT")
+    app, seen = console.make_app("x", "X.", "1"), []
+    app.command("look")(lambda: seen.append(os.environ["GOMP_SPINCOUNT"]))
+    with pytest.raises(SystemExit):
+        console.run(app, ["look"])
+    assert seen == [expected]

@@ -235,6 +235,9 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> None:
     if debug:
         arguments.remove("--debug")
     _prepare_streams()
+    # Threads that wait for each other by spinning are scheduled against each other when the machine has other work to do:
+    # on two busy cores training fell to a fortieth. A short spin costs nothing on an idle one. Read when torch loads.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     received: list[int] = []
     try:
         with _unwound(received):

@@ -1,7 +1,5 @@
 """The command line of ts_train: each command is a thin layer over one Python call."""
 
-import os
-
 from ts_models.console import make_app
 from ts_models.console import run as run_app  # `run` is the submodule here
 
@@ -22,7 +20,4 @@ app.command("ablate", schema="ts_train.studies.schemas:AblationConfig")(ablate)
 
 def main() -> None:
     """The console script."""
-    # Threads that wait for each other by spinning are scheduled against each other when the machine has other work to do:
-    # on two busy cores training fell to a fortieth. A short spin costs nothing on an idle one. Read when torch loads.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     run_app(app)
